@@ -1,0 +1,1 @@
+"""A transactional outbox for mail in Flask applications."""

@@ -1,0 +1,72 @@
+"""The values that a message is made of between composing and sending."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A big part (attachment, inline image), decoded. Stored once per content under its SHA-256."""
+
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, in hexadecimal digits."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A message in its wire form (RFC 5322, CRLF, 7-bit, not dot-stuffed), ready to be stored.
+
+    `skeleton` is the wire form without its big parts; `blobs` says at which byte of the skeleton the base64 lines of
+    each belong. `wire()` puts them together.
+    """
+
+    message_id: str  # with its angle brackets
+    envelope_from: str
+    recipients: tuple[str, ...]  # envelope recipients: To, Cc and Bcc, each once
+    subject: str  # decoded and unfolded
+    headers: tuple[tuple[str, str], ...]  # decoded and unfolded, as asked for, in wire order
+    skeleton: bytes
+    blobs: tuple[tuple[int, Blob], ...] = ()  # (byte offset in skeleton, blob), ascending
+    size: int = 0  # bytes of the whole wire form
+    smtputf8: bool = False  # needs a server that offers SMTPUTF8 (RFC 6531)
+    addresses: tuple[tuple[str, str], ...] = field(default=())  # (field, address) for look-up: ("to", "a@b.c")
+
+    def wire(self) -> bytes:
+        """The whole wire form in one piece."""
+        return b"".join(splice(self.skeleton, self.blobs))
+
+
+def base64_lines(data: bytes) -> bytes:
+    """`data` in base64, 76 characters a line, CRLF after each line (RFC 2045 §6.8)."""
+    import binascii
+
+    return b"".join(binascii.b2a_base64(data[i : i + 57], newline=False) + b"\r\n" for i in range(0, len(data), 57))
+
+
+def splice(skeleton: bytes, blobs: tuple[tuple[int, Blob], ...]) -> Iterator[bytes]:
+    """The pieces of the wire form in order, each blob encoded only when it is asked for."""
+    start = 0
+    for offset, blob in blobs:
+        yield skeleton[start:offset]
+        yield base64_lines(blob.data)
+        start = offset
+    yield skeleton[start:]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The envelope of one delivery (RFC 5321 §2.3.1): one sender, one recipient."""
+
+    sender: str
+    recipient: str
+    size: int  # bytes of the content, for SIZE (RFC 1870)
+    smtputf8: bool = False
+    mail_options: tuple[str, ...] = ()
+    rcpt_options: tuple[str, ...] = ()

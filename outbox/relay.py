@@ -1,0 +1,42 @@
+"""One SMTP relay and how to reach it: a value, read from the configuration once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Security(StrEnum):
+    """How the connection is protected."""
+
+    NONE = "none"  # plain text
+    STARTTLS = "starttls"  # RFC 3207
+    TLS = "tls"  # implicit, RFC 8314
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Where mail is handed over. All times in seconds."""
+
+    host: str = "localhost"
+    port: int = 25
+    security: Security = Security.NONE
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    auth: str | None = None  # a SASL mechanism to insist on ("XOAUTH2"); None: the best that both sides know
+    ca_file: Path | None = None  # None: the system's store
+    verify: bool = True
+    local_hostname: str | None = None  # for EHLO; None: an address literal, no DNS look-up
+    connect_timeout: float = 10.0  # resolve + TCP connect
+    command_timeout: float = 60.0  # silence in one reply
+    send_timeout: float = 300.0  # wall clock for one message before its final dot, connecting included
+    dot_timeout: float = 600.0  # wait for the reply to the final dot; RFC 5321 §4.5.3.2.6 asks for ten minutes
+    max_messages: int = 100  # on one connection, then a fresh one
+    idle_timeout: float = 30.0  # an idle connection older than this is not reused
+    preset: str = "generic"  # which table of reply rules applies on top of the general one
+
+    @property
+    def name(self) -> str:
+        """`host:port`, as logs and the status show it."""
+        return f"{self.host}:{self.port}"
