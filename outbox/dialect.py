@@ -1,0 +1,175 @@
+"""Where the databases differ: types, the clock, locking, and how a worker's engine is set up. Nothing else is SQL here.
+
+Known limits: SQLite's clock has a resolution of 1 ms.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+MYSQL_FAMILY = frozenset({"mysql", "mariadb"})
+
+SQLITE_BUSY_SECONDS = 30
+"""How long SQLite waits for another writer before it says "database is locked"."""
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """Aware datetimes in UTC with microseconds, on every database."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name in MYSQL_FAMILY:
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))  # plain DATETIME drops fractions
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: give it a time zone, e.g. datetime.now(UTC)")
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def big_integer() -> sa.types.TypeEngine[int]:
+    """64 bits; on SQLite the INTEGER that a row id must be."""
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def big_binary() -> sa.types.TypeEngine[bytes]:
+    """Up to 4 GiB: MariaDB's plain BLOB holds 64 KB."""
+    return sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+
+class DbNow(FunctionElement[datetime]):
+    """The database's clock plus a number of seconds: the one clock for due times, leases and heartbeats.
+
+    It is the start of the statement, so that it can bound an index scan (PostgreSQL's `clock_timestamp()` can't).
+    """
+
+    type = UtcDateTime()
+    name = "db_now"
+    inherit_cache = True
+
+    def __init__(self, seconds: float | sa.ColumnElement[float] = 0.0) -> None:
+        super().__init__(seconds if isinstance(seconds, sa.ColumnElement) else sa.literal(seconds, sa.Float()))
+
+
+@compiles(DbNow, "postgresql")
+def _now_postgresql(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(DbNow, "sqlite")
+def _now_sqlite(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    # six digits, as SQLAlchemy stores a datetime: the text is what is compared
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', {seconds})) || '000')"
+
+
+@compiles(DbNow, "mysql")
+@compiles(DbNow, "mariadb")
+def _now_mysql(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(UTC_TIMESTAMP(6) + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)"
+
+
+def worker_engine(url: sa.URL | str, *, connections: int = 4, echo: bool = False) -> Engine:
+    """An engine for the daemon: short transactions, dead connections noticed, parameters (mail!) kept out of errors.
+
+    `connections`: how many threads use it at once.
+    """
+    url = sa.make_url(url)
+    options: dict[str, Any] = {"hide_parameters": True, "echo": echo}
+    if url.get_dialect().name == "sqlite":
+        engine = sa.create_engine(url, **options, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+        configure_sqlite(engine, immediate=True)
+        return engine
+    if url.get_dialect().name in MYSQL_FAMILY:
+        # at REPEATABLE READ an open claim blocks the application's inserts, and two claims of an empty queue deadlock
+        options["isolation_level"] = "READ COMMITTED"
+    return sa.create_engine(
+        url,
+        **options,
+        pool_size=connections,
+        max_overflow=2,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_timeout=30,
+        connect_args=_connect_limits(url),
+    )
+
+
+def configure_sqlite(engine: Engine, *, immediate: bool) -> None:
+    """WAL, foreign keys, a busy timeout; with `immediate` each transaction takes the write lock at its start.
+
+    A deferred transaction that reads and then writes fails at once with "database is locked" when another has
+    committed in between, whatever the busy timeout; so a worker's must be immediate. `synchronous=FULL` stays: a
+    "sent" that a power cut takes back is a duplicate.
+    """
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: ConnectionPoolEntry) -> None:
+        if immediate:
+            connection.isolation_level = None  # or the driver begins transactions of its own
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    if immediate:
+
+        @event.listens_for(engine, "begin")
+        def begun(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def skip_locked(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
+    """Lock the rows that `statement` selects, passing over those that another claim holds.
+
+    On SQLite nothing: `BEGIN IMMEDIATE` already holds the one write lock.
+    """
+    if dialect == "sqlite":
+        return statement
+    return statement.with_for_update(skip_locked=True, key_share=dialect == "postgresql")
+
+
+def lost_connection_or_conflict(error: sa.exc.DBAPIError) -> bool:
+    """Whether the same transaction may succeed when it is run again: connection lost, deadlock, lock time-out."""
+    return error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InternalError)
+
+
+def _connect_limits(url: sa.URL) -> dict[str, Any]:
+    """Time limits of a connection, in seconds: a database that is gone must be noticed, not waited for."""
+    driver = url.get_driver_name()
+    if driver in {"psycopg", "psycopg2"}:
+        return {
+            "connect_timeout": 10,
+            "keepalives": 1,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        }
+    if driver == "pymysql":
+        return {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
+    return {}

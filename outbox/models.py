@@ -1,0 +1,181 @@
+"""The outbox's tables. What each is for stands in docs/decisions/0001; how they are made and changed, in `schema.py`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from outbox.dialect import UtcDateTime, big_binary, big_integer
+from outbox.states import LIVE, OnUncertain, State
+
+_OPTIONS = {  # case-sensitive keys, full Unicode, transactions
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_bin",
+}
+
+
+def _one_of(column: str, values: Any) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+IS_LIVE = _one_of("state", [state for state in State if state in LIVE])
+
+
+class Base(DeclarativeBase):
+    """The outbox's own metadata, so that it can live beside any application's."""
+
+
+class OutboxMessage(Base):
+    """What was rendered: written once, later only redacted or purged."""
+
+    __tablename__ = "outbox_message"
+    __table_args__ = (
+        sa.UniqueConstraint("key", name="uq_outbox_message_key"),
+        sa.CheckConstraint(_one_of("on_uncertain", OnUncertain), name="ck_outbox_message_on_uncertain"),
+        sa.Index("ix_outbox_message_message_id", "message_id"),
+        _OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
+    message_id: Mapped[str] = mapped_column(sa.String(320))  # the header, with its angle brackets
+    environment: Mapped[str] = mapped_column(sa.String(64), default="")
+    key: Mapped[str | None] = mapped_column(sa.String(255))
+    kind: Mapped[str | None] = mapped_column(sa.String(64))
+    lane: Mapped[int] = mapped_column(sa.SmallInteger)
+    envelope_from: Mapped[str] = mapped_column(sa.String(320))
+    subject: Mapped[str] = mapped_column(sa.String(998))
+    headers: Mapped[list[list[str]]] = mapped_column(sa.JSON)  # [[name, value], …] decoded, in wire order
+    skeleton: Mapped[bytes] = mapped_column(big_binary(), deferred=True)  # the wire form without its big parts
+    size: Mapped[int] = mapped_column(big_integer())  # bytes of the whole wire form
+    smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
+    options: Mapped[dict[str, list[str]] | None] = mapped_column(sa.JSON(none_as_null=True))  # {"mail": […], "rcpt": […]}
+    on_uncertain: Mapped[str] = mapped_column(sa.String(8), default=OnUncertain.RETRY)
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", sa.JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    redacted_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+    deliveries: Mapped[list[OutboxDelivery]] = relationship(
+        back_populates="message", order_by="OutboxDelivery.id", viewonly=True
+    )
+
+
+class OutboxBlob(Base):
+    """A big part, decoded, stored once per content."""
+
+    __tablename__ = "outbox_blob"
+    __table_args__ = (_OPTIONS,)
+
+    digest: Mapped[str] = mapped_column(sa.CHAR(64), primary_key=True)  # SHA-256, hexadecimal
+    size: Mapped[int] = mapped_column(big_integer())  # bytes
+    data: Mapped[bytes] = mapped_column(big_binary(), deferred=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
+class OutboxMessageBlob(Base):
+    """Where in a message's skeleton the base64 lines of a blob belong."""
+
+    __tablename__ = "outbox_message_blob"
+    __table_args__ = (sa.Index("ix_outbox_message_blob_digest", "digest"), _OPTIONS)
+
+    message_id: Mapped[int] = mapped_column(
+        big_integer(), sa.ForeignKey("outbox_message.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
+    skeleton_offset: Mapped[int] = mapped_column(big_integer())  # bytes
+    digest: Mapped[str] = mapped_column(sa.CHAR(64), sa.ForeignKey("outbox_blob.digest"))
+
+
+class OutboxDelivery(Base):
+    """One recipient of one message. Narrow: it is rewritten at each transition."""
+
+    __tablename__ = "outbox_delivery"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("state", State), name="ck_outbox_delivery_state"),
+        sa.CheckConstraint(f"({IS_LIVE}) = (due_at IS NOT NULL)", name="ck_outbox_delivery_live"),
+        sa.CheckConstraint("(state = 'sending') = (token IS NOT NULL)", name="ck_outbox_delivery_leased"),
+        sa.Index(
+            "ix_outbox_delivery_due",
+            "lane",
+            "due_at",
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        ),
+        sa.Index("ix_outbox_delivery_message", "message_id"),
+        sa.Index("ix_outbox_delivery_state", "state", "id"),
+        sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
+        sa.Index("ix_outbox_delivery_finished", "finished_at"),
+        _OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
+    message_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_message.id", ondelete="CASCADE"))
+    recipient: Mapped[str] = mapped_column(sa.String(320))
+    domain: Mapped[str] = mapped_column(sa.String(255))
+    state: Mapped[str] = mapped_column(sa.String(10))
+    lane: Mapped[int] = mapped_column(sa.SmallInteger)
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when live: due, or the end of the lease
+    attempts: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # tries that counted against it
+    rescues: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # leases of it that were lost
+    token: Mapped[int | None] = mapped_column(big_integer())  # the lease's fence
+    worker_id: Mapped[int | None] = mapped_column(big_integer())  # who holds the lease
+    marked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # "hold": the final dot may have been sent
+    code: Mapped[int | None] = mapped_column(sa.SmallInteger)  # last reply
+    enhanced: Mapped[str | None] = mapped_column(sa.String(11))
+    reply: Mapped[str | None] = mapped_column(sa.String(1000))
+    reason: Mapped[str | None] = mapped_column(sa.String(32))  # why it is in this state, one word (`policy.Reason`)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+    message: Mapped[OutboxMessage] = relationship(back_populates="deliveries", viewonly=True)
+    tries: Mapped[list[OutboxAttempt]] = relationship(order_by="OutboxAttempt.id", viewonly=True)
+
+
+class OutboxAttempt(Base):
+    """One try, written once."""
+
+    __tablename__ = "outbox_attempt"
+    __table_args__ = (sa.Index("ix_outbox_attempt_delivery", "delivery_id"), _OPTIONS)
+
+    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
+    delivery_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_delivery.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(UtcDateTime())  # when it was recorded
+    worker_id: Mapped[int | None] = mapped_column(big_integer())
+    transport: Mapped[str | None] = mapped_column(sa.String(255))  # host:port
+    phase: Mapped[str] = mapped_column(sa.String(10))
+    verdict: Mapped[str] = mapped_column(sa.String(13))
+    code: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    enhanced: Mapped[str | None] = mapped_column(sa.String(11))
+    reply: Mapped[str] = mapped_column(sa.String(1000))
+    relay_id: Mapped[str | None] = mapped_column(sa.String(255))  # the relay's own id from its final 250
+    duration: Mapped[float] = mapped_column(sa.Float)  # seconds
+    counted: Mapped[bool] = mapped_column(sa.Boolean)  # whether it cost the delivery an attempt
+    fenced: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # tried although its lease was lost
+    note: Mapped[str | None] = mapped_column(sa.String(255))  # what was decided and why
+
+
+class OutboxWorker(Base):
+    """One start of an `outbox-sender` process."""
+
+    __tablename__ = "outbox_worker"
+    __table_args__ = (sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"), _OPTIONS)
+
+    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
+    host: Mapped[str] = mapped_column(sa.String(255))
+    pid: Mapped[int] = mapped_column(sa.Integer)
+    version: Mapped[str] = mapped_column(sa.String(32))
+    environment: Mapped[str] = mapped_column(sa.String(64), default="")
+    connections: Mapped[int] = mapped_column(sa.SmallInteger)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # ended, or declared dead by another
+    health: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # transports, counters, faults
+
+
