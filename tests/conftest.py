@@ -1,0 +1,99 @@
+"""Fixtures for all tests: a fresh database on SQLite, PostgreSQL and MariaDB.
+
+A test that takes `database` (the outbox's tables are there) or `empty_database` (no tables) runs once on each. A
+database that this machine does not have skips its tests and is named in the last lines of the output; with
+OUTBOX_TEST_REQUIRE=all (or a list) its tests fail instead. Each pytest-xdist worker has servers of its own, so that a
+test may stop and kill them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.databases import NAMES, Database, Databases
+from tests.servers.process import ServerUnavailable
+
+LEFT_OUT = "database left out: "
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--databases",
+        default=",".join(NAMES),
+        help="databases to test on, separated by commas (default: %(default)s)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = set(_asked_for(config)) - set(NAMES)
+    if unknown:
+        raise pytest.UsageError(f"--databases: {', '.join(sorted(unknown))} is none of {', '.join(NAMES)}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_name" in metafunc.fixturenames:
+        metafunc.parametrize("database_name", _asked_for(metafunc.config))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says which databases were left out and why, where nobody overlooks it."""
+    lines = {f"{name}: not in --databases" for name in NAMES if name not in _asked_for(config)}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if LEFT_OUT in reason:
+            lines.add(reason.partition(LEFT_OUT)[2])
+    if lines:
+        terminalreporter.section("databases left out", yellow=True)
+        for line in sorted(lines):
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Makes databases by name, for tests that need several or a certain one."""
+    made = Databases(tmp_path_factory.mktemp("databases"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database(databases: Databases, database_name: str) -> Iterator[Database]:
+    """A fresh database with the outbox's tables."""
+    _need(databases, database_name)
+    with databases.with_schema(database_name) as made:
+        yield made
+
+
+@pytest.fixture
+def empty_database(databases: Databases, database_name: str) -> Iterator[Database]:
+    """A fresh database without tables."""
+    _need(databases, database_name)
+    with databases.empty(database_name) as made:
+        yield made
+
+
+@pytest.fixture
+def sqlite_database(databases: Databases) -> Iterator[Database]:
+    """A fresh SQLite database with the outbox's tables, for tests in which the database does not matter."""
+    with databases.with_schema("sqlite") as made:
+        yield made
+
+
+def _asked_for(config: pytest.Config) -> list[str]:
+    return [name.strip() for name in config.getoption("--databases").split(",") if name.strip()]
+
+
+def _need(databases: Databases, name: str) -> None:
+    """Skips the test, or fails it where the database is required, if there is no such server."""
+    if name == "sqlite":
+        return
+    try:
+        databases.server(name)
+    except ServerUnavailable as unavailable:
+        required = os.environ.get("OUTBOX_TEST_REQUIRE", "")
+        if required == "all" or name in required.split(","):
+            pytest.fail(f"{name} is required (OUTBOX_TEST_REQUIRE): {unavailable}", pytrace=False)
+        pytest.skip(f"{LEFT_OUT}{name}: {unavailable}")

