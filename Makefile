@@ -1,0 +1,71 @@
+# `make run` and `make test` need Python 3.11 or later and make, nothing else: the rest is set up here.
+
+VENV ?= .venv
+LOCK ?= requirements.lock
+PYTHON ?=
+ARGS ?=
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+LOCKING := $(VENV)/locking
+# The lock names versions and hashes, never where they came from.
+COMPILE := $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: help run test test-minimum check lint types layers format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) ## the application, a worker and a local mail server; Ctrl-C stops them
+	@exec $(RUN) -m devserver $(ARGS)
+
+test: $(READY) ## all tests; ARGS="-k name --databases sqlite" for some of them
+	@exec $(RUN) -m pytest $(ARGS)
+
+check: lint types test ## everything that must be green
+
+lint: $(READY) ## format and rules (ruff)
+	@$(RUN) -m ruff format --quiet --check . || { echo "Run: make format" >&2; exit 1; }
+	@$(RUN) -m ruff check --quiet .
+
+types: $(READY) ## types (mypy --strict on outbox/)
+	@$(RUN) -m mypy
+
+layers: $(READY) ## the test that holds the layers of docs/
+	@$(RUN) -m pytest -q tests/unit/test_layers.py
+
+format: $(READY) ## put the source into its format
+	@$(RUN) -m ruff check --quiet --fix-only .
+	@$(RUN) -m ruff format --quiet .
+
+lock: $(LOCKING)/ready ## pin the newest versions that pyproject.toml allows
+	@$(COMPILE) --upgrade -o requirements.lock pyproject.toml
+	@$(COMPILE) --upgrade --resolution lowest-direct -o requirements-minimum.lock pyproject.toml
+
+test-minimum: ## all tests with the oldest versions that pyproject.toml allows
+	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test
+
+clean: ## remove what `make` made; instance/ and its mail stay
+	rm -rf .venv .venv-minimum .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+
+# Made anew when the lock changes, so that nothing of an older one is left in it.
+$(READY): $(LOCK) pyproject.toml
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Python 3.11 or later is needed, and none is on the PATH. Install it, or name it: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up $(VENV) from $(LOCK) (once, about a minute) ..."; \
+	"$$found" -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes -r $(LOCK)
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(LOCKING)/ready: | $(READY)
+	@$(RUN) -m venv $(LOCKING)
+	@$(LOCKING)/bin/python -m pip --disable-pip-version-check --quiet install uv==0.13.9
+	@touch $@
