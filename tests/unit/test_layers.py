@@ -1,0 +1,215 @@
+"""The layers of the package: imports point down only. LAYERS below is the one place where they are written."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
+    ("errors", "clock", "events"),
+    ("states", "settings", "reply", "message", "relay"),
+    ("verdicts", "policy", "addresses", "wire", "plaintext", "preview", "dialect"),
+    ("models", "schema", "compose"),
+    ("queue", "transport", "_smtp*"),
+    ("dispatch", "operations"),
+    ("daemon", "testing"),
+    ("cli", "web"),  # a package stands for all that is in it
+    ("extension", "pending"),
+    ("__init__",),
+)
+
+OUTSIDE = {  # what only these modules may import
+    "sqlalchemy": ("dialect", "models", "schema", "queue", "operations", "extension", "pending"),
+    "smtplib": ("transport", "_smtp*"),
+    "apscheduler": ("daemon",),
+    "alembic": ("schema",),
+    "app": (),
+    "tests": (),
+    "devserver": (),
+}
+
+SQL = ("queue", "operations")  # they and SMTP meet in dispatch.py alone, in values
+SMTP = ("transport", "_smtp*")
+
+CLOCKS = {  # what only clock.py may touch
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime", "gmtime"},
+    "datetime": {"now", "utcnow", "today"},
+    "date": {"today"},
+}
+
+Modules = Mapping[str, str]  # name inside the package ("web.pages") -> source
+
+
+def test_every_module_has_a_layer() -> None:
+    """A module that no layer lists is a fault: each has one duty and one place."""
+    unknown = [name for name in package() if layer_of(name) is None]
+    assert not unknown, f"add to LAYERS in {Path(__file__).relative_to(ROOT)}: {', '.join(unknown)}"
+
+
+def test_imports_point_down() -> None:
+    """No module of the package imports one of a layer above its own."""
+    assert upward(package()) == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Within a layer, too, imports make no circle."""
+    assert circle(package()) is None
+
+
+def test_the_outside_is_touched_where_it_may_be() -> None:
+    """SQL, SMTP, the scheduler and the migrations each have their modules; app/ is never imported."""
+    assert strangers(package()) == []
+
+
+def test_sql_and_smtp_do_not_know_each_other() -> None:
+    """They meet in dispatch.py alone, through values."""
+    assert meetings(package()) == []
+
+
+def test_one_module_reads_the_clock() -> None:
+    """Elsewhere `now` is an argument, or comes from clock.py."""
+    assert clock_readers(package()) == []
+
+
+def package() -> Modules:
+    """The source of every module of outbox/."""
+    folder = ROOT / "outbox"
+    return {_name(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
+
+
+def layer_of(module: str) -> int | None:
+    """The number of the layer that lists the module, or its package."""
+    top = module.partition(".")[0]
+    return next((number for number, layer in enumerate(LAYERS) if _listed(top, layer)), None)
+
+
+def upward(modules: Modules) -> list[str]:
+    return [f"{a} -> {b}" for a, b in _edges(modules) if (layer_of(a) or 0) < (layer_of(b) or 0)]
+
+
+def circle(modules: Modules) -> list[str] | None:
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for importer, imported in _edges(modules):
+        graph[importer].add(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def strangers(modules: Modules) -> list[str]:
+    found = []
+    for name, source in modules.items():
+        tops = {target.partition(".")[0] for target in _imports(source)}
+        found += [
+            f"{name} imports {top}" for top in sorted(tops & OUTSIDE.keys()) if not _listed(_top(name), OUTSIDE[top])
+        ]
+    return found
+
+
+def meetings(modules: Modules) -> list[str]:
+    return [
+        f"{a} -> {b}"
+        for a, b in _edges(modules)
+        if (_listed(a, SQL) and _listed(b, SMTP)) or (_listed(a, SMTP) and _listed(b, SQL))
+    ]
+
+
+def clock_readers(modules: Modules) -> list[str]:
+    found = []
+    for name, source in modules.items():
+        if name == "clock":
+            continue
+        for node in ast.walk(ast.parse(source)):
+            found += [f"{name}:{node.lineno} {read}" for read in _clocks_read(node)]
+    return found
+
+
+def _clocks_read(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+        owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+        if node.attr in CLOCKS.get(owner, ()):
+            yield f"{owner}.{node.attr}"
+    elif isinstance(node, ast.ImportFrom) and node.module == "time":
+        yield from (f"time.{alias.name}" for alias in node.names if alias.name in CLOCKS["time"])
+
+
+def _edges(modules: Modules) -> list[tuple[str, str]]:
+    """(importer, imported) for each import of one module of the package by another."""
+    edges = set()
+    for name, source in modules.items():
+        for target in _imports(source):
+            imported = _resolve(target, modules)
+            if imported is not None and imported != name:
+                edges.add((name, imported))
+    return sorted(edges)
+
+
+def _imports(source: str) -> set[str]:
+    """Dotted names of all that is imported, wherever the statement stands; `from a import b` gives `a.b`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative imports are not used here"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def _resolve(target: str, modules: Modules) -> str | None:
+    """The module that `outbox.a.b` means: `a.b` if there is one, else `a`, else the package's own face."""
+    top, _, rest = target.partition(".")
+    if top != "outbox":
+        return None
+    while rest:
+        if rest in modules:
+            return rest
+        rest = rest.rpartition(".")[0]
+    return "__init__"
+
+
+def _name(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _listed(module: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(module, pattern) for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    ("check", "modules", "found"),
+    [
+        (upward, {"states": "import outbox.queue", "queue": ""}, ["states -> queue"]),
+        (upward, {"wire": "def f():\n    from outbox import models", "models": ""}, ["wire -> models"]),
+        (upward, {"web.pages": "from outbox import Outbox", "__init__": ""}, ["web.pages -> __init__"]),
+        (circle, {"states": "import outbox.reply", "reply": "import outbox.states"}, ["states", "reply", "states"]),
+        (strangers, {"policy": "from sqlalchemy.orm import Session"}, ["policy imports sqlalchemy"]),
+        (strangers, {"web.pages": "import sqlalchemy as sa"}, ["web.pages imports sqlalchemy"]),
+        (strangers, {"dispatch": "import smtplib"}, ["dispatch imports smtplib"]),
+        (strangers, {"extension": "from app.config import Config"}, ["extension imports app"]),
+        (meetings, {"queue": "from outbox.transport import send", "transport": ""}, ["queue -> transport"]),
+        (meetings, {"_smtp_reply": "from outbox import queue", "queue": ""}, ["_smtp_reply -> queue"]),
+        (clock_readers, {"policy": "import time\nx = time.monotonic"}, ["policy:2 time.monotonic"]),
+        (clock_readers, {"policy": "import datetime\ndatetime.datetime.now()"}, ["policy:2 datetime.now"]),
+        (clock_readers, {"policy": "from time import monotonic as m"}, ["policy:1 time.monotonic"]),
+    ],
+)
+def test_the_checks_find_what_they_look_for(
+    check: Callable[[Modules], list[str]], modules: Modules, found: list[str]
+) -> None:
+    """Each check names the fault in a module made up for it."""
+    assert check(modules) == found
