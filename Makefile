@@ -11,7 +11,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 LOCKING := $(VENV)/locking
 # The lock names versions and hashes, never where they came from.
 COMPILE := $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: help run test test-minimum check lint types layers format lock clean
 
@@ -33,7 +33,7 @@ lint: $(READY) ## format and rules (ruff)
 types: $(READY) ## types (mypy --strict on outbox/)
 	@$(RUN) -m mypy
 
-layers: $(READY) ## the test that holds the layers of docs/
+layers: $(READY) ## which module may import which
 	@$(RUN) -m pytest -q tests/unit/test_layers.py
 
 format: $(READY) ## put the source into its format
@@ -61,8 +61,9 @@ $(READY): $(LOCK) pyproject.toml
 	fi; \
 	echo "Setting up $(VENV) from $(LOCK) (once, about a minute) ..."; \
 	"$$found" -m venv --clear $(VENV)
-	@$(PIP) install --require-hashes -r $(LOCK)
+	@$(PIP) install --no-deps --require-hashes -r $(LOCK)
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) check
 	@touch $@
 
 $(LOCKING)/ready: | $(READY)

@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
     ("errors", "clock", "events"),
     ("states", "settings", "reply", "message", "relay"),
-    ("verdicts", "policy", "addresses", "wire", "plaintext", "preview", "dialect"),
+    ("verdicts", "reply_rules", "policy", "addresses", "wire", "plaintext", "preview", "dialect"),
     ("models", "schema", "compose"),
-    ("queue", "transport", "_smtp*"),
+    ("enqueue", "queue", "transport", "_smtp*"),
     ("dispatch", "operations"),
     ("daemon", "testing"),
     ("cli", "web"),  # a package stands for all that is in it
@@ -26,7 +26,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
 )
 
 OUTSIDE = {  # what only these modules may import
-    "sqlalchemy": ("dialect", "models", "schema", "queue", "operations", "extension", "pending"),
+    "sqlalchemy": ("dialect", "models", "schema", "enqueue", "queue", "operations", "extension", "pending"),
     "smtplib": ("transport", "_smtp*"),
     "apscheduler": ("daemon",),
     "alembic": ("schema",),
@@ -35,7 +35,7 @@ OUTSIDE = {  # what only these modules may import
     "devserver": (),
 }
 
-SQL = ("queue", "operations")  # they and SMTP meet in dispatch.py alone, in values
+SQL = ("enqueue", "queue", "operations")  # they and SMTP meet in dispatch.py alone, in values
 SMTP = ("transport", "_smtp*")
 
 CLOCKS = {  # what only clock.py may touch
@@ -91,7 +91,9 @@ def layer_of(module: str) -> int | None:
 
 
 def upward(modules: Modules) -> list[str]:
-    return [f"{a} -> {b}" for a, b in _edges(modules) if (layer_of(a) or 0) < (layer_of(b) or 0)]
+    layers = {name: layer for name in modules if (layer := layer_of(name)) is not None}
+    edges = [(a, b) for a, b in _edges(modules) if a in layers and b in layers]
+    return [f"{a} -> {b}" for a, b in edges if layers[a] < layers[b]]
 
 
 def circle(modules: Modules) -> list[str] | None:
