@@ -1,6 +1,7 @@
 """Fixtures for all tests: a fresh database on SQLite, PostgreSQL and MariaDB.
 
-A test that takes `database` (the outbox's tables are there) or `empty_database` (no tables) runs once on each. A
+A test that takes `database` (the outbox's tables are there) or `empty_database` (no tables) runs once on each, or on
+those that its mark names: `@pytest.mark.databases("postgresql", "mariadb")`. A
 database that this machine does not have skips its tests and is named in the last lines of the output; with
 OUTBOX_TEST_REQUIRE=all (or a list) its tests fail instead. Each pytest-xdist worker has servers of its own, so that a
 test may stop and kill them.
@@ -35,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_name" in metafunc.fixturenames:
-        metafunc.parametrize("database_name", _asked_for(metafunc.config))
+        marker = metafunc.definition.get_closest_marker("databases")
+        names = [name for name in _asked_for(metafunc.config) if marker is None or name in marker.args]
+        metafunc.parametrize("database_name", names)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
