@@ -67,3 +67,7 @@ class SchemaError(OutboxError):
 
 class DamagedMessageError(OutboxError):
     """The stored parts of a message cannot be put together again (a missing blob, a wrong size)."""
+
+
+class DatabaseError(OutboxError):
+    """The database cannot be reached, or refused what was asked of it."""

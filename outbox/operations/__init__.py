@@ -1,0 +1,45 @@
+"""What operators do, for the terminal and the pages: look at the outbox's state, find mail, change what became of it.
+
+Everything works on a `sqlalchemy.Connection`, prints nothing and knows no Flask. `connected` and `transaction` give the
+connection, and turn what a database may do wrong into the package's own errors.
+"""
+
+from __future__ import annotations
+
+from outbox.operations.access import connected, guarded, missing, transaction, where
+from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
+from outbox.operations.filters import Filter
+from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, show, wire
+from outbox.operations.purge import purge
+from outbox.operations.status import FailureGroup, Status, Transport, Worker, status
+from outbox.operations.words import duration, parse_duration
+
+__all__ = [
+    "Attempt",
+    "Detail",
+    "FailureGroup",
+    "Filter",
+    "Row",
+    "Sibling",
+    "Status",
+    "Transport",
+    "Worker",
+    "cancel",
+    "connected",
+    "count",
+    "duration",
+    "eligible",
+    "find",
+    "guarded",
+    "in_batches",
+    "mark_sent",
+    "missing",
+    "parse_duration",
+    "purge",
+    "requeue",
+    "show",
+    "status",
+    "transaction",
+    "where",
+    "wire",
+]

@@ -1,0 +1,133 @@
+"""What a person may do to mail: requeue, cancel, mark as sent. What a worker holds (`sending`) is never touched.
+
+Each change is a conditional UPDATE: a row that went to another state meanwhile is left alone and not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations.filters import Filter, clauses
+from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.states import State, sources
+
+BATCH = 1_000
+"""Rows changed in one statement, and in one transaction of `in_batches`."""
+
+
+def requeue(connection: sa.Connection, wanted: Filter, *, limit: int | None = None) -> int:
+    """Send what failed, is uncertain or was cancelled: due at once, all its attempts before it. How many.
+
+    Mail whose time had run out loses its expiry date (for all recipients of the message): a person wants it sent. Mail
+    whose body was redacted is left alone: there is nothing to send. Raises ValueError for an empty filter.
+    """
+    return sum(_changed(connection, wanted, State.QUEUED, limit))
+
+
+def cancel(connection: sa.Connection, wanted: Filter, *, limit: int | None = None) -> int:
+    """Take back what is queued and not held by a worker. How many. Raises ValueError for an empty filter."""
+    return sum(_changed(connection, wanted, State.CANCELLED, limit))
+
+
+def mark_sent(connection: sa.Connection, wanted: Filter, *, limit: int | None = None) -> int:
+    """Note that failed or uncertain mail did arrive. How many. Raises ValueError for an empty filter."""
+    return sum(_changed(connection, wanted, State.SENT, limit))
+
+
+def in_batches(engine: sa.Engine, wanted: Filter, target: State) -> Iterator[int]:
+    """Take what matches to `target` in a transaction for each BATCH, so that nobody waits long; how many each.
+
+    What a worker puts back among the matching ones meanwhile is not taken a second time.
+    """
+    eligible_ = eligible(wanted, target)
+    last: int | None = 0
+    while eligible_ is not None and last is not None:
+        with engine.begin() as connection:
+            last, changed = _step(connection, eligible_, target, last, BATCH)
+        yield changed
+
+
+def eligible(wanted: Filter, target: State) -> Filter | None:
+    """`wanted` without what may not go to `target` by a person's hand; None if nothing can be left.
+
+    `find` and `count` of it are the preview of the change. Raises ValueError for an empty filter.
+    """
+    if wanted.is_empty:
+        raise ValueError("an empty filter matches all mail: name ids or say what to look for")
+    by_hand = [state for state in sources(target) if state is not State.SENDING]
+    states = tuple(state for state in by_hand if not wanted.states or state in wanted.states)
+    if not states:
+        return None
+    return replace(wanted, states=states, redacted=False if target is State.QUEUED else wanted.redacted)
+
+
+def _changed(connection: sa.Connection, wanted: Filter, target: State, limit: int | None) -> Iterator[int]:
+    eligible_ = eligible(wanted, target)
+    last: int | None = 0
+    while eligible_ is not None and last is not None and (limit is None or limit > 0):
+        last, changed = _step(connection, eligible_, target, last, BATCH if limit is None else min(limit, BATCH))
+        if limit is not None:
+            limit -= changed
+        yield changed
+
+
+def _step(connection: sa.Connection, wanted: Filter, target: State, after: int, size: int) -> tuple[int | None, int]:
+    """Change the next `size` that match, by id; the last id looked at (None: no more) and how many were changed.
+
+    The ids are read first: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
+    """
+    rows = connection.execute(
+        sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
+        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
+        .where(*clauses(wanted), DELIVERY.c.id > after)
+        .order_by(DELIVERY.c.id)
+        .limit(size)
+    ).all()
+    if not rows:
+        return None, 0
+    changed = connection.execute(
+        DELIVERY.update()
+        .where(DELIVERY.c.id.in_([row.id for row in rows]), DELIVERY.c.state.in_([str(s) for s in wanted.states]))
+        .values(_values(target))
+    ).rowcount
+    if target is State.QUEUED:
+        _let_live(connection, {row.message_id for row in rows})
+    return (rows[-1].id if len(rows) == size else None), changed
+
+
+def _values(target: State) -> dict[str, Any]:
+    if target is State.QUEUED:
+        return {
+            "state": target.value,
+            "due_at": DbNow(),
+            "lane": DELIVERY.c.lane - DELIVERY.c.lane % 2,  # `Lane.slot`: among the new mail, not the retries
+            "attempts": 0,
+            "rescues": 0,
+            "marked_at": None,
+            "reason": None,
+            "worker_id": None,
+            "updated_at": DbNow(),
+            "finished_at": None,
+        }
+    return {
+        "state": target.value,
+        "due_at": None,
+        "marked_at": None,
+        "reason": "by-hand",
+        "updated_at": DbNow(),
+        "finished_at": DbNow(),
+    }
+
+
+def _let_live(connection: sa.Connection, message_pks: set[int]) -> None:
+    """Without this the daemon would at once fail what was requeued because it had expired."""
+    connection.execute(
+        MESSAGE.update()
+        .where(MESSAGE.c.id.in_(sorted(message_pks)), MESSAGE.c.expires_at <= DbNow())
+        .values(expires_at=None)
+    )

@@ -1,0 +1,154 @@
+"""What an operator is looking for: one set of filter words for the terminal and the pages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+import idna
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.states import Lane, State
+
+MAX_ID = 2**63 - 1
+
+
+_CODE = re.compile(r"[2-5]\d\d")
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """All conditions must hold; an empty one always does. Parts of text are found in any case (SQLite: of ASCII)."""
+
+    ids: tuple[int, ...] = ()  # of deliveries
+    states: tuple[State, ...] = ()
+    recipient: str | None = None  # a whole address (text on both sides of an @), or a part of one
+    domain: str | None = None  # the recipient's, whole
+    kind: str | None = None
+    error: str | None = None  # "550", "5.1.1", a reason ("expired"), or a part of the reply's text
+    subject: str | None = None  # a part of it
+    priority: Lane | None = None
+    older_than: timedelta | None = None  # enqueued longer ago than this
+    newer_than: timedelta | None = None  # something became of it (a try, a change of state) within this time
+    search: str | None = None  # a recipient or a part of one, a part of the subject, or a Message-ID
+    redacted: bool | None = None  # whether the body is gone
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything matches."""
+        return all(getattr(self, field.name) in (None, (), "") for field in fields(self))
+
+    @property
+    def needs_message(self) -> bool:
+        """Whether the message's row is looked at, not only the delivery's."""
+        asked = (self.kind, self.subject, self.search, self.older_than is not None, self.redacted is not None)
+        return any(asked)
+
+
+def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
+    """The conditions over `outbox_delivery`, and over `outbox_message` where `wanted.needs_message`."""
+    found: list[sa.ColumnElement[bool]] = []
+    if wanted.ids:
+        found.append(DELIVERY.c.id.in_(_literal(wanted.ids)))
+    if wanted.states:
+        found.append(DELIVERY.c.state.in_([state.value for state in wanted.states]))
+    if wanted.recipient:
+        found.append(_recipient(wanted.recipient))
+    if wanted.domain:
+        found.append(DELIVERY.c.domain.in_(_spellings(wanted.domain)))
+    if wanted.kind:
+        found.append(_equal(MESSAGE.c.kind, wanted.kind))
+    if wanted.error:
+        found.append(_error(wanted.error.strip()))
+    if wanted.subject:
+        found.append(_contains(MESSAGE.c.subject, wanted.subject))
+    if wanted.priority is not None:
+        found.append(DELIVERY.c.lane.in_([wanted.priority.slot(retry=retry) for retry in (False, True)]))
+    if wanted.older_than is not None:
+        found.append(MESSAGE.c.created_at <= _ago(wanted.older_than))
+    if wanted.newer_than is not None:
+        found.append(DELIVERY.c.updated_at >= _ago(wanted.newer_than))
+    if wanted.search:
+        found.append(_search(wanted.search.strip()))
+    if wanted.redacted is not None:
+        found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
+    return found
+
+
+def _literal(ids: tuple[int, ...]) -> sa.BindParameter[Any]:
+    """Ids in the text of the statement: as parameters they would be limited to some ten thousand."""
+    possible = [pk for pk in ids if 0 < pk <= MAX_ID]
+    return sa.bindparam(None, possible, type_=DELIVERY.c.id.type, expanding=True, literal_execute=True)
+
+
+def _recipient(value: str) -> sa.ColumnElement[bool]:
+    local, at, domain = value.strip().rpartition("@")
+    if not (local and at and domain):
+        return _contains(DELIVERY.c.recipient, value.strip())
+    # whole, so that "ann@example.co" does not also touch ann@example.com, and so that the index serves
+    locals_ = dict.fromkeys((local, local.lower()))
+    return _among(DELIVERY.c.recipient, [f"{one}@{other}" for one in locals_ for other in _spellings(domain)])
+
+
+def _error(value: str) -> sa.ColumnElement[bool]:
+    if _CODE.fullmatch(value):
+        return DELIVERY.c.code == int(value)
+    if _ENHANCED.fullmatch(value):
+        return DELIVERY.c.enhanced == value
+    return sa.or_(_equal(DELIVERY.c.reason, value.lower()), _contains(DELIVERY.c.reply, value))
+
+
+def _search(value: str) -> sa.ColumnElement[bool]:
+    bare = value.removeprefix("<").removesuffix(">")
+    return sa.or_(
+        _recipient(value),
+        _contains(MESSAGE.c.subject, value),
+        _among(MESSAGE.c.message_id, [f"<{bare}>", bare]),
+    )
+
+
+def _spellings(domain: str) -> list[str]:
+    """The domain as it may be stored: as given, in lower case, in its ASCII and its Unicode form."""
+    found = [domain, domain.lower()]
+    for convert in (_to_ascii, idna.decode):
+        try:
+            found.append(convert(domain.lower()))
+        except (idna.IDNAError, UnicodeError):
+            continue
+    return [name for name in dict.fromkeys(found) if _storable(name)]
+
+
+def _to_ascii(domain: str) -> str:
+    return idna.encode(domain, uts46=True).decode("ascii")
+
+
+def _equal(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
+    return column == value if _storable(value) else sa.false()
+
+
+def _among(column: sa.ColumnElement[Any], values: list[str]) -> sa.ColumnElement[bool]:
+    return column.in_([value for value in values if _storable(value)])
+
+
+def _contains(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
+    return column.icontains(value, autoescape=True) if _storable(value) else sa.false()
+
+
+def _storable(value: str) -> bool:
+    """Whether any database could hold it: NUL and lone surrogates are refused by the drivers, so they match nothing."""
+    if "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _ago(time: timedelta) -> DbNow:
+    return DbNow(-time.total_seconds())

@@ -1,0 +1,244 @@
+"""Find mail, and show one with all that is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.errors import DamagedMessageError
+from outbox.message import Blob, splice
+from outbox.operations.filters import MAX_ID, Filter, clauses
+from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
+from outbox.reply import Phase, Verdict
+from outbox.states import Lane, OnUncertain, State
+
+MAX_SIBLINGS = 1_000
+"""How many other recipients of a message are shown with one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One delivery, as a list shows it. All text that came from outside is as hostile as it was."""
+
+    id: int  # the delivery's
+    message_id: int  # the message's row, not its Message-ID
+    state: State
+    recipient: str
+    subject: str
+    kind: str | None
+    lane: Lane
+    created_at: datetime
+    due_at: datetime | None  # queued: when it is tried; sending: when the lease ends
+    attempts: int  # tries that counted against it
+    code: int | None  # of the last reply
+    enhanced: str | None
+    reply: str | None
+    reason: str | None  # why it is in this state, one word
+    updated_at: datetime
+    age: float  # seconds since it was enqueued
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try."""
+
+    id: int
+    at: datetime  # when it was recorded
+    worker_id: int | None
+    worker: str | None  # host:pid, where the worker's row is still there
+    transport: str | None
+    phase: Phase
+    verdict: Verdict
+    code: int | None
+    enhanced: str | None
+    reply: str
+    relay_id: str | None
+    duration: float  # seconds
+    counted: bool  # cost the delivery an attempt
+    fenced: bool  # made although the lease was lost
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """Another recipient of the same message."""
+
+    id: int
+    recipient: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Detail(Row):
+    """One delivery with its message, tries and fellow recipients."""
+
+    message_id_header: str  # with its angle brackets
+    headers: tuple[tuple[str, str], ...]  # decoded, in wire order
+    envelope_from: str
+    size: int  # bytes of the wire form
+    environment: str
+    key: str | None
+    metadata: dict[str, Any] | None
+    on_uncertain: OnUncertain
+    expires_at: datetime | None
+    redacted_at: datetime | None
+    finished_at: datetime | None
+    marked_at: datetime | None  # the final dot may have been sent under a lease that was lost
+    rescues: int
+    smtputf8: bool
+    tries: list[Attempt] = field(default_factory=list)  # oldest first
+    siblings: list[Sibling] = field(default_factory=list)  # MAX_SIBLINGS at most
+
+
+_ROW = (
+    DELIVERY.c.id,
+    DELIVERY.c.message_id,
+    DELIVERY.c.state,
+    DELIVERY.c.recipient,
+    MESSAGE.c.subject,
+    MESSAGE.c.kind,
+    MESSAGE.c.lane,
+    MESSAGE.c.created_at,
+    DELIVERY.c.due_at,
+    DELIVERY.c.attempts,
+    DELIVERY.c.code,
+    DELIVERY.c.enhanced,
+    DELIVERY.c.reply,
+    DELIVERY.c.reason,
+    DELIVERY.c.updated_at,
+    DbNow().label("now"),
+)
+
+_DETAIL = (
+    MESSAGE.c.message_id.label("message_id_header"),
+    MESSAGE.c.headers,
+    MESSAGE.c.envelope_from,
+    MESSAGE.c.size,
+    MESSAGE.c.environment,
+    MESSAGE.c.key,
+    MESSAGE.c.metadata.label("metadata"),
+    MESSAGE.c.on_uncertain,
+    MESSAGE.c.expires_at,
+    MESSAGE.c.redacted_at,
+    DELIVERY.c.finished_at,
+    DELIVERY.c.marked_at,
+    DELIVERY.c.rescues,
+    MESSAGE.c.smtputf8,
+)
+
+_JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
+
+
+def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50) -> list[Row]:
+    """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page)."""
+    statement = sa.select(*_ROW).select_from(_JOINED).where(*clauses(wanted))
+    if before is not None:
+        statement = statement.where(DELIVERY.c.id < min(before, MAX_ID))
+    statement = statement.order_by(DELIVERY.c.id.desc()).limit(limit)
+    return [Row(**_row_values(row)) for row in connection.execute(statement)]
+
+
+def count(connection: sa.Connection, wanted: Filter, *, cap: int = 10_000) -> int:
+    """How many match; it stops at `cap` + 1, which means "more than `cap`"."""
+    source = _JOINED if wanted.needs_message else DELIVERY
+    inner = sa.select(DELIVERY.c.id).select_from(source).where(*clauses(wanted)).limit(cap + 1).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
+
+
+def show(connection: sa.Connection, id: int) -> Detail | None:
+    """All that is known of the delivery `id`, its body aside; None if there is no such delivery."""
+    if not 0 < id <= MAX_ID:
+        return None
+    row = connection.execute(sa.select(*_ROW, *_DETAIL).select_from(_JOINED).where(DELIVERY.c.id == id)).first()
+    if row is None:
+        return None
+    values = _row_values(row) | {column.key: getattr(row, column.key) for column in _DETAIL}
+    values["headers"] = tuple((name, value) for name, value in row.headers)
+    values["on_uncertain"] = OnUncertain(row.on_uncertain)
+    return Detail(**values, tries=_tries(connection, id), siblings=_siblings(connection, row.message_id, id))
+
+
+def wire(connection: sa.Connection, message_pk: int) -> bytes:
+    """The message as it goes over the wire (RFC 5322, not dot-stuffed).
+
+    `message_pk`: `Row.message_id`. Raises DamagedMessageError where a part is gone or the whole has another size than
+    when it was enqueued.
+    """
+    columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.redacted_at)
+    message = connection.execute(sa.select(*columns).where(MESSAGE.c.id == message_pk)).first()
+    if message is None:
+        raise DamagedMessageError(f"message {message_pk} is not there (any more): was it purged?")
+    whole = b"".join(splice(bytes(message.skeleton), _blobs(connection, message_pk)))
+    if len(whole) != message.size and message.redacted_at is None:
+        raise DamagedMessageError(
+            f"message {message_pk} is damaged: {len(whole)} bytes instead of {message.size}. "
+            "Was its row changed by hand?"
+        )
+    return whole
+
+
+def _row_values(row: Any) -> dict[str, Any]:
+    values = {column.key: getattr(row, column.key) for column in _ROW if column.key != "now"}
+    values["state"] = State(row.state)
+    values["lane"] = Lane.of_rank(row.lane)
+    values["age"] = max(0.0, (row.now - row.created_at).total_seconds())
+    return values
+
+
+def _tries(connection: sa.Connection, id: int) -> list[Attempt]:
+    rows = connection.execute(
+        sa.select(ATTEMPT, WORKER.c.host, WORKER.c.pid)
+        .select_from(ATTEMPT.outerjoin(WORKER, ATTEMPT.c.worker_id == WORKER.c.id))
+        .where(ATTEMPT.c.delivery_id == id)
+        .order_by(ATTEMPT.c.id)
+    )
+    return [
+        Attempt(
+            id=row.id,
+            at=row.at,
+            worker_id=row.worker_id,
+            worker=None if row.host is None else f"{row.host}:{row.pid}",
+            transport=row.transport,
+            phase=Phase(row.phase),
+            verdict=Verdict(row.verdict),
+            code=row.code,
+            enhanced=row.enhanced,
+            reply=row.reply,
+            relay_id=row.relay_id,
+            duration=row.duration,
+            counted=row.counted,
+            fenced=row.fenced,
+            note=row.note,
+        )
+        for row in rows
+    ]
+
+
+def _siblings(connection: sa.Connection, message_pk: int, id: int) -> list[Sibling]:
+    rows = connection.execute(
+        sa.select(DELIVERY.c.id, DELIVERY.c.recipient, DELIVERY.c.state)
+        .where(DELIVERY.c.message_id == message_pk, DELIVERY.c.id != id)
+        .order_by(DELIVERY.c.id)
+        .limit(MAX_SIBLINGS)
+    )
+    return [Sibling(row.id, row.recipient, State(row.state)) for row in rows]
+
+
+def _blobs(connection: sa.Connection, message_pk: int) -> tuple[tuple[int, Blob], ...]:
+    rows = connection.execute(
+        sa.select(PART.c.skeleton_offset, PART.c.digest, BLOB.c.data)
+        .select_from(PART.outerjoin(BLOB, PART.c.digest == BLOB.c.digest))
+        .where(PART.c.message_id == message_pk)
+        .order_by(PART.c.position)
+    ).all()
+    for row in rows:
+        if row.data is None:
+            raise DamagedMessageError(
+                f"message {message_pk} is damaged: blob {row.digest} is missing. "
+                "Was outbox_blob purged by hand, or restored in part?"
+            )
+    return tuple((row.skeleton_offset, Blob(bytes(row.data))) for row in rows)

@@ -1,0 +1,122 @@
+"""Remove mail that is done with and old, and big parts that nobody needs any more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow, skip_locked
+from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
+from outbox.states import FINAL, State
+
+PURGEABLE = tuple(state.value for state in State if state in FINAL and state is not State.UNCERTAIN)
+"""Uncertain mail waits for a person, however long that takes."""
+
+SWEPT = 100
+"""Blobs looked at in passing at each purge, so that in time none is left behind."""
+
+
+def purge(connection: sa.Connection, *, older_than: float, limit: int) -> int:
+    """Remove up to `limit` messages whose deliveries all ended more than `older_than` seconds ago. How many.
+
+    Sent, failed and cancelled mail goes with its tries; a message of which one delivery is live, uncertain or younger
+    stays whole. Call it again, in a transaction of its own, until it returns 0. Also removes what workers left that
+    stopped as long ago, and the big parts that no message refers to any more.
+    """
+    _take_write_lock(connection)
+    message_pks = _locked(connection, _candidates(connection, older_than, limit), older_than)
+    digests = _digests(connection, message_pks) | _some_digests(connection)
+    _remove(connection, message_pks)
+    _remove_orphans(connection, digests)
+    connection.execute(WORKER.delete().where(WORKER.c.stopped_at < DbNow(-older_than)))
+    return len(message_pks)
+
+
+def _take_write_lock(connection: sa.Connection) -> None:
+    """On SQLite nothing may change between looking and removing; a write, even of nothing, takes the one lock."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(BLOB.delete().where(BLOB.c.digest == ""))
+
+
+def _candidates(connection: sa.Connection, older_than: float, limit: int) -> list[int]:
+    other = DELIVERY.alias()
+    stays = sa.exists().where(
+        other.c.message_id == DELIVERY.c.message_id,
+        sa.or_(
+            other.c.finished_at.is_(None), other.c.finished_at >= DbNow(-older_than), other.c.state.not_in(PURGEABLE)
+        ),
+    )
+    rows = connection.execute(
+        sa.select(DELIVERY.c.message_id)
+        .where(DELIVERY.c.finished_at < DbNow(-older_than), ~stays)
+        .order_by(DELIVERY.c.finished_at)
+        .limit(limit)
+    )
+    return sorted(set(rows.scalars()))
+
+
+def _locked(connection: sa.Connection, message_pks: list[int], older_than: float) -> list[int]:
+    """Those of the messages whose deliveries could all be locked and are still done with: nobody requeues them now."""
+    if not message_pks:
+        return []
+    of_these = DELIVERY.c.message_id.in_(message_pks)
+    done = sa.and_(DELIVERY.c.finished_at < DbNow(-older_than), DELIVERY.c.state.in_(PURGEABLE))
+    statement = sa.select(DELIVERY.c.message_id).where(of_these, done).order_by(DELIVERY.c.id)
+    held = _tally(connection.execute(skip_locked(statement, connection.dialect.name)).scalars())
+    there = _tally(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
+    return [pk for pk in message_pks if held.get(pk) == there.get(pk)]
+
+
+def _tally(pks: Iterable[int]) -> dict[int, int]:
+    counted: dict[int, int] = {}
+    for pk in pks:
+        counted[pk] = counted.get(pk, 0) + 1
+    return counted
+
+
+def _digests(connection: sa.Connection, message_pks: list[int]) -> set[str]:
+    rows = connection.execute(sa.select(PART.c.digest).where(PART.c.message_id.in_(message_pks)))
+    return set(rows.scalars())
+
+
+def _some_digests(connection: sa.Connection) -> set[str]:
+    """A few blobs from somewhere: a blob that was in use when its last message went is found by this, later."""
+    now = connection.execute(sa.select(DbNow())).scalar_one()
+    start = hashlib.sha256(str(now).encode()).hexdigest()
+    rows = connection.execute(
+        sa.select(BLOB.c.digest).where(BLOB.c.digest >= start).order_by(BLOB.c.digest).limit(SWEPT)
+    )
+    return set(rows.scalars())
+
+
+def _remove(connection: sa.Connection, message_pks: list[int]) -> None:
+    """Parts first, by hand: an application's SQLite may not enforce foreign keys, so no cascade is relied on."""
+    if not message_pks:
+        return
+    # not by a subquery: MariaDB would run through all attempts for it
+    ids = connection.execute(sa.select(DELIVERY.c.id).where(DELIVERY.c.message_id.in_(message_pks))).scalars().all()
+    for start in range(0, len(ids), 1_000):
+        connection.execute(ATTEMPT.delete().where(ATTEMPT.c.delivery_id.in_(ids[start : start + 1_000])))
+    connection.execute(PART.delete().where(PART.c.message_id.in_(message_pks)))
+    connection.execute(DELIVERY.delete().where(DELIVERY.c.message_id.in_(message_pks)))
+    connection.execute(MESSAGE.delete().where(MESSAGE.c.id.in_(message_pks)))
+
+
+def _remove_orphans(connection: sa.Connection, digests: set[str]) -> None:
+    """Remove those of the blobs that nothing refers to.
+
+    An enqueue holds a shared lock on each blob that it will refer to until its transaction ends (`enqueue.py`), so a
+    blob that can be locked here is needed by nobody who is not yet seen. The look for references must be a statement
+    after the lock, to see what was committed before it.
+    """
+    if not digests:
+        return
+    referred = sa.exists().where(PART.c.digest == BLOB.c.digest)
+    orphans = sa.select(BLOB.c.digest).where(BLOB.c.digest.in_(sorted(digests)), ~referred).order_by(BLOB.c.digest)
+    if connection.dialect.name != "sqlite":
+        orphans = orphans.with_for_update(skip_locked=True)
+    locked = list(connection.execute(orphans).scalars())
+    if locked:
+        connection.execute(BLOB.delete().where(BLOB.c.digest.in_(locked), ~referred))

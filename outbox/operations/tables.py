@@ -1,0 +1,16 @@
+"""The outbox's tables, as Core knows them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import sqlalchemy as sa
+
+from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
+
+MESSAGE = cast(sa.Table, OutboxMessage.__table__)
+BLOB = cast(sa.Table, OutboxBlob.__table__)
+PART = cast(sa.Table, OutboxMessageBlob.__table__)
+DELIVERY = cast(sa.Table, OutboxDelivery.__table__)
+ATTEMPT = cast(sa.Table, OutboxAttempt.__table__)
+WORKER = cast(sa.Table, OutboxWorker.__table__)

@@ -1,0 +1,36 @@
+"""How times are written for people, and read from them: 30s, 15m, 2h, 7d."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+_ONE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw])", re.IGNORECASE)
+
+
+def duration(seconds: float) -> str:
+    """The two largest units of a time: "45s", "2m 5s", "3h", "7d 4h"."""
+    if seconds < 1:
+        return "0s" if seconds < 0.05 else f"{seconds:.1f}s"
+    left = round(seconds)
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s"):
+        number, left = divmod(left, int(_UNITS[unit]))
+        if number or parts:
+            parts.append(f"{number}{unit}" if number else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part)
+
+
+def parse_duration(text: str) -> timedelta:
+    """The time that "30s", "15m", "2h", "7d", "1h30m" or "1.5h" means. Raises ValueError for anything else."""
+    compact = "".join(text.split())
+    found = list(_ONE.finditer(compact))
+    if not found or "".join(match[0] for match in found) != compact:
+        raise ValueError(f"{text!r} is no time: write a number and a unit, like 30s, 15m, 2h or 7d")
+    try:
+        return timedelta(seconds=sum(float(match[1]) * _UNITS[match[2].lower()] for match in found))
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than time can be")
