@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,9 @@ class Security(StrEnum):
     NONE = "none"  # plain text
     STARTTLS = "starttls"  # RFC 3207
     TLS = "tls"  # implicit, RFC 8314
+
+
+_ENCRYPT = "set MAIL_USE_TLS or MAIL_USE_SSL (or OUTBOX_ALLOW_PLAINTEXT=true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class Relay:
     auth: str | None = None  # a SASL mechanism to insist on ("XOAUTH2"); None: the best that both sides know
     ca_file: Path | None = None  # None: the system's store
     verify: bool = True
+    allow_plaintext: bool = (
+        False  # plain text to another machine, and a password over plain text, are refused without it
+    )
     local_hostname: str | None = None  # for EHLO; None: an address literal, no DNS look-up
     connect_timeout: float = 10.0  # resolve + TCP connect
     command_timeout: float = 60.0  # silence in one reply
@@ -34,9 +41,32 @@ class Relay:
     dot_timeout: float = 600.0  # wait for the reply to the final dot; RFC 5321 §4.5.3.2.6 asks for ten minutes
     max_messages: int = 100  # on one connection, then a fresh one
     idle_timeout: float = 30.0  # an idle connection older than this is not reused
-    preset: str = "generic"  # which table of reply rules applies on top of the general one
+    preset: str = "auto"  # which table of reply rules applies on top of the general one; "auto": by the host's name
 
     @property
     def name(self) -> str:
         """`host:port`, as logs and the status show it."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the relay is this machine (`localhost`, 127.0.0.0/8, `::1`): plain text never leaves it."""
+        if self.host.lower().rstrip(".") == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def refusal(self) -> str | None:
+        """Why this relay must not be talked to as it is configured, with the remedy; None: nothing is against it."""
+        if self.username and not self.password:
+            return "a user name is set without a password: set MAIL_PASSWORD, or leave MAIL_USERNAME out"
+        if self.security is not Security.NONE or self.allow_plaintext:
+            return None
+        if self.username:
+            return f"a password would go over plain text: {_ENCRYPT}"
+        if not self.is_local:
+            return f"mail to {self.name} would go over plain text: {_ENCRYPT}"
+        return None

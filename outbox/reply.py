@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,8 +40,11 @@ class Reply:
     """One SMTP reply (RFC 5321 §4.2), or the local error that stands in its place (`code` is None then)."""
 
     code: int | None
-    enhanced: str | None  # RFC 3463, e.g. "5.1.1"
-    text: str  # decoded, control characters escaped, bounded
+    enhanced: str | None  # RFC 3463, e.g. "5.1.1"; it is not repeated in `text`
+    text: str  # decoded, one line, control characters escaped, bounded
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,79 @@ class Result:
     relay_id: str | None = None  # the relay's own id from its final 250
     retry_after: float | None = None  # seconds the server asked us to wait
     reusable: bool = False  # the connection may carry the next mail
+    note: str = ""  # what it means in our words, where the server's may mislead; "" where they say it all
+
+
+MAX_TEXT = 1_000
+"""Characters of a reply's text that are kept."""
+
+_ENHANCED = re.compile(r"#?([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]+|$)")
+
+_RELAY_IDS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\bqueued as[: ]+<?([\w.+/=-]+)",  # Postfix, SendGrid
+        r"\[InternalId=(\d+)",  # Exchange
+        r"\bid=([\w.+/=-]+)",  # Exim
+        r"^ok\s+(\S.*?)\s+-\s+gsmtp\b",  # Gmail
+        r"^(\w{8,}) message accepted for delivery",  # Sendmail
+        r"^ok:? (\d{9,} qp \d+)",  # qmail
+        r"^ok:? <?([\w.-]{16,})>?$",  # SES and others whose only word is the id
+    )
+)
+
+_WAIT = re.compile(
+    r"\b(?:again|retry|wait|back|later|after)\b[^\d.;]{0,30}?"
+    r"(?:(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)|(?P<n>\d{1,6})\s*(?P<unit>s|m|h)(?:ec|in|r|our)?(?:ond|ute)?s?\b)",
+    re.IGNORECASE,
+)
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+_MAX_WAIT = 86_400.0
+
+
+def parse_reply(code: int, raw: bytes) -> Reply:
+    """The reply with the lines `raw` (without their codes, joined by LF)."""
+    lines = [line.strip() for line in raw.decode("utf-8", "replace").split("\n")]
+    enhanced, lines = _take_enhanced(code, lines)
+    return Reply(code, enhanced, printable(" ".join(line for line in lines if line)))
+
+
+def printable(text: str) -> str:
+    """`text` with everything escaped that is not to be printed, at most `MAX_TEXT` characters."""
+    if len(text) > MAX_TEXT:
+        text = text[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if text.isprintable():
+        return text
+    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return escaped if len(escaped) <= MAX_TEXT else escaped[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def relay_id(reply: Reply) -> str | None:
+    """The id under which the relay took the mail, as far as its final 250 tells; at most 200 characters."""
+    for pattern in _RELAY_IDS:
+        if found := pattern.search(reply.text):
+            return found[1][:200]
+    return None
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds that the server asks us to wait ("try again in 5 minutes"), a day at most; None if it does not say."""
+    found = _WAIT.search(reply.text)
+    if found is None:
+        return None
+    if found["n"] is not None:
+        seconds = int(found["n"]) * _UNITS[found["unit"].lower()]
+    else:
+        seconds = int(found["h"]) * 3600 + int(found["m"]) * 60 + int(found["s"])
+    return min(float(seconds), _MAX_WAIT)
+
+
+def _take_enhanced(code: int, lines: list[str]) -> tuple[str | None, list[str]]:
+    """The enhanced code (RFC 2034 §4) and the lines without it; one that says success for a failure is none."""
+    found = _ENHANCED.match(lines[0])
+    if found is None or (found[1][0] == "2") != (code < 300):
+        return None, lines
+    enhanced = found[1]
+    return enhanced, [
+        line[mark.end() :] if (mark := _ENHANCED.match(line)) and mark[1] == enhanced else line for line in lines
+    ]

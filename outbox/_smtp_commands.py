@@ -1,0 +1,103 @@
+"""MAIL and RCPT for one envelope and one relay: which extensions the mail needs, and which options may go along."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from outbox.message import Envelope
+from outbox.verdicts import Failure
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>]")
+_OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+)?")
+
+_EXTENSION = {  # option of MAIL or RCPT -> the extension that it belongs to, where the names differ
+    "body": "8bitmime",
+    "ret": "dsn",
+    "envid": "dsn",
+    "notify": "dsn",
+    "orcpt": "dsn",
+    "by": "deliverby",
+    "holdfor": "futurerelease",
+    "holduntil": "futurerelease",
+}
+_OURS = frozenset({"size", "smtputf8"})  # decided here, from the envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands of one transaction, without CRLF."""
+
+    mail: bytes
+    rcpt: bytes
+
+
+class UnfitError(Exception):
+    """This relay cannot take this mail, or nobody can; nothing was said to it about the mail."""
+
+    def __init__(self, failure: Failure, text: str) -> None:
+        super().__init__(text)
+        self.failure = failure
+        self.text = text
+
+
+def check(envelope: Envelope) -> None:
+    """Raises UnfitError for an envelope that would break out of its command line."""
+    for address in (envelope.sender, envelope.recipient):
+        if _FORBIDDEN.search(address):
+            raise UnfitError(Failure.MALFORMED, f"the envelope address {address!r} cannot be put into an SMTP command")
+    for option in (*envelope.mail_options, *envelope.rcpt_options):
+        if not _OPTION.fullmatch(option):
+            raise UnfitError(Failure.MALFORMED, f"the option {option!r} cannot be put into an SMTP command")
+
+
+def commands(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mapping[str, str]) -> Commands:
+    """What to say to a relay that offers `offers` (keyword in lower case -> parameters). Raises UnfitError.
+
+    An option of the envelope whose extension is not offered is left out: a server refuses what it does not know
+    (RFC 5321 §4.1.1.11), and the mail is worth more than its delivery report.
+    """
+    size = _size(envelope, content, offers)
+    utf8 = envelope.smtputf8 or not (envelope.sender.isascii() and envelope.recipient.isascii())
+    if utf8 and "smtputf8" not in offers:
+        raise UnfitError(
+            Failure.NO_SMTPUTF8, "the mail has non-ASCII addresses or headers, and the relay does not offer SMTPUTF8"
+        )
+    options = [f"SIZE={size}"] if size and "size" in offers else []
+    if utf8:
+        options.append("SMTPUTF8")
+    options += _body(envelope, content, utf8, offers)
+    options += _offered(envelope.mail_options, offers)
+    return Commands(
+        _line(f"MAIL FROM:<{envelope.sender}>", options),
+        _line(f"RCPT TO:<{envelope.recipient}>", _offered(envelope.rcpt_options, offers)),
+    )
+
+
+def _size(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mapping[str, str]) -> int:
+    size = len(content) if isinstance(content, bytes) else envelope.size
+    limit = offers.get("size", "")
+    if limit.isdigit() and 0 < int(limit) < size:
+        raise UnfitError(Failure.TOO_LARGE, f"the mail has {size} bytes, the relay takes {int(limit)} at most (SIZE)")
+    return size
+
+
+def _body(envelope: Envelope, content: bytes | Iterable[bytes], utf8: bool, offers: Mapping[str, str]) -> list[str]:
+    eight_bit = not content.isascii() if isinstance(content, bytes) else utf8
+    if not eight_bit or any(option.lower().startswith("body=") for option in envelope.mail_options):
+        return []
+    if "8bitmime" not in offers:
+        raise UnfitError(Failure.NO_8BITMIME, "the mail has octets above 127, and the relay does not offer 8BITMIME")
+    return ["BODY=8BITMIME"]
+
+
+def _offered(options: Iterable[str], offers: Mapping[str, str]) -> Iterator[str]:
+    for option in options:
+        keyword = option.partition("=")[0].lower()
+        if keyword not in _OURS and _EXTENSION.get(keyword, keyword) in offers:
+            yield option
+
+
+def _line(command: str, options: Iterable[str]) -> bytes:
+    return " ".join((command, *options)).encode()

@@ -1,0 +1,127 @@
+"""What a reply or a failure means for the delivery: the table phase x failure -> verdict, and the reply rules.
+
+Pure. Before the class of a reply's code speaks, the reply rules do: quotas, throttling and account faults come as 4xx
+and as 5xx after any command and are nobody's mail's fault. Known limit: the rules rest on the words that the large
+relays use today; a relay that words a quota otherwise is judged by its code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from outbox.reply import Phase, Reply, Verdict
+from outbox.reply_rules import GENERAL, PRESETS, Rule
+
+
+class Failure(StrEnum):
+    """What went wrong where no reply decides."""
+
+    UNRESOLVED = "unresolved"  # the host's name has no address
+    UNREACHABLE = "unreachable"  # no address takes the connection
+    DISCONNECTED = "disconnected"  # closed, reset or a write failed
+    TIMEOUT = "timeout"  # silence, or the message's deadline
+    GARBAGE = "garbage"  # a reply that is none, or that does not fit the command
+    OVERSIZED = "oversized"  # a reply without end
+    HANDSHAKE = "handshake"  # TLS broken off
+    INJECTED = "injected"  # plain text after the reply to STARTTLS
+    ABORTED = "aborted"  # by us, from another thread
+    GIVEN_UP = "given up"  # by us, before the final dot
+    CERTIFICATE = "certificate"  # the server's certificate does not prove its name
+    NO_STARTTLS = "no starttls"  # not offered: never fall back to plain text
+    NO_MECHANISM = "no mechanism"  # no common way to log in
+    REFUSED_HERE = "refused here"  # our own settings forbid it
+    TOO_LARGE = "too large"  # over the server's SIZE (RFC 1870)
+    NO_SMTPUTF8 = "no smtputf8"  # needed, not offered (RFC 6531)
+    NO_8BITMIME = "no 8bitmime"  # needed, not offered (RFC 6152)
+    MALFORMED = "malformed"  # the envelope or the content cannot be put on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and what to say beside the server's words."""
+
+    verdict: Verdict
+    note: str = ""
+
+
+_OURS = {
+    Failure.CERTIFICATE: Verdict.CONFIGURATION,
+    Failure.NO_STARTTLS: Verdict.CONFIGURATION,
+    Failure.NO_MECHANISM: Verdict.CONFIGURATION,
+    Failure.REFUSED_HERE: Verdict.CONFIGURATION,
+    Failure.TOO_LARGE: Verdict.PERMANENT,
+    Failure.NO_SMTPUTF8: Verdict.PERMANENT,
+    Failure.NO_8BITMIME: Verdict.PERMANENT,
+    Failure.MALFORMED: Verdict.PERMANENT,
+}
+
+_BY_CLASS: dict[Phase, tuple[Verdict, Verdict]] = {  # what 4xx and 5xx mean
+    Phase.GREETING: (Verdict.TRANSPORT, Verdict.TRANSPORT),
+    Phase.EHLO: (Verdict.TRANSPORT, Verdict.TRANSPORT),
+    Phase.TLS: (Verdict.TRANSPORT, Verdict.CONFIGURATION),
+    Phase.AUTH: (Verdict.TRANSPORT, Verdict.CONFIGURATION),
+    Phase.MAIL: (Verdict.TRANSIENT, Verdict.PERMANENT),
+    Phase.RCPT: (Verdict.TRANSIENT, Verdict.PERMANENT),
+    Phase.DATA: (Verdict.TRANSIENT, Verdict.PERMANENT),
+    Phase.BODY: (Verdict.TRANSIENT, Verdict.PERMANENT),
+    Phase.DOT: (Verdict.TRANSIENT, Verdict.PERMANENT),
+}
+_BEFORE_RULES = frozenset({Phase.GREETING, Phase.EHLO, Phase.TLS})
+
+_HOSTS = (
+    (re.compile(r"(^|\.)(gmail|googlemail|google)\.com$"), "gmail"),
+    (re.compile(r"(^|\.)(office365|outlook|hotmail)\.com$|(^|\.)office365\.us$|\.partner\.outlook\.cn$"), "exchange"),
+    (re.compile(r"^email-smtp(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$"), "ses"),
+    (re.compile(r"(^|\.)sendgrid\.net$"), "sendgrid"),
+    (re.compile(r"(^|\.)mailgun\.org$"), "mailgun"),
+)
+
+
+def preset_for(host: str) -> str:
+    """The table of reply rules that fits the relay with this host name; "generic" if none is known."""
+    name = host.lower().rstrip(".")
+    return next((preset for pattern, preset in _HOSTS if pattern.search(name)), "generic")
+
+
+def judge_failure(phase: Phase, failure: Failure) -> Judgement:
+    """The verdict for a failure without a deciding reply: after the final dot nobody can know (RFC 1047)."""
+    if phase is Phase.DOT:
+        return Judgement(Verdict.UNKNOWN)
+    return Judgement(_OURS.get(failure, Verdict.TRANSPORT))
+
+
+def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgement:
+    """The verdict for the reply that ended a try in `phase`. A reply that does not fit the phase is garbage."""
+    code = reply.code or 0
+    if phase is Phase.DOT and 200 <= code < 300:
+        return Judgement(Verdict.ACCEPTED)
+    if not 400 <= code < 600 or phase not in _BY_CLASS:
+        return judge_failure(phase, Failure.GARBAGE)
+    if code == 421:
+        return Judgement(Verdict.TRANSPORT)
+    if phase not in _BEFORE_RULES:
+        rule = matching_rule(phase, reply, preset)
+        if rule is not None and rule.verdict is not None:
+            return Judgement(rule.verdict, rule.note)
+    return _by_class(phase, code, reply)
+
+
+def matching_rule(phase: Phase, reply: Reply, preset: str = "generic") -> Rule | None:
+    """The first rule that fits: the preset's before the general ones."""
+    for rule in (*PRESETS.get(preset, ()), *GENERAL):
+        if rule.fits(phase, reply):
+            return rule
+    return None
+
+
+def _by_class(phase: Phase, code: int, reply: Reply) -> Judgement:
+    transient, permanent = _BY_CLASS[phase]
+    if code < 500 or (reply.enhanced or "").startswith("4."):  # where the two disagree, the more careful (retry)
+        return Judgement(transient)
+    if phase is Phase.MAIL:
+        if code == 552 or (reply.enhanced or "").endswith(".3.4"):
+            return Judgement(permanent, "the relay finds the message too large")
+        return Judgement(permanent, "the relay refuses the sender's address")
+    return Judgement(permanent)
