@@ -23,6 +23,12 @@ SQLITE_BUSY_SECONDS = 30
 """How long SQLite waits for another writer before it says "database is locked"."""
 
 
+OUTAGES = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
+"""What is raised when a database is away, full, locked, or chose us in a deadlock: the same again may succeed."""
+
+DATABASE_ERROR = sa.exc.SQLAlchemyError
+
+
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """Aware datetimes in UTC with microseconds, on every database."""
 
@@ -151,11 +157,6 @@ def skip_locked(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
     if dialect == "sqlite":
         return statement
     return statement.with_for_update(skip_locked=True, key_share=dialect == "postgresql")
-
-
-def lost_connection_or_conflict(error: sa.exc.DBAPIError) -> bool:
-    """Whether the same transaction may succeed when it is run again: connection lost, deadlock, lock time-out."""
-    return error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InternalError)
 
 
 def _connect_limits(url: sa.URL) -> dict[str, Any]:

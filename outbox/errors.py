@@ -50,7 +50,9 @@ class ConfigurationError(OutboxError):
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
-        super().__init__("The outbox is not configured correctly:\n" + "\n".join(f"  - {fault}" for fault in self.faults))
+        super().__init__(
+            "The outbox is not configured correctly:\n" + "\n".join(f"  - {fault}" for fault in self.faults)
+        )
 
 
 class NotBoundError(OutboxError, RuntimeError):

@@ -48,14 +48,16 @@ class OutboxMessage(Base):
     environment: Mapped[str] = mapped_column(sa.String(64), default="")
     key: Mapped[str | None] = mapped_column(sa.String(255))
     kind: Mapped[str | None] = mapped_column(sa.String(64))
-    lane: Mapped[int] = mapped_column(sa.SmallInteger)
+    lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.rank`
     envelope_from: Mapped[str] = mapped_column(sa.String(320))
     subject: Mapped[str] = mapped_column(sa.String(998))
     headers: Mapped[list[list[str]]] = mapped_column(sa.JSON)  # [[name, value], …] decoded, in wire order
     skeleton: Mapped[bytes] = mapped_column(big_binary(), deferred=True)  # the wire form without its big parts
     size: Mapped[int] = mapped_column(big_integer())  # bytes of the whole wire form
     smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
-    options: Mapped[dict[str, list[str]] | None] = mapped_column(sa.JSON(none_as_null=True))  # {"mail": […], "rcpt": […]}
+    options: Mapped[dict[str, list[str]] | None] = mapped_column(
+        sa.JSON(none_as_null=True)
+    )  # {"mail": […], "rcpt": […]}
     on_uncertain: Mapped[str] = mapped_column(sa.String(8), default=OnUncertain.RETRY)
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", sa.JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
@@ -120,10 +122,12 @@ class OutboxDelivery(Base):
     recipient: Mapped[str] = mapped_column(sa.String(320))
     domain: Mapped[str] = mapped_column(sa.String(255))
     state: Mapped[str] = mapped_column(sa.String(10))
-    lane: Mapped[int] = mapped_column(sa.SmallInteger)
+    lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.slot`: priority, new mail before retries
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when live: due, or the end of the lease
     attempts: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # tries that counted against it
-    rescues: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # leases of it that were lost
+    rescues: Mapped[int] = mapped_column(
+        sa.SmallInteger, default=0
+    )  # leases lost, or connections that broke on it alone
     token: Mapped[int | None] = mapped_column(big_integer())  # the lease's fence
     worker_id: Mapped[int | None] = mapped_column(big_integer())  # who holds the lease
     marked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # "hold": the final dot may have been sent
@@ -148,6 +152,7 @@ class OutboxAttempt(Base):
     delivery_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_delivery.id", ondelete="CASCADE"))
     at: Mapped[datetime] = mapped_column(UtcDateTime())  # when it was recorded
     worker_id: Mapped[int | None] = mapped_column(big_integer())
+    token: Mapped[int | None] = mapped_column(big_integer())  # the lease it was tried under; one try a lease
     transport: Mapped[str | None] = mapped_column(sa.String(255))  # host:port
     phase: Mapped[str] = mapped_column(sa.String(10))
     verdict: Mapped[str] = mapped_column(sa.String(13))
@@ -177,5 +182,3 @@ class OutboxWorker(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime())
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # ended, or declared dead by another
     health: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # transports, counters, faults
-
-

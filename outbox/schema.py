@@ -142,9 +142,7 @@ def _create_version_1(op: Any) -> None:
             "state IN ('queued', 'sending', 'sent', 'failed', 'uncertain', 'cancelled')",
             name="ck_outbox_delivery_state",
         ),
-        sa.CheckConstraint(
-            "(state IN ('queued', 'sending')) = (due_at IS NOT NULL)", name="ck_outbox_delivery_live"
-        ),
+        sa.CheckConstraint("(state IN ('queued', 'sending')) = (due_at IS NOT NULL)", name="ck_outbox_delivery_live"),
         sa.CheckConstraint("(state = 'sending') = (token IS NOT NULL)", name="ck_outbox_delivery_leased"),
         **_OPTIONS,
     )
@@ -167,6 +165,7 @@ def _create_version_1(op: Any) -> None:
         ),
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.Column("worker_id", big_integer()),
+        sa.Column("token", big_integer()),
         sa.Column("transport", sa.String(255)),
         sa.Column("phase", sa.String(10), nullable=False),
         sa.Column("verdict", sa.String(13), nullable=False),

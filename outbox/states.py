@@ -28,6 +28,11 @@ class Lane(StrEnum):
         """The number stored in the database: smaller goes first."""
         return _RANKS[self]
 
+    def slot(self, *, retry: bool) -> int:
+        """The index range of a delivery in this lane: within a lane, retries queue apart from new mail, so that
+        a pile of them can't hold it back."""
+        return 2 * self.rank + retry
+
     @classmethod
     def of_rank(cls, rank: int) -> Lane:
         """The lane stored as `rank`. Raises KeyError for a number that is none."""

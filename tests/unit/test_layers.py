@@ -18,7 +18,9 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("verdicts", "reply_rules", "policy", "addresses", "headers", "wire", "plaintext", "preview", "dialect"),
     ("models", "schema", "compose"),
     ("enqueue", "queue", "transport", "_smtp*"),
-    ("dispatch", "operations"),
+    ("recorder", "feed", "shelf", "operations"),
+    ("dispatch",),
+    ("crew",),
     ("daemon", "testing"),
     ("cli", "web"),  # a package stands for all that is in it
     ("extension", "pending"),

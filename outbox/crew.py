@@ -1,0 +1,237 @@
+"""The threads of one worker: a claimer, the connections, the recorder. Starting, stopping and watching them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from outbox.clock import monotonic
+from outbox.dispatch import Connection, Dispatcher, Terms
+from outbox.events import Events, logger
+from outbox.feed import Feed
+from outbox.policy import Breaker, Health
+from outbox.queue import Outcome, Queue
+from outbox.recorder import Recorder, Ticket
+from outbox.states import State
+
+CLAIM_PER_CONNECTION = 8
+"""How many mails are leased ahead for each connection: enough that none waits for a claim."""
+
+_CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
+
+
+class Carrier(Connection, Protocol):
+    """A connection as the crew holds it."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this worker has done since it started."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0, "failed": 0, "uncertain": 0})
+    lost_leases: int = 0
+
+
+class Crew:
+    """Runs the dispatch of one worker on threads of its own."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        worker_id: int,
+        terms: Terms,
+        breaker: Breaker,
+        events: Events,
+        *,
+        connect: Callable[[], Carrier],
+        connections: int,
+        poll: float,
+        idle: float,
+        chance: Callable[[], float],
+    ) -> None:
+        """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
+        self._queue = queue
+        self._worker_id = worker_id
+        self._terms = terms
+        self._breaker = breaker
+        self._events = events
+        self._connect = connect
+        self._poll = poll
+        self._idle = idle
+        self._size = connections * CLAIM_PER_CONNECTION
+        self._low = connections * CLAIM_PER_CONNECTION // 2
+        self._feed = Feed(breaker, monotonic)
+        self._recorder = Recorder(queue, worker_id, self._recorded)
+        self._dispatcher = Dispatcher(
+            queue,
+            self._feed,
+            self._recorder,
+            terms,
+            events,
+            monotonic=monotonic,
+            chance=chance,
+            token=lambda: secrets.randbits(62) + 1,
+        )
+        self._carriers: list[Carrier] = [connect() for _ in range(connections)]
+        self._stopping = threading.Event()
+        self._dry = threading.Event()
+        self.tally = Tally()
+        self.trouble: str | None = None
+        """Why the last claim failed; None while the database answers."""
+        self._recording = threading.Thread(target=self._guard(self._recorder.run), name="outbox-recorder")
+        self._claiming = threading.Thread(target=self._guard(self._claim), name="outbox-claimer")
+        self._carrying = [
+            threading.Thread(target=self._guard(self._carry, carrier), name=f"outbox-connection-{number}")
+            for number, carrier in enumerate(self._carriers, 1)
+        ]
+        self.fault = threading.Event()
+        """Set when one of the threads died of a defect: the process must end and be started again."""
+
+    def start(self) -> None:
+        """Begin to claim and send."""
+        for thread in self._threads():
+            thread.daemon = True
+            thread.start()
+
+    def nudge(self) -> None:
+        """Look at the queue now."""
+        self._feed.hungry.set()
+
+    def wait_dry(self, timeout: float) -> bool:
+        """Wait until a look at the queue found nothing due and all that was claimed is recorded."""
+        if not self._dry.wait(timeout):
+            return False
+        return self._feed.idle and self._recorder.flush(timeout)
+
+    def stop(self, grace: float) -> bool:
+        """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
+        self._stopping.set()
+        self._feed.close()
+        self._dispatcher.give_back(self._feed.empty())
+        end = monotonic() + grace
+        for thread in [self._claiming, *self._carrying]:
+            thread.join(max(0.0, end - monotonic()))
+        if any(thread.is_alive() for thread in self._carrying):
+            self._cut_off()
+        self._dispatcher.give_back(self._feed.empty())
+        recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
+        self._recorder.close() if recorded else self._recorder.abandon()
+        self._recording.join(_CONFIRM_SECONDS)
+        return recorded
+
+    @property
+    def down(self) -> bool:
+        """Whether the transport can't be used now."""
+        return self._breaker.state is Health.OPEN
+
+    def health(self) -> dict[str, Any]:
+        """For the worker's row: transport, counters, faults."""
+        breaker, now = self._breaker, monotonic()
+        return {
+            "transport": {
+                "name": self._terms.transport,
+                "state": Health.CLOSED if breaker.since is None else breaker.state,
+                "since_seconds": None if breaker.since is None else round(now - breaker.since, 1),
+                "error": breaker.error,
+                "next_probe_seconds": None if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
+            },
+            "counts": dict(self.tally.counts),
+            "lost_leases": self.tally.lost_leases,
+            "suppressed": self._terms.suppress,
+            "database": self.trouble or self._recorder.trouble,
+        }
+
+    def _threads(self) -> list[threading.Thread]:
+        return [self._recording, self._claiming, *self._carrying]
+
+    def _guard(self, run: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+        def guarded() -> None:
+            try:
+                run(*arguments)
+            except BaseException:
+                logger.exception("a thread of the worker died; the worker ends so that it can be started again")
+                self.fault.set()
+
+        return guarded
+
+    def _claim(self) -> None:
+        while not self._stopping.is_set():
+            self._feed.hungry.clear()
+            room = self._feed.room(self._size)
+            found = self._claim_safely(room) if room else 0
+            if found and found >= room:
+                continue
+            if room and not found and self.trouble is None and self._feed.idle:
+                self._dry.set()
+            self._feed.hungry.wait(self._poll)
+
+    def _claim_safely(self, room: int) -> int:
+        self._dry.clear()
+        try:
+            found = self._dispatcher.claim(self._worker_id, room)
+        except Exception as error:  # the database is away, or will be: look again at the next poll
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if self.trouble is None:
+                logger.error("claiming waits for the database: %s", line)
+            self.trouble = line
+            return 0
+        self.trouble = None
+        return found
+
+    def _carry(self, carrier: Carrier) -> None:
+        previous: Ticket | None = None
+        while True:
+            leased = self._feed.take(self._idle, self._low)
+            if leased is not None:
+                previous = self._dispatcher.work(leased, carrier, previous)
+            elif self._feed.closed:
+                break
+            else:
+                carrier.close()
+        carrier.close()
+
+    def _cut_off(self) -> None:
+        self._dispatcher.cutoff.set()
+        for carrier in self._carriers:
+            carrier.abort()
+        end = monotonic() + _CONFIRM_SECONDS
+        for thread in self._carrying:
+            thread.join(max(0.0, end - monotonic()))
+
+    def _recorded(self, outcome: Outcome, lost: bool) -> None:
+        message_id, result = outcome.claimed.message.message_id, outcome.result
+        if lost:
+            self.tally.lost_leases += 1
+            self._events.emit(
+                "lost-lease", message_id, delivery=outcome.claimed.id, verdict=result.verdict if result else None
+            )
+            return
+        name = _event_name(outcome)
+        if name in self.tally.counts:
+            self.tally.counts[name] += 1
+        self._events.emit(
+            name,
+            message_id,
+            delivery=outcome.claimed.id,
+            to=outcome.claimed.recipient,
+            relay=outcome.transport,
+            reason=outcome.reason,
+            phase=result.phase if result else None,
+            code=result.reply.code if result else None,
+            enhanced=result.reply.enhanced if result else None,
+            reply=result.reply.text if result else None,
+            duration=f"{result.duration:.3f}" if result else None,
+            delay=None if outcome.delay is None else f"{outcome.delay:.1f}",
+            note=outcome.note,
+        )
+
+
+def _event_name(outcome: Outcome) -> str:
+    if outcome.state is State.QUEUED:
+        return "retried" if outcome.counted else "released"
+    return outcome.state.value

@@ -1,0 +1,213 @@
+"""The `outbox-sender` process: APScheduler's jobs (poll, heartbeat, purge), signals, the stop in good order."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from flask import Flask
+
+from outbox import operations
+from outbox.clock import monotonic
+from outbox.crew import Crew
+from outbox.dispatch import Terms
+from outbox.events import Events, logger
+from outbox.policy import Breaker, RetryPolicy
+from outbox.queue import Queue
+from outbox.settings import Settings
+from outbox.transport import Connection
+
+PURGE_SECONDS = 600.0
+PURGE_BATCH = 1000
+_WATCH_SECONDS = 1.0  # how often the main thread looks at the others
+_STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
+
+Progress = Callable[[int, int], None]
+"""Called with (done, due) while a queue is drained."""
+
+
+def run(
+    app: Flask,
+    *,
+    once: bool = False,
+    drain: bool = False,
+    connections: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Be a worker until told to stop; the exit code.
+
+    `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: for ever. 0: stopped
+    in good order; 1: something is left that could not be recorded, or a thread died.
+    """
+    with app.app_context():
+        worker = Worker(app, connections=connections)
+        return worker.run(once=once, drain=drain, progress=progress)
+
+
+class Worker:
+    """One process's daemon."""
+
+    def __init__(self, app: Flask, *, connections: int | None = None) -> None:
+        outbox = app.extensions["outbox"]
+        self._settings: Settings = outbox.settings(app)
+        self._engine = outbox.database(app)
+        self._connections = connections or self._settings.connections
+        self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
+        self.events = Events()
+        self._mail = app.extensions["mail"]
+        self._stop = threading.Event()
+        self._ticked = monotonic()
+
+    def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
+        settings = self._settings
+        worker_id = self._queue.register(
+            host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
+        )
+        crew = self._crew(worker_id)
+        self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
+        with self._signals():
+            self._rescue()
+            crew.start()
+            code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
+            if not crew.stop(settings.shutdown_seconds):
+                logger.error("not everything could be recorded; its lease runs out and another worker takes over")
+                code = 1
+            self._retire(worker_id, crew)
+        self.events.emit("worker-stopped", worker=worker_id, **crew.tally.counts)
+        return code
+
+    def _crew(self, worker_id: int) -> Crew:
+        settings = self._settings
+        return Crew(
+            self._queue,
+            worker_id,
+            Terms(
+                policy=RetryPolicy(
+                    first=settings.retry_first_seconds,
+                    most=settings.retry_max_seconds,
+                    attempts=settings.max_attempts,
+                    poison=settings.poison_rescues,
+                ),
+                lease=settings.lease_seconds,
+                send_timeout=settings.send_timeout,
+                suppress=settings.suppress_send,
+                transport=settings.relay.name,
+            ),
+            Breaker(
+                faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=settings.probe_max_seconds
+            ),
+            self.events,
+            connect=lambda: Connection(self._mail, settings.relay),
+            connections=self._connections,
+            poll=settings.poll_seconds,
+            idle=settings.relay.idle_timeout,
+            chance=random.random,
+        )
+
+    def _scheduler(self, crew: Crew, worker_id: int) -> BackgroundScheduler:
+        settings = self._settings
+        scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(3)},
+            # the defaults drop a job that is a second late
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        scheduler.add_job(lambda: self._poll(crew), "interval", seconds=settings.poll_seconds, id="poll")
+        scheduler.add_job(
+            lambda: self._beat(crew, worker_id), "interval", seconds=settings.heartbeat_seconds, id="heartbeat"
+        )
+        scheduler.add_job(self._purge, "interval", seconds=PURGE_SECONDS, id="purge")
+        scheduler.start()
+        return scheduler
+
+    def _watch(self, crew: Crew, worker_id: int, *, once: bool, drain: bool, progress: Progress | None) -> int:
+        """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
+        scheduler = self._scheduler(crew, worker_id)
+        try:
+            while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
+                if crew.fault.is_set():
+                    return 1
+                if (once or drain) and crew.wait_dry(0.05):
+                    return 0
+                if once and crew.down:
+                    logger.error("the transport can't be used; what is due stays queued")
+                    return 0
+                if progress is not None:
+                    progress(sum(crew.tally.counts.values()), self._queue.due())
+                if self._stalled():
+                    self.events.emit("worker-fault", worker=worker_id, reason="the scheduler stood still: started anew")
+                    scheduler.shutdown(wait=False)
+                    scheduler = self._scheduler(crew, worker_id)
+        finally:
+            scheduler.shutdown(wait=False)
+        return 0
+
+    def _poll(self, crew: Crew) -> None:
+        self._ticked = monotonic()
+        crew.nudge()
+
+    def _stalled(self) -> bool:
+        """A dead scheduler thread says that it runs; and a wall clock stepped back stops its jobs for as long."""
+        if monotonic() - self._ticked < 3 * self._settings.poll_seconds + _STALL_SECONDS:
+            return False
+        self._ticked = monotonic()
+        return True
+
+    def _beat(self, crew: Crew, worker_id: int) -> None:
+        try:
+            self._queue.beat(worker_id, crew.health())
+            self._rescue()
+        except Exception as error:
+            logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
+
+    def _rescue(self) -> None:
+        for dead in self._queue.rescue(dead_after=self._settings.dead_after_seconds):
+            self.events.emit("worker-fault", worker=dead, reason="no heartbeat; what it held is due again")
+
+    def _purge(self) -> None:
+        with self._engine.begin() as connection:
+            operations.purge(connection, older_than=self._settings.retention_seconds, limit=PURGE_BATCH)
+
+    def _retire(self, worker_id: int, crew: Crew) -> None:
+        try:
+            self._queue.beat(worker_id, crew.health())
+            self._queue.retire(worker_id)
+        except Exception as error:
+            logger.error("the worker's end could not be written down: %s", str(error).strip().splitlines()[0])
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGTERM or SIGINT stops in good order, a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                os._exit(128 + number)
+            self._stop.set()
+
+        before: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _version() -> str:
+    try:
+        return version("flask-outbox")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"

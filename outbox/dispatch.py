@@ -1,0 +1,267 @@
+"""One delivery through its steps: claim, deliver, decide, record. SQL and SMTP meet here, through values.
+
+A connection does not send the final dot of a mail before the outcome of its last one is durable; so a `kill -9` makes
+at most one duplicate per open connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from outbox.errors import DamagedMessageError
+from outbox.events import Events, logger
+from outbox.feed import Feed, Leased
+from outbox.message import Blob, Envelope, base64_length, splice
+from outbox.policy import Decision, Facts, Reason, RetryPolicy, before_sending, decide
+from outbox.queue import Outcome, Queue, Stored
+from outbox.recorder import Recorder, Ticket
+from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.shelf import Shelf
+from outbox.states import OnUncertain, State
+
+
+class Connection(Protocol):
+    """What is needed of `transport.Connection`."""
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        content: Iterator[bytes],
+        *,
+        before_dot: Callable[[], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Result: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The settings that one pass needs. Times in seconds."""
+
+    policy: RetryPolicy
+    lease: float
+    send_timeout: float
+    suppress: bool  # MAIL_SUPPRESS_SEND
+    transport: str  # host:port, for the attempt
+
+    @property
+    def margin(self) -> float:
+        """A mail is not begun, nor its final dot sent, this shortly before its lease ends."""
+        return min(2.0, self.lease * 0.1)
+
+
+class Dispatcher:
+    """Carries claimed mail to the server and hands what became of it to the recorder. Used by all connections."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        feed: Feed,
+        recorder: Recorder,
+        terms: Terms,
+        events: Events,
+        *,
+        monotonic: Callable[[], float],
+        chance: Callable[[], float],
+        token: Callable[[], int],
+    ) -> None:
+        self._queue = queue
+        self._feed = feed
+        self._recorder = recorder
+        self._terms = terms
+        self._events = events
+        self._monotonic = monotonic
+        self._chance = chance
+        self._token = token
+        self._shelf = Shelf(queue.blob)
+        self.cutoff = threading.Event()
+        """Set when the grace period of a stop is over: no final dot is sent any more."""
+
+    def claim(self, worker_id: int, limit: int) -> int:
+        """Lease up to `limit` due deliveries into the feed; how many rows that touched."""
+        deadline = self._monotonic() + self._terms.lease
+        claimed, refused = self._queue.claim(worker_id, self._token(), limit)
+        self._feed.put(Leased(one, deadline) for one in claimed)
+        for one in claimed:
+            if one.rescued:
+                self._events.emit("rescued", one.message.message_id, delivery=one.id, rescues=one.rescues)
+        for foreign in refused:
+            self._events.emit(
+                "refused",
+                foreign.message_id,
+                delivery=foreign.id,
+                reason="environment",
+                environment=foreign.environment,
+                remedy="this worker's OUTBOX_ENVIRONMENT differs; start one that matches, or cancel the mail",
+            )
+        return len(claimed) + len(refused)
+
+    def work(self, leased: Leased, connection: Connection, previous: Ticket | None) -> Ticket | None:
+        """Take one delivery through deliver, decide and record. `previous`: this connection's last outcome."""
+        claimed = leased.claimed
+        if self._remaining(leased) <= 0 or self.cutoff.is_set():
+            self._feed.done(None, self._chance())
+            return self.give_back([leased])[0]
+        facts = self._facts(leased)
+        barred = before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=self._terms.policy)
+        if barred is not None:
+            self._feed.done(None, self._chance())
+            return self._record(leased, barred, _local(barred))
+        try:
+            content = self._content(claimed.message)
+        except DamagedMessageError as error:
+            self._feed.done(None, self._chance())
+            decision = Decision(State.FAILED, Reason.DAMAGED, note=str(error))
+            return self._record(leased, decision, _local(decision))
+        if self._terms.suppress:
+            self._feed.done(None, self._chance())
+            decision = Decision(State.SENT, Reason.SUPPRESSED, counted=True, note="not sent: MAIL_SUPPRESS_SEND is on")
+            return self._record(leased, decision, _local(decision))
+        return self._offer(leased, facts, content, connection, previous)
+
+    def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
+        """Release deliveries that were claimed and not begun, due as they were before."""
+        return self._recorder.submit(
+            *(
+                Outcome(
+                    leased.claimed,
+                    State.QUEUED,
+                    None,
+                    counted=False,
+                    suspected=False,
+                    reason=None,
+                    note=None,
+                    result=None,
+                )
+                for leased in unbegun
+            )
+        )
+
+    def _offer(
+        self,
+        leased: Leased,
+        facts: Facts,
+        content: Iterator[bytes],
+        connection: Connection,
+        previous: Ticket | None,
+    ) -> Ticket:
+        message = leased.claimed.message
+        gate = _Gate(self, leased, previous)
+        envelope = Envelope(
+            message.envelope_from,
+            leased.claimed.recipient,
+            message.size,
+            message.smtputf8,
+            message.mail_options,
+            message.rcpt_options,
+        )
+        timeout = min(self._terms.send_timeout, self._remaining(leased))
+        try:
+            result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
+        except Exception as error:  # a defect of ours, or bytes that break us: this mail's matter, nobody else's
+            logger.exception("%s: sending it failed within the outbox", message.message_id)
+            connection.abort()
+            self._feed.done(None, self._chance())
+            return self._record(leased, *self._broke(facts, error))
+        if gate.refused:
+            self._feed.done(None, self._chance())
+            return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
+        decision = decide(result, facts, self._terms.policy, self._chance())
+        if self._feed.done(result, self._chance()):
+            self._events.emit(
+                "transport-closed" if result.verdict is Verdict.ACCEPTED else "transport-open",
+                transport=self._terms.transport,
+                verdict=result.verdict,
+                phase=result.phase,
+                reply=result.reply.text,
+            )
+        return self._record(leased, decision, result)
+
+    def _broke(self, facts: Facts, error: Exception) -> tuple[Decision, Result]:
+        note = f"sending it failed within the outbox: {type(error).__name__}"
+        if facts.rescues + 1 > self._terms.policy.poison:
+            decision = Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
+        else:
+            delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
+            decision = Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
+        return decision, _local(decision)
+
+    def _record(self, leased: Leased, decision: Decision, result: Result) -> Ticket:
+        return self._recorder.submit(
+            Outcome(
+                claimed=leased.claimed,
+                state=decision.state,
+                delay=decision.delay,
+                counted=decision.counted,
+                suspected=decision.suspected,
+                reason=decision.reason,
+                note=decision.note,
+                result=result,
+                transport=None if result.phase is Phase.LOCAL else self._terms.transport,
+            )
+        )[0]
+
+    def _facts(self, leased: Leased) -> Facts:
+        claimed = leased.claimed
+        expires_in = claimed.message.expires_in
+        if expires_in is not None:  # counted from the claim
+            expires_in -= self._monotonic() - (leased.deadline - self._terms.lease)
+        return Facts(
+            attempts=claimed.attempts,
+            rescues=claimed.rescues,
+            on_uncertain=claimed.message.on_uncertain,
+            expires_in=expires_in,
+            healthy=self._feed.healthy,
+        )
+
+    def _content(self, message: Stored) -> Iterator[bytes]:
+        blobs = tuple((offset, Blob(self._shelf.get(digest))) for offset, digest in message.parts)
+        size = len(message.skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
+        if size != message.size:
+            raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
+        return splice(message.skeleton, blobs)
+
+    def _remaining(self, leased: Leased) -> float:
+        return leased.deadline - self._terms.margin - self._monotonic()
+
+    def may_finish(self, leased: Leased, previous: Ticket | None) -> str | None:
+        """Called right before a final dot: None, or why it must not be sent."""
+        if previous is not None and not previous.durable(max(0.0, self._remaining(leased))):
+            return "given up before the final dot: the outcome of the connection's last mail is not yet recorded"
+        if self.cutoff.is_set():
+            return "given up before the final dot: the worker has to stop"
+        if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self._marked(leased):
+            return "given up before the final dot: the mark could not be written"
+        if self._remaining(leased) <= 0:
+            return "given up before the final dot: the lease has run out"
+        return None
+
+    def _marked(self, leased: Leased) -> bool:
+        try:
+            return self._queue.mark(leased.claimed)
+        except Exception:
+            logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
+            return False
+
+
+class _Gate:
+    """The last question before the final dot, and its answer for later."""
+
+    def __init__(self, dispatcher: Dispatcher, leased: Leased, previous: Ticket | None) -> None:
+        self._ask = lambda: dispatcher.may_finish(leased, previous)
+        self.refused: str | None = None
+
+    def __call__(self) -> bool:
+        self.refused = self._ask()
+        return self.refused is None
+
+
+def _local(decision: Decision) -> Result:
+    """The result of a try that never reached the network."""
+    verdicts = {State.SENT: Verdict.ACCEPTED, State.UNCERTAIN: Verdict.UNKNOWN, State.FAILED: Verdict.PERMANENT}
+    verdict = verdicts.get(decision.state, Verdict.TRANSIENT)
+    return Result(verdict, Phase.LOCAL, Reply(None, None, decision.note or ""), duration=0.0)

@@ -1,0 +1,192 @@
+"""How a composed message becomes rows, inside the caller's own transaction.
+
+Nothing here commits, opens a connection or talks to the network. Every statement is built so that it can't fail for a
+reason the caller would have to clean up after: the same key or the same big part twice is no error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+
+from outbox.dialect import MYSQL_FAMILY, DbNow
+from outbox.errors import OutboxError
+from outbox.message import Blob, Composed
+from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
+from outbox.states import Lane, OnUncertain, State
+
+_message = OutboxMessage.__table__
+_delivery = OutboxDelivery.__table__
+_blob = OutboxBlob.__table__
+_part = OutboxMessageBlob.__table__
+
+_PATIENCE = 5  # how often to look again for a row that another transaction made and took away meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """How a composed message is to be queued."""
+
+    environment: str = ""
+    key: str | None = None  # idempotency: the same key yields the same message
+    kind: str | None = None
+    lane: Lane = Lane.NORMAL
+    send_at: datetime | None = None  # aware; None: at once
+    expires_at: datetime | None = None  # aware
+    max_age: float | None = None  # seconds after it is due; counts where `expires_at` is None
+    on_uncertain: OnUncertain = OnUncertain.RETRY
+    metadata: dict[str, Any] | None = None
+
+
+def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[OutboxMessage, bool]:
+    """Write `composed` in the session's transaction; the message and whether it is new.
+
+    It is not new where `posting.key` is already taken: then the first message is returned and nothing is written. Where
+    another transaction that has not ended yet holds the key, this waits for its end.
+    """
+    connection = session.connection(bind_arguments={"mapper": OutboxMessage})
+    values = _message_values(composed, posting)
+    if posting.key is None:
+        return _add(session, connection, composed, posting, values), True
+    for _ in range(_PATIENCE):
+        first = _with_key(session, connection, posting.key)
+        if first is not None:
+            return first, False
+        pk = _insert_keyed(connection, values)
+        if pk is not None:
+            _add_rows(connection, pk, composed, posting)
+            return _persistent(session, pk, values), True
+    raise OutboxError(
+        f"key {posting.key!r}: another message with it comes and goes while this one is enqueued. Is the outbox being "
+        "purged with a retention of nearly nothing? Enqueue again."
+    )
+
+
+def _add(
+    session: Session, connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]
+) -> OutboxMessage:
+    inserted = connection.execute(_message.insert().values(values))
+    pk = int(inserted.inserted_primary_key[0])
+    _add_rows(connection, pk, composed, posting)
+    return _persistent(session, pk, values)
+
+
+def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: Posting) -> None:
+    if composed.blobs:
+        parts = [
+            {"message_id": pk, "position": position, "skeleton_offset": offset, "digest": _keep(connection, blob)}
+            for position, (offset, blob) in enumerate(composed.blobs)
+        ]
+        connection.execute(_part.insert(), parts)
+    due_at = DbNow() if posting.send_at is None else sa.literal(posting.send_at, _delivery.c.due_at.type)
+    connection.execute(
+        _delivery.insert().values(
+            message_id=pk,
+            state=State.QUEUED,
+            lane=posting.lane.slot(retry=False),
+            due_at=due_at,
+            attempts=0,
+            rescues=0,
+            updated_at=DbNow(),
+        ),
+        [{"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients],
+    )
+
+
+def _message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
+    options = {
+        name: list(given) for name, given in (("mail", composed.mail_options), ("rcpt", composed.rcpt_options)) if given
+    }
+    return {
+        "message_id": composed.message_id,
+        "environment": posting.environment,
+        "key": posting.key,
+        "kind": posting.kind,
+        "lane": posting.lane.rank,
+        "envelope_from": composed.envelope_from,
+        "subject": composed.subject[:998],
+        "headers": [list(header) for header in composed.headers],
+        "skeleton": composed.skeleton,
+        "size": composed.size,
+        "smtputf8": composed.smtputf8,
+        "options": options or None,
+        "on_uncertain": posting.on_uncertain.value,
+        "metadata": posting.metadata,
+        "created_at": DbNow(),
+        "expires_at": _expiry(posting),
+    }
+
+
+def _expiry(posting: Posting) -> Any:
+    if posting.expires_at is not None or posting.max_age is None:
+        return posting.expires_at
+    if posting.send_at is None:
+        return DbNow(posting.max_age)
+    return posting.send_at + timedelta(seconds=posting.max_age)
+
+
+def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | None:
+    """The id of the new message, or None where the key is taken; waits for a transaction that holds it."""
+    dialect = connection.dialect.name
+    if dialect in MYSQL_FAMILY:
+        # no DO NOTHING here: "update" nothing, then see by the Message-ID whose row it is
+        connection.execute(mysql.insert(_message).values(values).on_duplicate_key_update(id=_message.c.id))
+        row = connection.execute(
+            sa.select(_message.c.id, _message.c.message_id).where(_message.c.key == values["key"]).with_for_update()
+        ).first()
+        return int(row.id) if row is not None and row.message_id == values["message_id"] else None
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(_message).values(values).on_conflict_do_nothing(index_elements=["key"])
+    pk = connection.execute(statement.returning(_message.c.id)).scalar()
+    return None if pk is None else int(pk)
+
+
+def _with_key(session: Session, connection: sa.Connection, key: str) -> OutboxMessage | None:
+    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(_message.c.key == key)
+    if connection.dialect.name in MYSQL_FAMILY:
+        # at REPEATABLE READ a plain SELECT does not see what was committed since the transaction began
+        statement = statement.with_for_update(read=True)
+    row = connection.execute(statement).first()
+    return None if row is None else _persistent(session, row.id, {"message_id": row.message_id, "key": row.key})
+
+
+def _persistent(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:
+    """The message as an object of the session, without reading back what was just written."""
+    known = session.identity_map.get(session.identity_key(OutboxMessage, pk))
+    if known is not None:
+        return cast(OutboxMessage, known)
+    message = OutboxMessage(id=pk)
+    make_transient_to_detached(message)
+    session.add(message)
+    for name, value in values.items():
+        if not isinstance(value, DbNow):
+            set_committed_value(message, "metadata_" if name == "metadata" else name, value)
+    return message
+
+
+def _keep(connection: sa.Connection, blob: Blob) -> str:
+    """See that the blob is stored and stays until this transaction ends; its digest."""
+    digest = blob.digest
+    dialect = connection.dialect.name
+    present = sa.select(_blob.c.digest).where(_blob.c.digest == digest)
+    if dialect != "sqlite":  # a purge must not take it between here and the reference to it
+        present = present.with_for_update(read=True, key_share=dialect == "postgresql")
+    values = {"digest": digest, "size": len(blob.data), "data": blob.data, "created_at": DbNow()}
+    for _ in range(_PATIENCE):
+        if connection.execute(present).first() is not None:
+            return digest
+        connection.execute(_insert_blob(dialect).values(values))
+    raise OutboxError(f"blob {digest} comes and goes while a message that needs it is enqueued. Enqueue again.")
+
+
+def _insert_blob(dialect: str) -> Any:
+    if dialect in MYSQL_FAMILY:
+        return mysql.insert(_blob).on_duplicate_key_update(digest=_blob.c.digest)
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(_blob).on_conflict_do_nothing(index_elements=["digest"])

@@ -1,0 +1,215 @@
+"""What follows from the outcome of a try: pure decisions. `now` and randomness are arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from outbox.reply import Phase, Result, Verdict
+from outbox.states import OnUncertain, State
+
+
+class Reason(StrEnum):
+    """Why a delivery is in its state, in one word, for filters and for people."""
+
+    REFUSED = "refused"  # the server will never take it
+    EXPIRED = "expired"  # too old to be of use
+    ATTEMPTS = "attempts"  # tried as often as is allowed
+    UNKNOWN = "unknown"  # nobody can know whether the server took it
+    DAMAGED = "damaged"  # its stored form can't be put together
+    POISON = "poison"  # workers or connections broke on it alone
+    DEFERRED = "deferred"  # the server asked to try later
+    TRANSPORT = "transport"  # the server can't be used now
+    CONFIGURATION = "configuration"  # log-in, certificate or right to send
+    SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
+    ENVIRONMENT = "environment"  # stamped by another environment
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When and how often to try again. Times in seconds."""
+
+    first: float = 60.0
+    most: float = 4 * 3600.0
+    attempts: int = 30
+    poison: int = 5
+
+    def backoff(self, attempt: int, chance: float) -> float:
+        """Seconds to wait after the `attempt`-th try (from 1): doubled each time, capped, ± 20 %.
+
+        `chance`: random, 0 ≤ chance < 1.
+        """
+        grown = self.first * 2.0 ** min(attempt - 1, 60)
+        return min(grown, self.most) * (0.8 + 0.4 * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the decision needs to know of the delivery."""
+
+    attempts: int  # that counted before this try
+    rescues: int
+    on_uncertain: OnUncertain
+    expires_in: float | None  # seconds; None: never
+    healthy: bool  # the transport had carried other mail right before this try
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write down."""
+
+    state: State
+    reason: Reason | None
+    delay: float | None = None  # seconds; None with QUEUED: due as it was before
+    counted: bool = False
+    suspected: bool = False
+    note: str | None = None
+
+
+LONGEST_WAIT = 24 * 3600.0
+"""Seconds: the most that a server's "try again in …" is believed."""
+
+
+def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
+    """The one place where the outcome of a try becomes the next state of its delivery."""
+    match result.verdict:
+        case Verdict.ACCEPTED:
+            return Decision(State.SENT, None, counted=True)
+        case Verdict.PERMANENT:
+            return Decision(State.FAILED, Reason.REFUSED, counted=True)
+        case Verdict.TRANSIENT:
+            return _again(result, facts, policy, chance)
+        case Verdict.UNKNOWN:
+            return _unknown(result, facts, policy, chance)
+        case Verdict.TRANSPORT:
+            return _blameless(result, facts, policy, chance, Reason.TRANSPORT)
+        case Verdict.CONFIGURATION:
+            return _blameless(result, facts, policy, chance, Reason.CONFIGURATION)
+        case _:
+            assert_never(result.verdict)
+
+
+def before_sending(facts: Facts, *, rescued: bool, marked: bool, policy: RetryPolicy) -> Decision | None:
+    """A delivery that must not be sent (any more): None where it may."""
+    if rescued and marked and facts.on_uncertain is OnUncertain.HOLD:
+        note = "a worker ended after it had marked the final dot: the server may have the mail"
+        return Decision(State.UNCERTAIN, Reason.UNKNOWN, note=note)
+    if facts.rescues > policy.poison:
+        note = f"given up: {facts.rescues} times a worker or connection ended while it held this mail"
+        return Decision(State.FAILED, Reason.POISON, note=note)
+    if facts.expires_in is not None and facts.expires_in <= 0:
+        return Decision(State.FAILED, Reason.EXPIRED, note="expired before it could be sent")
+    return None
+
+
+def _again(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
+    delay = policy.backoff(facts.attempts + 1, chance)
+    if result.retry_after is not None:
+        delay = min(max(result.retry_after, 1.0), LONGEST_WAIT)
+    if facts.attempts + 1 >= policy.attempts:
+        note = f"given up after {facts.attempts + 1} tries"
+        return Decision(State.FAILED, Reason.ATTEMPTS, counted=True, note=note)
+    if facts.expires_in is not None and delay >= facts.expires_in:
+        return Decision(State.FAILED, Reason.EXPIRED, counted=True, note="expires before the next try")
+    return Decision(State.QUEUED, Reason.DEFERRED, delay, counted=True)
+
+
+def _unknown(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
+    if facts.on_uncertain is OnUncertain.HOLD:
+        note = "held: nobody can know whether the server took it"
+        return Decision(State.UNCERTAIN, Reason.UNKNOWN, counted=True, note=note)
+    again = _again(result, facts, policy, chance)
+    if again.state is not State.QUEUED:  # "failed" would hide that it may have arrived
+        return Decision(State.UNCERTAIN, Reason.UNKNOWN, counted=True, note=again.note)
+    note = "sent again: nobody can know whether the server took it (RFC 1047)"
+    return Decision(State.QUEUED, Reason.UNKNOWN, again.delay, counted=True, note=note)
+
+
+def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float, reason: Reason) -> Decision:
+    """The server's or our own fault: costs nothing, unless this mail alone breaks connections that work for others."""
+    in_transaction = result.phase in {Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT}
+    suspected = in_transaction and facts.healthy and result.reply.code is None
+    if not suspected:
+        return Decision(State.QUEUED, reason)
+    if facts.rescues + 1 > policy.poison:
+        note = f"given up: {facts.rescues + 1} connections broke on this mail while they carried others"
+        return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
+    return Decision(State.QUEUED, reason, policy.backoff(facts.rescues + 1, chance), suspected=True)
+
+
+class Health(StrEnum):
+    """The circuit breaker of one transport."""
+
+    CLOSED = "closed"  # all is well
+    OPEN = "open"  # nothing is sent until the next probe
+    HALF_OPEN = "half-open"  # one mail is on its way to see
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Keeps a server that can't be used from costing anything: one probe at a time, further and further apart.
+
+    Times are monotonic seconds. Not thread-safe: its owner holds a lock.
+    """
+
+    faults: int = 3
+    """Transport faults in a row that open it; a configuration fault or the account's quota opens it at once."""
+    first_probe: float = 5.0
+    most: float = 60.0
+    state: Health = Health.HALF_OPEN  # the first mail shows whether the server is there, before all connections open
+    in_a_row: int = 0
+    since: float | None = None
+    probe_at: float = 0.0
+    probing: bool = False
+    error: str | None = None
+    _interval: float = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last mail went through."""
+        return self.state is Health.CLOSED and self.in_a_row == 0
+
+    def admit(self, now: float) -> bool:
+        """Whether a mail may be offered now. A probe that is admitted must be followed by `success` or `fault`."""
+        if self.state is Health.CLOSED:
+            return True
+        if self.probing or now < self.probe_at:
+            return False
+        self.state = Health.HALF_OPEN
+        self.probing = True
+        return True
+
+    def ready(self, now: float) -> int | None:
+        """How many mails it would admit now: None for any number."""
+        if self.state is Health.CLOSED:
+            return None
+        return 0 if self.probing or now < self.probe_at else 1
+
+    def success(self) -> None:
+        """The server took a mail, or refused it as a working server does."""
+        self.state, self.in_a_row, self.since, self.probing, self.error = Health.CLOSED, 0, None, False, None
+        self._interval = 0.0
+
+    def withdrawn(self) -> None:
+        """What was admitted was not offered after all."""
+        self.probing = False
+
+    def fault(self, result: Result, now: float, chance: float) -> None:
+        """The server could not be used. `chance`: random, 0 ≤ chance < 1."""
+        self.in_a_row += 1
+        self.probing = False
+        self.error = f"{result.phase}: {result.reply.text}"
+        at_once = result.verdict is Verdict.CONFIGURATION or result.reply.code is not None
+        if self.state is Health.CLOSED and self.in_a_row < self.faults and not at_once:
+            return
+        if self.since is None:
+            self.since = now
+        if self.state is Health.OPEN:  # a mail that was under way when it opened: no reason to wait longer
+            return
+        self.state = Health.OPEN
+        self._interval = min(self._interval * 2 or self.first_probe, self.most)
+        wait = self._interval * (0.9 + 0.2 * chance)
+        if result.retry_after is not None:
+            wait = max(wait, min(result.retry_after, LONGEST_WAIT))
+        self.probe_at = now + wait

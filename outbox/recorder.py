@@ -1,0 +1,140 @@
+"""Writes outcomes down, those of all connections in one commit, and does not rest until the database has them.
+
+After a server's 250 the only duty left is to record it: so it is the recording that is repeated, never the mail.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from outbox.dialect import DATABASE_ERROR, OUTAGES
+from outbox.events import logger
+from outbox.queue import Outcome, Queue
+
+BATCH = 500
+"""Outcomes in one commit at the most."""
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+
+
+class Ticket:
+    """Tells when an outcome is durable."""
+
+    __slots__ = ("_done", "outcome")
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._done = threading.Event()
+
+    def durable(self, timeout: float | None = None) -> bool:
+        """Wait until the outcome is committed; False after `timeout` seconds without."""
+        return self._done.wait(timeout)
+
+    def settle(self) -> None:
+        """Say that it is."""
+        self._done.set()
+
+
+class Recorder:
+    """One thread that commits what the connections hand in."""
+
+    def __init__(self, queue: Queue, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
+        """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, so that the row stayed as it was."""
+        self._queue = queue
+        self._worker_id = worker_id
+        self._recorded = recorded
+        self._pending: deque[Ticket] = deque()
+        self._underway = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._abandoned = threading.Event()
+        self.trouble: str | None = None
+        """Why the last commit failed; None while the database answers."""
+
+    def submit(self, *outcomes: Outcome) -> list[Ticket]:
+        """Hand in outcomes; each ticket tells when its own is durable."""
+        tickets = [Ticket(outcome) for outcome in outcomes]
+        with self._changed:
+            self._pending.extend(tickets)
+            self._changed.notify_all()
+        return tickets
+
+    def run(self) -> None:
+        """Commit until closed and nothing is left, or until abandoned."""
+        while batch := self._next():
+            self._commit(batch)
+            with self._changed:
+                self._underway = 0
+                self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was handed in is durable; False after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending and not self._underway, timeout)
+
+    def close(self) -> None:
+        """Take nothing more to wait for: `run` returns when all is written."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Give up on a database that does not answer; the leases run out and another worker takes over."""
+        self._abandoned.set()
+        self.close()
+
+    def _next(self) -> list[Ticket]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._closed)
+            batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
+            self._underway = len(batch)
+            return batch
+
+    def _commit(self, batch: list[Ticket]) -> None:
+        pause = _FIRST_PAUSE
+        while not self._abandoned.is_set():
+            try:
+                lost = self._queue.record(self._worker_id, [ticket.outcome for ticket in batch])
+            except OUTAGES as error:
+                if self.trouble is None:
+                    logger.error("recording waits for the database: %s", _first_line(error))
+                self.trouble = _first_line(error)
+                self._abandoned.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            except DATABASE_ERROR as error:
+                self._one_by_one(batch, error)
+                return
+            self.trouble = None
+            for ticket in batch:
+                ticket.settle()
+                self._recorded(ticket.outcome, ticket.outcome.claimed.id in lost)
+            return
+
+    def _one_by_one(self, batch: list[Ticket], error: Exception) -> None:
+        """Something in the batch can't be stored: find it, and store it without the words that the server sent."""
+        if len(batch) > 1:
+            for ticket in batch:
+                self._commit([ticket])
+            return
+        outcome = batch[0].outcome
+        result = outcome.result
+        if result is None or result.reply.text == _UNSTORABLE:
+            logger.error("%s: what became of it can't be recorded: %s", outcome.claimed.message.message_id, error)
+            batch[0].settle()
+            return
+        plain = replace(result, reply=replace(result.reply, text=_UNSTORABLE), relay_id=None)
+        batch[0].outcome = replace(outcome, result=plain)
+        self._commit(batch)
+
+
+_UNSTORABLE = "(the reply holds text that the database can't store)"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,44 @@
+"""Keeps small blobs that many mails share (a logo) at hand, within a bound of memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from outbox.message import Blob
+
+LARGEST = 256 * 1024
+"""Bytes: a larger blob is fetched each time."""
+
+CAPACITY = 8 * 1024 * 1024
+"""Bytes kept in all."""
+
+
+class Shelf:
+    """A least-recently-used cache of blobs by digest, for several threads."""
+
+    def __init__(self, fetch: Callable[[str], Blob]) -> None:
+        self._fetch = fetch
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, digest: str) -> bytes:
+        """The content of a blob. Raises what `fetch` raises."""
+        with self._lock:
+            if digest in self._kept:
+                self._kept.move_to_end(digest)
+                return self._kept[digest]
+        data = self._fetch(digest).data
+        if len(data) <= LARGEST:
+            self._keep(digest, data)
+        return data
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        with self._lock:
+            if digest not in self._kept:
+                self._kept[digest] = data
+                self._size += len(data)
+            while self._size > CAPACITY:
+                self._size -= len(self._kept.popitem(last=False)[1])

@@ -1,0 +1,315 @@
+"""The queue's behaviour, the same on every database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from outbox.dialect import DbNow, worker_engine
+from outbox.enqueue import Posting, enqueue
+from outbox.errors import DamagedMessageError
+from outbox.message import Blob, Composed, splice
+from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker
+from outbox.queue import Claimed, Outcome, Queue
+from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.states import Lane, State
+from tests.servers.databases import Database
+
+LEASE = 60.0
+ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, "2.0.0", "OK queued as 1"), 0.01, relay_id="1")
+DEFERRED = Result(Verdict.TRANSIENT, Phase.RCPT, Reply(450, "4.2.1", "later"), 0.01)
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[sa.Engine]:
+    """The database as a worker sees it."""
+    engine = worker_engine(database.url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def queue(engine: sa.Engine) -> Queue:
+    """A queue with a lease of a minute."""
+    return Queue(engine, environment="", lease=LEASE)
+
+
+@pytest.fixture
+def worker(queue: Queue) -> int:
+    """A registered worker."""
+    return queue.register(host="here", pid=1, version="1", connections=4)
+
+
+def composed(*recipients: str, blobs: tuple[tuple[int, Blob], ...] = ()) -> Composed:
+    """A small message."""
+    return Composed(
+        message_id="<1@example.org>",
+        envelope_from="from@example.org",
+        recipients=recipients or ("to@example.org",),
+        subject="Grüße",
+        headers=(("Subject", "Grüße"),),
+        skeleton=b"Subject: x\r\n\r\nbody\r\n",
+        blobs=blobs,
+        size=20 + sum(len(b"".join(splice(b"", ((0, blob),)))) for _, blob in blobs),
+    )
+
+
+def put(engine: sa.Engine, *recipients: str, posting: Posting | None = None, **kw: object) -> int:
+    """Enqueue and commit one message; its primary key."""
+    with Session(engine) as session:
+        message, _ = enqueue(session, composed(*recipients, **kw), posting or Posting())  # type: ignore[arg-type]
+        session.commit()
+        return message.id
+
+
+def outcome(claimed: Claimed, state: State = State.SENT, result: Result | None = ACCEPTED, **kw: object) -> Outcome:
+    """An outcome of a claimed delivery."""
+    defaults: dict[str, object] = {
+        "delay": None,
+        "counted": result is not None,
+        "suspected": False,
+        "reason": None,
+        "note": None,
+        "transport": "relay:25",
+    }
+    return Outcome(claimed=claimed, state=state, result=result, **(defaults | kw))  # type: ignore[arg-type]
+
+
+def rows(engine: sa.Engine) -> list[OutboxDelivery]:
+    """All deliveries, oldest first."""
+    with Session(engine) as session:
+        return list(session.scalars(sa.select(OutboxDelivery).order_by(OutboxDelivery.id)))
+
+
+def make_due(engine: sa.Engine) -> None:
+    """Let every lease and every wait run out."""
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxDelivery).where(OutboxDelivery.due_at.is_not(None)).values(due_at=DbNow(-1)))
+
+
+def test_a_committed_message_is_claimed_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """A due delivery is leased to one claim, with all that sending it needs."""
+    put(engine, "a@example.org", "b@example.org")
+    claimed, _ = queue.claim(worker, 7, 10)
+    assert [(one.recipient, one.token, one.rescued) for one in claimed] == [
+        ("a@example.org", 7, False),
+        ("b@example.org", 7, False),
+    ]
+    assert claimed[0].message.skeleton == b"Subject: x\r\n\r\nbody\r\n"
+    assert queue.claim(worker, 8, 10) == ([], [])
+    assert [row.state for row in rows(engine)] == ["sending", "sending"]
+
+
+def test_a_rolled_back_message_is_nowhere(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Roll back: it never existed, its big parts neither."""
+    with Session(engine) as session:
+        enqueue(session, composed(blobs=((3, Blob(b"x" * 10000)),)), Posting())
+        session.rollback()
+    assert queue.claim(worker, 7, 10) == ([], [])
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) == 0
+        assert connection.scalar(sa.select(sa.func.count()).select_from(OutboxBlob)) == 0
+
+
+def test_a_message_dated_ahead_waits(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """`send_at` is the time at which it becomes due."""
+    put(engine, posting=Posting(send_at=datetime.now(UTC) + timedelta(hours=1)))
+    assert queue.claim(worker, 7, 10) == ([], [])
+    make_due(engine)
+    assert len(queue.claim(worker, 7, 10)[0]) == 1
+
+
+def test_lanes_go_in_order_and_none_starves(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """High before normal before bulk, yet a full lane leaves the lower ones their share of a claim."""
+    for lane in (Lane.BULK, Lane.NORMAL, Lane.HIGH):
+        for _ in range(8):
+            put(engine, posting=Posting(lane=lane))
+    slots = [one.slot for one in queue.claim(worker, 7, 12)[0]]
+    assert slots == sorted(slots)
+    assert slots.count(Lane.HIGH.slot(retry=False)) == 8
+    slots = [one.slot for one in queue.claim(worker, 8, 8)[0]]
+    assert Lane.BULK.slot(retry=False) in slots
+
+
+def test_recording_writes_the_state_and_the_attempt(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Sent: terminal, with the relay's words and an attempt row."""
+    put(engine)
+    (claimed,), _ = queue.claim(worker, 7, 10)
+    assert queue.record(worker, [outcome(claimed)]) == set()
+    (row,) = rows(engine)
+    assert (row.state, row.due_at, row.token, row.worker_id, row.attempts) == ("sent", None, None, None, 1)
+    assert (row.code, row.enhanced, row.reply) == (250, "2.0.0", "OK queued as 1")
+    assert row.finished_at is not None
+    with Session(engine) as session:
+        attempt = session.scalars(sa.select(OutboxAttempt)).one()
+        assert (attempt.verdict, attempt.relay_id, attempt.counted, attempt.fenced) == ("accepted", "1", True, False)
+
+
+def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """When the reply to a commit was lost, the same outcomes may be recorded again."""
+    put(engine)
+    (claimed,), _ = queue.claim(worker, 7, 10)
+    queue.record(worker, [outcome(claimed)])
+    assert queue.record(worker, [outcome(claimed)]) == set()
+    with Session(engine) as session:
+        assert len(session.scalars(sa.select(OutboxAttempt)).all()) == 1
+
+
+def test_a_retry_waits_in_the_retries_lane(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """A counted retry is due after its delay, behind new mail of the same priority."""
+    put(engine)
+    (claimed,), _ = queue.claim(worker, 7, 10)
+    queue.record(worker, [outcome(claimed, State.QUEUED, DEFERRED, delay=30.0, reason="deferred")])
+    (row,) = rows(engine)
+    assert (row.state, row.attempts, row.lane, row.reason) == ("queued", 1, Lane.NORMAL.slot(retry=True), "deferred")
+    assert row.due_at is not None
+    assert timedelta(seconds=20) < row.due_at - row.updated_at < timedelta(seconds=40)
+
+
+def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """What is given back untried is due as it was before, and lost no attempt."""
+    put(engine)
+    (before,) = rows(engine)
+    (claimed,), _ = queue.claim(worker, 7, 10)
+    queue.record(worker, [outcome(claimed, State.QUEUED, None)])
+    (row,) = rows(engine)
+    assert (row.state, row.attempts, row.due_at, row.lane) == ("queued", 0, before.due_at, before.lane)
+    with Session(engine) as session:
+        assert session.scalars(sa.select(OutboxAttempt)).all() == []
+
+
+def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """The fence: a worker that lost its lease changes nothing, but what it did is written down as such."""
+    put(engine)
+    (stale,), _ = queue.claim(worker, 7, 10)
+    make_due(engine)
+    (fresh,), _ = queue.claim(worker, 8, 10)
+    assert fresh.rescued
+    assert fresh.rescues == 1
+    assert not queue.mark(stale)
+    assert queue.record(worker, [outcome(stale)]) == {stale.id}
+    (row,) = rows(engine)
+    assert (row.state, row.token) == ("sending", 8)
+    with Session(engine) as session:
+        assert session.scalars(sa.select(OutboxAttempt)).one().fenced
+    assert queue.record(worker, [outcome(fresh)]) == set()
+    assert rows(engine)[0].state == "sent"
+
+
+def test_a_mark_survives_its_lease(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Whoever rescues a delivery sees that its final dot may have been sent."""
+    put(engine)
+    (claimed,), _ = queue.claim(worker, 7, 10)
+    assert not claimed.marked
+    assert queue.mark(claimed)
+    make_due(engine)
+    (rescued,), _ = queue.claim(worker, 8, 10)
+    assert rescued.marked
+
+
+def test_what_a_dead_worker_held_is_due_at_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """A stale heartbeat frees the leases long before they run out; a live worker's are left alone."""
+    put(engine)
+    queue.claim(worker, 7, 10)
+    assert queue.rescue(dead_after=20.0) == []
+    assert queue.claim(worker, 8, 10)[0] == []
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxWorker).values(heartbeat_at=DbNow(-60)))
+    other = queue.register(host="here", pid=2, version="1", connections=1)
+    assert queue.rescue(dead_after=20.0) == [worker]
+    assert queue.rescue(dead_after=20.0) == []
+    (rescued,), _ = queue.claim(other, 9, 10)
+    assert rescued.rescued
+
+
+def test_another_environments_mail_is_refused(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """A worker leaves mail of another environment queued, and says whose it is."""
+    put(engine, posting=Posting(environment="production"))
+    claimed, refused = queue.claim(worker, 7, 10)
+    assert claimed == []
+    assert [one.environment for one in refused] == ["production"]
+    (row,) = rows(engine)
+    assert (row.state, row.reason, row.attempts) == ("queued", "environment", 0)
+    assert queue.claim(worker, 8, 10) == ([], [])
+
+
+def test_big_parts_are_stored_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Two messages with one logo share its row, and each is put together again to the byte."""
+    logo = Blob(bytes(range(256)) * 40)
+    for _ in range(2):
+        put(engine, blobs=((3, logo),))
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(OutboxBlob)) == 1
+    claimed, _ = queue.claim(worker, 7, 10)
+    for one in claimed:
+        ((offset, digest),) = one.message.parts
+        assert (offset, queue.blob(digest)) == (3, logo)
+    with pytest.raises(DamagedMessageError, match="missing"):
+        queue.blob("0" * 64)
+
+
+@pytest.mark.parametrize("ending", ["same transaction", "committed", "at once"])
+def test_a_key_yields_one_message(engine: sa.Engine, ending: str) -> None:
+    """The same key twice is the first message, in one transaction, in two, and in two at the same time."""
+    if ending == "same transaction":
+        with Session(engine) as session:
+            first, new = enqueue(session, composed(), Posting(key="k"))
+            again, newer = enqueue(session, composed(), Posting(key="k"))
+            assert (new, newer) == (True, False)
+            assert again is first
+            session.commit()
+    elif ending == "committed":
+        assert put(engine, posting=Posting(key="k")) == put(engine, posting=Posting(key="k"))
+        assert put(engine, posting=Posting(key="K")) != put(engine, posting=Posting(key="k"))  # case counts
+    else:
+        barrier = threading.Barrier(4)
+        ids: list[int] = []
+
+        def race(number: int) -> None:
+            mine = replace(composed(), message_id=f"<{number}@example.org>")
+            with Session(engine) as session:
+                barrier.wait(10)
+                message, _ = enqueue(session, mine, Posting(key="k"))
+                ids.append(message.id)
+                session.commit()
+
+        threads = [threading.Thread(target=race, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(ids) == 4
+        assert len(set(ids)) == 1
+    with engine.connect() as connection:
+        keys = sa.select(sa.func.count()).where(OutboxMessage.key == "k")
+        assert connection.scalar(keys) == 1
+
+
+def test_workers_at_once_share_without_overlap(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Four claimers at once get every delivery, each once."""
+    for _ in range(30):
+        put(engine, *(f"{number}@example.org" for number in range(4)))
+    got: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def claim(number: int) -> None:
+        barrier.wait(10)
+        misses = 0
+        while misses < 20 and len(got) < 120:
+            claimed, _ = queue.claim(worker, number, 7)
+            got.extend(one.id for one in claimed)
+            misses += not claimed
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(got) == 120
+    assert len(set(got)) == 120
