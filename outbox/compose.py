@@ -1,0 +1,136 @@
+"""A `flask_mail.Message`, or two templates → the bytes that will be sent, frozen, with all of the validation.
+
+Pure: the clock and the one random value are arguments, there is no look-up and no application context. Whatever is
+refused raises a MessageError before anything is written.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import flask_mail
+from jinja2 import Environment, TemplateNotFound
+
+from outbox import addresses, head, parts, wire
+from outbox.errors import MessageError, MessageTooLargeError, TemplateError
+from outbox.message import Composed, base64_length
+from outbox.values import items_of, kind_of, text_of
+
+_OPTION = re.compile(r"[!-~]+")
+
+
+def compose(
+    message: flask_mail.Message,
+    *,
+    default_sender: str | tuple[str, str] | None,
+    now: datetime,
+    max_bytes: int,
+    ascii_attachments: bool = False,
+    blob_threshold: int = 8192,
+    envelope_from: str | tuple[str, str] | None = None,
+    unique: str,
+) -> Composed:
+    """The wire form of `message`, its envelope and what is looked up by.
+
+    `now` (aware) dates it if the message does not. `unique` is a fresh `new_unique()`: Message-ID and boundaries are
+    made of it. From `blob_threshold` bytes an attachment becomes a blob. An `envelope_from` of "" or "<>" is the null
+    sender, None is the message's sender. Raises MessageError and its subclasses, nothing else.
+    """
+    if not isinstance(message, flask_mail.Message):
+        raise MessageError("message", f"is {kind_of(message)}", "Give a flask_mail.Message.")
+    header = head.header_of(message, default_sender, now, unique)
+    sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
+    options = parts.Options(_charset(message), ascii_attachments, blob_threshold, unique)
+    skeleton, blobs = wire.build(header.wire(), parts.tree(message, options), unique)
+    size = len(skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
+    if size > max_bytes:
+        raise MessageTooLargeError(
+            "message",
+            f"has {size:,} bytes as it would be sent, more than the {max_bytes:,} of OUTBOX_MAX_MESSAGE_BYTES",
+            "Send a link instead of the attachment, or raise the limit if the relay takes more.",
+        )
+    return Composed(
+        message_id=header.message_id,
+        envelope_from=sender,
+        recipients=header.recipients,
+        subject=header.subject,
+        headers=tuple((name, value) for name, value, _ in header.fields),
+        skeleton=skeleton,
+        blobs=blobs,
+        size=size,
+        smtputf8=header.smtputf8 or not all(map(str.isascii, (sender, *header.recipients))),
+        addresses=tuple(header.addresses),
+        mail_options=_options(message.mail_options, "mail_options"),
+        rcpt_options=_options(message.rcpt_options, "rcpt_options"),
+    )
+
+
+def new_unique() -> str:
+    """A fresh value for `compose(unique=…)`: 128 random bits in hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def render(
+    source: Environment | Callable[..., str], template: str, context: dict[str, Any]
+) -> tuple[str | None, str | None]:
+    """(text, html) from `template` + ".txt" and ".html"; None for the one that is missing.
+
+    `source` is a Jinja environment or a callable like `flask.render_template`. Raises TemplateError if both are
+    missing; what a template itself raises comes through.
+    """
+    text, html = (_rendered(source, template + ending, context) for ending in (".txt", ".html"))
+    if text is None and html is None:
+        raise TemplateError(
+            "template",
+            f"neither {template}.txt nor {template}.html exists",
+            "Check the name (without its ending) and the folder that the application's templates are in.",
+        )
+    return text, html
+
+
+def _rendered(source: Environment | Callable[..., str], name: str, context: dict[str, Any]) -> str | None:
+    if isinstance(source, Environment):
+        try:
+            template = source.get_template(name)
+        except TemplateNotFound:
+            return None
+        return template.render(context)
+    try:
+        return source(name, **context)
+    except TemplateNotFound as error:
+        if error.name != name:  # something that the template includes or extends
+            raise
+        return None
+
+
+def _envelope_from(value: str | tuple[str, str]) -> str:
+    if isinstance(value, str) and value.strip() in {"", "<>"}:
+        return ""
+    return addresses.mailbox_of(value, "envelope_from").envelope
+
+
+def _charset(message: flask_mail.Message) -> str:
+    if not message.charset:
+        return "utf-8"
+    charset = text_of(message.charset, "charset")
+    try:
+        wire.charset_label(charset)
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
+        raise MessageError(
+            "charset", f"{charset[:80]!r} is unknown", "Leave it out (UTF-8), or use one like iso-8859-1."
+        )
+    return charset
+
+
+def _options(value: object, field: str) -> tuple[str, ...]:
+    options = tuple(text_of(option, field) for option in items_of(value, field)) if value else ()
+    for option in options:
+        if _OPTION.fullmatch(option) is None:
+            raise MessageError(
+                field, f"{option[:80]!r} is no ESMTP parameter", "Use words like RET=HDRS, one an element."
+            )
+    return options

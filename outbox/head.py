@@ -1,0 +1,232 @@
+"""The header section of a message: who, when, what, and the headers that the application adds.
+
+Decisions that a reader may wonder about:
+
+- `extra_headers` may replace Date, Message-ID, Sender, Reply-To and Auto-Submitted (None takes the last one away). What
+  the message has a field for, and what MIME needs, is refused there. Bcc stands in the envelope only.
+- A field that is not ASCII goes in encoded words if it is unstructured, in a phrase if it holds addresses, and is
+  refused if it is otherwise structured, where an encoded word would be read literally.
+- The sender's name is read from a string, in which Flask-Mail has already put it together with the address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import flask_mail
+
+from outbox.addresses import Mailbox, mailbox_of, parse_list, unique_mailboxes
+from outbox.errors import AddressError, BadHeaderError, MessageError, MissingFieldError
+from outbox.headers import check_name, check_text, fold, unstructured
+from outbox.values import items_of, kind_of, pairs_of, text_of
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MESSAGE_ID = re.compile(r"<[!-;=?A-~]{1,150}@[!-;=?A-~]{1,150}>")
+_FOLDED = re.compile(r"\r\n(?=[ \t]+[^ \t\r\n])")
+_SUBJECT_LENGTH = 998  # characters
+
+_FIELDS = {"from": "sender", "to": "recipients", "cc": "cc", "bcc": "bcc", "subject": "subject", "resent-bcc": "bcc"}
+_ADDRESSES = frozenset(
+    "sender reply-to disposition-notification-to return-receipt-to errors-to mail-followup-to mail-reply-to"  # noqa: SIM905
+    " resent-from resent-sender resent-to resent-cc".split()
+)
+_ONCE = frozenset(
+    "date message-id sender reply-to in-reply-to references auto-submitted list-id list-unsubscribe"  # noqa: SIM905
+    " list-unsubscribe-post".split()
+)
+_STRUCTURED = frozenset(
+    "accept-language authentication-results auto-submitted autocrypt content-language date dkim-signature"  # noqa: SIM905
+    " expires feedback-id importance in-reply-to message-id precedence priority received references"
+    " require-recipient-valid-since return-path x-priority".split()
+)
+_STRUCTURED_PREFIXES = ("list-", "resent-", "arc-", "original-")
+
+
+@dataclass(slots=True)
+class Header:
+    """A header section in the making."""
+
+    sender: Mailbox
+    recipients: tuple[str, ...] = ()  # of the envelope
+    subject: str = ""
+    message_id: str = ""
+    smtputf8: bool = False  # an address in a field is not ASCII
+    fields: list[tuple[str, str, bytes]] = field(default_factory=list)  # name, value as people read it, wire form
+    addresses: list[tuple[str, str]] = field(default_factory=list)  # (field in lower case, address)
+
+    def wire(self) -> bytes:
+        """All fields as they are sent, CRLF after each line."""
+        return b"".join(line for _, _, line in self.fields)
+
+    def add(self, name: str, value: str, encoded: str | None = None) -> None:
+        """A field; `encoded` is its value on the wire where that differs."""
+        self.fields.append((name, value, fold(name, value if encoded is None else encoded)))
+
+    def add_addresses(self, name: str, mailboxes: Iterable[Mailbox]) -> None:
+        """An address field, if there are any, and the addresses for look-up."""
+        mailboxes = unique_mailboxes(mailboxes)
+        if not mailboxes:
+            return
+        self.add(name, ", ".join(map(str, mailboxes)), ", ".join(mailbox.wire for mailbox in mailboxes))
+        self.note(name, mailboxes)
+        self.smtputf8 = self.smtputf8 or not all(mailbox.local.isascii() for mailbox in mailboxes)
+
+    def note(self, name: str, mailboxes: Iterable[Mailbox]) -> None:
+        """Addresses for look-up only."""
+        self.addresses += [(name.lower(), mailbox.envelope) for mailbox in mailboxes]
+
+
+def header_of(
+    message: flask_mail.Message, default_sender: str | tuple[str, str] | None, now: datetime, unique: str
+) -> Header:
+    """The header section of `message`. Raises MessageError."""
+    extra = _extra(message)
+    own = {name.lower(): value or "" for name, value in extra if name.lower() in _ONCE}
+    to, cc, bcc = (_mailboxes(getattr(message, name), name) for name in ("recipients", "cc", "bcc"))
+    header = Header(_sender(message, default_sender))
+    header.recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes([*to, *cc, *bcc]))
+    if not header.recipients:
+        raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
+    header.subject = _subject(message)
+    header.message_id = _message_id(own.get("message-id"), header.sender, unique)
+
+    header.add("Date", _given_date(own["date"]) if "date" in own else _date(message.date, now))
+    header.add_addresses("From", [header.sender])
+    header.add_addresses("To", to)
+    if not to and not cc:
+        header.add("To", "undisclosed-recipients:;")
+    header.add_addresses("Cc", cc)
+    header.note("bcc", bcc)
+    if message.reply_to and "reply-to" not in own:
+        header.add_addresses("Reply-To", _reply_to(message.reply_to))
+    if header.subject:
+        header.add("Subject", header.subject, unstructured("Subject", header.subject))
+    header.add("Message-ID", header.message_id)
+    if "auto-submitted" not in own:
+        header.add("Auto-Submitted", "auto-generated")
+    for name, value in extra:
+        if value is not None and name.lower() not in {"date", "message-id"}:
+            _add_extra(header, name, value)
+    return header
+
+
+def _sender(message: flask_mail.Message, default_sender: str | tuple[str, str] | None) -> Mailbox:
+    sender = message.sender or default_sender
+    if not sender:
+        raise MissingFieldError(
+            "sender", "is missing and there is no default", "Give the message a sender=, or set MAIL_DEFAULT_SENDER."
+        )
+    return mailbox_of(sender, "sender")
+
+
+def _mailboxes(value: object, name: str) -> list[Mailbox]:
+    if not value:
+        return []
+    return [mailbox_of(element, f"{name}[{index}]") for index, element in enumerate(items_of(value, name))]
+
+
+def _reply_to(value: object) -> list[Mailbox]:
+    if isinstance(value, list):
+        return _mailboxes(value, "reply_to")
+    return [mailbox_of(value, "reply_to")]
+
+
+def _subject(message: flask_mail.Message) -> str:
+    """The subject, unfolded (RFC 5322 §2.2.3), as Flask-Mail accepts it folded."""
+    given: object = message.subject
+    subject = "" if given is None else text_of(given, "subject")
+    if "\n" in subject and subject[:2] != "\r\n":
+        subject = _FOLDED.sub("", subject)
+    if len(check_text(subject, "subject")) > _SUBJECT_LENGTH:
+        raise MessageError("subject", f"is longer than {_SUBJECT_LENGTH} characters", "Shorten it.")
+    return subject
+
+
+def _message_id(given: str | None, sender: Mailbox, unique: str) -> str:
+    if given is None:
+        return f"<{unique}@{sender.domain.lower()}>"
+    if _MESSAGE_ID.fullmatch(given) is None:
+        raise MessageError(
+            "extra_headers['Message-ID']",
+            f"{given[:120]!r} is none",
+            "Use one like <unique@example.org>, with its angle brackets, or leave it out.",
+        )
+    return given
+
+
+def _given_date(value: str) -> str:
+    try:
+        parsedate_to_datetime(value)
+    except Exception:  # noqa: BLE001 - the standard library's parser raises several types on malformed dates
+        raise MessageError(
+            "extra_headers['Date']", f"{value[:80]!r} is no date of RFC 5322 §3.3", "Use email.utils.format_datetime."
+        )
+    return value
+
+
+def _date(given: object, now: datetime) -> str:
+    """A date of RFC 5322 §3.3 in UTC, from seconds since 1970 or from `now`."""
+    if given is None:
+        moment = now
+    elif isinstance(given, int | float) and not isinstance(given, bool):
+        try:
+            moment = datetime.fromtimestamp(given, UTC)
+        except (OverflowError, ValueError, OSError):
+            raise MessageError("date", f"{given!r} is out of range", "Give seconds since 1970, as time.time().")
+    else:
+        raise MessageError("date", f"is {kind_of(given)}", "Give seconds since 1970, as time.time().")
+    if moment.tzinfo is None:
+        raise MessageError("now", "has no time zone", "Give an aware datetime, such as clock.utcnow().")
+    moment = moment.astimezone(UTC)
+    if moment.year < 1900:
+        raise MessageError("date", f"is in the year {moment.year}", "Mail has dates from 1900 on (RFC 5322 §3.3).")
+    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
+    return f"{day}, {moment.day:02d} {month} {moment.year} {moment:%H:%M:%S} +0000"
+
+
+def _extra(message: flask_mail.Message) -> list[tuple[str, str | None]]:
+    """The extra headers with checked names and values; None only for Auto-Submitted."""
+    extra: list[tuple[str, str | None]] = []
+    for key, value in pairs_of(message.extra_headers, "extra_headers"):
+        name = check_name(text_of(key, "extra_headers"), "extra_headers")
+        lower, label = name.lower(), f"extra_headers[{name!r}]"
+        _check_ours(lower, label)
+        if lower in _ONCE and any(other.lower() == lower for other, _ in extra):
+            raise MessageError(label, "is given twice, in other letters", "Give it once.")
+        if value is None and lower == "auto-submitted":
+            extra.append((name, None))
+        else:
+            text = check_text(text_of(value, label), label)
+            extra.append((name, text.strip(" \t") if lower in _ONCE else text))
+    return extra
+
+
+def _check_ours(lower: str, label: str) -> None:
+    if lower in _FIELDS:
+        raise MessageError(
+            label, "would stand in the message twice", f"Use the message's {_FIELDS[lower]} instead of the header."
+        )
+    if lower == "mime-version" or (lower.startswith("content-") and lower != "content-language"):
+        raise MessageError(label, "is written by the outbox itself", "Leave it out, or put it on an attachment.")
+
+
+def _add_extra(header: Header, name: str, value: str) -> None:
+    lower, label = name.lower(), f"extra_headers[{name!r}]"
+    if lower in _ADDRESSES:
+        mailboxes = parse_list(value, label)
+        if not mailboxes or (lower == "sender" and len(mailboxes) > 1):
+            raise AddressError(
+                label, f"{value[:120]!r} is not an address as it should be", "Give one like a@example.org."
+            )
+        header.add_addresses(name, mailboxes)
+    elif lower in _STRUCTURED or lower.startswith(_STRUCTURED_PREFIXES):
+        if not value.isascii():
+            raise BadHeaderError(label, "is not ASCII", "Percent-encode it (a URL) or leave the other characters out.")
+        header.add(name, value.strip(" \t"))
+    else:
+        header.add(name, value, unstructured(name, value))

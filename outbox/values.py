@@ -1,0 +1,62 @@
+"""What callers put into a `flask_mail.Message` → plain `str` and pairs, or a MessageError that names the field.
+
+The only place in composing where code of the caller runs (`__str__` of lazy strings, iterators, `items()`); whatever it
+raises becomes the cause of a MessageError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from outbox.errors import MessageError
+
+
+def text_of(value: object, field: str) -> str:
+    """A `str`, `bytes` in UTF-8 or a lazy string (an object with a `__str__` of its own) as exactly `str`."""
+    if type(value) is str:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # markupsafe.Markup would escape what it is joined with
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise MessageError(
+                field, f"is bytes that are not UTF-8 (at byte {error.start})", "Decode it and give a str."
+            )
+    if value is None or type(value).__str__ is object.__str__:
+        raise MessageError(field, f"is {kind_of(value)}", "Give a str.")
+    try:
+        return str.__str__(str(value))
+    except Exception as error:
+        raise MessageError(
+            field, f"is {kind_of(value)}, and its __str__ raised {type(error).__name__}", "See the cause."
+        ) from error
+
+
+def items_of(value: object, field: str) -> list[Any]:
+    """The elements of a list, tuple, set or other iterable; a string is none, being a likely slip."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise MessageError(field, f"is {kind_of(value)}", f"Give a list, also for one: {field}=[…].")
+    try:
+        return list(value)
+    except Exception as error:
+        raise MessageError(field, f"cannot be iterated ({type(error).__name__})", "See the cause.") from error
+
+
+def pairs_of(value: Any, field: str) -> list[tuple[Any, Any]]:
+    """(key, value) of a mapping, of anything with `items()`, or of an iterable of pairs; none of None."""
+    if value is None:
+        return []
+    try:
+        return [(key, item) for key, item in (value.items() if hasattr(value, "items") else value)]
+    except Exception as error:
+        raise MessageError(field, f"is {kind_of(value)}, no mapping", "Give a dict.") from error
+
+
+def kind_of(value: object) -> str:
+    """`value`'s type in words, never its content."""
+    return "None" if value is None else f"of type {type(value).__name__}"
