@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
     ("errors", "clock", "events"),
     ("states", "settings", "reply", "message", "relay"),
-    ("verdicts", "reply_rules", "policy", "addresses", "headers", "wire", "plaintext", "preview", "dialect"),
+    ("verdicts", "reply_rules", "policy", "values", "addresses", "headers", "wire", "plaintext", "preview", "dialect"),
+    ("head", "parts"),
     ("models", "schema", "compose"),
     ("enqueue", "queue", "transport", "_smtp*"),
     ("recorder", "feed", "shelf", "operations"),
