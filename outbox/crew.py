@@ -153,7 +153,7 @@ class Crew:
         def guarded() -> None:
             try:
                 run(*arguments)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - whatever it is, the process must not go on without the thread
                 logger.exception("a thread of the worker died; the worker ends so that it can be started again")
                 self.fault.set()
 
@@ -174,7 +174,7 @@ class Crew:
         self._dry.clear()
         try:
             found = self._dispatcher.claim(self._worker_id, room)
-        except Exception as error:  # the database is away, or will be: look again at the next poll
+        except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if self.trouble is None:
                 logger.error("claiming waits for the database: %s", line)

@@ -168,7 +168,7 @@ class Worker:
         try:
             self._queue.beat(worker_id, crew.health())
             self._rescue()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
 
     def _rescue(self) -> None:
@@ -183,7 +183,7 @@ class Worker:
         try:
             self._queue.beat(worker_id, crew.health())
             self._queue.retire(worker_id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it ends all the same
             logger.error("the worker's end could not be written down: %s", str(error).strip().splitlines()[0])
 
     @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from outbox.errors import DamagedMessageError
@@ -162,7 +163,7 @@ class Dispatcher:
         timeout = min(self._terms.send_timeout, self._remaining(leased))
         try:
             result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
-        except Exception as error:  # a defect of ours, or bytes that break us: this mail's matter, nobody else's
+        except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: sending it failed within the outbox", message.message_id)
             connection.abort()
             self._feed.done(None, self._chance())
@@ -243,7 +244,7 @@ class Dispatcher:
     def _marked(self, leased: Leased) -> bool:
         try:
             return self._queue.mark(leased.claimed)
-        except Exception:
+        except Exception:  # noqa: BLE001 - without the mark the dot is not sent
             logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
             return False
 
@@ -252,7 +253,7 @@ class _Gate:
     """The last question before the final dot, and its answer for later."""
 
     def __init__(self, dispatcher: Dispatcher, leased: Leased, previous: Ticket | None) -> None:
-        self._ask = lambda: dispatcher.may_finish(leased, previous)
+        self._ask = partial(dispatcher.may_finish, leased, previous)
         self.refused: str | None = None
 
     def __call__(self) -> bool:

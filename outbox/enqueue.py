@@ -18,13 +18,13 @@ from sqlalchemy.orm.attributes import set_committed_value
 from outbox.dialect import MYSQL_FAMILY, DbNow
 from outbox.errors import OutboxError
 from outbox.message import Blob, Composed
-from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
+from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
 from outbox.states import Lane, OnUncertain, State
 
-_message = OutboxMessage.__table__
-_delivery = OutboxDelivery.__table__
-_blob = OutboxBlob.__table__
-_part = OutboxMessageBlob.__table__
+_message = table_of(OutboxMessage)
+_delivery = table_of(OutboxDelivery)
+_blob = table_of(OutboxBlob)
+_part = table_of(OutboxMessageBlob)
 
 _PATIENCE = 5  # how often to look again for a row that another transaction made and took away meanwhile
 
@@ -72,7 +72,7 @@ def _add(
     session: Session, connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]
 ) -> OutboxMessage:
     inserted = connection.execute(_message.insert().values(values))
-    pk = int(inserted.inserted_primary_key[0])
+    pk = int(cast(Any, inserted.inserted_primary_key)[0])
     _add_rows(connection, pk, composed, posting)
     return _persistent(session, pk, values)
 

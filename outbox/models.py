@@ -1,9 +1,12 @@
-"""The outbox's tables. What each is for stands in docs/decisions/0001; how they are made and changed, in `schema.py`."""
+"""The outbox's tables: what is kept of a message, its deliveries, their attempts, and the workers.
+
+How they are made and changed stands in `schema.py`.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -30,6 +33,11 @@ IS_LIVE = _one_of("state", [state for state in State if state in LIVE])
 
 class Base(DeclarativeBase):
     """The outbox's own metadata, so that it can live beside any application's."""
+
+
+def table_of(model: type[Base]) -> sa.Table:
+    """The table of a model, typed as what it is."""
+    return cast(sa.Table, model.__table__)
 
 
 class OutboxMessage(Base):

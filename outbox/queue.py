@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -17,15 +17,23 @@ from sqlalchemy import Engine
 from outbox.dialect import DbNow, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob
-from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
+from outbox.models import (
+    OutboxAttempt,
+    OutboxBlob,
+    OutboxDelivery,
+    OutboxMessage,
+    OutboxMessageBlob,
+    OutboxWorker,
+    table_of,
+)
 from outbox.reply import Result
 from outbox.states import Lane, OnUncertain, State
 
-_delivery = OutboxDelivery.__table__
-_message = OutboxMessage.__table__
-_attempt = OutboxAttempt.__table__
-_worker = OutboxWorker.__table__
-_part = OutboxMessageBlob.__table__
+_delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
+_attempt = table_of(OutboxAttempt)
+_worker = table_of(OutboxWorker)
+_part = table_of(OutboxMessageBlob)
 
 REFUSAL_SECONDS = 60.0
 """How long a delivery of another environment is left alone before a worker looks at it (and complains) again."""
@@ -115,7 +123,7 @@ class Queue:
                     heartbeat_at=DbNow(),
                 )
             )
-            return int(inserted.inserted_primary_key[0])
+            return int(cast(Any, inserted.inserted_primary_key)[0])
 
     def beat(self, worker_id: int, health: dict[str, Any]) -> None:
         """Say that the worker lives, and how it fares."""
@@ -400,8 +408,7 @@ def _state_row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _attempt_row(outcome: Outcome, worker_id: int, *, fenced: bool) -> dict[str, Any]:
-    assert outcome.result is not None
-    result = outcome.result
+    result = cast(Result, outcome.result)  # only what was tried has an attempt
     return {
         "delivery_id": outcome.claimed.id,
         "worker_id": worker_id,

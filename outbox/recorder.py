@@ -44,7 +44,7 @@ class Recorder:
     """One thread that commits what the connections hand in."""
 
     def __init__(self, queue: Queue, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
-        """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, so that the row stayed as it was."""
+        """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was."""
         self._queue = queue
         self._worker_id = worker_id
         self._recorded = recorded
