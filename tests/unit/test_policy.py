@@ -1,0 +1,181 @@
+"""Pure decisions: what follows from a verdict, when to try again, when to leave a server alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from outbox.policy import Breaker, Facts, Health, Reason, RetryPolicy, before_sending, decide
+from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.states import OnUncertain, State
+
+POLICY = RetryPolicy(first=60.0, most=3600.0, attempts=5, poison=3)
+FACTS = Facts(attempts=0, rescues=0, on_uncertain=OnUncertain.RETRY, expires_in=None, healthy=True)
+
+
+def result(verdict: Verdict, phase: Phase = Phase.RCPT, code: int | None = 450, wait: float | None = None) -> Result:
+    """A result with the parts that decisions look at."""
+    return Result(verdict, phase, Reply(code, None, "text"), 0.1, retry_after=wait)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "reason", "counted"),
+    [
+        (Verdict.ACCEPTED, State.SENT, None, True),
+        (Verdict.PERMANENT, State.FAILED, Reason.REFUSED, True),
+        (Verdict.TRANSIENT, State.QUEUED, Reason.DEFERRED, True),
+        (Verdict.TRANSPORT, State.QUEUED, Reason.TRANSPORT, False),
+        (Verdict.CONFIGURATION, State.QUEUED, Reason.CONFIGURATION, False),
+        (Verdict.UNKNOWN, State.QUEUED, Reason.UNKNOWN, True),
+    ],
+)
+def test_each_verdict_has_its_state(verdict: Verdict, state: State, reason: Reason | None, counted: bool) -> None:
+    """Each verdict leads to one state, and costs an attempt only where the mail was judged."""
+    decision = decide(result(verdict), FACTS, POLICY, 0.5)
+    assert (decision.state, decision.reason, decision.counted) == (state, reason, counted)
+
+
+def test_hold_keeps_an_unknown_outcome_for_a_person() -> None:
+    """With "hold" a mail that may have arrived is never sent again by the daemon."""
+    facts = replace(FACTS, on_uncertain=OnUncertain.HOLD)
+    assert decide(result(Verdict.UNKNOWN, Phase.DOT, None), facts, POLICY, 0.5).state is State.UNCERTAIN
+
+
+def test_a_mark_left_by_a_dead_worker_is_held() -> None:
+    """A marked lease that was lost is uncertain under "hold", without a mark it is provably not taken."""
+    facts = replace(FACTS, on_uncertain=OnUncertain.HOLD)
+    held = before_sending(facts, rescued=True, marked=True, policy=POLICY)
+    assert held is not None
+    assert held.state is State.UNCERTAIN
+    assert before_sending(facts, rescued=True, marked=False, policy=POLICY) is None
+    assert before_sending(FACTS, rescued=True, marked=True, policy=POLICY) is None
+
+
+def test_backoff_doubles_up_to_its_cap_with_jitter() -> None:
+    """60 s, doubled each time, at most an hour, give or take a fifth."""
+    assert [POLICY.backoff(n, 0.5) for n in (1, 2, 3, 7, 50)] == pytest.approx([60, 120, 240, 3600, 3600])
+    assert POLICY.backoff(1, 0.0) == pytest.approx(48)
+    assert POLICY.backoff(1, 0.999) == pytest.approx(72, rel=0.01)
+
+
+def test_the_servers_own_wait_is_honoured_within_a_day() -> None:
+    """ "Try again in ten minutes" is taken at its word, "in a year" is not."""
+    assert decide(result(Verdict.TRANSIENT, wait=600), FACTS, POLICY, 0.5).delay == 600
+    assert decide(result(Verdict.TRANSIENT, wait=3e7), FACTS, POLICY, 0.5).delay == 24 * 3600
+
+
+def test_attempts_come_to_an_end() -> None:
+    """The last attempt that is allowed fails for good; if it may have arrived, a person sees that."""
+    facts = replace(FACTS, attempts=POLICY.attempts - 1)
+    assert decide(result(Verdict.TRANSIENT), facts, POLICY, 0.5).reason is Reason.ATTEMPTS
+    assert decide(result(Verdict.UNKNOWN), facts, POLICY, 0.5).state is State.UNCERTAIN
+
+
+def test_expired_mail_is_not_sent() -> None:
+    """Neither begun after its time nor kept for a retry that would come too late."""
+    barred = before_sending(replace(FACTS, expires_in=0.0), rescued=False, marked=False, policy=POLICY)
+    assert barred is not None
+    assert (barred.state, barred.reason) == (State.FAILED, Reason.EXPIRED)
+    assert decide(result(Verdict.TRANSIENT), replace(FACTS, expires_in=30), POLICY, 0.5).reason is Reason.EXPIRED
+
+
+def test_a_mail_that_alone_breaks_connections_is_poison() -> None:
+    """Suspected only while other mail goes through, and given up after a bounded number of connections."""
+    broken = result(Verdict.TRANSPORT, Phase.BODY, None)
+    first = decide(broken, FACTS, POLICY, 0.5)
+    assert (first.state, first.suspected, first.counted) == (State.QUEUED, True, False)
+    last = decide(broken, replace(FACTS, rescues=POLICY.poison), POLICY, 0.5)
+    assert (last.state, last.reason) == (State.FAILED, Reason.POISON)
+    down = decide(broken, replace(FACTS, rescues=POLICY.poison, healthy=False), POLICY, 0.5)
+    assert (down.state, down.suspected, down.delay) == (State.QUEUED, False, None)
+
+
+def test_workers_that_die_on_a_mail_make_it_poison() -> None:
+    """A mail whose leases are lost again and again is given up."""
+    barred = before_sending(replace(FACTS, rescues=POLICY.poison + 1), rescued=True, marked=False, policy=POLICY)
+    assert barred is not None
+    assert barred.reason is Reason.POISON
+
+
+class TestBreaker:
+    """The circuit breaker, on a clock of its own."""
+
+    fault = result(Verdict.TRANSPORT, Phase.CONNECT, None)
+
+    def closed(self) -> Breaker:
+        """One that has seen a mail go through."""
+        breaker = Breaker(faults=3, first_probe=5, most=60)
+        assert breaker.admit(0)
+        breaker.success()
+        return breaker
+
+    def test_it_starts_with_one_mail(self) -> None:
+        """Before anything went through, one mail is offered at a time."""
+        breaker = Breaker()
+        assert breaker.ready(0) == 1
+        assert breaker.admit(0)
+        assert not breaker.admit(0)
+        breaker.success()
+        assert breaker.admit(0)
+        assert breaker.ready(0) is None
+
+    def test_it_opens_after_faults_in_a_row(self) -> None:
+        """A success in between starts the count anew."""
+        breaker = self.closed()
+        for _ in range(2):
+            breaker.fault(self.fault, 10, 0.5)
+        breaker.success()
+        for _ in range(2):
+            breaker.fault(self.fault, 10, 0.5)
+        assert breaker.state is Health.CLOSED
+        breaker.fault(self.fault, 10, 0.5)
+        assert breaker.state is Health.OPEN
+        assert not breaker.admit(10)
+
+    @pytest.mark.parametrize(
+        "fault", [result(Verdict.CONFIGURATION, Phase.AUTH, 535), result(Verdict.TRANSPORT, Phase.RCPT, 550)]
+    )
+    def test_a_wrong_password_or_a_quota_opens_it_at_once(self, fault: Result) -> None:
+        """What will not mend itself in a second is not tried three times."""
+        breaker = self.closed()
+        breaker.fault(fault, 10, 0.5)
+        assert breaker.state is Health.OPEN
+        assert breaker.error is not None
+        assert "text" in breaker.error
+
+    def test_probes_come_one_at_a_time_and_further_apart(self) -> None:
+        """5, 10, 20, 40, 60, 60 … seconds, one mail each: at most ten in a minute."""
+        breaker, now, gaps = self.closed(), 0.0, []
+        breaker.fault(result(Verdict.CONFIGURATION), now, 0.5)
+        for _ in range(6):
+            gaps.append(breaker.probe_at - now)
+            now = breaker.probe_at
+            assert breaker.admit(now)
+            assert not breaker.admit(now)
+            breaker.fault(self.fault, now, 0.5)
+        assert gaps == pytest.approx([5, 10, 20, 40, 60, 60])
+
+    def test_a_probe_that_succeeds_closes_it(self) -> None:
+        """When the server is back everything flows."""
+        breaker = self.closed()
+        breaker.fault(result(Verdict.CONFIGURATION), 0, 0.5)
+        assert breaker.admit(100)
+        breaker.success()
+        assert breaker.admit(100)
+        assert breaker.admit(100)
+        assert breaker.healthy
+
+    def test_a_withdrawn_probe_leaves_room_for_the_next(self) -> None:
+        """A probe mail that turned out to be expired was no probe."""
+        breaker = Breaker()
+        assert breaker.admit(0)
+        breaker.withdrawn()
+        assert breaker.admit(0)
+
+    def test_mail_under_way_when_it_opened_does_not_lengthen_the_wait(self) -> None:
+        """Thirty-two connections that fail at once are one outage."""
+        breaker = self.closed()
+        for _ in range(32):
+            breaker.fault(self.fault, 10, 0.5)
+        assert breaker.probe_at == pytest.approx(15)
