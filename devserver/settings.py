@@ -1,0 +1,135 @@
+"""What the processes of `make run` are told: folders, ports and environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+ADMIN = "admin@example.com"
+
+LOCAL_MAIL = ("MAIL_SERVER", "MAIL_HOSTNAME")  # either one set: mail goes to that relay, not to the local server
+NO_LOG_IN = {"MAIL_USERNAME": "", "MAIL_PASSWORD": "", "MAIL_USE_SSL": ""}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything is. `smtp_port` is None when a real relay is configured."""
+
+    instance: Path
+    web_port: int
+    mailbox_port: int
+    smtp_port: int | None
+    given: dict[str, str]  # the caller's environment on top of .env
+
+    @property
+    def folder(self) -> Path:
+        """What is the development server's own: certificates, the administrator's password."""
+        return self.instance / "devserver"
+
+    @property
+    def mailbox(self) -> Path:
+        """Mail that the local SMTP server took, one .eml file each."""
+        return self.instance / "mailbox"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "ca.pem"
+
+    @property
+    def certificate(self) -> Path:
+        """Key and certificate of the local SMTP server, in one file."""
+        return self.folder / "smtp.pem"
+
+    @property
+    def admin(self) -> str:
+        return self.given.get("FLASKY_ADMIN") or ADMIN
+
+    @property
+    def admin_password(self) -> str:
+        """Of the administrator's first log-in; the same at every start."""
+        return kept_secret(self.folder / "admin_password")
+
+    @property
+    def web_url(self) -> str:
+        return f"http://{HOST}:{self.web_port}"
+
+    @property
+    def mailbox_url(self) -> str:
+        return f"http://{HOST}:{self.mailbox_port}"
+
+    def environment(self) -> dict[str, str]:
+        """For the application, the worker and the migrations; what the caller has set stays."""
+        environment = {
+            "APP_ENV": "development",
+            "DATABASE_URL": f"sqlite:///{self.instance / 'app.sqlite3'}",
+            "FLASKY_ADMIN": self.admin,
+            "FLASKY_BASE_URL": self.web_url,
+            **self.given,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if not environment.get("SECRET_KEY"):
+            environment["SECRET_KEY"] = kept_secret(self.instance / "secret_key")  # where the application has it, too
+        if self.smtp_port is not None:
+            environment |= NO_LOG_IN
+            environment |= {
+                "MAIL_SERVER": HOST,
+                "MAIL_PORT": str(self.smtp_port),
+                "MAIL_USE_TLS": "true",
+                "OUTBOX_TLS_CA_FILE": str(self.ca_file),
+                "FLASKY_MAILBOX_URL": self.mailbox_url,
+            }
+        return environment
+
+
+def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_port: int | None) -> Settings:
+    """Settings from the environment and `.env`. A port of None is the usual one, or any if that is taken; 0 is any."""
+    given = {name: text for name, text in dotenv_values(ROOT / ".env").items() if text} | {
+        name: text for name, text in os.environ.items() if text
+    }
+    relay = any(given.get(name) for name in LOCAL_MAIL)
+    taken: list[socket.socket] = []  # held until all are chosen, so that none is chosen twice
+    try:
+        return Settings(
+            instance=instance.resolve(),
+            web_port=_port(web_port, 5000, taken),
+            mailbox_port=_port(mailbox_port, 5001, taken),
+            smtp_port=None if relay else _port(smtp_port, 2525, taken),
+            given=given,
+        )
+    finally:
+        for held in taken:
+            held.close()
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in the file `path`, which is made at the first call, readable by its owner alone."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    secret = secrets.token_urlsafe(24)
+    with os.fdopen(file, "w") as stream:
+        stream.write(secret)
+    return secret
+
+
+def _port(wanted: int | None, usual: int, taken: list[socket.socket]) -> int:
+    for port in [wanted] if wanted is not None else [usual, 0]:
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port whose last connections linger is free
+        taken.append(held)
+        try:
+            held.bind((HOST, port))
+            held.listen()
+        except OSError:
+            continue
+        number: int = held.getsockname()[1]
+        return number
+    raise SystemExit(f"Port {wanted} of {HOST} is taken. Choose another one.")

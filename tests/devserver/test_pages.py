@@ -1,0 +1,99 @@
+"""The pages that show the mail which the local SMTP server took."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from devserver.mailbox import Mailbox
+from devserver.pages import create_app, linked
+
+PNG = b"\x89PNG\r\n\x1a\n not really"
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Mailbox:
+    return Mailbox(tmp_path / "mailbox")
+
+
+@pytest.fixture
+def client(mailbox: Mailbox) -> FlaskClient:
+    return create_app(mailbox, "http://127.0.0.1:5000").test_client()
+
+
+@pytest.fixture
+def name(mailbox: Mailbox) -> str:
+    message = EmailMessage()
+    message["From"] = "Ada <ada@example.com>"
+    message["Subject"] = "<b>Hello</b>"
+    message.set_content("Go to http://127.0.0.1:5000/auth/confirm/x.y?a=1&b=2. <script>alert(1)</script>")
+    message.add_alternative('<p>Hello</p><script>x</script><img src="cid:logo@x">', subtype="html")
+    message.get_payload()[1].add_related(PNG, "image", "png", cid="<logo@x>")
+    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="Übersicht.pdf")
+    return mailbox.add("ada@example.com", ["bob@example.com"], message.as_bytes())
+
+
+def test_says_when_there_is_none(client: FlaskClient) -> None:
+    """An empty mailbox says what to do to fill it."""
+    assert "No mail yet" in client.get("/").text
+
+
+def test_lists_the_newest_first(client: FlaskClient, mailbox: Mailbox) -> None:
+    """The list has recipient and subject, escaped."""
+    for subject in ("first", "<i>second"):
+        mailbox.add("a@example.com", ["bob@example.com"], f"Subject: {subject}\r\n\r\n".encode())
+    page = client.get("/").text
+    assert page.index("&lt;i&gt;second") < page.index("first")
+    assert "bob@example.com" in page
+    assert "<i>" not in page
+
+
+def test_shows_one_mail(client: FlaskClient, name: str) -> None:
+    """Its text has live links, its subject and text are escaped, its HTML is in a frame that runs nothing."""
+    page = client.get(f"/mail/{name}").text
+    assert '<a href="http://127.0.0.1:5000/auth/confirm/x.y?a=1&amp;b=2" ' in page
+    assert "<script>" not in page
+    assert "<h1>&lt;b&gt;Hello&lt;/b&gt;</h1>" in page
+    assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in page
+    assert "Übersicht.pdf" in page
+
+
+def test_html_is_shut_in(client: FlaskClient, name: str) -> None:
+    """The HTML comes with a policy that allows neither scripts nor anything from elsewhere; inline images show."""
+    response = client.get(f"/mail/{name}/html")
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox ")
+    assert "default-src 'none'" in policy
+    assert "allow-scripts" not in policy
+    assert "allow-same-origin" not in policy
+    assert 'src="data:image/png;base64,' in response.text
+
+
+def test_raw_and_attachments(client: FlaskClient, name: str) -> None:
+    """The mail as it arrived is plain text; an attachment is a download."""
+    raw = client.get(f"/mail/{name}/raw")
+    assert raw.mimetype == "text/plain"
+    assert raw.data.startswith(b"Return-Path: <ada@example.com>\r\nDelivered-To: bob@example.com\r\n")
+    attachment = client.get(f"/mail/{name}/attachments/0")
+    assert attachment.data == b"%PDF"
+    assert attachment.headers["Content-Disposition"].startswith("attachment")
+    assert client.get(f"/mail/{name}/attachments/1").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["x", "..", "20300101T000000000000-00000000", ".20300101T000000000000-00000000"])
+def test_what_is_no_mail_is_not_found(client: FlaskClient, name: str) -> None:
+    """Names that are none, or lead elsewhere, are 404."""
+    assert client.get(f"/mail/{name}").status_code == 404
+
+
+def test_only_by_its_own_name(client: FlaskClient) -> None:
+    """A page of another site cannot read it by a host name that leads to 127.0.0.1."""
+    assert client.get("/", headers={"Host": "evil.example.com"}).status_code == 400
+
+
+def test_linked_leaves_out_what_ends_a_sentence() -> None:
+    """Punctuation after a URL is not part of it."""
+    assert linked("(see https://example.com/a.).").count(">https://example.com/a<") == 1
