@@ -10,8 +10,9 @@ from outbox.operations.access import connected, guarded, missing, transaction, w
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, show, wire
+from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge
-from outbox.operations.status import FailureGroup, Status, Transport, Worker, status
+from outbox.operations.status import status
 from outbox.operations.words import duration, parse_duration
 
 __all__ = [

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow, skip_locked
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
-from outbox.states import FINAL, State
+from outbox.states import State
 
-PURGEABLE = tuple(state.value for state in State if state in FINAL and state is not State.UNCERTAIN)
-"""Uncertain mail waits for a person, however long that takes."""
+DONE_WITH = (State.SENT, State.CANCELLED)
+"""States that nobody has to look at again; failed and uncertain mail waits for a person."""
 
 SWEPT = 100
 """Blobs looked at in passing at each purge, so that in time none is left behind."""
 
 
-def purge(connection: sa.Connection, *, older_than: float, limit: int) -> int:
-    """Remove up to `limit` messages whose deliveries all ended more than `older_than` seconds ago. How many.
+def purge(connection: sa.Connection, *, older_than: float, limit: int, states: tuple[State, ...] = DONE_WITH) -> int:
+    """Remove up to `limit` messages whose deliveries all ended, in `states`, over `older_than` seconds ago. How many.
 
-    Sent, failed and cancelled mail goes with its tries; a message of which one delivery is live, uncertain or younger
-    stays whole. Call it again, in a transaction of its own, until it returns 0. Also removes what workers left that
-    stopped as long ago, and the big parts that no message refers to any more.
+    They go with their tries. A message of which one delivery is younger or in another state stays whole. Call it again,
+    in a transaction of its own, until it returns 0. Also removes the rows of workers that stopped as long ago, and the
+    big parts that no message refers to any more.
     """
     _take_write_lock(connection)
-    message_pks = _locked(connection, _candidates(connection, older_than, limit), older_than)
+    done = Done(older_than, states)
+    message_pks = _locked(connection, _candidates(connection, done, limit), done)
     digests = _digests(connection, message_pks) | _some_digests(connection)
     _remove(connection, message_pks)
     _remove_orphans(connection, digests)
     connection.execute(WORKER.delete().where(WORKER.c.stopped_at < DbNow(-older_than)))
     return len(message_pks)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What makes a delivery done with."""
+
+    older_than: float  # seconds
+    states: tuple[State, ...]
+
+    def of(self, delivery: sa.FromClause) -> sa.ColumnElement[bool]:
+        states = [str(state) for state in self.states]
+        return sa.and_(delivery.c.finished_at < DbNow(-self.older_than), delivery.c.state.in_(states))
 
 
 def _take_write_lock(connection: sa.Connection) -> None:
@@ -40,40 +54,25 @@ def _take_write_lock(connection: sa.Connection) -> None:
         connection.execute(BLOB.delete().where(BLOB.c.digest == ""))
 
 
-def _candidates(connection: sa.Connection, older_than: float, limit: int) -> list[int]:
+def _candidates(connection: sa.Connection, done: Done, limit: int) -> list[int]:
+    """The messages of the deliveries that ended first, without those that have one that is not done with."""
     other = DELIVERY.alias()
-    stays = sa.exists().where(
-        other.c.message_id == DELIVERY.c.message_id,
-        sa.or_(
-            other.c.finished_at.is_(None), other.c.finished_at >= DbNow(-older_than), other.c.state.not_in(PURGEABLE)
-        ),
-    )
+    stays = sa.exists().where(other.c.message_id == DELIVERY.c.message_id, sa.not_(done.of(other)))
     rows = connection.execute(
-        sa.select(DELIVERY.c.message_id)
-        .where(DELIVERY.c.finished_at < DbNow(-older_than), ~stays)
-        .order_by(DELIVERY.c.finished_at)
-        .limit(limit)
+        sa.select(DELIVERY.c.message_id).where(done.of(DELIVERY), ~stays).order_by(DELIVERY.c.finished_at).limit(limit)
     )
     return sorted(set(rows.scalars()))
 
 
-def _locked(connection: sa.Connection, message_pks: list[int], older_than: float) -> list[int]:
+def _locked(connection: sa.Connection, message_pks: list[int], done: Done) -> list[int]:
     """Those of the messages whose deliveries could all be locked and are still done with: nobody requeues them now."""
     if not message_pks:
         return []
     of_these = DELIVERY.c.message_id.in_(message_pks)
-    done = sa.and_(DELIVERY.c.finished_at < DbNow(-older_than), DELIVERY.c.state.in_(PURGEABLE))
-    statement = sa.select(DELIVERY.c.message_id).where(of_these, done).order_by(DELIVERY.c.id)
-    held = _tally(connection.execute(skip_locked(statement, connection.dialect.name)).scalars())
-    there = _tally(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
-    return [pk for pk in message_pks if held.get(pk) == there.get(pk)]
-
-
-def _tally(pks: Iterable[int]) -> dict[int, int]:
-    counted: dict[int, int] = {}
-    for pk in pks:
-        counted[pk] = counted.get(pk, 0) + 1
-    return counted
+    statement = sa.select(DELIVERY.c.message_id).where(of_these, done.of(DELIVERY)).order_by(DELIVERY.c.id)
+    held = Counter(connection.execute(skip_locked(statement, connection.dialect.name)).scalars())
+    there = Counter(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
+    return [pk for pk in message_pks if held[pk] == there[pk]]
 
 
 def _digests(connection: sa.Connection, message_pks: list[int]) -> set[str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
+from outbox.operations.health import FailureGroup, Status, Transport, Worker, notes, problems
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
-from outbox.operations.words import duration
 from outbox.states import Lane, State
 
 COUNT_CAP = 1_000_000
@@ -22,73 +21,6 @@ FAILURE_GROUPS = 10
 FOREIGN_SEEN = 1_000
 WORKERS_SHOWN = 100
 DAY = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One `outbox-sender` process that has not ended in good order."""
-
-    id: int
-    host: str
-    pid: int
-    version: str
-    environment: str
-    connections: int
-    started_at: datetime
-    uptime: float  # seconds
-    heartbeat_age: float  # seconds
-    alive: bool
-    health: dict[str, Any]  # as the worker wrote it
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """One SMTP relay, as a living worker sees it."""
-
-    name: str  # host:port
-    state: str  # "closed" is well; "open" and "half-open" are not
-    since: str | None  # ISO 8601
-    error: str | None  # in the server's words
-    next_probe_seconds: float | None
-    worker_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failed deliveries of the last 24 hours with the same cause at the same domain."""
-
-    error: str  # enhanced code, else basic code, else the reason
-    domain: str
-    count: int
-    first: datetime
-    last: datetime
-    reply: str | None  # of one of them
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """All of it; `healthy` is that there are no `problems`."""
-
-    at: datetime
-    states: dict[State, int]
-    due_now: int  # queued and due, or held under a lease that ran out
-    oldest_due_seconds: float | None
-    oldest_due_by_lane: dict[Lane, float | None]
-    workers: list[Worker]
-    transports: list[Transport]
-    sent_last_minute: int
-    sent_last_hour: int
-    sent_last_day: int
-    failures: list[FailureGroup]
-    foreign: dict[str, int]  # due mail of other environments that have no living worker
-    suppressed: bool
-    count_cap: int
-    problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
-    notes: list[str] = field(default_factory=list)  # what one should know
-
-    @property
-    def healthy(self) -> bool:
-        return not self.problems
 
 
 def status(
@@ -118,7 +50,7 @@ def status(
         oldest_due_seconds=max((age for age in by_lane.values() if age is not None), default=None),
         oldest_due_by_lane=by_lane,
         workers=workers,
-        transports=[transport for worker in living for transport in _transports(worker)],
+        transports=[transport for worker in living for transport in _transports(worker, now)],
         sent_last_minute=_sent(connection, count_cap, 60.0),
         sent_last_hour=_sent(connection, count_cap, 3_600.0),
         sent_last_day=_sent(connection, count_cap, DAY),
@@ -127,54 +59,9 @@ def status(
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
         count_cap=count_cap,
     )
-    seen.problems.extend(_problems(seen, alarm_oldest, environment, unserved=ours > 0))
-    seen.notes.extend(_notes(seen))
+    seen.problems.extend(problems(seen, alarm_oldest=alarm_oldest, environment=environment, unserved=ours > 0))
+    seen.notes.extend(notes(seen))
     return seen
-
-
-def _problems(seen: Status, alarm_oldest: float, environment: str, *, unserved: bool) -> Iterator[str]:
-    oldest = seen.oldest_due_seconds
-    if oldest is not None and oldest > alarm_oldest:
-        yield f"the oldest due mail has been waiting for {duration(oldest)}, longer than {duration(alarm_oldest)}"
-    if seen.due_now and unserved:
-        dead = next((worker for worker in seen.workers if not worker.alive), None)
-        last = f"; {dead.host} pid {dead.pid} was last heard of {duration(dead.heartbeat_age)} ago" if dead else ""
-        yield f"mail is due and no worker is alive{last}: start `outbox-sender`"
-    for transport in seen.transports:
-        if transport.state != "closed":
-            yield _transport_problem(transport)
-    for name, number in seen.foreign.items():
-        yield (
-            f"{_about(number, FOREIGN_SEEN)} due mail of environment {name!r}, which no worker sends; ours is "
-            f"{environment!r}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?"
-        )
-
-
-def _transport_problem(transport: Transport) -> str:
-    probe = transport.next_probe_seconds
-    parts = [f"transport {transport.name} is {transport.state}"]
-    if transport.since:
-        parts.append(f" since {transport.since}")
-    if transport.error:
-        parts.append(f": {transport.error}")
-    if probe is not None:
-        parts.append(f" (next probe in {duration(max(0.0, probe))})")
-    return "".join(parts)
-
-
-def _notes(seen: Status) -> Iterator[str]:
-    if seen.suppressed:
-        yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
-    uncertain = seen.states[State.UNCERTAIN]
-    if uncertain:
-        yield (
-            f"{_about(uncertain, seen.count_cap)} uncertain mail waits for a person: "
-            "`outbox-mark-sent` or `outbox-requeue`, after a look at the recipient's side"
-        )
-
-
-def _about(number: int, cap: int) -> str:
-    return f"more than {cap}" if number > cap else str(number)
 
 
 def _count(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]) -> int:
@@ -229,20 +116,25 @@ def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> lis
     return sorted(workers, key=lambda worker: (not worker.alive, worker.host, worker.pid))
 
 
-def _transports(worker: Worker) -> Iterator[Transport]:
-    """What the worker says of its transports: one (`transport`), or a list of them (`transports`)."""
-    said = worker.health.get("transports", worker.health.get("transport"))
+def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
+    """What the worker said of its relays at its last heartbeat."""
+    said = worker.health.get("transport")
     for one in said if isinstance(said, list) else [said]:
         if isinstance(one, dict):
-            probe = one.get("next_probe_seconds")
+            since, probe = _seconds(one, "since_seconds"), _seconds(one, "next_probe_seconds")
             yield Transport(
-                name=str(one.get("name", "?")),
-                state=str(one.get("state", "?")),
-                since=one.get("since"),
-                error=one.get("error"),
-                next_probe_seconds=float(probe) if isinstance(probe, int | float) else None,
+                name=str(one.get("name")),
+                state=str(one.get("state")),
+                since=None if since is None else now - timedelta(seconds=since + worker.heartbeat_age),
+                error=str(one["error"]) if one.get("error") else None,
+                next_probe_seconds=None if probe is None else max(0.0, probe - worker.heartbeat_age),
                 worker_id=worker.id,
             )
+
+
+def _seconds(said: dict[str, Any], name: str) -> float | None:
+    value = said.get(name)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _failures(connection: sa.Connection) -> list[FailureGroup]:

@@ -1,0 +1,130 @@
+"""What there is to know of the outbox's state, and what of it is a problem: values and pure judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from outbox.operations.words import duration
+from outbox.states import Lane, State
+
+FOREIGN_CAP = 1_000
+"""Where the count of another environment's mail stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One `outbox-sender` process that has not ended in good order."""
+
+    id: int
+    host: str
+    pid: int
+    version: str
+    environment: str
+    connections: int
+    started_at: datetime
+    uptime: float  # seconds
+    heartbeat_age: float  # seconds
+    alive: bool
+    health: dict[str, Any]  # as the worker wrote it
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One SMTP relay, as a living worker sees it."""
+
+    name: str  # host:port
+    state: str  # "closed" is well; "open" (nothing is sent) and "half-open" (one mail tries) are not
+    since: datetime | None  # when it left "closed"
+    error: str | None  # in the server's words
+    next_probe_seconds: float | None
+    worker_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed deliveries of the last 24 hours with the same cause at the same domain."""
+
+    error: str  # enhanced code, else basic code, else the reason
+    domain: str
+    count: int
+    first: datetime
+    last: datetime
+    reply: str | None  # of one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of it; `healthy` is that there are no `problems`."""
+
+    at: datetime
+    states: dict[State, int]
+    due_now: int  # queued and due, or held under a lease that ran out
+    oldest_due_seconds: float | None
+    oldest_due_by_lane: dict[Lane, float | None]
+    workers: list[Worker]
+    transports: list[Transport]
+    sent_last_minute: int
+    sent_last_hour: int
+    sent_last_day: int
+    failures: list[FailureGroup]
+    foreign: dict[str, int]  # due mail of other environments that have no living worker
+    suppressed: bool
+    count_cap: int
+    problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
+    notes: list[str] = field(default_factory=list)  # what one should know
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problems
+
+
+def problems(seen: Status, *, alarm_oldest: float, environment: str, unserved: bool) -> Iterator[str]:
+    """What is wrong, each with what is to be done. `unserved`: our environment has mail and no worker."""
+    oldest = seen.oldest_due_seconds
+    if oldest is not None and oldest > alarm_oldest:
+        yield f"the oldest due mail has been waiting for {duration(oldest)}, longer than {duration(alarm_oldest)}"
+    if seen.due_now and unserved:
+        dead = next((worker for worker in seen.workers if not worker.alive), None)
+        last = f"; {dead.host} pid {dead.pid} was last heard of {duration(dead.heartbeat_age)} ago" if dead else ""
+        yield f"mail is due and no worker is alive{last}: start `outbox-sender`"
+    troubled = [transport for transport in seen.transports if transport.state != "closed"]
+    # many workers tell the same of one relay: once is enough
+    yield from {(t.name, t.state): _transport_problem(t, seen.at) for t in reversed(troubled)}.values()
+    for worker in seen.workers:
+        if worker.alive and worker.health.get("database"):
+            yield f"worker {worker.host} pid {worker.pid} has trouble with the database: {worker.health['database']}"
+    for name, number in seen.foreign.items():
+        yield (
+            f"{_about(number, FOREIGN_CAP)} due mail of environment {name!r}, which no worker sends; ours is "
+            f"{environment!r}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?"
+        )
+
+
+def _transport_problem(transport: Transport, now: datetime) -> str:
+    words = f"transport {transport.name} is {transport.state}"
+    if transport.since is not None:
+        words += f" for {duration((now - transport.since).total_seconds())}"
+    if transport.error:
+        words += f": {transport.error}"
+    if transport.next_probe_seconds is not None:
+        words += f" (next probe in {duration(transport.next_probe_seconds)})"
+    return words
+
+
+def notes(seen: Status) -> Iterator[str]:
+    """What one should know although nothing is wrong."""
+    if seen.suppressed:
+        yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
+    uncertain = seen.states[State.UNCERTAIN]
+    if uncertain:
+        yield (
+            f"{_about(uncertain, seen.count_cap)} uncertain mail waits for a person: "
+            "`outbox-mark-sent` or `outbox-requeue`, after a look at the recipient's side"
+        )
+
+
+def _about(number: int, cap: int) -> str:
+    return f"more than {cap}" if number > cap else str(number)
