@@ -1,0 +1,57 @@
+"""The configuration: read once into a frozen value, with all its faults told at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from outbox.errors import ConfigurationError
+from outbox.settings_checks import PREFIX, contradictions, derived, read, unknown
+from outbox.settings_table import Table, specs
+from outbox.settings_values import is_unset
+from outbox.states import OnUncertain
+
+_RESERVED = re.compile(r"OUTBOX_(TEST_|SERVICE_|PORT(_|$))")
+"""Environment variables that are no settings: the project's own tests', and those that Kubernetes makes for a service
+named "outbox"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Table):
+    """The settings of one application. Times in seconds, sizes in bytes; no secret in the `repr`.
+
+    `OUTBOX_LEASE_SECONDS` is `lease_seconds`, and so on; Flask-Mail's have the names that they have in Flask-Mail.
+    """
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings in a Flask configuration, or any mapping with the same keys.
+
+        Raises ConfigurationError with every fault: values out of their range, settings that contradict each other,
+        OUTBOX_* keys that do not exist.
+        """
+        given, broken, faults = read(config)
+        settings = cls(**(derived(config, given) | given))
+        faults += [*unknown(config), *contradictions(settings, given.keys(), broken)]
+        if faults:
+            raise ConfigurationError(faults)
+        return settings
+
+    @staticmethod
+    def from_env(environ: Mapping[str, str]) -> dict[str, str]:
+        """What an environment says about mail, to be put into an application's configuration.
+
+        The package itself reads no environment: `app.config.update(Settings.from_env(os.environ))`.
+        """
+        known = {name for spec in specs() for name in spec.names}
+        return {
+            name: value
+            for name, value in environ.items()
+            if not is_unset(value) and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)))
+        }
+
+    def on_uncertain_for(self, kind: str | None) -> OnUncertain:
+        """The policy for messages of this kind that name none themselves."""
+        return dict(self.on_uncertain_kinds).get(kind or "", self.on_uncertain)

@@ -1,0 +1,177 @@
+"""What is wrong with a configuration: faulty values, settings that contradict each other, keys that do not exist."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import Field, fields
+from typing import Any
+
+from outbox.settings_table import Spec, Table, specs
+from outbox.settings_values import boolean, is_unset
+
+PREFIX = "OUTBOX_"
+
+_SHARE_OF_LEASE = 0.8
+_HEARTBEATS_TILL_DEAD = 4
+
+
+def read(config: Mapping[str, Any]) -> tuple[dict[str, Any], set[str], list[str]]:
+    """What is set, by field; the fields whose value is faulty; the faults."""
+    given: dict[str, Any] = {}
+    broken: set[str] = set()
+    faults: list[str] = []
+    for declared in fields(Table):
+        try:
+            value = _value(declared, config)
+        except ValueError as problem:
+            broken.add(declared.name)
+            faults.append(str(problem))
+        else:
+            if value is not None:
+                given[declared.name] = value
+    return given, broken, faults
+
+
+def derived(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults that depend on the application, or on another setting, by field."""
+    plain = Table()
+    testing, debug = _flag(config.get("TESTING")), _flag(config.get("DEBUG"))
+    lease = given.get(
+        "lease_seconds", max(plain.lease_seconds, given.get("send_timeout_seconds", 0.0) / _SHARE_OF_LEASE)
+    )
+    heartbeat = given.get(
+        "heartbeat_seconds",
+        min(plain.heartbeat_seconds, given.get("dead_after_seconds", math.inf) / _HEARTBEATS_TILL_DEAD),
+    )
+    return {
+        "debug": int(debug),
+        "suppress_send": testing,
+        "uncommitted": "raise" if testing or debug else "warn",
+        "lease_seconds": lease,
+        "send_timeout_seconds": min(plain.send_timeout_seconds, lease * _SHARE_OF_LEASE),
+        "heartbeat_seconds": heartbeat,
+        "dead_after_seconds": heartbeat * _HEARTBEATS_TILL_DEAD,
+        "retry_first_seconds": min(plain.retry_first_seconds, given.get("retry_max_seconds", plain.retry_max_seconds)),
+        "retry_max_seconds": max(plain.retry_max_seconds, given.get("retry_first_seconds", 0.0)),
+        "probe_seconds": min(plain.probe_seconds, given.get("probe_max_seconds", plain.probe_max_seconds)),
+        "probe_max_seconds": max(plain.probe_max_seconds, given.get("probe_seconds", 0.0)),
+    }
+
+
+def unknown(config: Mapping[str, Any]) -> Iterator[str]:
+    """A fault for each OUTBOX_* key that does not exist."""
+    known = [name for spec in specs() for name in spec.names if name.startswith(PREFIX)]
+    for name in config:
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "docs/configuration.md lists all settings."
+            yield f"{name} is no setting of the outbox. {hint}"
+
+
+def contradictions(table: Table, given: Set[str], broken: Set[str]) -> Iterator[str]:
+    """A fault for each pair of settings that cannot both hold.
+
+    `given`: the fields that were set; `broken`: those whose value is faulty, about which nothing more is said.
+    """
+    for involved, check in _CONTRADICTIONS:
+        fault = None if broken & involved else check(table, given)
+        if fault is not None:
+            yield fault
+
+
+def _value(declared: Field[Any], config: Mapping[str, Any]) -> Any:
+    """The parsed value, None if unset. Raises ValueError with the fault."""
+    spec: Spec = declared.metadata["spec"]
+    set_names = [name for name in spec.names if not is_unset(config.get(name))]
+    values = []
+    for name in set_names:
+        try:
+            values.append(spec.form.parse(config[name]))
+        except ValueError as problem:
+            raise ValueError(f"{name} {problem}.") from None
+    if len(values) > 1 and values[0] != values[1]:
+        raise ValueError(f"{set_names[0]} and {set_names[1]} differ, but they mean the same. Set one of them.")
+    return values[0] if values else None
+
+
+def _flag(raw: Any) -> bool:
+    try:
+        return not is_unset(raw) and boolean(raw)
+    except ValueError:
+        return bool(raw)
+
+
+Check = Callable[[Table, Set[str]], str | None]
+
+
+def _both_kinds_of_tls(table: Table, given: Set[str]) -> str | None:
+    if table.use_tls and table.use_ssl:
+        return (
+            "MAIL_USE_TLS and MAIL_USE_SSL are both true. Set MAIL_USE_TLS for STARTTLS (port 587), MAIL_USE_SSL for "
+            "TLS from the first byte (port 465)."
+        )
+    return None
+
+
+def _half_a_log_in(table: Table, given: Set[str]) -> str | None:
+    if table.username is not None and table.password is None:
+        return "MAIL_USERNAME is set without MAIL_PASSWORD. Set both, or neither for a relay that asks for no log-in."
+    if table.password is not None and table.username is None:
+        return "MAIL_PASSWORD is set without MAIL_USERNAME. Set both, or neither for a relay that asks for no log-in."
+    return None
+
+
+def _plain_text(table: Table, given: Set[str]) -> str | None:
+    if (table.username is None) != (table.password is None) or table.relay.refusal is None:
+        return None
+    what = "The password for" if table.username is not None else "Mail to"
+    return (
+        f"{what} {table.server}:{table.port} would go over plain text. Set MAIL_USE_TLS=true (or MAIL_USE_SSL=true), "
+        "or OUTBOX_ALLOW_PLAINTEXT=true if the network in between is trusted."
+    )
+
+
+def _mechanism_without_log_in(table: Table, given: Set[str]) -> str | None:
+    if table.auth is not None and table.username is None:
+        return (
+            "OUTBOX_AUTH is set without MAIL_USERNAME. Set MAIL_USERNAME and MAIL_PASSWORD, or leave OUTBOX_AUTH out."
+        )
+    return None
+
+
+def _trust_in_vain(table: Table, given: Set[str]) -> str | None:
+    if table.tls_ca_file is not None and not table.tls_verify:
+        return "OUTBOX_TLS_CA_FILE is set, but OUTBOX_TLS_VERIFY=false verifies nothing. Leave one of them out."
+    return None
+
+
+def _below(smaller: str, larger: str, why: str, *, or_equal: bool = False) -> tuple[frozenset[str], Check]:
+    """A check that one setting is below another, where both were set."""
+
+    def check(table: Table, given: Set[str]) -> str | None:
+        below, above = getattr(table, smaller), getattr(table, larger)
+        if not {smaller, larger} <= given or below < above or (or_equal and below == above):
+            return None
+        return f"{_name(smaller)} ({below:g}) must be below {_name(larger)} ({above:g}), or {why}."
+
+    return frozenset({smaller, larger}), check
+
+
+def _name(attribute: str) -> str:
+    spec: Spec = next(declared.metadata["spec"] for declared in fields(Table) if declared.name == attribute)
+    return spec.name
+
+
+_CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
+    (frozenset({"use_tls", "use_ssl"}), _both_kinds_of_tls),
+    (frozenset({"username", "password"}), _half_a_log_in),
+    (frozenset({"server", "port", "use_tls", "use_ssl", "username", "password", "allow_plaintext"}), _plain_text),
+    (frozenset({"username", "auth"}), _mechanism_without_log_in),
+    (frozenset({"tls_ca_file", "tls_verify"}), _trust_in_vain),
+    _below("send_timeout_seconds", "lease_seconds", "another worker takes the mail while it is being sent"),
+    _below("heartbeat_seconds", "dead_after_seconds", "a living worker counts as dead between two heartbeats"),
+    _below("retry_first_seconds", "retry_max_seconds", "the first wait is the longest", or_equal=True),
+    _below("probe_seconds", "probe_max_seconds", "the first wait is the longest", or_equal=True),
+)

@@ -1,0 +1,93 @@
+"""Writes docs/configuration.md from the table of settings: `python -m outbox.settings_docs`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+
+from outbox.settings_table import Spec, default_of, specs
+
+_HEAD = """\
+# Configuration
+
+<!-- Written by `python -m outbox.settings_docs > docs/configuration.md`; a test holds it up to date. -->
+
+`Outbox.init_app` reads `app.config` once, into a frozen object. It reads no environment variable itself; an
+application that wants its settings from there says so:
+
+```python
+from outbox import Settings
+
+app.config.update(Settings.from_env(os.environ))  # MAIL_* and OUTBOX_*, nothing else
+```
+
+All faults are told at once, in one `ConfigurationError`: values out of their range, settings that contradict each
+other, and `OUTBOX_*` keys that do not exist. `flask outbox-check` shows the same.
+
+- Numbers and truth values may be texts, as an environment has them; `"false"`, `"no"`, `"off"` and `"0"` mean false.
+- Times are seconds; fractions are allowed, a `timedelta` too. Sizes are bytes.
+- `None` and blank texts mean unset.
+- Secrets belong into the environment, not into the source. No error, log line or `repr` shows them.
+
+"""
+
+_MAIL = """\
+## Flask-Mail's settings
+
+They keep their names, meaning and defaults. With nothing configured mail goes to localhost, port 25, without TLS and
+log-in. To any other machine, plain text needs `OUTBOX_ALLOW_PLAINTEXT=true`, and so does a password over plain text.
+
+"""
+
+_OUTBOX = """\
+## The outbox's own settings
+
+"""
+
+_TAIL = """\
+## How settings hang together
+
+- `OUTBOX_SEND_TIMEOUT_SECONDS` must be below `OUTBOX_LEASE_SECONDS`; each alone moves the other's default.
+- `OUTBOX_DEAD_AFTER_SECONDS` must be above `OUTBOX_HEARTBEAT_SECONDS`; each alone moves the other's default.
+- `MAIL_USE_TLS` and `MAIL_USE_SSL` exclude each other; `MAIL_USERNAME` and `MAIL_PASSWORD` come together.
+- `on_uncertain` of a message goes before `OUTBOX_ON_UNCERTAIN_KINDS`, and that before `OUTBOX_ON_UNCERTAIN`.
+- Of an environment, `OUTBOX_TEST_*` (the project's tests), `OUTBOX_SERVICE_*`, `OUTBOX_PORT` and `OUTBOX_PORT_*`
+  (Kubernetes makes them for a service named "outbox") are not taken for settings.
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    mail = [spec for spec in specs() if spec.name.startswith("MAIL_")]
+    own = [spec for spec in specs() if not spec.name.startswith("MAIL_")]
+    return f"{_HEAD}{_MAIL}{_table(mail)}\n{_OUTBOX}{_table(own)}\n{_TAIL}"
+
+
+def _table(listed: list[Spec]) -> str:
+    rows = ["| setting | value | default | meaning |", "|---|---|---|---|"]
+    rows += [f"| {_names(spec)} | {spec.form.says} | {_default(spec)} | {spec.doc} |" for spec in listed]
+    return "\n".join(rows) + "\n"
+
+
+def _names(spec: Spec) -> str:
+    first, *aliases = (f"`{name}`" for name in spec.names)
+    return first + "".join(f" (or {alias})" for alias in aliases)
+
+
+def _default(spec: Spec) -> str:
+    if spec.default is not None:
+        return spec.default
+    default = default_of(spec)
+    if default is None:
+        return "unset"
+    if default in ("", ()):
+        return "empty"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, int | float):
+        return f"{default:,g}" if isinstance(default, float) and default < 1000 else f"{default:,.0f}"
+    return f"`{default.value if isinstance(default, Enum) else default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

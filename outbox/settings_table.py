@@ -1,0 +1,273 @@
+# ruff: noqa: RUF009 - `_set` is dataclasses.field with a Spec in it
+"""The table of settings: names, form, default and meaning of each.
+
+It drives the parsing, the check for unknown keys and docs/configuration.md (`python -m outbox.settings_docs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from outbox.relay import Relay, Security
+from outbox.settings_values import (
+    DEBUG,
+    FILE,
+    FLAG,
+    HOST,
+    KINDS,
+    POLICY,
+    SECONDS,
+    SECRET,
+    SENDER,
+    URL,
+    Form,
+    choice,
+    text,
+    whole,
+)
+from outbox.states import OnUncertain
+
+_MESSAGES_PER_CONNECTION = 100
+_DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
+_BEFORE_DOT = 60.0  # seconds kept for connecting and for writing the message
+
+PRESETS = ("auto", "generic", "gmail", "exchange", "ses", "sendgrid", "mailgun")
+MECHANISMS = ("XOAUTH2", "PLAIN", "LOGIN", "CRAM-MD5")
+UNCOMMITTED = ("warn", "commit", "raise")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One setting: its names in the configuration, its form, what it means."""
+
+    names: tuple[str, ...]  # the first is its own, the others are aliases
+    form: Form
+    doc: str
+    default: str | None = None  # in words, where the default depends on something
+
+    @property
+    def name(self) -> str:
+        """The setting's own name."""
+        return self.names[0]
+
+
+def _set(name: str, form: Form, default: Any, doc: str, *, alias: str | None = None, says: str | None = None) -> Any:
+    names = (name,) if alias is None else (name, alias)
+    return field(default=default, repr=not form.secret, metadata={"spec": Spec(names, form, doc, says)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Everything that can be configured. Times in seconds, sizes in bytes."""
+
+    server: str = _set("MAIL_SERVER", HOST, "127.0.0.1", "The relay's host name or address.", alias="MAIL_HOSTNAME")
+    port: int = _set("MAIL_PORT", whole(1, 65_535), 25, "The relay's port. Usual: 25, 587 with STARTTLS, 465 with TLS.")
+    use_tls: bool = _set("MAIL_USE_TLS", FLAG, False, "STARTTLS (RFC 3207). The certificate is verified.")
+    use_ssl: bool = _set(
+        "MAIL_USE_SSL", FLAG, False, "TLS from the first byte (RFC 8314). The certificate is verified."
+    )
+    username: str | None = _set("MAIL_USERNAME", text(), None, "For the log-in; only together with `MAIL_PASSWORD`.")
+    password: str | None = _set(
+        "MAIL_PASSWORD", SECRET, None, "For the log-in; with `OUTBOX_AUTH=XOAUTH2` the access token."
+    )
+    default_sender: str | tuple[str, str] | None = _set(
+        "MAIL_DEFAULT_SENDER", SENDER, None, "The sender of messages that name none."
+    )
+    debug: int = _set(
+        "MAIL_DEBUG",
+        DEBUG,
+        0,
+        "Kept for Flask-Mail's sake. A worker logs no dialogue, since that would put mail and passwords into the log.",
+        says="`DEBUG`",
+    )
+    max_emails: int | None = _set(
+        "MAIL_MAX_EMAILS",
+        whole(1, 1_000_000),
+        None,
+        "Messages on one connection, then a fresh one.",
+        says=f"unset: {_MESSAGES_PER_CONNECTION}",
+    )
+    suppress_send: bool = _set(
+        "MAIL_SUPPRESS_SEND",
+        FLAG,
+        False,
+        "Mail is enqueued and recorded as ever, but workers send nothing, and the status says so.",
+        says="`TESTING`",
+    )
+    ascii_attachments: bool = _set("MAIL_ASCII_ATTACHMENTS", FLAG, False, "Attachment names are reduced to ASCII.")
+
+    database_url: str | None = _set(
+        "OUTBOX_DATABASE_URL",
+        URL,
+        None,
+        "Where workers and commands find the outbox. Needed where `init_app` is given no session: `send` then uses a "
+        "transaction of its own on it.",
+        says="unset: the session's database",
+    )
+    environment: str = _set(
+        "OUTBOX_ENVIRONMENT",
+        text(64),
+        "",
+        "Stamped on each message. A worker of another environment refuses it, so that a production database restored "
+        "on a staging machine sends nothing.",
+    )
+    connections: int = _set("OUTBOX_CONNECTIONS", whole(1, 1000), 4, "SMTP connections of one worker.")
+    poll_seconds: float = _set("OUTBOX_POLL_SECONDS", SECONDS, 0.5, "How often an idle worker looks for due mail.")
+    lease_seconds: float = _set(
+        "OUTBOX_LEASE_SECONDS", SECONDS, 900.0, "How long a claim holds; then another worker may take the mail."
+    )
+    send_timeout_seconds: float = _set(
+        "OUTBOX_SEND_TIMEOUT_SECONDS",
+        SECONDS,
+        660.0,
+        "Wall clock for sending one message, connecting and the reply to the final dot included. RFC 5321 §4.5.3.2.6 "
+        "asks for ten minutes for that reply alone: with less, a slow server's mail is sent twice.",
+        says="660, or 0.8 of the lease where that is less",
+    )
+    connect_timeout_seconds: float = _set(
+        "OUTBOX_CONNECT_TIMEOUT_SECONDS", SECONDS, 10.0, "Looking up the relay's name and connecting to it."
+    )
+    command_timeout_seconds: float = _set(
+        "OUTBOX_COMMAND_TIMEOUT_SECONDS", SECONDS, 60.0, "Silence of the relay within one reply."
+    )
+    heartbeat_seconds: float = _set("OUTBOX_HEARTBEAT_SECONDS", SECONDS, 5.0, "How often a worker says that it lives.")
+    dead_after_seconds: float = _set(
+        "OUTBOX_DEAD_AFTER_SECONDS",
+        SECONDS,
+        20.0,
+        "A worker whose heartbeat is older is dead; what it held is rescued.",
+        says="4 heartbeats: 20",
+    )
+    shutdown_seconds: float = _set(
+        "OUTBOX_SHUTDOWN_SECONDS", SECONDS, 30.0, "How long a worker that is told to stop may finish what is under way."
+    )
+    max_age_seconds: float = _set(
+        "OUTBOX_MAX_AGE_SECONDS",
+        SECONDS,
+        5 * 86_400.0,
+        "A message without an `expires_at` of its own expires so long after it is due.",
+    )
+    max_attempts: int = _set(
+        "OUTBOX_MAX_ATTEMPTS", whole(1, 10_000), 30, "Tries that count against a delivery; then it has failed."
+    )
+    retry_first_seconds: float = _set(
+        "OUTBOX_RETRY_FIRST_SECONDS", SECONDS, 60.0, "Wait after the first try that the server deferred; then doubled."
+    )
+    retry_max_seconds: float = _set("OUTBOX_RETRY_MAX_SECONDS", SECONDS, 4 * 3600.0, "The longest wait between tries.")
+    max_message_bytes: int = _set(
+        "OUTBOX_MAX_MESSAGE_BYTES",
+        whole(1024, 2**31 - 1),
+        25 * 2**20,
+        "The largest wire form of a message; a larger one is refused when it is enqueued.",
+    )
+    retention_seconds: float = _set(
+        "OUTBOX_RETENTION_SECONDS", SECONDS, 30 * 86_400.0, "Mail that was sent or cancelled is purged after this."
+    )
+    uncommitted: str = _set(
+        "OUTBOX_UNCOMMITTED",
+        choice(*UNCOMMITTED),
+        "warn",
+        "What happens at the end of a request that leaves mail uncommitted: `warn` logs a warning, `commit` commits if "
+        "the request succeeded, `raise` raises UncommittedMailError.",
+        says="`warn`; `raise` under `TESTING` or `DEBUG`",
+    )
+    on_uncertain: OnUncertain = _set(
+        "OUTBOX_ON_UNCERTAIN",
+        POLICY,
+        OnUncertain.RETRY,
+        "What follows when nobody can know whether the server took a mail: `retry` sends it again, `hold` leaves the "
+        "decision to a person.",
+    )
+    on_uncertain_kinds: tuple[tuple[str, OnUncertain], ...] = _set(
+        "OUTBOX_ON_UNCERTAIN_KINDS", KINDS, (), "The same by kind of message."
+    )
+    tls_ca_file: Path | None = _set(
+        "OUTBOX_TLS_CA_FILE", FILE, None, "Certificates to trust, PEM.", says="unset: the system's store"
+    )
+    tls_verify: bool = _set("OUTBOX_TLS_VERIFY", FLAG, True, "False accepts any certificate: for experiments only.")
+    allow_plaintext: bool = _set(
+        "OUTBOX_ALLOW_PLAINTEXT",
+        FLAG,
+        False,
+        "Allows plain text to another machine, and a password over plain text.",
+    )
+    auth: str | None = _set(
+        "OUTBOX_AUTH",
+        choice(*MECHANISMS),
+        None,
+        "The SASL mechanism to insist on.",
+        says="unset: the best that both sides know",
+    )
+    local_hostname: str | None = _set(
+        "OUTBOX_LOCAL_HOSTNAME", HOST, None, "The name for EHLO.", says="unset: an address literal"
+    )
+    breaker_faults: int = _set(
+        "OUTBOX_BREAKER_FAULTS",
+        whole(1, 1000),
+        3,
+        "Transport faults in a row after which a worker only probes; one refused log-in or certificate is enough.",
+    )
+    probe_seconds: float = _set("OUTBOX_PROBE_SECONDS", SECONDS, 5.0, "Wait before the first probe.")
+    probe_max_seconds: float = _set("OUTBOX_PROBE_MAX_SECONDS", SECONDS, 60.0, "The longest wait between probes.")
+    alarm_oldest_seconds: float = _set(
+        "OUTBOX_ALARM_OLDEST_SECONDS", SECONDS, 300.0, "The status is degraded when the oldest due mail is older."
+    )
+    poison_rescues: int = _set(
+        "OUTBOX_POISON_RESCUES", whole(1, 1000), 5, "A mail on which more workers or connections broke has failed."
+    )
+    relay_preset: str = _set(
+        "OUTBOX_RELAY_PRESET",
+        choice(*PRESETS),
+        "auto",
+        "Which provider's replies to know, besides those of all servers; `auto` goes by the host name.",
+    )
+    log_json: bool = _set("OUTBOX_LOG_JSON", FLAG, False, "The commands' log as one JSON object a line.")
+
+    @property
+    def send_timeout(self) -> float:
+        """`send_timeout_seconds`: wall clock for sending one message, all in."""
+        return self.send_timeout_seconds
+
+    @property
+    def security(self) -> Security:
+        """How the connection to the relay is protected."""
+        if self.use_ssl:
+            return Security.TLS
+        return Security.STARTTLS if self.use_tls else Security.NONE
+
+    @property
+    def relay(self) -> Relay:
+        """Where mail is handed over. Its two times for one message come to `send_timeout` together."""
+        dot_timeout = min(_DOT_TIMEOUT, max(self.send_timeout - _BEFORE_DOT, self.send_timeout / 2))
+        return Relay(
+            host=self.server,
+            port=self.port,
+            security=self.security,
+            username=self.username,
+            password=self.password,
+            auth=self.auth,
+            ca_file=self.tls_ca_file,
+            verify=self.tls_verify,
+            allow_plaintext=self.allow_plaintext,
+            local_hostname=self.local_hostname,
+            connect_timeout=self.connect_timeout_seconds,
+            command_timeout=self.command_timeout_seconds,
+            send_timeout=self.send_timeout - dot_timeout,
+            dot_timeout=dot_timeout,
+            max_messages=self.max_emails or _MESSAGES_PER_CONNECTION,
+            preset=self.relay_preset,
+        )
+
+
+def specs() -> Iterator[Spec]:
+    """Every setting, in the order of the documentation."""
+    for declared in fields(Table):
+        yield declared.metadata["spec"]
+
+
+def default_of(spec: Spec) -> Any:
+    """The default, where it does not depend on anything."""
+    return next(declared.default for declared in fields(Table) if declared.metadata["spec"] is spec)

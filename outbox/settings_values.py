@@ -1,0 +1,207 @@
+"""What the value of a setting may be: each form parses what a configuration or an environment holds.
+
+A form raises ValueError with a sentence that goes after the setting's name ("is 0, not a number of seconds above 0").
+The value of a secret never stands in it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from outbox.states import OnUncertain
+
+LONGEST_SECONDS = 10 * 366 * 86_400.0
+
+_TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
+_FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of value: how it is parsed, and how the documentation calls it."""
+
+    says: str
+    parse: Callable[[Any], Any]
+    secret: bool = False
+
+
+def is_unset(raw: Any) -> bool:
+    """None and blank strings: an environment has no other way to leave a setting out."""
+    return raw is None or (isinstance(raw, str) and not raw.strip())
+
+
+def boolean(raw: Any) -> bool:
+    """A boolean, in the words that environments use for it: "false" means false."""
+    if isinstance(raw, bool):
+        return raw
+    word = str(raw).strip().lower() if isinstance(raw, str | int) else ""
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(f"is {_shown(raw)}, neither true nor false")
+
+
+def whole(low: int, high: int) -> Form:
+    """A whole number from `low` to `high`, both included."""
+    says = f"a whole number from {low:,} to {high:,}"
+
+    def parse(raw: Any) -> int:
+        try:
+            if isinstance(raw, bool) or not isinstance(raw, str | int):
+                raise ValueError
+            number = int(raw)
+        except ValueError:
+            raise ValueError(f"is {_shown(raw)}, not {says}") from None
+        if not low <= number <= high:
+            raise ValueError(f"is {number:,}, not {says}")
+        return number
+
+    return Form(says, parse)
+
+
+def choice(*values: str) -> Form:
+    """One of some words, in any case."""
+    says = _either(values)
+
+    def parse(raw: Any) -> str:
+        word = raw.strip().lower() if isinstance(raw, str) else None
+        for value in values:
+            if value.lower() == word:
+                return value
+        raise ValueError(f"is {_shown(raw)}, not {says}")
+
+    return Form(says, parse)
+
+
+def text(longest: int = 255) -> Form:
+    """Printable text, spaces around it taken away."""
+
+    def parse(raw: Any) -> str:
+        if not isinstance(raw, str):
+            raise ValueError(f"is {_shown(raw)}, not a text")
+        stripped = raw.strip()
+        if not stripped.isprintable():
+            raise ValueError(f"is {_shown(raw)}, which holds a line break or control character")
+        if len(stripped) > longest:
+            raise ValueError(f"has {len(stripped)} characters, more than {longest}")
+        return stripped
+
+    return Form("text", parse)
+
+
+def _parse_host(raw: Any) -> str:
+    name = str(text().parse(raw))
+    if any(character.isspace() or character in "/@" for character in name):
+        raise ValueError(f"is {_shown(raw)}, not the name or address of a machine")
+    return name
+
+
+def _parse_seconds(raw: Any) -> float:
+    try:
+        if isinstance(raw, timedelta):
+            seconds = raw.total_seconds()
+        elif isinstance(raw, bool) or not isinstance(raw, str | int | float):
+            raise ValueError
+        else:
+            seconds = float(raw)
+    except (ValueError, OverflowError):
+        raise ValueError(f"is {_shown(raw)}, not a number of seconds") from None
+    if not (math.isfinite(seconds) and 0 < seconds <= LONGEST_SECONDS):
+        raise ValueError(f"is {_shown(raw)}, not a number of seconds above 0 (and up to ten years)")
+    return seconds
+
+
+def _parse_debug(raw: Any) -> int:
+    if isinstance(raw, str) and raw.strip().isdigit():
+        return int(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+        return raw
+    return int(boolean(raw))
+
+
+def _parse_secret(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise ValueError(f"is not a text but of type {type(raw).__name__}")
+    if "\n" in raw or "\r" in raw or "\0" in raw:
+        raise ValueError("holds a line break")
+    return raw
+
+
+def _parse_url(raw: Any) -> str:
+    if hasattr(raw, "render_as_string"):  # an sqlalchemy.URL, which this module need not know
+        return str(raw.render_as_string(hide_password=False))
+    if not isinstance(raw, str) or "://" not in raw:
+        raise ValueError("is no database URL such as postgresql+psycopg://user:password@host/name")
+    return raw.strip()
+
+
+def _parse_file(raw: Any) -> Path:
+    try:
+        path = Path(raw)
+        with path.open("rb"):
+            pass
+    except TypeError:
+        raise ValueError(f"is {_shown(raw)}, not the name of a file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be opened"
+        raise ValueError(f"names {os.fspath(raw)!r}, which this process cannot read: {reason}") from None
+    return path
+
+
+def _parse_sender(raw: Any) -> str | tuple[str, str]:
+    if isinstance(raw, str):
+        return str(text(1000).parse(raw))
+    if isinstance(raw, tuple | list) and len(raw) == 2 and all(isinstance(part, str) for part in raw):
+        name, address = (str(text(1000).parse(part)) for part in raw)
+        return (name, address)
+    raise ValueError(f"is {_shown(raw)}, neither an address nor a pair (name, address)")
+
+
+def _parse_kinds(raw: Any) -> tuple[tuple[str, OnUncertain], ...]:
+    if isinstance(raw, str):
+        parts = [part for part in raw.split(",") if part.strip()]
+        if not all("=" in part for part in parts):
+            raise ValueError(f"is {_shown(raw)}, not of the form kind=hold,kind2=retry")
+        raw = dict(part.split("=", 1) for part in parts)
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"is {_shown(raw)}, not a mapping from kinds to hold or retry")
+    pairs = []
+    for kind, policy in raw.items():
+        try:
+            pairs.append((str(text(64).parse(kind)), _parse_policy(policy)))
+        except ValueError as problem:
+            raise ValueError(f"has for the kind {_shown(kind)} a value that {problem}") from None
+    return tuple(pairs)
+
+
+def _parse_policy(raw: Any) -> OnUncertain:
+    return OnUncertain(choice(*OnUncertain).parse(raw))
+
+
+def _shown(raw: Any) -> str:
+    shown = repr(raw)
+    return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def _either(values: tuple[str, ...]) -> str:
+    quoted = [str(value) for value in values]
+    return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]
+
+
+HOST = Form("a host name or address", _parse_host)
+FLAG = Form("true or false", boolean)
+SECONDS = Form("seconds, fractions allowed, above 0", _parse_seconds)
+DEBUG = Form("true, false or a level from 0", _parse_debug)
+SECRET = Form("text, secret", _parse_secret, secret=True)
+URL = Form("a database URL, secret", _parse_url, secret=True)
+FILE = Form("the name of a readable file", _parse_file)
+SENDER = Form("an address, or a pair (name, address)", _parse_sender)
+POLICY = Form("retry or hold", _parse_policy)
+KINDS = Form("a mapping, or text like `kind=hold,kind2=retry`", _parse_kinds)
