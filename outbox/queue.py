@@ -189,13 +189,28 @@ class Queue:
             )
             return marked.rowcount == 1
 
-    def record(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
+    def record(self, worker_id: int, outcomes: Sequence[Outcome], *, repeated: bool = False) -> set[int]:
         """Write what became of claimed deliveries, all in one transaction; returns the ids whose lease was lost.
 
-        May be repeated with the same outcomes when the database did not answer: what an earlier call committed is
-        found by its attempt's token and left alone.
+        `repeated`: an earlier call with these outcomes ended without an answer. What it committed is found by its
+        attempt's token and left alone.
         """
         outcomes = sorted(outcomes, key=lambda outcome: outcome.claimed.id)
+        if not repeated and self._record_held(worker_id, outcomes):
+            return set()
+        return self._record_one_by_one(worker_id, outcomes)
+
+    def _record_held(self, worker_id: int, outcomes: Sequence[Outcome]) -> bool:
+        """The way that is nearly always right: all leases are held. False, and nothing written, where one is not."""
+        with self._engine.connect() as connection:
+            if self._write_states(connection, outcomes) != len(outcomes):
+                return False  # leaving the block rolls back
+            self._write_attempts(connection, worker_id, [o for o in outcomes if o.result is not None], lost=set())
+            connection.commit()
+            return True
+
+    def _record_one_by_one(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
+        """The careful way: see first, under lock, which leases are held and what is already written."""
         with self._engine.begin() as connection:
             tokens = self._tokens(connection, [outcome.claimed.id for outcome in outcomes])
             written = self._attempts_written(connection, outcomes)
@@ -204,9 +219,7 @@ class Queue:
             lost = {o.claimed.id for o in fresh} - {o.claimed.id for o in held}
             self._write_states(connection, held)
             tried = [o for o in fresh if o.result is not None and o.claimed.id in tokens]
-            if tried:
-                rows = [_attempt_row(o, worker_id, fenced=o.claimed.id in lost) for o in tried]
-                connection.execute(_attempt.insert().values(at=DbNow()), rows)
+            self._write_attempts(connection, worker_id, tried, lost=lost)
         return lost
 
     def rescue(self, *, dead_after: float) -> list[int]:
@@ -320,7 +333,9 @@ class Queue:
         )
         return {(row.delivery_id, row.token) for row in rows}
 
-    def _write_states(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    def _write_states(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
+        """How many rows were hit: fewer than outcomes where a lease was lost."""
+        hit = 0
         shapes: dict[tuple[bool, ...], list[Outcome]] = {}
         for outcome in outcomes:  # one executemany for each shape of statement
             shape = (outcome.state is State.QUEUED, outcome.delay is None, outcome.result is None)
@@ -347,12 +362,20 @@ class Queue:
                 )
             if not untried:
                 values |= {name: sa.bindparam(f"b_{name}") for name in ("code", "enhanced", "reply")}
-            connection.execute(
+            hit += connection.execute(
                 _delivery.update()
                 .where(_delivery.c.id == sa.bindparam("b_id"), _delivery.c.token == sa.bindparam("b_token"))
                 .values(values),
                 [_state_row(outcome) for outcome in group],
-            )
+            ).rowcount
+        return hit
+
+    def _write_attempts(
+        self, connection: sa.Connection, worker_id: int, outcomes: Sequence[Outcome], *, lost: set[int]
+    ) -> None:
+        if outcomes:
+            rows = [_attempt_row(o, worker_id, fenced=o.claimed.id in lost) for o in outcomes]
+            connection.execute(_attempt.insert().values(at=DbNow()), rows)
 
 
 def _shares(limit: int) -> list[tuple[int, int]]:

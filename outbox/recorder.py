@@ -97,10 +97,12 @@ class Recorder:
 
     def _commit(self, batch: list[Ticket]) -> None:
         pause = _FIRST_PAUSE
+        repeated = False
         while not self._abandoned.is_set():
             try:
-                lost = self._queue.record(self._worker_id, [ticket.outcome for ticket in batch])
+                lost = self._queue.record(self._worker_id, [ticket.outcome for ticket in batch], repeated=repeated)
             except OUTAGES as error:
+                repeated = True
                 if self.trouble is None:
                     logger.error("recording waits for the database: %s", _first_line(error))
                 self.trouble = _first_line(error)

@@ -156,7 +156,7 @@ def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, worker
     put(engine)
     (claimed,), _ = queue.claim(worker, 7, 10)
     queue.record(worker, [outcome(claimed)])
-    assert queue.record(worker, [outcome(claimed)]) == set()
+    assert queue.record(worker, [outcome(claimed)], repeated=True) == set()
     with Session(engine) as session:
         assert len(session.scalars(sa.select(OutboxAttempt)).all()) == 1
 
