@@ -97,6 +97,7 @@ class Wire:
             )
         try:
             raw = self._armed()
+            raw.getpeername()  # CPython's wrap_socket leaves the descriptor behind if the connection is gone already
             self.sock = context.wrap_socket(raw, server_hostname=host.strip("[]"), do_handshake_on_connect=False)
             tls = self._armed()
             assert isinstance(tls, ssl.SSLSocket)  # noqa: S101

@@ -109,16 +109,18 @@ class Connection(flask_mail.Connection):
         content: bytes | Iterable[bytes],
         *,
         before_dot: Callable[[], bool] | None = None,
+        timeout: float | None = None,
     ) -> Result:
         """Offers one message to one recipient and says what came of it, whatever server and network do.
 
         `content` is the wire form (CRLF, not dot-stuffed). All but the final CRLF, dot, CRLF is written before
         `before_dot` is called; if that says False the connection is dropped and the server cannot have the message.
-        Ends within `relay.send_timeout` up to the dot, and within `relay.dot_timeout` after it. Raises only what
-        `content` or `before_dot` raise.
+        The time up to the dot, connecting included, is at most `timeout` seconds (`relay.send_timeout` if that is less),
+        the wait for the reply to the dot at most `relay.dot_timeout`. Raises only what `content` or `before_dot` raise.
         """
         started = self._monotonic()
-        self._deadline = started + self.relay.send_timeout
+        limit = self.relay.send_timeout
+        self._deadline = started + (limit if timeout is None else min(timeout, limit))
         self._aborted = False
         try:
             _smtp_commands.check(envelope)
