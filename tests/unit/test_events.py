@@ -1,0 +1,31 @@
+"""Events: one line each, message first; observers that raise do no harm."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from outbox.events import Event, Events
+
+
+def test_a_line_starts_with_the_message_and_quotes_what_needs_it() -> None:
+    """Greppable, on one line, whatever the server said."""
+    line = Event("failed", "<1@x>", {"delivery": 7, "reply": 'no "such" user\r\nFAKE', "code": None}).line()
+    assert line == '<1@x> status=failed delivery=7 reply="no \\"such\\" user\\r\\nFAKE"'
+
+
+def test_an_observer_that_raises_is_logged_and_the_next_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A defect in somebody's receiver never breaks delivery."""
+    events, seen = Events(), []
+
+    def broken(event: Event) -> None:
+        raise ValueError("mine")
+
+    events.observe(broken)
+    events.observe(seen.append)
+    with caplog.at_level(logging.INFO, "outbox"):
+        events.emit("sent", "<1@x>", delivery=1)
+    assert [event.name for event in seen] == ["sent"]
+    assert "an observer of outbox events failed on sent" in caplog.text
+    assert "<1@x> status=sent delivery=1" in caplog.text
