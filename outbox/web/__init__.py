@@ -1,0 +1,48 @@
+"""The admin's pages: a blueprint that any Flask application mounts with its own check of who may. Closed by default.
+
+    import outbox.web
+
+    pages = outbox.web.blueprint(
+        may_view=lambda: current_user.is_admin,
+        may_read_bodies=lambda: current_user.is_admin,
+        may_act=lambda: current_user.is_admin,
+        actor=lambda: current_user.email,
+    )
+    app.register_blueprint(pages, url_prefix="/admin/outbox")
+
+A check runs within the request. It says whether whoever sent it may, or aborts with a response of its own, for
+instance a redirect to the log-in page. The application needs a SECRET_KEY, for the token that guards every change.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from outbox.web import actions, formats, headers, overview, pages, problems
+from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
+
+__all__ = ["Actor", "Check", "Right", "Rights", "blueprint"]
+
+
+def blueprint(
+    *,
+    may_view: Check = nobody,
+    may_read_bodies: Check = nobody,
+    may_act: Check = nobody,
+    actor: Actor = no_name,
+    name: str = "outbox_admin",
+) -> Blueprint:
+    """The pages, to be registered once under a prefix of the application's choice.
+
+    `may_view`: the queue, envelopes, replies. `may_read_bodies`: also what the mail says; it may hold live tokens.
+    `may_act`: requeue, cancel, mark as sent. The last two count only together with the first. `actor`: the name
+    under which a change is logged. `name`: the blueprint's, if `outbox_admin` is taken.
+    """
+    rights = Rights(may_view, may_read_bodies, may_act, actor)
+    made = Blueprint(name, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    for rule, endpoint, method, needed, view in overview.VIEWS + pages.VIEWS + actions.VIEWS:
+        made.add_url_rule(rule, endpoint, rights.guard(view, *needed), methods=[method])
+    headers.install(made)
+    problems.install(made)
+    formats.install(made)
+    return made

@@ -1,0 +1,181 @@
+"""The changes: shown first for what they would do, then done, by POST only and with a token."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import Response, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from outbox import clock, operations
+from outbox.operations import Filter
+from outbox.states import State, may
+from outbox.web import csrf, query
+from outbox.web.database import connected, engine
+from outbox.web.rights import Right, actor
+
+log = logging.getLogger("outbox.web")
+
+BUDGET_SECONDS = 20.0
+"""How long one request goes on changing mail; what is left then needs another click."""
+
+MAX_TICKED = 1_000
+CAP = 10_000
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button."""
+
+    name: str
+    target: State
+    verb: str
+    done: str
+    becomes: str
+    warning: str = ""
+
+    def takes(self, state: State) -> bool:
+        """Whether a person may do it to mail in `state`; what a worker holds is the worker's."""
+        return state is not State.SENDING and may(state, self.target)
+
+    def at_once(self, state: State) -> bool:
+        """Whether one mail in `state` needs no second question: it can be taken back and can duplicate nothing."""
+        return self.target is not State.SENT and state is not State.UNCERTAIN
+
+
+ACTIONS = {
+    action.name: action
+    for action in (
+        Action("requeue", State.QUEUED, "Requeue", "requeued", "queued: due at once, with all tries again"),
+        Action("cancel", State.CANCELLED, "Cancel", "cancelled", "cancelled: not sent, unless requeued"),
+        Action(
+            "mark-sent",
+            State.SENT,
+            "Mark as sent",
+            "marked as sent",
+            "sent: never tried again",
+            "This cannot be taken back: mail that is sent stays sent.",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which mail a form speaks of: the ticked ones, or all that match."""
+
+    ids: tuple[int, ...]
+    words: query.Words
+    everything: bool  # all that match `words`
+
+    @property
+    def wanted(self) -> Filter:
+        return query.to_filter(self.words) if self.everything else Filter(ids=self.ids)
+
+
+def confirm() -> ResponseReturnValue:
+    """What the action would do, with a button that does it."""
+    csrf.check()
+    action, selection = _asked()
+    wanted = selection.wanted
+    with connected() as connection:
+        eligible = operations.eligible(wanted, action.target)
+        counts = {
+            state: operations.count(connection, replace(wanted, states=(state,)), cap=CAP) for state in _states(wanted)
+        }
+        willing = 0 if eligible is None else operations.count(connection, eligible, cap=CAP)
+        sample = [] if eligible is None else operations.find(connection, eligible, limit=SAMPLE)
+    return render_template(
+        "outbox_admin/confirm.html",
+        action=action,
+        selection=selection,
+        willing=willing,
+        cap=CAP,
+        sample=sample,
+        counts={state: number for state, number in counts.items() if number},
+        back=_list_url(selection),
+        origin=_origin(),
+    )
+
+
+def act() -> ResponseReturnValue:
+    """Do it."""
+    csrf.check()
+    action, selection = _asked()
+    wanted = selection.wanted
+    changed, finished = _change(wanted, action.target)
+    log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
+    result: dict[str, Any] = {"did": action.name, "changed": changed} | ({} if finished else {"more": "1"})
+    origin = _origin()
+    if origin is not None:
+        return _see(url_for(".mail", id=origin, **result))
+    return _see(_list_url(selection, **result))
+
+
+def outcome() -> dict[str, Any] | None:
+    """What the change before this page did, from the address: fixed words and a number, nothing else."""
+    action = ACTIONS.get(request.args.get("did", ""))
+    changed = request.args.get("changed", "")
+    if action is None or not (changed.isascii() and changed.isdigit() and len(changed) < 12):
+        return None
+    return {"action": action, "changed": int(changed), "more": bool(request.args.get("more"))}
+
+
+def _asked() -> tuple[Action, Selection]:
+    action = ACTIONS.get(request.form.get("action", ""))
+    if action is None:
+        abort(400, f"There is no such action. There are: {', '.join(ACTIONS)}.")
+    everything = request.form.get("scope") == "all"
+    selection = Selection(_ids() if not everything else (), query.words(request.form), everything)
+    if everything and selection.wanted.is_empty:
+        abort(400, "All mail would match. Choose a state or another filter first.")
+    if not everything and not selection.ids:
+        abort(400, "No mail was ticked. Go back and tick some, or choose all that match.")
+    return action, selection
+
+
+def _ids() -> tuple[int, ...]:
+    numbers = [query.cursor(text) for text in request.form.getlist("id")]
+    if len(numbers) > MAX_TICKED:
+        abort(400, f"At most {MAX_TICKED} at once can be ticked. Use a filter instead.")
+    return tuple(number for number in numbers if number is not None)
+
+
+def _states(wanted: Filter) -> tuple[State, ...]:
+    return wanted.states or tuple(State)
+
+
+def _change(wanted: Filter, target: State) -> tuple[int, bool]:
+    """How many were changed, and whether that is all of them."""
+    deadline = clock.monotonic() + BUDGET_SECONDS
+    changed = 0
+    database = engine()
+    with operations.guarded(database):
+        for batch in operations.in_batches(database, wanted, target):
+            changed += batch
+            if clock.monotonic() > deadline:
+                return changed, False
+    return changed, True
+
+
+def _origin() -> int | None:
+    """The one mail from whose page the form came."""
+    return query.cursor(request.form.get("origin"))
+
+
+def _list_url(selection: Selection, **more: Any) -> str:
+    values: dict[str, Any] = {**selection.words, **more}
+    return url_for(".mails", **values)
+
+
+def _see(url: str) -> Response:
+    return redirect(url, 303)  # type: ignore[return-value]
+
+
+VIEWS = (
+    ("/confirm", "confirm", "POST", (Right.VIEW, Right.ACT), confirm),
+    ("/act", "act", "POST", (Right.VIEW, Right.ACT), act),
+)

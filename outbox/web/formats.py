@@ -1,0 +1,120 @@
+"""Times, spans and sizes as people read them, and what else the templates call."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint
+from markupsafe import Markup
+
+from outbox import clock, operations
+from outbox.states import Lane, State
+from outbox.web import csrf, query, rights
+
+STATE_MEANS = {
+    State.QUEUED: "waits for its turn or its next try",
+    State.SENDING: "a worker holds it right now",
+    State.SENT: "the server took it",
+    State.FAILED: "it will not be tried again unless you requeue it",
+    State.UNCERTAIN: "nobody can know whether the server took it: you decide",
+    State.CANCELLED: "stopped by a person before it was sent",
+}
+
+
+def install(blueprint: Blueprint) -> None:
+    """Offer these functions to the templates of `blueprint`, and to no others of the application."""
+    blueprint.context_processor(lambda: dict(_CONTEXT))
+
+
+def span(seconds: float | None) -> str:
+    """A time in its two largest units, under a second in ms."""
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1000:.0f} ms" if 0 < seconds < 1 else operations.duration(seconds)
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """`3m ago`, or `in 3m` for what is to come."""
+    if moment is None:
+        return "–"
+    seconds = ((now or clock.utcnow()) - moment).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    words = operations.duration(abs(seconds) if abs(seconds) < 60 else abs(seconds) // 60 * 60)
+    return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+def utc(moment: datetime) -> str:
+    """`2026-11-22 10:26:22 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def when(moment: datetime | None) -> Markup:
+    """The relative time, with the exact one for machines and on hover."""
+    if moment is None:
+        return Markup("–")
+    return _time(moment, ago(moment), title=utc(moment))
+
+
+def exactly(moment: datetime | None) -> Markup:
+    """The exact time and the relative one."""
+    if moment is None:
+        return Markup("–")
+    return _time(moment, utc(moment), title=ago(moment)) + Markup(' <span class="muted">({})</span>').format(
+        ago(moment)
+    )
+
+
+def size(count: int) -> str:
+    """Bytes in B, KB, MB (of 1,000)."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.1f} KB"
+    return f"{count / 1_000_000:.1f} MB"
+
+
+def number(count: int) -> str:
+    """`12,345`."""
+    return f"{count:,}"
+
+
+def capped(count: int, cap: int) -> str:
+    """A count that was stopped above `cap`."""
+    return f"over {cap:,}" if count > cap else f"{count:,}"
+
+
+def without(words: dict[str, str], name: str) -> dict[str, str]:
+    """The filter without one of its words."""
+    return {key: word for key, word in words.items() if key != name}
+
+
+def ages(before: str, after: str) -> list[tuple[str, str]]:
+    """The ages that a form offers, with words around."""
+    return [(value, f"{before} {text} {after}".strip()) for value, text in query.AGES.items()]
+
+
+def _time(moment: datetime, text: str, *, title: str) -> Markup:
+    stamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(stamp, title, text)
+
+
+_CONTEXT: dict[str, Any] = {
+    "now": clock.utcnow,
+    "span": span,
+    "when": when,
+    "exactly": exactly,
+    "size": size,
+    "number": number,
+    "capped": capped,
+    "without": without,
+    "ages": ages,
+    "lanes": [(lane, lane) for lane in Lane],
+    "STATES": tuple(State),
+    "STATE_MEANS": STATE_MEANS,
+    "may": rights.may,
+    "Right": rights.Right,
+    "outbox_token": csrf.token,
+    "OUTBOX_TOKEN_FIELD": csrf.FIELD,
+}

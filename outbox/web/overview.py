@@ -1,0 +1,40 @@
+"""How the outbox fares, and what failed for the same cause."""
+
+from __future__ import annotations
+
+from flask import current_app, render_template
+from flask.typing import ResponseReturnValue
+
+from outbox import operations
+from outbox.settings import Settings
+from outbox.web import actions
+from outbox.web.database import connected
+from outbox.web.rights import Right
+
+
+def overview() -> ResponseReturnValue:
+    """The state of everything on one screen."""
+    return render_template("outbox_admin/overview.html", status=_status())
+
+
+def failures() -> ResponseReturnValue:
+    """Failed mail grouped by error and domain."""
+    return render_template("outbox_admin/failures.html", failures=_status().failures, outcome=actions.outcome())
+
+
+def _status() -> operations.Status:
+    settings = Settings.from_config(current_app.config)
+    with connected() as connection:
+        return operations.status(
+            connection,
+            dead_after=settings.dead_after_seconds,
+            alarm_oldest=settings.alarm_oldest_seconds,
+            environment=settings.environment,
+            suppressed=settings.suppress_send,
+        )
+
+
+VIEWS = (
+    ("/", "overview", "GET", (Right.VIEW,), overview),
+    ("/failures", "failures", "GET", (Right.VIEW,), failures),
+)

@@ -1,0 +1,143 @@
+"""What can be looked at: the overview, the list, one mail and its parts."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from flask import Response, abort, make_response, render_template, request, send_file
+from flask.typing import ResponseReturnValue
+
+from outbox import operations
+from outbox.preview import preview
+from outbox.states import State
+from outbox.web import actions, headers, query
+from outbox.web.database import connected
+from outbox.web.rights import Right, may
+
+PAGE = 50
+CAP = 10_000
+TRAIL = 200
+SOURCE_SHOWN = 200_000
+"""Bytes of the source that are shown; the rest can be downloaded."""
+
+PUBLIC_HEADERS = {"from", "to", "cc", "reply-to", "sender", "subject", "date", "message-id", "auto-submitted"}
+"""Shown to who may not read bodies: other headers may hold live tokens, List-Unsubscribe for one."""
+
+
+def mails() -> ResponseReturnValue:
+    """The mail that matches, newest first."""
+    words = query.words(request.args)
+    wanted = query.to_filter(words)
+    before = query.cursor(request.args.get("before"))
+    trail = [step for step in request.args.get("trail", "").split(".") if step.isascii() and step.isdigit()][-TRAIL:]
+    with connected() as connection:
+        rows = operations.find(connection, wanted, before=before, limit=PAGE + 1)
+        total = operations.count(connection, wanted, cap=CAP)
+    return render_template(
+        "outbox_admin/mails.html",
+        rows=rows[:PAGE],
+        words=words,
+        total=total,
+        cap=CAP,
+        before=before,
+        older=_older(rows, before, trail),
+        newer=_newer(before, trail),
+        actions=_fitting(wanted.states),
+        all_possible=not wanted.is_empty,
+        outcome=actions.outcome(),
+    )
+
+
+def mail(id: int) -> ResponseReturnValue:
+    """One delivery: what became of it, why, and what it says to whom may read that."""
+    detail = _detail(id)
+    readable = may(Right.READ_BODIES)
+    content = preview(_wire(detail)) if readable and detail.redacted_at is None else None
+    return render_template(
+        "outbox_admin/mail.html",
+        mail=detail,
+        content=content,
+        readable=readable,
+        headers=[(n, v) for n, v in detail.headers if readable or n.lower() in PUBLIC_HEADERS],
+        hidden=0 if readable else sum(n.lower() not in PUBLIC_HEADERS for n, _ in detail.headers),
+        actions=_fitting((detail.state,)),
+        outcome=actions.outcome(),
+        remote=request.args.get("remote") == "1",
+    )
+
+
+def html(id: int) -> ResponseReturnValue:
+    """The mail's HTML as a document of its own: no script, no form, and no remote content until asked."""
+    detail = _detail(id)
+    shown = None if detail.redacted_at else preview(_wire(detail), inline_images=True).html
+    if shown is None:
+        abort(404, "This mail has no HTML part, or it was redacted.")
+    remote = request.args.get("remote") == "1"
+    response = make_response(shown)
+    response.headers["Content-Security-Policy"] = headers.MAIL_WITH_REMOTE_IMAGES if remote else headers.MAIL
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def source(id: int) -> ResponseReturnValue:
+    """The raw source, its beginning at least."""
+    detail = _detail(id)
+    raw = _wire(detail)
+    text = raw[:SOURCE_SHOWN].decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    return render_template("outbox_admin/source.html", mail=detail, text=text, cut=len(raw) > SOURCE_SHOWN)
+
+
+def download(id: int) -> ResponseReturnValue:
+    """The raw source as a file."""
+    return _as_file(_wire(_detail(id)), f"mail-{id}.eml", "message/rfc822")
+
+
+def _detail(id: int) -> operations.Detail:
+    with connected() as connection:
+        detail = operations.show(connection, id)
+    if detail is None:
+        abort(404, f"There is no mail with the number {id}. It may have been purged.")
+    return detail
+
+
+def _wire(detail: operations.Detail) -> bytes:
+    with connected() as connection:
+        return operations.wire(connection, detail.message_id)
+
+
+def _as_file(data: bytes, name: str, kind: str) -> Response:
+    response = send_file(io.BytesIO(data), mimetype=kind, as_attachment=True, download_name=name)
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
+
+
+def _fitting(states: tuple[State, ...]) -> list[actions.Action]:
+    """The actions that can change something in one of these states (none given: any)."""
+    return [
+        action for action in actions.ACTIONS.values() if any(action.takes(state) for state in states or tuple(State))
+    ]
+
+
+def _older(rows: list[operations.Row], before: int | None, trail: list[str]) -> dict[str, Any] | None:
+    if len(rows) <= PAGE:
+        return None
+    return {"before": rows[PAGE - 1].id, "trail": ".".join([*trail, str(before or 0)][-TRAIL:])}
+
+
+def _newer(before: int | None, trail: list[str]) -> dict[str, Any] | None:
+    """The page before this one: where it began was kept in the address, since ids only count downwards."""
+    if before is None:
+        return None
+    last = trail[-1] if trail else "0"
+    return {"before": None if last == "0" else last, "trail": ".".join(trail[:-1]) or None}
+
+
+VIEWS = (
+    ("/mail", "mails", "GET", (Right.VIEW,), mails),
+    ("/mail/<int:id>", "mail", "GET", (Right.VIEW,), mail),
+    ("/mail/<int:id>/html", "html", "GET", (Right.VIEW, Right.READ_BODIES), html),
+    ("/mail/<int:id>/source", "source", "GET", (Right.VIEW, Right.READ_BODIES), source),
+    ("/mail/<int:id>/message.eml", "download", "GET", (Right.VIEW, Right.READ_BODIES), download),
+)

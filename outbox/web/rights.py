@@ -1,0 +1,75 @@
+"""Who may do what on the pages. Each right is denied unless the application grants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import wraps
+from typing import Any
+
+from flask import abort, g
+from flask.typing import ResponseReturnValue
+
+Check = Callable[[], bool]
+Actor = Callable[[], str | None]
+View = Callable[..., ResponseReturnValue]
+
+
+class Right(StrEnum):
+    """What may be allowed or denied on its own."""
+
+    VIEW = "view"
+    READ_BODIES = "read bodies"
+    ACT = "act"
+
+
+def nobody() -> bool:
+    """The default check."""
+    return False
+
+
+def no_name() -> None:
+    """The default actor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The application's checks, asked anew in each request."""
+
+    may_view: Check = nobody
+    may_read_bodies: Check = nobody
+    may_act: Check = nobody
+    actor: Actor = no_name
+
+    def may(self, right: Right) -> bool:
+        """Whether this request has `right`; reading and acting count only for who may also view."""
+        check = {Right.VIEW: self.may_view, Right.READ_BODIES: self.may_read_bodies, Right.ACT: self.may_act}[right]
+        return bool(self.may_view()) and bool(check())
+
+    def guard(self, view: View, *needed: Right) -> View:
+        """`view`, answered with 403 where the request lacks one of the rights it needs."""
+        if not needed:
+            raise ValueError(f"{view.__name__}: say which right it needs")
+
+        @wraps(view)
+        def guarded(**kwargs: Any) -> ResponseReturnValue:
+            for right in needed:
+                if not self.may(right):
+                    abort(403, f"You lack the right to {right} here.")
+            g.outbox_rights = self
+            return view(**kwargs)
+
+        return guarded
+
+
+def may(right: Right) -> bool:
+    """Whether the request at hand has `right`. False where no view was reached."""
+    rights: Rights | None = g.get("outbox_rights")
+    return rights is not None and rights.may(right)
+
+
+def actor() -> str | None:
+    """The name under which the request's changes are logged."""
+    rights: Rights = g.outbox_rights
+    return rights.actor()

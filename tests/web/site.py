@@ -1,0 +1,73 @@
+"""The smallest application with the admin's pages, on a port of its own: who may what is said by the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from flask import Flask
+from sqlalchemy.engine import Engine
+from werkzeug.serving import make_server
+
+import outbox.web
+
+
+@dataclass
+class Rights:
+    """What whoever asks may do; a test changes it between requests."""
+
+    view: bool = True
+    read_bodies: bool = True
+    act: bool = True
+
+
+@dataclass
+class Site:
+    """An application and what it allows."""
+
+    app: Flask
+    rights: Rights = field(default_factory=Rights)
+    url: str = ""
+
+
+class Database:
+    """Stands where `Outbox` does: all that the pages want of it is the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def database(self, app: Flask) -> Engine:
+        return self._engine
+
+
+def site(engine: Engine) -> Site:
+    """An application with the pages under /admin/outbox."""
+    app = Flask("site")
+    app.config.update(SECRET_KEY="a key of the tests", SESSION_COOKIE_SAMESITE="Lax")
+    app.extensions["outbox"] = Database(engine)
+    made = Site(app)
+    pages = outbox.web.blueprint(
+        may_view=lambda: made.rights.view,
+        may_read_bodies=lambda: made.rights.read_bodies,
+        may_act=lambda: made.rights.act,
+        actor=lambda: "ann@example.org",
+    )
+    app.register_blueprint(pages, url_prefix="/admin/outbox")
+    return made
+
+
+@contextmanager
+def serving(made: Site) -> Iterator[Site]:
+    """The same over HTTP on 127.0.0.1."""
+    server = make_server("127.0.0.1", 0, made.app, threaded=True)
+    made.url = f"http://127.0.0.1:{server.server_port}/admin/outbox"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
