@@ -1,1 +1,39 @@
 """A transactional outbox for mail in Flask applications."""
+
+from __future__ import annotations
+
+from outbox.errors import (
+    AddressError,
+    BadHeaderError,
+    ConfigurationError,
+    MessageError,
+    MessageTooLargeError,
+    MissingFieldError,
+    NotBoundError,
+    OutboxError,
+    SchemaError,
+    TemplateError,
+    UncommittedMailError,
+)
+from outbox.extension import Outbox
+from outbox.mail import Message
+from outbox.models import OutboxMessage
+from outbox.settings import Settings
+
+__all__ = [
+    "Outbox",
+    "Message",
+    "OutboxMessage",
+    "Settings",
+    "OutboxError",
+    "MessageError",
+    "AddressError",
+    "BadHeaderError",
+    "MessageTooLargeError",
+    "MissingFieldError",
+    "TemplateError",
+    "ConfigurationError",
+    "NotBoundError",
+    "SchemaError",
+    "UncommittedMailError",
+]

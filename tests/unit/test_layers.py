@@ -24,12 +24,12 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("crew",),
     ("daemon", "testing"),
     ("cli", "web"),  # a package stands for all that is in it
-    ("extension", "pending"),
+    ("extension", "sessions", "posting", "pending", "mail"),
     ("__init__",),
 )
 
 OUTSIDE = {  # what only these modules may import, but for the sake of a type
-    "sqlalchemy": ("dialect", "models", "schema", "enqueue", "queue", "operations", "extension", "pending"),
+    "sqlalchemy": ("dialect", "models", "schema", "enqueue", "queue", "operations", "extension", "sessions", "pending"),
     "smtplib": ("transport", "_smtp*"),
     "apscheduler": ("daemon",),
     "alembic": ("schema",),

@@ -1,0 +1,103 @@
+"""What stands in for Flask-Mail's own classes: a message without a DNS look-up, a connection that enqueues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.utils import make_msgid, parseaddr
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, Self
+
+import flask_mail
+from flask import current_app
+
+from outbox.errors import OutboxError
+
+Address = str | tuple[str, str]
+
+
+class Message(flask_mail.Message):
+    """A `flask_mail.Message` with the same arguments that asks no name server.
+
+    `flask_mail.Message()` makes a Message-ID with the machine's own host name, which it looks up: in the request, and
+    for seconds where DNS is slow. The outbox makes a Message-ID of its own anyway, which ends in the domain of From;
+    once a message is enqueued, `msgId` is that one.
+    """
+
+    def __init__(
+        self,
+        subject: str = "",
+        recipients: list[Address] | None = None,
+        body: str | None = None,
+        html: str | None = None,
+        alts: dict[str, str] | Iterable[tuple[str, str]] | None = None,
+        sender: Address | None = None,
+        cc: list[Address] | None = None,
+        bcc: list[Address] | None = None,
+        attachments: list[flask_mail.Attachment] | None = None,
+        reply_to: Address | None = None,
+        date: float | None = None,
+        charset: str | None = None,
+        extra_headers: dict[str, str] | None = None,
+        mail_options: list[str] | None = None,
+        rcpt_options: list[str] | None = None,
+    ) -> None:
+        sender = sender or current_app.extensions["mail"].default_sender
+        if isinstance(sender, tuple):
+            sender = f"{sender[0]} <{sender[1]}>"
+        self.recipients = recipients or []
+        self.subject = subject
+        self.sender = sender
+        self.reply_to = reply_to
+        self.cc = cc or []
+        self.bcc = bcc or []
+        self.body = body
+        self.alts = dict(alts or {})
+        self.html = html
+        self.date = date
+        self.msgId = make_msgid(domain=_domain(sender))
+        self.charset = charset
+        self.extra_headers = extra_headers
+        self.mail_options = mail_options or []
+        self.rcpt_options = rcpt_options or []
+        self.attachments = attachments or []
+
+
+class Enqueues(Protocol):
+    """What a connection needs to know of the outbox."""
+
+    def enqueue(self, message: flask_mail.Message, *, envelope_from: Address | None = None) -> Any: ...
+
+
+class Connection(flask_mail.Connection):
+    """What `Outbox.connect()` gives: it opens nothing, and `send` enqueues. `with` is not needed."""
+
+    def __init__(self, mail: Enqueues) -> None:
+        super().__init__(mail)  # type: ignore[arg-type]  # Flask-Mail itself passes the state, and names the face
+        self._outbox = mail
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        pass
+
+    def configure_host(self) -> NoReturn:
+        """Refuses: a request talks to no mail server."""
+        raise OutboxError("This connection only enqueues; the worker (flask outbox-sender) talks to the mail server.")
+
+    def send(self, message: flask_mail.Message, envelope_from: Address | None = None) -> None:
+        """Enqueue `message` in the current session. `envelope_from`: the address for MAIL FROM, if not the sender's."""
+        self._outbox.enqueue(message, envelope_from=envelope_from)
+        self.num_emails += 1
+
+    def send_message(self, *args: Any, **kwargs: Any) -> None:
+        """The same for a message made of these arguments."""
+        self.send(Message(*args, **kwargs))
+
+
+def _domain(sender: Address | None) -> str:
+    """Of the sender, if that can stand in a Message-ID."""
+    domain = parseaddr(sender)[1].rpartition("@")[2] if isinstance(sender, str) else ""
+    return domain if domain.isascii() and domain.replace("-", "").replace(".", "").isalnum() else "localhost"

@@ -1,0 +1,157 @@
+"""Whose transaction the mail is written in: the kinds of session that `init_app` and `enqueue` take."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, current_app, has_app_context
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from werkzeug.local import LocalProxy
+
+from outbox.dialect import worker_engine
+from outbox.errors import ConfigurationError
+from outbox.models import OutboxMessage
+from outbox.settings import Settings
+
+KINDS = (
+    "a Session, a scoped_session, a function that returns the current session, or an object with .session (the `db` of "
+    "Flask-SQLAlchemy or Flask-SQLAlchemy-Lite)"
+)
+
+_NOTHING_GIVEN = (
+    f"The outbox has neither a session nor a database. Call init_app(app, session=...) with {KINDS}; or set "
+    "OUTBOX_DATABASE_URL."
+)
+_NO_URL = (
+    "OUTBOX_DATABASE_URL is no database URL that SQLAlchemy knows, or its driver is not installed. Such as: "
+    "postgresql+psycopg://user:password@host/name (pip install psycopg), mariadb+pymysql://user:password@host/name "
+    "(pip install pymysql), sqlite:////path/to/file."
+)
+_MOST_STEPS = 5  # from what was given to a session
+
+
+class Sessions:
+    """Where one application's mail is written, and where its workers find it."""
+
+    def __init__(self, app: Flask, settings: Settings, source: Any) -> None:
+        """Raises ConfigurationError if `source` can't give a session or OUTBOX_DATABASE_URL is no URL."""
+        self._app = app
+        self._settings = settings
+        self._source = source
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._pid = 0
+        check_source(source)
+        self._url = _url(settings.database_url)
+
+    @contextmanager
+    def session(self, given: Any = None) -> Iterator[tuple[Session, bool]]:
+        """The session to enqueue in, and whether it is one of our own, committed at the end."""
+        source = self._source if given is None else given
+        if source is not None:
+            yield session_of(source), False
+            return
+        with Session(self.engine(), expire_on_commit=False) as own, own.begin():
+            yield own, True
+
+    def engine(self) -> Engine:
+        """The database of the outbox, set up for workers; made once for each process.
+
+        OUTBOX_DATABASE_URL if it is set, else where the session that `init_app` was given keeps `OutboxMessage`.
+        """
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._made()
+                self._pid = os.getpid()
+            elif self._pid != os.getpid():
+                self._engine.dispose(close=False)  # after a fork the connections are the parent's
+                self._pid = os.getpid()
+            return self._engine
+
+    def _made(self) -> Engine:
+        if self._url is not None:
+            return worker_engine(self._url, connections=self._settings.connections)
+        if self._source is None:
+            raise ConfigurationError([_NOTHING_GIVEN])
+        engine = self._bind()
+        if _is_in_memory(engine.url):
+            return engine  # another engine would have another, empty database
+        return worker_engine(engine.url, connections=self._settings.connections)
+
+    def _bind(self) -> Engine:
+        if has_app_context() and current_app._get_current_object() is self._app:  # type: ignore[attr-defined]
+            return _bind_of(session_of(self._source))
+        with self._app.app_context():
+            return _bind_of(session_of(self._source))
+
+
+def check_source(source: Any) -> None:
+    """Raises ConfigurationError for what can't give the current session; None passes."""
+    problem = None
+    if isinstance(source, sessionmaker):
+        problem = (
+            "is a sessionmaker, which makes a new session at each call, and nobody would commit that. Give "
+            "scoped_session(maker), or a function that returns the session of the current request"
+        )
+    elif isinstance(source, type):
+        problem = f"is the class {source.__name__}"
+    elif inspect.getattr_static(source, "run_sync", None) is not None:
+        problem = "is an AsyncSession. Enqueue by `await session.run_sync(lambda sync: outbox.enqueue(message, sync))`"
+    elif source is not None and not (callable(source) or _has_session(source) or isinstance(source, Session)):
+        problem = f"is of type {type(source).__name__}"
+    if problem is not None:
+        raise ConfigurationError([f"session= {problem}. It takes {KINDS}."])
+
+
+def session_of(source: Any) -> Session:
+    """The current session of whatever kind of source. Raises ConfigurationError if there is none."""
+    for _ in range(_MOST_STEPS):
+        if isinstance(source, LocalProxy):
+            source = source._get_current_object()
+        if isinstance(source, Session):
+            return source
+        if source is None:
+            raise ConfigurationError([f"session= gives None: there is no session now. It takes {KINDS}."])
+        check_source(source)
+        if isinstance(source, scoped_session) or not _has_session(source):
+            source = source()
+        else:
+            source = source.session
+    raise ConfigurationError([f"session= leads to no session. It takes {KINDS}."])
+
+
+def _has_session(source: Any) -> bool:
+    # Not hasattr: outside of an application context the property of Flask-SQLAlchemy-Lite raises a RuntimeError.
+    return inspect.getattr_static(source, "session", None) is not None
+
+
+def _bind_of(session: Session) -> Engine:
+    try:
+        bind = session.get_bind(OutboxMessage)
+    except sa.exc.UnboundExecutionError as error:
+        raise ConfigurationError([f"The session has no database for the outbox ({error}). Bind it to one."]) from None
+    return bind if isinstance(bind, Engine) else bind.engine
+
+
+def _url(text: str | None) -> sa.URL | None:
+    if text is None:
+        return None
+    try:
+        url = sa.make_url(text)
+        url.get_dialect()
+    except (sa.exc.ArgumentError, ImportError, ValueError):
+        raise ConfigurationError([_NO_URL]) from None
+    return url
+
+
+def _is_in_memory(url: sa.URL) -> bool:
+    return url.get_backend_name() == "sqlite" and (
+        not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"
+    )
