@@ -96,7 +96,10 @@ def _need(databases: Databases, name: str) -> None:
     try:
         databases.server(name)
     except ServerUnavailable as unavailable:
-        required = os.environ.get("OUTBOX_TEST_REQUIRE", "")
-        if required == "all" or name in required.split(","):
-            pytest.fail(f"{name} is required (OUTBOX_TEST_REQUIRE): {unavailable}", pytrace=False)
-        pytest.skip(f"{LEFT_OUT}{name}: {unavailable}")
+        reason = str(unavailable)
+    else:
+        return
+    required = os.environ.get("OUTBOX_TEST_REQUIRE", "")
+    if required == "all" or name in required.split(","):
+        pytest.fail(f"{name} is required (OUTBOX_TEST_REQUIRE): {reason}", pytrace=False)
+    pytest.skip(f"{LEFT_OUT}{name}: {reason}")

@@ -18,6 +18,7 @@ from outbox.dialect import worker_engine
 from outbox.models import Base
 from tests.servers.mariadb import ExternalMariaDB, MariaDBServer
 from tests.servers.postgres import ExternalPostgres, PostgresServer
+from tests.servers.process import ServerUnavailable
 
 NAMES = ("sqlite", "postgresql", "mariadb")
 
@@ -62,17 +63,17 @@ class Databases:
         self._folder = folder
         self._servers: dict[str, Server] = {}
         self._templates: dict[str, str] = {}
-        self._failures: dict[str, Exception] = {}
+        self._unavailable: dict[str, str] = {}
 
     def server(self, name: str) -> Server:
         """The running server. Raises ServerUnavailable, each time, if it could not be started once."""
-        if name in self._failures:
-            raise self._failures[name]
+        if name in self._unavailable:
+            raise ServerUnavailable(self._unavailable[name])
         if name not in self._servers:
             try:
                 self._servers[name] = _start(name)
-            except Exception as failure:
-                self._failures[name] = failure
+            except ServerUnavailable as reason:
+                self._unavailable[name] = str(reason)
                 raise
         server = self._servers[name]
         server.start()  # the test before may have left it stopped

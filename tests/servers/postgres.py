@@ -150,7 +150,11 @@ def _binaries(folder: Path) -> Path:
     installed = Path(found.origin).parent / "pginstall18"
     if os.geteuid() != 0 or reachable_by_others(installed):
         return installed / "bin"
-    return shutil.copytree(installed, folder / "postgres", symlinks=True) / "bin"
+    # The libraries lie beside the package, and the programs look for them relative to their own place.
+    for part in (installed.parent.with_suffix(".libs"), installed):
+        if part.exists():
+            shutil.copytree(part, folder / "wheel" / part.relative_to(installed.parents[1]), symlinks=True)
+    return folder / "wheel" / installed.relative_to(installed.parents[1]) / "bin"
 
 
 def _execute(url: URL, statement: str) -> None:
