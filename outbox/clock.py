@@ -14,3 +14,19 @@ def utcnow() -> datetime:
 def monotonic() -> float:
     """Seconds that never go back. For deadlines and durations within one process."""
     return time.monotonic()
+
+
+class Debounce:
+    """Lets one thing through per interval. Safe enough between threads: at worst two pass."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def passes(self) -> bool:
+        """Whether the interval since the last one that passed is over."""
+        now = monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

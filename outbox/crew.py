@@ -16,9 +16,12 @@ from outbox.policy import Breaker, Health
 from outbox.queue import Outcome, Queue
 from outbox.recorder import Recorder, Ticket
 from outbox.states import State
+from outbox.wake import Waker
 
 CLAIM_PER_CONNECTION = 8
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
+
+_SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
 
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
 
@@ -53,6 +56,7 @@ class Crew:
         poll: float,
         idle: float,
         chance: Callable[[], float],
+        waker: Waker | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
         self._queue = queue
@@ -89,6 +93,8 @@ class Crew:
             threading.Thread(target=self._guard(self._carry, carrier), name=f"outbox-connection-{number}")
             for number, carrier in enumerate(self._carriers, 1)
         ]
+        self._waker = waker
+        self._waking = threading.Thread(target=self._wake, name="outbox-waker", daemon=True)
         self.fault = threading.Event()
         """Set when one of the threads died of a defect: the process must end and be started again."""
 
@@ -97,6 +103,7 @@ class Crew:
         for thread in self._threads():
             thread.daemon = True
             thread.start()
+        self._waking.start()
 
     def nudge(self) -> None:
         """Look at the queue now."""
@@ -111,6 +118,8 @@ class Crew:
     def stop(self, grace: float) -> bool:
         """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
         self._stopping.set()
+        if self._waker is not None:
+            self._waker.stop()
         self._feed.close()
         self._dispatcher.give_back(self._feed.empty())
         end = monotonic() + grace
@@ -159,16 +168,23 @@ class Crew:
 
         return guarded
 
+    def _wake(self) -> None:
+        if self._waker is not None:
+            self._waker.run(self.nudge)
+
     def _claim(self) -> None:
+        pause = self._poll
         while not self._stopping.is_set():
             self._feed.hungry.clear()
             room = self._feed.room(self._size)
             found = self._claim_safely(room) if room else 0
             if found and found >= room:
                 continue
+            # where something was due, more may follow: look again soon, then less and less often
+            pause = min(_SOON_SECONDS if found else pause * 2, self._poll)
             if room and not found and self.trouble is None and self._feed.idle:
                 self._dry.set()
-            self._feed.hungry.wait(self._poll)
+            self._feed.hungry.wait(pause)
 
     def _claim_safely(self, room: int) -> int:
         self._dry.clear()
@@ -197,11 +213,11 @@ class Crew:
 
     def _cut_off(self) -> None:
         self._dispatcher.cutoff.set()
-        for carrier in self._carriers:
-            carrier.abort()
         end = monotonic() + _CONFIRM_SECONDS
-        for thread in self._carrying:
-            thread.join(max(0.0, end - monotonic()))
+        for carrier, thread in zip(self._carriers, self._carrying, strict=True):
+            while thread.is_alive() and monotonic() < end:
+                carrier.abort()  # more than once: it may have been between two mails
+                thread.join(0.2)
 
     def _recorded(self, outcome: Outcome, lost: bool) -> None:
         message_id, result = outcome.claimed.message.message_id, outcome.result

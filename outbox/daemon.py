@@ -27,6 +27,7 @@ from outbox.policy import Breaker, RetryPolicy
 from outbox.queue import Queue
 from outbox.settings import Settings
 from outbox.transport import Connection
+from outbox.wake import waker_for
 
 PURGE_SECONDS = 600.0
 PURGE_BATCH = 1000
@@ -84,7 +85,8 @@ class Worker:
                 logger.error("not everything could be recorded; its lease runs out and another worker takes over")
                 code = 1
             self._retire(worker_id, crew)
-        self.events.emit("worker-stopped", worker=worker_id, **crew.tally.counts)
+        counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
+        self.events.emit("worker-stopped", worker=worker_id, did=counts)
         return code
 
     def _crew(self, worker_id: int) -> Crew:
@@ -113,6 +115,7 @@ class Worker:
             poll=settings.poll_seconds,
             idle=settings.relay.idle_timeout,
             chance=random.random,
+            waker=waker_for(self._engine) if settings.wake else None,
         )
 
     def _scheduler(self, crew: Crew, worker_id: int) -> BackgroundScheduler:

@@ -19,6 +19,9 @@ from sqlalchemy.sql.functions import FunctionElement
 
 MYSQL_FAMILY = frozenset({"mysql", "mariadb"})
 
+CHANNEL = "outbox"
+"""The channel of PostgreSQL's NOTIFY."""
+
 SQLITE_BUSY_SECONDS = 30
 """How long SQLite waits for another writer before it says "database is locked"."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from outbox.dialect import MYSQL_FAMILY, DbNow
+from outbox.dialect import CHANNEL, MYSQL_FAMILY, DbNow
 from outbox.errors import OutboxError
 from outbox.message import Blob, Composed
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
@@ -42,6 +42,7 @@ class Posting:
     max_age: float | None = None  # seconds after it is due; counts where `expires_at` is None
     on_uncertain: OnUncertain = OnUncertain.RETRY
     metadata: dict[str, Any] | None = None
+    wake: bool = False  # let the commit wake a worker, where the database can
 
 
 def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[OutboxMessage, bool]:
@@ -97,6 +98,13 @@ def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: P
         ),
         [{"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients],
     )
+    _notify(connection, posting)
+
+
+def _notify(connection: sa.Connection, posting: Posting) -> None:
+    """PostgreSQL tells who listens when the transaction commits, and nobody when it is rolled back."""
+    if posting.wake and posting.send_at is None and connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 
 
 def _message_values(composed: Composed, posting: Posting) -> dict[str, Any]:

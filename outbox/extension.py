@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ class Bound(flask_mail._Mail):
         self.app = app
         self.settings = settings
         self.sessions = Sessions(app, settings, session)
+        self._wake = clock.Debounce(_WAKE_SECONDS)
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues."""
@@ -57,6 +59,8 @@ class Bound(flask_mail._Mail):
         """As `Outbox.enqueue`; `envelope_from`: the address for MAIL FROM, if it is not the sender's."""
         now = clock.utcnow()
         posted = posting(self.settings, **options)
+        if self.settings.wake and self._wake.passes():
+            posted = replace(posted, wake=True)
         composed = compose(
             message,
             default_sender=self.default_sender,

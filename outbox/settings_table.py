@@ -116,6 +116,13 @@ class Table:
     )
     connections: int = _set("OUTBOX_CONNECTIONS", whole(1, 1000), 4, "SMTP connections of one worker.")
     poll_seconds: float = _set("OUTBOX_POLL_SECONDS", SECONDS, 0.5, "How often an idle worker looks for due mail.")
+    wake: bool = _set(
+        "OUTBOX_WAKE",
+        FLAG,
+        True,
+        "Let a commit wake the worker at once (PostgreSQL by NOTIFY, SQLite by its data version); polling goes on "
+        "in any case.",
+    )
     lease_seconds: float = _set(
         "OUTBOX_LEASE_SECONDS", SECONDS, 900.0, "How long a claim holds; then another worker may take the mail."
     )

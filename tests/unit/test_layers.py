@@ -18,7 +18,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("verdicts", "reply_rules", "policy", "values", "addresses", "headers", "wire", "plaintext", "preview", "dialect"),
     ("head", "parts"),
     ("models", "schema", "compose"),
-    ("enqueue", "queue", "transport", "_smtp*"),
+    ("enqueue", "queue", "wake", "transport", "_smtp*"),
     ("recorder", "feed", "shelf", "operations"),
     ("dispatch",),
     ("crew",),
@@ -29,7 +29,18 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
 )
 
 OUTSIDE = {  # what only these modules may import, but for the sake of a type
-    "sqlalchemy": ("dialect", "models", "schema", "enqueue", "queue", "operations", "extension", "sessions", "pending"),
+    "sqlalchemy": (
+        "dialect",
+        "models",
+        "schema",
+        "enqueue",
+        "queue",
+        "wake",
+        "operations",
+        "extension",
+        "sessions",
+        "pending",
+    ),
     "smtplib": ("transport", "_smtp*"),
     "apscheduler": ("daemon",),
     "alembic": ("schema",),
@@ -38,7 +49,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
     "devserver": (),
 }
 
-SQL = ("enqueue", "queue", "operations")  # they and SMTP meet in dispatch.py alone, in values
+SQL = ("enqueue", "queue", "wake", "operations")  # they and SMTP meet in dispatch.py alone, in values
 SMTP = ("transport", "_smtp*")
 
 CLOCKS = {  # what only clock.py may touch
