@@ -25,6 +25,7 @@ from outbox.verdicts import Failure
 log = logging.getLogger("outbox.transport")
 
 _SETTLE = 5.0  # seconds at most for replies that no longer decide anything
+_FAREWELL = 1.0  # seconds to wait for the reply to QUIT
 _NOT_SUPPORTED = frozenset({500, 501, 502, 504, 534})  # to AUTH: this mechanism, perhaps another
 
 
@@ -293,7 +294,7 @@ class Session(smtplib.SMTP):
     def quit(self) -> tuple[int, bytes]:
         """Says QUIT, waits a short time for the answer, closes. Never raises for what the relay does."""
         try:
-            self.wire.deadline = self._monotonic() + min(2.0, self.relay.command_timeout)
+            self.wire.deadline = self._monotonic() + min(_FAREWELL, self.relay.command_timeout)
             return self.docmd("QUIT")
         except Broken as broken:
             return -1, broken.text.encode()

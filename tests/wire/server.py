@@ -153,6 +153,23 @@ class SmtpServer:
         assert value, f"no {what} within {limit} s: {len(self.messages)} messages, commands {self.commands[-20:]}"
         return value
 
+    def hang_up(self, last_words: bytes = b"") -> None:
+        """Ends every connection there is, as a server does with idle ones; new ones are still taken."""
+        with self._changed:
+            clients = list(self._clients)
+        for client in clients:
+            with contextlib.suppress(OSError):
+                if last_words:
+                    client.sock.sendall(last_words)
+            _shut(client.sock)
+        self.wait_until(lambda: not self._clients.intersection(clients), what="hanging up")
+
+    def say_to_all(self, words: bytes) -> None:
+        """Says something unasked on every connection."""
+        with self._changed:
+            for client in self._clients:
+                client.sock.sendall(words)
+
     def note(self, change: Callable[[], object]) -> None:
         """Makes a change that somebody may wait for."""
         with self._changed:
@@ -220,6 +237,11 @@ class Client:
         self._stop = stop
         self._buffer = bytearray()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def pending(self) -> bytes:
+        """What was received and not yet looked at: the commands that were pipelined."""
+        return bytes(self._buffer)
 
     def serve(self) -> None:
         """One session, from the greeting to the end."""
