@@ -26,6 +26,8 @@ from outbox.settings import Settings
 
 _BOUND, _GUARD = "outbox.bound", "outbox.guard"
 
+_WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
+
 
 class Bound(flask_mail._Mail):
     """The outbox of one application: what `app.extensions["mail"]` holds.
