@@ -63,10 +63,13 @@ class Feed:
         return None
 
     def done(self, result: Result | None, chance: float) -> bool:
-        """A taken mail is finished: tell the breaker. None: it was not offered. True where the breaker changed."""
+        """A taken mail is finished: tell the breaker. None: it was not offered.
+
+        True where the transport has just gone out of use, or come back.
+        """
         with self._changed:
             self._busy -= 1
-            before = self._breaker.state
+            troubled = self._breaker.since is not None
             if result is None:
                 self._breaker.withdrawn()
             elif result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
@@ -74,7 +77,7 @@ class Feed:
             else:
                 self._breaker.success()
             self._changed.notify_all()
-            return self._breaker.state is not before
+            return (self._breaker.since is not None) is not troubled
 
     def room(self, size: int) -> int:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
