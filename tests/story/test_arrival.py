@@ -1,0 +1,30 @@
+"""What is committed arrives, at once and once; what is rolled back never existed."""
+
+from __future__ import annotations
+
+from tests.story.stage import Relay, Stage, now, until
+
+
+def test_a_committed_mail_arrives_within_a_second(stage: Stage, relay: Relay) -> None:
+    """An idle worker has a mail at the server within a second of the commit; one rolled back is nowhere."""
+    stage.start(OUTBOX_POLL_SECONDS="0.5")  # the default
+    for _ in range(3):
+        before = len(relay.taken())
+        rolled_back = stage.send(commit=False)
+        (sent,) = stage.send()
+        committed = now()
+        until(lambda: len(relay.taken()) > before, "the mail at the server", 10)  # noqa: B023
+        mail = relay.taken()[-1]
+        assert mail.id == sent
+        assert mail.at - committed < 1.0
+        assert stage.settle() == {"sent": before + 1}
+        assert rolled_back[0] not in {one.id for one in relay.taken()}
+
+
+def test_workers_at_once_send_each_mail_once(stage: Stage, relay: Relay) -> None:
+    """Three workers at the same queue: every mail once, and each takes a share."""
+    ids = stage.send_together(150)
+    workers = [stage.fork() for _ in range(3)]
+    assert stage.settle() == {"sent": 150}
+    assert sorted(one.id for one in relay.taken()) == sorted(ids)
+    until(lambda: sum(stage.health(w).get("counts", {}).get("sent", 0) for w in workers) == 150, "the workers' counts")
