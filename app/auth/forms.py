@@ -1,0 +1,147 @@
+"""The forms of the accounts, and what may stand in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from flask import current_app
+from flask_wtf import FlaskForm
+from wtforms import EmailField, Field, PasswordField, StringField, SubmitField
+from wtforms.validators import EqualTo, InputRequired, Length, Regexp, ValidationError
+
+from app import db, models
+
+PASSWORD_MIN = 8
+PASSWORD_MAX = 128  # hashing is slow on purpose; a megabyte of it is an attack
+
+EmailError = EmailNotValidError
+
+
+def normal_email(text: str) -> str:
+    """`text` as an address in its normal form. Raises EmailError, which says what is wrong. Looks nothing up."""
+    reserved_too = current_app.config["APP_ENV"] != "production"  # user@example.test
+    return validate_email(text, check_deliverability=False, test_environment=reserved_too).normalized
+
+
+class Address(EmailField):
+    """One e-mail address, normalised."""
+
+    def post_validate(self, form: Any, validation_stopped: bool) -> None:
+        """Put the normal form in the place of what was typed."""
+        if validation_stopped or not self.data:
+            return
+        try:
+            self.data = normal_email(self.data.strip())
+        except EmailError as error:
+            raise ValidationError(str(error)) from None
+
+
+def _address(label: str) -> Address:
+    return Address(
+        label,
+        validators=[InputRequired("Please give an address."), Length(max=models.EMAIL_LENGTH)],
+        render_kw={"autocomplete": "email"},
+    )
+
+
+def _new_password(label: str = "Password") -> PasswordField:
+    return PasswordField(
+        label,
+        validators=[
+            InputRequired("Please choose a password."),
+            Length(PASSWORD_MIN, PASSWORD_MAX, f"Please use {PASSWORD_MIN} to {PASSWORD_MAX} characters."),
+        ],
+        description=f"At least {PASSWORD_MIN} characters.",
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+def _repeat_password(label: str, first: str) -> PasswordField:
+    return PasswordField(
+        label,
+        validators=[InputRequired("Please repeat the password."), EqualTo(first, "The two passwords differ.")],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+def _present_password(label: str) -> PasswordField:
+    return PasswordField(
+        label,
+        validators=[InputRequired("Please give your password."), Length(max=PASSWORD_MAX)],
+        render_kw={"autocomplete": "current-password"},
+    )
+
+
+class RegistrationForm(FlaskForm):
+    """A new account. Whether the address is known is told to its owner only, by mail."""
+
+    email = _address("E-mail address")
+    username = StringField(
+        "User name",
+        validators=[
+            InputRequired("Please choose a name."),
+            Length(1, models.USERNAME_LENGTH),
+            Regexp(
+                r"[A-Za-z][A-Za-z0-9_.]*\Z", message="Please begin with a letter and use only letters, digits, . and _."
+            ),
+        ],
+        description="Others see it. Letters, digits, dots and underscores.",
+        render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
+    )
+    password = _new_password()
+    password2 = _repeat_password("Password again", "password")
+    submit = SubmitField("Register")
+
+    def validate_username(self, field: Field) -> None:
+        """Names are public, so that one is taken may be said."""
+        if models.by_username(db.session, field.data or ""):
+            raise ValidationError("This name is taken.")
+
+
+class LoginForm(FlaskForm):
+    """Who is it?"""
+
+    email = StringField(
+        "E-mail address",
+        validators=[InputRequired("Please give your address."), Length(max=models.EMAIL_LENGTH)],
+        render_kw={"type": "email", "autocomplete": "username"},
+    )
+    password = _present_password("Password")
+    submit = SubmitField("Log in")
+
+
+class ResetRequestForm(FlaskForm):
+    """Somebody forgot a password."""
+
+    email = _address("E-mail address")
+    submit = SubmitField("Send me a link")
+
+
+class ResetForm(FlaskForm):
+    """A new password, for somebody who came by the link in a mail."""
+
+    password = _new_password("New password")
+    password2 = _repeat_password("New password again", "password")
+    submit = SubmitField("Set password")
+
+
+class ChangePasswordForm(FlaskForm):
+    """A new password, for somebody who knows the old one."""
+
+    old_password = _present_password("Present password")
+    password = _new_password("New password")
+    password2 = _repeat_password("New password again", "password")
+    submit = SubmitField("Change password")
+
+
+class ChangeEmailForm(FlaskForm):
+    """A new address; it counts once the link that is sent to it was opened."""
+
+    email = _address("New e-mail address")
+    password = _present_password("Your password")
+    submit = SubmitField("Change address")
+
+
+class ActionForm(FlaskForm):
+    """A button alone, with its CSRF token."""

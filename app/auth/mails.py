@@ -1,0 +1,94 @@
+"""The mails about accounts. Each is written in the caller's transaction; none of these functions commits."""
+
+from __future__ import annotations
+
+from flask import current_app
+
+from app import tokens
+from app.email import send_email
+from app.models import User
+from app.tokens import Purpose
+
+
+def confirm(user: User) -> None:
+    """To a new user: is this address yours?"""
+    send_email(
+        user.email,
+        "Confirm your account",
+        "mail/confirm",
+        kind="confirm",
+        priority="high",
+        expires_at=tokens.expiry(Purpose.CONFIRM),
+        user=user,
+        token=tokens.issue(Purpose.CONFIRM, user=user.id, email=user.email_key),
+    )
+
+
+def new_user(user: User) -> None:
+    """To the administrator in FLASKY_ADMIN, if there is one."""
+    administrator = current_app.config["FLASKY_ADMIN"]
+    if administrator:
+        send_email(administrator, "New user", "mail/new_user", kind="new-user", user=user)
+
+
+def already_registered(user: User) -> None:
+    """To a user whose address somebody gave as new: only its owner learns that there is an account."""
+    send_email(user.email, "You already have an account", "mail/already_registered", kind="notice", user=user)
+
+
+def reset_password(user: User) -> None:
+    """To a user who forgot the password."""
+    send_email(
+        user.email,
+        "Reset your password",
+        "mail/reset_password",
+        kind="password-reset",
+        priority="high",
+        expires_at=tokens.expiry(Purpose.RESET),
+        user=user,
+        token=tokens.issue(Purpose.RESET, user=user.id, stamp=user.stamp),
+    )
+
+
+def password_changed(user: User) -> None:
+    """To a user whose password is another from now on."""
+    send_email(user.email, "Your password was changed", "mail/password_changed", kind="notice", user=user)
+
+
+def change_email(user: User, new_email: str) -> None:
+    """To the new address: is it yours?"""
+    send_email(
+        new_email,
+        "Confirm your new e-mail address",
+        "mail/change_email",
+        kind="change-email",
+        priority="high",
+        expires_at=tokens.expiry(Purpose.CHANGE_EMAIL),
+        user=user,
+        new_email=new_email,
+        token=tokens.issue(Purpose.CHANGE_EMAIL, user=user.id, stamp=user.stamp, email=new_email),
+    )
+
+
+def change_email_notice(user: User, new_email: str) -> None:
+    """To the present address: somebody asked for a change."""
+    send_email(
+        user.email,
+        "A change of your e-mail address was asked for",
+        "mail/change_email_notice",
+        kind="notice",
+        user=user,
+        new_email=new_email,
+    )
+
+
+def email_changed(user: User, old_email: str) -> None:
+    """To the old address: it is not used any more."""
+    send_email(
+        old_email,
+        "Your e-mail address was changed",
+        "mail/email_changed",
+        kind="notice",
+        user=user,
+        old_email=old_email,
+    )

@@ -1,0 +1,78 @@
+"""Commands of the application itself; the outbox brings its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+import click
+import sqlalchemy as sa
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+
+from app import db, models
+from app.auth.forms import PASSWORD_MAX, PASSWORD_MIN, EmailError, normal_email
+from app.errors import MIGRATE, lacks_tables
+
+VARIABLE = "OUTBOX_ADMIN_PASSWORD"
+
+
+def init_app(app: Flask) -> None:
+    """Register the commands."""
+    app.cli.add_command(create_admin)
+
+
+@click.command("create-admin")
+@click.argument("email")
+@click.option("--username", help="Name of a new account; made from the address when left out.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+@with_appcontext
+def create_admin(email: str, username: str | None, password_stdin: bool) -> None:
+    """Make EMAIL an administrator, with a new account if there is none.
+
+    The password of a new account is asked for on the terminal, or taken from OUTBOX_ADMIN_PASSWORD in the environment,
+    or with --password-stdin from standard input; never from the command line, where others can read it. An account
+    that exists keeps its password.
+
+    Example: python manage.py create-admin ada@example.org
+    """
+    try:
+        email = normal_email(email)
+    except EmailError as error:
+        raise click.BadParameter(str(error), param_hint="EMAIL") from None
+    if lacks_tables(current_app.extensions["database"].engine):
+        raise click.ClickException(MIGRATE)
+    user = models.by_email(db.session, email)
+    made = user is None
+    if user is None:
+        user = models.User(email=email, username=_username(username, email), password=_password(password_stdin))
+        db.session.add(user)
+    user.is_admin = user.confirmed = True
+    try:
+        db.session.commit()
+    except sa.exc.IntegrityError:
+        raise click.ClickException("The address or the name was taken just now. Run the command again.") from None
+    click.echo(f"{user.email} ({user.username}) is an administrator{', with a new account' if made else ''}.")
+
+
+def _username(wanted: str | None, email: str) -> str:
+    if wanted:
+        if models.by_username(db.session, wanted):
+            raise click.ClickException(f"The name {wanted} is taken. Choose another with --username.")
+        return wanted
+    name = "".join(c for c in email.partition("@")[0] if c.isascii() and (c.isalnum() or c in "._"))
+    name = (name if name[:1].isalpha() else f"admin{name}")[: models.USERNAME_LENGTH - 9]
+    return f"{name}_{secrets.token_hex(4)}" if models.by_username(db.session, name) else name
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif VARIABLE in os.environ:
+        password = os.environ[VARIABLE]
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+        raise click.ClickException(f"The password must have {PASSWORD_MIN} to {PASSWORD_MAX} characters.")
+    return password

@@ -1,0 +1,32 @@
+#!/usr/bin/env python
+"""Every command of the application and of the outbox: `python manage.py --help`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flask.cli import FlaskGroup
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import outbox.cli
+from app import create_app
+from app.config import SettingsError
+from outbox.errors import ConfigurationError
+
+cli = FlaskGroup(name="manage.py", create_app=create_app, help="Run and look after the application.")
+for name in outbox.cli.__all__:  # they are there without the package being installed
+    cli.add_command(getattr(outbox.cli, name))
+
+
+def main() -> None:
+    """Run a command; faults of the configuration are told without a traceback."""
+    try:
+        cli()
+    except (SettingsError, ConfigurationError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Settings: from the environment, closed by default."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app.config import ROOT, SettingsError, check, database_url, load, secret_key
+
+
+def test_nothing_configured_is_a_file_under_instance() -> None:
+    """Without settings the database is instance/app.sqlite3, and mail comes from FLASKY_MAIL_SENDER."""
+    settings = load({})
+    assert settings["DATABASE_URL"] == f"sqlite:///{ROOT}/instance/app.sqlite3"
+    assert settings["MAIL_DEFAULT_SENDER"] == settings["FLASKY_MAIL_SENDER"]
+    assert settings["SECRET_KEY"] is None
+
+
+@pytest.mark.parametrize("word", ["false", "False", "0", "no", "off", " FALSE "])
+def test_false_means_false(word: str) -> None:
+    """The string "false" is not true."""
+    assert load({"SESSION_COOKIE_SECURE": word})["SESSION_COOKIE_SECURE"] is False
+
+
+def test_mail_and_outbox_settings_are_handed_on() -> None:
+    """MAIL_* and OUTBOX_* reach the package, save what is the command's or the tests' own."""
+    settings = load(
+        {
+            "MAIL_SERVER": "mail.example.org",
+            "MAIL_PORT": "587",
+            "MAIL_PASSWORD": "",
+            "OUTBOX_CONNECTIONS": "8",
+            "OUTBOX_ADMIN_PASSWORD": "x",
+            "OUTBOX_TEST_MARIADB_URL": "y",
+            "PATH": "z",
+        }
+    )
+    assert settings["MAIL_PORT"] == "587"
+    assert settings["OUTBOX_CONNECTIONS"] == "8"
+    assert not settings.keys() & {"MAIL_PASSWORD", "OUTBOX_ADMIN_PASSWORD", "OUTBOX_TEST_MARIADB_URL", "PATH"}
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """Each wrong setting is named."""
+    with pytest.raises(SettingsError) as told:
+        load({"APP_ENV": "prod", "SESSION_COOKIE_SECURE": "maybe", "FLASKY_BASE_URL": "www", "FLASKY_PROXIES": "-1"})
+    assert len(told.value.faults) == 4
+    for name in ("APP_ENV", "SESSION_COOKIE_SECURE", "FLASKY_BASE_URL", "FLASKY_PROXIES"):
+        assert name in str(told.value)
+
+
+def test_production_guesses_nothing() -> None:
+    """In production the key and the site's address must be given."""
+    with pytest.raises(SettingsError) as told:
+        check(load({"APP_ENV": "production"}))
+    assert len(told.value.faults) == 2
+    check(load({"APP_ENV": "production", "SECRET_KEY": "k", "FLASKY_BASE_URL": "https://www.example.org"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "secure"),
+    [
+        ({}, True),
+        ({"APP_ENV": "production", "FLASKY_BASE_URL": "https://www.example.org"}, True),
+        ({"APP_ENV": "development"}, False),
+        ({"APP_ENV": "development", "SESSION_COOKIE_SECURE": True}, True),
+        ({"SESSION_COOKIE_SECURE": False}, False),
+        ({"DEBUG": True}, False),
+    ],
+)
+def test_cookies_are_secure_unless_it_is_a_local_run(
+    make_app: Callable[..., Flask], given: dict[str, object], secure: bool
+) -> None:
+    """Only an explicit local run has cookies that go over plain http."""
+    assert make_app(**given).config["SESSION_COOKIE_SECURE"] is secure
+
+
+def test_a_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
+    """Sessions survive a restart, and nobody else can read the key."""
+    path = tmp_path / "instance" / "secret_key"
+    key = secret_key(path)
+    assert len(key) == 64
+    assert secret_key(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_key_is_made_once_by_many_processes(tmp_path: Path) -> None:
+    """The web application and the worker start at the same time and get the same key."""
+    code = (
+        "import sys; from pathlib import Path; from app.config import secret_key; print(secret_key(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "secret_key")]
+    children = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    keys = {child.communicate(timeout=60)[0].strip() for child in children}
+    assert len(keys) == 1
+    assert keys == {(tmp_path / "secret_key").read_text()}
+
+
+def test_a_key_that_cannot_be_kept_is_a_fault(tmp_path: Path) -> None:
+    """Where no file can be made, SECRET_KEY must be set."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="SECRET_KEY is not set"):
+        secret_key(tmp_path / "file" / "secret_key")
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p%40@h/d", "postgresql+psycopg://u:p%40@h/d"),
+        ("postgresql://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+        ("mysql://h/d", "mysql+pymysql://h/d"),
+        ("mariadb://h/d?charset=utf8mb4", "mariadb+pymysql://h/d?charset=utf8mb4"),
+        ("sqlite:////var/lib/app.sqlite3", "sqlite:////var/lib/app.sqlite3"),
+        ("sqlite:///instance/app.sqlite3", f"sqlite:///{ROOT}/instance/app.sqlite3"),
+        ("sqlite://", "sqlite://"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+    ],
+)
+def test_database_urls_name_the_drivers_that_are_installed(given: str, used: str) -> None:
+    """URLs as hosters write them work; a relative SQLite file is the same from every folder."""
+    assert database_url(given) == used
