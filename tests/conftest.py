@@ -12,10 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.servers.databases import NAMES, Database, Databases
 from tests.servers.process import ServerUnavailable
+
+# No deadline: a busy machine is slow, not wrong. The same examples at each run in CI: red is red for a reason there.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("project")
 
 LEFT_OUT = "database left out: "
 
