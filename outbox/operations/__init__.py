@@ -6,10 +6,10 @@ connection, and turn what a database may do wrong into the package's own errors.
 
 from __future__ import annotations
 
-from outbox.operations.access import connected, guarded, missing, transaction, where
+from outbox.operations.access import connected, guarded, missing, server, session, transaction, unmigrated, where
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.filters import Filter
-from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, show, wire
+from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge
 from outbox.operations.status import status
@@ -37,10 +37,14 @@ __all__ = [
     "missing",
     "parse_duration",
     "purge",
+    "recipients",
     "requeue",
+    "server",
+    "session",
     "show",
     "status",
     "transaction",
+    "unmigrated",
     "where",
     "wire",
 ]

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
-from outbox import schema
 from outbox.errors import DatabaseError, SchemaError
+
+_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 
 
 @contextmanager
@@ -26,14 +28,21 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def session(engine: sa.Engine) -> Iterator[Session]:
+    """A session whose transaction is committed at the end. Raises DatabaseError or SchemaError."""
+    with guarded(engine), Session(engine) as made, made.begin():
+        yield made
+
+
+@contextmanager
 def guarded(engine: sa.Engine) -> Iterator[None]:
     """Turns what the database raises in the block into DatabaseError, or SchemaError where it lacks tables."""
     try:
         yield
     except sa.exc.DBAPIError as error:
-        lacking = _missing(engine)
+        lacking = _missing_if_it_answers(engine)
         if lacking:
-            raise SchemaError(f"the database lacks {_few(lacking)}. {schema.REMEDY}") from error
+            raise SchemaError(unmigrated(lacking)) from error
         raise DatabaseError(f"the database at {where(engine)} did not do it: {_words(error)}") from error
     except sa.exc.SQLAlchemyError as error:
         raise DatabaseError(f"the database at {where(engine)} did not do it: {error}") from error
@@ -44,13 +53,32 @@ def where(engine: sa.Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
+def server(engine: sa.Engine) -> str:
+    """What answers at the address: "PostgreSQL 15.4". Raises DatabaseError."""
+    with guarded(engine), engine.connect() as connection:
+        name = _NAMES.get("mariadb" if getattr(connection.dialect, "is_mariadb", False) else connection.dialect.name)
+        version = connection.dialect.server_version_info or ()
+        return f"{name or connection.dialect.name} {'.'.join(str(part) for part in version[:3])}".strip()
+
+
 def missing(engine: sa.Engine) -> list[str]:
-    """The tables and columns that the database lacks. Raises DatabaseError where it cannot be asked."""
+    """The tables and columns that the database lacks, `unmigrated` tells it. Raises DatabaseError."""
+    from outbox import schema  # it brings Alembic, which a web process has no use for
+
     with guarded(engine), engine.connect() as connection:
         return schema.missing(connection)
 
 
-def _missing(engine: sa.Engine) -> list[str]:
+def unmigrated(lacking: list[str]) -> str:
+    """That the database lacks these, and the command that mends it."""
+    from outbox import schema
+
+    return f"the database lacks {_few(lacking)}. {schema.REMEDY}"
+
+
+def _missing_if_it_answers(engine: sa.Engine) -> list[str]:
+    from outbox import schema
+
     try:
         with engine.connect() as connection:
             return schema.missing(connection)

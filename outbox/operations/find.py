@@ -159,7 +159,18 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     values = _row_values(row) | {column.key: getattr(row, column.key) for column in _DETAIL}
     values["headers"] = tuple((name, value) for name, value in row.headers)
     values["on_uncertain"] = OnUncertain(row.on_uncertain)
-    return Detail(**values, tries=_tries(connection, id), siblings=_siblings(connection, row.message_id, id))
+    return Detail(**values, tries=_tries(connection, id), siblings=_others(connection, row))
+
+
+def recipients(connection: sa.Connection, message_pk: int) -> list[Sibling]:
+    """The deliveries of a message (`Row.message_id`), MAX_SIBLINGS at most."""
+    rows = connection.execute(
+        sa.select(DELIVERY.c.id, DELIVERY.c.recipient, DELIVERY.c.state)
+        .where(DELIVERY.c.message_id == message_pk)
+        .order_by(DELIVERY.c.id)
+        .limit(MAX_SIBLINGS)
+    )
+    return [Sibling(row.id, row.recipient, State(row.state)) for row in rows]
 
 
 def wire(connection: sa.Connection, message_pk: int) -> bytes:
@@ -218,14 +229,8 @@ def _tries(connection: sa.Connection, id: int) -> list[Attempt]:
     ]
 
 
-def _siblings(connection: sa.Connection, message_pk: int, id: int) -> list[Sibling]:
-    rows = connection.execute(
-        sa.select(DELIVERY.c.id, DELIVERY.c.recipient, DELIVERY.c.state)
-        .where(DELIVERY.c.message_id == message_pk, DELIVERY.c.id != id)
-        .order_by(DELIVERY.c.id)
-        .limit(MAX_SIBLINGS)
-    )
-    return [Sibling(row.id, row.recipient, State(row.state)) for row in rows]
+def _others(connection: sa.Connection, row: Any) -> list[Sibling]:
+    return [one for one in recipients(connection, row.message_id) if one.id != row.id]
 
 
 def _blobs(connection: sa.Connection, message_pk: int) -> tuple[tuple[int, Blob], ...]:

@@ -121,8 +121,8 @@ def notes(seen: Status) -> Iterator[str]:
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
         yield (
-            f"{_about(uncertain, seen.count_cap)} uncertain mail waits for a person: "
-            "`outbox-mark-sent` or `outbox-requeue`, after a look at the recipient's side"
+            f"{_about(uncertain, seen.count_cap)} uncertain: a person must find out whether it arrived, then "
+            "`outbox-mark-sent` or `outbox-requeue`"
         )
 
 

@@ -1,0 +1,142 @@
+"""The status as people read it: what is wrong first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from outbox.cli.base import safe
+from outbox.cli.tables import Column, print_pairs, print_table
+from outbox.cli.words import COLOURS, moment, number
+from outbox.operations import Status, Transport, Worker, duration
+from outbox.states import Lane, State
+
+
+def print_status(out: Console, seen: Status) -> None:
+    """All of it, within the terminal's width."""
+    _headline(out, seen)
+    _problems(out, seen)
+    _mail(out, seen)
+    _workers(out, seen)
+    _transports(out, seen)
+    _failures(out, seen)
+
+
+def _headline(out: Console, seen: Status) -> None:
+    word = ("healthy", "bold green") if seen.healthy else ("degraded", "bold red")
+    out.print(Text.assemble("The outbox is ", word, (f"  {moment(seen.at)}", "dim")))
+
+
+def _problems(out: Console, seen: Status) -> None:
+    marked = [("!", Text(safe(words), style="red")) for words in seen.problems]
+    marked += [("-", Text(safe(words), style="yellow")) for words in seen.notes]
+    if marked:
+        print_pairs(out, marked)
+
+
+def _mail(out: Console, seen: Status) -> None:
+    out.print()
+    numbers = [(state, seen.states[state]) for state in State]
+    print_table(
+        out,
+        [Column(state, right=True) for state, _ in numbers],
+        [[Text(number(n, seen.count_cap), style=COLOURS[state] if n else "dim") for state, n in numbers]],
+    )
+    out.print()
+    print_pairs(out, [(name, Text(words)) for name, words in _rates(seen)])
+
+
+def _rates(seen: Status) -> Iterator[tuple[str, str]]:
+    yield "due now", number(seen.due_now, seen.count_cap) + _till_drained(seen)
+    if seen.oldest_due_seconds is not None:
+        lanes = [f"{lane} {duration(age)}" for lane in Lane if (age := seen.oldest_due_by_lane[lane]) is not None]
+        yield "oldest due", f"{duration(seen.oldest_due_seconds)} ({', '.join(lanes)})"
+    sent = (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day)
+    yield "sent", "{} in the last minute, {} hour, {} day".format(*(number(n, seen.count_cap) for n in sent))
+
+
+def _till_drained(seen: Status) -> str:
+    if not seen.due_now or not seen.sent_last_minute:
+        return ""
+    return f" (about {duration(60.0 * seen.due_now / seen.sent_last_minute)} at this minute's rate)"
+
+
+def _workers(out: Console, seen: Status) -> None:
+    _heading(out, "workers")
+    if not seen.workers:
+        out.print("  none")
+        return
+    columns = [
+        Column("  HOST", ratio=2),
+        Column("PID", right=True),
+        Column("VERSION", ratio=1),
+        Column("CONNECTIONS", right=True),
+        Column("UP", right=True),
+        Column("HEARTBEAT", right=True),
+    ]
+    rows = [_worker(worker) for worker in seen.workers]
+    if any(worker.environment for worker in seen.workers):
+        columns.append(Column("ENVIRONMENT", ratio=1))
+        rows = [[*row, Text(safe(w.environment), style="dim")] for row, w in zip(rows, seen.workers, strict=True)]
+    print_table(out, columns, rows)
+
+
+def _worker(worker: Worker) -> list[Text]:
+    heartbeat = f"{duration(worker.heartbeat_age)} ago"
+    return [
+        Text(f"  {safe(worker.host)}"),
+        Text(str(worker.pid)),
+        Text(safe(worker.version)),
+        Text(str(worker.connections)),
+        Text(duration(worker.uptime)),
+        Text(heartbeat if worker.alive else f"dead, {heartbeat}", style="green" if worker.alive else "red"),
+    ]
+
+
+def _transports(out: Console, seen: Status) -> None:
+    told = {(t.name, t.state, t.error): t for t in seen.transports}.values()
+    if told:
+        _heading(out, "transports")
+        print_pairs(out, [(safe(transport.name), _transport(transport, seen)) for transport in told])
+
+
+def _transport(transport: Transport, seen: Status) -> Text:
+    words = Text(safe(transport.state), style="green" if transport.state == "closed" else "red")
+    if transport.since is not None:
+        words.append(f" for {duration((seen.at - transport.since).total_seconds())}")
+    if transport.next_probe_seconds is not None:
+        words.append(f", next probe in {duration(transport.next_probe_seconds)}")
+    if transport.error:
+        words.append(f": {safe(transport.error)}")
+    return words
+
+
+def _failures(out: Console, seen: Status) -> None:
+    if not seen.failures:
+        return
+    _heading(out, "failures of the last 24 hours")
+    columns = (
+        Column("  COUNT", right=True),
+        Column("ERROR"),
+        Column("DOMAIN", ratio=1),
+        Column("SINCE"),
+        Column("REPLY", ratio=2),
+    )
+    rows = [
+        [
+            Text(number(group.count)),
+            Text(safe(group.error), style="red"),
+            Text(safe(group.domain)),
+            Text(group.first.strftime("%d %b %H:%M")),
+            Text(safe(group.reply or ""), style="dim"),
+        ]
+        for group in seen.failures
+    ]
+    print_table(out, columns, rows)
+
+
+def _heading(out: Console, words: str) -> None:
+    out.print()
+    out.print(Text(words, style="bold"))

@@ -1,0 +1,56 @@
+"""`outbox-sender`: the daemon, started from a terminal or a service manager."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from outbox.cli.base import application, console, in_app, settings
+from outbox.cli.logs import log_to_stderr
+
+
+@click.command("outbox-sender")
+@click.option("--once", is_flag=True, help="Send what is due now, then end.")
+@click.option("--drain", is_flag=True, help="Go on until nothing is due, then end.")
+@click.option("--connections", type=click.IntRange(1, 1000), metavar="N", help="Instead of OUTBOX_CONNECTIONS.")
+@in_app
+def sender(once: bool, drain: bool, connections: int | None) -> None:
+    """Send the mail that is due.
+
+    Goes on until told to stop (SIGTERM, Ctrl-C), and stops in good order: what is under way is finished within
+    OUTBOX_SHUTDOWN_SECONDS, the rest given back. A second signal ends it at once. Any number of workers may share
+    one database. The log goes to stderr.
+
+    \b
+    Examples:
+      outbox-sender
+      outbox-sender --drain --connections 16
+    """
+    if once and drain:
+        raise click.UsageError("--once and --drain exclude each other.")
+    bar = drain and sys.stderr.isatty()
+    log_to_stderr(as_json=settings().log_json, level=logging.WARNING if bar else logging.INFO)
+    from outbox import daemon
+
+    if bar:
+        code = _drain(connections)
+    else:
+        code = daemon.run(application(), once=once, drain=drain, connections=connections)
+    raise click.exceptions.Exit(code)
+
+
+def _drain(connections: int | None) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from outbox import daemon
+
+    columns = (TextColumn("draining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(done: int, due: int) -> None:
+            bar.update(task, completed=done, total=done + due)
+
+        return daemon.run(application(), drain=True, connections=connections, progress=progress)

@@ -1,0 +1,116 @@
+"""`outbox-status`: the answer at three in the morning, on one screen."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import click
+
+from outbox import operations
+from outbox.cli.base import Failure, console, database, failures_told, in_app, plain, print_json, settings
+from outbox.operations import Status
+
+DEGRADED = 1
+WATCH_CAP = 10_000
+"""Where counting stops while watching: it is done again and again."""
+
+
+@click.command("outbox-status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, metavar="SECONDS", help="With --watch."
+)
+def status(as_json: bool, watch: bool, interval: float) -> None:
+    """Show how the outbox fares.
+
+    Mail by state, oldest due mail, workers, transports, rates, failures; what is wrong comes first.
+
+    Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS, no worker lives
+    while mail is due, a transport is not closed, or mail of another environment is due. 2: cannot tell: not
+    configured, no database, not migrated.
+
+    \b
+    Examples:
+      outbox-status
+      outbox-status --json | jq .oldest_due_seconds
+      outbox-status --watch --interval 1
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch and --json exclude each other.")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal.")
+    try:
+        code = _watch(interval) if watch else _once(as_json)
+    except Failure as failure:
+        if as_json:
+            print_json({"states": None, "healthy": False, "problems": [failure.message]})
+        raise
+    raise click.exceptions.Exit(code)
+
+
+@in_app
+def _once(as_json: bool) -> int:
+    seen = look()
+    if as_json:
+        print_json(as_object(seen))
+    else:
+        from outbox.cli.screen import print_status
+
+        print_status(console(), seen)
+    return _code(seen)
+
+
+@in_app
+def _watch(interval: float) -> int:
+    """Until Ctrl-C; the exit code is that of the last look. A database that is away is shown, and asked again."""
+    from rich.live import Live
+    from rich.text import Text
+
+    from outbox.cli.screen import print_status
+
+    out = console()
+    code = 0
+    try:
+        with Live(console=out, screen=True, auto_refresh=False) as live:
+            while True:
+                with out.capture() as screen:
+                    try:
+                        with failures_told():
+                            seen = look(count_cap=WATCH_CAP)
+                    except Failure as failure:
+                        code = failure.exit_code
+                        out.print(Text(f"cannot tell: {failure.message}", style="red"))
+                    else:
+                        code = _code(seen)
+                        print_status(out, seen)
+                live.update(Text.from_ansi(screen.get()), refresh=True)
+                threading.Event().wait(interval)
+    except KeyboardInterrupt:
+        return code
+
+
+def look(**options: Any) -> Status:
+    """The status by the application's settings. Raises what `operations.connected` raises, and ConfigurationError."""
+    configured = settings()
+    with operations.connected(database()) as connection:
+        return operations.status(
+            connection,
+            dead_after=configured.dead_after_seconds,
+            alarm_oldest=configured.alarm_oldest_seconds,
+            environment=configured.environment,
+            suppressed=configured.suppress_send,
+            **options,
+        )
+
+
+def as_object(seen: Status) -> dict[str, Any]:
+    """What --json prints: the status with `healthy`."""
+    found: dict[str, Any] = plain(seen)
+    return found | {"healthy": seen.healthy}
+
+
+def _code(seen: Status) -> int:
+    return 0 if seen.healthy else DEGRADED

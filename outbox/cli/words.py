@@ -1,0 +1,109 @@
+"""The filter words that all commands share, and how values are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from outbox.operations import Filter, Row, duration, parse_duration
+from outbox.states import Lane, State
+
+
+def to_timedelta(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """An option's callback: 30s, 15m, 2h, 7d."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), ctx, param)
+
+
+_OPTIONS = (
+    click.option(
+        "--state",
+        "states",
+        multiple=True,
+        type=click.Choice([str(state) for state in State]),
+        help="In this state; may be given several times.",
+    ),
+    click.option("--recipient", metavar="TEXT", help="To this address, or to one that contains TEXT."),
+    click.option("--domain", metavar="NAME", help="To this domain."),
+    click.option("--kind", metavar="NAME", help="Of this kind."),
+    click.option(
+        "--error", metavar="TEXT", help="Code (550), enhanced code (5.1.1), reason (expired), or a part of the reply."
+    ),
+    click.option("--subject", metavar="TEXT", help="With TEXT in its subject."),
+    click.option("--priority", type=click.Choice([str(lane) for lane in Lane]), help="In this lane."),
+    click.option(
+        "--since", callback=to_timedelta, metavar="TIME", help="Changed or tried within TIME: 30s, 15m, 2h, 7d."
+    ),
+    click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
+    click.option("--search", metavar="TEXT", help="With TEXT in recipient or subject, or as its Message-ID."),
+)
+
+_NAMES = ("states", "recipient", "domain", "kind", "error", "subject", "priority", "since", "older_than", "search")
+
+
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter's options on a command; `taken` makes a Filter of them."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
+    """The filter in a command's options; takes its words out of them."""
+    words = {name: options.pop(name) for name in _NAMES}
+    return Filter(
+        ids=ids,
+        states=tuple(State(state) for state in words["states"]),
+        recipient=words["recipient"],
+        domain=words["domain"],
+        kind=words["kind"],
+        error=words["error"],
+        subject=words["subject"],
+        priority=None if words["priority"] is None else Lane(words["priority"]),
+        older_than=words["older_than"],
+        newer_than=words["since"],
+        search=words["search"],
+    )
+
+
+def moment(at: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    return "-" if at is None else at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def age(seconds: float) -> str:
+    """A time in its largest unit: "45s", "3h", "12d"."""
+    return duration(seconds).partition(" ")[0]
+
+
+def number(count: int, cap: int | None = None) -> str:
+    """With thousands parted; "over 10,000" where counting stopped at `cap`."""
+    return f"over {cap:,}" if cap is not None and count > cap else f"{count:,}"
+
+
+def mails(count: int, cap: int | None = None) -> str:
+    """What is counted are deliveries; people call them mails."""
+    return f"{number(count, cap)} mail" + ("" if count == 1 else "s")
+
+
+def fault(row: Row) -> str:
+    """Why it is in its state, as short as can be: the reply's code, else the reason."""
+    codes = " ".join(str(part) for part in (row.code, row.enhanced) if part)
+    if row.state in (State.SENT, State.CANCELLED):
+        return ""
+    return codes or row.reason or ""
+
+
+COLOURS = {
+    State.QUEUED: "cyan",
+    State.SENDING: "blue",
+    State.SENT: "green",
+    State.FAILED: "red",
+    State.UNCERTAIN: "yellow",
+    State.CANCELLED: "bright_black",
+}
