@@ -51,6 +51,8 @@ class Answer:
 class Session(smtplib.SMTP):
     """`open` it, then call `transact` as long as `reusable` holds. Not for use by two threads, but for `abort`."""
 
+    ehlo_msg = "EHLO"
+
     def __init__(
         self, relay: Relay, resolver: Resolver, context: Callable[[], ssl.SSLContext], monotonic: Callable[[], float]
     ) -> None:
@@ -93,6 +95,7 @@ class Session(smtplib.SMTP):
         if relay.username:
             self._log_in()
         self.reusable = True
+        self.used_at = self._monotonic()
 
     def _connect(self) -> None:
         relay, end = self.relay, self._monotonic() + self.relay.connect_timeout

@@ -86,12 +86,11 @@ GENERAL: tuple[Rule, ...] = (
             r"SendAsDenied",
             r"not authori[sz]ed to perform\W+ses:",
             r"sender address rejected: (?:not owned|not logged in)",
-            r"\b(?:sending|account|sender) (?:for this account )?(?:is |was |has been )?(?:suspended|paused)",
+            r"\b(?:sending|sender|your account) (?:for this account )?(?:is |was |has been )?(?:suspended|paused)",
             r"bad outbound sender",
             r"unauthenticated senders? (?:is |are )?not allowed",
             r"domain \S+ is not allowed to send",
         ),
-        phases=_NOT_RCPT,
     ),
     Rule(Verdict.TRANSPORT, _THROTTLE, codes=frozenset({432})),
     Rule(Verdict.TRANSPORT, _QUOTA, enhanced=frozenset({"5.4.5", "5.1.90", "5.7.705"})),
@@ -171,7 +170,7 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
         Rule(
             Verdict.CONFIGURATION,
             _NOT_ALLOWED,
-            text=_words(r"sandbox subdomains", r"is not allowed to send", r"account is disabled"),
+            text=_words(r"sandbox subdomains", r"is not allowed to send"),
         ),
         Rule(
             Verdict.TRANSPORT,

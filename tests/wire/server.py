@@ -50,7 +50,7 @@ class Mail(NamedTuple):
 
 
 class SmtpServer:
-    """Listens on a free port of 127.0.0.1 from `start` (or `with`) to `stop`."""
+    """Listens on a free port of this machine from `start` (or `with`) to `stop`."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class SmtpServer:
         strip_starttls: bool = False,
         auth: Mapping[str, str] | None = None,
         mechanisms: str = "PLAIN LOGIN CRAM-MD5 XOAUTH2",
+        host: str = "127.0.0.1",
         port: int = 0,
         receive_buffer: int | None = None,
     ) -> None:
@@ -73,6 +74,7 @@ class SmtpServer:
         self.strip_starttls = strip_starttls
         self.auth = auth
         self.mechanisms = mechanisms
+        self.host = host
         self.port = port
         self.messages: list[Mail] = []
         self.commands: list[str] = []
@@ -90,11 +92,11 @@ class SmtpServer:
 
     def start(self) -> Self:
         """Binds, listens; `port` is set from here on."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self.host, self.port))
         listener.listen(128)
         self.port = listener.getsockname()[1]
         self._listener = listener
@@ -131,7 +133,7 @@ class SmtpServer:
         """How to reach this server, with short time limits; `changes` are fields of Relay."""
         security = {None: Security.NONE, "starttls": Security.STARTTLS, "implicit": Security.TLS}[self.tls]
         settings: dict[str, Any] = {
-            "host": "127.0.0.1",
+            "host": self.host,
             "port": self.port,
             "security": security,
             "ca_file": self.ca_file,
