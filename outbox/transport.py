@@ -115,7 +115,7 @@ class Connection(flask_mail.Connection):
 
         `content` is the wire form (CRLF, not dot-stuffed). All but the final CRLF, dot, CRLF is written before
         `before_dot` is called; if that says False the connection is dropped and the server cannot have the message.
-        The time up to the dot, connecting included, is at most `timeout` seconds (`relay.send_timeout` if that is less),
+        The time up to the dot, connecting included, is at most `timeout` (and `relay.send_timeout`) seconds,
         the wait for the reply to the dot at most `relay.dot_timeout`. Raises only what `content` or `before_dot` raise.
         """
         started = self._monotonic()

@@ -147,6 +147,7 @@ def test_abort_from_another_thread(script: dict[str, Choice], phase: Phase, verd
             content = BIG if phase is Phase.BODY else CONTENT
             hung = pool.submit(connection.deliver, envelope(size=0), content)
             server.wait_until(lambda: server.steps[step])
+            until_phase(connection, phase)
             started = time.monotonic()
             connection.abort()
             result = hung.result(5)
@@ -172,14 +173,19 @@ def test_abort_while_resolving(connect: Connect, slow_resolver: threading.Event)
 def aborted(connection: Connection, phase: Phase) -> None:
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(connection.deliver, envelope(), CONTENT)
-        limit = time.monotonic() + 5
-        while not (connection.host is not None and connection.host.phase is phase) and time.monotonic() < limit:
-            threading.Event().wait(0.01)
+        until_phase(connection, phase)
         started = time.monotonic()
         connection.abort()
         result = hung.result(5)
     assert time.monotonic() - started < 1
     assert (result.verdict, result.phase) == (Verdict.TRANSPORT, phase)
+
+
+def until_phase(connection: Connection, phase: Phase) -> None:
+    limit = time.monotonic() + 5
+    while connection.host is None or connection.host.phase is not phase:
+        assert time.monotonic() < limit, f"never came to {phase}"
+        threading.Event().wait(0.005)
 
 
 def relay(server: SmtpServer, **changes: Any) -> Relay:
