@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import Response, abort, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import clock, operations
@@ -70,6 +70,7 @@ class Selection:
     ids: tuple[int, ...]
     words: query.Words
     everything: bool  # all that match `words`
+    origin: int | None  # the one mail from whose page the form came
 
     @property
     def wanted(self) -> Filter:
@@ -96,8 +97,7 @@ def confirm() -> ResponseReturnValue:
         cap=CAP,
         sample=sample,
         counts={state: number for state, number in counts.items() if number},
-        back=_list_url(selection),
-        origin=_origin(),
+        back=_back(selection),
     )
 
 
@@ -109,10 +109,7 @@ def act() -> ResponseReturnValue:
     changed, finished = _change(wanted, action.target)
     log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
     result: dict[str, Any] = {"did": action.name, "changed": changed} | ({} if finished else {"more": "1"})
-    origin = _origin()
-    if origin is not None:
-        return _see(url_for(".mail", id=origin, **result))
-    return _see(_list_url(selection, **result))
+    return redirect(_back(selection, **result), 303)
 
 
 def outcome() -> dict[str, Any] | None:
@@ -129,7 +126,8 @@ def _asked() -> tuple[Action, Selection]:
     if action is None:
         abort(400, f"There is no such action. There are: {', '.join(ACTIONS)}.")
     everything = request.form.get("scope") == "all"
-    selection = Selection(_ids() if not everything else (), query.words(request.form), everything)
+    origin = query.cursor(request.form.get("origin"))
+    selection = Selection(() if everything else _ids(), query.words(request.form), everything, origin)
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
     if not everything and not selection.ids:
@@ -161,18 +159,12 @@ def _change(wanted: Filter, target: State) -> tuple[int, bool]:
     return changed, True
 
 
-def _origin() -> int | None:
-    """The one mail from whose page the form came."""
-    return query.cursor(request.form.get("origin"))
-
-
-def _list_url(selection: Selection, **more: Any) -> str:
+def _back(selection: Selection, **more: Any) -> str:
+    """The page that the form came from: one mail's, or the list with its filter."""
+    if selection.origin is not None:
+        return url_for(".mail", id=selection.origin, **more)
     values: dict[str, Any] = {**selection.words, **more}
     return url_for(".mails", **values)
-
-
-def _see(url: str) -> Response:
-    return redirect(url, 303)  # type: ignore[return-value]
 
 
 VIEWS = (

@@ -9,7 +9,8 @@ from flask import Response, abort, make_response, render_template, request, send
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.preview import preview
+from outbox.errors import DamagedMessageError
+from outbox.preview import Preview, preview
 from outbox.states import State
 from outbox.web import actions, headers, query
 from outbox.web.database import connected
@@ -53,11 +54,12 @@ def mail(id: int) -> ResponseReturnValue:
     """One delivery: what became of it, why, and what it says to whom may read that."""
     detail = _detail(id)
     readable = may(Right.READ_BODIES)
-    content = preview(_wire(detail)) if readable and detail.redacted_at is None else None
+    content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
         "outbox_admin/mail.html",
         mail=detail,
         content=content,
+        damage=damage,
         readable=readable,
         headers=[(n, v) for n, v in detail.headers if readable or n.lower() in PUBLIC_HEADERS],
         hidden=0 if readable else sum(n.lower() not in PUBLIC_HEADERS for n, _ in detail.headers),
@@ -105,6 +107,14 @@ def _detail(id: int) -> operations.Detail:
 def _wire(detail: operations.Detail) -> bytes:
     with connected() as connection:
         return operations.wire(connection, detail.message_id)
+
+
+def _content(detail: operations.Detail) -> tuple[Preview | None, str | None]:
+    """What it says, or why that cannot be shown."""
+    try:
+        return preview(_wire(detail)), None
+    except DamagedMessageError as damage:
+        return None, str(damage)
 
 
 def _as_file(data: bytes, name: str, kind: str) -> Response:

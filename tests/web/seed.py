@@ -5,17 +5,20 @@ python -m tests.web.seed sqlite:////tmp/look.sqlite3
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.models import Base, OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.states import LIVE, Lane, OnUncertain, State
+from tests.servers.databases import Database
 
 SCRIPT = "<script>document.title='owned'</script>"
 HOSTILE_SUBJECT = f"{SCRIPT}\"'><img src=x onerror=alert(1)> & {{{{ 7 * 7 }}}}"
@@ -250,6 +253,22 @@ def seed(engine: sa.Engine, *, hostile: bool = True) -> dict[str, int]:
                 continue
             ids |= dict(zip(mail.recipients, write(connection, mail, worker_id=worker_id), strict=True))
     return ids
+
+
+class Template:
+    """One seeded SQLite file, copied for each test: writing the mail anew takes a hundred times as long."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "seeded.sqlite3"
+        engine = sa.create_engine(f"sqlite:///{self._file}")
+        Base.metadata.create_all(engine)
+        self.ids = seed(engine)
+        engine.dispose()
+
+    def copy(self, file: Path) -> Database:
+        """A database of the test's own."""
+        shutil.copyfile(self._file, file)
+        return Database("sqlite", sa.make_url(f"sqlite:///{file}"), path=file)
 
 
 def _source(mail: Mail, now: datetime) -> EmailMessage:

@@ -32,7 +32,7 @@ class Site:
     url: str = ""
 
 
-class Database:
+class Outbox:
     """Stands where `Outbox` does: all that the pages want of it is the engine."""
 
     def __init__(self, engine: Engine) -> None:
@@ -46,7 +46,7 @@ def site(engine: Engine) -> Site:
     """An application with the pages under /admin/outbox."""
     app = Flask("site")
     app.config.update(SECRET_KEY="a key of the tests", SESSION_COOKIE_SAMESITE="Lax")
-    app.extensions["outbox"] = Database(engine)
+    app.extensions["outbox"] = Outbox(engine)
     made = Site(app)
     pages = outbox.web.blueprint(
         may_view=lambda: made.rights.view,
