@@ -71,11 +71,11 @@ def parse(text: str, field: str) -> Mailbox:
     Encoded words in it, as `email.utils.formataddr` writes them, are decoded.
     Raises AddressError, and BadHeaderError for a line break or control character.
     """
-    text = check_text(text, field, tab=False).strip()
+    text = check_text(text, field, tab=False).rstrip()
     if text.endswith(">"):
         name, bracket, address = text[:-1].rpartition("<")
         if bracket:
-            return pair(_unphrased(name.strip(), field), address, field)
+            return pair(_unphrased(name.strip(" "), field), address, field)
     return pair("", text, field)
 
 
@@ -83,7 +83,7 @@ def pair(name: str, address: str, field: str) -> Mailbox:
     """A mailbox from a name, taken literally, and an address. Raises as `parse` does."""
     check_text(name, field, tab=False)
     local, _, domain = check_text(address, field, tab=False).strip().rpartition("@")
-    if _LOCAL.fullmatch(local) is None or not local.isprintable() or len(local.encode()) > 64:
+    if _LOCAL.fullmatch(local) is None or not _is_plain(local) or len(local.encode()) > 64:
         raise AddressError(field, f"{address[:320]!r} is no mail address", _REMEDY)
     return Mailbox(name, local, _domain(domain, field))
 
@@ -109,6 +109,11 @@ def unique_mailboxes(mailboxes: Iterable[Mailbox]) -> tuple[Mailbox, ...]:
     for mailbox in mailboxes:
         first.setdefault(mailbox.envelope, mailbox)
     return tuple(first.values())
+
+
+def _is_plain(local: str) -> bool:
+    """No invisible characters, and nothing that readers decode into another address (`=?utf-8?q?a=40b?=`)."""
+    return local.isprintable() and "=?" not in local
 
 
 def _domain(domain: str, field: str) -> str:
