@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ LONGEST_KEY = 255  # characters
 LONGEST_KIND = 64
 LONGEST_METADATA = 64 * 1024  # characters of JSON
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it: not after an escaped backslash
 _E = TypeVar("_E", bound=StrEnum)
 _AWARE = "Give an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)."
 
@@ -109,6 +111,6 @@ def _metadata(value: Any) -> dict[str, Any] | None:
     if len(text) > LONGEST_METADATA:
         raise MessageError("metadata", f"has {len(text):,} characters as JSON", f"Give at most {LONGEST_METADATA:,}.")
     kept: dict[str, Any] = json.loads(text)  # a copy: what the caller changes later is not what was enqueued
-    if "\0" in text or "\\u0000" in text:
+    if _NUL.search(text):
         raise MessageError("metadata", "holds a NUL character", "Take it out: not every database can store it.")
     return kept

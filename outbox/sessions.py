@@ -34,6 +34,7 @@ _NO_URL = (
     "postgresql+psycopg://user:password@host/name (pip install psycopg), mariadb+pymysql://user:password@host/name "
     "(pip install pymysql), sqlite:////path/to/file."
 )
+_MISSING = object()
 _MOST_STEPS = 5  # from what was given to a session
 
 
@@ -95,6 +96,8 @@ class Sessions:
 def check_source(source: Any) -> None:
     """Raises ConfigurationError for what can't give the current session; None passes."""
     problem = None
+    if type(source) is LocalProxy:
+        return  # there may be no session yet to look at
     if isinstance(source, sessionmaker):
         problem = (
             "is a sessionmaker, which makes a new session at each call, and nobody would commit that. Give "
@@ -129,7 +132,7 @@ def session_of(source: Any) -> Session:
 
 def _has_session(source: Any) -> bool:
     # Not hasattr: outside of an application context the property of Flask-SQLAlchemy-Lite raises a RuntimeError.
-    return inspect.getattr_static(source, "session", None) is not None
+    return inspect.getattr_static(source, "session", _MISSING) is not _MISSING
 
 
 def _bind_of(session: Session) -> Engine:
