@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from outbox import operations
 from outbox.cli.base import Failure, console, database, failures_told, in_app, plain, print_json, settings
 from outbox.operations import Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 DEGRADED = 1
 WATCH_CAP = 10_000
@@ -67,29 +72,36 @@ def _once(as_json: bool) -> int:
 def _watch(interval: float) -> int:
     """Until Ctrl-C; the exit code is that of the last look. A database that is away is shown, and asked again."""
     from rich.live import Live
+
+    code = 0
+    out = console()
+    try:
+        with Live(console=out, screen=True, auto_refresh=False) as live:
+            while True:
+                code, picture = _picture(out)
+                live.update(picture, refresh=True)
+                threading.Event().wait(interval)
+    except KeyboardInterrupt:
+        return code
+
+
+def _picture(out: Console) -> tuple[int, Text]:
+    """The exit code and the screen of one look."""
+    from rich.console import Console
     from rich.text import Text
 
     from outbox.cli.screen import print_status
 
-    out = console()
-    code = 0
+    plain_words: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+    paper = Console(file=io.StringIO(), force_terminal=True, width=out.width, **plain_words)
     try:
-        with Live(console=out, screen=True, auto_refresh=False) as live:
-            while True:
-                with out.capture() as screen:
-                    try:
-                        with failures_told():
-                            seen = look(count_cap=WATCH_CAP)
-                    except Failure as failure:
-                        code = failure.exit_code
-                        out.print(Text(f"cannot tell: {failure.message}", style="red"))
-                    else:
-                        code = _code(seen)
-                        print_status(out, seen)
-                live.update(Text.from_ansi(screen.get()), refresh=True)
-                threading.Event().wait(interval)
-    except KeyboardInterrupt:
-        return code
+        with failures_told():
+            seen = look(count_cap=WATCH_CAP)
+    except Failure as failure:
+        return failure.exit_code, Text(f"cannot tell: {failure.message}", style="red")
+    with paper.capture() as drawn:
+        print_status(paper, seen)
+    return _code(seen), Text.from_ansi(drawn.get())
 
 
 def look(**options: Any) -> Status:
