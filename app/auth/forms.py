@@ -141,7 +141,3 @@ class ChangeEmailForm(FlaskForm):
     email = _address("New e-mail address")
     password = _present_password("Your password")
     submit = SubmitField("Change address")
-
-
-class ActionForm(FlaskForm):
-    """A button alone, with its CSRF token."""

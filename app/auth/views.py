@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from app import db, models, tokens
 from app.auth import blueprint, mails
-from app.auth.forms import ActionForm, LoginForm, RegistrationForm, ResetForm, ResetRequestForm
+from app.auth.forms import LoginForm, RegistrationForm, ResetForm, ResetRequestForm
 from app.extensions import login_manager
 from app.links import local_path
 from app.models import User
@@ -166,8 +166,3 @@ def reset(token: str) -> Response | str:
 def _void_reset() -> Response:
     flash("This link is not valid any more. You can ask for a new one here.", "error")
     return redirect(url_for("auth.ask_for_reset"))
-
-
-@blueprint.app_context_processor
-def _forms() -> dict[str, object]:
-    return {"action_form": ActionForm}

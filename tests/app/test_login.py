@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
+from app import models
 from tests.app.browser import PASSWORD, Forms, Visitor
 
 
@@ -91,3 +92,18 @@ def test_the_session_cookie_is_closed(visitor: Visitor) -> None:
     assert "Secure" in cookie
     assert "SameSite=Lax" in cookie
     assert "Expires" in cookie
+
+
+def test_an_unknown_address_takes_the_same_work(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One password hash is computed for a known and for an unknown address, so that time does not tell."""
+    computed: list[str] = []
+
+    def check(hashed: str, password: str) -> bool:
+        computed.append(hashed.split("$")[0])
+        return False
+
+    monkeypatch.setattr(models, "check_password_hash", check)
+    visitor.log_in()
+    visitor.log_in("nobody@example.org")
+    assert len(computed) == 2
+    assert computed[0] == computed[1]
