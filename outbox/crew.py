@@ -12,8 +12,9 @@ from outbox.clock import monotonic
 from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
 from outbox.feed import Feed
+from outbox.ledger import Ledger, Outcome
 from outbox.policy import Breaker, Health
-from outbox.queue import Outcome, Queue
+from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket
 from outbox.states import State
 from outbox.wake import Waker
@@ -46,6 +47,7 @@ class Crew:
     def __init__(
         self,
         queue: Queue,
+        ledger: Ledger,
         worker_id: int,
         terms: Terms,
         breaker: Breaker,
@@ -70,7 +72,7 @@ class Crew:
         self._size = connections * CLAIM_PER_CONNECTION
         self._low = connections * CLAIM_PER_CONNECTION // 2
         self._feed = Feed(breaker, monotonic)
-        self._recorder = Recorder(queue, worker_id, self._recorded)
+        self._recorder = Recorder(ledger, worker_id, self._recorded)
         self._dispatcher = Dispatcher(
             queue,
             self._feed,

@@ -23,6 +23,7 @@ from outbox.clock import monotonic
 from outbox.crew import Crew
 from outbox.dispatch import Terms
 from outbox.events import Events, logger
+from outbox.ledger import Ledger
 from outbox.policy import Breaker, RetryPolicy
 from outbox.queue import Queue
 from outbox.settings import Settings
@@ -93,6 +94,7 @@ class Worker:
         settings = self._settings
         return Crew(
             self._queue,
+            Ledger(self._engine),
             worker_id,
             Terms(
                 policy=RetryPolicy(

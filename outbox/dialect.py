@@ -5,6 +5,7 @@ Known limits: SQLite's clock has a resolution of 1 ms.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -160,6 +161,47 @@ def skip_locked(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
     if dialect == "sqlite":
         return statement
     return statement.with_for_update(skip_locked=True, key_share=dialect == "postgresql")
+
+
+def now_text(dialect: Dialect, seconds: str) -> str:
+    """`DbNow` as SQL text; `seconds` is SQL, too."""
+    now = str(DbNow(sa.literal_column("{seconds}")).compile(dialect=dialect))
+    return now.replace(":", r"\:").replace("{seconds}", seconds)  # the colons are no parameters
+
+
+def time_text(dialect: Dialect, moment: datetime) -> str:
+    """A point in time as the text that the database takes for one in UTC."""
+    zone = "+00" if dialect.name == "postgresql" else ""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") + zone
+
+
+def rows_text(dialect: Dialect, columns: Mapping[str, type]) -> str:
+    """The FROM item `i`: one row for each object in the JSON array that is bound as `rows`. Not for SQLite.
+
+    One statement for many rows is one round trip, and one plan.
+    """
+    types = _JSON_TYPES["postgresql" if dialect.name == "postgresql" else "mysql"]
+    if dialect.name == "postgresql":
+        typed = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items())
+        return f"json_to_recordset(CAST(:rows AS json)) AS i({typed})"
+    typed = ", ".join(f"{name} {types[kind]} PATH '$.{name}'" for name, kind in columns.items())
+    return f"JSON_TABLE(:rows, '$[*]' COLUMNS({typed})) AS i"
+
+
+def update_text(dialect: Dialect, table: str, source: str | None, changes: Mapping[str, str], where: str) -> str:
+    """An UPDATE of `table` as `d`, from `source` (see `rows_text`) if there is one."""
+    if dialect.name in MYSQL_FAMILY:
+        assignments = ", ".join(f"d.{name} = {value}" for name, value in changes.items())
+        return f"UPDATE {table} AS d JOIN {source} ON {where} SET {assignments}"  # noqa: S608 - no data in it
+    assignments = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    origin = "" if source is None else f" FROM {source}"
+    return f"UPDATE {table} AS d SET {assignments}{origin} WHERE {where}"  # noqa: S608 - no data in it
+
+
+_JSON_TYPES: dict[str, dict[type, str]] = {
+    "postgresql": {int: "bigint", float: "double precision", str: "text", datetime: "timestamptz"},
+    "mysql": {int: "BIGINT", float: "DOUBLE", str: "VARCHAR(1000)", datetime: "DATETIME(6)"},
+}
 
 
 def _connect_limits(url: sa.URL) -> dict[str, Any]:

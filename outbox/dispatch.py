@@ -15,9 +15,10 @@ from typing import Protocol
 from outbox.errors import DamagedMessageError
 from outbox.events import Events, logger
 from outbox.feed import Feed, Leased
+from outbox.ledger import Outcome
 from outbox.message import Blob, Envelope, base64_length, splice
 from outbox.policy import Decision, Facts, Reason, RetryPolicy, before_sending, decide
-from outbox.queue import Outcome, Queue, Stored
+from outbox.queue import Queue, Stored
 from outbox.recorder import Recorder, Ticket
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.shelf import Shelf

@@ -26,7 +26,6 @@ from outbox.models import (
     OutboxWorker,
     table_of,
 )
-from outbox.reply import Result
 from outbox.states import Lane, OnUncertain, State
 
 _delivery = table_of(OutboxDelivery)
@@ -82,21 +81,6 @@ class Refused:
     id: int
     message_id: str
     environment: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is to be recorded of one claimed delivery."""
-
-    claimed: Claimed
-    state: State
-    delay: float | None  # seconds until due again; None with QUEUED: due as it was before the claim
-    counted: bool  # costs an attempt
-    suspected: bool  # adds to `rescues`
-    reason: str | None
-    note: str | None
-    result: Result | None  # None: given back untried
-    transport: str | None = None
 
 
 class Queue:
@@ -188,39 +172,6 @@ class Queue:
                 .values(marked_at=DbNow())
             )
             return marked.rowcount == 1
-
-    def record(self, worker_id: int, outcomes: Sequence[Outcome], *, repeated: bool = False) -> set[int]:
-        """Write what became of claimed deliveries, all in one transaction; returns the ids whose lease was lost.
-
-        `repeated`: an earlier call with these outcomes ended without an answer. What it committed is found by its
-        attempt's token and left alone.
-        """
-        outcomes = sorted(outcomes, key=lambda outcome: outcome.claimed.id)
-        if not repeated and self._record_held(worker_id, outcomes):
-            return set()
-        return self._record_one_by_one(worker_id, outcomes)
-
-    def _record_held(self, worker_id: int, outcomes: Sequence[Outcome]) -> bool:
-        """The way that is nearly always right: all leases are held. False, and nothing written, where one is not."""
-        with self._engine.connect() as connection:
-            if self._write_states(connection, outcomes) != len(outcomes):
-                return False  # leaving the block rolls back
-            self._write_attempts(connection, worker_id, [o for o in outcomes if o.result is not None], lost=set())
-            connection.commit()
-            return True
-
-    def _record_one_by_one(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
-        """The careful way: see first, under lock, which leases are held and what is already written."""
-        with self._engine.begin() as connection:
-            tokens = self._tokens(connection, [outcome.claimed.id for outcome in outcomes])
-            written = self._attempts_written(connection, outcomes)
-            fresh = [o for o in outcomes if (o.claimed.id, o.claimed.token) not in written]
-            held = [o for o in fresh if tokens.get(o.claimed.id, 0) == o.claimed.token]
-            lost = {o.claimed.id for o in fresh} - {o.claimed.id for o in held}
-            self._write_states(connection, held)
-            tried = [o for o in fresh if o.result is not None and o.claimed.id in tokens]
-            self._write_attempts(connection, worker_id, tried, lost=lost)
-        return lost
 
     def rescue(self, *, dead_after: float) -> list[int]:
         """Make due at once what workers hold whose heartbeat is older than `dead_after` seconds; their ids."""
@@ -318,65 +269,6 @@ class Queue:
                 )
             )
 
-    def _tokens(self, connection: sa.Connection, ids: Sequence[int]) -> dict[int, int | None]:
-        statement = sa.select(_delivery.c.id, _delivery.c.token).where(_delivery.c.id.in_(ids)).order_by(_delivery.c.id)
-        if self._dialect != "sqlite":
-            statement = statement.with_for_update(key_share=self._dialect == "postgresql")
-        return {row.id: row.token for row in connection.execute(statement)}
-
-    def _attempts_written(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> set[tuple[int, int]]:
-        rows = connection.execute(
-            sa.select(_attempt.c.delivery_id, _attempt.c.token).where(
-                _attempt.c.delivery_id.in_([o.claimed.id for o in outcomes if o.result is not None]),
-                _attempt.c.token.in_({o.claimed.token for o in outcomes}),
-            )
-        )
-        return {(row.delivery_id, row.token) for row in rows}
-
-    def _write_states(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
-        """How many rows were hit: fewer than outcomes where a lease was lost."""
-        hit = 0
-        shapes: dict[tuple[bool, ...], list[Outcome]] = {}
-        for outcome in outcomes:  # one executemany for each shape of statement
-            shape = (outcome.state is State.QUEUED, outcome.delay is None, outcome.result is None)
-            shapes.setdefault(shape, []).append(outcome)
-        for (queued, undelayed, untried), group in shapes.items():
-            values: dict[str, Any] = {
-                "state": sa.bindparam("b_state"),
-                "token": None,
-                "worker_id": None,
-                "marked_at": None,
-                "lane": sa.bindparam("b_lane"),
-                "attempts": _delivery.c.attempts + sa.bindparam("b_counted"),
-                "rescues": _delivery.c.rescues + sa.bindparam("b_suspected"),
-                "due_at": None,
-                "reason": sa.bindparam("b_reason"),
-                "updated_at": DbNow(),
-                "finished_at": None if queued else DbNow(),
-            }
-            if queued:
-                values["due_at"] = (
-                    sa.bindparam("b_due", type_=_delivery.c.due_at.type)
-                    if undelayed
-                    else DbNow(sa.bindparam("b_delay", type_=sa.Float()))
-                )
-            if not untried:
-                values |= {name: sa.bindparam(f"b_{name}") for name in ("code", "enhanced", "reply")}
-            hit += connection.execute(
-                _delivery.update()
-                .where(_delivery.c.id == sa.bindparam("b_id"), _delivery.c.token == sa.bindparam("b_token"))
-                .values(values),
-                [_state_row(outcome) for outcome in group],
-            ).rowcount
-        return hit
-
-    def _write_attempts(
-        self, connection: sa.Connection, worker_id: int, outcomes: Sequence[Outcome], *, lost: set[int]
-    ) -> None:
-        if outcomes:
-            rows = [_attempt_row(o, worker_id, fenced=o.claimed.id in lost) for o in outcomes]
-            connection.execute(_attempt.insert().values(at=DbNow()), rows)
-
 
 def _shares(limit: int) -> list[tuple[int, int]]:
     """(slot, most of it in one claim) in order: lower lanes and retries keep a share, so that none starves."""
@@ -409,45 +301,6 @@ def _stored(row: sa.Row[Any], parts: tuple[tuple[int, str], ...]) -> Stored:
         skeleton=bytes(row.skeleton),
         parts=parts,
     )
-
-
-def _state_row(outcome: Outcome) -> dict[str, Any]:
-    claimed = outcome.claimed
-    row: dict[str, Any] = {
-        "b_id": claimed.id,
-        "b_token": claimed.token,
-        "b_state": outcome.state,
-        "b_lane": claimed.slot | (outcome.counted and outcome.state is State.QUEUED),
-        "b_counted": int(outcome.counted),
-        "b_suspected": int(outcome.suspected),
-        "b_reason": outcome.reason,
-    }
-    if outcome.state is State.QUEUED:
-        row |= {"b_due": claimed.due_at} if outcome.delay is None else {"b_delay": outcome.delay}
-    if outcome.result is not None:
-        reply = outcome.result.reply
-        row |= {"b_code": reply.code, "b_enhanced": reply.enhanced, "b_reply": reply.text[:1000]}
-    return row
-
-
-def _attempt_row(outcome: Outcome, worker_id: int, *, fenced: bool) -> dict[str, Any]:
-    result = cast(Result, outcome.result)  # only what was tried has an attempt
-    return {
-        "delivery_id": outcome.claimed.id,
-        "worker_id": worker_id,
-        "token": outcome.claimed.token,
-        "transport": outcome.transport,
-        "phase": result.phase,
-        "verdict": result.verdict,
-        "code": result.reply.code,
-        "enhanced": result.reply.enhanced,
-        "reply": result.reply.text[:1000],
-        "relay_id": result.relay_id[:255] if result.relay_id else None,
-        "duration": result.duration,
-        "counted": outcome.counted,
-        "fenced": fenced,
-        "note": outcome.note[:255] if outcome.note else None,
-    }
 
 
 def _chunks(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:

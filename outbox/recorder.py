@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from outbox.dialect import DATABASE_ERROR, OUTAGES
 from outbox.events import logger
-from outbox.queue import Outcome, Queue
+from outbox.ledger import Ledger, Outcome
 
 BATCH = 500
 """Outcomes in one commit at the most."""
@@ -43,9 +43,9 @@ class Ticket:
 class Recorder:
     """One thread that commits what the connections hand in."""
 
-    def __init__(self, queue: Queue, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
+    def __init__(self, ledger: Ledger, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
         """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was."""
-        self._queue = queue
+        self._ledger = ledger
         self._worker_id = worker_id
         self._recorded = recorded
         self._pending: deque[Ticket] = deque()
@@ -100,7 +100,7 @@ class Recorder:
         repeated = False
         while not self._abandoned.is_set():
             try:
-                lost = self._queue.record(self._worker_id, [ticket.outcome for ticket in batch], repeated=repeated)
+                lost = self._ledger.record(self._worker_id, [ticket.outcome for ticket in batch], repeated=repeated)
             except OUTAGES as error:
                 repeated = True
                 if self.trouble is None:

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 from outbox.dialect import DbNow, worker_engine
 from outbox.enqueue import Posting, enqueue
 from outbox.errors import DamagedMessageError
+from outbox.ledger import Ledger, Outcome
 from outbox.message import Blob, Composed, splice
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker
-from outbox.queue import Claimed, Outcome, Queue
+from outbox.queue import Claimed, Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import Lane, State
 from tests.servers.databases import Database
@@ -38,6 +39,12 @@ def engine(database: Database) -> Iterator[sa.Engine]:
 def queue(engine: sa.Engine) -> Queue:
     """A queue with a lease of a minute."""
     return Queue(engine, environment="", lease=LEASE)
+
+
+@pytest.fixture
+def ledger(engine: sa.Engine) -> Ledger:
+    """Where outcomes are recorded."""
+    return Ledger(engine)
 
 
 @pytest.fixture
@@ -137,11 +144,11 @@ def test_lanes_go_in_order_and_none_starves(engine: sa.Engine, queue: Queue, wor
     assert Lane.BULK.slot(retry=False) in slots
 
 
-def test_recording_writes_the_state_and_the_attempt(engine: sa.Engine, queue: Queue, worker: int) -> None:
+def test_recording_writes_state_and_attempt(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """Sent: terminal, with the relay's words and an attempt row."""
     put(engine)
     (claimed,), _ = queue.claim(worker, 7, 10)
-    assert queue.record(worker, [outcome(claimed)]) == set()
+    assert ledger.record(worker, [outcome(claimed)]) == set()
     (row,) = rows(engine)
     assert (row.state, row.due_at, row.token, row.worker_id, row.attempts) == ("sent", None, None, None, 1)
     assert (row.code, row.enhanced, row.reply) == (250, "2.0.0", "OK queued as 1")
@@ -151,40 +158,40 @@ def test_recording_writes_the_state_and_the_attempt(engine: sa.Engine, queue: Qu
         assert (attempt.verdict, attempt.relay_id, attempt.counted, attempt.fenced) == ("accepted", "1", True, False)
 
 
-def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, worker: int) -> None:
+def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """When the reply to a commit was lost, the same outcomes may be recorded again."""
     put(engine)
     (claimed,), _ = queue.claim(worker, 7, 10)
-    queue.record(worker, [outcome(claimed)])
-    assert queue.record(worker, [outcome(claimed)], repeated=True) == set()
+    ledger.record(worker, [outcome(claimed)])
+    assert ledger.record(worker, [outcome(claimed)], repeated=True) == set()
     with Session(engine) as session:
         assert len(session.scalars(sa.select(OutboxAttempt)).all()) == 1
 
 
-def test_a_retry_waits_in_the_retries_lane(engine: sa.Engine, queue: Queue, worker: int) -> None:
+def test_a_retry_waits_in_the_retries_lane(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """A counted retry is due after its delay, behind new mail of the same priority."""
     put(engine)
     (claimed,), _ = queue.claim(worker, 7, 10)
-    queue.record(worker, [outcome(claimed, State.QUEUED, DEFERRED, delay=30.0, reason="deferred")])
+    ledger.record(worker, [outcome(claimed, State.QUEUED, DEFERRED, delay=30.0, reason="deferred")])
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.lane, row.reason) == ("queued", 1, Lane.NORMAL.slot(retry=True), "deferred")
     assert row.due_at is not None
     assert timedelta(seconds=20) < row.due_at - row.updated_at < timedelta(seconds=40)
 
 
-def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, worker: int) -> None:
+def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """What is given back untried is due as it was before, and lost no attempt."""
     put(engine)
     (before,) = rows(engine)
     (claimed,), _ = queue.claim(worker, 7, 10)
-    queue.record(worker, [outcome(claimed, State.QUEUED, None)])
+    ledger.record(worker, [outcome(claimed, State.QUEUED, None)])
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.due_at, row.lane) == ("queued", 0, before.due_at, before.lane)
     with Session(engine) as session:
         assert session.scalars(sa.select(OutboxAttempt)).all() == []
 
 
-def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, worker: int) -> None:
+def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """The fence: a worker that lost its lease changes nothing, but what it did is written down as such."""
     put(engine)
     (stale,), _ = queue.claim(worker, 7, 10)
@@ -193,12 +200,12 @@ def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, work
     assert fresh.rescued
     assert fresh.rescues == 1
     assert not queue.mark(stale)
-    assert queue.record(worker, [outcome(stale)]) == {stale.id}
+    assert ledger.record(worker, [outcome(stale)]) == {stale.id}
     (row,) = rows(engine)
     assert (row.state, row.token) == ("sending", 8)
     with Session(engine) as session:
         assert session.scalars(sa.select(OutboxAttempt)).one().fenced
-    assert queue.record(worker, [outcome(fresh)]) == set()
+    assert ledger.record(worker, [outcome(fresh)]) == set()
     assert rows(engine)[0].state == "sent"
 
 

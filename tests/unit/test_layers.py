@@ -19,7 +19,8 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("head", "parts"),
     ("models", "schema", "compose"),
     ("enqueue", "queue", "wake", "transport", "_smtp*"),
-    ("recorder", "feed", "shelf", "operations"),
+    ("ledger", "operations"),
+    ("recorder", "feed", "shelf"),
     ("dispatch",),
     ("crew",),
     ("daemon", "testing"),
@@ -49,7 +50,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
     "devserver": (),
 }
 
-SQL = ("enqueue", "queue", "wake", "operations")  # they and SMTP meet in dispatch.py alone, in values
+SQL = ("enqueue", "queue", "ledger", "wake", "operations")  # they and SMTP meet in dispatch.py alone, in values
 SMTP = ("transport", "_smtp*")
 
 CLOCKS = {  # what only clock.py may touch

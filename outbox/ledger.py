@@ -1,0 +1,216 @@
+"""Writes down what became of claimed deliveries, many in one transaction, under the fence of their leases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from outbox.dialect import now_text, rows_text, time_text, update_text
+from outbox.models import OutboxAttempt, OutboxDelivery, table_of
+from outbox.queue import Claimed
+from outbox.reply import Result
+from outbox.states import State
+
+_delivery = table_of(OutboxDelivery)
+_attempt = table_of(OutboxAttempt)
+
+_COLUMNS = {  # of one outcome on its way to the database
+    "id": int,
+    "token": int,
+    "worker": int,
+    "state": str,
+    "lane": int,
+    "counted": int,
+    "suspected": int,
+    "fenced": int,
+    "tried": int,
+    "delay": float,
+    "due": datetime,
+    "reason": str,
+    "transport": str,
+    "phase": str,
+    "verdict": str,
+    "code": int,
+    "enhanced": str,
+    "reply": str,
+    "relay": str,
+    "duration": float,
+    "note": str,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to be recorded of one claimed delivery."""
+
+    claimed: Claimed
+    state: State
+    delay: float | None  # seconds until due again; None with QUEUED: due as it was before the claim
+    counted: bool  # costs an attempt
+    suspected: bool  # adds to `rescues`
+    reason: str | None
+    note: str | None
+    result: Result | None  # None: given back untried
+    transport: str | None = None
+
+
+class Ledger:
+    """Records outcomes. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._one_by_one = engine.dialect.name == "sqlite"  # in process: nothing is gained by one statement for all
+        self._update, self._insert = _statements(engine.dialect)
+
+    def record(self, worker_id: int, outcomes: Sequence[Outcome], *, repeated: bool = False) -> set[int]:
+        """Write all in one transaction; returns the ids whose lease was lost, and whose rows were left alone.
+
+        `repeated`: an earlier call with these outcomes ended without an answer. What it committed is found by its
+        attempt's token and not written again.
+        """
+        outcomes = sorted(outcomes, key=lambda outcome: outcome.claimed.id)
+        if not repeated and self._record_held(worker_id, outcomes):
+            return set()
+        return self._record_carefully(worker_id, outcomes)
+
+    def _record_held(self, worker_id: int, outcomes: Sequence[Outcome]) -> bool:
+        """The way that is nearly always right: all leases are held. False, and nothing written, where one is not."""
+        rows = [self._row(outcome, worker_id) for outcome in outcomes]
+        with self._engine.connect() as connection:
+            if self._run(connection, self._update, rows) != len(rows):
+                return False  # leaving the block rolls back
+            self._run(connection, self._insert, [row for row in rows if row["tried"]])
+            connection.commit()
+            return True
+
+    def _record_carefully(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
+        """See first, under lock, which leases are held and what is already written."""
+        with self._engine.begin() as connection:
+            tokens = self._tokens(connection, [outcome.claimed.id for outcome in outcomes])
+            written = self._attempts_written(connection, outcomes)
+            fresh = [o for o in outcomes if (o.claimed.id, o.claimed.token) not in written]
+            held = [o for o in fresh if tokens.get(o.claimed.id, 0) == o.claimed.token]
+            lost = {o.claimed.id for o in fresh} - {o.claimed.id for o in held}
+            self._run(connection, self._update, [self._row(o, worker_id) for o in held])
+            tried = [o for o in fresh if o.result is not None and o.claimed.id in tokens]
+            rows = [self._row(o, worker_id) | {"fenced": int(o.claimed.id in lost)} for o in tried]
+            self._run(connection, self._insert, rows)
+        return lost
+
+    def _run(self, connection: sa.Connection, statement: sa.TextClause, rows: list[dict[str, Any]]) -> int:
+        """How many rows were hit."""
+        if not rows:
+            return 0
+        if self._one_by_one:
+            return connection.execute(statement, [{**_NOTHING, **row} for row in rows]).rowcount
+        return connection.execute(statement, {"rows": json.dumps(rows)}).rowcount
+
+    def _row(self, outcome: Outcome, worker_id: int) -> dict[str, Any]:
+        row = _row(outcome, worker_id)
+        if outcome.state is State.QUEUED and outcome.delay is None:
+            row["due"] = time_text(self._engine.dialect, outcome.claimed.due_at)
+        return row
+
+    def _tokens(self, connection: sa.Connection, ids: Sequence[int]) -> dict[int, int | None]:
+        statement = sa.select(_delivery.c.id, _delivery.c.token).where(_delivery.c.id.in_(ids)).order_by(_delivery.c.id)
+        if not self._one_by_one:
+            statement = statement.with_for_update(key_share=self._engine.dialect.name == "postgresql")
+        return {row.id: row.token for row in connection.execute(statement)}
+
+    def _attempts_written(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> set[tuple[int, int]]:
+        rows = connection.execute(
+            sa.select(_attempt.c.delivery_id, _attempt.c.token).where(
+                _attempt.c.delivery_id.in_([o.claimed.id for o in outcomes if o.result is not None]),
+                _attempt.c.token.in_({o.claimed.token for o in outcomes}),
+            )
+        )
+        return {(row.delivery_id, row.token) for row in rows}
+
+
+_NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
+
+
+def _statements(dialect: sa.Dialect) -> tuple[sa.TextClause, sa.TextClause]:
+    """The update of deliveries and the insert of attempts, from rows as `_row` makes them."""
+    sqlite = dialect.name == "sqlite"
+    value = {name: f":{name}" if sqlite else f"i.{name}" for name in _COLUMNS}
+    source = None if sqlite else rows_text(dialect, _COLUMNS)
+    now, later = now_text(dialect, "0.0"), now_text(dialect, value["delay"])
+    queued, tried = f"{value['state']} = '{State.QUEUED}'", f"{value['tried']} = 1"
+    changes = {
+        "state": value["state"],
+        "token": "NULL",
+        "worker_id": "NULL",
+        "marked_at": "NULL",
+        "lane": value["lane"],
+        "attempts": f"d.attempts + {value['counted']}",
+        "rescues": f"d.rescues + {value['suspected']}",
+        "due_at": (
+            f"CASE WHEN NOT ({queued}) THEN NULL WHEN {value['delay']} IS NULL THEN {value['due']} ELSE {later} END"
+        ),
+        "code": f"CASE WHEN {tried} THEN {value['code']} ELSE d.code END",
+        "enhanced": f"CASE WHEN {tried} THEN {value['enhanced']} ELSE d.enhanced END",
+        "reply": f"CASE WHEN {tried} THEN {value['reply']} ELSE d.reply END",
+        "reason": value["reason"],
+        "updated_at": now,
+        "finished_at": f"CASE WHEN {queued} THEN NULL ELSE {now} END",
+    }
+    where = f"d.id = {value['id']} AND d.token = {value['token']}"
+    attempt = {
+        "delivery_id": value["id"],
+        "at": now,
+        "worker_id": value["worker"],
+        "token": value["token"],
+        "transport": value["transport"],
+        "phase": value["phase"],
+        "verdict": value["verdict"],
+        "code": value["code"],
+        "enhanced": value["enhanced"],
+        "reply": value["reply"],
+        "relay_id": value["relay"],
+        "duration": value["duration"],
+        "counted": f"({value['counted']} = 1)",
+        "fenced": f"({value['fenced']} = 1)",
+        "note": value["note"],
+    }
+    insert = f"INSERT INTO {_attempt.name} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
+    if source is not None:
+        insert += f" FROM {source}"
+    return sa.text(update_text(dialect, _delivery.name, source, changes, where)), sa.text(insert)
+
+
+def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:
+    """An outcome for the database; what is None is left out."""
+    claimed, result = outcome.claimed, outcome.result
+    row: dict[str, Any] = {
+        "id": claimed.id,
+        "token": claimed.token,
+        "worker": worker_id,
+        "state": outcome.state.value,
+        "lane": claimed.slot | (outcome.counted and outcome.state is State.QUEUED),
+        "counted": int(outcome.counted),
+        "suspected": int(outcome.suspected),
+        "fenced": 0,
+        "tried": int(result is not None),
+        "delay": outcome.delay,
+        "reason": outcome.reason,
+    }
+    if result is not None:
+        row |= {
+            "transport": outcome.transport,
+            "phase": result.phase.value,
+            "verdict": result.verdict.value,
+            "code": result.reply.code,
+            "enhanced": result.reply.enhanced,
+            "reply": result.reply.text[:1000],
+            "relay": result.relay_id[:255] if result.relay_id else None,
+            "duration": result.duration,
+            "note": outcome.note[:255] if outcome.note else None,
+        }
+    return {name: value for name, value in row.items() if value is not None}
