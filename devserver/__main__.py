@@ -14,7 +14,8 @@ from devserver.supervisor import Supervisor, python
 def main() -> int:
     """0 after Ctrl-C or SIGTERM; 1 when something failed."""
     settings = _settings()
-    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (settings.instance, settings.folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # mail and keys: for their owner alone
     supervisor = Supervisor(settings.environment(), ROOT)
     try:
         if _prepare(supervisor, settings) and _start(supervisor, settings):

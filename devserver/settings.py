@@ -26,7 +26,7 @@ class Settings:
     web_port: int
     mailbox_port: int
     smtp_port: int | None
-    given: dict[str, str]  # the caller's environment on top of .env
+    given: dict[str, str]  # the caller's environment on top of .env; blank means unset
 
     @property
     def folder(self) -> Path:
@@ -54,7 +54,7 @@ class Settings:
     @property
     def admin_password(self) -> str:
         """Of the administrator's first log-in; the same at every start."""
-        return kept_secret(self.folder / "admin_password")
+        return kept_secret(self.folder / "admin_password", octets=12)
 
     @property
     def web_url(self) -> str:
@@ -66,16 +66,15 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """For the application, the worker and the migrations; what the caller has set stays."""
-        environment = {
+        environment = {**self.given, "PYTHONUNBUFFERED": "1"}
+        defaults = {
             "APP_ENV": "development",
             "DATABASE_URL": f"sqlite:///{self.instance / 'app.sqlite3'}",
             "FLASKY_ADMIN": self.admin,
             "FLASKY_BASE_URL": self.web_url,
-            **self.given,
-            "PYTHONUNBUFFERED": "1",
+            "SECRET_KEY": kept_secret(self.instance / "secret_key"),  # where the application itself would keep it
         }
-        if not environment.get("SECRET_KEY"):
-            environment["SECRET_KEY"] = kept_secret(self.instance / "secret_key")  # where the application has it, too
+        environment |= {name: value for name, value in defaults.items() if not environment.get(name)}
         if self.smtp_port is not None:
             environment |= NO_LOG_IN
             environment |= {
@@ -90,9 +89,7 @@ class Settings:
 
 def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_port: int | None) -> Settings:
     """Settings from the environment and `.env`. A port of None is the usual one, or any if that is taken; 0 is any."""
-    given = {name: text for name, text in dotenv_values(ROOT / ".env").items() if text} | {
-        name: text for name, text in os.environ.items() if text
-    }
+    given = {name: text or "" for name, text in dotenv_values(ROOT / ".env").items()} | dict(os.environ)
     relay = any(given.get(name) for name in LOCAL_MAIL)
     taken: list[socket.socket] = []  # held until all are chosen, so that none is chosen twice
     try:
@@ -108,13 +105,13 @@ def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_po
             held.close()
 
 
-def kept_secret(path: Path) -> str:
+def kept_secret(path: Path, octets: int = 32) -> str:
     """The secret in the file `path`, which is made at the first call, readable by its owner alone."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text().strip()
-    secret = secrets.token_urlsafe(24)
+    secret = secrets.token_urlsafe(octets)
     with os.fdopen(file, "w") as stream:
         stream.write(secret)
     return secret
