@@ -151,7 +151,7 @@ def _is_literal(domain: str) -> bool:
 def _phrase(name: str) -> str:
     """A display name in a header field: atoms, a quoted string, or encoded words (RFC 2047 §5 (3))."""
     if not name.isascii() or looks_encoded(name) or _LONG_WORD.search(name):
-        return encoded_words(name, room=60)
+        return encoded_words(name, room=66)
     return name if _ATOMS.fullmatch(name) else _quoted(name)
 
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, TemplateNotFound
 from outbox import addresses, head, parts, wire
 from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
-from outbox.values import items_of, kind_of, text_of
+from outbox.values import is_empty, items_of, kind_of, text_of
 
 _OPTION = re.compile(r"[!-~]+")
 
@@ -114,7 +114,7 @@ def _envelope_from(value: str | tuple[str, str]) -> str:
 
 
 def _charset(message: flask_mail.Message) -> str:
-    if not message.charset:
+    if is_empty(message.charset):
         return "utf-8"
     charset = text_of(message.charset, "charset")
     try:
@@ -127,7 +127,7 @@ def _charset(message: flask_mail.Message) -> str:
 
 
 def _options(value: object, field: str) -> tuple[str, ...]:
-    options = tuple(text_of(option, field) for option in items_of(value, field)) if value else ()
+    options = tuple(text_of(option, field) for option in items_of(value, field)) if not is_empty(value) else ()
     for option in options:
         if _OPTION.fullmatch(option) is None:
             raise MessageError(

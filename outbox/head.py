@@ -22,7 +22,7 @@ import flask_mail
 from outbox.addresses import Mailbox, mailbox_of, parse_list, unique_mailboxes
 from outbox.errors import AddressError, BadHeaderError, MessageError, MissingFieldError
 from outbox.headers import check_name, check_text, fold, unstructured
-from outbox.values import items_of, kind_of, pairs_of, text_of
+from outbox.values import is_empty, items_of, kind_of, pairs_of, text_of
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -102,7 +102,7 @@ def header_of(
         header.add("To", "undisclosed-recipients:;")
     header.add_addresses("Cc", cc)
     header.note("bcc", bcc)
-    if message.reply_to and "reply-to" not in own:
+    if not is_empty(message.reply_to) and "reply-to" not in own:
         header.add_addresses("Reply-To", _reply_to(message.reply_to))
     if header.subject:
         header.add("Subject", header.subject, unstructured("Subject", header.subject))
@@ -116,8 +116,8 @@ def header_of(
 
 
 def _sender(message: flask_mail.Message, default_sender: str | tuple[str, str] | None) -> Mailbox:
-    sender = message.sender or default_sender
-    if not sender:
+    sender = default_sender if is_empty(message.sender) else message.sender
+    if is_empty(sender):
         raise MissingFieldError(
             "sender", "is missing and there is no default", "Give the message a sender=, or set MAIL_DEFAULT_SENDER."
         )
@@ -125,7 +125,7 @@ def _sender(message: flask_mail.Message, default_sender: str | tuple[str, str] |
 
 
 def _mailboxes(value: object, name: str) -> list[Mailbox]:
-    if not value:
+    if is_empty(value):
         return []
     return [mailbox_of(element, f"{name}[{index}]") for index, element in enumerate(items_of(value, name))]
 
@@ -140,7 +140,7 @@ def _subject(message: flask_mail.Message) -> str:
     """The subject, unfolded (RFC 5322 §2.2.3), as Flask-Mail accepts it folded."""
     given: object = message.subject
     subject = "" if given is None else text_of(given, "subject")
-    if "\n" in subject and subject[:2] != "\r\n":
+    if "\r\n" in subject and subject.partition("\r\n")[0].strip():
         subject = _FOLDED.sub("", subject)
     if len(check_text(subject, "subject")) > _SUBJECT_LENGTH:
         raise MessageError("subject", f"is longer than {_SUBJECT_LENGTH} characters", "Shorten it.")

@@ -21,7 +21,7 @@ import flask_mail
 from outbox import plaintext, wire
 from outbox.errors import BadHeaderError, MessageError
 from outbox.headers import check_name, check_text, fold, fold_parameters, unstructured
-from outbox.values import items_of, kind_of, pairs_of, text_of
+from outbox.values import is_empty, items_of, kind_of, pairs_of, text_of
 
 _RESTRICTED = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"\s*({_RESTRICTED})/({_RESTRICTED})\s*((?:;.*)?)")
@@ -69,8 +69,10 @@ def tree(message: flask_mail.Message, options: Options) -> wire.Leaf | wire.Mult
     inline, attached = _attachments(message, html, options)
     parts: list[wire.Leaf | wire.Multipart] = [wire.text_part("plain", text, options.charset)]
     for subtype, content in alternatives:
-        part = _alternative(subtype, content, options)
-        parts.append(wire.container("related", [part, *inline]) if subtype == "html" else part)
+        part: wire.Leaf | wire.Multipart = _alternative(subtype, content, options)
+        if subtype == "html":
+            part, inline = wire.container("related", [part, *inline]), []
+        parts.append(part)
     return wire.container("mixed", [wire.container("alternative", parts), *attached])
 
 
@@ -100,6 +102,8 @@ def _alternatives(message: flask_mail.Message) -> list[tuple[str, str]]:
 
 
 def _alternative(subtype: str, content: str, options: Options) -> wire.Leaf:
+    if subtype == "html":
+        return wire.text_part(subtype, content, options.charset)
     media = _media(f"text/{subtype}", "alts")
     parameters = [parameter for parameter in media.parameters if parameter[0] != "charset"]
     return wire.text_part(media.sub, content, options.charset, parameters)
@@ -120,7 +124,7 @@ def _body(value: object, name: str) -> str:
 
 def _attachments(message: flask_mail.Message, html: str, options: Options) -> tuple[list[wire.Leaf], list[wire.Leaf]]:
     """Inline images that the HTML refers to, and the rest, each in order."""
-    if not message.attachments:
+    if is_empty(message.attachments):
         return [], []
     references = _references(html)
     inline: list[wire.Leaf] = []

@@ -57,6 +57,11 @@ def pairs_of(value: Any, field: str) -> list[tuple[Any, Any]]:
         raise MessageError(field, f"is {kind_of(value)}, no mapping", "Give a dict.") from error
 
 
+def is_empty(value: object) -> bool:
+    """Whether nothing was given: None, or an empty string or container. Runs no code of the caller's."""
+    return value is None or (isinstance(value, str | bytes | list | tuple | set | frozenset | dict) and not value)
+
+
 def kind_of(value: object) -> str:
     """`value`'s type in words, never its content."""
     return "None" if value is None else f"of type {type(value).__name__}"

@@ -63,7 +63,7 @@ def container(subtype: str, parts: Sequence[Leaf | Multipart]) -> Leaf | Multipa
 def text_part(subtype: str, text: str, charset: str, parameters: Iterable[tuple[str, str]] = ()) -> Leaf:
     """A text part within a multipart: quoted-printable, or base64 where that is shorter."""
     data, label = encode_text(canonical(text), charset)
-    head = fold_parameters("Content-Type", f"text/{subtype}", [("charset", label), *parameters])
+    head = _text_head(subtype, label, tuple(parameters))
     quoted = quoted_printable(data)
     if len(quoted) <= base64_length(len(data)):
         return Leaf(head + b"Content-Transfer-Encoding: quoted-printable\r\n", quoted + b"\r\n")
@@ -131,6 +131,11 @@ def quoted_printable(data: bytes) -> bytes:
     return _FROM_LINE.sub(b"=46rom ", encoded) if b"From " in encoded else encoded
 
 
+@lru_cache(maxsize=64)
+def _text_head(subtype: str, label: str, parameters: tuple[tuple[str, str], ...]) -> bytes:
+    return fold_parameters("Content-Type", f"text/{subtype}", [("charset", label), *parameters])
+
+
 def _as_root(leaf: Leaf) -> Leaf:
     """A message must end in CRLF, and its text need not: a soft line break then keeps it exact."""
     body = leaf.body
@@ -167,7 +172,8 @@ class _Writer:
         boundary = f"=_{self._multiparts}_{self._unique}"  # "=_" is in no quoted-printable, "_" in no base64
         kind = '; type="text/html"' if part.subtype == "related" else ""  # RFC 2387 §3.1
         self.write(f'Content-Type: multipart/{part.subtype}{kind};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii"))
+        delimiter = f"--{boundary}".encode("ascii")
         for child in part.parts:
-            self.write(f"--{boundary}\r\n".encode("ascii"))
+            self.write(delimiter + b"\r\n")
             self.part(child)
-        self.write(f"--{boundary}--\r\n".encode("ascii"))
+        self.write(delimiter + b"--\r\n")
