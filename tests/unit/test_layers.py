@@ -37,6 +37,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "enqueue",
         "queue",
         "ledger",
+        "ledger",
         "wake",
         "operations",
         "extension",
