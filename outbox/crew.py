@@ -14,6 +14,7 @@ from outbox.events import Events, logger
 from outbox.feed import Feed
 from outbox.ledger import Ledger, Outcome
 from outbox.policy import Breaker, Health
+from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket
 from outbox.states import State
@@ -52,6 +53,7 @@ class Crew:
         terms: Terms,
         breaker: Breaker,
         events: Events,
+        pulse: Pulse,
         *,
         connect: Callable[[], Carrier],
         connections: int,
@@ -66,6 +68,7 @@ class Crew:
         self._terms = terms
         self._breaker = breaker
         self._events = events
+        self._pulse = pulse
         self._connect = connect
         self._poll = poll
         self._idle = idle
@@ -79,6 +82,7 @@ class Crew:
             self._recorder,
             terms,
             events,
+            pulse,
             monotonic=monotonic,
             chance=chance,
             token=lambda: secrets.randbits(62) + 1,
@@ -178,7 +182,7 @@ class Crew:
         pause = self._poll
         while not self._stopping.is_set():
             self._feed.hungry.clear()
-            room = self._feed.room(self._size)
+            room = self._feed.room(self._size) if self._pulse.alive(monotonic()) else 0
             found = self._claim_safely(room) if room else 0
             if found and found >= room:
                 continue

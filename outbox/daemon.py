@@ -25,6 +25,7 @@ from outbox.dispatch import Terms
 from outbox.events import Events, logger
 from outbox.ledger import Ledger
 from outbox.policy import Breaker, RetryPolicy
+from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.settings import Settings
 from outbox.transport import Connection
@@ -70,9 +71,11 @@ class Worker:
         self._mail = app.extensions["mail"]
         self._stop = threading.Event()
         self._ticked = monotonic()
+        self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
 
     def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         settings = self._settings
+        self._pulse = Pulse(settings.dead_after_seconds, monotonic())
         worker_id = self._queue.register(
             host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
         )
@@ -105,6 +108,7 @@ class Worker:
                 ),
                 lease=settings.lease_seconds,
                 send_timeout=settings.send_timeout,
+                dot_timeout=settings.relay.dot_timeout,
                 suppress=settings.suppress_send,
                 transport=settings.relay.name,
             ),
@@ -112,6 +116,7 @@ class Worker:
                 faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=settings.probe_max_seconds
             ),
             self.events,
+            self._pulse,
             connect=lambda: Connection(self._mail, settings.relay),
             connections=self._connections,
             poll=settings.poll_seconds,
@@ -171,7 +176,10 @@ class Worker:
 
     def _beat(self, crew: Crew, worker_id: int) -> None:
         try:
+            began = monotonic()
             self._queue.beat(worker_id, crew.health())
+            if not self._pulse.beat(began, monotonic()):
+                self.events.emit("worker-fault", worker=worker_id, reason="a late heartbeat: earlier claims are void")
             self._rescue()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])

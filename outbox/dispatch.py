@@ -18,6 +18,7 @@ from outbox.feed import Feed, Leased
 from outbox.ledger import Outcome
 from outbox.message import Blob, Envelope, base64_length, splice
 from outbox.policy import Decision, Facts, Reason, RetryPolicy, before_sending, decide
+from outbox.pulse import Pulse
 from outbox.queue import Queue, Stored
 from outbox.recorder import Recorder, Ticket
 from outbox.reply import Phase, Reply, Result, Verdict
@@ -46,13 +47,14 @@ class Terms:
 
     policy: RetryPolicy
     lease: float
-    send_timeout: float
+    send_timeout: float  # one message, the reply to its final dot included
+    dot_timeout: float  # of that, the reply to the final dot
     suppress: bool  # MAIL_SUPPRESS_SEND
     transport: str  # host:port, for the attempt
 
     @property
     def margin(self) -> float:
-        """A mail is not begun, nor its final dot sent, this shortly before its lease ends."""
+        """Kept free at the end of a lease, on top of the wait for the reply to the final dot."""
         return min(2.0, self.lease * 0.1)
 
 
@@ -66,6 +68,7 @@ class Dispatcher:
         recorder: Recorder,
         terms: Terms,
         events: Events,
+        pulse: Pulse,
         *,
         monotonic: Callable[[], float],
         chance: Callable[[], float],
@@ -76,6 +79,7 @@ class Dispatcher:
         self._recorder = recorder
         self._terms = terms
         self._events = events
+        self._pulse = pulse
         self._monotonic = monotonic
         self._chance = chance
         self._token = token
@@ -211,7 +215,7 @@ class Dispatcher:
         claimed = leased.claimed
         expires_in = claimed.message.expires_in
         if expires_in is not None:  # counted from the claim
-            expires_in -= self._monotonic() - (leased.deadline - self._terms.lease)
+            expires_in -= self._monotonic() - self._claimed_at(leased)
         return Facts(
             attempts=claimed.attempts,
             rescues=claimed.rescues,
@@ -228,7 +232,14 @@ class Dispatcher:
         return splice(message.skeleton, blobs)
 
     def _remaining(self, leased: Leased) -> float:
-        return leased.deadline - self._terms.margin - self._monotonic()
+        """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""
+        now = self._monotonic()
+        if not self._pulse.holds(self._claimed_at(leased), now):
+            return 0.0
+        return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
+
+    def _claimed_at(self, leased: Leased) -> float:
+        return leased.deadline - self._terms.lease
 
     def may_finish(self, leased: Leased, previous: Ticket | None) -> str | None:
         """Called right before a final dot: None, or why it must not be sent."""
@@ -239,7 +250,7 @@ class Dispatcher:
         if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self._marked(leased):
             return "given up before the final dot: the mark could not be written"
         if self._remaining(leased) <= 0:
-            return "given up before the final dot: the lease has run out"
+            return "given up before the final dot: the lease has run out, or does before the reply must have come"
         return None
 
     def _marked(self, leased: Leased) -> bool:

@@ -6,12 +6,14 @@ forked from a process that has everything imported. Nobody sleeps here: what is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -318,11 +320,25 @@ class Stage:
         self.close()
 
 
+def stand_still(worker: Worker, engine: sa.Engine) -> None:
+    """SIGSTOP at a moment at which the worker holds no lock on the whole database (SQLite has only that one)."""
+    while True:
+        worker.signal(signal.SIGSTOP)
+        if engine.dialect.name != "sqlite":
+            return
+        with contextlib.closing(sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)) as raw:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                worker.signal(signal.SIGCONT)
+
+
 def application_engine(database: Database) -> sa.Engine:
     """An engine as an application has it; on SQLite one that waits its turn."""
     engine = sa.create_engine(database.address, pool_pre_ping=True)
     if database.name == "sqlite":
-        configure_sqlite(engine, immediate=True)
+        configure_sqlite(engine, immediate=False)
     return engine
 
 

@@ -20,7 +20,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("models", "schema", "compose"),
     ("enqueue", "queue", "wake", "transport", "_smtp*"),
     ("ledger", "operations"),
-    ("recorder", "feed", "shelf", "pulse"),
+    ("recorder", "feed", "pulse", "shelf"),
     ("dispatch",),
     ("crew",),
     ("daemon", "testing"),
