@@ -24,7 +24,7 @@ _NAME = re.compile(r"[!-9;-~]{1,76}")
 _CHUNK = re.compile(r"[ \t]*[^ \t]+")
 _LOOKS_ENCODED = re.compile(r"=\?[^?]*\?[bq]\?.*?\?=", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
-_QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
+_QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q = tuple("_" if byte == 0x20 else chr(byte) if byte in _Q_SAFE else f"={byte:02X}" for byte in range(256))

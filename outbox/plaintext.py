@@ -106,7 +106,7 @@ class _Converter(HTMLParser):
             self._space = words.endswith(" ")
 
     def _owe(self, tag: str) -> None:
-        if tag in _PARAGRAPHS and not (tag in {"ul", "ol"} and len(self._lists) > 1):
+        if tag in _PARAGRAPHS and not (tag in {"ul", "ol"} and self._lists):
             self._break = max(self._break, 2)
         elif tag in _BLOCKS or tag in {"ul", "ol"}:
             self._break = max(self._break, 1)

@@ -54,7 +54,7 @@ def preview(wire: bytes, *, inline_images: bool = False) -> Preview:
             if inline_images and kind.startswith("image/"):
                 images[_header(part, "Content-ID").strip(" <>")] = f"data:{kind};base64,{b64encode(data).decode()}"
     if html is not None and images:
-        html = _CID.sub(lambda found: images.get(unquote(found[1]), found[0]), html)
+        html = _CID.sub(lambda found: images.get(found[1]) or images.get(unquote(found[1]), found[0]), html)
     return Preview(list(_headers(message)), text, html, attachments)
 
 
