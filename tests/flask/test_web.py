@@ -331,6 +331,21 @@ class TestHeaders:
         assert response.headers["Content-Security-Policy"] == headers.MAIL_WITH_REMOTE_IMAGES
         assert headers.MAIL_WITH_REMOTE_IMAGES.replace("data: https: http:;", "data:;") == headers.MAIL
 
+    @pytest.mark.parametrize(
+        "opening",
+        ["<link ", "<LINK/", "<Link\n", "<iframe ", "<frame ", "<link>", "<lin<link k ", "<object\t", "<embed "],
+    )
+    def test_elements_that_call_home_by_being_there(self, client: FlaskClient, seeded: Database, opening: str) -> None:
+        """Elements that make a browser connect before it asks the policy are not in the HTML any more."""
+        with seeded.engine.begin() as connection:
+            [id] = write(
+                connection, Mail({"eve@example.org": State.SENT}, html=f"<p>linked</p>{opening}rel=preconnect>")
+            )
+        shown = client.get(f"{ROOT}/mail/{id}/html").text
+        assert "<p>linked</p>" in shown
+        assert "rel=preconnect>" in shown
+        assert not re.search(r"<(link|iframe|frame|object|embed)\b", shown, re.IGNORECASE)
+
     def test_downloads_are_files(self, client: FlaskClient, ids: dict[str, int]) -> None:
         """The source is given as a file, never shown as a page."""
         with client.get(f"{ROOT}/mail/{ids['ann@example.org']}/message.eml") as response:
