@@ -44,9 +44,9 @@ class UnfitError(Exception):
 
 def check(envelope: Envelope) -> None:
     """Raises UnfitError for an envelope that would break out of its command line."""
-    for address in (envelope.sender, envelope.recipient):
-        if _FORBIDDEN.search(address):
-            raise UnfitError(Failure.MALFORMED, f"the envelope address {address!r} cannot be put into an SMTP command")
+    if _FORBIDDEN.search(envelope.sender) or _FORBIDDEN.search(envelope.recipient):
+        addresses = f"{envelope.sender!r}, {envelope.recipient!r}"
+        raise UnfitError(Failure.MALFORMED, f"the envelope ({addresses}) cannot be put into SMTP commands")
     for option in (*envelope.mail_options, *envelope.rcpt_options):
         if not _OPTION.fullmatch(option):
             raise UnfitError(Failure.MALFORMED, f"the option {option!r} cannot be put into an SMTP command")
@@ -68,10 +68,13 @@ def commands(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mappi
     if utf8:
         options.append("SMTPUTF8")
     options += _body(envelope, content, utf8, offers)
-    options += _offered(envelope.mail_options, offers)
+    if envelope.mail_options:
+        options += _offered(envelope.mail_options, offers)
     return Commands(
         _line(f"MAIL FROM:<{envelope.sender}>", options),
-        _line(f"RCPT TO:<{envelope.recipient}>", _offered(envelope.rcpt_options, offers)),
+        _line(
+            f"RCPT TO:<{envelope.recipient}>", _offered(envelope.rcpt_options, offers) if envelope.rcpt_options else ()
+        ),
     )
 
 

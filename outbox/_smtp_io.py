@@ -24,6 +24,8 @@ MAX_LINE = 8_192
 MAX_REPLY = 65_536
 """Bytes of one reply."""
 
+_CODES = {b"%d" % code: code for code in range(200, 600)}
+_AFTER_CODE = (b" ", b"-", b"")
 _CHUNK = 16_384
 _SLICE = 0.1  # seconds after which a wait for the resolver looks whether it was given up
 _SEND = 262_144  # bytes handed over at once, so that a deadline is looked at in between
@@ -36,6 +38,7 @@ class Broken(smtplib.SMTPServerDisconnected):
         super().__init__(text)
         self.failure = failure
         self.text = text
+        self.written = 0  # bytes of the write that failed which the kernel had taken
 
 
 class Wire:
@@ -52,6 +55,7 @@ class Wire:
         self._buffer = bytearray()
         self._resolver = resolver
         self._aborted = False
+        self._wait = -1.0  # the socket's timeout as it is set
 
     def resolve(self, host: str, port: int, limit: float) -> list[Any]:
         """The addresses of `host`, within `limit` seconds."""
@@ -84,6 +88,7 @@ class Wire:
     def _connect(self, family: int, kind: int, proto: int, address: Any, limit: float) -> None:
         self.sock = socket.socket(family, kind, proto)
         self._check()
+        self._wait = limit
         self.sock.settimeout(limit)
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,21 +123,28 @@ class Wire:
             while sent < len(view):
                 sent += self._armed().send(view[sent : sent + _SEND])
         except OSError as error:
-            raise self._lost(error)
+            broken = self._lost(error)
+            broken.written = sent
+            raise broken
 
     def read_reply(self) -> tuple[int, bytes]:
         """The next reply: its code, and its text with lines joined by LF (RFC 5321 §4.2)."""
-        lines: list[bytes] = []
-        size = 0
-        while True:
+        line = self._read_line()
+        code = _code(line)
+        if line[3:4] != b"-":
+            return code, line[4:]
+        texts = [line[4:]]
+        size = len(line)
+        while line[3:4] == b"-":
             line = self._read_line()
             size += len(line)
             if size > MAX_REPLY:
                 raise Broken(Failure.OVERSIZED, f"a reply of more than {MAX_REPLY} bytes")
-            code = _code(line, lines)
-            lines.append(line)
-            if line[3:4] != b"-":
-                return code, b"\n".join([each[4:] for each in lines])
+            before, code = code, _code(line)
+            if before // 100 != code // 100:
+                raise Broken(Failure.GARBAGE, f"a reply that contradicts itself: {before}, {code}")
+            texts.append(line[4:])
+        return code, b"\n".join(texts)
 
     @property
     def has_unread(self) -> bool:
@@ -144,6 +156,7 @@ class Wire:
         if self._buffer or self.sock is None:
             return False
         try:
+            self._wait = 0.0
             self.sock.settimeout(0)
             return self._nothing_to_read(self.sock)
         except OSError:
@@ -210,7 +223,10 @@ class Wire:
         left = self.deadline - self._monotonic()
         if left <= 0:
             raise Broken(Failure.TIMEOUT, "the time for this message is used up")
-        self.sock.settimeout(left if left < self.silence else self.silence)
+        wait = left if left < self.silence else self.silence
+        if wait != self._wait:
+            self.sock.settimeout(wait)
+            self._wait = wait
         return self.sock
 
     def _check(self) -> None:
@@ -268,13 +284,11 @@ class _Lookup:
         self.done.set()
 
 
-def _code(line: bytes, before: list[bytes]) -> int:
-    """The code of one line of a reply; all lines of a reply must be of one class."""
-    if len(line) < 3 or not line[:3].isdigit() or line[3:4] not in (b"", b" ", b"-") or line[:1] not in b"2345":
+def _code(line: bytes) -> int:
+    code = _CODES.get(line[:3])
+    if code is None or line[3:4] not in _AFTER_CODE:
         raise Broken(Failure.GARBAGE, f"no SMTP reply: {line[:80]!r}")
-    if before and before[0][0] != line[0]:
-        raise Broken(Failure.GARBAGE, f"a reply that contradicts itself: {before[0][:3]!r}, {line[:3]!r}")
-    return int(line[:3])
+    return code
 
 
 def _is_address(host: str) -> bool:

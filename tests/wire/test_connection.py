@@ -292,3 +292,104 @@ def test_taken_and_then_silence_is_told_apart_from_refused(connect: Connect) -> 
         assert first.verdict is Verdict.UNKNOWN
         assert second.verdict is ACCEPTED  # "250" without a text is a reply
         assert [mail.rcpt for mail in server.messages] == ["b@example.net"]
+
+
+def test_the_next_mails_commands_ride_behind_the_dot(connect: Connect) -> None:
+    """With `upcoming`, the next RSET, MAIL, RCPT and DATA are there when the dot is; its content is not."""
+    pending: list[bytes] = []
+
+    def look(client: Any) -> None:
+        pending.append(client.pending)
+
+    names = ["b@example.net", "c@example.net", "d@example.net"]
+    with SmtpServer({"dot": look}, extensions=("PIPELINING",)) as server:
+        connection = connect(server.relay())
+        results = [
+            connection.deliver(envelope(name), CONTENT, upcoming=envelope(after) if after else None)
+            for name, after in zip(names, [*names[1:], None], strict=True)
+        ]
+        assert verdicts(results) == [ACCEPTED] * 3
+        assert [tuple(mail) for mail in server.messages] == [("a@example.org", name, CONTENT) for name in names]
+        behind = [f"RSET\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<{name}>\r\nDATA\r\n".encode() for name in names[1:]]
+        assert pending == [*behind, b""]
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("reply", ["450 4.2.0 later", "550 5.1.1 no", "421 4.3.2 closing"])
+@pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
+def test_a_refusal_with_the_next_mail_announced(step: str, reply: str, connect: Connect) -> None:
+    """Each reply belongs to its own mail, whichever of the two is refused."""
+    for turn in (0, 1):
+        actions = [None, None]
+        actions[turn] = reply  # type: ignore[call-overload]
+        with SmtpServer({step: turns(*actions)}) as server:
+            connection = connect(server.relay())
+            first = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
+            second = connection.deliver(envelope("c@example.net"), CONTENT)
+            third = connection.deliver(envelope("d@example.net"), CONTENT)
+            results = [first, second, third]
+            repaired = turn == 1 and step == "mail" and reply.startswith("421")
+            assert [result.verdict is ACCEPTED for result in results] == [turn != 0, turn != 1 or repaired, True]
+            refused = results[turn]
+            assert repaired or (refused.reply.code, refused.phase.value) == (int(reply[:3]), step)
+            wanted = ["b@example.net", "c@example.net", "d@example.net"]
+            assert [mail.rcpt for mail in server.messages] == [
+                name for name, result in zip(wanted, results, strict=True) if result.verdict is ACCEPTED
+            ]
+
+
+@pytest.mark.parametrize("other", ["d@example.net", None])
+def test_an_announced_mail_that_does_not_come(other: str | None, connect: Connect) -> None:
+    """Another mail instead, or none: the connection ends without a QUIT, and nobody gets an empty mail."""
+    with SmtpServer() as server:
+        connection = connect(server.relay())
+        connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
+        if other is not None:
+            assert verdicts(deliver(connection, other)) == [ACCEPTED]
+        connection.close()
+        wanted = ["b@example.net", *([other] if other else [])]
+        assert [mail.rcpt for mail in server.messages] == wanted
+        assert server.commands.count("QUIT") == len(wanted) - 1
+
+
+@pytest.mark.parametrize(
+    ("step", "action"),
+    [("rset", "500 what")]
+    + [(step, action) for step in ("rset", "mail") for action in (CLOSE, RESET, GARBAGE, SILENCE, "421 4.4.2 bye")],
+    ids=str,
+)
+def test_an_announced_mail_over_a_connection_that_breaks(step: str, action: Action, connect: Connect) -> None:
+    """Before its MAIL had a good reply the announced mail is offered again over a new connection."""
+    script = {step: turns(action) if step == "rset" else turns(None, action)}
+    with SmtpServer(script) as server:
+        connection = connect(server.relay(command_timeout=0.3))
+        connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
+        assert verdicts(deliver(connection, "c@example.net")) == [ACCEPTED]
+        assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("settings", [{"extensions": ()}, {"max_messages": 1}, {"smtputf8": True}], ids=str)
+def test_nothing_is_announced_where_it_cannot_be(settings: dict[str, Any], connect: Connect) -> None:
+    """Not without PIPELINING, not at the end of a connection's life, not what this relay cannot take."""
+    with SmtpServer(extensions=settings.get("extensions", ("PIPELINING",))) as server:
+        connection = connect(server.relay(max_messages=settings.get("max_messages", 100)))
+        upcoming = envelope("c@example.net", smtputf8=settings.get("smtputf8", False))
+        connection.deliver(envelope("b@example.net"), CONTENT, upcoming=upcoming)
+        connection.close()
+        assert server.commands[-1] == "QUIT"
+        assert not [line for line in server.commands if "c@example.net" in line]
+
+
+@pytest.mark.parametrize("tls", [None, "starttls"])
+@pytest.mark.parametrize("ask", [None, lambda: True], ids=["at once", "asked"])
+def test_big_mails_with_the_next_announced(tls: str | None, ask: Any, connect: Connect) -> None:
+    """The same bytes arrive, however many writes a mail takes."""
+    big = CONTENT + (b"x" * 70 + b"\r\n") * 5_000
+    with SmtpServer(tls=tls) as server:
+        connection = connect(server.relay())
+        for _ in range(3):
+            result = connection.deliver(envelope(size=len(big)), big, before_dot=ask, upcoming=envelope(size=len(big)))
+            assert result.verdict is ACCEPTED
+        assert [mail.content for mail in server.messages] == [big] * 3
+        assert server.connections == 1

@@ -67,6 +67,7 @@ def test_a_reply_without_end(step: str, phase: Phase, endless: Endless, connect:
         assert result.verdict is (Verdict.UNKNOWN if phase is Phase.DOT else Verdict.TRANSPORT)
         assert seconds <= LIMIT + GRACE
         assert peak < 10_000_000
+        assert re.search("of more than [0-9]+ bytes|no SMTP reply", result.reply.text)
 
 
 @pytest.mark.parametrize("tls", [None, "starttls"])

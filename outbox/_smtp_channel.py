@@ -1,0 +1,193 @@
+"""From nothing to where MAIL may be said: connection, greeting, EHLO, STARTTLS, AUTH; and the end of it.
+
+An `smtplib.SMTP`, so that Flask-Mail's object model holds; what touches the socket is our own (`_smtp_io`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import smtplib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from outbox import _smtp_auth
+from outbox._smtp_io import Broken, Resolver, Wire
+from outbox.relay import Relay, Security
+from outbox.reply import Phase
+from outbox.verdicts import Failure
+
+log = logging.getLogger("outbox.transport")
+
+_FAREWELL = 1.0  # seconds to wait for the reply to QUIT
+_NOT_SUPPORTED = frozenset({500, 501, 502, 504, 534})  # to AUTH: this mechanism, perhaps another
+
+
+class Refused(smtplib.SMTPResponseException):
+    """The relay said no before any mail was offered."""
+
+    def __init__(self, phase: Phase, code: int, text: bytes) -> None:
+        super().__init__(code, text)
+        self.phase = phase
+        self.code = code
+        self.text = text
+
+
+class Channel(smtplib.SMTP):
+    """A connection to a relay, opened by `open`. `phase` is recorded before each wait. Only `abort` is for others."""
+
+    ehlo_msg = "EHLO"
+
+    def __init__(
+        self, relay: Relay, resolver: Resolver, context: Callable[[], ssl.SSLContext], monotonic: Callable[[], float]
+    ) -> None:
+        super().__init__(local_hostname=relay.local_hostname or "[127.0.0.1]")
+        self.relay = relay
+        self.wire = Wire(resolver, monotonic)
+        self.phase = Phase.RESOLVE
+        self._context = context
+        self._monotonic = monotonic
+
+    def set_debuglevel(self, debuglevel: object) -> None:
+        """Does nothing: smtplib prints passwords and content. The logger `outbox.transport` has the commands."""
+
+    @property
+    def tls_version(self) -> str | None:
+        """For example "TLSv1.3"; None in plain text."""
+        sock = self.wire.sock
+        return sock.version() if isinstance(sock, ssl.SSLSocket) else None
+
+    def open(self, deadline: float) -> None:
+        """Connects, and goes on to where MAIL may be said. Raises Broken or Refused."""
+        relay, wire = self.relay, self.wire
+        wire.deadline, wire.silence = deadline, relay.command_timeout
+        if relay.refusal is not None:
+            raise Broken(Failure.REFUSED_HERE, relay.refusal)
+        self._connect()
+        if relay.security is Security.TLS:
+            self._secure()
+        self.phase = Phase.GREETING
+        self._expect(220, *self.getreply())
+        self._hello()
+        if relay.security is Security.STARTTLS:
+            self._start_tls()
+            self._hello()
+        if relay.username:
+            self._log_in()
+
+    def quit(self) -> tuple[int, bytes]:
+        """Says QUIT, waits a short time for the answer, closes. Never raises for what the relay does."""
+        try:
+            self.wire.deadline = self._monotonic() + min(_FAREWELL, self.relay.command_timeout)
+            return self.docmd("QUIT")
+        except Broken as broken:
+            return -1, broken.text.encode()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the socket without a word."""
+        self.sock = None
+        self.wire.close()
+
+    def abort(self) -> None:
+        """Ends every wait of the owner at once; from any thread."""
+        self.wire.abort()
+
+    def send(self, s: Any) -> None:
+        """As smtplib's: a string or bytes, handed to the kernel whole."""
+        self.wire.write(s.encode(self.command_encoding) if isinstance(s, str) else s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """As smtplib's, but bounded in time and size."""
+        return self.wire.read_reply()
+
+    def _connect(self) -> None:
+        relay, end = self.relay, self._monotonic() + self.relay.connect_timeout
+        self.phase = Phase.RESOLVE
+        addresses = self.wire.resolve(relay.host, relay.port, relay.connect_timeout)
+        self.phase = Phase.CONNECT
+        self.wire.dial(addresses, relay.name, end - self._monotonic())
+        self.sock = self.wire.sock
+        if relay.local_hostname is None:
+            self.local_hostname = _address_literal(self.wire.sock)
+        log.debug("%s: connected", relay.name)
+
+    def _secure(self) -> None:
+        self.phase = Phase.TLS
+        try:
+            context = self._context()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise Broken(Failure.REFUSED_HERE, f"the CA file {self.relay.ca_file} cannot be used: {error}")
+        self.wire.start_tls(context, self.relay.host)
+        self.sock = self.wire.sock
+        log.debug("%s: %s", self.relay.name, self.tls_version)
+
+    def _hello(self) -> None:
+        self.phase = Phase.EHLO
+        self._expect(250, *self.ehlo())
+
+    def _start_tls(self) -> None:
+        self.phase = Phase.TLS
+        if not self.has_extn("starttls"):
+            raise Broken(Failure.NO_STARTTLS, "the relay does not offer STARTTLS, or someone between removed it")
+        self._expect(220, *self.docmd("STARTTLS"))
+        self._secure()  # `ehlo` begins anew: what was learned in plain text is forgotten (RFC 3207 §4.2)
+
+    def _expect(self, wanted: int, code: int, text: bytes) -> None:
+        if code == wanted:
+            return
+        if code < 400:
+            raise Broken(Failure.GARBAGE, f"{code} where {wanted} was expected")
+        raise Refused(self.phase, code, text)
+
+    def _log_in(self) -> None:
+        self.phase = Phase.AUTH
+        relay = self.relay
+        offered = self.esmtp_features.get("auth", "").split()
+        known = _smtp_auth.mechanisms(
+            offered, relay.username or "", relay.password or "", relay.auth, self.tls_version is not None
+        )
+        if not known:
+            wanted = relay.auth or "PLAIN, LOGIN or CRAM-MD5"
+            raise Broken(
+                Failure.NO_MECHANISM,
+                f"no common way to log in: the relay offers {' '.join(offered) or 'none'}, wanted is {wanted}",
+            )
+        for mechanism in known:
+            code, text = self._authenticate(mechanism)
+            if code == 235:
+                return
+            if code not in _NOT_SUPPORTED:
+                break
+        self._expect(235, code, text)
+
+    def _authenticate(self, mechanism: _smtp_auth.Mechanism) -> tuple[int, bytes]:
+        log.debug("%s: AUTH %s", self.relay.name, mechanism.name)
+        command = b"AUTH " + mechanism.name.encode()
+        if mechanism.initial is not None:
+            command += b" " + _smtp_auth.encode(mechanism.initial)
+        self.wire.write(command + b"\r\n")
+        code, text = self.wire.read_reply()
+        hints = b""
+        for answer in mechanism.answers:
+            if code != 334:
+                break
+            challenge = _smtp_auth.decode(text)
+            if mechanism.name == "XOAUTH2":
+                hints = b" " + (challenge or b"")
+            self.wire.write(_smtp_auth.encode(answer(challenge or b"")) + b"\r\n")
+            code, text = self.wire.read_reply()
+        return code, text + hints
+
+
+def _address_literal(sock: socket.socket | None) -> str:
+    """The address of this end for EHLO (RFC 5321 §4.1.3): no DNS look-up, which may hang."""
+    if sock is None:
+        return "[127.0.0.1]"
+    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        return f"[{address.ipv4_mapped}]" if address.ipv4_mapped else f"[IPv6:{address}]"
+    return f"[{address}]"
