@@ -93,8 +93,8 @@ def _create_version_1(op: Any) -> None:
         sa.Column("expires_at", UtcDateTime()),
         sa.Column("redacted_at", UtcDateTime()),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("key", name="uq_outbox_message_key"),
-        sa.CheckConstraint("on_uncertain IN ('retry', 'hold')", name="ck_outbox_message_on_uncertain"),
+        sa.UniqueConstraint("key", name=op.f("uq_outbox_message_key")),
+        sa.CheckConstraint("on_uncertain IN ('retry', 'hold')", name=op.f("ck_outbox_message_on_uncertain")),
         **_OPTIONS,
     )
     op.create_index("ix_outbox_message_message_id", "outbox_message", ["message_id"])
@@ -140,10 +140,12 @@ def _create_version_1(op: Any) -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.CheckConstraint(
             "state IN ('queued', 'sending', 'sent', 'failed', 'uncertain', 'cancelled')",
-            name="ck_outbox_delivery_state",
+            name=op.f("ck_outbox_delivery_state"),
         ),
-        sa.CheckConstraint("(state IN ('queued', 'sending')) = (due_at IS NOT NULL)", name="ck_outbox_delivery_live"),
-        sa.CheckConstraint("(state = 'sending') = (token IS NOT NULL)", name="ck_outbox_delivery_leased"),
+        sa.CheckConstraint(
+            "(state IN ('queued', 'sending')) = (due_at IS NOT NULL)", name=op.f("ck_outbox_delivery_live")
+        ),
+        sa.CheckConstraint("(state = 'sending') = (token IS NOT NULL)", name=op.f("ck_outbox_delivery_leased")),
         **_OPTIONS,
     )
     op.create_index(
