@@ -25,10 +25,11 @@ SIZES = {"wide": (1280, 860, 1), "narrow": (390, 844, 1)}
 
 def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        engine = sa.create_engine(f"sqlite:///{scratch}/pictures.sqlite3")
+        url = f"sqlite:///{scratch}/pictures.sqlite3"
+        engine = sa.create_engine(url)
         Base.metadata.create_all(engine)
         ids = seed(engine, hostile=arguments != ["--readme"])
-        with serving(site(engine)) as made, chromium(Path(scratch) / "profile") as browser:
+        with serving(site(url)) as made, chromium(Path(scratch) / "profile") as browser:
             if arguments == ["--readme"]:
                 _picture(
                     browser,

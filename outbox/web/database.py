@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 
-def engine() -> Engine:
-    """The database that holds the outbox. Raises NotBoundError."""
+def bound() -> Any:
+    """The application's `Outbox`, which lies above this layer. Raises NotBoundError."""
     outbox = current_app.extensions.get("outbox")
     if outbox is None:
-        raise NotBoundError("This application has no outbox. Call Outbox.init_app(app) before its pages are used.")
-    found: Engine = outbox.database(current_app)
+        raise NotBoundError(
+            f"The application {current_app.name!r} has no outbox. Call outbox.init_app(app) when it is created."
+        )
+    return outbox
+
+
+def engine() -> Engine:
+    """The database that holds the outbox. Raises NotBoundError, ConfigurationError."""
+    found: Engine = bound().database(current_app)
     return found
 
 

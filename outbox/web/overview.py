@@ -6,9 +6,8 @@ from flask import current_app, render_template
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.settings import Settings
 from outbox.web import actions
-from outbox.web.database import connected
+from outbox.web.database import bound, connected
 from outbox.web.rights import Right
 
 
@@ -23,7 +22,7 @@ def failures() -> ResponseReturnValue:
 
 
 def _status() -> operations.Status:
-    settings = Settings.from_config(current_app.config)
+    settings = bound().settings(current_app)
     with connected() as connection:
         return operations.status(
             connection,

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 import outbox.web
 from outbox import operations
+from outbox.errors import NotBoundError
 from outbox.operations import Filter
 from outbox.states import State
 from outbox.web import actions, csrf, headers
@@ -32,7 +33,7 @@ from tests.web.seed import (
     seed,
     write,
 )
-from tests.web.site import Outbox, Site, site
+from tests.web.site import Site, bare, site
 
 ROOT = "/admin/outbox"
 GETS = ("/", "/mail", "/failures", "/mail/{id}", "/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml")
@@ -61,9 +62,11 @@ def ids(template: Template) -> dict[str, int]:
 
 
 @pytest.fixture
-def pages(seeded: Database) -> Site:
+def pages(seeded: Database) -> Iterator[Site]:
     """The smallest application with the pages, everything allowed."""
-    return site(seeded.engine)
+    made = site(seeded.url)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -102,9 +105,7 @@ class TestWhoMay:
 
     def test_closed_by_default(self, seeded: Database, ids: dict[str, int]) -> None:
         """A blueprint mounted without checks shows nothing to anybody and does nothing for anybody."""
-        app = Flask("closed", static_folder=None)
-        app.secret_key = "k"
-        app.extensions["outbox"] = Outbox(seeded.engine)
+        app = bare(seeded.url)
         app.register_blueprint(outbox.web.blueprint(), url_prefix=ROOT)
         client = app.test_client()
         for path in GETS:
@@ -172,17 +173,14 @@ class TestWhoMay:
         def logged_in() -> bool:
             abort(redirect("/log-in"))
 
-        app = Flask("other")
-        app.extensions["outbox"] = Outbox(seeded.engine)
+        app = bare(seeded.url)
         app.register_blueprint(outbox.web.blueprint(may_view=logged_in), url_prefix=ROOT)
         response = app.test_client().get(f"{ROOT}/mail")
         assert (response.status_code, response.location) == (302, "/log-in")
 
     def test_another_name(self, seeded: Database, ids: dict[str, int]) -> None:
         """The blueprint works under any name and prefix, twice in one application if need be."""
-        app = Flask("other")
-        app.secret_key = "k"
-        app.extensions["outbox"] = Outbox(seeded.engine)
+        app = bare(seeded.url)
         for name in ("one", "two"):
             made = outbox.web.blueprint(may_view=lambda: True, name=name)
             app.register_blueprint(made, url_prefix=f"/{name}/mail")
@@ -242,21 +240,19 @@ class TestForms:
         """Changes are made by POST and by nothing else."""
         assert client.open(ROOT + path, method=method).status_code == 405
 
-    def test_no_secret_key(self, seeded: Database, ids: dict[str, int]) -> None:
+    def test_no_secret_key(self, pages: Site, client: FlaskClient, ids: dict[str, int]) -> None:
         """Without a SECRET_KEY the pages can be read, and a change says what is missing."""
-        made = site(seeded.engine)
-        made.app.secret_key = None
-        client = made.app.test_client()
+        pages.app.secret_key = None
         assert client.get(f"{ROOT}/mail").status_code == 200
         response = client.post(f"{ROOT}/act", data={"action": "requeue", "id": ids["ann@example.org"]})
         assert response.status_code == 400
         assert "SECRET_KEY" in response.text
 
-    def test_beside_csrfprotect_over_https(self, seeded: Database, ids: dict[str, int]) -> None:
+    def test_beside_csrfprotect_over_https(
+        self, pages: Site, client: FlaskClient, seeded: Database, ids: dict[str, int]
+    ) -> None:
         """Where Flask-WTF guards the whole application, our forms pass its check as well as ours, over HTTPS too."""
-        made = site(seeded.engine)
-        CSRFProtect(made.app)
-        client = made.app.test_client()
+        CSRFProtect(pages.app)
         page = client.get(f"{ROOT}/mail/{ids['ann@example.org']}", base_url="https://example.org")
         assert page.headers["Referrer-Policy"] == "same-origin"  # with no-referrer the check below would fail
         form = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text))
@@ -651,45 +647,47 @@ class TestTrouble:
 
     def test_not_migrated(self, tmp_path: Path) -> None:
         """A database without tables gives 503 and the command that mends it."""
-        engine = sa.create_engine(f"sqlite:///{tmp_path}/empty.sqlite3")
-        client = site(engine).app.test_client()
+        made = site(f"sqlite:///{tmp_path}/empty.sqlite3")
+        client = made.app.test_client()
         for path in ("/", "/mail", "/mail/1", "/failures"):
             response = client.get(ROOT + path)
             assert response.status_code == 503, path
             assert "alembic upgrade head" in response.text
             assert "Traceback" not in response.text
-        engine.dispose()
+        made.close()
 
     def test_unreachable(self) -> None:
         """A database that does not answer gives 503 and no password."""
-        engine = sa.create_engine("postgresql+psycopg://outbox:hunter2@127.0.0.1:1/outbox?connect_timeout=2")
-        response = site(engine).app.test_client().get(f"{ROOT}/mail")
+        made = site("postgresql+psycopg://outbox:hunter2@127.0.0.1:1/outbox?connect_timeout=2")
+        response = made.app.test_client().get(f"{ROOT}/mail")
         assert response.status_code == 503
         assert "does not answer" in response.text
         assert "safe" in response.text
         assert "hunter2" not in response.text
+        made.close()
 
     def test_no_outbox(self) -> None:
         """An application without an outbox is told what to call."""
-        app = Flask("bare")
+        app = Flask("none")
         app.testing = True
         app.register_blueprint(outbox.web.blueprint(may_view=lambda: True), url_prefix=ROOT)
-        with pytest.raises(outbox.errors.NotBoundError, match="init_app"):
+        with pytest.raises(NotBoundError, match="init_app"):
             app.test_client().get(f"{ROOT}/mail")
 
 
 def test_on_each_database(database: Database) -> None:
     """Every page answers, and a group is requeued, on each of the databases."""
     ids = seed(database.engine)
-    client = site(database.engine).app.test_client()
+    made = site(database.url)
+    client = made.app.test_client()
     for path in GETS:
-        response = client.get(ROOT + path.format(id=ids["ann@example.org"]))
-        assert response.status_code == 200, path
-    assert "Requeue 37 mails?" in text_of(
-        change(client, "/confirm", action="requeue", scope="all", state="failed", domain="gone.example.org")
-    )
-    change(client, "/act", action="requeue", scope="all", state="failed", domain="gone.example.org")
+        with client.get(ROOT + path.format(id=ids["ann@example.org"])) as response:
+            assert response.status_code == 200, path
+    words = {"scope": "all", "state": "failed", "domain": "gone.example.org"}
+    assert "Requeue 37 mails?" in text_of(change(client, "/confirm", action="requeue", **words))
+    change(client, "/act", action="requeue", **words)
     assert count(database, states=(State.FAILED,)) == 4
+    made.close()
 
 
 def test_the_parts_lie_in_the_package() -> None:

@@ -38,7 +38,7 @@ def ids(template: Template) -> dict[str, int]:
 @pytest.fixture
 def pages(seeded: Database) -> Iterator[Site]:
     """The smallest application with the pages, served, everything allowed."""
-    with serving(site(seeded.engine)) as made:
+    with serving(site(seeded.url)) as made:
         yield made
 
 

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Flask
-from sqlalchemy.engine import Engine
 from werkzeug.serving import make_server
 
 import outbox.web
+from outbox import Outbox
 
 
 @dataclass
@@ -29,38 +30,37 @@ class Site:
 
     app: Flask
     rights: Rights = field(default_factory=Rights)
-    url: str = ""
+    url: str = ""  # of the pages, while it is served
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.app.extensions["outbox"].database(self.app).dispose()
 
 
-class Outbox:
-    """Stands where `Outbox` does: all that the pages want of it is the engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def database(self, app: Flask) -> Engine:
-        return self._engine
-
-
-def site(engine: Engine) -> Site:
-    """An application with the pages under /admin/outbox."""
+def bare(url: str, **config: Any) -> Flask:
+    """An application with an outbox on the database at `url`, and no pages."""
     app = Flask("site")
-    app.config.update(SECRET_KEY="a key of the tests", SESSION_COOKIE_SAMESITE="Lax")
-    app.extensions["outbox"] = Outbox(engine)
-    made = Site(app)
+    app.config.update(SECRET_KEY="a key of the tests", SESSION_COOKIE_SAMESITE="Lax", OUTBOX_DATABASE_URL=url, **config)
+    Outbox().init_app(app)
+    return app
+
+
+def site(url: str) -> Site:
+    """An application with the pages under /admin/outbox."""
+    made = Site(bare(url))
     pages = outbox.web.blueprint(
         may_view=lambda: made.rights.view,
         may_read_bodies=lambda: made.rights.read_bodies,
         may_act=lambda: made.rights.act,
         actor=lambda: "ann@example.org",
     )
-    app.register_blueprint(pages, url_prefix="/admin/outbox")
+    made.app.register_blueprint(pages, url_prefix="/admin/outbox")
     return made
 
 
 @contextmanager
 def serving(made: Site) -> Iterator[Site]:
-    """The same over HTTP on 127.0.0.1."""
+    """The same over HTTP on 127.0.0.1; closed at the end."""
     server = make_server("127.0.0.1", 0, made.app, threaded=True)
     made.url = f"http://127.0.0.1:{server.server_port}/admin/outbox"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -71,3 +71,4 @@ def serving(made: Site) -> Iterator[Site]:
         server.shutdown()
         thread.join()
         server.server_close()
+        made.close()
