@@ -1,0 +1,215 @@
+"""What is not accepted is refused with an error of ours that names the field."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email.message import EmailMessage
+
+import flask_mail
+import pytest
+
+from outbox.errors import (
+    AddressError,
+    BadHeaderError,
+    MessageError,
+)
+from tests.unit.composing import (
+    NOW,
+    assert_refused,
+    composed_of,
+    message_of,
+    unsigned,
+)
+
+BREAKS = [
+    "\n",
+    "\r",
+    "\r\n",
+    "\r\n ",
+    "\0",
+    "\x0b",
+    "\x0c",
+    "\x1c",
+    "\x1d",
+    "\x1e",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\ud800",
+]
+
+
+class Unlucky:
+    """A lazy string that cannot be made a string now."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no request")
+
+
+@pytest.mark.parametrize(
+    "subject", ["a\nb", "a\r\nb", "a\r b", "a\n b", "\r\n a", " \r\n a", "a\r\n", "a\r\n \r\n b", "a\r\n\r\n b"]
+)
+def test_a_subject_with_other_line_breaks_is_refused(subject: str) -> None:
+    """Where Flask-Mail says so too."""
+    assert message_of(subject).has_bad_headers()
+    assert_refused(BadHeaderError, "subject", subject=subject)
+
+
+@pytest.mark.parametrize("character", BREAKS)
+def test_line_breaks_are_refused_wherever_a_header_could_be_made_of_them(character: str) -> None:
+    """Subject, addresses, names, extra headers, alternatives, and everything about attachments."""
+    bad = f"a{character}X: y"
+    assert_refused(BadHeaderError, "recipients[0]", recipients=[f"{bad}@example.org"])
+    assert_refused(BadHeaderError, "recipients[1]", recipients=["a@b.c", (bad, "a@b.c")])
+    assert_refused(BadHeaderError, "cc[0]", cc=[bad])
+    assert_refused(BadHeaderError, "bcc[0]", bcc=[bad])
+    assert_refused(BadHeaderError, "sender", sender=(bad, "a@b.c"))
+    assert_refused(BadHeaderError, "reply_to", reply_to=bad)
+    assert_refused(BadHeaderError, "extra_headers", extra_headers={bad: "x"})
+    for name in ("X-A", "Message-ID", "Date", "Reply-To", "List-Unsubscribe", "Auto-Submitted"):
+        assert_refused(BadHeaderError, f"extra_headers['{name}']", extra_headers={name: bad})
+    assert_refused(BadHeaderError, "alts", alts={bad: "x"})
+    for arguments, field in (
+        ((bad, "a/b", b""), "filename"),
+        (("a", bad, b""), "content_type"),
+        (("a", "a/b; c=" + bad, b""), "content_type"),
+        (("a", "a/b", b"", bad), "disposition"),
+        (("a", "a/b", b"", "inline", {bad: "x"}), "headers"),
+        (("a", "a/b", b"", "inline", {"X-A": bad}), "headers['X-A']"),
+        (("a", "a/b", b"", "inline", {"Content-ID": bad}), "headers['Content-ID']"),
+    ):
+        attachments = [flask_mail.Attachment(*arguments)]
+        assert_refused(BadHeaderError, f"attachments[0].{field}", attachments=attachments)
+    if character != "\r\n ":
+        assert_refused(BadHeaderError, "subject", subject=bad)
+
+
+def test_errors_are_those_of_flask_mail_too() -> None:
+    """Code written for Flask-Mail catches them unchanged."""
+    with pytest.raises(flask_mail.BadHeaderError):
+        composed_of(message_of("a\nb"))
+    with pytest.raises(AssertionError, match="recipients"):
+        composed_of(message_of(recipients=[]))
+    with pytest.raises(AssertionError, match="MAIL_DEFAULT_SENDER"):
+        composed_of(unsigned())
+
+
+@pytest.mark.parametrize(
+    "name", ["From", "to", "CC", "Bcc", "subject", "MIME-Version", "Content-Type", "content-id", "Resent-Bcc"]
+)
+def test_a_header_that_would_stand_twice_is_refused(name: str) -> None:
+    """What the message has a field for, and what MIME needs."""
+    assert_refused(MessageError, f"extra_headers['{name}']", extra_headers={name: "a@b.c"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Message-ID", "own@example.org"),
+        ("Message-ID", "<own>"),
+        ("Message-ID", "<a b@example.org>"),
+        ("Date", "tomorrow"),
+        ("Reply-To", ""),
+        ("Sender", "a@b.c, d@e.f"),
+        ("List-Unsubscribe", "<https://exämple.org/>"),
+        ("List-Unsubscribe", "<https://example.org/" + "x" * 1000 + ">"),
+        ("X A", "b"),
+        ("X-A", 5),
+    ],
+)
+def test_an_extra_header_that_is_malformed_is_refused(name: str, value: object) -> None:
+    """With an error that names it."""
+    with pytest.raises(MessageError, match=r"extra_headers|List-Unsubscribe"):
+        composed_of(message_of(extra_headers={name: value}))
+
+
+def test_the_same_header_in_other_letters_is_refused() -> None:
+    """A dictionary can hold both; a message must not."""
+    headers = {"Message-ID": "<a@b.c>", "message-id": "<c@b.c>"}
+    assert_refused(MessageError, "extra_headers['message-id']", extra_headers=headers)
+
+
+@pytest.mark.parametrize("recipients", ["ann@example.org", b"ann@example.org", {"ann@example.org": 1}, 5, object()])
+def test_recipients_that_are_no_list_are_refused(recipients: object) -> None:
+    """A string would be taken letter by letter."""
+    error = assert_refused(MessageError, "recipients", recipients=recipients)
+    assert "recipients=[…]" in str(error)
+
+
+def test_none_among_the_recipients_is_named() -> None:
+    """A user without an address is a frequent slip."""
+    assert_refused(MessageError, "recipients[1]", recipients=["a@b.c", None])
+    assert_refused(AddressError, "recipients[0]", recipients=["a@b.c, d@e.f"])
+
+
+@pytest.mark.parametrize("date", [float("nan"), float("inf"), 1e20, -1e11, "2026-11-22", NOW, True])
+def test_a_date_that_is_none_is_refused(date: object) -> None:
+    """And says what to give."""
+    assert_refused(MessageError, "date", date=date)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "field"),
+    [
+        ("data", None, "attachments[0].data"),
+        ("data", 5, "attachments[0].data"),
+        ("data", "\ud800", "attachments[0].data"),
+        ("filename", 5, "attachments[0].filename"),
+        ("filename", "a" * 1001, "attachments[0].filename"),
+        ("content_type", None, "attachments[0].content_type"),
+        ("content_type", "pdf", "attachments[0].content_type"),
+        ("content_type", "a/b; c", "attachments[0].content_type"),
+        ("disposition", "a; b", "attachments[0].disposition"),
+        ("headers", 5, "attachments[0].headers"),
+        ("headers", {"Content-Type": "a/b"}, "attachments[0].headers['Content-Type']"),
+        ("headers", {"Content-ID": "a b"}, "attachments[0].headers['Content-ID']"),
+    ],
+)
+def test_an_attachment_that_cannot_be_sent_is_refused(attribute: str, value: object, field: str) -> None:
+    """With its number and the attribute."""
+    attachment = flask_mail.Attachment("a", "a/b", b"")
+    setattr(attachment, attribute, value)
+    assert_refused(MessageError, field, attachments=[attachment])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("subject", 5),
+        ("subject", ["a"]),
+        ("subject", Unlucky()),
+        ("subject", "a" * 999),
+        ("body", 5),
+        ("body", Unlucky()),
+        ("body", "\udcff"),
+        ("html", "\ud800"),
+        ("alts", 5),
+        ("alts", {"html": 5}),
+        ("alts", {"a b": "x"}),
+        ("charset", "no-such"),
+        ("charset", "a\0b"),
+        ("charset", 5),
+        ("extra_headers", 5),
+        ("attachments", 5),
+        ("attachments", [5]),
+        ("sender", 5),
+        ("sender", ("a",)),
+        ("reply_to", ["a"]),
+        ("cc", Unlucky()),
+    ],
+)
+def test_wrong_types_and_values_are_named(field: str, value: object) -> None:
+    """Nothing but our own errors comes out, whatever is put in."""
+    message = message_of()
+    setattr(message, field, value)
+    with pytest.raises(MessageError) as caught:
+        composed_of(message)
+    assert caught.value.field.startswith("alts" if field == "html" else field)
+
+
+def test_what_is_no_message_is_refused() -> None:
+    """Also with an error of ours."""
+    with pytest.raises(MessageError, match=r"flask_mail\.Message"):
+        composed_of(EmailMessage())  # type: ignore[arg-type]
+    with pytest.raises(MessageError, match="aware"):
+        composed_of(message_of(), now=datetime(2026, 11, 22))  # noqa: DTZ001
