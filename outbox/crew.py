@@ -182,6 +182,8 @@ class Crew:
         pause = self._poll
         while not self._stopping.is_set():
             self._feed.hungry.clear()
+            if surplus := self._feed.surplus():
+                self._dispatcher.give_back(surplus)
             room = self._feed.room(self._size) if self._pulse.alive(monotonic()) else 0
             found = self._claim_safely(room) if room else 0
             if found and found >= room:

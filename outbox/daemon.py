@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
@@ -58,6 +59,36 @@ def run(
         return worker.run(once=once, drain=drain, progress=progress)
 
 
+class Stop:
+    """The wish to end. A `threading.Event` will not do: a handler that sets it may interrupt the very thread that holds
+    its lock, and both wait for ever."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._set = False
+
+    def set(self) -> None:
+        """May be called from a signal's handler."""
+        self._set = True
+        with suppress(BlockingIOError):
+            os.write(self._writer, b".")
+
+    def is_set(self) -> bool:
+        """Whether it was called."""
+        return self._set
+
+    def wait(self, timeout: float) -> bool:
+        """Until set, or for `timeout` seconds; whether it is set."""
+        if not self._set:
+            select.select([self._reader], [], [], timeout)
+        return self._set
+
+    def __del__(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
 class Worker:
     """One process's daemon."""
 
@@ -69,7 +100,7 @@ class Worker:
         self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
         self.events = Events()
         self._mail = app.extensions["mail"]
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._ticked = monotonic()
         self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
 
@@ -85,10 +116,11 @@ class Worker:
             self._rescue()
             crew.start()
             code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
-            if not crew.stop(settings.shutdown_seconds):
-                logger.error("not everything could be recorded; its lease runs out and another worker takes over")
+            if crew.stop(settings.shutdown_seconds):
+                self._retire(worker_id, crew)
+            else:  # not retired, so that its missing heartbeat tells the others to take over
+                logger.error("not everything could be recorded; another worker takes over")
                 code = 1
-            self._retire(worker_id, crew)
         counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
         self.events.emit("worker-stopped", worker=worker_id, did=counts)
         return code

@@ -12,18 +12,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from outbox.dialect import OUTAGES
 from outbox.errors import DamagedMessageError
 from outbox.events import Events, logger
 from outbox.feed import Feed, Leased
 from outbox.ledger import Outcome
-from outbox.message import Blob, Envelope, base64_length, splice
+from outbox.message import Envelope
 from outbox.policy import Decision, Facts, Reason, RetryPolicy, before_sending, decide
 from outbox.pulse import Pulse
-from outbox.queue import Queue, Stored
+from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.shelf import Shelf
 from outbox.states import OnUncertain, State
+
+OUTAGE_SECONDS = 5.0
+"""The longest wait of a mail whose content could not be read because the database was away."""
+
+UNANSWERED_SECONDS = 60.0
+"""How long a commit may still take effect whose connection was lost."""
 
 
 class Connection(Protocol):
@@ -84,13 +91,18 @@ class Dispatcher:
         self._chance = chance
         self._token = token
         self._shelf = Shelf(queue.blob)
+        self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
         self.cutoff = threading.Event()
         """Set when the grace period of a stop is over: no final dot is sent any more."""
 
     def claim(self, worker_id: int, limit: int) -> int:
         """Lease up to `limit` due deliveries into the feed; how many rows that touched."""
+        self._disown_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
-        claimed, refused = self._queue.claim(worker_id, self._token(), limit)
+        token = self._token()
+        self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
+        claimed, refused = self._queue.claim(worker_id, token, limit)
+        self._unanswered.pop()
         self._feed.put(Leased(one, deadline) for one in claimed)
         for one in claimed:
             if one.rescued:
@@ -117,12 +129,19 @@ class Dispatcher:
         if barred is not None:
             self._feed.done(None, self._chance())
             return self._record(leased, barred, _local(barred))
+        if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
+            self._feed.done(None, self._chance())
+            return self.give_back([leased])[0]
         try:
-            content = self._content(claimed.message)
+            content = self._shelf.content(claimed.message)
         except DamagedMessageError as error:
             self._feed.done(None, self._chance())
             decision = Decision(State.FAILED, Reason.DAMAGED, note=str(error))
             return self._record(leased, decision, _local(decision))
+        except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
+            logger.error("%s: its content can't be read: %s", claimed.message.message_id, type(error).__name__)
+            self._feed.done(None, self._chance())
+            return self._record(leased, *self._broke(facts, error))
         if self._terms.suppress:
             self._feed.done(None, self._chance())
             decision = Decision(State.SENT, Reason.SUPPRESSED, counted=True, note="not sent: MAIL_SUPPRESS_SEND is on")
@@ -146,6 +165,12 @@ class Dispatcher:
                 for leased in unbegun
             )
         )
+
+    def _disown_unanswered(self, worker_id: int) -> None:
+        """Nobody works on what a claim leased whose answer was lost; without this it would wait for the lease's end."""
+        for token, until in list(self._unanswered):
+            if self._queue.disown(worker_id, token) or self._monotonic() > until:
+                self._unanswered.remove((token, until))
 
     def _offer(
         self,
@@ -193,6 +218,8 @@ class Dispatcher:
             decision = Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
         else:
             delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
+            if isinstance(error, OUTAGES):
+                delay = min(delay, OUTAGE_SECONDS)
             decision = Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
         return decision, _local(decision)
 
@@ -223,13 +250,6 @@ class Dispatcher:
             expires_in=expires_in,
             healthy=self._feed.healthy,
         )
-
-    def _content(self, message: Stored) -> Iterator[bytes]:
-        blobs = tuple((offset, Blob(self._shelf.get(digest))) for offset, digest in message.parts)
-        size = len(message.skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
-        if size != message.size:
-            raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
-        return splice(message.skeleton, blobs)
 
     def _remaining(self, leased: Leased) -> float:
         """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""

@@ -86,6 +86,16 @@ class Feed:
             room = size - len(self._heap)
             return max(0, room if admits is None else min(room, admits - len(self._heap)))
 
+    def surplus(self) -> list[Leased]:
+        """Take back what the breaker lets no connection begin now: others, or a later claim, may do better with it."""
+        with self._changed:
+            admits = self._breaker.ready(self._monotonic())
+            if admits is None:
+                return []
+            first = sorted(self._heap)
+            self._heap = first[:admits]
+            return [leased for _, _, leased in first[admits:]]
+
     def empty(self) -> list[Leased]:
         """Take back all that no connection has begun."""
         with self._changed:

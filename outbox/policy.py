@@ -95,7 +95,9 @@ def before_sending(facts: Facts, *, rescued: bool, marked: bool, policy: RetryPo
     if rescued and marked and facts.on_uncertain is OnUncertain.HOLD:
         note = "a worker ended after it had marked the final dot: the server may have the mail"
         return Decision(State.UNCERTAIN, Reason.UNKNOWN, note=note)
-    if facts.rescues > policy.poison:
+    if facts.rescues > policy.poison and rescued and marked:
+        # leased is not yet begun: from here on it is only tried with a mark, so that those which were merely waiting
+        # in a worker that another mail killed don't fail with it
         note = f"given up: {facts.rescues} times a worker or connection ended while it held this mail"
         return Decision(State.FAILED, Reason.POISON, note=note)
     if facts.expires_in is not None and facts.expires_in <= 0:

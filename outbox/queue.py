@@ -17,45 +17,15 @@ from sqlalchemy import Engine
 from outbox.dialect import DbNow, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob
-from outbox.models import (
-    OutboxAttempt,
-    OutboxBlob,
-    OutboxDelivery,
-    OutboxMessage,
-    OutboxMessageBlob,
-    OutboxWorker,
-    table_of,
-)
-from outbox.states import Lane, OnUncertain, State
+from outbox.models import OutboxBlob, OutboxDelivery, OutboxWorker, table_of
+from outbox.states import Lane, State
+from outbox.stored import Stored, read_messages
 
 _delivery = table_of(OutboxDelivery)
-_message = table_of(OutboxMessage)
-_attempt = table_of(OutboxAttempt)
 _worker = table_of(OutboxWorker)
-_part = table_of(OutboxMessageBlob)
 
 REFUSAL_SECONDS = 60.0
 """How long a delivery of another environment is left alone before a worker looks at it (and complains) again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A message as the worker needs it."""
-
-    pk: int
-    message_id: str
-    environment: str
-    kind: str | None
-    envelope_from: str
-    size: int  # bytes
-    smtputf8: bool
-    mail_options: tuple[str, ...]
-    rcpt_options: tuple[str, ...]
-    on_uncertain: OnUncertain
-    created_at: datetime
-    expires_in: float | None  # seconds from the claim, by the database's clock; None: never
-    skeleton: bytes
-    parts: tuple[tuple[int, str], ...]  # (offset in the skeleton, digest of the blob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +99,7 @@ class Queue:
             rows = self._due(connection, limit)
             if not rows:
                 return [], []
-            messages = self._messages(connection, {row.message_id for row in rows})
+            messages = read_messages(connection, {row.message_id for row in rows}, self._environment)
             foreign = [row for row in rows if messages[row.message_id].environment != self._environment]
             mine = [row for row in rows if messages[row.message_id].environment == self._environment]
             self._set_aside(connection, foreign)
@@ -154,6 +124,19 @@ class Queue:
             for row in foreign
         ]
         return claimed, refused
+
+    def disown(self, worker_id: int, token: int) -> int:
+        """Undo a claim of this worker whose commit was not answered, if it took place after all; how many rows."""
+        with self._engine.begin() as connection:
+            return connection.execute(
+                _delivery.update()
+                .where(
+                    _delivery.c.state == State.SENDING,
+                    _delivery.c.worker_id == worker_id,
+                    _delivery.c.token == token,
+                )
+                .values(state=State.QUEUED, token=None, worker_id=None, due_at=DbNow(), updated_at=DbNow())
+            ).rowcount
 
     def blob(self, digest: str) -> Blob:
         """A big part. Raises DamagedMessageError where it is gone."""
@@ -224,18 +207,6 @@ class Queue:
             ).all()
         return found
 
-    def _messages(self, connection: sa.Connection, ids: Iterable[int]) -> dict[int, Stored]:
-        ids = sorted(ids)
-        parts: dict[int, list[tuple[int, str]]] = {}
-        for part in connection.execute(
-            sa.select(_part.c.message_id, _part.c.skeleton_offset, _part.c.digest)
-            .where(_part.c.message_id.in_(ids))
-            .order_by(_part.c.message_id, _part.c.position)
-        ):
-            parts.setdefault(part.message_id, []).append((part.skeleton_offset, part.digest))
-        rows = connection.execute(sa.select(_message, DbNow().label("now")).where(_message.c.id.in_(ids)))
-        return {row.id: _stored(row, tuple(parts.get(row.id, ()))) for row in rows}
-
     def _set_aside(self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
         if rows:
             connection.execute(
@@ -281,26 +252,6 @@ def _shares(limit: int) -> list[tuple[int, int]]:
         (Lane.BULK.slot(retry=False), limit),
         (Lane.BULK.slot(retry=True), limit),
     ]
-
-
-def _stored(row: sa.Row[Any], parts: tuple[tuple[int, str], ...]) -> Stored:
-    options = row.options or {}
-    return Stored(
-        pk=row.id,
-        message_id=row.message_id,
-        environment=row.environment,
-        kind=row.kind,
-        envelope_from=row.envelope_from,
-        size=row.size,
-        smtputf8=row.smtputf8,
-        mail_options=tuple(options.get("mail", ())),
-        rcpt_options=tuple(options.get("rcpt", ())),
-        on_uncertain=OnUncertain(row.on_uncertain),
-        created_at=row.created_at,
-        expires_in=None if row.expires_at is None else (row.expires_at - row.now).total_seconds(),
-        skeleton=bytes(row.skeleton),
-        parts=parts,
-    )
 
 
 def _chunks(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:

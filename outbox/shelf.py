@@ -1,12 +1,14 @@
-"""Keeps small blobs that many mails share (a logo) at hand, within a bound of memory."""
+"""Puts the stored pieces of a mail together; small blobs that many mails share (a logo) are kept within a bound."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from outbox.message import Blob
+from outbox.errors import DamagedMessageError
+from outbox.message import Blob, base64_length, splice
+from outbox.stored import Stored
 
 LARGEST = 256 * 1024
 """Bytes: a larger blob is fetched each time."""
@@ -23,6 +25,16 @@ class Shelf:
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
+
+    def content(self, message: Stored) -> Iterator[bytes]:
+        """The wire form in pieces. Raises DamagedMessageError at once if it is not what was written."""
+        if message.damage is not None:
+            raise DamagedMessageError(message.damage)
+        blobs = tuple((offset, Blob(self.get(digest))) for offset, digest in message.parts)
+        size = len(message.skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
+        if size != message.size:
+            raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
+        return splice(message.skeleton, blobs)
 
     def get(self, digest: str) -> bytes:
         """The content of a blob. Raises what `fetch` raises."""

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from outbox.clock import monotonic
 from outbox.feed import Feed, Leased
 from outbox.policy import Breaker
-from outbox.queue import Claimed, Stored
+from outbox.queue import Claimed
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain
+from outbox.stored import Stored
 
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, None, "OK"), 0.0)
 BROKEN = Result(Verdict.CONFIGURATION, Phase.AUTH, Reply(535, None, "wrong password"), 0.0)

@@ -18,7 +18,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("verdicts", "reply_rules", "policy", "values", "addresses", "headers", "wire", "plaintext", "preview", "dialect"),
     ("head", "parts"),
     ("models", "schema", "compose"),
-    ("enqueue", "queue", "wake", "transport", "_smtp*"),
+    ("enqueue", "stored", "queue", "wake", "transport", "_smtp*"),
     ("ledger", "operations"),
     ("recorder", "feed", "pulse", "shelf"),
     ("dispatch",),
@@ -35,6 +35,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "models",
         "schema",
         "enqueue",
+        "stored",
         "queue",
         "ledger",
         "ledger",
@@ -52,7 +53,14 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
     "devserver": (),
 }
 
-SQL = ("enqueue", "queue", "ledger", "wake", "operations")  # they and SMTP meet in dispatch.py alone, in values
+SQL = (
+    "enqueue",
+    "stored",
+    "queue",
+    "ledger",
+    "wake",
+    "operations",
+)  # they and SMTP meet in dispatch.py alone, in values
 SMTP = ("transport", "_smtp*")
 
 CLOCKS = {  # what only clock.py may touch

@@ -92,8 +92,10 @@ def test_a_mail_that_alone_breaks_connections_is_poison() -> None:
 
 
 def test_workers_that_die_on_a_mail_make_it_poison() -> None:
-    """A mail whose leases are lost again and again is given up."""
-    barred = before_sending(replace(FACTS, rescues=POLICY.poison + 1), rescued=True, marked=False, policy=POLICY)
+    """A mail whose leases are lost again and again is given up, once one was lost while it was being tried."""
+    facts = replace(FACTS, rescues=POLICY.poison + 1)
+    assert before_sending(facts, rescued=True, marked=False, policy=POLICY) is None
+    barred = before_sending(facts, rescued=True, marked=True, policy=POLICY)
     assert barred is not None
     assert barred.reason is Reason.POISON
 

@@ -1,0 +1,139 @@
+"""Messages as workers need them, read back from the database; a damaged one says so and stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
+from outbox.states import OnUncertain
+
+_message = table_of(OutboxMessage)
+_part = table_of(OutboxMessageBlob)
+
+_COLUMNS = [
+    _message.c[name]
+    for name in (
+        "id",
+        "message_id",
+        "environment",
+        "kind",
+        "envelope_from",
+        "size",
+        "smtputf8",
+        "options",
+        "on_uncertain",
+        "created_at",
+        "expires_at",
+        "skeleton",
+    )
+]
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)  # what a value raises that is not what was written
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as the worker needs it."""
+
+    pk: int
+    message_id: str
+    environment: str
+    kind: str | None
+    envelope_from: str
+    size: int  # bytes
+    smtputf8: bool
+    mail_options: tuple[str, ...]
+    rcpt_options: tuple[str, ...]
+    on_uncertain: OnUncertain
+    created_at: datetime
+    expires_in: float | None  # seconds from the claim, by the database's clock; None: never
+    skeleton: bytes
+    parts: tuple[tuple[int, str], ...]  # (offset in the skeleton, digest of the blob)
+    damage: str | None = None  # why it can't be read; all the rest means nothing then
+
+
+def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, Stored]:
+    """The messages by primary key, all of them: one that can't be read has `damage`, and `environment`."""
+    pks = sorted(pks)
+    parts = _parts(connection, pks)
+    try:
+        found = _read(connection, pks, parts)
+    except _UNREADABLE:
+        found = _one_by_one(connection, pks, parts, environment)
+    for pk in pks:
+        if pk not in found:
+            found[pk] = _damaged(pk, environment, "its row in outbox_message is missing")
+    return found
+
+
+def _one_by_one(
+    connection: sa.Connection, pks: list[int], parts: dict[int, Any], environment: str
+) -> dict[int, Stored]:
+    found: dict[int, Stored] = {}
+    for pk in pks:
+        try:
+            found |= _read(connection, [pk], parts)
+        except _UNREADABLE as error:
+            found[pk] = _damaged(pk, environment, f"its row in outbox_message can't be read: {type(error).__name__}")
+    return found
+
+
+def _parts(connection: sa.Connection, pks: list[int]) -> dict[int, list[tuple[int, str]]]:
+    parts: dict[int, list[tuple[int, str]]] = {}
+    for part in connection.execute(
+        sa.select(_part.c.message_id, _part.c.skeleton_offset, _part.c.digest)
+        .where(_part.c.message_id.in_(pks))
+        .order_by(_part.c.message_id, _part.c.position)
+    ):
+        parts.setdefault(part.message_id, []).append((part.skeleton_offset, part.digest))
+    return parts
+
+
+def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]) -> dict[int, Stored]:
+    rows = connection.execute(sa.select(*_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks)))
+    return {row.id: _stored(row, tuple(parts.get(row.id, ()))) for row in rows}
+
+
+def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
+    options = row.options or {}
+    return Stored(
+        pk=row.id,
+        message_id=row.message_id,
+        environment=row.environment,
+        kind=row.kind,
+        envelope_from=row.envelope_from,
+        size=row.size,
+        smtputf8=row.smtputf8,
+        mail_options=tuple(options.get("mail", ())),
+        rcpt_options=tuple(options.get("rcpt", ())),
+        on_uncertain=OnUncertain(row.on_uncertain),
+        created_at=row.created_at,
+        expires_in=None if row.expires_at is None else (row.expires_at - row.now).total_seconds(),
+        skeleton=bytes(row.skeleton),
+        parts=parts,
+    )
+
+
+def _damaged(pk: int, environment: str, damage: str) -> Stored:
+    return Stored(
+        pk=pk,
+        message_id=f"(message {pk})",
+        environment=environment,
+        kind=None,
+        envelope_from="",
+        size=0,
+        smtputf8=False,
+        mail_options=(),
+        rcpt_options=(),
+        on_uncertain=OnUncertain.HOLD,  # the careful one: what its policy was is not known
+        created_at=datetime.fromtimestamp(0, UTC),
+        expires_in=None,
+        skeleton=b"",
+        parts=(),
+        damage=damage,
+    )

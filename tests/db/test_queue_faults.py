@@ -1,0 +1,140 @@
+"""The queue where something is damaged or an answer was lost."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from outbox.clock import monotonic
+from outbox.dispatch import Dispatcher, Terms
+from outbox.events import Events
+from outbox.feed import Feed
+from outbox.ledger import Ledger
+from outbox.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.policy import Breaker, RetryPolicy
+from outbox.pulse import Pulse
+from outbox.queue import Claimed, Queue, Refused
+from outbox.recorder import Recorder
+from tests.db.test_queue import LEASE, put, rows
+from tests.servers.databases import Database
+
+TERMS = Terms(RetryPolicy(), lease=LEASE, send_timeout=40, dot_timeout=20, suppress=False, transport="relay:25")
+
+
+class AnswersLost(Queue):
+    """The database takes a claim, and the connection is lost before it says so."""
+
+    lose = True
+
+    def claim(self, worker_id: int, token: int, limit: int) -> tuple[list[Claimed], list[Refused]]:
+        answer = super().claim(worker_id, token, limit)
+        if self.lose:
+            raise sa.exc.OperationalError("COMMIT", None, ConnectionError("server closed the connection"))
+        return answer
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    """The database as a worker sees it."""
+    return database.worker_engine
+
+
+def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, Feed]:
+    """One that claims into a feed that nobody empties."""
+    feed = Feed(Breaker(), monotonic)
+    tokens = iter(range(1, 100))
+    recorder = Recorder(Ledger(engine), 1, lambda outcome, lost: None)
+    pulse = Pulse(20, monotonic())
+    chance = lambda: 0.5  # noqa: E731
+    return Dispatcher(
+        queue, feed, recorder, TERMS, Events(), pulse, monotonic=monotonic, chance=chance, token=lambda: next(tokens)
+    ), feed
+
+
+def test_a_claim_whose_answer_was_lost_is_made_again(engine: sa.Engine) -> None:
+    """Nobody knows of the lease: the next claim takes the mail at once, not after the lease's end."""
+    queue = AnswersLost(engine, environment="", lease=LEASE)
+    worker = queue.register(host="here", pid=1, version="1", connections=4)
+    put(engine, "a@example.org", "b@example.org")
+    work, feed = dispatcher(queue, engine)
+    with pytest.raises(sa.exc.OperationalError):
+        work.claim(worker, 10)
+    assert [row.state for row in rows(engine)] == ["sending", "sending"]
+    queue.lose = False
+    assert work.claim(worker, 10) == 2
+    assert [leased.claimed.recipient for leased in feed.empty()] == ["a@example.org", "b@example.org"]
+    assert [row.rescues for row in rows(engine)] == [0, 0]
+
+
+def test_only_ones_own_claim_is_disowned(engine: sa.Engine) -> None:
+    """What another claim or another worker holds stays leased."""
+    queue = Queue(engine, environment="", lease=LEASE)
+    worker = queue.register(host="here", pid=1, version="1", connections=4)
+    put(engine)
+    queue.claim(worker, 7, 10)
+    assert queue.disown(worker, 8) == 0
+    assert queue.disown(worker + 1, 7) == 0
+    assert queue.disown(worker, 7) == 1
+
+
+def test_a_message_whose_row_is_gone_stops_no_other(engine: sa.Engine) -> None:
+    """A delivery without its message is claimed as damaged; the rest of the claim is as ever."""
+    queue = Queue(engine, environment="production", lease=LEASE)
+    worker = queue.register(host="here", pid=1, version="1", connections=4)
+    lost, kept = put(engine, "lost@example.org"), put(engine, "kept@example.org")
+    with engine.begin() as connection:
+        connection.execute(table_of(OutboxMessage).update().values(environment="production"))
+        unchecked(connection)
+        connection.execute(
+            table_of(OutboxDelivery)
+            .update()
+            .values(message_id=kept + 100)
+            .where(table_of(OutboxDelivery).c.message_id == lost)
+        )
+    claimed, refused = queue.claim(worker, 7, 10)
+    assert refused == []
+    assert {one.recipient: bool(one.message.damage) for one in claimed} == {
+        "lost@example.org": True,
+        "kept@example.org": False,
+    }
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "options = '{broken'",
+        "created_at = 'yesterday'",
+        "skeleton = 'text'",
+        "options = '[1]'",
+        "on_uncertain = 'retr'",
+    ],
+)
+def test_a_message_that_cannot_be_read_stops_no_other(engine: sa.Engine, damage: str) -> None:
+    """SQLite stores anything anywhere: one unreadable value damages one message."""
+    queue = Queue(engine, environment="", lease=LEASE)
+    worker = queue.register(host="here", pid=1, version="1", connections=4)
+    broken = put(engine, "broken@example.org")
+    put(engine, "kept@example.org")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        connection.exec_driver_sql(f"UPDATE outbox_message SET {damage} WHERE id = {broken}")
+    claimed, _ = queue.claim(worker, 7, 10)
+    assert {one.recipient: bool(one.message.damage) for one in claimed} == {
+        "broken@example.org": True,
+        "kept@example.org": False,
+    }
+
+
+def unchecked(connection: sa.Connection) -> None:
+    """Let foreign keys be broken in this transaction, as a partial restore does."""
+    match connection.dialect.name:
+        case "postgresql":
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        case "sqlite":
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        case _:
+            connection.exec_driver_sql("SET SESSION foreign_key_checks = 0")
