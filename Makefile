@@ -4,6 +4,7 @@ VENV ?= .venv
 LOCK ?= requirements.lock
 PYTHON ?=
 ARGS ?=
+JOBS ?= 1
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
@@ -21,8 +22,8 @@ help: ## this list
 run: $(READY) ## the application, a worker and a local mail server; Ctrl-C stops them
 	@exec $(RUN) -m devserver $(ARGS)
 
-test: $(READY) ## all tests; ARGS="-k name --databases sqlite" for some of them
-	@exec $(RUN) -m pytest $(ARGS)
+test: $(READY) ## all tests; JOBS=2 at once; ARGS="-k name --databases sqlite" for some of them
+	@exec $(RUN) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
 
 check: lint types test ## everything that must be green
 
