@@ -1,0 +1,184 @@
+"""Removing old mail, the same on every database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from outbox import operations
+from outbox.dialect import DbNow
+from outbox.enqueue import Posting, enqueue
+from outbox.models import Base, OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
+from outbox.operations import Filter, purge
+from outbox.states import State
+from tests.db.mails import composed, put, states, worker
+from tests.servers.databases import Database
+
+DAY = 86_400.0
+LOGO = b"\x89PNG" * 500
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    """The database as workers and commands see it."""
+    return database.worker_engine
+
+
+def purged(engine: sa.Engine, older_than: float = DAY, limit: int = 100) -> int:
+    """One purge in a transaction of its own."""
+    with engine.begin() as connection:
+        return purge(connection, older_than=older_than, limit=limit)
+
+
+def size(engine: sa.Engine, table: type[Base]) -> int:
+    """Rows of a table."""
+    with engine.connect() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def test_what_is_done_with_and_old_goes_whole(engine: sa.Engine) -> None:
+    """Message, deliveries, tries, big parts: nothing of it stays."""
+    ids = put(engine, "a@example.org", "b@example.org", state=State.SENT, ago=2 * DAY, blob=LOGO)
+    tried = {"phase": "dot", "verdict": "accepted", "reply": "OK", "duration": 1.0, "counted": True, "fenced": False}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(OutboxAttempt).values(delivery_id=ids[0], at=DbNow(), **tried))
+    assert purged(engine) == 1
+    tables = (OutboxMessage, OutboxDelivery, OutboxAttempt, OutboxMessageBlob, OutboxBlob)
+    assert [size(engine, table) for table in tables] == [0] * 5
+    assert purged(engine) == 0
+
+
+def test_only_what_is_done_with_goes(engine: sa.Engine) -> None:
+    """Sent and cancelled mail that is old; nothing live, nothing young, nothing that a person has yet to look at."""
+    old = {state: put(engine, state=state, ago=2 * DAY)[0] for state in State}
+    young = put(engine, state=State.SENT, ago=DAY / 2)
+    assert purged(engine) == 2
+    stay = {id for state, id in old.items() if state not in (State.SENT, State.CANCELLED)}
+    assert states(engine).keys() == {*stay, *young}
+
+
+def test_a_message_stays_whole_until_all_its_deliveries_are_done_with(engine: sa.Engine) -> None:
+    """One recipient that is still queued, or was requeued, keeps the message and what became of the others."""
+    ids = put(engine, "a@example.org", "b@example.org", state=State.SENT, ago=2 * DAY)
+    with engine.begin() as connection:
+        live = {"state": "queued", "due_at": DbNow(), "finished_at": None}
+        connection.execute(sa.update(OutboxDelivery).where(OutboxDelivery.id == ids[1]).values(live))
+    assert purged(engine) == 0
+    assert states(engine).keys() == set(ids)
+
+
+def test_failed_mail_goes_where_it_is_asked_for(engine: sa.Engine) -> None:
+    """`states` says what is done with."""
+    put(engine, state=State.FAILED, ago=2 * DAY)
+    with engine.begin() as connection:
+        assert purge(connection, older_than=DAY, limit=10, states=(State.FAILED,)) == 1
+
+
+def test_it_goes_in_small_batches_the_oldest_first(engine: sa.Engine) -> None:
+    """`limit` bounds one transaction; messages that must stay at the head do not hold up the others."""
+    held = [put(engine, f"h{n}@example.org", "x@example.org", state=State.SENT, ago=9 * DAY) for n in range(3)]
+    with engine.begin() as connection:
+        first_of_each = [ids[0] for ids in held]
+        failed = sa.update(OutboxDelivery).where(OutboxDelivery.id.in_(first_of_each)).values(state="failed")
+        connection.execute(failed)
+    ids = [put(engine, f"r{n}@example.org", state=State.SENT, ago=(5 - n) * DAY)[0] for n in range(4)]
+    assert purged(engine, limit=2) == 2
+    assert set(ids) & states(engine).keys() == set(ids[2:])
+    assert purged(engine, limit=2) == 2
+
+
+def test_a_big_part_stays_as_long_as_a_message_needs_it(engine: sa.Engine) -> None:
+    """Two messages share one logo; it goes with the last."""
+    put(engine, state=State.SENT, ago=3 * DAY, blob=LOGO)
+    put(engine, state=State.SENT, ago=2 * DAY, blob=LOGO)
+    assert purged(engine, limit=1) == 1
+    assert size(engine, OutboxBlob) == 1
+    assert purged(engine, limit=1) == 1
+    assert size(engine, OutboxBlob) == 0
+
+
+def test_rows_of_workers_that_ended_long_ago_go_too(engine: sa.Engine) -> None:
+    """But not those that may still live."""
+    worker(engine, heartbeat=3 * DAY, stopped_at=DbNow(-2 * DAY))
+    living = worker(engine, heartbeat=3 * DAY)
+    purged(engine)
+    with engine.connect() as connection:
+        assert list(connection.execute(sa.text("SELECT id FROM outbox_worker")).scalars()) == [living]
+
+
+def test_mail_requeued_meanwhile_is_not_purged(engine: sa.Engine) -> None:
+    """A person requeues old cancelled mail and has not committed yet: the purge leaves it, or waits for the end."""
+    (id,) = put(engine, state=State.CANCELLED, ago=2 * DAY, blob=LOGO)
+    with engine.begin() as person:
+        assert operations.requeue(person, Filter(ids=(id,))) == 1
+        with beside(engine, lambda: purged(engine)) as removed:
+            person.commit()
+    assert removed == [0]
+    assert states(engine) == {id: "queued"}
+    assert size(engine, OutboxBlob) == 1
+
+
+def test_a_big_part_that_is_being_enqueued_again_is_not_purged(database: Database, engine: sa.Engine) -> None:
+    """Its last message goes while a request reuses it: whoever is first, the new message is whole."""
+    put(engine, state=State.SENT, ago=2 * DAY, blob=LOGO)
+    with Session(database.engine) as request:
+        message, _ = enqueue(request, composed("new@example.org", blob=LOGO), Posting())
+        with beside(engine, lambda: purged(engine)) as removed:
+            request.commit()
+        pk = message.id
+    assert removed == [1]
+    with engine.connect() as connection:
+        assert len(operations.wire(connection, pk)) > len(LOGO)
+
+
+def test_a_big_part_that_is_being_purged_is_enqueued_anew(database: Database, engine: sa.Engine) -> None:
+    """A request that comes while the part goes waits for the purge's end, and then stores it again."""
+    put(engine, state=State.SENT, ago=2 * DAY, blob=LOGO)
+
+    def request() -> int:
+        with Session(database.engine) as session:
+            message, _ = enqueue(session, composed("new@example.org", blob=LOGO), Posting())
+            session.commit()
+            return message.id
+
+    with engine.begin() as connection:
+        assert purge(connection, older_than=DAY, limit=10) == 1
+        with beside(engine, request) as pks:
+            connection.commit()
+    with engine.connect() as connection:
+        assert len(operations.wire(connection, pks[0])) > len(LOGO)
+
+
+def test_a_blob_that_was_left_over_is_found_in_time(engine: sa.Engine) -> None:
+    """A blob without message (its last one went while an enqueue that then rolled back held it) goes later."""
+    with engine.begin() as connection:
+        values = {"digest": "f" * 64, "size": 1, "data": b"x", "created_at": DbNow()}
+        connection.execute(sa.insert(OutboxBlob).values(values))
+    purged(engine)
+    assert size(engine, OutboxBlob) == 0
+
+
+@contextmanager
+def beside(engine: sa.Engine, work: Callable[[], int]) -> Iterator[list[int]]:
+    """Runs `work` in a thread until it ends or waits for a lock; at the end of the block it must come to its end."""
+    results: list[int] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(0.5)  # long enough to end if nothing stands in its way
+    yield results
+    thread.join(30)
+    assert not failures, failures[0]
+    assert results, "it still waits for a lock"
