@@ -1,0 +1,200 @@
+"""What the status sees, the same on every database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from outbox import operations
+from outbox.enqueue import Posting
+from outbox.models import OutboxWorker
+from outbox.operations import Status
+from outbox.queue import Queue
+from outbox.states import Lane, State
+from tests.db.mails import put, worker
+from tests.servers.databases import Database
+
+ALARM = 300.0
+DEAD = 20.0
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    """The database as workers and commands see it."""
+    return database.worker_engine
+
+
+def look(engine: sa.Engine, **options: Any) -> Status:
+    """The status by usual settings."""
+    with engine.connect() as connection:
+        return operations.status(connection, **{"dead_after": DEAD, "alarm_oldest": ALARM, **options})
+
+
+def relay(state: str = "closed", **facts: Any) -> dict[str, Any]:
+    """A worker's health."""
+    said = {"name": "mail.example.org:587", "state": state, "since_seconds": None, "error": None}
+    return {"transport": {**said, "next_probe_seconds": None, **facts}}
+
+
+def test_an_empty_outbox_is_healthy(engine: sa.Engine) -> None:
+    """All six states are counted, nothing is due, nobody has to be there."""
+    seen = look(engine)
+    assert seen.states == dict.fromkeys(State, 0)
+    assert (seen.due_now, seen.oldest_due_seconds, seen.workers, seen.problems) == (0, None, [], [])
+    assert seen.healthy
+
+
+def test_every_state_is_counted_to_the_cap(engine: sa.Engine) -> None:
+    """One more than the cap means "more"."""
+    for number, state in enumerate(State, start=1):
+        for _ in range(number):
+            put(engine, state=state)
+    assert look(engine).states == {state: number for number, state in enumerate(State, start=1)}
+    assert look(engine, count_cap=3).states[State.CANCELLED] == 4
+
+
+def test_the_oldest_due_mail_is_told_by_lane(engine: sa.Engine) -> None:
+    """Retries and lost leases are due too; what is dated into the future is not."""
+    put(engine, ago=50, posting=Posting(lane=Lane.HIGH))
+    put(engine, ago=100, delivery={"lane": Lane.NORMAL.slot(retry=True)})
+    put(engine, ago=200, state=State.SENDING, delivery={"lane": Lane.NORMAL.slot(retry=False)})
+    put(engine, ago=-500, posting=Posting(lane=Lane.BULK))
+    seen = look(engine)
+    assert seen.due_now == 3
+    assert seen.oldest_due_seconds == pytest.approx(200, abs=20)
+    assert seen.oldest_due_by_lane[Lane.HIGH] == pytest.approx(50, abs=20)
+    assert seen.oldest_due_by_lane[Lane.BULK] is None
+
+
+def test_mail_that_waits_too_long_is_a_problem(engine: sa.Engine) -> None:
+    """From OUTBOX_ALARM_OLDEST_SECONDS on."""
+    worker(engine)
+    put(engine, ago=ALARM - 60)
+    assert look(engine).healthy
+    put(engine, ago=ALARM + 60)
+    assert [problem[:15] for problem in look(engine).problems] == ["the oldest due "]
+
+
+def test_due_mail_without_a_living_worker_is_a_problem(engine: sa.Engine) -> None:
+    """A dead or stopped worker is none; mail for later needs none yet."""
+    worker(engine, heartbeat=DEAD + 60)
+    worker(engine, stopped_at=sa.func.current_timestamp())
+    put(engine, ago=-500)
+    assert look(engine).healthy
+    put(engine)
+    (problem,) = look(engine).problems
+    assert "no worker is alive" in problem
+    assert "mailhost pid 4711" in problem
+    worker(engine)
+    assert look(engine).healthy
+
+
+def test_a_lost_lease_without_worker_is_a_problem_too(engine: sa.Engine) -> None:
+    """The only worker was killed while it sent: nothing is queued, and yet nobody sends."""
+    put(engine, state=State.SENDING, ago=10)
+    assert "no worker is alive" in look(engine).problems[0]
+
+
+def test_workers_are_shown_with_their_heartbeat(engine: sa.Engine) -> None:
+    """The living first; those that ended in good order, or long ago, no more."""
+    dead = worker(engine, heartbeat=300, pid=1)
+    living = worker(engine, heartbeat=3, pid=2)
+    worker(engine, heartbeat=90_000)
+    seen = look(engine)
+    assert [(one.id, one.alive) for one in seen.workers] == [(living, True), (dead, False)]
+    assert seen.workers[1].heartbeat_age == pytest.approx(300, abs=20)
+    assert seen.workers[0].uptime == pytest.approx(3600, abs=20)
+
+
+def test_an_open_transport_is_a_problem_in_the_servers_words(engine: sa.Engine) -> None:
+    """Told once, however many workers say so; times go on since the heartbeat."""
+    health = relay("open", since_seconds=100.0, error="auth: 535 5.7.8 bad password", next_probe_seconds=30.0)
+    worker(engine, heartbeat=10, health=health)
+    worker(engine, heartbeat=10, health=health)
+    seen = look(engine)
+    (problem,) = seen.problems
+    assert "mail.example.org:587 is open" in problem
+    assert "535 5.7.8 bad password" in problem
+    transport = seen.transports[0]
+    assert transport.since is not None
+    assert (seen.at - transport.since).total_seconds() == pytest.approx(110, abs=10)
+    assert transport.next_probe_seconds == pytest.approx(20, abs=10)
+
+
+def test_what_a_dead_worker_said_of_its_transport_is_no_problem(engine: sa.Engine) -> None:
+    """It was true once."""
+    worker(engine, heartbeat=DEAD + 60, health=relay("open", error="gone"))
+    assert look(engine).healthy
+
+
+@pytest.mark.parametrize("health", [None, [], {"transport": None}, {"transport": [{}, 7]}, relay(since_seconds="x")])
+def test_odd_health_is_no_error(sqlite_database: Database, health: Any) -> None:
+    """A worker of another version may write something else."""
+    worker(sqlite_database.worker_engine, health=health)
+    look(sqlite_database.worker_engine)
+
+
+def test_a_worker_without_database_says_so(engine: sa.Engine) -> None:
+    """It could still write its heartbeat, so the trouble is worth a look."""
+    worker(engine, health={**relay(), "database": "deadlock"})
+    assert "trouble with the database: deadlock" in look(engine).problems[0]
+
+
+def test_mail_of_another_environment_is_a_problem_aloud(engine: sa.Engine) -> None:
+    """Before a worker refused it and after; not where a worker of that environment is there for it."""
+    put(engine, posting=Posting(environment="production"))
+    worker_id = worker(engine, environment="staging")
+    for _ in range(2):
+        seen = look(engine, environment="staging")
+        assert seen.foreign == {"production": 1}
+        assert any("environment 'production'" in problem for problem in seen.problems)
+        Queue(engine, environment="staging", lease=60.0).claim(worker_id, 1, 10)
+    worker(engine, environment="production")
+    assert look(engine, environment="staging").healthy
+
+
+def test_uncertain_mail_and_suppression_are_notes(engine: sa.Engine) -> None:
+    """To be known, but no reason to wake anybody: the worker does its duty."""
+    put(engine, state=State.UNCERTAIN)
+    worker(engine, health={**relay(), "suppressed": True})
+    seen = look(engine)
+    assert seen.healthy
+    assert [note.split()[0] for note in seen.notes] == ["MAIL_SUPPRESS_SEND", "1"]
+    assert look(engine, suppressed=True).suppressed
+
+
+def test_rates_count_what_was_sent(engine: sa.Engine) -> None:
+    """In the last minute, hour and day."""
+    for ago in (5, 600, 7200, 200_000):
+        put(engine, state=State.SENT, ago=ago)
+    put(engine, state=State.FAILED)
+    seen = look(engine)
+    assert (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day) == (1, 2, 3)
+
+
+def test_failures_are_grouped_by_cause_and_domain(engine: sa.Engine) -> None:
+    """Of the last day, the largest group first: enhanced code, else code, else the reason."""
+    enhanced = {"code": 550, "enhanced": "5.1.1", "reply": "no such user", "reason": "refused"}
+    for ago in (100, 4000):
+        put(engine, "a@one.example", state=State.FAILED, ago=ago, delivery=enhanced)
+    put(engine, "a@two.example", state=State.FAILED, delivery={"code": 554, "reason": "refused"})
+    put(engine, "a@two.example", state=State.FAILED, delivery={"reason": "expired"})
+    put(engine, "a@two.example", state=State.FAILED, ago=100_000, delivery=enhanced)
+    seen = look(engine)
+    groups = [(group.error, group.domain, group.count) for group in seen.failures]
+    assert groups == [("5.1.1", "one.example", 2), ("554", "two.example", 1), ("expired", "two.example", 1)]
+    assert seen.failures[0].reply == "no such user"
+    assert (seen.failures[0].last - seen.failures[0].first).total_seconds() == pytest.approx(3900, abs=20)
+
+
+def test_a_worker_that_ended_in_good_order_is_no_more_shown(engine: sa.Engine) -> None:
+    """`retire` is what the daemon does last."""
+    queue = Queue(engine, environment="", lease=60.0)
+    id = queue.register(host="here", pid=1, version="1", connections=1)
+    assert [one.id for one in look(engine).workers] == [id]
+    queue.retire(id)
+    assert look(engine).workers == []
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(OutboxWorker.stopped_at)).scalar_one() is not None
