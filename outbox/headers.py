@@ -173,7 +173,8 @@ def _parameter(key: str, text: str) -> Iterator[str]:
 
 
 def _quotes_well(text: str) -> bool:
-    return text == text.strip() and "=?" not in text
+    """Whether readers leave the quoted text alone: some strip it, decode encoded words or take off angle brackets."""
+    return text == text.strip() and "=?" not in text and not text.startswith("<")
 
 
 def _extended(key: str, text: str) -> Iterator[str]:

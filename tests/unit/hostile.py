@@ -31,7 +31,6 @@ DOMAINS = {  # as written → as sent
     "faß.de": "xn--fa-hia.de",
     "例え.jp": "xn--r8jz45g.jp",
     "localhost": "localhost",
-    "[127.0.0.1]": "[127.0.0.1]",
     f"{'a' * 63}.de": f"{'a' * 63}.de",
 }
 CHARSETS = (
