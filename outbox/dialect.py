@@ -27,6 +27,10 @@ SQLITE_BUSY_SECONDS = 30
 """How long SQLite waits for another writer before it says "database is locked"."""
 
 
+IDLE_TRANSACTION_SECONDS = 10
+"""After this the server ends a worker's transaction in which nothing happens: that worker stands still, and its row
+locks hold up the others."""
+
 OUTAGES = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
 """What is raised when a database is away, full, locked, or chose us in a deadlock: the same again may succeed."""
 
@@ -115,7 +119,7 @@ def worker_engine(url: sa.URL | str, *, connections: int = 4, echo: bool = False
     if url.get_dialect().name in MYSQL_FAMILY:
         # at REPEATABLE READ an open claim blocks the application's inserts, and two claims of an empty queue deadlock
         options["isolation_level"] = "READ COMMITTED"
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         **options,
         pool_size=connections,
@@ -125,6 +129,8 @@ def worker_engine(url: sa.URL | str, *, connections: int = 4, echo: bool = False
         pool_timeout=30,
         connect_args=_connect_limits(url),
     )
+    _end_idle_transactions(engine)
+    return engine
 
 
 def configure_sqlite(engine: Engine, *, immediate: bool) -> None:
@@ -202,6 +208,21 @@ _JSON_TYPES: dict[str, dict[type, str]] = {
     "postgresql": {int: "bigint", float: "double precision", str: "text", datetime: "timestamptz"},
     "mysql": {int: "BIGINT", float: "DOUBLE", str: "VARCHAR(1000)", datetime: "DATETIME(6)"},
 }
+
+
+def _end_idle_transactions(engine: Engine) -> None:
+    statement = {
+        "postgresql": f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'",
+        # MySQL has no such setting; in the comment MariaDB alone sees it
+        "mysql": f"SET @outbox_worker = 1 /*M!, SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS} */",
+    }["postgresql" if engine.dialect.name == "postgresql" else "mysql"]
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        connection.commit()
 
 
 def _connect_limits(url: sa.URL) -> dict[str, Any]:

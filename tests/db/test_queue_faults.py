@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox.clock import monotonic
+from outbox.dialect import IDLE_TRANSACTION_SECONDS
 from outbox.dispatch import Dispatcher, Terms
 from outbox.events import Events
 from outbox.feed import Feed
@@ -138,3 +139,14 @@ def unchecked(connection: sa.Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         case _:
             connection.exec_driver_sql("SET SESSION foreign_key_checks = 0")
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_the_server_ends_a_workers_idle_transaction(engine: sa.Engine) -> None:
+    """A worker that stands still within a transaction does not keep its row locks for ever."""
+    names = {"postgresql": "idle_in_transaction_session_timeout", "mysql": "idle_transaction_timeout"}
+    name = names.get(engine.dialect.name, names["mysql"])
+    show = f"SHOW {name}" if engine.dialect.name == "postgresql" else f"SELECT @@SESSION.{name}"
+    for _ in range(2):  # also after a transaction was rolled back
+        with engine.connect() as connection:
+            assert str(connection.exec_driver_sql(show).scalar()) in {f"{IDLE_TRANSACTION_SECONDS}s", "10"}
