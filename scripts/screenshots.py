@@ -31,13 +31,7 @@ def main(arguments: list[str]) -> None:
         ids = seed(engine, hostile=arguments != ["--readme"])
         with serving(site(url)) as made, chromium(Path(scratch) / "profile") as browser:
             if arguments == ["--readme"]:
-                _picture(
-                    browser,
-                    f"{made.url}/mail/{ids['ann@example.org']}",
-                    "wide",
-                    "light",
-                    ROOT / "docs/images/admin.png",
-                )
+                _picture(browser, f"{made.url}/mail", "wide", "light", ROOT / "docs/images/admin.png")
             else:
                 _all(browser, made.url, ids, Path(*arguments) if arguments else ROOT / "instance/screenshots")
         engine.dispose()
@@ -71,6 +65,7 @@ def _picture(browser: WebDriver, url: str | None, size: str, scheme: str, file: 
     width, height, scale = SIZES[size]
     view = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": size == "narrow"}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
+    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     if url is not None:

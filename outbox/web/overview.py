@@ -10,18 +10,21 @@ from outbox.web import actions
 from outbox.web.database import bound, connected
 from outbox.web.rights import Right
 
+CAP = 10_000
+"""Where counting stops: the page asks again every few seconds."""
+
 
 def overview() -> ResponseReturnValue:
     """The state of everything on one screen."""
-    return render_template("outbox_admin/overview.html", status=_status())
+    return render_template("outbox_admin/overview.html", status=_status(CAP))
 
 
 def failures() -> ResponseReturnValue:
     """Failed mail grouped by error and domain."""
-    return render_template("outbox_admin/failures.html", failures=_status().failures, outcome=actions.outcome())
+    return render_template("outbox_admin/failures.html", failures=_status(1).failures, outcome=actions.outcome())
 
 
-def _status() -> operations.Status:
+def _status(cap: int) -> operations.Status:
     settings = bound().settings(current_app)
     with connected() as connection:
         return operations.status(
@@ -30,6 +33,7 @@ def _status() -> operations.Status:
             alarm_oldest=settings.alarm_oldest_seconds,
             environment=settings.environment,
             suppressed=settings.suppress_send,
+            count_cap=cap,
         )
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Response, abort, make_response, render_template, request, send_file
+from flask import Response, abort, make_response, redirect, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.errors import DamagedMessageError
+from outbox.operations import Filter
 from outbox.preview import Preview, preview
 from outbox.states import State
 from outbox.web import actions, headers, query
 from outbox.web.database import connected
 from outbox.web.rights import Right, may
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 PAGE = 50
 CAP = 10_000
@@ -38,8 +42,11 @@ def mails() -> ResponseReturnValue:
     before = query.cursor(request.args.get("before"))
     trail = [step for step in request.args.get("trail", "").split(".") if step.isascii() and step.isdigit()][-TRAIL:]
     with connected() as connection:
+        if _is_recipient(connection, words):
+            return redirect(url_for(".mails", **_as_recipient(words)))
         rows = operations.find(connection, wanted, before=before, limit=PAGE + 1)
-        total = operations.count(connection, wanted, cap=CAP)
+        all_here = before is None and len(rows) <= PAGE
+        total = len(rows) if all_here else operations.count(connection, wanted, cap=CAP)
     return render_template(
         "outbox_admin/mails.html",
         rows=rows[:PAGE],
@@ -100,6 +107,18 @@ def source(id: int) -> ResponseReturnValue:
 def download(id: int) -> ResponseReturnValue:
     """The raw source as a file."""
     return _as_file(_wire(_detail(id)), f"mail-{id}.eml", "message/rfc822")
+
+
+def _is_recipient(connection: Connection, words: query.Words) -> bool:
+    """Whether the search is for an address that mail went to: that the index answers, a search reads all mail."""
+    sought = words.get("search", "")
+    if "@" not in sought or "<" in sought or " " in sought or "recipient" in words:
+        return False
+    return bool(operations.find(connection, Filter(recipient=sought), limit=1))
+
+
+def _as_recipient(words: query.Words) -> dict[str, Any]:
+    return {("recipient" if name == "search" else name): word for name, word in words.items()}
 
 
 def _detail(id: int) -> operations.Detail:

@@ -386,11 +386,18 @@ class TestLooking:
     )
     def test_filters(self, client: FlaskClient, ids: dict[str, int], words: str, expected: set[str]) -> None:
         """Each filter word finds what it says."""
-        page = client.get(f"{ROOT}/mail?{words}")
+        page = client.get(f"{ROOT}/mail?{words}", follow_redirects=True)
         assert page.status_code == 200
         rows = re.findall(r'data-label="Recipient"><bdi>([^<]*)</bdi>', page.text)
         assert set(rows) == expected
         assert len(rows) == len(expected)
+
+    def test_a_search_for_a_recipient_becomes_that_filter(self, client: FlaskClient, ids: dict[str, int]) -> None:
+        """A whole address to which mail went is looked up by the index; what else has an @ is searched."""
+        found = client.get(f"{ROOT}/mail?search=ann@example.org&state=failed")
+        assert found.location == f"{ROOT}/mail?state=failed&recipient=ann@example.org"
+        assert client.get(f"{ROOT}/mail?search=nobody@example.org").status_code == 200
+        assert client.get(f"{ROOT}/mail?search=%3Cann@example.org%3E").status_code == 200
 
     @pytest.mark.parametrize(
         "words", ["state=nonsense", "priority=x", "older=soon", "before=x", "before=-1", "before=1e9"]

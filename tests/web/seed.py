@@ -235,7 +235,7 @@ def varied() -> list[Mail]:
         Mail(
             {"ann@example.org": State.FAILED},
             reason="refused",
-            ago=240,
+            ago=1000,
             tries=[DOWN, GREYLISTED, REFUSED],
             headers={"List-Unsubscribe": "<https://flasky.example/u/sEcReT>"},
             **password,
