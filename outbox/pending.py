@@ -11,10 +11,12 @@ import logging
 import sys
 import weakref
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, Response, g, has_request_context, request, request_finished, request_tearing_down
+from flask import Flask, Response, has_request_context, request
+from flask.signals import request_finished, request_started, request_tearing_down
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 from werkzeug.exceptions import HTTPException
@@ -51,6 +53,8 @@ class Mail:
 class RequestMail:
     """The mail of one request."""
 
+    environ: int  # id() of the request's
+    outer: RequestMail | None = None  # of the request in which this one is made, by a test client for instance
     sessions: list[weakref.ref[Session]] = field(default_factory=list)
     lost: list[Mail] = field(default_factory=list)  # its session was closed before the end of the request
     failed: bool = False  # an exception left the view, whatever became of it then
@@ -60,6 +64,11 @@ class RequestMail:
         sessions = [session for reference in self.sessions if (session := reference()) is not None]
         held = [(session, [mail for mail in _mails(session) if mail.request is self]) for session in sessions]
         return [(session, mails) for session, mails in held if mails]
+
+
+_current: ContextVar[RequestMail | None] = ContextVar("outbox_request_mail", default=None)
+# Not in `g`: an application context pushed within the request has another one. Nor with the request itself: a thread
+# that goes on with a copy of the request's context shares that, but must not be committed at the request's end.
 
 
 def watch(session: Session, message_id: str, *, recipients: int, kind: str | None) -> None:
@@ -82,25 +91,28 @@ class Guard:
     def __init__(self, app: Flask) -> None:
         """It holds only as long as this object lives."""
         _listen()
+        request_started.connect(self._started, app)
         request_finished.connect(self._finished, app)
         request_tearing_down.connect(self._tearing_down, app)
         _note_exceptions(app)
 
+    def _started(self, app: Flask, **extra: Any) -> None:
+        _request_mail()  # before an asynchronous view runs in a copy of this context
+
     def _finished(self, app: Flask, response: Response, **extra: Any) -> None:
         # After all functions of `after_request`, where applications commit, and before the response leaves: what is
         # raised here becomes the response of the request.
-        mail = _taken()
-        if mail is not None:
-            self._settle(mail, succeeded=response.status_code < 400)
+        self._settle(_request_mail(), succeeded=response.status_code < 400)
 
     def _tearing_down(self, app: Flask, exc: BaseException | None = None, **extra: Any) -> None:
         # What was not settled before: an exception that is passed on, a streamed response, a test's own context.
-        mail = _taken()
-        if mail is not None:
-            self._settle(mail, succeeded=exc is None)
+        mail = _request_mail()
+        _current.set(mail.outer)
+        self._settle(mail, succeeded=exc is None)
 
     def _settle(self, request_mail: RequestMail, *, succeeded: bool) -> None:
-        held = request_mail.open()
+        held, lost = request_mail.open(), request_mail.lost
+        request_mail.sessions, request_mail.lost = [], []
         left = [mail for _, mails in held for mail in mails]
         try:
             if self.policy == "commit" and succeeded and not request_mail.failed:
@@ -110,7 +122,7 @@ class Guard:
         finally:
             for session, mails in held:
                 _forget(session, mails)
-        self._tell([*request_mail.lost, *left], succeeded=succeeded, failed=request_mail.failed)
+        self._tell([*lost, *left], succeeded=succeeded, failed=request_mail.failed)
 
     def _tell(self, mails: list[Mail], *, succeeded: bool, failed: bool) -> None:
         if not mails:
@@ -143,14 +155,12 @@ def _status(error: HTTPException) -> int:
 
 
 def _request_mail() -> RequestMail:
-    # `g` is shared by requests that run inside of a context pushed before, as tests do; so by request.
-    by_request: dict[int, RequestMail] = g.setdefault("_outbox_mail", {})
-    return by_request.setdefault(id(request.environ), RequestMail())
-
-
-def _taken() -> RequestMail | None:
-    by_request: dict[int, RequestMail] = g.get("_outbox_mail", {})
-    return by_request.pop(id(request.environ), None)
+    """That of the request that is going on."""
+    mail = _current.get()
+    if mail is None or mail.environ != id(request.environ):
+        mail = RequestMail(id(request.environ), outer=mail)
+        _current.set(mail)
+    return mail
 
 
 def _mails(session: Session) -> list[Mail]:

@@ -134,7 +134,7 @@ def test_flask_security(start: Start, smtp: SmtpServer) -> None:
     client.post("/logout")
     assert client.post("/login", data={"email": account["email"], "password": "an entirely new one"}).status_code == 302
     assert client.get("/").text == "Hello ann@example.org."
-    assert len(drain("flask_security_app", smtp)) == 3
+    assert len(enqueued(app)) == 3
 
 
 def test_flask_security_without_the_setting(start: Start) -> None:

@@ -491,6 +491,50 @@ def test_requests_within_one_application_context(
     assert warning.count("@example.org>") == 1
 
 
+@pytest.mark.parametrize(("policy", "subjects"), [("commit", ["outer"]), ("warn", [])])
+def test_application_context_within_a_request(
+    policy: str, subjects: list[str], sqlite_database: Database, outbox: Outbox, committed: Committed, caplog: Log
+) -> None:
+    """A context pushed in a view has a session of its own, which ends with it: what it held is missed as well."""
+    app = Flask(__name__)
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=sqlite_database.url,
+        MAIL_DEFAULT_SENDER="shop@example.org",
+        OUTBOX_UNCOMMITTED=policy,
+    )
+    db = flask_sqlalchemy.SQLAlchemy(app)
+    outbox.init_app(app, session=db)
+
+    def view() -> str:
+        with app.app_context():
+            outbox.send(hello("inner"))
+        outbox.send(hello("outer"))
+        return "done"
+
+    assert get(app, view).status_code == 200
+    assert committed.subjects() == subjects
+    (warning,) = told(caplog)
+    assert warning.count("@example.org>") == 2 - len(subjects)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_request_within_a_request(make_app: Make, outbox: Outbox, committed: Committed, caplog: Log, db: Db) -> None:
+    """A request that a view makes by the test client does not settle the mail of the view."""
+    app = make_app(OUTBOX_UNCOMMITTED="warn")
+    app.add_url_rule("/inner", "inner", lambda: "done")
+
+    def view() -> str:
+        outbox.send(hello())
+        app.test_client().get("/inner")
+        assert told(caplog) == []
+        return "done"
+
+    with app.app_context():  # or the inner request's end would take the session away
+        assert get(app, view).status_code == 200
+        assert len(told(caplog)) == 1
+
+
 def test_a_session_that_lives_on_is_told_of_once(
     make_app: Make, outbox: Outbox, forgetful: Any, engine: sa.Engine, caplog: Log
 ) -> None:
