@@ -7,6 +7,7 @@ outside. The commands of the next mail may ride behind the final dot of this one
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ __all__ = ["Answer", "Refused", "Session"]
 
 _DOT = b"\r\n.\r\n"
 _SETTLE = 5.0  # seconds at most for replies that no longer decide anything
+_RIDERS = 4  # RSET, MAIL, RCPT, DATA
 _RECORD = 16_384  # bytes of one TLS record: written whole or not at all
 
 
@@ -46,7 +48,8 @@ class Session(Channel):
         self.transactions = 0
         self.used_at = 0.0
         self._dirty = False  # the last transaction was not ended by an accepted mail: RSET goes first
-        self._riding: Commands | None = None  # sent behind the last dot, no reply read yet
+        self._riding: Commands | None = None  # sent behind the last dot
+        self._ahead: deque[tuple[int, bytes]] = deque()  # the replies to them that came along
 
     def open(self, deadline: float) -> None:
         """As Channel's; afterwards the session is usable."""
@@ -72,7 +75,7 @@ class Session(Channel):
             self.reusable
             and (self._riding is not None or self.transactions < self.relay.max_messages)
             and self._monotonic() - self.used_at < self.relay.idle_timeout
-            and (self._riding is not None or self.wire.is_quiet())
+            and (self._behind or self.wire.is_quiet())
         )
 
     def transact(
@@ -91,9 +94,11 @@ class Session(Channel):
         if refused is None:
             answer = self._send_content(content, before_dot, self._ride(following))
             self._dirty = answer.code >= 300
+            if self._riding is not None:
+                self._read_ahead(answer)
         else:
             answer, self._dirty = refused, True
-        in_step = self._riding is not None or not self.wire.has_unread
+        in_step = self._behind or not self.wire.has_unread
         self.reusable = answer.code != 421 and in_step and self.wire.sock is not None
         self.used_at = self._monotonic()
         return answer
@@ -107,6 +112,11 @@ class Session(Channel):
             if code != 250:
                 break
         return Answer(Phase.MAIL, code, text)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether replies to what rode behind the last dot are still to come."""
+        return self._riding is not None and len(self._ahead) < _RIDERS
 
     @property
     def _pipelining(self) -> bool:
@@ -123,7 +133,7 @@ class Session(Channel):
         log.debug("%s: %r %r", self.relay.name, commands.mail, commands.rcpt)
         self.phase = Phase.MAIL
         reset = self._begin(commands)
-        if reset and self.wire.read_reply()[0] != 250:
+        if reset and self._reply()[0] != 250:
             raise Broken(Failure.GARBAGE, "RSET was refused")
         if (answer := self._step(Phase.MAIL, commands.mail)) is not None:
             self._settle(answer, 2)
@@ -151,7 +161,7 @@ class Session(Channel):
         self.phase = phase
         if not self._pipelining:
             self.wire.write(command + b"\r\n")
-        code, text = self.wire.read_reply()
+        code, text = self._reply()
         self.answered = True
         if code == 354 if phase is Phase.DATA else 200 <= code < 300:
             return None
@@ -165,7 +175,7 @@ class Session(Channel):
         code = 0
         try:
             for _ in range(left):
-                code, _ = self.wire.read_reply()
+                code, _ = self._reply()
         except Broken:
             self.wire.close()
         if code == 354:  # it waits for content although nobody is to get it: closing cannot deliver anything
@@ -177,7 +187,7 @@ class Session(Channel):
         self.phase = Phase.BODY
         try:
             last = self._send_all_but_last(content)
-            if last and (before_dot is not None or (following is not None and len(last) > _RECORD // 2)):
+            if last and (before_dot is not None or len(last) > _RECORD // 2):
                 self.wire.write(last)
                 last = b""
             if before_dot is not None and not before_dot():
@@ -211,6 +221,34 @@ class Session(Channel):
                 self.phase = Phase.DOT  # only what rides behind it was not handed over
             raise
         self._riding = following
+
+    def _read_ahead(self, answer: Answer) -> None:
+        """Reads the replies to what rode behind the dot, which come with the dot's: they prove that it was the dot's.
+
+        A relay that leaves the dot unanswered would else have its answer to RSET taken for it. Waits a short time only,
+        and what follows a proper 2xx decides nothing: a relay may well close here.
+        """
+        self.wire.deadline = self._monotonic() + min(_SETTLE, self.relay.command_timeout)
+        try:
+            while len(self._ahead) < _RIDERS and not self._out_of_step:
+                self._ahead.append(self.wire.read_reply())
+        except Broken as broken:
+            if broken.failure is not Failure.TIMEOUT:
+                self.wire.close()
+            elif len(self._ahead) != _RIDERS - 1:
+                return
+        if any(code == 421 for code, _ in self._ahead):
+            self.wire.close()
+        if self._out_of_step or (self.wire.sock is not None and len(self._ahead) < _RIDERS):
+            raise Broken(Failure.GARBAGE, f"replies out of step: {[answer.code, *(code for code, _ in self._ahead)]}")
+
+    @property
+    def _out_of_step(self) -> bool:
+        """The third rider is RCPT; 354 is no answer to it, but to DATA."""
+        return len(self._ahead) > 2 and self._ahead[2][0] == 354
+
+    def _reply(self) -> tuple[int, bytes]:
+        return self._ahead.popleft() if self._ahead else self.wire.read_reply()
 
     def _early_reply(self, broken: Broken) -> Answer:
         """What a relay that closes in the middle of the content said before ("552 too large"); else raises `broken`."""

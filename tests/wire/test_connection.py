@@ -15,7 +15,7 @@ from outbox.errors import OutboxError
 from outbox.relay import Relay
 from outbox.reply import Phase, Result, Verdict
 from outbox.transport import Connection
-from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Raw, Take, turns
+from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Later, Raw, Take, turns
 from tests.wire.conftest import CONTENT, envelope, mail_state
 from tests.wire.server import SmtpServer
 
@@ -328,7 +328,7 @@ def test_a_refusal_with_the_next_mail_announced(step: str, reply: str, connect: 
             second = connection.deliver(envelope("c@example.net"), CONTENT)
             third = connection.deliver(envelope("d@example.net"), CONTENT)
             results = [first, second, third]
-            repaired = turn == 1 and step == "mail" and reply.startswith("421")
+            repaired = turn == 1 and step != "dot" and reply.startswith("421")
             assert [result.verdict is ACCEPTED for result in results] == [turn != 0, turn != 1 or repaired, True]
             refused = results[turn]
             assert repaired or (refused.reply.code, refused.phase.value) == (int(reply[:3]), step)
@@ -363,8 +363,8 @@ def test_an_announced_mail_over_a_connection_that_breaks(step: str, action: Acti
     script = {step: turns(action) if step == "rset" else turns(None, action)}
     with SmtpServer(script) as server:
         connection = connect(server.relay(command_timeout=0.3))
-        connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
-        assert verdicts(deliver(connection, "c@example.net")) == [ACCEPTED]
+        first = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
+        assert verdicts([first, *deliver(connection, "c@example.net")]) == [ACCEPTED, ACCEPTED]
         assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
         assert server.connections == 2
 
@@ -392,4 +392,28 @@ def test_big_mails_with_the_next_announced(tls: str | None, ask: Any, connect: C
             result = connection.deliver(envelope(size=len(big)), big, before_dot=ask, upcoming=envelope(size=len(big)))
             assert result.verdict is ACCEPTED
         assert [mail.content for mail in server.messages] == [big] * 3
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "script", [{}, {"mail": turns(None, "550 5.1.8 no")}, {"rcpt": turns(None, "550 5.1.1 no")}], ids=str
+)
+def test_a_dot_that_is_not_answered_at_all(script: dict[str, Any], connect: Connect) -> None:
+    """A relay that leaves the dot unanswered and goes on: its reply to RSET is not taken for the dot's."""
+    with SmtpServer({"dot": Raw(b""), **script}) as server:
+        connection = connect(server.relay(command_timeout=0.3))
+        result = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
+        assert (result.verdict, result.phase, connection.is_open) == (Verdict.UNKNOWN, Phase.DOT, False)
+        assert server.messages == []
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+def test_a_relay_that_takes_its_time_for_the_next_mail(seconds: float, connect: Connect) -> None:
+    """An accepted mail is told within a short time, though the next one's replies take longer; that one goes on."""
+    with SmtpServer({"mail": turns(None, Later(seconds, "250 2.1.0 ok"))}) as server:
+        connection = connect(server.relay(command_timeout=0.3, send_timeout=5))
+        first = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
+        assert (first.verdict, first.duration < 0.4) == (ACCEPTED, True)
+        assert verdicts(deliver(connection, "c@example.net")) == [ACCEPTED]
+        assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
         assert server.connections == 1
