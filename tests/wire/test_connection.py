@@ -252,6 +252,25 @@ def test_the_time_limit_of_one_mail_can_be_shorter(connect: Connect) -> None:
         assert time.monotonic() - started < 1.2
 
 
+def test_the_wait_after_the_dot_has_a_limit_of_its_own(connect: Connect) -> None:
+    """A relay that thinks longer than `send_timeout` about a whole mail is waited for, up to `dot_timeout`."""
+    with SmtpServer({"dot": turns(Take(Later(0.6, "250 2.0.0 ok")), SILENCE)}) as server:
+        patient = connect(server.relay(send_timeout=0.3, command_timeout=0.3, dot_timeout=5))
+        assert verdicts(deliver(patient, "b@example.net")) == [ACCEPTED]
+        started = time.monotonic()
+        hasty = connect(server.relay(send_timeout=60, command_timeout=60, dot_timeout=0.3))
+        assert verdicts(deliver(hasty, "c@example.net")) == [Verdict.UNKNOWN]
+        assert time.monotonic() - started < 1.3
+
+
+def test_two_replies_to_one_dot(connect: Connect) -> None:
+    """The first one counts; the connection is out of step and not used again."""
+    with SmtpServer({"dot": turns(Take(Raw(b"250 2.0.0 ok\r\n550 5.1.1 and no\r\n")))}) as server:
+        first, second = deliver(connect(server.relay()), "b@example.net", "c@example.net")
+        assert (first.verdict, first.reusable, second.verdict) == (ACCEPTED, False, ACCEPTED)
+        assert server.connections == 2
+
+
 def test_it_is_flask_mails_connection() -> None:
     """Flask-Mail's object model holds: a Connection whose host is an smtplib.SMTP that its own methods work on."""
     with SmtpServer(tls="starttls") as server, Connection(mail_state(), server.relay()) as connection:
