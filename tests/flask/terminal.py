@@ -1,0 +1,175 @@
+"""An operator's terminal: the commands as real processes, in a pipe or on a pseudo-terminal of 80 columns."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import worker_engine
+from outbox.models import Base
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60.0
+COLUMNS = 80
+
+APP = """\
+import os
+from flask import Flask
+from outbox import Outbox, Settings
+
+def create_app():
+    app = Flask(__name__)
+    app.config.update(Settings.from_env(os.environ))
+    Outbox().init_app(app)
+    return app
+"""
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours: the only thing that a command may tell a terminal to do while it prints."""
+
+
+class Terminal:
+    """A folder with a small application, and its environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = f"sqlite:///{folder / 'outbox.sqlite'}"
+        self.engine = worker_engine(self.address)
+        (folder / "trial.py").write_text(APP)
+        self.env = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(ROOT),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "OUTBOX_DATABASE_URL": self.address,
+            "MAIL_DEFAULT_SENDER": "shop@example.org",
+            "MAIL_PORT": "1",
+            "OUTBOX_POLL_SECONDS": "0.1",
+        }
+
+    def migrate(self) -> None:
+        """Makes the tables."""
+        Base.metadata.create_all(self.engine)
+
+    def run(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """A command to its end, in pipes."""
+        return subprocess.run(
+            self._command(words),
+            cwd=self.folder,
+            env=self.env | (env or {}),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def json(self, *words: str, env: dict[str, str] | None = None) -> tuple[int, Any]:
+        """The exit code, and the one JSON value on stdout."""
+        done = self.run(*words, "--json", env=env)
+        return done.returncode, json.loads(done.stdout)
+
+    @contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on until it is told to stop; SIGTERM at the end of the block."""
+        process = subprocess.Popen(
+            self._command(words),
+            cwd=self.folder,
+            env=self.env,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+            process.communicate()
+
+    @contextmanager
+    def screen(self, *words: str) -> Iterator[Screen]:
+        """A command on a pseudo-terminal."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+        process = subprocess.Popen(
+            self._command(words),
+            cwd=self.folder,
+            env=self.env,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        try:
+            yield Screen(process, master)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(master)
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "flask", "--app", "trial", *words]
+
+
+class Screen:
+    """What a process shows on its terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+        self.process = process
+        self.shown = ""
+        self._master = master
+
+    def until(self, words: str) -> str:
+        """All that was shown, once `words` are among it. Raises AssertionError where it ends without them."""
+        deadline = time.monotonic() + SECONDS
+        while words not in self.shown:
+            assert time.monotonic() < deadline, f"no {words!r} in {self.shown!r}"
+            assert self._read(), f"ended without {words!r}: {self.shown!r}"
+        return self.shown
+
+    def to_end(self) -> str:
+        """All that was shown when the process had ended."""
+        while self._read():
+            pass
+        self.process.wait(SECONDS)
+        return self.shown
+
+    def type(self, words: str) -> None:
+        """As a person would."""
+        os.write(self._master, words.encode())
+
+    def _read(self) -> bool:
+        if not select.select([self._master], [], [], SECONDS)[0]:
+            raise AssertionError(f"nothing more is shown after {self.shown!r}")
+        try:
+            piece = os.read(self._master, 65_536)
+        except OSError:  # how Linux says that nobody holds the other end
+            return False
+        self.shown += piece.decode(errors="replace").replace("\r\n", "\n")
+        return bool(piece)
+
+
+def rows(engine: sa.Engine, statement: str) -> list[Any]:
+    """What an SQL statement finds: the first column."""
+    with engine.connect() as connection:
+        return list(connection.execute(sa.text(statement)).scalars())

@@ -1,0 +1,216 @@
+"""The operators' commands, as processes: what they print, what they change, how they end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from outbox.enqueue import Posting
+from outbox.operations import Filter, find, wire
+from outbox.states import State
+from tests.db.mails import put, worker
+from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
+
+EVIL = "\x1b[31m\x1b]0;owned\x07\x9b2J[bold red]markup[/] \u202egnp.exe :smile: \ud7ff"
+REFUSED = {"code": 550, "enhanced": "5.1.1", "reply": "no such user", "reason": "refused"}
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal whose database is not migrated."""
+    made = Terminal(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def terminal(bare: Terminal) -> Terminal:
+    """A terminal with an empty outbox."""
+    bare.migrate()
+    return bare
+
+
+def commands() -> dict[str, click.Command]:
+    """The commands by their names in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = {}
+    for name, target in project["entry-points"]["flask.commands"].items():
+        module, _, attribute = target.partition(":")
+        found[name] = getattr(import_module(module), attribute)
+    return found
+
+
+def test_the_entry_points_are_the_commands() -> None:
+    """Each is there under its name, so that `flask` and `manage.py` have it."""
+    assert {name: command.name for name, command in commands().items()} == {name: name for name in commands()}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_has_an_example_and_fits(name: str) -> None:
+    """Within 80 columns, with a line that can be typed."""
+    shown = CliRunner().invoke(commands()[name], ["--help"], terminal_width=COLUMNS).output
+    assert f"  {name}" in shown.partition("Example")[2]
+    assert all(len(line) <= COLUMNS for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_manual_has_every_command_and_option(name: str) -> None:
+    """docs/commands.md leaves nothing out."""
+    manual = (ROOT / "docs" / "commands.md").read_text()
+    section = manual.partition(f"## {name}\n")[2].partition("\n## ")[0]
+    shared = manual.partition("## Filters\n")[2].partition("\n## ")[0]
+    options = [option for parameter in commands()[name].params for option in parameter.opts if option.startswith("--")]
+    assert section
+    assert [option for option in options if f"`{option}" not in section + shared] == []
+
+
+class TestStatus:
+    """`outbox-status`."""
+
+    def test_healthy_ends_in_0(self, terminal: Terminal) -> None:
+        """Nothing due, nobody needed: all six states, null for what there is not."""
+        code, seen = terminal.json("outbox-status")
+        assert code == 0
+        assert seen["states"] == {str(state): 0 for state in State}
+        assert (seen["oldest_due_seconds"], seen["workers"]) == (None, [])
+        assert (seen["healthy"], seen["problems"]) == (True, [])
+
+    def test_degraded_ends_in_1(self, terminal: Terminal) -> None:
+        """Mail is due and nobody sends it."""
+        put(terminal.engine, ago=400)
+        worker(terminal.engine, heartbeat=100)
+        code, seen = terminal.json("outbox-status")
+        assert code == 1
+        assert seen["healthy"] is False
+        assert len(seen["problems"]) == 2
+        assert seen["oldest_due_seconds"] == pytest.approx(400, abs=30)
+        assert seen["workers"][0]["alive"] is False
+
+    @pytest.mark.parametrize(
+        ("env", "words"),
+        [
+            ({}, "alembic upgrade head"),
+            ({"OUTBOX_DATABASE_URL": "sqlite:////nowhere/at/all.sqlite"}, "/nowhere/at/all.sqlite"),
+            ({"OUTBOX_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/x"}, "127.0.0.1:1"),
+            ({"OUTBOX_POLL_SECOND": "1", "MAIL_PORT": "x"}, "OUTBOX_POLL_SECOND"),
+            ({"OUTBOX_DATABASE_URL": ""}, "OUTBOX_DATABASE_URL"),
+        ],
+        ids=["not migrated", "no file", "no server", "faults of the configuration", "no database"],
+    )
+    def test_cannot_tell_ends_in_2(self, bare: Terminal, env: dict[str, str], words: str) -> None:
+        """One clear message on stderr, no traceback, no password; with --json still one object."""
+        done = bare.run("outbox-status", "--json", env=env)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "secret" not in done.stderr + done.stdout
+        assert json.loads(done.stdout)["healthy"] is False
+
+    def test_an_application_without_outbox_ends_in_2(self, bare: Terminal) -> None:
+        """It says what to do about it."""
+        (bare.folder / "trial.py").write_text("import flask\napp = flask.Flask('shop')\n")
+        done = bare.run("outbox-status")
+        assert (done.returncode, "init_app" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+    def test_an_application_that_breaks_ends_in_2(self, bare: Terminal) -> None:
+        """1 would mean "degraded"; the traceback is there, for this nobody expected."""
+        (bare.folder / "trial.py").write_text("def create_app():\n    raise KeyError('x')\n")
+        done = bare.run("outbox-status")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, True)
+
+    def test_it_is_plain_in_a_pipe_and_coloured_on_a_terminal(self, terminal: Terminal) -> None:
+        """The same words; within 80 columns; nothing hostile reaches the terminal."""
+        put(
+            terminal.engine, f"{'x' * 60}@{'long.' * 20}example", state=State.FAILED, delivery=REFUSED | {"reply": EVIL}
+        )
+        health = {"transport": {"name": EVIL, "state": "open", "error": EVIL * 3}}
+        worker(terminal.engine, health=health, host=EVIL.replace("\ud7ff", ""))
+        piped = terminal.run("outbox-status")
+        with terminal.screen("outbox-status") as screen:
+            shown = screen.to_end()
+        assert (piped.returncode, screen.process.returncode) == (1, 1)
+        assert "\x1b" not in piped.stdout
+        assert SGR.search(shown)
+        seen = SGR.sub("", shown)
+        for words in (piped.stdout, seen):
+            assert "The outbox is degraded" in words
+            assert "[bold red]" in words.replace("\n", "")
+            assert words.replace("\n", "").isprintable()
+        assert max(len(line) for line in seen.splitlines()) <= COLUMNS
+
+    def test_watch_goes_on_until_ctrl_c(self, terminal: Terminal) -> None:
+        """It shows what changes, and ends with the exit code of the last look."""
+        with terminal.screen("outbox-status", "--watch", "--interval", "0.2") as screen:
+            screen.until("healthy")
+            put(terminal.engine)
+            screen.until("degraded")
+            screen.process.send_signal(signal.SIGINT)
+            screen.to_end()
+        assert screen.process.returncode == 1
+
+    def test_watch_needs_a_terminal(self, terminal: Terminal) -> None:
+        """In a pipe it would never end."""
+        assert terminal.run("outbox-status", "--watch").returncode == 2
+
+
+class TestLook:
+    """`outbox-list` and `outbox-show`."""
+
+    def test_list_filters_and_pages(self, terminal: Terminal) -> None:
+        """The words mean what `operations.Filter` says; one line each in a pipe, never cut."""
+        long = f"{'x' * 60}@{'long.' * 20}example"
+        failed = put(terminal.engine, "ann@example.org", state=State.FAILED, delivery=REFUSED)
+        sent = put(terminal.engine, long, state=State.SENT, posting=Posting(kind="news"))
+        words = ("--state", "failed", "--error", "5.1.1", "--since", "2h", "--domain", "example.org")
+        assert [row["id"] for row in terminal.json("outbox-list", *words)[1]] == failed
+        assert [row["id"] for row in terminal.json("outbox-list", "--kind", "news")[1]] == sent
+        page = terminal.run("outbox-list", "--limit", "1")
+        assert long in page.stdout
+        assert f"--before {sent[0]}" in page.stderr
+        assert "ann@example.org" in terminal.run("outbox-list", "--before", str(sent[0])).stdout
+        assert terminal.run("outbox-list", "--recipient", "nobody@example.org").stdout == "No mail matches.\n"
+
+    @pytest.mark.parametrize(
+        "words", [["--since", "2"], ["--state", "lost"], ["--limit", "0"], ["--older-than", "9e9d"]]
+    )
+    def test_wrong_words_are_refused(self, terminal: Terminal, words: list[str]) -> None:
+        """Exit code 2, and what is right."""
+        done = terminal.run("outbox-list", *words)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+    def test_show_tells_all_but_the_body(self, terminal: Terminal) -> None:
+        """Envelope, headers, reply; the body only with --raw, which is the wire form to the byte."""
+        (id,) = put(terminal.engine, state=State.FAILED, delivery=REFUSED, blob=b"\xff\x00" * 900)
+        shown = terminal.run("outbox-show", str(id)).stdout
+        for words in ("to@example.org", "from@example.org", "550 5.1.1 no such user", "Grüße", "<1@example.org>"):
+            assert words in shown
+        assert "body" not in shown
+        raw = terminal.run("outbox-show", str(id), "--raw").stdout
+        with terminal.engine.connect() as connection:
+            whole = wire(connection, find(connection, Filter())[0].message_id)
+        assert raw.encode().replace(b"\n", b"\r\n") == whole  # reading as text has made LF of CRLF
+        assert terminal.json("outbox-show", str(id))[1]["message_id_header"] == "<1@example.org>"
+
+    def test_show_of_what_is_not_there_ends_in_1(self, terminal: Terminal) -> None:
+        """With the likely cause."""
+        done = terminal.run("outbox-show", "4711")
+        assert (done.returncode, "purged" in done.stderr) == (1, True)
+
+    def test_hostile_text_stays_text(self, terminal: Terminal) -> None:
+        """Subject, recipient, headers and reply can't move the cursor, nor speak rich's markup."""
+        (id,) = put(terminal.engine, subject=EVIL, state=State.FAILED, delivery=REFUSED | {"reply": EVIL})
+        for words in (["outbox-list"], ["outbox-show", str(id)], ["outbox-show", str(id), "--raw"]):
+            with terminal.screen(*words) as screen:
+                shown = SGR.sub("", screen.to_end())
+            assert shown.replace("\n", "").isprintable(), shown
+            assert all(len(line) <= COLUMNS or "--raw" in words for line in shown.splitlines())
+            if "--raw" not in words:
+                assert "[bold" in shown

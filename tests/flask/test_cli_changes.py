@@ -1,0 +1,111 @@
+"""The commands that change mail, as processes: what they touch, what they ask, how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outbox.enqueue import Posting
+from outbox.states import State
+from tests.db.mails import put, states
+from tests.flask.terminal import Terminal
+
+REFUSED = {"code": 550, "enhanced": "5.1.1", "reply": "no such user", "reason": "refused"}
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal with an empty outbox."""
+    made = Terminal(tmp_path)
+    made.migrate()
+    yield made
+    made.engine.dispose()
+
+
+@pytest.mark.parametrize("command", ["outbox-requeue", "outbox-cancel", "outbox-mark-sent"])
+def test_nothing_selected_is_wrong_use(terminal: Terminal, command: str) -> None:
+    """Nobody means all mail by saying nothing."""
+    put(terminal.engine, state=State.FAILED)
+    done = terminal.run(command)
+    assert (done.returncode, "Nothing is selected" in done.stderr) == (2, True)
+    assert list(states(terminal.engine).values()) == ["failed"]
+
+
+def test_ids_are_changed_and_those_left_alone_are_named(terminal: Terminal) -> None:
+    """Exit code 1 if one of them could not be; the last line says what was done."""
+    failed, sent = put(terminal.engine, state=State.FAILED)[0], put(terminal.engine, state=State.SENT)[0]
+    done = terminal.run("outbox-requeue", str(failed), str(sent), "999")
+    assert done.returncode == 1
+    assert f"{sent}: is sent; only failed or uncertain or cancelled mail can be requeued" in done.stdout
+    assert "999: there is no such mail" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 mail requeued."
+    assert states(terminal.engine) == {failed: "queued", sent: "sent"}
+    assert terminal.run("outbox-cancel", str(failed)).returncode == 0
+
+
+def test_a_filter_without_state_means_failed_and_uncertain_mail(terminal: Terminal) -> None:
+    """And says so; cancelled mail comes back only by name or by --state."""
+    ids = {state: put(terminal.engine, state=state)[0] for state in State}
+    code, said = terminal.json("outbox-requeue", "--domain", "example.org")
+    assert (code, said) == (
+        0,
+        {"action": "queued", "dry_run": False, "matched": 2, "changed": 2, "left_alone": {}},
+    )
+    now = states(terminal.engine)
+    assert [state for state, id in ids.items() if now[id] != state] == [State.FAILED, State.UNCERTAIN]
+    assert "failed and uncertain" in terminal.run("outbox-requeue", "--domain", "x.example").stderr
+
+
+def test_a_dry_run_only_shows(terminal: Terminal) -> None:
+    """Which mail, how many, and nothing is changed."""
+    put(terminal.engine, "ann@example.org", state=State.FAILED, delivery=REFUSED)
+    done = terminal.run("outbox-requeue", "--state", "failed", "--error", "5.1.1", "--since", "2h", "--dry-run")
+    assert "ann@example.org" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Would requeue 1 mail."
+    assert list(states(terminal.engine).values()) == ["failed"]
+
+
+@pytest.mark.parametrize(("answer", "after", "code"), [("n", "failed", 1), ("y", "queued", 0)])
+def test_on_a_terminal_it_asks_before_it_touches_more_than_one(
+    terminal: Terminal, answer: str, after: str, code: int
+) -> None:
+    """With the mail in question on the screen."""
+    put(terminal.engine, "a@example.org", "b@example.org", state=State.FAILED)
+    with terminal.screen("outbox-requeue", "--domain", "example.org") as screen:
+        assert "b@example.org" in screen.until("Requeue 2 mails? [y/N]")
+        screen.type(f"{answer}\n")
+        screen.to_end()
+    assert screen.process.returncode == code
+    assert set(states(terminal.engine).values()) == {after}
+
+
+def test_it_does_not_ask_for_one_or_with_yes(terminal: Terminal) -> None:
+    """A person who names one mail, or says yes beforehand, has decided."""
+    put(terminal.engine, "a@example.org", "b@example.org", state=State.FAILED)
+    (one,) = put(terminal.engine, state=State.QUEUED)
+    with terminal.screen("outbox-requeue", "--domain", "example.org", "--yes") as screen:
+        assert "2 mails requeued." in screen.to_end()
+    with terminal.screen("outbox-cancel", str(one)) as screen:
+        assert "1 mail cancelled." in screen.to_end()
+
+
+def test_thousands_are_changed_with_a_progress_bar(terminal: Terminal) -> None:
+    """In several transactions."""
+    put(terminal.engine, *(f"r{number}@example.org" for number in range(2500)), state=State.UNCERTAIN)
+    with terminal.screen("outbox-mark-sent", "--state", "uncertain", "--yes") as screen:
+        shown = screen.to_end()
+    assert "100%" in shown
+    assert shown.splitlines()[-1] == "2,500 mails marked as sent."
+    assert set(states(terminal.engine).values()) == {"sent"}
+
+
+def test_purge_removes_what_is_old(terminal: Terminal) -> None:
+    """By the retention, or as told; failed mail only if asked for."""
+    put(terminal.engine, state=State.SENT, ago=8 * 86_400)
+    put(terminal.engine, state=State.FAILED, ago=8 * 86_400, posting=Posting(kind="kept"))
+    assert terminal.json("outbox-purge")[1]["purged"] == 0
+    assert terminal.run("outbox-purge", "--older-than", "7d").stdout.startswith("1 message removed:")
+    assert terminal.json("outbox-purge", "--older-than", "7d", "--failed")[1]["purged"] == 1
+    assert states(terminal.engine) == {}

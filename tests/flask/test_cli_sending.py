@@ -1,0 +1,181 @@
+"""The commands that talk to a relay, as processes: outbox-sender, outbox-check, outbox-test-mail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outbox.states import State
+from tests.db.mails import put, states
+from tests.flask.terminal import SECONDS, Terminal
+from tests.wire.server import SmtpServer
+
+
+@pytest.fixture
+def server() -> Iterator[SmtpServer]:
+    """A relay with STARTTLS and a log-in."""
+    with SmtpServer(tls="starttls", auth={"shop": "hunter2"}) as server:
+        yield server
+
+
+@pytest.fixture
+def bare(tmp_path: Path, server: SmtpServer) -> Iterator[Terminal]:
+    """A terminal whose application is configured for the relay, and whose database is not migrated."""
+    made = Terminal(tmp_path)
+    made.env |= {
+        "MAIL_SERVER": "localhost",
+        "MAIL_PORT": str(server.port),
+        "MAIL_USE_TLS": "true",
+        "MAIL_USERNAME": "shop",
+        "MAIL_PASSWORD": "hunter2",
+        "OUTBOX_TLS_CA_FILE": str(server.ca_file),
+    }
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def terminal(bare: Terminal) -> Terminal:
+    """The same with an empty outbox."""
+    bare.migrate()
+    return bare
+
+
+class TestSender:
+    """`outbox-sender`."""
+
+    def test_once_sends_what_is_due_and_ends_in_0(self, terminal: Terminal, server: SmtpServer) -> None:
+        """What is dated into the future stays; each event is a line on stderr, nothing of the body among them."""
+        due, later = put(terminal.engine)[0], put(terminal.engine, ago=-600)[0]
+        done = terminal.run("outbox-sender", "--once")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert states(terminal.engine) == {due: "sent", later: "queued"}
+        assert len(server.messages) == 1
+        assert "<1@example.org> status=sent" in done.stderr
+        assert "hunter2" not in done.stderr
+        assert "body" not in done.stderr
+
+    def test_drain_goes_on_until_nothing_is_due(self, terminal: Terminal, server: SmtpServer) -> None:
+        """With a progress bar on a terminal."""
+        put(terminal.engine, *(f"r{number}@example.org" for number in range(30)))
+        with terminal.screen("outbox-sender", "--drain", "--connections", "2") as screen:
+            shown = screen.to_end()
+        assert screen.process.returncode == 0
+        assert "draining" in shown
+        assert set(states(terminal.engine).values()) == {"sent"}
+        assert len(server.messages) == 30
+
+    def test_the_log_can_be_json(self, terminal: Terminal) -> None:
+        """One object a line."""
+        put(terminal.engine)
+        done = terminal.run("outbox-sender", "--once", env={"OUTBOX_LOG_JSON": "true"})
+        assert all(line.startswith("{") for line in done.stderr.splitlines())
+
+    @pytest.mark.parametrize("words", [["--once", "--drain"], ["--connections", "0"]])
+    def test_wrong_use_ends_in_2(self, terminal: Terminal, words: list[str]) -> None:
+        """Before anything is sent."""
+        assert terminal.run("outbox-sender", *words).returncode == 2
+
+
+class TestCheck:
+    """`outbox-check`."""
+
+    def test_all_is_well(self, terminal: Terminal, server: SmtpServer) -> None:
+        """Configuration, database, migrations, log-in over verified TLS; nothing was sent."""
+        done = terminal.run("outbox-check")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+            ["configuration", "ok"],
+            ["database", "ok"],
+            ["migrations", "ok"],
+            ["smtp", "ok"],
+        ]
+        assert "logged in as shop" in done.stdout
+        assert "hunter2" not in done.stdout + done.stderr
+        assert not any(command.startswith("MAIL") for command in server.commands)
+
+    def test_every_fault_is_told_at_once(self, bare: Terminal) -> None:
+        """Not migrated and a wrong password: both, in one go."""
+        code, said = bare.json("outbox-check", env={"MAIL_PASSWORD": "wrong"})
+        assert (code, said["ok"]) == (1, False)
+        faults = {one["check"]: one["words"] for one in said["checks"] if one["ok"] is False}
+        assert faults.keys() == {"migrations", "smtp"}
+        assert "alembic upgrade head" in faults["migrations"]
+        assert "configuration fault at auth: 535" in faults["smtp"]
+
+    def test_faults_of_the_configuration_end_in_1(self, bare: Terminal) -> None:
+        """All of them, without a traceback."""
+        done = bare.run("outbox-check", env={"OUTBOX_TYPO": "1", "OUTBOX_POLL_SECONDS": "never"})
+        assert done.returncode == 1
+        assert "OUTBOX_TYPO" in done.stderr
+        assert "OUTBOX_POLL_SECONDS" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_database_that_is_down_does_not_hide_the_rest(self, bare: Terminal) -> None:
+        """The log-in is looked at all the same."""
+        url = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
+        code, said = bare.json("outbox-check", env={"OUTBOX_DATABASE_URL": url})
+        assert code == 1
+        assert {one["check"]: one["ok"] for one in said["checks"]} == {
+            "configuration": True,
+            "database": False,
+            "smtp": True,
+        }
+
+
+class TestTestMail:
+    """`outbox-test-mail`."""
+
+    def test_without_worker_it_is_sent_from_here(self, terminal: Terminal, server: SmtpServer) -> None:
+        """Every step is told, the server's reply among them."""
+        done = terminal.run("outbox-test-mail", "ann@example.org")
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = [line.split(":")[0].split(" in ")[0] for line in done.stdout.splitlines()]
+        assert said[0] == "enqueued and committed"
+        assert "no worker lives" in said[1]
+        assert "accepted at dot: 250" in done.stdout
+        assert said[-1] == "sent to ann@example.org"
+        assert [mail.rcpt for mail in server.messages] == ["ann@example.org"]
+
+    def test_a_living_worker_sends_it(self, terminal: Terminal, server: SmtpServer) -> None:
+        """It is waited for; a worker that is told to stop afterwards ends in 0."""
+        with terminal.started("outbox-sender") as sender:
+            deadline = time.monotonic() + SECONDS
+            while not terminal.json("outbox-status")[1]["workers"]:
+                assert time.monotonic() < deadline
+            done = terminal.run("outbox-test-mail", "ann@example.org")
+        assert sender.returncode == 0
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"pid {sender.pid}" in done.stdout
+        assert len(server.messages) == 1
+
+    def test_a_refused_one_ends_in_1(self, terminal: Terminal, server: SmtpServer) -> None:
+        """With the server's words."""
+        server.script["rcpt"] = "550 5.1.1 no such user"
+        done = terminal.run("outbox-test-mail", "ann@example.org")
+        assert done.returncode == 1
+        assert "permanent at rcpt: 550 5.1.1 no such user" in done.stdout
+        assert "is failed (refused)" in done.stderr
+
+    def test_suppressed_mail_is_not_called_sent(self, terminal: Terminal, server: SmtpServer) -> None:
+        """MAIL_SUPPRESS_SEND records it and sends nothing."""
+        done = terminal.run("outbox-test-mail", "ann@example.org", env={"MAIL_SUPPRESS_SEND": "true"})
+        assert (done.returncode, "MAIL_SUPPRESS_SEND" in done.stderr) == (1, True)
+        assert server.messages == []
+
+    def test_an_address_that_is_none_is_refused(self, terminal: Terminal) -> None:
+        """Before anything is written."""
+        done = terminal.run("outbox-test-mail", "nonsense")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert states(terminal.engine) == {}
+
+
+def test_a_worker_that_nobody_reads_of_is_seen_by_the_status(terminal: Terminal) -> None:
+    """The whole circle: sender, status, list."""
+    put(terminal.engine)
+    assert terminal.run("outbox-sender", "--drain").returncode == 0
+    code, seen = terminal.json("outbox-status")
+    assert (code, seen["states"][str(State.SENT)], seen["sent_last_minute"]) == (0, 1, 1)
