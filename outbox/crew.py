@@ -25,6 +25,8 @@ CLAIM_PER_CONNECTION = 8
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
 
+_STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
+
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
 
 
@@ -88,6 +90,7 @@ class Crew:
             token=lambda: secrets.randbits(62) + 1,
         )
         self._carriers: list[Carrier] = [connect() for _ in range(connections)]
+        self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through
         self._stopping = threading.Event()
         self._dry = threading.Event()
         self.tally = Tally()
@@ -143,6 +146,11 @@ class Crew:
     def down(self) -> bool:
         """Whether the transport can't be used now."""
         return self._breaker.state is Health.OPEN
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a connection has not come back although its mail's lease has long run out."""
+        return any(monotonic() > end + _STUCK_SECONDS for end in list(self._ends.values()))
 
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
@@ -212,7 +220,9 @@ class Crew:
         while True:
             leased = self._feed.take(self._idle, self._low)
             if leased is not None:
+                self._ends[carrier] = leased.deadline
                 previous = self._dispatcher.work(leased, carrier, previous)
+                del self._ends[carrier]
             elif self._feed.closed:
                 break
             else:

@@ -180,6 +180,9 @@ class Worker:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
                 if crew.fault.is_set():
                     return 1
+                if crew.hangs:
+                    logger.error("a connection hangs; the worker ends so that it can be started again")
+                    return 1
                 if (once or drain) and crew.wait_dry(0.05):
                     return 0
                 if once and crew.down:

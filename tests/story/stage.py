@@ -172,6 +172,11 @@ class ForkedWorker:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.exitcode is not None
+
     def wait(self, limit: float) -> int:
         """The exit code, negative for a signal. Raises TimeoutError."""
         self._process.join(limit)

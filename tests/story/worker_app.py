@@ -13,6 +13,7 @@ from flask import Flask
 
 from outbox import Outbox
 from outbox.settings import Settings
+from tests.story import faults
 
 
 def create_app(environ: Mapping[str, str] | None = None, session: Any = None) -> Flask:
@@ -23,4 +24,5 @@ def create_app(environ: Mapping[str, str] | None = None, session: Any = None) ->
     if "DATABASE_URL" in environ:
         app.config["OUTBOX_DATABASE_URL"] = environ["DATABASE_URL"]
     Outbox().init_app(app, session=session)
+    faults.commit(environ)
     return app

@@ -1,0 +1,148 @@
+"""Servers that are away, refuse, or are full: no mail pays for it, and everything goes on by itself."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.servers.databases import Database
+from tests.story.conftest import MakeStage
+from tests.story.stage import CommandWorker, ForkedWorker, Relay, Stage, free_port, until
+from tests.wire.server import Client, SmtpServer
+
+
+def transport(stage: Stage, worker: CommandWorker | ForkedWorker) -> dict[str, str]:
+    """The worker's transport as it last told."""
+    found: dict[str, str] = stage.health(worker).get("transport", {})
+    return found
+
+
+def untouched(stage: Stage) -> bool:
+    """Whether no mail has paid for anything."""
+    return all((row.state, row.attempts, row.rescues) == ("queued", 0, 0) for row in stage.deliveries())
+
+
+def test_a_server_that_is_down_costs_nothing(database: Database, make_stage: MakeStage) -> None:
+    """No attempt is lost, nothing is held while it lasts, the status tells, and all flows when it is back."""
+    port = free_port()
+    stage = make_stage(database, port)
+    worker = stage.fork()
+    ids = stage.send_together(40)
+    until(lambda: transport(stage, worker).get("state") == "open", "the breaker opens")
+    assert "refused" in transport(stage, worker)["error"].lower()
+    until(lambda: len(stage.attempts()) >= 3, "some probes")
+    until(lambda: untouched(stage), "no mail is held")
+    with SmtpServer(port=port) as server:
+        assert stage.settle() == {"sent": 40}
+        assert len(server.messages) == len(ids)
+        assert {row.attempts for row in stage.deliveries()} == {1}
+        until(lambda: transport(stage, worker).get("state") == "closed", "the breaker closes")
+
+
+def test_a_wrong_password_says_so_and_costs_nothing(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """The first refusal opens the breaker, with the server's words; the right password mends it."""
+    log_in = {"MAIL_USERNAME": "app", "MAIL_PASSWORD": "correct horse", "OUTBOX_ALLOW_PLAINTEXT": "true"}
+    with SmtpServer(auth={"app": "right"}) as server:
+        stage = make_stage(sqlite_database, server.port, **log_in)
+        stage.send_together(20)
+        worker = stage.fork()
+        until(lambda: transport(stage, worker).get("state") == "open", "the breaker opens")
+        assert "wrong user name or password" in transport(stage, worker)["error"]
+        server.wait_until(lambda: server.steps["auth"] >= 3, what="probes")
+        until(lambda: untouched(stage), "no mail is held")
+        assert server.steps["auth"] < 12
+        assert server.messages == []
+        server.auth = {"app": "correct horse"}
+        assert stage.settle() == {"sent": 20}
+        assert "correct horse" not in worker.log()
+
+
+def test_an_expired_certificate_says_so_and_costs_nothing(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """No mail and no password goes to a server that can't prove its name; a new certificate mends it."""
+    with SmtpServer(tls="starttls", certificate="expired") as server:
+        stage = make_stage(sqlite_database, server.port, MAIL_USE_TLS="true", OUTBOX_TLS_CA_FILE=str(server.ca_file))
+        stage.send_together(20)
+        worker = stage.fork()
+        until(lambda: transport(stage, worker).get("state") == "open", "the breaker opens")
+        assert "expired" in transport(stage, worker)["error"]
+        until(lambda: untouched(stage), "no mail is held")
+        server.certificate = "good"
+        assert stage.settle() == {"sent": 20}
+        assert len(server.messages) == 20
+
+
+def test_a_quota_fails_no_mail(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """200 mails against `550 5.4.5 Daily user sending limit exceeded`: few offers, none failed, all sent once after."""
+    quota = "550 5.4.5 Daily user sending limit exceeded"
+    limited = True
+
+    def rcpt(client: Client) -> str | None:
+        return quota if limited and len(client.server.messages) >= 50 else None
+
+    with SmtpServer({"rcpt": rcpt}) as server:
+        stage = make_stage(sqlite_database, server.port, OUTBOX_PROBE_SECONDS="1", OUTBOX_PROBE_MAX_SECONDS="60")
+        stage.send_together(200)
+        worker = stage.fork()
+        until(lambda: quota[10:] in (transport(stage, worker).get("error") or ""), "the status has the server's words")
+        until(lambda: transport(stage, worker)["next_probe_seconds"] > 1.5, "the third offer")  # after 1, 2, 4 seconds
+        until(lambda: stage.states() == {"sent": 50, "queued": 150}, "no mail is held")
+        assert server.steps["rcpt"] - len(server.messages) <= 10
+        limited = False
+        assert stage.settle() == {"sent": 200}
+        assert len({mail.rcpt for mail in server.messages}) == len(server.messages) == 200
+        assert {row.attempts for row in stage.deliveries()} == {1}
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_database_that_is_killed_and_restarted(database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """In the middle of the mails: the worker goes on within 30 s by itself, nothing is lost."""
+    if database.server is None or not database.server.controllable:
+        pytest.skip("this server is not ours to kill")
+    stage = make_stage(database, relay.port)
+    ids = stage.send_together(300)
+    worker = stage.start()
+    until(lambda: len(relay.taken()) > 30, "mail flows")
+    database.server.restart(immediate=True)
+    stage.engine.dispose()
+    assert stage.settle(30) == {"sent": 300}
+    assert {one.id for one in relay.taken()} == set(ids)
+    assert len(relay.taken()) - 300 <= 4
+    until(lambda: transport(stage, worker), "the heartbeat")
+
+
+def test_a_locked_database_is_waited_for(sqlite_database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """Another process holds SQLite's only lock for seconds: the worker waits, and loses nothing."""
+    stage = make_stage(sqlite_database, relay.port)
+    stage.send_together(100)
+    stage.fork()
+    until(lambda: len(relay.taken()) > 10, "mail flows")
+    with closing(sqlite3.connect(str(sqlite_database.path), timeout=30, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = len(relay.taken())
+        with pytest.raises(TimeoutError):
+            until(lambda: len(relay.taken()) > before + 4, "mail that can't be recorded", 3)
+        other.execute("ROLLBACK")
+    assert stage.settle() == {"sent": 100}
+    assert len(relay.taken()) == 100
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux's prlimit")
+def test_a_full_disk_stops_the_sending(sqlite_database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """No mail is sent that can't be recorded, beyond one for each connection; it goes on when there is room."""
+    stage = make_stage(sqlite_database, relay.port)
+    stage.send_together(300)
+    worker = stage.fork()
+    until(lambda: len(relay.taken()) > 10, "mail flows")
+    size = Path(f"{sqlite_database.path}-wal").stat().st_size
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))  # no file may grow beyond
+    until(lambda: "waits for the database" in worker.log(), "the worker notices")
+    before = len(relay.taken())
+    with pytest.raises(TimeoutError):
+        until(lambda: len(relay.taken()) > before + 4, "mail that can't be recorded", 2)
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert stage.settle() == {"sent": 300}
+    assert len(relay.taken()) == 300

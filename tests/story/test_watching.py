@@ -1,0 +1,94 @@
+"""The daemon watches itself, costs little, and refuses what is not its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.servers.databases import Database
+from tests.story.conftest import MakeStage
+from tests.story.faults import POISON
+from tests.story.stage import Relay, Stage, process_seconds, resident_bytes, until
+from tests.story.test_poison import send_poison
+
+
+@pytest.mark.parametrize("fault", ["die", "-3600", "3600"], ids=["thread dies", "clock back", "clock forward"])
+def test_a_scheduler_that_stands_still_is_started_anew(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path, fault: str
+) -> None:
+    """Its thread dead, or the wall clock stepped by an hour: heartbeat and mail go on within a minute."""
+    clock = tmp_path / "clock"
+    stage = make_stage(sqlite_database, relay.port, STORY_CLOCK=str(clock))
+    worker = stage.fork(ready=True)
+    stage.send()
+    stage.settle()
+    clock.write_text(fault)
+    if fault != "3600":
+        until(lambda: "the scheduler stood still" in worker.log(), "it is noticed", 30)
+    else:
+        until(lambda: stage.health(worker).get("counts", {}).get("sent") == 1, "it goes on")
+    row = stage.row(worker)
+    assert row is not None
+    until(lambda: stage.row(worker).heartbeat_at > row.heartbeat_at, "the heartbeat", 30)  # type: ignore[union-attr]
+    stage.send()
+    assert stage.settle() == {"sent": 2}
+    assert not worker.dead
+
+
+def test_a_connection_that_hangs_ends_the_worker(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """A thread that comes back from nothing within its lease: the worker ends with 1, to be started again."""
+    stage = make_stage(
+        sqlite_database, relay.port, STORY_POISON="hang", OUTBOX_LEASE_SECONDS="3", OUTBOX_SHUTDOWN_SECONDS="1"
+    )
+    stage.send_together(10)
+    worker = stage.fork()
+    stage.settle()
+    send_poison(stage)
+    assert worker.wait(45) == 1
+    assert "hangs" in worker.log()
+    assert stage.states()["sent"] == 10
+    assert {row.recipient for row in stage.deliveries() if row.state != "sent"} == {POISON}
+
+
+def test_an_idle_worker_costs_next_to_nothing(stage: Stage) -> None:
+    """Started as a deployment starts it: below 80 MB, and below 3 % of one CPU."""
+    worker = stage.start(OUTBOX_POLL_SECONDS="0.5", OUTBOX_HEARTBEAT_SECONDS="5", OUTBOX_DEAD_AFTER_SECONDS="20")
+    stage.send()
+    stage.settle()
+    started, used = time.monotonic(), process_seconds(worker.pid)
+    until(lambda: time.monotonic() - started > 4, "four seconds of idling")
+    share = (process_seconds(worker.pid) - used) / (time.monotonic() - started)
+    assert resident_bytes(worker.pid) < 80 * 2**20
+    assert share < 0.03
+
+
+def test_mail_of_another_environment_is_refused_aloud(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """A production database restored beside a staging worker: nothing is sent, and the log says why."""
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_ENVIRONMENT="production")
+    stage.send_together(5)
+    worker = stage.fork(OUTBOX_ENVIRONMENT="staging")
+    until(lambda: worker.log().count("status=refused") == 5, "it refuses each")
+    assert "environment=production" in worker.log()
+    assert "OUTBOX_ENVIRONMENT" in worker.log()
+    assert stage.states() == {"queued": 5}
+    assert relay.taken() == []
+
+
+def test_suppressed_mail_is_recorded_and_not_sent(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """MAIL_SUPPRESS_SEND: each mail ends as sent, with the reason, and nothing is on the wire."""
+    stage = make_stage(sqlite_database, relay.port, MAIL_SUPPRESS_SEND="true")
+    stage.send_together(5)
+    worker = stage.fork()
+    assert stage.settle() == {"sent": 5}
+    assert {row.reason for row in stage.deliveries()} == {"suppressed"}
+    assert all("MAIL_SUPPRESS_SEND" in (attempt.note or "") for attempt in stage.attempts())
+    until(lambda: stage.health(worker).get("suppressed"), "the worker says so")
+    assert relay.taken() == []
