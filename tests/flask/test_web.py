@@ -167,6 +167,11 @@ class TestWhoMay:
         assert client.post(f"{ROOT}/act", data=form).status_code == 403
         assert client.get(f"{ROOT}/mail/{ids['ann@example.org']}/source").status_code == 403
 
+    def test_no_right_without_the_first(self) -> None:
+        """Whoever asks on a page for a right to read or act hears no where looking is not allowed."""
+        rights = outbox.web.Rights(may_read_bodies=lambda: True, may_act=lambda: True)
+        assert not any(rights.may(right) for right in outbox.web.Right)
+
     def test_a_check_may_send_to_the_log_in_page(self, seeded: Database) -> None:
         """A check that aborts with a response of its own has its way."""
 
