@@ -75,7 +75,7 @@ def parse(text: str, field: str) -> Mailbox:
     if text.endswith(">"):
         name, bracket, address = text[:-1].rpartition("<")
         if bracket:
-            return pair(_unphrased(name.strip(" "), field), address, field)
+            return pair(_unphrased(name.strip(" ")), address, field)
     return pair("", text, field)
 
 
@@ -159,11 +159,11 @@ def _quoted(name: str) -> str:
     return '"' + _ESCAPE.sub(r"\\\1", name) + '"'
 
 
-def _unphrased(name: str, field: str) -> str:
+def _unphrased(name: str) -> str:
     quoted = _QUOTED.fullmatch(name)
     if quoted:
         return _UNESCAPE.sub(r"\1", quoted.group(1))
-    return check_text(_decoded(name), field, tab=False) if looks_encoded(name) else name
+    return _decoded(name) if looks_encoded(name) else name
 
 
 def _decoded(name: str) -> str:

@@ -142,7 +142,7 @@ def test_none_among_the_recipients_is_named() -> None:
     assert_refused(AddressError, "recipients[0]", recipients=["a@b.c, d@e.f"])
 
 
-@pytest.mark.parametrize("date", [float("nan"), float("inf"), 1e20, -1e11, "2026-11-22", NOW, True])
+@pytest.mark.parametrize("date", [float("nan"), float("inf"), 1e20, -1e11, -3e9, "2026-11-22", NOW, True])
 def test_a_date_that_is_none_is_refused(date: object) -> None:
     """And says what to give."""
     assert_refused(MessageError, "date", date=date)
