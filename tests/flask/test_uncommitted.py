@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import logging
 import os
@@ -441,6 +442,25 @@ def test_class_based_and_async_views(make_app: Make, outbox: Outbox, committed: 
     with pytest.raises(UncommittedMailError):
         get(app, Page.as_view("page"))
     assert committed.messages() == []
+
+
+def test_helper_threads_of_a_view_belong_to_the_request(
+    make_app: Make, outbox: Outbox, engine: sa.Engine, caplog: Log
+) -> None:
+    """What a view does in a thread with a copy of its context variables is missed at the request's end."""
+
+    def work() -> None:
+        with Session(engine) as session:
+            outbox.enqueue(hello(), session)
+
+    def view() -> str:
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+        thread.start()
+        thread.join(10)
+        return "done"
+
+    assert get(make_app(OUTBOX_UNCOMMITTED="warn"), view).status_code == 200
+    assert len(told(caplog)) == 1
 
 
 def test_threads_of_a_request_are_on_their_own(
