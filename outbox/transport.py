@@ -1,8 +1,8 @@
 """The transport: Flask-Mail's Connection, made such that each try ends in a value, in time, over verified TLS.
 
-What stock Flask-Mail and smtplib do otherwise is in docs/decisions/0003. Known limits: one recipient a transaction; content
-given as an iterable is taken to be 7-bit unless the envelope says SMTPUTF8; `getaddrinfo` is left behind in its thread
-when it takes too long.
+What stock Flask-Mail and smtplib do otherwise is in docs/decisions/0003. Known limits: one recipient a transaction;
+content given as an iterable is taken to be 7-bit unless the envelope says SMTPUTF8; a `getaddrinfo` that takes too long
+is left behind in its thread.
 """
 
 from __future__ import annotations

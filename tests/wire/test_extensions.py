@@ -156,6 +156,13 @@ def test_content_in_pieces(size: int, connect: Connect) -> None:
         assert server.messages[0].content == (content if content.endswith(b"\r\n") else content + b"\r\n")
 
 
+def test_a_dot_at_the_start_of_a_piece_is_not_one_at_the_start_of_a_line(connect: Connect) -> None:
+    """Only the latter is doubled."""
+    with SmtpServer() as server:
+        connect(server.relay()).deliver(envelope(size=0), [b"x" * 70_000, b".y\r\n", b".z\r\n"])
+        assert server.messages[0].content == b"x" * 70_000 + b".y\r\n.z\r\n"
+
+
 @pytest.mark.parametrize(
     "content",
     [b"a\nb\r\n", b"a\rb\r\n", b"a\n.\r\nMAIL FROM:<x@y>\r\n", b"a\r\n.\nb", b"a\r", b"\n", b"a\r\r\n", b"a\n\r\n"],

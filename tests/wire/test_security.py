@@ -130,8 +130,8 @@ def test_log_in(mechanism: str, tls: str, connect: Connect) -> None:
         assert f"AUTH {mechanism}" in server.commands
 
 
-@pytest.mark.parametrize("mechanism", [*MECHANISMS, "XOAUTH2"])
-def test_a_wrong_password(mechanism: str, connect: Connect) -> None:
+@pytest.mark.parametrize("mechanism", [None, *MECHANISMS, "XOAUTH2"])
+def test_a_wrong_password(mechanism: str | None, connect: Connect) -> None:
     """It is a fault of the configuration, tried once: a second try would count towards a lock-out."""
     with SmtpServer(tls="starttls", auth={"u": PASSWORD}) as server:
         result = connect(server.relay(username="u", password="wrong", auth=mechanism)).deliver(envelope(), CONTENT)
