@@ -32,7 +32,7 @@ from outbox.states import OnUncertain
 
 _MESSAGES_PER_CONNECTION = 100
 _DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
-_BEFORE_DOT = 60.0  # seconds kept for connecting and for writing the message
+_BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
 
 PRESETS = ("auto", "generic", "gmail", "exchange", "ses", "sendgrid", "mailgun")
 MECHANISMS = ("XOAUTH2", "PLAIN", "LOGIN", "CRAM-MD5")
@@ -124,15 +124,15 @@ class Table:
         "in any case.",
     )
     lease_seconds: float = _set(
-        "OUTBOX_LEASE_SECONDS", SECONDS, 900.0, "How long a claim holds; then another worker may take the mail."
+        "OUTBOX_LEASE_SECONDS", SECONDS, 1200.0, "How long a claim holds; then another worker may take the mail."
     )
     send_timeout_seconds: float = _set(
         "OUTBOX_SEND_TIMEOUT_SECONDS",
         SECONDS,
-        660.0,
+        900.0,
         "Wall clock for sending one message, connecting and the reply to the final dot included. RFC 5321 §4.5.3.2.6 "
         "asks for ten minutes for that reply alone: with less, a slow server's mail is sent twice.",
-        says="660, or 0.8 of the lease where that is less",
+        says="900, or 0.8 of the lease where that is less",
     )
     connect_timeout_seconds: float = _set(
         "OUTBOX_CONNECT_TIMEOUT_SECONDS", SECONDS, 10.0, "Looking up the relay's name and connecting to it."

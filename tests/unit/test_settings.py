@@ -221,7 +221,7 @@ def test_send_timeout_and_lease() -> None:
     """The time for a message is below the lease: each alone moves the other's default, both are taken at their word."""
     assert Settings.from_config({"OUTBOX_LEASE_SECONDS": 6}).send_timeout_seconds == pytest.approx(4.8)
     assert Settings.from_config({"OUTBOX_SEND_TIMEOUT_SECONDS": 1200}).lease_seconds == 1500
-    assert Settings.from_config({"OUTBOX_SEND_TIMEOUT_SECONDS": 5}).lease_seconds == 900
+    assert Settings.from_config({"OUTBOX_SEND_TIMEOUT_SECONDS": 5}).lease_seconds == 1200
     both = {"OUTBOX_SEND_TIMEOUT_SECONDS": 5, "OUTBOX_LEASE_SECONDS": 6}
     assert Settings.from_config(both).send_timeout_seconds == 5
     assert "must be below OUTBOX_LEASE_SECONDS (5)" in fault(**both | {"OUTBOX_LEASE_SECONDS": 5})
@@ -336,7 +336,7 @@ def test_relay_gets_every_setting_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("all_in", "before", "after"), [(660, 60, 600), (3600, 3000, 600), (100, 50, 50), (130, 60, 70), (4.8, 2.4, 2.4)]
+    ("all_in", "before", "after"), [(900, 300, 600), (3600, 3000, 600), (100, 50, 50), (700, 300, 400), (4.8, 2.4, 2.4)]
 )
 def test_times_for_a_message_add_up(all_in: float, before: float, after: float) -> None:
     """Of the time for one message the reply to the final dot gets ten minutes if it can, what goes before a minute."""
