@@ -169,6 +169,15 @@ def skip_locked(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
     return statement.with_for_update(skip_locked=True, key_share=dialect == "postgresql")
 
 
+def latest(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
+    """`statement` such that it sees what belongs to rows that a locking read has just seen.
+
+    In MariaDB a transaction that is committing is past for a locking read a moment before it is for a plain one: a
+    claim saw a delivery, and not the message that was inserted before it.
+    """
+    return statement.with_for_update(read=True) if dialect in MYSQL_FAMILY else statement
+
+
 def now_text(dialect: Dialect, seconds: str) -> str:
     """`DbNow` as SQL text; `seconds` is SQL, too."""
     now = str(DbNow(sa.literal_column("{seconds}")).compile(dialect=dialect))

@@ -14,7 +14,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from outbox.dialect import DbNow, skip_locked
+from outbox.dialect import DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxWorker, table_of
@@ -141,7 +141,8 @@ class Queue:
     def blob(self, digest: str) -> Blob:
         """A big part. Raises DamagedMessageError where it is gone."""
         with self._engine.connect() as connection:
-            data = connection.execute(sa.select(OutboxBlob.data).where(OutboxBlob.digest == digest)).scalar()
+            statement = sa.select(OutboxBlob.data).where(OutboxBlob.digest == digest)
+            data = connection.execute(latest(statement, self._dialect)).scalar()
         if data is None:
             raise DamagedMessageError(f"blob {digest} is missing: was outbox_blob purged by hand, or restored in part?")
         return Blob(bytes(data))

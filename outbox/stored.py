@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.dialect import DbNow, latest
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
 from outbox.states import OnUncertain
 
@@ -85,17 +85,19 @@ def _one_by_one(
 
 def _parts(connection: sa.Connection, pks: list[int]) -> dict[int, list[tuple[int, str]]]:
     parts: dict[int, list[tuple[int, str]]] = {}
-    for part in connection.execute(
+    statement = (
         sa.select(_part.c.message_id, _part.c.skeleton_offset, _part.c.digest)
         .where(_part.c.message_id.in_(pks))
         .order_by(_part.c.message_id, _part.c.position)
-    ):
+    )
+    for part in connection.execute(latest(statement, connection.dialect.name)):
         parts.setdefault(part.message_id, []).append((part.skeleton_offset, part.digest))
     return parts
 
 
 def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]) -> dict[int, Stored]:
-    rows = connection.execute(sa.select(*_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks)))
+    statement = sa.select(*_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks))
+    rows = connection.execute(latest(statement, connection.dialect.name))
     return {row.id: _stored(row, tuple(parts.get(row.id, ()))) for row in rows}
 
 
