@@ -170,6 +170,7 @@ def test_lazy_strings_and_markup_are_text() -> None:
     assert parsed["Reply-To"] == "Bob <bob@example.org>"
     assert (text_of(parsed, "plain"), text_of(parsed, "html")) == ("a & b", "<p>a &amp; b</p>")
     assert type(composed_of(message).subject) is str
+    assert type(composed_of(message_of(Markup("a"))).subject) is str
 
 
 def test_bytes_are_text_if_they_are_utf_8() -> None:

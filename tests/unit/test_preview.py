@@ -9,7 +9,7 @@ import flask_mail
 import pytest
 
 from outbox.compose import compose
-from outbox.preview import preview
+from outbox.preview import Preview, preview
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 
@@ -67,6 +67,7 @@ def test_inline_images_become_data_urls_on_request(wire: bytes) -> None:
         b"no header at all",
         b"Content-Type: text/plain; charset=\0\r\n\r\nx",
         b"Content-Type: text/plain; charset=no-such\r\n\r\nx",
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\n\xff\xfe",
         b"Content-Type: multipart/mixed\r\n\r\nx",
         b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n--a",
         b"Content-Transfer-Encoding: base64\r\n\r\n====\xff",
@@ -77,7 +78,7 @@ def test_inline_images_become_data_urls_on_request(wire: bytes) -> None:
 def test_damaged_bytes_are_shown_as_far_as_can_be(damaged: bytes) -> None:
     """No exception, and what comes out can be encoded again."""
     found = preview(damaged, inline_images=True)
-    str(found).encode()
+    _assert_can_be_shown(found)
 
 
 def test_random_damage_never_raises(wire: bytes) -> None:
@@ -96,4 +97,10 @@ def test_random_damage_never_raises(wire: bytes) -> None:
                     damaged[at:at] = chance.randbytes(3)
                 case _:
                     damaged[at:at] = damaged[other : other + chance.randrange(80)]
-        str(preview(bytes(damaged), inline_images=True)).encode()
+        _assert_can_be_shown(preview(bytes(damaged), inline_images=True))
+
+
+def _assert_can_be_shown(found: Preview) -> None:
+    texts = [found.text or "", found.html or "", *(text for header in found.headers for text in header)]
+    for text in [*texts, *(filename or "" for filename, _, _ in found.attachments)]:
+        text.encode()
