@@ -40,7 +40,7 @@ _OPTIONS = (
         "--since", callback=to_timedelta, metavar="TIME", help="Changed or tried within TIME: 30s, 15m, 2h, 7d."
     ),
     click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
-    click.option("--search", metavar="TEXT", help="With TEXT in recipient or subject, or as its Message-ID."),
+    click.option("--search", metavar="TEXT", help="An address or Message-ID; else a part of recipient or subject."),
 )
 
 _NAMES = ("states", "recipient", "domain", "kind", "error", "subject", "priority", "since", "older_than", "search")

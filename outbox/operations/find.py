@@ -135,17 +135,19 @@ _JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
 
 def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50) -> list[Row]:
     """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page)."""
-    statement = sa.select(*_ROW).select_from(_JOINED).where(*clauses(wanted))
+    hits = sa.select(DELIVERY.c.id).select_from(_source(wanted)).where(*clauses(wanted))
     if before is not None:
-        statement = statement.where(DELIVERY.c.id < min(before, MAX_ID))
-    statement = statement.order_by(DELIVERY.c.id.desc()).limit(limit)
-    return [Row(**_row_values(row)) for row in connection.execute(statement)]
+        hits = hits.where(DELIVERY.c.id < min(before, MAX_ID))
+    page = hits.order_by(DELIVERY.c.id.desc()).limit(limit).subquery("page")  # the join is only made for what is shown
+    rows = connection.execute(
+        sa.select(*_ROW).select_from(_JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(DELIVERY.c.id.desc())
+    )
+    return [Row(**_row_values(row)) for row in rows]
 
 
 def count(connection: sa.Connection, wanted: Filter, *, cap: int = 10_000) -> int:
     """How many match; it stops at `cap` + 1, which means "more than `cap`"."""
-    source = _JOINED if wanted.needs_message else DELIVERY
-    inner = sa.select(DELIVERY.c.id).select_from(source).where(*clauses(wanted)).limit(cap + 1).subquery()
+    inner = sa.select(DELIVERY.c.id).select_from(_source(wanted)).where(*clauses(wanted)).limit(cap + 1).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
@@ -190,6 +192,10 @@ def wire(connection: sa.Connection, message_pk: int) -> bytes:
             "Was its row changed by hand?"
         )
     return whole
+
+
+def _source(wanted: Filter) -> sa.FromClause:
+    return _JOINED if wanted.needs_message else DELIVERY
 
 
 def _row_values(row: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ COUNT_CAP = 1_000_000
 
 FAILURES_SEEN = 10_000
 FAILURE_GROUPS = 10
-FOREIGN_SEEN = 1_000
+FOREIGN_SEEN = 200
+"""Rows looked at, at each end of what is due in each index range, for mail that nobody serves."""
 WORKERS_SHOWN = 100
 DAY = 86_400.0
 
