@@ -6,11 +6,13 @@ reason the caller would have to clean up after: the same key or the same big par
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy import Insert
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
@@ -72,7 +74,7 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
 def _add(
     session: Session, connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]
 ) -> OutboxMessage:
-    inserted = connection.execute(_message.insert().values(values))
+    inserted = connection.execute(_insert_message("max_age" in values), values)
     pk = int(cast(Any, inserted.inserted_primary_key)[0])
     _add_rows(connection, pk, composed, posting)
     return _persistent(session, pk, values)
@@ -85,20 +87,30 @@ def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: P
             for position, (offset, blob) in enumerate(composed.blobs)
         ]
         connection.execute(_part.insert(), parts)
-    due_at = DbNow() if posting.send_at is None else sa.literal(posting.send_at, _delivery.c.due_at.type)
+    common: dict[str, Any] = {"message_id": pk, "lane": posting.lane.slot(retry=False)}
+    if posting.send_at is not None:
+        common["due_at"] = posting.send_at
     connection.execute(
-        _delivery.insert().values(
-            message_id=pk,
-            state=State.QUEUED,
-            lane=posting.lane.slot(retry=False),
-            due_at=due_at,
-            attempts=0,
-            rescues=0,
-            updated_at=DbNow(),
-        ),
-        [{"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients],
+        _insert_delivery(posting.send_at is None),
+        [common | {"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients],
     )
     _notify(connection, posting)
+
+
+@functools.cache  # building a statement costs more than running it
+def _insert_message(by_age: bool) -> Insert:
+    """`by_age`: it expires `max_age` seconds from now."""
+    computed: dict[str, Any] = {"created_at": DbNow()}
+    if by_age:
+        computed["expires_at"] = DbNow(sa.bindparam("max_age", type_=sa.Float()))
+    return _message.insert().values(computed)
+
+
+@functools.cache
+def _insert_delivery(now: bool) -> Insert:
+    """`now`: it is due at once."""
+    computed = {"state": State.QUEUED.value, "attempts": 0, "rescues": 0, "updated_at": DbNow()}
+    return _delivery.insert().values(computed | ({"due_at": DbNow()} if now else {}))
 
 
 def _notify(connection: sa.Connection, posting: Posting) -> None:
@@ -126,31 +138,33 @@ def _message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         "options": options or None,
         "on_uncertain": posting.on_uncertain.value,
         "metadata": posting.metadata,
-        "created_at": DbNow(),
-        "expires_at": _expiry(posting),
+        **_expiry(posting),
     }
 
 
-def _expiry(posting: Posting) -> Any:
+def _expiry(posting: Posting) -> dict[str, Any]:
     if posting.expires_at is not None or posting.max_age is None:
-        return posting.expires_at
+        return {"expires_at": posting.expires_at}
     if posting.send_at is None:
-        return DbNow(posting.max_age)
-    return posting.send_at + timedelta(seconds=posting.max_age)
+        return {"max_age": posting.max_age}
+    return {"expires_at": posting.send_at + timedelta(seconds=posting.max_age)}
 
 
 def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | None:
     """The id of the new message, or None where the key is taken; waits for a transaction that holds it."""
     dialect = connection.dialect.name
+    columns = values | {"created_at": DbNow()}
+    if "max_age" in values:
+        columns["expires_at"] = DbNow(columns.pop("max_age"))
     if dialect in MYSQL_FAMILY:
         # no DO NOTHING here: "update" nothing, then see by the Message-ID whose row it is
-        connection.execute(mysql.insert(_message).values(values).on_duplicate_key_update(id=_message.c.id))
+        connection.execute(mysql.insert(_message).values(columns).on_duplicate_key_update(id=_message.c.id))
         row = connection.execute(
             sa.select(_message.c.id, _message.c.message_id).where(_message.c.key == values["key"]).with_for_update()
         ).first()
         return int(row.id) if row is not None and row.message_id == values["message_id"] else None
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(_message).values(values).on_conflict_do_nothing(index_elements=["key"])
+    statement = insert(_message).values(columns).on_conflict_do_nothing(index_elements=["key"])
     pk = connection.execute(statement.returning(_message.c.id)).scalar()
     return None if pk is None else int(pk)
 
@@ -173,7 +187,7 @@ def _persistent(session: Session, pk: int, values: dict[str, Any]) -> OutboxMess
     make_transient_to_detached(message)
     session.add(message)
     for name, value in values.items():
-        if not isinstance(value, DbNow):
+        if name != "max_age":
             set_committed_value(message, "metadata_" if name == "metadata" else name, value)
     return message
 
