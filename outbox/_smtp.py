@@ -239,7 +239,7 @@ class Session(Channel):
                 return
         if any(code == 421 for code, _ in self._ahead):
             self.wire.close()
-        if self._out_of_step or (self.wire.sock is not None and len(self._ahead) < _RIDERS):
+        if self.wire.sock is not None and len(self._ahead) < _RIDERS:
             raise Broken(Failure.GARBAGE, f"replies out of step: {[answer.code, *(code for code, _ in self._ahead)]}")
 
     @property

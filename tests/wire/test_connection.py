@@ -11,10 +11,12 @@ from typing import Any
 import flask_mail
 import pytest
 
+from outbox._smtp_io import Broken
 from outbox.errors import OutboxError
 from outbox.relay import Relay
 from outbox.reply import Phase, Result, Verdict
 from outbox.transport import Connection
+from outbox.verdicts import Failure
 from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Later, Raw, Take, turns
 from tests.wire.conftest import CONTENT, envelope, mail_state
 from tests.wire.server import SmtpServer
@@ -100,6 +102,7 @@ def test_421_closes_the_connection(step: str, connect: Connect) -> None:
         connection = connect(server.relay())
         (first,) = deliver(connection, "b@example.net")
         assert (first.verdict, first.reusable, connection.is_open) == (Verdict.TRANSPORT, False, False)
+        assert connection.host is None
         assert verdicts(deliver(connection, "c@example.net")) == [ACCEPTED]
         assert server.connections == 2
         assert "QUIT" not in server.commands
@@ -369,6 +372,8 @@ def test_an_announced_mail_that_does_not_come(other: str | None, connect: Connec
         wanted = ["b@example.net", *([other] if other else [])]
         assert [mail.rcpt for mail in server.messages] == wanted
         assert server.commands.count("QUIT") == len(wanted) - 1
+        server.wait_until(lambda: server.unfinished)
+        assert server.unfinished == [b""]
 
 
 @pytest.mark.parametrize(
@@ -394,7 +399,7 @@ def test_nothing_is_announced_where_it_cannot_be(settings: dict[str, Any], conne
     with SmtpServer(extensions=settings.get("extensions", ("PIPELINING",))) as server:
         connection = connect(server.relay(max_messages=settings.get("max_messages", 100)))
         upcoming = envelope("c@example.net", smtputf8=settings.get("smtputf8", False))
-        connection.deliver(envelope("b@example.net"), CONTENT, upcoming=upcoming)
+        assert connection.deliver(envelope("b@example.net"), CONTENT, upcoming=upcoming).verdict is ACCEPTED
         connection.close()
         assert server.commands[-1] == "QUIT"
         assert not [line for line in server.commands if "c@example.net" in line]
@@ -414,9 +419,15 @@ def test_big_mails_with_the_next_announced(tls: str | None, ask: Any, connect: C
         assert server.connections == 1
 
 
-@pytest.mark.parametrize(
-    "script", [{}, {"mail": turns(None, "550 5.1.8 no")}, {"rcpt": turns(None, "550 5.1.1 no")}], ids=str
-)
+UNANSWERED: list[dict[str, Any]] = [
+    {},
+    {"mail": turns(None, "550 5.1.8 no")},
+    {"rcpt": turns(None, "550 5.1.1 no")},
+    {"data": turns(None, Both("354 go ahead", CLOSE))},
+]
+
+
+@pytest.mark.parametrize("script", UNANSWERED, ids=str)
 def test_a_dot_that_is_not_answered_at_all(script: dict[str, Any], connect: Connect) -> None:
     """A relay that leaves the dot unanswered and goes on: its reply to RSET is not taken for the dot's."""
     with SmtpServer({"dot": Raw(b""), **script}) as server:
@@ -436,3 +447,26 @@ def test_a_relay_that_takes_its_time_for_the_next_mail(seconds: float, connect: 
         assert verdicts(deliver(connection, "c@example.net")) == [ACCEPTED]
         assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
         assert server.connections == 1
+
+
+@pytest.mark.parametrize(("missing", "verdict"), [(1, Verdict.UNKNOWN), (1000, Verdict.TRANSPORT)])
+def test_a_write_that_breaks_behind_the_dot(
+    missing: int, verdict: Verdict, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the kernel took the dot and not all that rides behind it, the server may have the mail."""
+    with SmtpServer() as server:
+        connection = connect(server.relay())
+        deliver(connection, "b@example.net")
+        assert connection.host is not None
+        write = connection.host.wire.write
+
+        def break_off(data: bytes) -> None:
+            if not data.endswith(b"DATA\r\n") or b"\r\n.\r\n" not in data:
+                return write(data)
+            broken = Broken(Failure.DISCONNECTED, "broken off")
+            broken.written = len(data) - missing
+            raise broken
+
+        monkeypatch.setattr(connection.host.wire, "write", break_off)
+        result = connection.deliver(envelope("c@example.net"), CONTENT, upcoming=envelope("d@example.net"))
+        assert result.verdict is verdict
