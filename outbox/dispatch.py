@@ -232,7 +232,7 @@ class Dispatcher:
                 counted=decision.counted,
                 suspected=decision.suspected,
                 reason=decision.reason,
-                note=decision.note,
+                note=decision.note or result.note,
                 result=result,
                 transport=None if result.phase is Phase.LOCAL else self._terms.transport,
             )
