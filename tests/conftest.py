@@ -9,6 +9,7 @@ test may stop and kill them.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -57,6 +58,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("databases left out", yellow=True)
         for line in sorted(lines):
             terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """What a test does to logging ends with it: Alembic's own env.py, say, silences every logger that exists."""
+    root = logging.getLogger()
+    loggers = [root, *(logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger))]
+    before = [(logger, logger.disabled, logger.level, logger.propagate) for logger in loggers]
+    handlers = set(root.handlers)
+    yield
+    for logger, disabled, level, propagate in before:
+        logger.disabled, logger.propagate = disabled, propagate
+        logger.setLevel(level)
+    for handler in set(root.handlers) - handlers:
+        if not type(handler).__module__.startswith("_pytest"):
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
