@@ -30,6 +30,7 @@ _ESCAPE = re.compile(r'(["\\])')
 _UNESCAPE = re.compile(r"\\(.)")
 _LONG_WORD = re.compile(r"[^ ]{60}")
 _ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
+_LENGTH = 1000  # characters of a name and its address
 
 _REMEDY = "Give one address like ann@example.org, or a name with it: ('Ann', 'ann@example.org')."
 
@@ -72,6 +73,8 @@ def parse(text: str, field: str) -> Mailbox:
     Raises AddressError, and BadHeaderError for a line break or control character.
     """
     text = check_text(text, field, tab=False).rstrip()
+    if len(text) > _LENGTH:
+        raise AddressError(field, f"has {len(text):,} characters", _REMEDY)
     if text.endswith(">"):
         name, bracket, address = text[:-1].rpartition("<")
         if bracket:
@@ -81,7 +84,8 @@ def parse(text: str, field: str) -> Mailbox:
 
 def pair(name: str, address: str, field: str) -> Mailbox:
     """A mailbox from a name, taken literally, and an address. Raises as `parse` does."""
-    check_text(name, field, tab=False)
+    if len(check_text(name, field, tab=False)) > _LENGTH:
+        raise AddressError(field, f"has a name of {len(name):,} characters", "Shorten it.")
     local, _, domain = check_text(address, field, tab=False).strip().rpartition("@")
     if _LOCAL.fullmatch(local) is None or not _is_plain(local) or len(local.encode()) > 64:
         raise AddressError(field, f"{address[:320]!r} is no mail address", _REMEDY)

@@ -22,7 +22,7 @@ _FRAME = len("=?utf-8?q??=")
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _CHUNK = re.compile(r"[ \t]*[^ \t]+")
-_LOOKS_ENCODED = re.compile(r"=\?[^?]*\?[bq]\?.*?\?=", re.IGNORECASE)
+_ENCODED_START = re.compile(r"=\?[^?]*\?[bq]\?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
 _QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
@@ -64,7 +64,8 @@ def check_name(name: str, field: str) -> str:
 
 def looks_encoded(value: str) -> bool:
     """Whether a reader would take a part of `value` for an encoded word."""
-    return "=?" in value and _LOOKS_ENCODED.search(value) is not None
+    start = _ENCODED_START.search(value)
+    return start is not None and value.find("?=", start.end()) >= 0
 
 
 def unstructured(name: str, value: str) -> str:
