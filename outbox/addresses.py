@@ -121,7 +121,7 @@ def _is_plain(local: str) -> bool:
 
 
 def _domain(domain: str, field: str) -> str:
-    ascii_domain = _ascii_domain(domain)
+    ascii_domain = _ascii_domain(domain) if len(domain) <= 255 else None  # what is kept in the cache is short
     if ascii_domain is None:
         raise AddressError(field, f"{domain[:255]!r} is no domain of a mail address", _REMEDY)
     return ascii_domain
