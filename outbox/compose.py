@@ -62,7 +62,7 @@ def compose(
         skeleton=skeleton,
         blobs=blobs,
         size=size,
-        smtputf8=header.smtputf8 or not all(map(str.isascii, (sender, *header.recipients))),
+        smtputf8=header.smtputf8,
         addresses=tuple(header.addresses),
         mail_options=_options(message.mail_options, "mail_options"),
         rcpt_options=_options(message.rcpt_options, "rcpt_options"),

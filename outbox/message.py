@@ -42,7 +42,7 @@ class Composed:
     skeleton: bytes
     blobs: tuple[tuple[int, Blob], ...] = ()  # (byte offset in skeleton, blob), ascending
     size: int = 0  # bytes of the whole wire form
-    smtputf8: bool = False  # needs a server that offers SMTPUTF8 (RFC 6531)
+    smtputf8: bool = False  # a header holds raw UTF-8 (RFC 6532): every delivery needs SMTPUTF8 (RFC 6531)
     addresses: tuple[tuple[str, str], ...] = field(default=())  # (field, address) for look-up: ("to", "a@b.c")
     mail_options: tuple[str, ...] = ()  # ESMTP parameters of MAIL, as Flask-Mail's Message carries them
     rcpt_options: tuple[str, ...] = ()
