@@ -17,13 +17,14 @@ from typing import Any, NoReturn, Self
 
 import flask_mail
 
-from outbox import _smtp_commands, clock
-from outbox._smtp import Answer, Refused, Session
-from outbox._smtp_io import Broken, Resolver
+from outbox import clock
 from outbox.errors import OutboxError
 from outbox.message import Envelope
 from outbox.relay import Relay, Security
 from outbox.reply import Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
+from outbox.smtp import commands as smtp_commands
+from outbox.smtp.session import Answer, Refused, Session
+from outbox.smtp.sockets import Broken, Resolver
 from outbox.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
 
 log = logging.getLogger("outbox.transport")
@@ -127,9 +128,9 @@ class Connection(flask_mail.Connection):
         self._deadline = started + (limit if timeout is None else min(timeout, limit))
         self._aborted = False
         try:
-            _smtp_commands.check(envelope)
+            smtp_commands.check(envelope)
             return self._deliver(envelope, content, before_dot, upcoming, started)
-        except _smtp_commands.UnfitError as unfit:
+        except smtp_commands.UnfitError as unfit:
             return self._unfit(unfit, started)
 
     def _deliver(
@@ -144,7 +145,7 @@ class Connection(flask_mail.Connection):
             reused = False
             try:
                 session, reused = self._session(reuse)
-                commands = _smtp_commands.commands(envelope, content, session.esmtp_features)
+                commands = smtp_commands.commands(envelope, content, session.esmtp_features)
                 following = _announced(upcoming, session.esmtp_features)
                 answer = session.transact(commands, content, before_dot, following, self._deadline)
             except Broken as broken:
@@ -154,7 +155,7 @@ class Connection(flask_mail.Connection):
                 return self._failure(broken, started)
             except Refused as refused:
                 answer = Answer(refused.phase, refused.code, refused.text)
-            except _smtp_commands.UnfitError:
+            except smtp_commands.UnfitError:
                 raise
             except BaseException:
                 self._drop()
@@ -237,7 +238,7 @@ class Connection(flask_mail.Connection):
         text = broken.text if broken.failure in _SELF_EVIDENT else f"{broken.text} ({_WHERE[phase]})"
         return self._local(phase, judgement, text, started)
 
-    def _unfit(self, unfit: _smtp_commands.UnfitError, started: float) -> Result:
+    def _unfit(self, unfit: smtp_commands.UnfitError, started: float) -> Result:
         phase = Phase.LOCAL if unfit.failure is Failure.MALFORMED else Phase.MAIL
         return self._local(phase, judge_failure(phase, unfit.failure), unfit.text, started)
 
@@ -252,14 +253,14 @@ class Connection(flask_mail.Connection):
         )
 
 
-def _announced(upcoming: Envelope | None, offers: Mapping[str, str]) -> _smtp_commands.Commands | None:
+def _announced(upcoming: Envelope | None, offers: Mapping[str, str]) -> smtp_commands.Commands | None:
     """The commands of the next mail, if it has any that can be said."""
     if upcoming is None:
         return None
     try:
-        _smtp_commands.check(upcoming)
-        return _smtp_commands.commands(upcoming, (), offers)
-    except _smtp_commands.UnfitError:
+        smtp_commands.check(upcoming)
+        return smtp_commands.commands(upcoming, (), offers)
+    except smtp_commands.UnfitError:
         return None
 
 

@@ -13,9 +13,9 @@ from outbox.errors import ConfigurationError
 from outbox.relay import Relay, Security
 from outbox.reply_rules import PRESETS
 from outbox.settings import Settings
-from outbox.settings_docs import markdown
-from outbox.settings_table import PRESETS as KNOWN_PRESETS
-from outbox.settings_table import specs
+from outbox.settings.docs import markdown
+from outbox.settings.table import PRESETS as KNOWN_PRESETS
+from outbox.settings.table import specs
 from outbox.states import OnUncertain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -374,5 +374,5 @@ def test_environment_gives_only_what_is_about_mail() -> None:
 def test_documentation_is_up_to_date() -> None:
     """docs/configuration.md is what the table of settings says."""
     assert (ROOT / "docs" / "configuration.md").read_text() == markdown(), (
-        "run: python -m outbox.settings_docs > docs/configuration.md"
+        "run: python -m outbox.settings.docs > docs/configuration.md"
     )

@@ -11,10 +11,10 @@ from typing import Any
 import flask_mail
 import pytest
 
-from outbox._smtp_io import Broken
 from outbox.errors import OutboxError
 from outbox.relay import Relay
 from outbox.reply import Phase, Result, Verdict
+from outbox.smtp.sockets import Broken
 from outbox.transport import Connection
 from outbox.verdicts import Failure
 from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Later, Raw, Take, turns

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from outbox import _smtp_body
-from outbox._smtp_channel import Channel, Refused, log
-from outbox._smtp_commands import Commands
-from outbox._smtp_io import Broken, Resolver
 from outbox.relay import Relay
 from outbox.reply import Phase
+from outbox.smtp import body
+from outbox.smtp.channel import Channel, Refused, log
+from outbox.smtp.commands import Commands
+from outbox.smtp.sockets import Broken, Resolver
 from outbox.verdicts import Failure
 
 __all__ = ["Answer", "Refused", "Session"]
@@ -193,7 +193,7 @@ class Session(Channel):
             if before_dot is not None and not before_dot():
                 raise Broken(Failure.GIVEN_UP, "given up before the final dot: this worker may no longer send it")
             self._send_dot(last, following)
-        except _smtp_body.BareNewlineError as error:
+        except body.BareNewlineError as error:
             raise Broken(Failure.MALFORMED, str(error))
         except Broken as broken:
             return self._early_reply(broken)
@@ -206,7 +206,7 @@ class Session(Channel):
     def _send_all_but_last(self, content: bytes | Iterable[bytes]) -> bytes:
         """Writes the content but for its last block, which is returned."""
         last = b""
-        for block in _smtp_body.blocks(content):
+        for block in body.blocks(content):
             if last:
                 self.wire.write(last)
             last = block

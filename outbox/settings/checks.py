@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import Field, fields
 from typing import Any
 
-from outbox.settings_table import Spec, Table, specs
-from outbox.settings_values import boolean, is_unset
+from outbox.settings.table import Spec, Table, specs
+from outbox.settings.values import boolean, is_unset
 
 PREFIX = "OUTBOX_"
 

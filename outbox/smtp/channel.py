@@ -1,6 +1,6 @@
 """From nothing to where MAIL may be said: connection, greeting, EHLO, STARTTLS, AUTH; and the end of it.
 
-An `smtplib.SMTP`, so that Flask-Mail's object model holds; what touches the socket is our own (`_smtp_io`).
+An `smtplib.SMTP`, so that Flask-Mail's object model holds; what touches the socket is our own (`sockets`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from outbox import _smtp_auth
-from outbox._smtp_io import Broken, Resolver, Wire
 from outbox.relay import Relay, Security
 from outbox.reply import Phase
+from outbox.smtp import auth
+from outbox.smtp.sockets import Broken, Resolver, Wire
 from outbox.verdicts import Failure
 
 log = logging.getLogger("outbox.transport")
@@ -147,7 +147,7 @@ class Channel(smtplib.SMTP):
         self.phase = Phase.AUTH
         relay = self.relay
         offered = self.esmtp_features.get("auth", "").split()
-        known = _smtp_auth.mechanisms(
+        known = auth.mechanisms(
             offered, relay.username or "", relay.password or "", relay.auth, self.tls_version is not None
         )
         if not known:
@@ -164,21 +164,21 @@ class Channel(smtplib.SMTP):
                 break
         self._expect(235, code, text)
 
-    def _authenticate(self, mechanism: _smtp_auth.Mechanism) -> tuple[int, bytes]:
+    def _authenticate(self, mechanism: auth.Mechanism) -> tuple[int, bytes]:
         log.debug("%s: AUTH %s", self.relay.name, mechanism.name)
         command = b"AUTH " + mechanism.name.encode()
         if mechanism.initial is not None:
-            command += b" " + _smtp_auth.encode(mechanism.initial)
+            command += b" " + auth.encode(mechanism.initial)
         self.wire.write(command + b"\r\n")
         code, text = self.wire.read_reply()
         hints = b""
         for answer in mechanism.answers:
             if code != 334:
                 break
-            challenge = _smtp_auth.decode(text)
+            challenge = auth.decode(text)
             if mechanism.name == "XOAUTH2":
                 hints = b" " + (challenge or b"")
-            self.wire.write(_smtp_auth.encode(answer(challenge or b"")) + b"\r\n")
+            self.wire.write(auth.encode(answer(challenge or b"")) + b"\r\n")
             code, text = self.wire.read_reply()
         return code, text + hints
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from outbox.errors import ConfigurationError
-from outbox.settings_checks import PREFIX, contradictions, derived, read, unknown
-from outbox.settings_table import Table, specs
-from outbox.settings_values import is_unset
+from outbox.settings.checks import PREFIX, contradictions, derived, read, unknown
+from outbox.settings.table import Table, specs
+from outbox.settings.values import is_unset
 from outbox.states import OnUncertain
 
 _RESERVED = re.compile(r"OUTBOX_(TEST_|SERVICE_|PORT(_|$))")

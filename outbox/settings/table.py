@@ -1,7 +1,7 @@
 # ruff: noqa: RUF009 - `_set` is dataclasses.field with a Spec in it
 """The table of settings: names, form, default and meaning of each.
 
-It drives the parsing, the check for unknown keys and docs/configuration.md (`python -m outbox.settings_docs`).
+It drives the parsing, the check for unknown keys and docs/configuration.md (`python -m outbox.settings.docs`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from outbox.relay import Relay, Security
-from outbox.settings_values import (
+from outbox.settings.values import (
     DEBUG,
     FILE,
     FLAG,

@@ -1,16 +1,16 @@
-"""Writes docs/configuration.md from the table of settings: `python -m outbox.settings_docs`."""
+"""Writes docs/configuration.md from the table of settings: `python -m outbox.settings.docs`."""
 
 from __future__ import annotations
 
 import sys
 from enum import Enum
 
-from outbox.settings_table import Spec, default_of, specs
+from outbox.settings.table import Spec, default_of, specs
 
 _HEAD = """\
 # Configuration
 
-<!-- Written by `python -m outbox.settings_docs > docs/configuration.md`; a test holds it up to date. -->
+<!-- Written by `python -m outbox.settings.docs > docs/configuration.md`; a test holds it up to date. -->
 
 `Outbox.init_app` reads `app.config` once, into a frozen object. It reads no environment variable itself; an
 application that wants its settings from there says so:
