@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -55,13 +57,35 @@ def _take_write_lock(connection: sa.Connection) -> None:
 
 
 def _candidates(connection: sa.Connection, done: Done, limit: int) -> list[int]:
-    """The messages of the deliveries that ended first, without those that have one that is not done with."""
-    other = DELIVERY.alias()
-    stays = sa.exists().where(other.c.message_id == DELIVERY.c.message_id, sa.not_(done.of(other)))
-    rows = connection.execute(
-        sa.select(DELIVERY.c.message_id).where(done.of(DELIVERY), ~stays).order_by(DELIVERY.c.finished_at).limit(limit)
-    )
-    return sorted(set(rows.scalars()))
+    """The messages of the deliveries that ended first, without those that have one that is not done with.
+
+    Page by page along the index: as one statement the databases would run through the whole table for the siblings.
+    """
+    found: set[int] = set()
+    after: Any = None
+    while len(found) < limit:
+        page = _page(connection, done, after, limit)
+        found |= _whole(connection, {row.message_id for row in page}, done)
+        if len(page) < limit:
+            break
+        after = page[-1]
+    return sorted(found)[:limit]
+
+
+def _page(connection: sa.Connection, done: Done, after: Any, limit: int) -> Sequence[Any]:
+    """The next deliveries that are done with, in the order of their ends."""
+    statement = sa.select(DELIVERY.c.message_id, DELIVERY.c.finished_at, DELIVERY.c.id).where(done.of(DELIVERY))
+    if after is not None:
+        same = sa.and_(DELIVERY.c.finished_at == after.finished_at, DELIVERY.c.id <= after.id)
+        statement = statement.where(DELIVERY.c.finished_at >= after.finished_at, sa.not_(same))
+    return connection.execute(statement.order_by(DELIVERY.c.finished_at, DELIVERY.c.id).limit(limit)).all()
+
+
+def _whole(connection: sa.Connection, message_pks: set[int], done: Done) -> set[int]:
+    """Those of the messages of which no delivery is live, younger or in another state."""
+    of_these = DELIVERY.c.message_id.in_(sorted(message_pks))
+    stay = connection.execute(sa.select(DELIVERY.c.message_id).where(of_these, sa.not_(done.of(DELIVERY))))
+    return message_pks - set(stay.scalars())
 
 
 def _locked(connection: sa.Connection, message_pks: list[int], done: Done) -> list[int]:

@@ -16,12 +16,13 @@ from outbox.states import Lane, State
 COUNT_CAP = 1_000_000
 """Where counting stops: a count that says one more means "more than this"."""
 
-FAILURES_SEEN = 10_000
+FAILURES_SEEN = 5_000
 FAILURE_GROUPS = 10
 FOREIGN_SEEN = 200
 """Rows looked at, at each end of what is due in each index range, for mail that nobody serves."""
 WORKERS_SHOWN = 100
 DAY = 86_400.0
+SLOTS = [lane.slot(retry=retry) for lane in Lane for retry in (False, True)]
 
 
 def status(
@@ -47,7 +48,7 @@ def status(
     seen = Status(
         at=now,
         states={state: _count(connection, count_cap, DELIVERY.c.state == state.value) for state in State},
-        due_now=_count(connection, count_cap, DELIVERY.c.due_at <= DbNow()),
+        due_now=_count(connection, count_cap, DELIVERY.c.lane.in_(SLOTS), DELIVERY.c.due_at <= DbNow()),
         oldest_due_seconds=max((age for age in by_lane.values() if age is not None), default=None),
         oldest_due_by_lane=by_lane,
         workers=workers,
@@ -139,16 +140,16 @@ def _seconds(said: dict[str, Any], name: str) -> float | None:
 
 
 def _failures(connection: sa.Connection) -> list[FailureGroup]:
-    recent = (
+    """Among the newest FAILURES_SEEN: failed mail is never purged by itself, and may be many."""
+    code = sa.cast(DELIVERY.c.code, sa.String(11))
+    newest = (
         sa.select(
-            sa.func.coalesce(
-                DELIVERY.c.enhanced, sa.cast(DELIVERY.c.code, sa.String(11)), DELIVERY.c.reason, "?"
-            ).label("error"),
+            sa.func.coalesce(DELIVERY.c.enhanced, code, DELIVERY.c.reason, "?").label("error"),
             DELIVERY.c.domain,
             DELIVERY.c.finished_at,
             DELIVERY.c.reply,
         )
-        .where(DELIVERY.c.state == State.FAILED.value, DELIVERY.c.finished_at >= DbNow(-DAY))
+        .where(DELIVERY.c.state == State.FAILED.value)
         .order_by(DELIVERY.c.id.desc())
         .limit(FAILURES_SEEN)
         .subquery()
@@ -156,15 +157,16 @@ def _failures(connection: sa.Connection) -> list[FailureGroup]:
     number = sa.func.count().label("number")
     rows = connection.execute(
         sa.select(
-            recent.c.error,
-            recent.c.domain,
+            newest.c.error,
+            newest.c.domain,
             number,
-            sa.func.min(recent.c.finished_at).label("first"),
-            sa.func.max(recent.c.finished_at).label("last"),
-            sa.func.max(recent.c.reply).label("reply"),
+            sa.func.min(newest.c.finished_at).label("first"),
+            sa.func.max(newest.c.finished_at).label("last"),
+            sa.func.max(newest.c.reply).label("reply"),
         )
-        .group_by(recent.c.error, recent.c.domain)
-        .order_by(number.desc(), recent.c.error, recent.c.domain)
+        .where(newest.c.finished_at >= DbNow(-DAY))
+        .group_by(newest.c.error, newest.c.domain)
+        .order_by(number.desc(), newest.c.error, newest.c.domain)
         .limit(FAILURE_GROUPS)
     )
     return [FailureGroup(row.error, row.domain, row.number, row.first, row.last, row.reply) for row in rows]
