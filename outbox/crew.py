@@ -200,7 +200,8 @@ class Crew:
             pause = min(_SOON_SECONDS if found else pause * 2, self._poll)
             if room and not found and self.trouble is None and self._feed.idle:
                 self._dry.set()
-            self._feed.hungry.wait(pause)
+            # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
+            self._feed.hungry.wait(pause if pause < self._poll else 2 * self._poll)
 
     def _claim_safely(self, room: int) -> int:
         self._dry.clear()

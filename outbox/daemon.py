@@ -52,7 +52,8 @@ def run(
     """Be a worker until told to stop; the exit code.
 
     `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: for ever. 0: stopped
-    in good order; 1: something is left that could not be recorded, or a thread died.
+    in good order; 1: something is left that could not be recorded, or a thread died. Raises SchemaError where the
+    database is not migrated, DatabaseError where it does not answer.
     """
     with app.app_context():
         worker = Worker(app, connections=connections)
@@ -107,9 +108,10 @@ class Worker:
     def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         settings = self._settings
         self._pulse = Pulse(settings.dead_after_seconds, monotonic())
-        worker_id = self._queue.register(
-            host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
-        )
+        with operations.guarded(self._engine):
+            worker_id = self._queue.register(
+                host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
+            )
         crew = self._crew(worker_id)
         self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
         with self._signals():
