@@ -4,7 +4,7 @@ VENV ?= .venv
 LOCK ?= requirements.lock
 PYTHON ?=
 ARGS ?=
-JOBS ?= 1
+JOBS ?= 2
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
@@ -12,9 +12,9 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 LOCKING := $(VENV)/locking
 # The lock names versions and hashes, never where they came from.
 COMPILE := $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
-	--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test test-minimum check lint types layers format lock clean
+.PHONY: help run test soak test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -22,8 +22,11 @@ help: ## this list
 run: $(READY) ## the application, a worker and a local mail server; Ctrl-C stops them
 	@exec $(RUN) -m devserver $(ARGS)
 
-test: $(READY) ## all tests; JOBS=2 at once; ARGS="-k name --databases sqlite" for some of them
+test: $(READY) ## all tests, two at once (JOBS=1: one); ARGS="-k name --databases sqlite" for some
 	@exec $(RUN) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
+
+soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"
+	@exec $(RUN) -m benchmarks.soak $(ARGS)
 
 check: lint types test ## everything that must be green
 
