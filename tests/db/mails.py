@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -86,6 +89,27 @@ def states(engine: sa.Engine) -> dict[int, str]:
     with engine.connect() as connection:
         rows = connection.execute(sa.select(OutboxDelivery.id, OutboxDelivery.state))
         return {row.id: row.state for row in rows}
+
+
+@contextmanager
+def beside(work: Callable[[], int]) -> Iterator[list[int]]:
+    """Runs `work` in a thread until it ends or waits for a lock; at the end of the block it must come to its end."""
+    results: list[int] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(0.5)  # long enough to end if nothing stands in its way
+    yield results
+    thread.join(30)
+    assert not failures, failures[0]
+    assert results, "it still waits for a lock"
 
 
 def _in_state(state: State, ago: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from outbox.enqueue import Posting
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import Filter
 from outbox.states import EDGES, Lane, State
-from tests.db.mails import put, states
+from tests.db.mails import beside, put, states
 from tests.servers.databases import Database
 
 CHANGES = {State.QUEUED: operations.requeue, State.CANCELLED: operations.cancel, State.SENT: operations.mark_sent}
@@ -119,20 +118,16 @@ def test_the_preview_is_what_is_changed(engine: sa.Engine, connection: sa.Connec
 
 
 def test_two_persons_at_once_count_each_mail_once(engine: sa.Engine) -> None:
-    """The same filter requeued by four at the same time: every mail is requeued, by one of them."""
+    """The second asks for the same mail before the first has committed: it is changed once, by the first."""
     put(engine, *(f"r{number}@example.org" for number in range(50)), state=State.FAILED)
-    counts: list[int] = []
-    start = threading.Barrier(4)
 
-    def person() -> None:
-        start.wait()
+    def requeue() -> int:
         with engine.begin() as connection:
-            counts.append(operations.requeue(connection, Filter(states=(State.FAILED,))))
+            return operations.requeue(connection, Filter(states=(State.FAILED,)))
 
-    persons = [threading.Thread(target=person) for _ in range(4)]
-    for thread in persons:
-        thread.start()
-    for thread in persons:
-        thread.join()
-    assert sum(counts) == 50
+    with engine.begin() as first:
+        assert operations.requeue(first, Filter(states=(State.FAILED,))) == 50
+        with beside(requeue) as second:
+            first.commit()
+    assert second == [0]
     assert set(states(engine).values()) == {"queued"}

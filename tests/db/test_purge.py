@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,7 +12,7 @@ from outbox.enqueue import Posting, enqueue
 from outbox.models import Base, OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
 from outbox.operations import Filter, purge
 from outbox.states import State
-from tests.db.mails import composed, put, states, worker
+from tests.db.mails import beside, composed, put, states, worker
 from tests.servers.databases import Database
 
 DAY = 86_400.0
@@ -116,7 +112,7 @@ def test_mail_requeued_meanwhile_is_not_purged(engine: sa.Engine) -> None:
     (id,) = put(engine, state=State.CANCELLED, ago=2 * DAY, blob=LOGO)
     with engine.begin() as person:
         assert operations.requeue(person, Filter(ids=(id,))) == 1
-        with beside(engine, lambda: purged(engine)) as removed:
+        with beside(lambda: purged(engine)) as removed:
             person.commit()
     assert removed == [0]
     assert states(engine) == {id: "queued"}
@@ -128,7 +124,7 @@ def test_a_big_part_that_is_being_enqueued_again_is_not_purged(database: Databas
     put(engine, state=State.SENT, ago=2 * DAY, blob=LOGO)
     with Session(database.engine) as request:
         message, _ = enqueue(request, composed("new@example.org", blob=LOGO), Posting())
-        with beside(engine, lambda: purged(engine)) as removed:
+        with beside(lambda: purged(engine)) as removed:
             request.commit()
         pk = message.id
     assert removed == [1]
@@ -148,7 +144,7 @@ def test_a_big_part_that_is_being_purged_is_enqueued_anew(database: Database, en
 
     with engine.begin() as connection:
         assert purge(connection, older_than=DAY, limit=10) == 1
-        with beside(engine, request) as pks:
+        with beside(request) as pks:
             connection.commit()
     with engine.connect() as connection:
         assert len(operations.wire(connection, pks[0])) > len(LOGO)
@@ -161,24 +157,3 @@ def test_a_blob_that_was_left_over_is_found_in_time(engine: sa.Engine) -> None:
         connection.execute(sa.insert(OutboxBlob).values(values))
     purged(engine)
     assert size(engine, OutboxBlob) == 0
-
-
-@contextmanager
-def beside(engine: sa.Engine, work: Callable[[], int]) -> Iterator[list[int]]:
-    """Runs `work` in a thread until it ends or waits for a lock; at the end of the block it must come to its end."""
-    results: list[int] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(0.5)  # long enough to end if nothing stands in its way
-    yield results
-    thread.join(30)
-    assert not failures, failures[0]
-    assert results, "it still waits for a lock"
