@@ -147,7 +147,7 @@ def _statements(dialect: sa.Dialect) -> tuple[sa.TextClause, sa.TextClause]:
         "state": value["state"],
         "token": "NULL",
         "worker_id": "NULL",
-        "marked_at": "NULL",
+        "marked_at": f"CASE WHEN {tried} THEN NULL ELSE d.marked_at END",  # given back: it tells of an earlier lease
         "lane": value["lane"],
         "attempts": f"d.attempts + {value['counted']}",
         "rescues": f"d.rescues + {value['suspected']}",
@@ -157,7 +157,7 @@ def _statements(dialect: sa.Dialect) -> tuple[sa.TextClause, sa.TextClause]:
         "code": f"CASE WHEN {tried} THEN {value['code']} ELSE d.code END",
         "enhanced": f"CASE WHEN {tried} THEN {value['enhanced']} ELSE d.enhanced END",
         "reply": f"CASE WHEN {tried} THEN {value['reply']} ELSE d.reply END",
-        "reason": value["reason"],
+        "reason": f"CASE WHEN {tried} THEN {value['reason']} ELSE d.reason END",
         "updated_at": now,
         "finished_at": f"CASE WHEN {queued} THEN NULL ELSE {now} END",
     }

@@ -92,7 +92,7 @@ def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> 
 
 def before_sending(facts: Facts, *, rescued: bool, marked: bool, policy: RetryPolicy) -> Decision | None:
     """A delivery that must not be sent (any more): None where it may."""
-    if rescued and marked and facts.on_uncertain is OnUncertain.HOLD:
+    if marked and facts.on_uncertain is OnUncertain.HOLD:
         note = "a worker ended after it had marked the final dot: the server may have the mail"
         return Decision(State.UNCERTAIN, Reason.UNKNOWN, note=note)
     if facts.rescues > policy.poison and rescued and marked:

@@ -16,7 +16,8 @@ from outbox.policy import Breaker, RetryPolicy
 from outbox.pulse import Pulse
 from outbox.queue import Claimed, Queue, Refused
 from outbox.recorder import Recorder
-from tests.db.test_queue import LEASE, put, rows
+from outbox.states import State
+from tests.db.test_queue import LEASE, make_due, outcome, put, rows
 from tests.servers.databases import Database
 
 TERMS = Terms(RetryPolicy(), lease=LEASE, send_timeout=40, dot_timeout=20, suppress=False, transport="relay:25")
@@ -150,3 +151,18 @@ def test_the_server_ends_a_workers_idle_transaction(engine: sa.Engine) -> None:
     for _ in range(2):  # also after a transaction was rolled back
         with engine.connect() as connection:
             assert str(connection.exec_driver_sql(show).scalar()) in {f"{IDLE_TRANSACTION_SECONDS}s", "10"}
+
+
+def test_giving_back_keeps_the_mark_of_an_earlier_lease(engine: sa.Engine) -> None:
+    """Whoever claims it after a release still learns that the server may have it."""
+    queue, ledger = Queue(engine, environment="", lease=LEASE), Ledger(engine)
+    worker = queue.register(host="here", pid=1, version="1", connections=4)
+    put(engine)
+    (first,), _ = queue.claim(worker, 7, 10)
+    assert queue.mark(first)
+    make_due(engine)
+    (second,), _ = queue.claim(worker, 8, 10)
+    assert (second.rescued, second.marked) == (True, True)
+    ledger.record(worker, [outcome(second, State.QUEUED, None)])
+    (third,), _ = queue.claim(worker, 9, 10)
+    assert (third.rescued, third.marked) == (False, True)
