@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,25 @@ class Account:
         """One for each connection that each kill may have cut off."""
         return self.kills * CONNECTIONS
 
+    def faults(self, policy: str) -> Iterator[str]:
+        """The promises that were broken."""
+        if self.lost:
+            yield f"{len(self.lost)} mails lost: {sorted(self.lost)[:5]}"
+        if self.ghosts:
+            yield f"{len(self.ghosts)} mails sent that were rolled back: {sorted(self.ghosts)[:5]}"
+        if self.unlisted:
+            yield f"{len(self.unlisted)} mails recorded as sent that are not at the server: {sorted(self.unlisted)[:5]}"
+        if self.altered:
+            yield f"{self.altered} second copies differ from the first"
+        if self.states["failed"]:
+            yield f"{self.states['failed']} mails failed, of a server that refuses none"
+        if policy == "hold" and self.duplicates:
+            yield f"{self.duplicates} duplicates, although uncertain mail is held"
+        if policy == "retry" and self.uncertain:
+            yield f"{len(self.uncertain)} mails are uncertain, although they are to be sent again"
+        if self.duplicates > self.allowed_duplicates:
+            yield f"{self.duplicates} duplicates, more than kills × connections"
+
 
 def soak(
     database: Database,
@@ -70,16 +89,18 @@ def soak(
 
 
 def _enqueue(stage: Stage, account: Account, count: int, chance: random.Random) -> None:
-    for _ in range(count):
+    while count > 0:
         if chance.random() < ROLLED_BACK:
             account.rolled_back.update(stage.send(commit=False))
-        account.committed.update(stage.send())
+        size = min(count, chance.choice((1, 1, 2, 5)))
+        account.committed.update(stage.send_together(size))
+        count -= size
 
 
 def _kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: random.Random) -> None:
     """Kill at a random moment: after some more mails went through, or a little later, whatever goes on then."""
     target = len(relay.taken()) + chance.randrange(12)
-    with polled("a moment to kill", chance.uniform(0.0, 0.6)) as wait_a_little:
+    with polled("a moment to kill", chance.uniform(0.0, 0.4)) as wait_a_little:
         try:
             while len(relay.taken()) < target:
                 wait_a_little()
