@@ -77,8 +77,8 @@ def moment(at: datetime | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """A time in its largest unit: "45s", "3h", "12d"."""
-    return duration(seconds).partition(" ")[0]
+    """A time in its largest unit, in whole ones: "45s", "3h", "12d"."""
+    return duration(int(seconds)).partition(" ")[0]
 
 
 def number(count: int, cap: int | None = None) -> str:

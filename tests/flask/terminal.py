@@ -19,8 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
+import click
+from click.testing import CliRunner
+from flask import Flask
+from flask.cli import ScriptInfo
 
+from outbox import Outbox, Settings, cli
 from outbox.dialect import worker_engine
 from outbox.models import Base
 
@@ -80,9 +84,23 @@ class Terminal:
             check=False,
         )
 
+    def here(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """The same in this process: ten times as fast, for what does not depend on being one."""
+        app = Flask("trial")
+        app.config.update(Settings.from_env(self.env | (env or {})))
+        outbox = Outbox()
+        outbox.init_app(app)
+        name, *rest = words
+        command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
+        try:
+            done = _runner().invoke(command, rest, obj=ScriptInfo(create_app=lambda: app))
+        finally:
+            outbox.database(app).dispose()
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
     def json(self, *words: str, env: dict[str, str] | None = None) -> tuple[int, Any]:
-        """The exit code, and the one JSON value on stdout."""
-        done = self.run(*words, "--json", env=env)
+        """The exit code, and the one JSON value on stdout; in this process."""
+        done = self.here(*words, "--json", env=env)
         return done.returncode, json.loads(done.stdout)
 
     @contextmanager
@@ -169,7 +187,9 @@ class Screen:
         return bool(piece)
 
 
-def rows(engine: sa.Engine, statement: str) -> list[Any]:
-    """What an SQL statement finds: the first column."""
-    with engine.connect() as connection:
-        return list(connection.execute(sa.text(statement)).scalars())
+def _runner() -> CliRunner:
+    """One that keeps stdout and stderr apart, which before click 8.2 had to be asked for."""
+    try:
+        return CliRunner(mix_stderr=False)  # type: ignore[call-arg]
+    except TypeError:
+        return CliRunner()

@@ -28,7 +28,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def test_nothing_selected_is_wrong_use(terminal: Terminal, command: str) -> None:
     """Nobody means all mail by saying nothing."""
     put(terminal.engine, state=State.FAILED)
-    done = terminal.run(command)
+    done = terminal.here(command)
     assert (done.returncode, "Nothing is selected" in done.stderr) == (2, True)
     assert list(states(terminal.engine).values()) == ["failed"]
 
@@ -36,13 +36,13 @@ def test_nothing_selected_is_wrong_use(terminal: Terminal, command: str) -> None
 def test_ids_are_changed_and_those_left_alone_are_named(terminal: Terminal) -> None:
     """Exit code 1 if one of them could not be; the last line says what was done."""
     failed, sent = put(terminal.engine, state=State.FAILED)[0], put(terminal.engine, state=State.SENT)[0]
-    done = terminal.run("outbox-requeue", str(failed), str(sent), "999")
+    done = terminal.here("outbox-requeue", str(failed), str(sent), "999")
     assert done.returncode == 1
     assert f"{sent}: is sent; only failed or uncertain or cancelled mail can be requeued" in done.stdout
     assert "999: there is no such mail" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 mail requeued."
     assert states(terminal.engine) == {failed: "queued", sent: "sent"}
-    assert terminal.run("outbox-cancel", str(failed)).returncode == 0
+    assert terminal.here("outbox-cancel", str(failed)).returncode == 0
 
 
 def test_a_filter_without_state_means_failed_and_uncertain_mail(terminal: Terminal) -> None:
@@ -55,13 +55,13 @@ def test_a_filter_without_state_means_failed_and_uncertain_mail(terminal: Termin
     )
     now = states(terminal.engine)
     assert [state for state, id in ids.items() if now[id] != state] == [State.FAILED, State.UNCERTAIN]
-    assert "failed and uncertain" in terminal.run("outbox-requeue", "--domain", "x.example").stderr
+    assert "failed and uncertain" in terminal.here("outbox-requeue", "--domain", "x.example").stderr
 
 
 def test_a_dry_run_only_shows(terminal: Terminal) -> None:
     """Which mail, how many, and nothing is changed."""
     put(terminal.engine, "ann@example.org", state=State.FAILED, delivery=REFUSED)
-    done = terminal.run("outbox-requeue", "--state", "failed", "--error", "5.1.1", "--since", "2h", "--dry-run")
+    done = terminal.here("outbox-requeue", "--state", "failed", "--error", "5.1.1", "--since", "2h", "--dry-run")
     assert "ann@example.org" in done.stdout
     assert done.stdout.splitlines()[-1] == "Would requeue 1 mail."
     assert list(states(terminal.engine).values()) == ["failed"]
@@ -106,6 +106,6 @@ def test_purge_removes_what_is_old(terminal: Terminal) -> None:
     put(terminal.engine, state=State.SENT, ago=8 * 86_400)
     put(terminal.engine, state=State.FAILED, ago=8 * 86_400, posting=Posting(kind="kept"))
     assert terminal.json("outbox-purge")[1]["purged"] == 0
-    assert terminal.run("outbox-purge", "--older-than", "7d").stdout.startswith("1 message removed:")
+    assert terminal.here("outbox-purge", "--older-than", "7d").stdout.startswith("1 message removed:")
     assert terminal.json("outbox-purge", "--older-than", "7d", "--failed")[1]["purged"] == 1
     assert states(terminal.engine) == {}

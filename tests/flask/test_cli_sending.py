@@ -173,7 +173,7 @@ class TestTestMail:
         assert states(terminal.engine) == {}
 
 
-def test_a_worker_that_nobody_reads_of_is_seen_by_the_status(terminal: Terminal) -> None:
+def test_what_a_worker_did_is_seen_by_the_status(terminal: Terminal) -> None:
     """The whole circle: sender, status, list."""
     put(terminal.engine)
     assert terminal.run("outbox-sender", "--drain").returncode == 0
