@@ -110,7 +110,7 @@ def acceptable(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     arguments: dict[str, Any] = {}
     people: dict[str, list[tuple[str, str]]] = {}
     name, local, domain = draw(_mailboxes)
-    name = name.strip(' "').replace("=?", "")  # Flask-Mail flattens the sender into one string
+    name = name.replace("=", "").strip(' "')  # Flask-Mail flattens the sender into one string
     arguments["sender"] = (name, f"{local}@{domain}")
     people["from"] = [(name, f"{local}@{DOMAINS[domain]}")]
     for key in ("recipients", "cc", "bcc"):
