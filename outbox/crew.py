@@ -20,7 +20,7 @@ from outbox.recorder import Recorder, Ticket
 from outbox.states import State
 from outbox.wake import Waker
 
-CLAIM_PER_CONNECTION = 8
+CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
@@ -196,8 +196,10 @@ class Crew:
             found = self._claim_safely(room) if room else 0
             if found and found >= room:
                 continue
-            # where something was due, more may follow: look again soon, then less and less often
-            pause = min(_SOON_SECONDS if found else pause * 2, self._poll)
+            if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
+                pause = _SOON_SECONDS if len(self._feed) < self._low else self._poll
+            else:
+                pause = min(pause * 2, self._poll)
             if room and not found and self.trouble is None and self._feed.idle:
                 self._dry.set()
             # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead

@@ -75,9 +75,15 @@ class Feed:
             elif result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
                 self._breaker.fault(result, self._monotonic(), chance)
             else:
+                if not self._breaker.healthy:  # the way is free (again): claim for all connections
+                    self.hungry.set()
                 self._breaker.success()
             self._changed.notify_all()
             return (self._breaker.since is not None) is not troubled
+
+    def __len__(self) -> int:
+        """How many wait for a connection."""
+        return len(self._heap)
 
     def room(self, size: int) -> int:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
