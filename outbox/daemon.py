@@ -106,6 +106,10 @@ class Worker:
         self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
 
     def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
+        with self._signals():  # before the row is written: whoever sees it may send one
+            return self._run(once=once, drain=drain, progress=progress)
+
+    def _run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         settings = self._settings
         self._pulse = Pulse(settings.dead_after_seconds, monotonic())
         with operations.guarded(self._engine):
@@ -114,15 +118,14 @@ class Worker:
             )
         crew = self._crew(worker_id)
         self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
-        with self._signals():
-            self._rescue()
-            crew.start()
-            code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
-            if crew.stop(settings.shutdown_seconds):
-                self._retire(worker_id, crew)
-            else:  # not retired, so that its missing heartbeat tells the others to take over
-                logger.error("not everything could be recorded; another worker takes over")
-                code = 1
+        self._rescue()
+        crew.start()
+        code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
+        if crew.stop(settings.shutdown_seconds):
+            self._retire(worker_id, crew)
+        else:  # not retired, so that its missing heartbeat tells the others to take over
+            logger.error("not everything could be recorded; another worker takes over")
+            code = 1
         counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
         self.events.emit("worker-stopped", worker=worker_id, did=counts)
         return code
