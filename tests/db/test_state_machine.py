@@ -244,13 +244,26 @@ class Machine(RuleBasedStateMachine):
         self.rescue()
         worker.sound = False
 
-    @rule(number=WORKERS, given_back=st.booleans())
-    def overtake(self, number: int, given_back: bool) -> None:
-        """What one worker held is rescued and claimed by the other, which may give it back untried."""
-        self.stop_for_long(number)
-        self.claim(1 - number, 8)
+    @rule(
+        number=WORKERS,
+        outcomes=st.lists(st.sampled_from(sorted(REPLIES)), min_size=1, max_size=4),
+        killed=st.booleans(),
+        given_back=st.booleans(),
+    )
+    def overtake(self, number: int, outcomes: list[str], killed: bool, given_back: bool) -> None:
+        """One worker ends or stands still amid its mails; the other claims them, and may give them back untried."""
+        other = 1 - number
+        self.beat(other)
+        self.work(number, outcomes)
+        self.crash(number) if killed else self.stop_for_long(number)
+        self.rescue()
+        self.claim(other, 8)
         if given_back:
-            self.give_back(1 - number)
+            self.give_back(other)
+            self.claim(other, 8)
+        self.record(number)
+        self.work(other, ["taken"] * 4)
+        self.record(other)
 
     @rule(number=WORKERS)
     def beat(self, number: int) -> None:
