@@ -165,7 +165,6 @@ class ForkedWorker:
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:
         self._log = log
         log.touch()  # the child opens it when it gets to run
-        log.touch()
         self._process: BaseProcess = self._context.Process(target=_be_a_worker, args=(dict(environ), str(log)))
         self._process.start()
         assert self._process.pid is not None
