@@ -4,7 +4,7 @@ VENV ?= .venv
 LOCK ?= requirements.lock
 PYTHON ?=
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 4
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
@@ -22,7 +22,7 @@ help: ## this list
 run: $(READY) ## the application, a worker and a local mail server; Ctrl-C stops them
 	@exec $(RUN) -m devserver $(ARGS)
 
-test: $(READY) ## all tests, two at once (JOBS=1: one); ARGS="-k name --databases sqlite" for some
+test: $(READY) ## all tests, four at once, for many of them wait (JOBS=1: one); ARGS="-k name --databases sqlite" for some
 	@exec $(RUN) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"

@@ -330,6 +330,7 @@ def stand_still(worker: Worker, engine: sa.Engine) -> None:
     """SIGSTOP at a moment at which the worker holds no lock on the whole database (SQLite has only that one)."""
     while True:
         worker.signal(signal.SIGSTOP)
+        until(lambda: stopped(worker.pid), "all its threads stand still")
         if engine.dialect.name != "sqlite":
             return
         with contextlib.closing(sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)) as raw:
@@ -338,6 +339,12 @@ def stand_still(worker: Worker, engine: sa.Engine) -> None:
                 return
             except sqlite3.OperationalError:
                 worker.signal(signal.SIGCONT)
+
+
+def stopped(pid: int) -> bool:
+    """Whether every thread of a process is stopped; a signal only asks for it."""
+    states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state == "T" for state in states)
 
 
 def application_engine(database: Database) -> sa.Engine:
