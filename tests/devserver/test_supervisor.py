@@ -45,7 +45,12 @@ print("pid", __import__("os").getpid())
 while True:
     signal.pause()
 """
-FAILING = "print('pid 0'); raise SystemExit(3)"
+FAILING = """
+import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3))
+print("pid", __import__("os").getpid())
+signal.pause()
+"""
 
 
 class Supervised:
@@ -63,7 +68,7 @@ class Supervised:
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self._pids = [int(self.wait_for(rf"child{number} *\| pid (\d+)")[1]) for number in range(len(scripts))]
+        self.pids = [int(self.wait_for(rf"child{number} *\| pid (\d+)")[1]) for number in range(len(scripts))]
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         with polled(f"{pattern!r} is said", 20) as wait_a_little:
@@ -75,19 +80,19 @@ class Supervised:
         """Its exit code; by then no child may be left."""
         code = self.process.wait(20)
         self._reader.join()
-        assert not any(psutil.pid_exists(pid) for pid in self._pids if pid), self.said
+        assert not any(psutil.pid_exists(pid) for pid in self.pids), self.said
         return code
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        for pid in self._pids:
-            if pid and psutil.pid_exists(pid):
+        for pid in self.pids:
+            if psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGKILL)
         self._reader.join()
 
     def children_are_gone(self) -> bool:
-        return not any(psutil.pid_exists(pid) for pid in self._pids if pid)
+        return not any(psutil.pid_exists(pid) for pid in self.pids)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -130,6 +135,7 @@ def test_a_second_signal_kills(supervise: type[Supervised]) -> None:
 def test_a_child_that_fails_ends_the_others(supervise: type[Supervised]) -> None:
     """The exit code of the whole is an error, and what happened is said."""
     supervised = supervise(POLITE, FAILING)
+    os.kill(supervised.pids[1], signal.SIGUSR1)
     assert supervised.end() == 1
     assert "child1  | ended with exit code 3; stopping the rest" in supervised.said
 
