@@ -37,7 +37,7 @@ class Event:
 
     def line(self) -> str:
         """One greppable line, as in `<id@host> status=sent delivery=7 to=<a@b.c> …`."""
-        facts = " ".join(f"{name}={_quoted(value)}" for name, value in self.facts.items() if value is not None)
+        facts = " ".join(f"{name}={_quoted(value)}" for name, value in self.facts.items() if value not in (None, ""))
         return f"{self.message_id or '-'} status={self.name} {facts}".rstrip()
 
 

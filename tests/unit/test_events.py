@@ -11,7 +11,7 @@ from outbox.events import Event, Events
 
 def test_a_line_starts_with_the_message_and_quotes_what_needs_it() -> None:
     """Greppable, on one line, whatever the server said."""
-    line = Event("failed", "<1@x>", {"delivery": 7, "reply": 'no "such" user\r\nFAKE', "code": None}).line()
+    line = Event("failed", "<1@x>", {"delivery": 7, "reply": 'no "such" user\r\nFAKE', "code": None, "note": ""}).line()
     assert line == '<1@x> status=failed delivery=7 reply="no \\"such\\" user\\r\\nFAKE"'
 
 
