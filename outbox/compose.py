@@ -15,10 +15,10 @@ from typing import Any
 import flask_mail
 from jinja2 import Environment, TemplateNotFound
 
-from outbox import addresses, head, parts, wire
 from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
-from outbox.values import is_empty, items_of, kind_of, text_of
+from outbox.mime import addresses, head, parts, wire
+from outbox.mime.values import is_empty, items_of, kind_of, text_of
 
 _OPTION = re.compile(r"[!-~]+")
 

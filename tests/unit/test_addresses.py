@@ -6,8 +6,8 @@ from email.utils import formataddr
 
 import pytest
 
-from outbox.addresses import Mailbox, mailbox_of, parse, parse_list, unique_mailboxes
 from outbox.errors import AddressError, BadHeaderError, MessageError
+from outbox.mime.addresses import Mailbox, mailbox_of, parse, parse_list, unique_mailboxes
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from outbox.errors import BadHeaderError, MessageError
-from outbox.headers import check_name, check_text, encoded_words, fold, fold_parameters, unstructured
+from outbox.mime.headers import check_name, check_text, encoded_words, fold, fold_parameters, unstructured
 from tests.unit.hostile import clean
 
 BAD = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.plaintext import from_html
+from outbox.mime.plaintext import from_html
 
 
 @pytest.mark.parametrize(

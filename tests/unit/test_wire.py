@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from outbox import wire
 from outbox.message import Blob, base64_length, base64_lines, splice
+from outbox.mime import wire
 
 UNIQUE = "0123456789abcdef0123456789abcdef"
 SIZES = [0, 1, 2, 3, 56, 57, 58, 113, 114, 115, 57 * 1024 - 1, 57 * 1024, 57 * 1024 + 1, 57 * 2048, 200_000]

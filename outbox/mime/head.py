@@ -19,10 +19,10 @@ from email.utils import parsedate_to_datetime
 
 import flask_mail
 
-from outbox.addresses import Mailbox, mailbox_of, parse_list, unique_mailboxes
 from outbox.errors import AddressError, BadHeaderError, MessageError, MissingFieldError
-from outbox.headers import check_name, check_text, fold, unstructured
-from outbox.values import is_empty, items_of, kind_of, pairs_of, text_of
+from outbox.mime.addresses import Mailbox, mailbox_of, parse_list, unique_mailboxes
+from outbox.mime.headers import check_name, check_text, fold, unstructured
+from outbox.mime.values import is_empty, items_of, kind_of, pairs_of, text_of
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -18,10 +18,10 @@ from urllib.parse import unquote
 
 import flask_mail
 
-from outbox import plaintext, wire
 from outbox.errors import BadHeaderError, MessageError
-from outbox.headers import check_name, check_text, fold, fold_parameters, unstructured
-from outbox.values import is_empty, items_of, kind_of, pairs_of, text_of
+from outbox.mime import plaintext, wire
+from outbox.mime.headers import check_name, check_text, fold, fold_parameters, unstructured
+from outbox.mime.values import is_empty, items_of, kind_of, pairs_of, text_of
 
 _RESTRICTED = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"\s*({_RESTRICTED})/({_RESTRICTED})\s*((?:;.*)?)")

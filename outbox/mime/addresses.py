@@ -18,8 +18,8 @@ from functools import lru_cache
 import idna
 
 from outbox.errors import AddressError
-from outbox.headers import check_text, encoded_words, looks_encoded
-from outbox.values import text_of
+from outbox.mime.headers import check_text, encoded_words, looks_encoded
+from outbox.mime.values import text_of
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]"
 _LOCAL = re.compile(rf'{_ATEXT}+(?:\.{_ATEXT}+)*|"(?:[!#-\[\]-~]|\\[!-~])*"')
