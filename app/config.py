@@ -70,6 +70,14 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _database_url(text: str) -> str:
+    try:
+        sa.make_url(text).get_dialect()
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):  # not told on: it may hold a password
+        raise ValueError("is no database URL; write postgresql://user:password@host/name, for instance") from None
+    return text
+
+
 def database_url(text: str, root: Path = ROOT) -> str:
     """`text` with the driver that this project installs; a relative SQLite file is taken from `root`."""
     given = url = sa.make_url(text)
@@ -84,7 +92,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "APP_ENV": (_environment, None),
     "SECRET_KEY": (str, None),
     "SECRET_KEY_FALLBACKS": (_names, None),
-    "DATABASE_URL": (str, None),
+    "DATABASE_URL": (_database_url, None),
     "SESSION_COOKIE_SECURE": (boolean, None),
     "PERMANENT_SESSION_LIFETIME": (_count, 12 * 3600),
     "TRUSTED_HOSTS": (_names, None),

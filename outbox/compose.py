@@ -18,6 +18,7 @@ from jinja2 import Environment, TemplateNotFound
 from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
 from outbox.mime import addresses, head, parts, wire
+from outbox.mime.headers import check_text
 from outbox.mime.values import is_empty, items_of, kind_of, text_of
 
 _OPTION = re.compile(r"[!-~]+")
@@ -117,6 +118,7 @@ def _charset(message: flask_mail.Message) -> str:
     if is_empty(message.charset):
         return "utf-8"
     charset = text_of(message.charset, "charset")
+    check_text(charset, "charset", tab=False)
     try:
         wire.charset_label(charset)
     except (LookupError, ValueError):  # ValueError: a NUL in the name

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from outbox.clock import Debounce
 from outbox.dialect import OUTAGES
 from outbox.errors import DamagedMessageError
 from outbox.events import Events, logger
@@ -28,6 +29,9 @@ from outbox.states import OnUncertain, State
 
 OUTAGE_SECONDS = 5.0
 """The longest wait of a mail whose content could not be read because the database was away."""
+
+COMPLAINT_SECONDS = 60.0
+"""How often a worker says that mail of another environment is due."""
 
 UNANSWERED_SECONDS = 60.0
 """How long a commit may still take effect whose connection was lost."""
@@ -91,6 +95,7 @@ class Dispatcher:
         self._chance = chance
         self._token = token
         self._shelf = Shelf(queue.blob)
+        self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
         self.cutoff = threading.Event()
         """Set when the grace period of a stop is over: no final dot is sent any more."""
@@ -101,13 +106,19 @@ class Dispatcher:
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
-        claimed, refused = self._queue.claim(worker_id, token, limit)
+        claimed = self._queue.claim(worker_id, token, limit)
         self._unanswered.pop()
         self._feed.put(Leased(one, deadline) for one in claimed)
         for one in claimed:
             if one.rescued:
                 self._events.emit("rescued", one.message.message_id, delivery=one.id, rescues=one.rescues)
-        for foreign in refused:
+        if self._complain.passes():
+            self._refuse()
+        return len(claimed)
+
+    def _refuse(self) -> None:
+        """Say aloud whose mail is due here and not sent by this worker."""
+        for foreign in self._queue.refused():
             self._events.emit(
                 "refused",
                 foreign.message_id,
@@ -116,7 +127,6 @@ class Dispatcher:
                 environment=foreign.environment,
                 remedy="this worker's OUTBOX_ENVIRONMENT differs; start one that matches, or cancel the mail",
             )
-        return len(claimed) + len(refused)
 
     def work(self, leased: Leased, connection: Connection, previous: Ticket | None) -> Ticket | None:
         """Take one delivery through deliver, decide and record. `previous`: this connection's last outcome."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol, Self
 import flask_mail
 from flask import current_app
 
-from outbox.errors import OutboxError
+from outbox.errors import NotBoundError, OutboxError
 
 Address = str | tuple[str, str]
 
@@ -41,7 +41,13 @@ class Message(flask_mail.Message):
         mail_options: list[str] | None = None,
         rcpt_options: list[str] | None = None,
     ) -> None:
-        sender = sender or current_app.extensions["mail"].default_sender
+        if sender is None:
+            bound = current_app.extensions.get("mail")
+            if bound is None:
+                raise NotBoundError(
+                    f"The application {current_app.name!r} has no outbox. Call outbox.init_app(app) when it is created."
+                )
+            sender = bound.default_sender
         if isinstance(sender, tuple):
             sender = f"{sender[0]} <{sender[1]}>"
         self.recipients = recipients or []

@@ -127,8 +127,9 @@ class Guard:
     def _tell(self, mails: list[Mail], *, succeeded: bool, failed: bool) -> None:
         if not mails:
             return
-        if not succeeded:
-            logger.info("the request failed, and with it goes its uncommitted mail: %s", _listed(mails))
+        if not succeeded:  # nothing to raise: the request has an error to show already
+            level = logging.INFO if failed else logging.WARNING  # an exception rolls back by intent, a page may not
+            logger.log(level, "the request failed, and with it goes its uncommitted mail: %s", _listed(mails))
         elif self.policy == "raise" and not failed:
             raise UncommittedMailError(f"The request ends with uncommitted mail: {_listed(mails)}. {_REMEDY}")
         else:

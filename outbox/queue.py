@@ -17,15 +17,13 @@ from sqlalchemy import Engine
 from outbox.dialect import DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob
-from outbox.models import OutboxBlob, OutboxDelivery, OutboxWorker, table_of
+from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.states import Lane, State
 from outbox.stored import Stored, read_messages
 
 _delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
 _worker = table_of(OutboxWorker)
-
-REFUSAL_SECONDS = 60.0
-"""How long a delivery of another environment is left alone before a worker looks at it (and complains) again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A delivery that belongs to another environment and was left queued."""
+    """A due delivery that belongs to another environment, and is left alone."""
 
     id: int
     message_id: str
@@ -62,6 +60,9 @@ class Queue:
         self._dialect = engine.dialect.name
         self._environment = environment
         self._lease = lease
+        self._foreign = sa.exists().where(
+            _message.c.id == _delivery.c.message_id, _message.c.environment != environment
+        )
         self._busy = False  # the last claim found something: the next one need not look first
 
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
@@ -94,19 +95,19 @@ class Queue:
         with self._engine.begin() as connection:
             connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
 
-    def claim(self, worker_id: int, token: int, limit: int) -> tuple[list[Claimed], list[Refused]]:
-        """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share."""
+    def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
+        """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
+
+        Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
+        """
         with self._engine.begin() as connection:
             rows = self._due(connection, limit) if self._busy or self._any_due(connection) else []
             self._busy = bool(rows)
             if not rows:
-                return [], []
+                return []
             messages = read_messages(connection, {row.message_id for row in rows}, self._environment)
-            foreign = [row for row in rows if messages[row.message_id].environment != self._environment]
-            mine = [row for row in rows if messages[row.message_id].environment == self._environment]
-            self._set_aside(connection, foreign)
-            self._lease_rows(connection, [row.id for row in mine], worker_id, token)
-        claimed = [
+            self._lease_rows(connection, [row.id for row in rows], worker_id, token)
+        return [
             Claimed(
                 id=row.id,
                 token=token,
@@ -119,13 +120,16 @@ class Queue:
                 marked=row.marked_at is not None,
                 message=messages[row.message_id],
             )
-            for row in mine
+            for row in rows
         ]
-        refused = [
-            Refused(row.id, messages[row.message_id].message_id, messages[row.message_id].environment)
-            for row in foreign
-        ]
-        return claimed, refused
+
+    def refused(self, limit: int = 10) -> list[Refused]:
+        """Due deliveries of other environments, `limit` at the most."""
+        columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
+        due = _due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
+        with self._engine.connect() as connection:
+            rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
+            return [Refused(*row) for row in rows]
 
     def disown(self, worker_id: int, token: int) -> int:
         """Undo a claim of this worker whose commit was not answered, if it took place after all; how many rows."""
@@ -191,7 +195,7 @@ class Queue:
 
     def _any_due(self, connection: sa.Connection) -> bool:
         """One look instead of one for each lane: what an idle worker does twice a second."""
-        return connection.execute(_due_now().limit(1)).first() is not None
+        return connection.execute(_due_now().where(~self._foreign).limit(1)).first() is not None
 
     def _due(self, connection: sa.Connection, limit: int) -> list[sa.Row[Any]]:
         columns = [
@@ -206,28 +210,13 @@ class Queue:
             found += connection.execute(
                 skip_locked(
                     sa.select(*columns)
-                    .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow())
+                    .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), ~self._foreign)
                     .order_by(_delivery.c.due_at)
                     .limit(room),
                     self._dialect,
                 )
             ).all()
         return found
-
-    def _set_aside(self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
-        if rows:
-            connection.execute(
-                _delivery.update()
-                .where(_delivery.c.id.in_(sorted(row.id for row in rows)))
-                .values(
-                    state=State.QUEUED,
-                    token=None,
-                    worker_id=None,
-                    due_at=DbNow(REFUSAL_SECONDS),
-                    updated_at=DbNow(),
-                    reason="environment",
-                )
-            )
 
     def _lease_rows(self, connection: sa.Connection, ids: Sequence[int], worker_id: int, token: int) -> None:
         if ids:

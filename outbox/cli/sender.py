@@ -12,8 +12,8 @@ from outbox.cli.logs import log_to_stderr
 
 
 @click.command("outbox-sender")
-@click.option("--once", is_flag=True, help="Send what is due now, then end.")
-@click.option("--drain", is_flag=True, help="Go on until nothing is due, then end.")
+@click.option("--once", is_flag=True, help="Send what is due now, then end; if the relay is down, at once.")
+@click.option("--drain", is_flag=True, help="Go on until nothing is due, then end; waits for a relay that is down.")
 @click.option("--connections", type=click.IntRange(1, 1000), metavar="N", help="Instead of OUTBOX_CONNECTIONS.")
 @in_app
 def sender(once: bool, drain: bool, connections: int | None) -> None:

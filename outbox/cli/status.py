@@ -12,6 +12,7 @@ import click
 from outbox import operations
 from outbox.cli.base import Failure, console, database, failures_told, in_app, plain, print_json, settings
 from outbox.operations import Status
+from outbox.states import State
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +52,7 @@ def status(as_json: bool, watch: bool, interval: float) -> None:
         code = _watch(interval) if watch else _once(as_json)
     except Failure as failure:
         if as_json:
-            print_json({"states": None, "healthy": False, "problems": [failure.message]})
+            print_json(cannot_tell(failure.message))
         raise
     raise click.exceptions.Exit(code)
 
@@ -126,3 +127,14 @@ def as_object(seen: Status) -> dict[str, Any]:
 
 def _code(seen: Status) -> int:
     return 0 if seen.healthy else DEGRADED
+
+
+def cannot_tell(problem: str) -> dict[str, object]:
+    """The JSON of a status that is not known: the same keys, without figures."""
+    return {
+        "states": dict.fromkeys(State),
+        "oldest_due_seconds": None,
+        "workers": [],
+        "healthy": False,
+        "problems": [problem],
+    }

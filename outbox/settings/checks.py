@@ -65,7 +65,7 @@ def unknown(config: Mapping[str, Any]) -> Iterator[str]:
     known = [name for spec in specs() for name in spec.names if name.startswith(PREFIX)]
     for name in config:
         if name.startswith(PREFIX) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             hint = f"Did you mean {close[0]}?" if close else "docs/configuration.md lists all settings."
             yield f"{name} is no setting of the outbox. {hint}"
 

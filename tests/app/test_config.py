@@ -49,10 +49,19 @@ def test_mail_and_outbox_settings_are_handed_on() -> None:
 def test_all_faults_are_told_at_once() -> None:
     """Each wrong setting is named."""
     with pytest.raises(SettingsError) as told:
-        load({"APP_ENV": "prod", "SESSION_COOKIE_SECURE": "maybe", "FLASKY_BASE_URL": "www", "FLASKY_PROXIES": "-1"})
-    assert len(told.value.faults) == 4
-    for name in ("APP_ENV", "SESSION_COOKIE_SECURE", "FLASKY_BASE_URL", "FLASKY_PROXIES"):
+        load(
+            {
+                "APP_ENV": "prod",
+                "SESSION_COOKIE_SECURE": "maybe",
+                "FLASKY_BASE_URL": "www",
+                "FLASKY_PROXIES": "-1",
+                "DATABASE_URL": "secret@nowhere",
+            }
+        )
+    assert len(told.value.faults) == 5
+    for name in ("APP_ENV", "SESSION_COOKIE_SECURE", "FLASKY_BASE_URL", "FLASKY_PROXIES", "DATABASE_URL"):
         assert name in str(told.value)
+    assert "secret" not in str(told.value)
 
 
 def test_production_guesses_nothing() -> None:

@@ -103,13 +103,13 @@ def make_due(engine: sa.Engine) -> None:
 def test_a_committed_message_is_claimed_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
     """A due delivery is leased to one claim, with all that sending it needs."""
     put(engine, "a@example.org", "b@example.org")
-    claimed, _ = queue.claim(worker, 7, 10)
+    claimed = queue.claim(worker, 7, 10)
     assert [(one.recipient, one.token, one.rescued) for one in claimed] == [
         ("a@example.org", 7, False),
         ("b@example.org", 7, False),
     ]
     assert claimed[0].message.skeleton == b"Subject: x\r\n\r\nbody\r\n"
-    assert queue.claim(worker, 8, 10) == ([], [])
+    assert queue.claim(worker, 8, 10) == []
     assert [row.state for row in rows(engine)] == ["sending", "sending"]
 
 
@@ -118,7 +118,7 @@ def test_a_rolled_back_message_is_nowhere(engine: sa.Engine, queue: Queue, worke
     with Session(engine) as session:
         enqueue(session, composed(blobs=((3, Blob(b"x" * 10000)),)), Posting())
         session.rollback()
-    assert queue.claim(worker, 7, 10) == ([], [])
+    assert queue.claim(worker, 7, 10) == []
     with engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) == 0
         assert connection.scalar(sa.select(sa.func.count()).select_from(OutboxBlob)) == 0
@@ -127,9 +127,9 @@ def test_a_rolled_back_message_is_nowhere(engine: sa.Engine, queue: Queue, worke
 def test_a_message_dated_ahead_waits(engine: sa.Engine, queue: Queue, worker: int) -> None:
     """`send_at` is the time at which it becomes due."""
     put(engine, posting=Posting(send_at=datetime.now(UTC) + timedelta(hours=1)))
-    assert queue.claim(worker, 7, 10) == ([], [])
+    assert queue.claim(worker, 7, 10) == []
     make_due(engine)
-    assert len(queue.claim(worker, 7, 10)[0]) == 1
+    assert len(queue.claim(worker, 7, 10)) == 1
 
 
 def test_lanes_go_in_order_and_none_starves(engine: sa.Engine, queue: Queue, worker: int) -> None:
@@ -137,17 +137,17 @@ def test_lanes_go_in_order_and_none_starves(engine: sa.Engine, queue: Queue, wor
     for lane in (Lane.BULK, Lane.NORMAL, Lane.HIGH):
         for _ in range(8):
             put(engine, posting=Posting(lane=lane))
-    slots = [one.slot for one in queue.claim(worker, 7, 12)[0]]
+    slots = [one.slot for one in queue.claim(worker, 7, 12)]
     assert slots == sorted(slots)
     assert slots.count(Lane.HIGH.slot(retry=False)) == 8
-    slots = [one.slot for one in queue.claim(worker, 8, 8)[0]]
+    slots = [one.slot for one in queue.claim(worker, 8, 8)]
     assert Lane.BULK.slot(retry=False) in slots
 
 
 def test_recording_writes_state_and_attempt(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """Sent: terminal, with the relay's words and an attempt row."""
     put(engine)
-    (claimed,), _ = queue.claim(worker, 7, 10)
+    (claimed,) = queue.claim(worker, 7, 10)
     assert ledger.record(worker, [outcome(claimed)]) == set()
     (row,) = rows(engine)
     assert (row.state, row.due_at, row.token, row.worker_id, row.attempts) == ("sent", None, None, None, 1)
@@ -161,7 +161,7 @@ def test_recording_writes_state_and_attempt(engine: sa.Engine, queue: Queue, led
 def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """When the reply to a commit was lost, the same outcomes may be recorded again."""
     put(engine)
-    (claimed,), _ = queue.claim(worker, 7, 10)
+    (claimed,) = queue.claim(worker, 7, 10)
     ledger.record(worker, [outcome(claimed)])
     assert ledger.record(worker, [outcome(claimed)], repeated=True) == set()
     with Session(engine) as session:
@@ -171,7 +171,7 @@ def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, ledger
 def test_a_retry_waits_in_the_retries_lane(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """A counted retry is due after its delay, behind new mail of the same priority."""
     put(engine)
-    (claimed,), _ = queue.claim(worker, 7, 10)
+    (claimed,) = queue.claim(worker, 7, 10)
     ledger.record(worker, [outcome(claimed, State.QUEUED, DEFERRED, delay=30.0, reason="deferred")])
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.lane, row.reason) == ("queued", 1, Lane.NORMAL.slot(retry=True), "deferred")
@@ -183,7 +183,7 @@ def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, ledger: Ledg
     """What is given back untried is due as it was before, and lost no attempt."""
     put(engine)
     (before,) = rows(engine)
-    (claimed,), _ = queue.claim(worker, 7, 10)
+    (claimed,) = queue.claim(worker, 7, 10)
     ledger.record(worker, [outcome(claimed, State.QUEUED, None)])
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.due_at, row.lane) == ("queued", 0, before.due_at, before.lane)
@@ -194,9 +194,9 @@ def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, ledger: Ledg
 def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
     """The fence: a worker that lost its lease changes nothing, but what it did is written down as such."""
     put(engine)
-    (stale,), _ = queue.claim(worker, 7, 10)
+    (stale,) = queue.claim(worker, 7, 10)
     make_due(engine)
-    (fresh,), _ = queue.claim(worker, 8, 10)
+    (fresh,) = queue.claim(worker, 8, 10)
     assert fresh.rescued
     assert fresh.rescues == 1
     assert not queue.mark(stale)
@@ -212,11 +212,11 @@ def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, ledg
 def test_a_mark_survives_its_lease(engine: sa.Engine, queue: Queue, worker: int) -> None:
     """Whoever rescues a delivery sees that its final dot may have been sent."""
     put(engine)
-    (claimed,), _ = queue.claim(worker, 7, 10)
+    (claimed,) = queue.claim(worker, 7, 10)
     assert not claimed.marked
     assert queue.mark(claimed)
     make_due(engine)
-    (rescued,), _ = queue.claim(worker, 8, 10)
+    (rescued,) = queue.claim(worker, 8, 10)
     assert rescued.marked
 
 
@@ -225,25 +225,28 @@ def test_what_a_dead_worker_held_is_due_at_once(engine: sa.Engine, queue: Queue,
     put(engine)
     queue.claim(worker, 7, 10)
     assert queue.rescue(dead_after=20.0) == []
-    assert queue.claim(worker, 8, 10)[0] == []
+    assert queue.claim(worker, 8, 10) == []
     with engine.begin() as connection:
         connection.execute(sa.update(OutboxWorker).values(heartbeat_at=DbNow(-60)))
     other = queue.register(host="here", pid=2, version="1", connections=1)
     assert queue.rescue(dead_after=20.0) == [worker]
     assert queue.rescue(dead_after=20.0) == []
-    (rescued,), _ = queue.claim(other, 9, 10)
+    (rescued,) = queue.claim(other, 9, 10)
     assert rescued.rescued
 
 
-def test_another_environments_mail_is_refused(engine: sa.Engine, queue: Queue, worker: int) -> None:
-    """A worker leaves mail of another environment queued, and says whose it is."""
+def test_another_environments_mail_is_left_alone(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """A worker passes over mail of another environment and says whose it is; its own worker gets it at once."""
     put(engine, posting=Posting(environment="production"))
-    claimed, refused = queue.claim(worker, 7, 10)
-    assert claimed == []
-    assert [one.environment for one in refused] == ["production"]
-    (row,) = rows(engine)
-    assert (row.state, row.reason, row.attempts) == ("queued", "environment", 0)
-    assert queue.claim(worker, 8, 10) == ([], [])
+    put(engine, "mine@example.org")
+    (before, _) = rows(engine)
+    assert [one.recipient for one in queue.claim(worker, 7, 10)] == ["mine@example.org"]
+    assert [one.environment for one in queue.refused()] == ["production"]
+    (row, _) = rows(engine)
+    assert (row.state, row.due_at, row.attempts, row.updated_at) == ("queued", before.due_at, 0, before.updated_at)
+    theirs = Queue(engine, environment="production", lease=LEASE)
+    assert [one.id for one in theirs.claim(worker, 8, 10)] == [row.id]
+    assert queue.refused() == []
 
 
 def test_big_parts_are_stored_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
@@ -253,7 +256,7 @@ def test_big_parts_are_stored_once(engine: sa.Engine, queue: Queue, worker: int)
         put(engine, blobs=((3, logo),))
     with engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(OutboxBlob)) == 1
-    claimed, _ = queue.claim(worker, 7, 10)
+    claimed = queue.claim(worker, 7, 10)
     for one in claimed:
         ((offset, digest),) = one.message.parts
         assert (offset, queue.blob(digest)) == (3, logo)
@@ -309,7 +312,7 @@ def test_workers_at_once_share_without_overlap(engine: sa.Engine, queue: Queue, 
         barrier.wait(10)
         misses = 0
         while misses < 20 and len(got) < 120:
-            claimed, _ = queue.claim(worker, number, 7)
+            claimed = queue.claim(worker, number, 7)
             got.extend(one.id for one in claimed)
             misses += not claimed
 

@@ -14,7 +14,7 @@ from outbox.ledger import Ledger
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.policy import Breaker, RetryPolicy
 from outbox.pulse import Pulse
-from outbox.queue import Claimed, Queue, Refused
+from outbox.queue import Claimed, Queue
 from outbox.recorder import Recorder
 from outbox.states import State
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
@@ -28,7 +28,7 @@ class AnswersLost(Queue):
 
     lose = True
 
-    def claim(self, worker_id: int, token: int, limit: int) -> tuple[list[Claimed], list[Refused]]:
+    def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
         answer = super().claim(worker_id, token, limit)
         if self.lose:
             raise sa.exc.OperationalError("COMMIT", None, ConnectionError("server closed the connection"))
@@ -93,8 +93,7 @@ def test_a_message_whose_row_is_gone_stops_no_other(engine: sa.Engine) -> None:
             .values(message_id=kept + 100)
             .where(table_of(OutboxDelivery).c.message_id == lost)
         )
-    claimed, refused = queue.claim(worker, 7, 10)
-    assert refused == []
+    claimed = queue.claim(worker, 7, 10)
     assert {one.recipient: bool(one.message.damage) for one in claimed} == {
         "lost@example.org": True,
         "kept@example.org": False,
@@ -121,7 +120,7 @@ def test_a_message_that_cannot_be_read_stops_no_other(engine: sa.Engine, damage:
     with engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
         connection.exec_driver_sql(f"UPDATE outbox_message SET {damage} WHERE id = {broken}")
-    claimed, _ = queue.claim(worker, 7, 10)
+    claimed = queue.claim(worker, 7, 10)
     assert {one.recipient: bool(one.message.damage) for one in claimed} == {
         "broken@example.org": True,
         "kept@example.org": False,
@@ -158,11 +157,11 @@ def test_giving_back_keeps_the_mark_of_an_earlier_lease(engine: sa.Engine) -> No
     queue, ledger = Queue(engine, environment="", lease=LEASE), Ledger(engine)
     worker = queue.register(host="here", pid=1, version="1", connections=4)
     put(engine)
-    (first,), _ = queue.claim(worker, 7, 10)
+    (first,) = queue.claim(worker, 7, 10)
     assert queue.mark(first)
     make_due(engine)
-    (second,), _ = queue.claim(worker, 8, 10)
+    (second,) = queue.claim(worker, 8, 10)
     assert (second.rescued, second.marked) == (True, True)
     ledger.record(worker, [outcome(second, State.QUEUED, None)])
-    (third,), _ = queue.claim(worker, 9, 10)
+    (third,) = queue.claim(worker, 9, 10)
     assert (third.rescued, third.marked) == (False, True)

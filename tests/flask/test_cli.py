@@ -114,7 +114,9 @@ class TestStatus:
         assert words in done.stderr
         assert "Traceback" not in done.stderr
         assert "secret" not in done.stderr + done.stdout
-        assert json.loads(done.stdout)["healthy"] is False
+        seen = json.loads(done.stdout)
+        assert seen["healthy"] is False
+        assert (set(seen["states"].values()), seen["oldest_due_seconds"], seen["workers"]) == ({None}, None, [])
 
     def test_an_application_without_outbox_ends_in_2(self, bare: Terminal) -> None:
         """It says what to do about it."""

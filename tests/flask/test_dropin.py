@@ -317,7 +317,7 @@ def test_init_mail(testing: bool, debug: bool, outbox: Outbox) -> None:
 def test_application_that_was_not_bound(outbox: Outbox) -> None:
     """A RuntimeError, as in Flask-Mail, that says what to do."""
     with Flask("other").app_context():
-        for use in (outbox.connect, outbox.settings, outbox.database):
+        for use in (outbox.connect, outbox.settings, outbox.database, outbox.send_message):
             with pytest.raises(RuntimeError, match=r"'other' has no outbox.*init_app") as caught:
                 use()
             assert isinstance(caught.value, NotBoundError)

@@ -171,7 +171,10 @@ def test_explicit_rollback(
 def test_failed_request(
     how: str, status: int, policy: str, make_app: Make, outbox: Outbox, committed: Committed, caplog: Log
 ) -> None:
-    """The mail of a request that answers with an error goes with its transaction, whatever the policy."""
+    """The mail of a request that answers with an error goes with its transaction, whatever the policy.
+
+    A warning tells of it where a page was returned: the view may have taken the mail for sent.
+    """
 
     def view() -> tuple[str, int]:
         outbox.send(hello())
@@ -181,8 +184,9 @@ def test_failed_request(
 
     assert get(make_app(OUTBOX_UNCOMMITTED=policy), view).status_code == status
     assert committed.messages() == []
-    assert told(caplog) == []
-    assert informed(caplog)[0].startswith("the request failed")
+    lines, others = (told(caplog), []) if how == "returned" else (informed(caplog), told(caplog))
+    assert lines[0].startswith("the request failed")
+    assert others == []
 
 
 @pytest.mark.parametrize("policy", ["commit", "warn", "raise"])

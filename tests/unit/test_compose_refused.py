@@ -188,6 +188,7 @@ def test_an_attachment_that_cannot_be_sent_is_refused(attribute: str, value: obj
         ("alts", {"a b": "x"}),
         ("charset", "no-such"),
         ("charset", "a\0b"),
+        ("charset", "utf-8\n"),
         ("charset", 5),
         ("extra_headers", 5),
         ("attachments", 5),
