@@ -132,30 +132,23 @@ class Dispatcher:
         """Take one delivery through deliver, decide and record. `previous`: this connection's last outcome."""
         claimed = leased.claimed
         if self._remaining(leased) <= 0 or self.cutoff.is_set():
-            self._feed.done(None, self._chance())
-            return self.give_back([leased])[0]
+            return self._return(leased)
         facts = self._facts(leased)
         barred = before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=self._terms.policy)
         if barred is not None:
-            self._feed.done(None, self._chance())
-            return self._record(leased, barred, _local(barred))
+            return self._settle(leased, barred)
         if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
-            self._feed.done(None, self._chance())
-            return self.give_back([leased])[0]
+            return self._return(leased)
         try:
             content = self._shelf.content(claimed.message)
         except DamagedMessageError as error:
-            self._feed.done(None, self._chance())
-            decision = Decision(State.FAILED, Reason.DAMAGED, note=str(error))
-            return self._record(leased, decision, _local(decision))
+            return self._settle(leased, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
         except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
             logger.error("%s: its content can't be read: %s", claimed.message.message_id, type(error).__name__)
-            self._feed.done(None, self._chance())
-            return self._record(leased, *self._broke(facts, error))
+            return self._settle(leased, self._broke(facts, error))
         if self._terms.suppress:
-            self._feed.done(None, self._chance())
-            decision = Decision(State.SENT, Reason.SUPPRESSED, counted=True, note="not sent: MAIL_SUPPRESS_SEND is on")
-            return self._record(leased, decision, _local(decision))
+            note = "not sent: MAIL_SUPPRESS_SEND is on"
+            return self._settle(leased, Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note))
         return self._offer(leased, facts, content, connection, previous)
 
     def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
@@ -206,10 +199,9 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: sending it failed within the outbox", message.message_id)
             connection.abort()
-            self._feed.done(None, self._chance())
-            return self._record(leased, *self._broke(facts, error))
+            return self._settle(leased, self._broke(facts, error))
         if gate.refused:
-            self._feed.done(None, self._chance())
+            self._feed.withdraw()
             return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
         decision = decide(result, facts, self._terms.policy, self._chance())
         if self._feed.done(result, self._chance()):
@@ -222,16 +214,24 @@ class Dispatcher:
             )
         return self._record(leased, decision, result)
 
-    def _broke(self, facts: Facts, error: Exception) -> tuple[Decision, Result]:
+    def _broke(self, facts: Facts, error: Exception) -> Decision:
         note = f"sending it failed within the outbox: {type(error).__name__}"
         if facts.rescues + 1 > self._terms.policy.poison:
-            decision = Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
-        else:
-            delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
-            if isinstance(error, OUTAGES):
-                delay = min(delay, OUTAGE_SECONDS)
-            decision = Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
-        return decision, _local(decision)
+            return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
+        delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
+        if isinstance(error, OUTAGES):
+            delay = min(delay, OUTAGE_SECONDS)
+        return Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
+
+    def _return(self, leased: Leased) -> Ticket:
+        """It was taken and not begun."""
+        self._feed.withdraw()
+        return self.give_back([leased])[0]
+
+    def _settle(self, leased: Leased, decision: Decision) -> Ticket:
+        """Decided without a word from the server, which the breaker is to learn nothing from."""
+        self._feed.withdraw()
+        return self._record(leased, decision, _local(decision))
 
     def _record(self, leased: Leased, decision: Decision, result: Result) -> Ticket:
         return self._recorder.submit(

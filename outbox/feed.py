@@ -45,7 +45,7 @@ class Feed:
     def take(self, timeout: float, low: int) -> Leased | None:
         """The next mail, or None after `timeout` seconds without one or when closed (see `closed`).
 
-        Fewer than `low` left sets `hungry`. What is taken must be given back by `done`.
+        Fewer than `low` left sets `hungry`. What is taken must be given back by `done` or `withdraw`.
         """
         end = self._monotonic() + timeout
         with self._changed:
@@ -62,17 +62,22 @@ class Feed:
                 self._changed.wait(min(end - now, self._patience(now)))
         return None
 
-    def done(self, result: Result | None, chance: float) -> bool:
-        """A taken mail is finished: tell the breaker. None: it was not offered.
+    def withdraw(self) -> None:
+        """A taken mail is finished without a result of the server's."""
+        with self._changed:
+            self._busy -= 1
+            self._breaker.withdrawn()
+            self._changed.notify_all()
 
-        True where the transport has just gone out of use, or come back.
+    def done(self, result: Result, chance: float) -> bool:
+        """A taken mail was offered: tell the breaker. True where the transport has just gone out of use, or come back.
+
+        `chance`: random, 0 ≤ chance < 1.
         """
         with self._changed:
             self._busy -= 1
             troubled = self._breaker.since is not None
-            if result is None:
-                self._breaker.withdrawn()
-            elif result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
+            if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
                 self._breaker.fault(result, self._monotonic(), chance)
             else:
                 if not self._breaker.healthy:  # the way is free (again): claim for all connections
@@ -132,11 +137,6 @@ class Feed:
         """Whether the last mail offered went through."""
         with self._changed:
             return self._breaker.healthy
-
-    def wait_changed(self, timeout: float) -> None:
-        """Until something was put, taken back or finished, or `timeout` seconds."""
-        with self._changed:
-            self._changed.wait(timeout)
 
     def _patience(self, now: float) -> float:
         """Seconds until the breaker may admit a probe; a long time where that is not what is waited for."""
