@@ -23,7 +23,6 @@ class Reason(StrEnum):
     TRANSPORT = "transport"  # the server can't be used now
     CONFIGURATION = "configuration"  # log-in, certificate or right to send
     SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
-    ENVIRONMENT = "environment"  # stamped by another environment
 
 
 @dataclass(frozen=True, slots=True)

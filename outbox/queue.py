@@ -60,9 +60,9 @@ class Queue:
         self._dialect = engine.dialect.name
         self._environment = environment
         self._lease = lease
-        self._foreign = sa.exists().where(
-            _message.c.id == _delivery.c.message_id, _message.c.environment != environment
-        )
+        stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
+        # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
+        self._mine = sa.func.coalesce(stamp, environment) == environment
         self._busy = False  # the last claim found something: the next one need not look first
 
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
@@ -195,7 +195,7 @@ class Queue:
 
     def _any_due(self, connection: sa.Connection) -> bool:
         """One look instead of one for each lane: what an idle worker does twice a second."""
-        return connection.execute(_due_now().where(~self._foreign).limit(1)).first() is not None
+        return connection.execute(_due_now().where(self._mine).limit(1)).first() is not None
 
     def _due(self, connection: sa.Connection, limit: int) -> list[sa.Row[Any]]:
         columns = [
@@ -210,7 +210,7 @@ class Queue:
             found += connection.execute(
                 skip_locked(
                     sa.select(*columns)
-                    .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), ~self._foreign)
+                    .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), self._mine)
                     .order_by(_delivery.c.due_at)
                     .limit(room),
                     self._dialect,
@@ -219,22 +219,21 @@ class Queue:
         return found
 
     def _lease_rows(self, connection: sa.Connection, ids: Sequence[int], worker_id: int, token: int) -> None:
-        if ids:
-            connection.execute(
-                _delivery.update()
-                .where(_delivery.c.id.in_(sorted(ids)))
-                .ordered_values(  # MariaDB takes them in their order: `rescues` must see the state before
-                    (
-                        _delivery.c.rescues,
-                        _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0),
-                    ),
-                    (_delivery.c.state, State.SENDING),
-                    (_delivery.c.token, token),
-                    (_delivery.c.worker_id, worker_id),
-                    (_delivery.c.due_at, DbNow(self._lease)),
-                    (_delivery.c.updated_at, DbNow()),
-                )
+        connection.execute(
+            _delivery.update()
+            .where(_delivery.c.id.in_(sorted(ids)))
+            .ordered_values(  # MariaDB takes them in their order: `rescues` must see the state before
+                (
+                    _delivery.c.rescues,
+                    _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0),
+                ),
+                (_delivery.c.state, State.SENDING),
+                (_delivery.c.token, token),
+                (_delivery.c.worker_id, worker_id),
+                (_delivery.c.due_at, DbNow(self._lease)),
+                (_delivery.c.updated_at, DbNow()),
             )
+        )
 
 
 def _due_now() -> sa.Select[int]:

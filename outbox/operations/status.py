@@ -173,17 +173,14 @@ def _failures(connection: sa.Connection) -> list[FailureGroup]:
 
 
 def _unserved(connection: sa.Connection, served: set[str]) -> dict[str, int]:
-    """Due mail by environment that no worker serves: at the heads of the index, and what a worker has just refused.
-
-    A refused delivery is due again within a minute (`queue.REFUSAL_SECONDS`), so both places together find it.
-    """
+    """Due mail by environment that no worker serves: what a look at both ends of the due mail finds."""
     found: dict[str, set[int]] = {}
     for lane in Lane:
         for slot in (lane.slot(retry=False), lane.slot(retry=True)):
             for order in (DELIVERY.c.due_at.asc(), DELIVERY.c.due_at.desc()):
                 head = (
                     sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
-                    .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at <= DbNow(60.0))
+                    .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at <= DbNow())
                     .order_by(order)
                     .limit(FOREIGN_SEEN)
                     .subquery()
