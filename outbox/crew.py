@@ -65,13 +65,11 @@ class Crew:
         waker: Waker | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
-        self._queue = queue
         self._worker_id = worker_id
         self._terms = terms
         self._breaker = breaker
         self._events = events
         self._pulse = pulse
-        self._connect = connect
         self._poll = poll
         self._idle = idle
         self._size = connections * CLAIM_PER_CONNECTION

@@ -8,9 +8,6 @@ import hmac
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-MAX_CHALLENGES = 5
-"""Challenges after which a server is taken to ask for ever."""
-
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
