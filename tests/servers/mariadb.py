@@ -10,19 +10,17 @@ import signal
 import pymysql
 from sqlalchemy.engine import URL, make_url
 
-from tests.servers.process import ServerProcess, ServerUnavailable, free_port, own_folder, run
+from tests.servers.process import OwnServer, ServerProcess, ServerUnavailable, free_port, own_folder, run
 
 DRIVER = "mariadb+pymysql"
 USER = "outbox"
 
 
-class MariaDBServer:
+class MariaDBServer(OwnServer):
     """A server of our own, with MariaDB's default settings for isolation, SQL mode and durability.
 
     `fsync=False` makes it faster and survives `kill -9`, but not a loss of power.
     """
-
-    controllable = True
 
     def __init__(self, *, fsync: bool = True) -> None:
         self._daemon = _program("mariadbd", "mysqld")
@@ -38,10 +36,6 @@ class MariaDBServer:
         except BaseException:
             self.close()
             raise
-
-    @property
-    def running(self) -> bool:
-        return self._process.running
 
     def start(self) -> None:
         """Starts it on the same port and data, recovery included; nothing if it runs."""
@@ -63,18 +57,6 @@ class MariaDBServer:
     def kill(self) -> None:
         """`kill -9`: no shutdown at all; the next start recovers from the log."""
         self._process.stop(signal.SIGKILL)
-
-    def restart(self, *, immediate: bool = False) -> None:
-        if immediate:
-            self.kill()
-        else:
-            self.stop()
-        self.start()
-
-    def close(self) -> None:
-        """The end: stops it and removes its data."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def url(self, database: str) -> URL:
         return _url(USER, self._password, "127.0.0.1", self._port, database)

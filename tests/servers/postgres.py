@@ -13,6 +13,7 @@ import psycopg
 from sqlalchemy.engine import URL, make_url
 
 from tests.servers.process import (
+    OwnServer,
     ServerProcess,
     ServerUnavailable,
     free_port,
@@ -24,10 +25,8 @@ from tests.servers.process import (
 DRIVER = "postgresql+psycopg"
 
 
-class PostgresServer:
+class PostgresServer(OwnServer):
     """A server of our own. `fsync=False` makes it faster and survives `kill -9`, but not a loss of power."""
-
-    controllable = True
 
     def __init__(self, *, fsync: bool = True) -> None:
         self._fsync = fsync
@@ -43,10 +42,6 @@ class PostgresServer:
         except BaseException:
             self.close()
             raise
-
-    @property
-    def running(self) -> bool:
-        return self._process.running
 
     def start(self) -> None:
         """Starts it on the same port and data, recovery included; nothing if it runs."""
@@ -69,18 +64,6 @@ class PostgresServer:
     def kill(self) -> None:
         """`pg_ctl stop -m immediate`: no shutdown at all; the next start recovers from the log."""
         self._process.stop(signal.SIGQUIT)
-
-    def restart(self, *, immediate: bool = False) -> None:
-        if immediate:
-            self.kill()
-        else:
-            self.stop()
-        self.start()
-
-    def close(self) -> None:
-        """The end: stops it and removes its data."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def url(self, database: str) -> URL:
         return URL.create(

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,3 +133,36 @@ def _as_server_user(command: Sequence[str | Path]) -> list[str]:
 def _environment(home: Path) -> dict[str, str]:
     """A plain environment: PG* and MYSQL* variables of the caller would change what the server does."""
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+class OwnServer(ABC):
+    """What all servers of our own share; each knows how it is started, stopped and killed."""
+
+    controllable = True
+    _folder: Path
+    _process: ServerProcess
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def kill(self) -> None: ...
+
+    def restart(self, *, immediate: bool = False) -> None:
+        if immediate:
+            self.kill()
+        else:
+            self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """The end: stops it and removes its data."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
