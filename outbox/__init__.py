@@ -19,12 +19,18 @@ from outbox.extension import Outbox
 from outbox.mail import Message
 from outbox.models import OutboxMessage
 from outbox.settings import Settings
+from outbox.signals import delivery_failed, delivery_retried, delivery_sent, delivery_uncertain, message_queued
 
 __all__ = [
     "Outbox",
     "Message",
     "OutboxMessage",
     "Settings",
+    "message_queued",
+    "delivery_sent",
+    "delivery_retried",
+    "delivery_failed",
+    "delivery_uncertain",
     "OutboxError",
     "MessageError",
     "AddressError",

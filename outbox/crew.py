@@ -254,14 +254,15 @@ class Crew:
             message_id,
             delivery=outcome.claimed.id,
             to=outcome.claimed.recipient,
+            kind=outcome.claimed.message.kind,
             relay=outcome.transport,
             reason=outcome.reason,
             phase=result.phase if result else None,
             code=result.reply.code if result else None,
             enhanced=result.reply.enhanced if result else None,
             reply=result.reply.text if result else None,
-            duration=f"{result.duration:.3f}" if result else None,
-            delay=None if outcome.delay is None else f"{outcome.delay:.1f}",
+            duration=result.duration if result else None,
+            delay=outcome.delay,
             note=outcome.note,
         )
 

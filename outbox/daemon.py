@@ -19,7 +19,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
-from outbox import operations
+from outbox import operations, signals
 from outbox.clock import monotonic
 from outbox.crew import Crew
 from outbox.dispatch import Terms
@@ -100,6 +100,7 @@ class Worker:
         self._connections = connections or self._settings.connections
         self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
         self.events = Events()
+        self.events.observe(signals.observer(app))
         self._mail = app.extensions["mail"]
         self._stop = Stop()
         self._ticked = monotonic()

@@ -40,6 +40,14 @@ class Event:
         facts = " ".join(f"{name}={_quoted(value)}" for name, value in self.facts.items() if value not in (None, ""))
         return f"{self.message_id or '-'} status={self.name} {facts}".rstrip()
 
+    def fields(self) -> dict[str, Any]:
+        """The same for machines, message first."""
+        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        return {"message_id": self.message_id, "status": self.name, **facts}
+
+    def __str__(self) -> str:
+        return self.line()
+
 
 class Events:
     """Where events go: the log, and whoever asks."""
@@ -62,11 +70,12 @@ class Events:
 
 
 def _log(event: Event) -> None:
-    logger.log(_LEVELS.get(event.name, logging.INFO), "%s", event.line())
+    # the event itself: it becomes a line only where somebody reads it, and a handler for machines finds its fields
+    logger.log(_LEVELS.get(event.name, logging.INFO), "%s", event)
 
 
 def _quoted(value: Any) -> str:
-    text = str(value)
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if text.isprintable() and not any(character in text for character in " \"'="):
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')

@@ -14,7 +14,7 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
-from outbox import clock, pending
+from outbox import clock, pending, signals
 from outbox.compose import compose, new_unique, render
 from outbox.enqueue import enqueue
 from outbox.errors import NotBoundError, SchemaError
@@ -72,13 +72,14 @@ class Bound(flask_mail._Mail):
             envelope_from=envelope_from,
             unique=new_unique(),
         )
+        told: dict[str, Any] = {"recipients": len(composed.recipients), "kind": posted.kind}
         try:
             with self.sessions.session(session) as (current, own):
                 queued, is_new = enqueue(current, composed, posted)
                 if own:
                     current.refresh(queued)
                 elif is_new:
-                    pending.watch(current, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
+                    pending.watch(current, composed.message_id, app=self.app, **told)
         except sa.exc.StatementError as error:
             error.hide_parameters = True  # they are the mail
             if _lacks_tables(error):
@@ -89,6 +90,8 @@ class Bound(flask_mail._Mail):
             if message.date is None:
                 message.date = now.timestamp()
             flask_mail.email_dispatched.send(self.app, message=message)
+            if own:
+                signals.queued(self.app, composed.message_id, **told)
         return queued
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 from werkzeug.exceptions import HTTPException
 
+from outbox import signals
 from outbox.errors import UncommittedMailError
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Mail:
     place: str  # where the application enqueued it: file:line
     scope: int  # id() of the innermost savepoint or transaction it stands in
     request: RequestMail | None
+    app: Flask
 
     def __str__(self) -> str:
         many = f"{self.recipients} recipient{'' if self.recipients == 1 else 's'}"
@@ -71,7 +73,7 @@ _current: ContextVar[RequestMail | None] = ContextVar("outbox_request_mail", def
 # that goes on with a copy of the request's context shares that, but must not be committed at the request's end.
 
 
-def watch(session: Session, message_id: str, *, recipients: int, kind: str | None) -> None:
+def watch(session: Session, message_id: str, *, app: Flask, recipients: int, kind: str | None) -> None:
     """Follow a message that was just enqueued in `session` until its transaction ends."""
     if _KEY not in session.info:
         session.info[_KEY] = []
@@ -79,7 +81,7 @@ def watch(session: Session, message_id: str, *, recipients: int, kind: str | Non
     belongs_to = _request_mail() if has_request_context() else None
     if belongs_to is not None and not any(reference() is session for reference in belongs_to.sessions):
         belongs_to.sessions.append(weakref.ref(session))
-    mail = Mail(message_id, recipients, kind, _place(), id(_innermost(session)), belongs_to)
+    mail = Mail(message_id, recipients, kind, _place(), id(_innermost(session)), belongs_to, app)
     session.info[_KEY].append(mail)
 
 
@@ -196,7 +198,10 @@ def _committed(session: Session) -> None:
         return
     transaction = _innermost(session)
     if transaction is None or not transaction.nested:
+        queued = list(mails)
         mails.clear()
+        for mail in queued:
+            signals.queued(mail.app, mail.message_id, recipients=mail.recipients, kind=mail.kind)
     else:
         _rescope(mails, transaction)
 

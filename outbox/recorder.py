@@ -115,6 +115,7 @@ class Recorder:
             self.trouble = None
             for ticket in batch:
                 ticket.settle()
+            for ticket in batch:  # only now: who is told may be slow, and connections wait
                 self._recorded(ticket.outcome, ticket.outcome.claimed.id in lost)
             return
 

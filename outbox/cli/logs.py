@@ -6,9 +6,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from outbox.cli.base import safe_lines
+from outbox.events import Event
 
 
 class Lines(logging.Formatter):
@@ -25,18 +26,18 @@ class Lines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """The same as one JSON object a line."""
+    """The same as one JSON object a line; each fact of an event is a field of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = {
-            "at": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+        said = _fields(record) | {"at": _time(record), "level": record.levelname.lower(), "logger": record.name}
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said)
+        return json.dumps(said, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    event = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    return event.fields() if isinstance(event, Event) else {"message": record.getMessage()}
 
 
 class Stderr(logging.StreamHandler[TextIO]):

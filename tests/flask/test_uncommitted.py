@@ -44,8 +44,9 @@ def told(caplog: Log, level: int = logging.WARNING) -> list[str]:
 
 
 def informed(caplog: Log) -> list[str]:
-    """What was said at INFO, which is nobody's concern."""
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    """What was said at INFO of mail that is not committed, which is nobody's concern."""
+    pending = [record for record in caplog.records if record.name == "outbox.pending"]
+    return [record.getMessage() for record in pending if record.levelno == logging.INFO]
 
 
 def hello(subject: str = "Hello") -> Message:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "events"),
+    ("errors", "clock", "events", "signals"),
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
     ("models", "schema", "compose"),

@@ -1,0 +1,106 @@
+"""Signals for applications (blinker), about mail that was queued and about what became of it.
+
+    from outbox import delivery_failed
+
+    @delivery_failed.connect_via(app)
+    def bounced(app, *, message_id, recipient, code, reply, **more): ...
+
+The sender is the Flask application. Take `**more`: later releases may tell more.
+
+| signal | sent | arguments |
+|---|---|---|
+| `message_queued` | after the commit, once for each new message | `message_id`, `recipients` (how many), `kind` |
+| `delivery_sent` | the server took it | those below |
+| `delivery_retried` | it is tried again later, and this try counted | those below |
+| `delivery_failed` | it is given up | those below |
+| `delivery_uncertain` | nobody can know, and it is held for a person | those below |
+
+`message_id`, `delivery_id`, `recipient`, `kind`, `relay` (host:port), `reason` (`policy.Reason`), `phase`, `code`,
+`enhanced`, `reply` (the server's words), `duration` (seconds), `delay` (seconds until the next try), `note`; None where
+there is nothing to tell. Never a body.
+
+In which thread: `message_queued` in the one that committed, in SQLAlchemy's `after_commit`, where the session can't be
+used for SQL. The others in the recording thread of the worker, after the outcome is durable, within an application
+context of their own: they hold up recording, so hand long work to somebody else. They tell of what this process did: a
+worker that is killed between commit and signal sends none.
+
+A receiver that raises is logged on one line, and harms neither delivery nor the other receivers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from blinker import NamedSignal, Namespace
+from flask import Flask
+
+from outbox.events import Event, Events
+
+logger = logging.getLogger("outbox")
+
+_signals = Namespace()
+
+message_queued = _signals.signal("outbox-message-queued")
+delivery_sent = _signals.signal("outbox-delivery-sent")
+delivery_retried = _signals.signal("outbox-delivery-retried")
+delivery_failed = _signals.signal("outbox-delivery-failed")
+delivery_uncertain = _signals.signal("outbox-delivery-uncertain")
+
+_BY_EVENT = {
+    "sent": delivery_sent,
+    "retried": delivery_retried,
+    "failed": delivery_failed,
+    "uncertain": delivery_uncertain,
+}
+_FACTS = ("kind", "relay", "reason", "phase", "code", "enhanced", "reply", "duration", "delay", "note")
+
+_events = Events()
+
+
+def queued(app: Flask, message_id: str, *, recipients: int, kind: str | None) -> None:
+    """Say that a message was committed: to the log, where that is asked for, and to the receivers."""
+    if logger.isEnabledFor(logging.INFO):
+        _events.emit("queued", message_id, recipients=recipients, kind=kind)
+    if message_queued.receivers:
+        _send(message_queued, app, message_id=message_id, recipients=recipients, kind=kind)
+
+
+def observer(app: Flask) -> Callable[[Event], None]:
+    """Turns the events of a worker of `app` into signals; to be given to `Events.observe`."""
+
+    def observe(event: Event) -> None:
+        signal = _BY_EVENT.get(event.name)
+        if signal is None or not signal.receivers:
+            return
+        facts = event.facts
+        with app.app_context():
+            _send(
+                signal,
+                app,
+                message_id=event.message_id,
+                delivery_id=facts.get("delivery"),
+                recipient=facts.get("to"),
+                **{name: facts.get(name) for name in _FACTS},
+            )
+
+    return observe
+
+
+def _send(signal: NamedSignal, app: Flask, **told: Any) -> None:
+    # not `signal.send`: there the first receiver that raises keeps the others from being called
+    for receiver in list(signal.receivers_for(app)):
+        try:
+            receiver(app, **told)
+        except Exception as error:  # noqa: BLE001 - it is the application's, and must not break delivery
+            logger.error("%s: a receiver of %s failed: %s", told["message_id"], signal.name, _place(error))
+
+
+def _place(error: Exception) -> str:
+    """Type and line, not the words: they may hold what the receiver was told, or looked up."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return f"{type(error).__name__}{where}"
