@@ -190,3 +190,38 @@ class OutboxWorker(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime())
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # ended, or declared dead by another
     health: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # transports, counters, faults
+
+
+class OutboxPause(Base):
+    """What is held back for now; gone when it is lifted, past `until` without effect."""
+
+    __tablename__ = "outbox_pause"
+    __table_args__ = (
+        sa.CheckConstraint("what IN ('all', 'kind', 'domain', 'transport')", name="ck_outbox_pause_what"),
+        sa.UniqueConstraint("what", "value", name="uq_outbox_pause_value"),
+        _OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
+    what: Mapped[str] = mapped_column(sa.String(16))  # `pauses.What`
+    value: Mapped[str] = mapped_column(sa.String(255))  # the kind, domain or transport; "" for all
+    reason: Mapped[str] = mapped_column(sa.String(500))
+    actor: Mapped[str] = mapped_column(sa.String(255))  # who set it
+    since: Mapped[datetime] = mapped_column(UtcDateTime())
+    until: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+
+class OutboxAudit(Base):
+    """One change by a person, written in its own transaction."""
+
+    __tablename__ = "outbox_audit"
+    __table_args__ = (_OPTIONS,)
+
+    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime())
+    action: Mapped[str] = mapped_column(sa.String(32))
+    actor: Mapped[str] = mapped_column(sa.String(255))
+    count: Mapped[int] = mapped_column(big_integer())  # how many were changed
+    filters: Mapped[str] = mapped_column(sa.String(1000))  # what was asked for
+    note: Mapped[str | None] = mapped_column(sa.String(500))
+    delivery_ids: Mapped[str | None] = mapped_column(sa.String(1100))  # where they are few: " 1 2 3 "

@@ -199,10 +199,39 @@ def _create_version_1(op: Any) -> None:
         **_OPTIONS,
     )
     op.create_index("ix_outbox_worker_heartbeat", "outbox_worker", ["heartbeat_at"])
+    op.create_table(
+        "outbox_pause",
+        sa.Column("id", big_integer(), autoincrement=True, nullable=False),
+        sa.Column("what", sa.String(16), nullable=False),
+        sa.Column("value", sa.String(255), nullable=False),
+        sa.Column("reason", sa.String(500), nullable=False),
+        sa.Column("actor", sa.String(255), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("until", UtcDateTime()),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("what", "value", name=op.f("uq_outbox_pause_value")),
+        sa.CheckConstraint("what IN ('all', 'kind', 'domain', 'transport')", name=op.f("ck_outbox_pause_what")),
+        **_OPTIONS,
+    )
+    op.create_table(
+        "outbox_audit",
+        sa.Column("id", big_integer(), autoincrement=True, nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("action", sa.String(32), nullable=False),
+        sa.Column("actor", sa.String(255), nullable=False),
+        sa.Column("count", big_integer(), nullable=False),
+        sa.Column("filters", sa.String(1000), nullable=False),
+        sa.Column("note", sa.String(500)),
+        sa.Column("delivery_ids", sa.String(1100)),
+        sa.PrimaryKeyConstraint("id"),
+        **_OPTIONS,
+    )
 
 
 def _drop_version_1(op: Any) -> None:
     for table in (
+        "outbox_audit",
+        "outbox_pause",
         "outbox_worker",
         "outbox_attempt",
         "outbox_delivery",

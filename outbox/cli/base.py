@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import json
+import os
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -117,6 +120,15 @@ def console(*, stderr: bool = False) -> Console:
 def on_terminal() -> bool:
     """Whether a person sits there who can be asked."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def who() -> str:
+    """Who does it, for the audit: the system's user, the one before sudo, at this host."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, in a container
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def safe(text: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import console, database, in_app, on_terminal, print_json
+from outbox.cli.base import console, database, in_app, on_terminal, print_json, who
 from outbox.cli.words import filter_options, mails, number, taken
 from outbox.operations import Filter
 from outbox.states import State, sources
@@ -165,7 +165,7 @@ def _why_not(change: Change, state: str | None) -> str:
 
 def _work(change: Change, wanted: Filter, matched: int, engine: Any) -> int:
     """Change batch after batch, with a progress bar where it takes long; how many were changed."""
-    batches = operations.in_batches(engine, wanted, change.target)
+    batches = operations.in_batches(engine, wanted, change.target, by=who())
     with operations.guarded(engine):
         if matched <= LONG or not sys.stderr.isatty():
             return sum(batches)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import database, in_app, on_terminal, print_json, settings
+from outbox.cli.base import database, in_app, on_terminal, print_json, settings, who
 from outbox.cli.words import number, to_timedelta
 from outbox.operations import duration
 from outbox.operations import purge as purge_some
@@ -39,18 +39,19 @@ def purge(older_than: timedelta | None, failed: bool, yes: bool, as_json: bool) 
     words = f"{', '.join(states[:-1])} and {states[-1]} mail older than {duration(seconds)}"
     if not yes and on_terminal():
         click.confirm(f"Remove {words}?", abort=True, err=True)
-    removed = _purge(database(), seconds, states)
+    removed = _purge(database(), seconds, states, words)
     if as_json:
         print_json({"purged": removed, "older_than_seconds": seconds, "states": states})
     else:
         click.echo(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
 
 
-def _purge(engine: Any, seconds: float, states: tuple[State, ...]) -> int:
+def _purge(engine: Any, seconds: float, states: tuple[State, ...], words: str) -> int:
     removed = 0
+    trail = operations.audit.Trail("purge", by=who(), filters=words)
     while True:
         with operations.transaction(engine) as connection:
-            some = purge_some(connection, older_than=seconds, limit=BATCH, states=states)
+            some = purge_some(connection, older_than=seconds, limit=BATCH, states=states, trail=trail)
         removed += some
         if not some:
             return removed

@@ -6,6 +6,7 @@ connection, and turn what a database may do wrong into the package's own errors.
 
 from __future__ import annotations
 
+from outbox.operations import audit, pauses
 from outbox.operations.access import connected, guarded, missing, server, session, transaction, unmigrated, where
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.filters import Filter
@@ -25,6 +26,7 @@ __all__ = [
     "Status",
     "Transport",
     "Worker",
+    "audit",
     "cancel",
     "connected",
     "count",
@@ -36,6 +38,7 @@ __all__ = [
     "mark_sent",
     "missing",
     "parse_duration",
+    "pauses",
     "purge",
     "recipients",
     "requeue",

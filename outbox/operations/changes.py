@@ -1,6 +1,7 @@
 """What a person may do to mail: requeue, cancel, mark as sent. What a worker holds (`sending`) is never touched.
 
-Each change is a conditional UPDATE: a row that went to another state meanwhile is left alone and not counted.
+Each change is a conditional UPDATE: a row that went to another state meanwhile is left alone and not counted. Each
+leaves one row in the audit: `by` is who does it, `note` why.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
+from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.states import State, sources
@@ -19,36 +21,46 @@ from outbox.states import State, sources
 BATCH = 1_000
 """Rows changed in one statement, and in one transaction of `in_batches`."""
 
+ACTIONS = {State.QUEUED: "requeue", State.CANCELLED: "cancel", State.SENT: "mark-sent"}
+"""What a change is called, by the state it leads to."""
 
-def requeue(connection: sa.Connection, wanted: Filter, *, limit: int | None = None) -> int:
+
+def requeue(
+    connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
+) -> int:
     """Send what failed, is uncertain or was cancelled: due at once, all its attempts before it. How many.
 
     Mail whose time had run out loses its expiry date (for all recipients of the message): a person wants it sent. Mail
     whose body was redacted is left alone: there is nothing to send. Raises ValueError for an empty filter.
     """
-    return sum(_changed(connection, wanted, State.QUEUED, limit))
+    return sum(_changed(connection, wanted, State.QUEUED, _trail(wanted, State.QUEUED, by, note), limit))
 
 
-def cancel(connection: sa.Connection, wanted: Filter, *, limit: int | None = None) -> int:
+def cancel(
+    connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
+) -> int:
     """Take back what is queued and not held by a worker. How many. Raises ValueError for an empty filter."""
-    return sum(_changed(connection, wanted, State.CANCELLED, limit))
+    return sum(_changed(connection, wanted, State.CANCELLED, _trail(wanted, State.CANCELLED, by, note), limit))
 
 
-def mark_sent(connection: sa.Connection, wanted: Filter, *, limit: int | None = None) -> int:
+def mark_sent(
+    connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
+) -> int:
     """Note that failed or uncertain mail did arrive. How many. Raises ValueError for an empty filter."""
-    return sum(_changed(connection, wanted, State.SENT, limit))
+    return sum(_changed(connection, wanted, State.SENT, _trail(wanted, State.SENT, by, note), limit))
 
 
-def in_batches(engine: sa.Engine, wanted: Filter, target: State) -> Iterator[int]:
+def in_batches(engine: sa.Engine, wanted: Filter, target: State, *, by: str, note: str | None = None) -> Iterator[int]:
     """Take what matches to `target` in a transaction for each BATCH, so that nobody waits long; how many each.
 
     What a worker puts back among the matching ones meanwhile is not taken a second time.
     """
     eligible_ = eligible(wanted, target)
+    trail = _trail(wanted, target, by, note)
     last: int | None = 0
     while eligible_ is not None and last is not None:
         with engine.begin() as connection:
-            last, changed = _step(connection, eligible_, target, last, BATCH)
+            last, changed = _step(connection, eligible_, target, trail, last, BATCH)
         yield changed
 
 
@@ -66,17 +78,26 @@ def eligible(wanted: Filter, target: State) -> Filter | None:
     return replace(wanted, states=states, redacted=False if target is State.QUEUED else wanted.redacted)
 
 
-def _changed(connection: sa.Connection, wanted: Filter, target: State, limit: int | None) -> Iterator[int]:
+def _trail(wanted: Filter, target: State, by: str, note: str | None) -> Trail:
+    return Trail(ACTIONS[target], by=by, filters=str(wanted), note=note)
+
+
+def _changed(
+    connection: sa.Connection, wanted: Filter, target: State, trail: Trail, limit: int | None
+) -> Iterator[int]:
     eligible_ = eligible(wanted, target)
     last: int | None = 0
     while eligible_ is not None and last is not None and (limit is None or limit > 0):
-        last, changed = _step(connection, eligible_, target, last, BATCH if limit is None else min(limit, BATCH))
+        size = BATCH if limit is None else min(limit, BATCH)
+        last, changed = _step(connection, eligible_, target, trail, last, size)
         if limit is not None:
             limit -= changed
         yield changed
 
 
-def _step(connection: sa.Connection, wanted: Filter, target: State, after: int, size: int) -> tuple[int | None, int]:
+def _step(
+    connection: sa.Connection, wanted: Filter, target: State, trail: Trail, after: int, size: int
+) -> tuple[int | None, int]:
     """Change the next `size` that match, by id; the last id looked at (None: no more) and how many were changed.
 
     The ids are read first: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
@@ -97,6 +118,7 @@ def _step(connection: sa.Connection, wanted: Filter, target: State, after: int, 
     ).rowcount
     if target is State.QUEUED:
         _let_live(connection, {row.message_id for row in rows})
+    trail.add(connection, changed, [row.id for row in rows])
     return (rows[-1].id if len(rows) == size else None), changed
 
 

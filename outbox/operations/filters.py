@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.operations.words import duration, storable
 from outbox.states import Lane, State
 
 MAX_ID = 2**63 - 1
@@ -42,6 +44,10 @@ class Filter:
     def is_empty(self) -> bool:
         """Whether everything matches."""
         return all(getattr(self, field.name) in (None, (), "") for field in fields(self))
+
+    def __str__(self) -> str:
+        """In the words that the commands and pages take: `state=failed error=5.1.1 since=2h`."""
+        return " ".join(f"{name}={_quoted(word)}" for name, word in _words(self))
 
     @property
     def needs_message(self) -> bool:
@@ -79,6 +85,24 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     if wanted.redacted is not None:
         found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
     return found
+
+
+def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
+    if wanted.ids:
+        yield "id", ",".join(str(id) for id in wanted.ids)
+    if wanted.states:
+        yield "state", ",".join(wanted.states)
+    for name in ("recipient", "domain", "kind", "error", "subject", "priority", "search"):
+        if value := getattr(wanted, name):
+            yield name, value
+    if wanted.newer_than is not None:
+        yield "since", duration(wanted.newer_than.total_seconds())
+    if wanted.older_than is not None:
+        yield "older-than", duration(wanted.older_than.total_seconds())
+
+
+def _quoted(word: str) -> str:
+    return word if word and not any(char.isspace() or char in "\"'" for char in word) else repr(word)
 
 
 def _literal(ids: tuple[int, ...]) -> sa.BindParameter[Any]:
@@ -132,7 +156,7 @@ def _spellings(domain: str) -> list[str]:
             found.append(convert(domain.lower()))
         except (idna.IDNAError, UnicodeError):
             continue
-    return [name for name in dict.fromkeys(found) if _storable(name)]
+    return [name for name in dict.fromkeys(found) if storable(name)]
 
 
 def _to_ascii(domain: str) -> str:
@@ -140,26 +164,15 @@ def _to_ascii(domain: str) -> str:
 
 
 def _equal(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
-    return column == value if _storable(value) else sa.false()
+    return column == value if storable(value) else sa.false()
 
 
 def _among(column: sa.ColumnElement[Any], values: list[str]) -> sa.ColumnElement[bool]:
-    return column.in_([value for value in values if _storable(value)])
+    return column.in_([value for value in values if storable(value)])
 
 
 def _contains(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
-    return column.icontains(value, autoescape=True) if _storable(value) else sa.false()
-
-
-def _storable(value: str) -> bool:
-    """Whether any database could hold it: NUL and lone surrogates are refused by the drivers, so they match nothing."""
-    if "\0" in value:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return column.icontains(value, autoescape=True) if storable(value) else sa.false()
 
 
 def _ago(time: timedelta) -> DbNow:

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow, skip_locked
+from outbox.operations.audit import Trail
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.states import State
 
@@ -21,12 +22,19 @@ SWEPT = 100
 """Blobs looked at in passing at each purge, so that in time none is left behind."""
 
 
-def purge(connection: sa.Connection, *, older_than: float, limit: int, states: tuple[State, ...] = DONE_WITH) -> int:
+def purge(
+    connection: sa.Connection,
+    *,
+    older_than: float,
+    limit: int,
+    states: tuple[State, ...] = DONE_WITH,
+    trail: Trail | None = None,
+) -> int:
     """Remove up to `limit` messages whose deliveries all ended, in `states`, over `older_than` seconds ago. How many.
 
     They go with their tries. A message of which one delivery is younger or in another state stays whole. Call it again,
     in a transaction of its own, until it returns 0. Also removes the rows of workers that stopped as long ago, and the
-    big parts that no message refers to any more.
+    big parts that no message refers to any more. `trail`: the audit's row, where a person does it.
     """
     _take_write_lock(connection)
     done = Done(older_than, states)
@@ -35,6 +43,8 @@ def purge(connection: sa.Connection, *, older_than: float, limit: int, states: t
     _remove(connection, message_pks)
     _remove_orphans(connection, digests)
     connection.execute(WORKER.delete().where(WORKER.c.stopped_at < DbNow(-older_than)))
+    if trail is not None:
+        trail.add(connection, len(message_pks))
     return len(message_pks)
 
 

@@ -1,4 +1,4 @@
-"""How times are written for people, and read from them: 30s, 15m, 2h, 7d."""
+"""How times are written for people, and read from them: 30s, 15m, 2h, 7d; which text a database can hold."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=sum(float(match[1]) * _UNITS[match[2].lower()] for match in found))
     except OverflowError:
         raise ValueError(f"{text!r} is longer than time can be")
+
+
+def storable(value: str) -> bool:
+    """Whether any database could hold it: NUL and lone surrogates are refused by the drivers, so they match nothing."""
+    if "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

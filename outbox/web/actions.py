@@ -152,7 +152,7 @@ def _change(wanted: Filter, target: State) -> tuple[int, bool]:
     changed = 0
     database = engine()
     with operations.guarded(database):
-        for batch in operations.in_batches(database, wanted, target):
+        for batch in operations.in_batches(database, wanted, target, by=actor() or "?"):
             changed += batch
             if clock.monotonic() > deadline:
                 return changed, False

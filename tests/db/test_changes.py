@@ -38,7 +38,7 @@ def test_a_change_touches_only_the_states_it_may(engine: sa.Engine, target: Stat
     """Each goes by the table of edges; what a worker holds is never touched, asked for by name or not."""
     before = {put(engine, state=state)[0]: state for state in State}
     with engine.begin() as connection:
-        changed = CHANGES[target](connection, Filter(ids=tuple(before)))
+        changed = CHANGES[target](connection, Filter(ids=tuple(before)), by="ann")
     able = {id for id, state in before.items() if (state, target) in EDGES and state is not State.SENDING}
     assert changed == len(able) > 0
     assert states(engine) == {id: target if id in able else state for id, state in before.items()}
@@ -49,7 +49,7 @@ def test_requeue_starts_afresh(engine: sa.Engine, connection: sa.Connection) -> 
     past = {"attempts": 9, "rescues": 3, "marked_at": DbNow(-50), "reason": "unknown", "reply": "gone", "lane": 5}
     (id,) = put(engine, state=State.UNCERTAIN, ago=90, delivery=past, posting=Posting(lane=Lane.BULK))
     with engine.begin() as writing:
-        assert operations.requeue(writing, Filter(ids=(id,))) == 1
+        assert operations.requeue(writing, Filter(ids=(id,)), by="ann") == 1
     row = connection.execute(sa.select(OutboxDelivery, DbNow().label("now"))).one()
     assert (row.state, row.attempts, row.rescues, row.marked_at, row.reason) == ("queued", 0, 0, None, None)
     assert (row.lane, row.finished_at, row.reply) == (Lane.BULK.slot(retry=False), None, "gone")
@@ -61,7 +61,7 @@ def test_requeue_of_expired_mail_lets_it_be_sent(engine: sa.Engine, connection: 
     expired = put(engine, "a@example.org", state=State.FAILED, posting=Posting(max_age=-60.0))
     fresh = put(engine, "b@example.org", state=State.FAILED, posting=Posting(max_age=60.0))
     with engine.begin() as writing:
-        assert operations.requeue(writing, Filter(ids=(*expired, *fresh))) == 2
+        assert operations.requeue(writing, Filter(ids=(*expired, *fresh)), by="ann") == 2
     assert operations.show(connection, expired[0]).expires_at is None  # type: ignore[union-attr]
     assert operations.show(connection, fresh[0]).expires_at is not None  # type: ignore[union-attr]
 
@@ -71,7 +71,7 @@ def test_requeue_leaves_redacted_mail_alone(engine: sa.Engine) -> None:
     (id,) = put(engine, state=State.FAILED)
     with engine.begin() as connection:
         connection.execute(sa.update(OutboxMessage).values(redacted_at=DbNow()))
-        assert operations.requeue(connection, Filter(ids=(id,))) == 0
+        assert operations.requeue(connection, Filter(ids=(id,)), by="ann") == 0
     assert states(engine)[id] == State.FAILED
 
 
@@ -80,7 +80,7 @@ def test_a_limit_is_kept(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("outbox.operations.changes.BATCH", 2)
     ids = put(engine, *(f"r{number}@example.org" for number in range(7)))
     with engine.begin() as connection:
-        assert operations.cancel(connection, Filter(states=(State.QUEUED,)), limit=5) == 5
+        assert operations.cancel(connection, Filter(states=(State.QUEUED,)), by="ann", limit=5) == 5
     assert [id for id, state in sorted(states(engine).items()) if state == State.QUEUED] == ids[5:]
 
 
@@ -88,7 +88,7 @@ def test_a_limit_is_kept(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_empty_filter_changes_nothing(connection: sa.Connection, change: Any) -> None:
     """Nobody means all mail by saying nothing."""
     with pytest.raises(ValueError, match="empty filter"):
-        change(connection, Filter())
+        change(connection, Filter(), by="ann")
 
 
 def test_in_batches_takes_nothing_twice(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_in_batches_takes_nothing_twice(engine: sa.Engine, monkeypatch: pytest.M
     monkeypatch.setattr("outbox.operations.changes.BATCH", 2)
     put(engine, *(f"r{number}@example.org" for number in range(5)), state=State.FAILED)
     wanted, done = Filter(states=(State.FAILED,)), 0
-    for batch in operations.in_batches(engine, wanted, State.QUEUED):
+    for batch in operations.in_batches(engine, wanted, State.QUEUED, by="ann"):
         done += batch
         with engine.begin() as connection:  # a worker that is quick, and a server that refuses
             connection.execute(sa.update(OutboxDelivery).values(state="failed", due_at=None, finished_at=DbNow()))
@@ -123,10 +123,10 @@ def test_two_persons_at_once_count_each_mail_once(engine: sa.Engine) -> None:
 
     def requeue() -> int:
         with engine.begin() as connection:
-            return operations.requeue(connection, Filter(states=(State.FAILED,)))
+            return operations.requeue(connection, Filter(states=(State.FAILED,)), by="ann")
 
     with engine.begin() as first:
-        assert operations.requeue(first, Filter(states=(State.FAILED,))) == 50
+        assert operations.requeue(first, Filter(states=(State.FAILED,)), by="ann") == 50
         with beside(requeue) as second:
             first.commit()
     assert second == [0]

@@ -111,7 +111,7 @@ def test_mail_requeued_meanwhile_is_not_purged(engine: sa.Engine) -> None:
     """A person requeues old cancelled mail and has not committed yet: the purge leaves it, or waits for the end."""
     (id,) = put(engine, state=State.CANCELLED, ago=2 * DAY, blob=LOGO)
     with engine.begin() as person:
-        assert operations.requeue(person, Filter(ids=(id,))) == 1
+        assert operations.requeue(person, Filter(ids=(id,)), by="ann") == 1
         with beside(lambda: purged(engine)) as removed:
             person.commit()
     assert removed == [0]

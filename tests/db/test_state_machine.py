@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
     def requeue(self, states: set[State]) -> None:
         before = self.states()
         with self.engine.begin() as connection:
-            operations.requeue(connection, Filter(states=tuple(states)))
+            operations.requeue(connection, Filter(states=tuple(states)), by="ann")
         for id_, state in before.items():
             if state in states:
                 self.allowed[id_] += 1
@@ -295,13 +295,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         with self.engine.begin() as connection:
-            operations.cancel(connection, Filter(recipient="to@example.org"), limit=2)
+            operations.cancel(connection, Filter(recipient="to@example.org"), by="ann", limit=2)
 
     @rule()
     def mark_sent(self) -> None:
         before = self.states()
         with self.engine.begin() as connection:
-            operations.mark_sent(connection, Filter(states=(State.UNCERTAIN,)))
+            operations.mark_sent(connection, Filter(states=(State.UNCERTAIN,)), by="ann")
         self.marked |= {id_ for id_, state in before.items() if state is State.UNCERTAIN}
 
     @rule()

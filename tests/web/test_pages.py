@@ -230,7 +230,7 @@ def test_the_overview_updates_itself(browser: WebDriver, pages: Site, ids: dict[
     assert css(browser, ".tile.uncertain strong").text == "1"
     browser.execute_script("refresh(50)")  # what the page does every ten seconds
     with seeded.engine.begin() as connection:
-        operations.mark_sent(connection, Filter(ids=(ids["invoice@example.com"],)))
+        operations.mark_sent(connection, Filter(ids=(ids["invoice@example.com"],)), by="ann")
     until(browser, lambda: not browser.find_elements(By.CSS_SELECTOR, ".tile.uncertain"))
 
 

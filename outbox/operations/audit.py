@@ -1,0 +1,116 @@
+"""Who changed what, and when: one row for each change by a person, written in the change's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations.tables import AUDIT
+from outbox.operations.words import storable
+
+FEW = 50
+"""Up to so many, the ids of the deliveries are kept; of more only how many."""
+
+MOST_BY = 255
+MOST_FILTERS = 1_000
+MOST_NOTE = 500
+LOOKED_AT = 20_000
+"""Rows searched for what was done to one delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change."""
+
+    id: int
+    at: datetime
+    action: str  # "requeue", "cancel", "mark-sent", "purge", "pause", "resume", …
+    by: str
+    count: int  # deliveries (purge: messages; pause, resume: pauses)
+    filters: str  # what was asked for, in the words of the filter
+    note: str | None
+    delivery_ids: tuple[int, ...]  # where they were FEW
+
+
+class Trail:
+    """The row of one change that may take several transactions: written with the first, added to by the others."""
+
+    def __init__(self, action: str, *, by: str, filters: str = "", note: str | None = None) -> None:
+        """Raises ValueError where `by` names nobody."""
+        if not by.strip():
+            raise ValueError("say who does it: `by` is empty")
+        self._row: dict[str, Any] = {
+            "action": action,
+            "actor": cut(by, MOST_BY),
+            "filters": cut(filters, MOST_FILTERS),
+            "note": None if not note else cut(note, MOST_NOTE),
+        }
+        self._id: int | None = None
+        self._count = 0
+        self._ids: list[int] = []
+
+    def add(self, connection: sa.Connection, count: int, delivery_ids: Sequence[int] = ()) -> None:
+        """`count` more were changed in this transaction; of nothing no row is written."""
+        if not count:
+            return
+        self._count += count
+        self._ids = [*self._ids, *delivery_ids][: FEW + 1]
+        values = {"count": self._count, "delivery_ids": _kept(self._ids)}
+        if self._id is None:
+            inserted = connection.execute(AUDIT.insert().values(**self._row, **values, at=DbNow()))
+            key: Any = inserted.inserted_primary_key
+            self._id = int(key[0])
+        else:
+            connection.execute(AUDIT.update().where(AUDIT.c.id == self._id).values(**values))
+
+
+def write(
+    connection: sa.Connection,
+    action: str,
+    *,
+    by: str,
+    count: int,
+    filters: str = "",
+    note: str | None = None,
+    delivery_ids: Sequence[int] = (),
+) -> None:
+    """Note one change in the transaction that makes it. Raises ValueError where `by` names nobody."""
+    Trail(action, by=by, filters=filters, note=note).add(connection, count, delivery_ids)
+
+
+def recent(connection: sa.Connection, limit: int = 50, *, before: int | None = None) -> list[Entry]:
+    """The newest changes, newest first; with `before`, those with a smaller id (the next page)."""
+    statement = sa.select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(AUDIT.c.id < before)
+    return [_entry(row) for row in connection.execute(statement)]
+
+
+def of_delivery(connection: sa.Connection, delivery_id: int, limit: int = 50) -> list[Entry]:
+    """What was done to this delivery by name or in a small group, newest first, among the newest LOOKED_AT changes."""
+    newest = connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0
+    statement = sa.select(AUDIT).where(
+        AUDIT.c.id > newest - LOOKED_AT, AUDIT.c.delivery_ids.contains(f" {int(delivery_id)} ")
+    )
+    return [_entry(row) for row in connection.execute(statement.order_by(AUDIT.c.id.desc()).limit(limit))]
+
+
+def cut(text: str, most: int) -> str:
+    """`text` such that every database takes it, `most` characters at the most."""
+    if not storable(text):
+        text = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _kept(ids: Sequence[int]) -> str | None:
+    return f" {' '.join(str(id) for id in ids)} " if 0 < len(ids) <= FEW else None
+
+
+def _entry(row: Any) -> Entry:
+    ids = tuple(int(id) for id in (row.delivery_ids or "").split())
+    return Entry(row.id, row.at, row.action, row.actor, row.count, row.filters, row.note, ids)

@@ -1,0 +1,103 @@
+"""Pause and resume: hold back all mail, a kind, a domain or a transport, with a reason and an end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import idna
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations import audit
+from outbox.operations.tables import PAUSE
+from outbox.operations.words import storable
+from outbox.pauses import Pause, What, active
+
+__all__ = ["Pause", "What", "active", "pause", "resume"]
+
+MOST_VALUE = 255
+MOST_REASON = 500
+
+
+def pause(
+    connection: sa.Connection,
+    what: What,
+    value: str = "",
+    *,
+    by: str,
+    reason: str = "",
+    until: datetime | None = None,
+    seconds: float | None = None,
+) -> Pause:
+    """Hold back from now on; what is paused already gets the new reason and end. Workers heed it within seconds.
+
+    `value`: the kind, domain or transport (`host:port`); "" for `What.ALL`. `until`, or `seconds` from now by the
+    database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that does
+    not fit and for an end that is past.
+    """
+    value = _value(what, value)
+    now = connection.execute(sa.select(DbNow())).scalar_one()
+    until = _end(connection, now, until, seconds)
+    connection.execute(PAUSE.delete().where(PAUSE.c.what == what.value, PAUSE.c.value == value))
+    made = Pause(0, what, value, audit.cut(reason, MOST_REASON), audit.cut(by, audit.MOST_BY), since=now, until=until)
+    inserted = connection.execute(
+        PAUSE.insert().values(
+            what=what.value, value=value, reason=made.reason, actor=made.by, since=made.since, until=made.until
+        )
+    )
+    audit.write(connection, "pause", by=by, count=1, filters=_words(made), note=reason)
+    key: Any = inserted.inserted_primary_key
+    return replace(made, id=int(key[0]))
+
+
+def resume(
+    connection: sa.Connection, what: What | None = None, value: str = "", *, by: str, note: str | None = None
+) -> list[Pause]:
+    """Lift one pause, or with `what` None every one; those that were in force.
+
+    Raises ValueError for a value that does not fit.
+    """
+    wanted = active(connection)
+    if what is not None:
+        value = _value(what, value)
+        wanted = [one for one in wanted if (one.what, one.value) == (what, value)]
+    lifted = [one for one in wanted if connection.execute(PAUSE.delete().where(PAUSE.c.id == one.id)).rowcount]
+    connection.execute(PAUSE.delete().where(PAUSE.c.until <= DbNow()))  # those that ended by themselves
+    for one in lifted:
+        audit.write(connection, "resume", by=by, count=1, filters=str(one), note=note)
+    return lifted
+
+
+def _value(what: What, value: str) -> str:
+    value = value.strip()
+    if what is What.ALL:
+        if value:
+            raise ValueError(f"a pause of all mail has no value, {value!r} was given")
+        return ""
+    if not value or len(value) > MOST_VALUE or not storable(value):
+        raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")
+    return _domain(value) if what is What.DOMAIN else value.lower() if what is What.TRANSPORT else value
+
+
+def _domain(value: str) -> str:
+    """As deliveries hold it: ASCII, lower case."""
+    try:
+        return idna.encode(value.lower(), uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return value.lower()  # an address literal, [192.0.2.1]
+
+
+def _end(connection: sa.Connection, now: datetime, until: datetime | None, seconds: float | None) -> datetime | None:
+    if until is not None and seconds is not None:
+        raise ValueError("give either the end or how long, not both")
+    if seconds is not None:
+        until = connection.execute(sa.select(DbNow(seconds))).scalar_one()
+    if until is not None and until <= now:
+        raise ValueError(f"the end {until:%Y-%m-%d %H:%M:%S %Z} is past")
+    return until
+
+
+def _words(made: Pause) -> str:
+    return f"{made} until {made.until:%Y-%m-%d %H:%M:%S} UTC" if made.until else str(made)
