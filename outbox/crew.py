@@ -13,6 +13,7 @@ from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
 from outbox.feed import Feed
 from outbox.ledger import Ledger, Outcome
+from outbox.pauses import Held
 from outbox.policy import Breaker, Health
 from outbox.pulse import Pulse
 from outbox.queue import Queue
@@ -65,6 +66,8 @@ class Crew:
         waker: Waker | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
+        self._queue = queue
+        self._held = Held()
         self._worker_id = worker_id
         self._terms = terms
         self._breaker = breaker
@@ -115,6 +118,12 @@ class Crew:
     def nudge(self) -> None:
         """Look at the queue now."""
         self._feed.hungry.set()
+
+    def hold(self, held: Held) -> None:
+        """Leave these alone from now on: what waits for a connection goes back, what is under way is finished."""
+        if held != self._held:
+            self._held = held
+            self.nudge()
 
     def wait_dry(self, timeout: float) -> bool:
         """Wait until a look at the queue found nothing due and all that was claimed is recorded."""
@@ -188,6 +197,7 @@ class Crew:
         pause = self._poll
         while not self._stopping.is_set():
             self._feed.hungry.clear()
+            self._heed_pauses()
             if surplus := self._feed.surplus():
                 self._dispatcher.give_back(surplus)
             room = self._feed.room(self._size) if self._pulse.alive(monotonic()) else 0
@@ -202,6 +212,12 @@ class Crew:
                 self._dry.set()
             # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
             self._feed.hungry.wait(pause if pause < self._poll else 2 * self._poll)
+
+    def _heed_pauses(self) -> None:
+        held = self._held
+        if self._queue.hold(held):
+            back = self._feed.remove(lambda one: held.holds(one.recipient, one.message.kind))
+            self._dispatcher.give_back(back)
 
     def _claim_safely(self, room: int) -> int:
         self._dry.clear()

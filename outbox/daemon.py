@@ -25,6 +25,7 @@ from outbox.crew import Crew
 from outbox.dispatch import Terms
 from outbox.events import Events, logger
 from outbox.ledger import Ledger
+from outbox.pauses import Held
 from outbox.policy import Breaker, RetryPolicy
 from outbox.pulse import Pulse
 from outbox.queue import Queue
@@ -34,6 +35,8 @@ from outbox.wake import waker_for
 
 PURGE_SECONDS = 600.0
 PURGE_BATCH = 1000
+PAUSES_SECONDS = 1.0
+"""How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
 _STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
 
@@ -120,6 +123,7 @@ class Worker:
         crew = self._crew(worker_id)
         self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
         self._rescue()
+        self._heed_pauses(crew)
         crew.start()
         code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
         if crew.stop(settings.shutdown_seconds):
@@ -167,7 +171,7 @@ class Worker:
         settings = self._settings
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(3)},
+            executors={"default": ThreadPoolExecutor(4)},
             # the defaults drop a job that is a second late
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -175,6 +179,7 @@ class Worker:
         scheduler.add_job(
             lambda: self._beat(crew, worker_id), "interval", seconds=settings.heartbeat_seconds, id="heartbeat"
         )
+        scheduler.add_job(lambda: self._heed_pauses(crew), "interval", seconds=PAUSES_SECONDS, id="pauses")
         scheduler.add_job(self._purge, "interval", seconds=PURGE_SECONDS, id="purge")
         scheduler.start()
         return scheduler
@@ -224,6 +229,12 @@ class Worker:
             self._rescue()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
+
+    def _heed_pauses(self, crew: Crew) -> None:
+        try:
+            crew.hold(Held.by(self._queue.pauses(), {self._settings.relay.name}))
+        except Exception as error:  # noqa: BLE001 - the claims, too, wait for the database
+            logger.debug("the pauses can't be read: %s", type(error).__name__)
 
     def _rescue(self) -> None:
         for dead in self._queue.rescue(dead_after=self._settings.dead_after_seconds):

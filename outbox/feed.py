@@ -114,6 +114,14 @@ class Feed:
             self._heap.clear()
             return left
 
+    def remove(self, unwanted: Callable[[Claimed], bool]) -> list[Leased]:
+        """Take back what is `unwanted` and no connection has begun."""
+        with self._changed:
+            taken = [entry for entry in self._heap if unwanted(entry[2].claimed)]
+            orders = {order for _, order, _ in taken}
+            self._heap = sorted(entry for entry in self._heap if entry[1] not in orders)
+            return [leased for _, _, leased in taken]
+
     def close(self) -> None:
         """Let no more be taken."""
         with self._changed:

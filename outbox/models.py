@@ -178,7 +178,10 @@ class OutboxWorker(Base):
     """One start of an `outbox-sender` process."""
 
     __tablename__ = "outbox_worker"
-    __table_args__ = (sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"), _OPTIONS)
+    __table_args__ = (
+        sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"),
+        _OPTIONS | {"sqlite_autoincrement": True},  # an id is not given twice: claims carry it
+    )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     host: Mapped[str] = mapped_column(sa.String(255))

@@ -18,6 +18,7 @@ from outbox.dialect import DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
+from outbox.pauses import Held, Hold, Pause, active
 from outbox.states import Lane, State
 from outbox.stored import Stored, read_messages
 
@@ -63,45 +64,65 @@ class Queue:
         stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
         # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
         self._mine = sa.func.coalesce(stamp, environment) == environment
+        self._hold = Hold()
+        self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
         self._busy = False  # the last claim found something: the next one need not look first
 
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
         """Write this worker's row; its id goes into every claim."""
+        values = {
+            "host": host,
+            "pid": pid,
+            "version": version,
+            "environment": self._environment,
+            "connections": connections,
+            "started_at": DbNow(),
+            "heartbeat_at": DbNow(),
+        }
         with self._engine.begin() as connection:
-            inserted = connection.execute(
-                _worker.insert().values(
-                    host=host,
-                    pid=pid,
-                    version=version,
-                    environment=self._environment,
-                    connections=connections,
-                    started_at=DbNow(),
-                    heartbeat_at=DbNow(),
-                )
-            )
-            return int(cast(Any, inserted.inserted_primary_key)[0])
+            inserted = connection.execute(_worker.insert().values(**values))
+            worker_id = int(cast(Any, inserted.inserted_primary_key)[0])
+        self._rows[worker_id] = values
+        return worker_id
 
     def beat(self, worker_id: int, health: dict[str, Any]) -> None:
-        """Say that the worker lives, and how it fares."""
+        """Say that the worker lives, and how it fares; a row that was purged is written again, under its id."""
         with self._engine.begin() as connection:
-            connection.execute(
+            beaten = connection.execute(
                 _worker.update()
                 .where(_worker.c.id == worker_id)
                 .values(heartbeat_at=DbNow(), stopped_at=None, health=health)
             )
+            if not beaten.rowcount and worker_id in self._rows:
+                connection.execute(_worker.insert().values(**self._rows[worker_id], id=worker_id, health=health))
 
     def retire(self, worker_id: int) -> None:
         """Say that the worker has ended in good order."""
         with self._engine.begin() as connection:
             connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
 
+    def pauses(self) -> list[Pause]:
+        """Those in force now."""
+        with self._engine.connect() as connection:
+            return active(connection)
+
+    def hold(self, held: Held) -> bool:
+        """Leave these alone from the next claim on. False: as it is already. Not beside a claim."""
+        if held == self._hold.held:
+            return False
+        self._hold = Hold(held)
+        return True
+
     def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
 
         Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
         """
-        with self._engine.begin() as connection:
-            rows = self._due(connection, limit) if self._busy or self._any_due(connection) else []
+        if self._hold.held.everything:
+            return []
+        with self._engine.begin() as connection, self._hold.claiming(connection):
+            look = self._busy or self._hold.searches or self._any_due(connection)
+            rows = self._due(connection, limit) if look else []
             self._busy = bool(rows)
             if not rows:
                 return []
@@ -207,15 +228,15 @@ class Queue:
             room = min(share, limit - len(found))
             if room <= 0:
                 continue
-            found += connection.execute(
+            conditions = (_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), *self._hold.conditions(slot))
+            rows = connection.execute(
                 skip_locked(
-                    sa.select(*columns)
-                    .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), self._mine)
-                    .order_by(_delivery.c.due_at)
-                    .limit(room),
+                    sa.select(*columns).where(*conditions, self._mine).order_by(_delivery.c.due_at).limit(room),
                     self._dialect,
                 )
             ).all()
+            self._hold.looked(slot, rows)
+            found += rows
         return found
 
     def _lease_rows(self, connection: sa.Connection, ids: Sequence[int], worker_id: int, token: int) -> None:

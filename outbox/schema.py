@@ -196,6 +196,7 @@ def _create_version_1(op: Any) -> None:
         sa.Column("stopped_at", UtcDateTime()),
         sa.Column("health", sa.JSON),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
         **_OPTIONS,
     )
     op.create_index("ix_outbox_worker_heartbeat", "outbox_worker", ["heartbeat_at"])

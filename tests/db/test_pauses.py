@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
-from outbox.models import OutboxPause
+from outbox.enqueue import Posting
+from outbox.models import OutboxDelivery, OutboxPause
 from outbox.operations import audit, pauses
-from outbox.operations.pauses import What
+from outbox.pauses import Held, Hold, Pause, What
+from outbox.queue import Queue
+from outbox.states import Lane
+from tests.db.mails import put
 from tests.servers.databases import Database
 
 
@@ -87,3 +92,101 @@ def test_an_end_that_is_past_is_refused(connection: sa.Connection) -> None:
     now = connection.execute(sa.select(DbNow())).scalar_one()
     with pytest.raises(ValueError, match="past"):
         pauses.pause(connection, What.ALL, by="ann", until=now - timedelta(minutes=1))
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    """The database as workers see it."""
+    return database.worker_engine
+
+
+@pytest.fixture
+def queue(engine: sa.Engine) -> Queue:
+    """A worker's view of the queue."""
+    return Queue(engine, environment="", lease=60.0)
+
+
+def claimed(queue: Queue, held: Held, limit: int = 10) -> list[str]:
+    """To whom a claim under these pauses goes."""
+    queue.hold(held)
+    worker_id = queue.register(host="here", pid=1, version="1", connections=4)
+    return [one.recipient for one in queue.claim(worker_id, 7, limit)]
+
+
+def test_paused_mail_is_not_claimed(engine: sa.Engine, queue: Queue) -> None:
+    """By its kind or its domain; the rest goes on, and what is resumed is claimed as it was due."""
+    put(engine, "a@example.org", "b@example.com", "c@example.net", posting=Posting(kind="newsletter"))
+    put(engine, "d@example.org", "e@example.com")
+    held = Held(kinds=frozenset({"newsletter"}), domains=frozenset({"example.com"}))
+    assert claimed(queue, held) == ["d@example.org"]
+    assert claimed(queue, replace(held, kinds=frozenset())) == ["a@example.org", "c@example.net"]
+    assert claimed(queue, Held()) == ["b@example.com", "e@example.com"]
+
+
+def test_a_pause_of_all_holds_all(engine: sa.Engine, queue: Queue) -> None:
+    """Nothing is claimed, until it is lifted."""
+    put(engine, "a@example.org")
+    assert claimed(queue, Held(everything=True)) == []
+    assert claimed(queue, Held()) == ["a@example.org"]
+
+
+def test_mail_of_no_kind_is_of_no_paused_kind(engine: sa.Engine, queue: Queue) -> None:
+    """NULL is not mistaken for the paused kind, nor for what cannot be told."""
+    put(engine, "a@example.org")
+    assert claimed(queue, Held(kinds=frozenset({"newsletter"}))) == ["a@example.org"]
+
+
+def test_a_claim_does_not_run_through_what_is_paused_each_time(engine: sa.Engine) -> None:
+    """The first search tells where to begin; mail that came due before that place is found by a later sweep."""
+    put(engine, "old@example.org", ago=50, posting=Posting(kind="newsletter"))
+    put(engine, "new@example.org", ago=10)
+    clock = [100.0]
+    hold = Hold(Held(kinds=frozenset({"newsletter"})), lambda: clock[0])
+    slot = Lane.NORMAL.slot(retry=False)
+
+    def look() -> list[str]:
+        with engine.connect() as connection, hold.claiming(connection):
+            row = sa.select(OutboxDelivery.recipient, OutboxDelivery.due_at).where(
+                OutboxDelivery.lane == slot, OutboxDelivery.due_at <= DbNow(), *hold.conditions(slot)
+            )
+            rows = connection.execute(row.order_by(OutboxDelivery.due_at)).all()
+            hold.looked(slot, rows)
+            return [row.recipient for row in rows]
+
+    assert look() == ["new@example.org"]
+    put(engine, "late@example.org", ago=20)
+    assert look() == ["new@example.org"]
+    assert len(hold.conditions(slot)) == 2
+    clock[0] += 60.0
+    assert look() == ["late@example.org", "new@example.org"]
+
+
+def test_without_a_pause_the_claim_is_the_same_statement(engine: sa.Engine, queue: Queue) -> None:
+    """Pauses cost nothing where there is none: neither a statement nor a condition more."""
+    put(engine, "a@example.org")
+    seen: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
+    assert claimed(queue, Held()) == ["a@example.org"]
+    assert not [statement for statement in seen if "outbox_pause" in statement or "kind IN" in statement]
+    assert Hold().conditions(0) == []
+    assert not Hold().searches
+
+
+@pytest.mark.parametrize(
+    ("transports", "everything"),
+    [((), False), (("a:25",), False), (("B:587",), True), (("a:25", "b:587"), False), (("b:587", "c:25"), True)],
+)
+def test_a_pause_of_a_transport_holds_who_has_no_other(transports: tuple[str, ...], everything: bool) -> None:
+    """A worker that can send by no other claims nothing."""
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    pauses_ = [Pause(1, What.TRANSPORT, name, "", "ann", since, None) for name in ("b:587", "c:25")]
+    assert Held.by(pauses_, transports).everything is everything
+
+
+def test_what_is_claimed_already_is_told_apart() -> None:
+    """A worker gives back what it had leased ahead and is paused now."""
+    held = Held(kinds=frozenset({"newsletter"}), domains=frozenset({"example.com"}))
+    assert held.holds("a@example.org", "newsletter")
+    assert held.holds("a@example.com", None)
+    assert not held.holds("a@example.org", None)
+    assert Held(everything=True).holds("a@example.org", None)

@@ -100,6 +100,18 @@ def make_due(engine: sa.Engine) -> None:
         connection.execute(sa.update(OutboxDelivery).where(OutboxDelivery.due_at.is_not(None)).values(due_at=DbNow(-1)))
 
 
+def test_a_heartbeat_brings_back_a_row_that_was_purged(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Declared dead and purged while it stood still: its next heartbeat writes the row again, under the same id."""
+    with engine.begin() as connection:
+        connection.execute(sa.delete(OutboxWorker))
+    other = queue.register(host="there", pid=2, version="1", connections=1)
+    assert other != worker
+    queue.beat(worker, {"counts": {}})
+    with Session(engine) as session:
+        row = session.get_one(OutboxWorker, worker)
+        assert (row.host, row.pid, row.stopped_at, row.health) == ("here", 1, None, {"counts": {}})
+
+
 def test_a_committed_message_is_claimed_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
     """A due delivery is leased to one claim, with all that sending it needs."""
     put(engine, "a@example.org", "b@example.org")
