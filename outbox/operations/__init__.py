@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from outbox.operations import audit, pauses
 from outbox.operations.access import connected, guarded, missing, server, session, transaction, unmigrated, where
+from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
@@ -21,12 +22,14 @@ __all__ = [
     "Detail",
     "FailureGroup",
     "Filter",
+    "Page",
     "Row",
     "Sibling",
     "Status",
     "Transport",
     "Worker",
     "audit",
+    "browse",
     "cancel",
     "connected",
     "count",

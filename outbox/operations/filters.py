@@ -57,6 +57,16 @@ class Filter:
         return any((self.kind, self.subject, self.older_than is not None, self.redacted is not None))
 
 
+def indexed(wanted: Filter) -> Filter:
+    """The part of `wanted` that is looked up by an index."""
+    return Filter(
+        ids=wanted.ids,
+        states=wanted.states,
+        recipient=wanted.recipient if wanted.recipient and _is_whole(wanted.recipient) else None,
+        search=wanted.search if wanted.search and _is_whole(wanted.search) else None,
+    )
+
+
 def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     """The conditions over `outbox_delivery`, and over `outbox_message` where `wanted.needs_message`."""
     found: list[sa.ColumnElement[bool]] = []

@@ -130,24 +130,24 @@ _DETAIL = (
     MESSAGE.c.smtputf8,
 )
 
-_JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
+JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
 
 
 def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50) -> list[Row]:
     """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page)."""
-    hits = sa.select(DELIVERY.c.id).select_from(_source(wanted)).where(*clauses(wanted))
+    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted))
     if before is not None:
         hits = hits.where(DELIVERY.c.id < min(before, MAX_ID))
     page = hits.order_by(DELIVERY.c.id.desc()).limit(limit).subquery("page")  # the join is only made for what is shown
     rows = connection.execute(
-        sa.select(*_ROW).select_from(_JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(DELIVERY.c.id.desc())
+        sa.select(*_ROW).select_from(JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(DELIVERY.c.id.desc())
     )
     return [Row(**_row_values(row)) for row in rows]
 
 
 def count(connection: sa.Connection, wanted: Filter, *, cap: int = 10_000) -> int:
     """How many match; it stops at `cap` + 1, which means "more than `cap`"."""
-    inner = sa.select(DELIVERY.c.id).select_from(_source(wanted)).where(*clauses(wanted)).limit(cap + 1).subquery()
+    inner = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted)).limit(cap + 1).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
@@ -155,7 +155,7 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     """All that is known of the delivery `id`, its body aside; None if there is no such delivery."""
     if not 0 < id <= MAX_ID:
         return None
-    row = connection.execute(sa.select(*_ROW, *_DETAIL).select_from(_JOINED).where(DELIVERY.c.id == id)).first()
+    row = connection.execute(sa.select(*_ROW, *_DETAIL).select_from(JOINED).where(DELIVERY.c.id == id)).first()
     if row is None:
         return None
     values = _row_values(row) | {column.key: getattr(row, column.key) for column in _DETAIL}
@@ -194,8 +194,9 @@ def wire(connection: sa.Connection, message_pk: int) -> bytes:
     return whole
 
 
-def _source(wanted: Filter) -> sa.FromClause:
-    return _JOINED if wanted.needs_message else DELIVERY
+def source(wanted: Filter) -> sa.FromClause:
+    """The tables that `clauses(wanted)` speaks of."""
+    return JOINED if wanted.needs_message else DELIVERY
 
 
 def _row_values(row: Any) -> dict[str, Any]:

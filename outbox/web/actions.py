@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,11 +16,18 @@ from outbox.web import csrf, query
 from outbox.web.database import connected, engine
 from outbox.web.rights import Right, actor
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 log = logging.getLogger("outbox.web")
 
 BUDGET_SECONDS = 20.0
 """How long one request goes on changing mail; what is left then needs another click."""
 
+LOOK_SECONDS = 0.06
+"""How long the preview may count."""
+
+NOTHING = Filter(ids=(0,))
 MAX_TICKED = 1_000
 CAP = 10_000
 SAMPLE = 10
@@ -82,21 +89,18 @@ def confirm() -> ResponseReturnValue:
     csrf.check()
     action, selection = _asked()
     wanted = selection.wanted
+    states = wanted.states or tuple(State)
     with connected() as connection:
         eligible = operations.eligible(wanted, action.target)
-        counts = {
-            state: operations.count(connection, replace(wanted, states=(state,)), cap=CAP) for state in _states(wanted)
-        }
-        willing = 0 if eligible is None else operations.count(connection, eligible, cap=CAP)
-        sample = [] if eligible is None else operations.find(connection, eligible, limit=SAMPLE)
+        counts = {state: _tally(connection, replace(wanted, states=(state,)), len(states)) for state in states}
+        willing = _tally(connection, eligible or NOTHING)
     return render_template(
         "outbox_admin/confirm.html",
         action=action,
         selection=selection,
         willing=willing,
         cap=CAP,
-        sample=sample,
-        counts={state: number for state, number in counts.items() if number},
+        counts={state: page for state, page in counts.items() if page.total or page.looked},
         back=_back(selection),
     )
 
@@ -142,8 +146,9 @@ def _ids() -> tuple[int, ...]:
     return tuple(number for number in numbers if number is not None)
 
 
-def _states(wanted: Filter) -> tuple[State, ...]:
-    return wanted.states or tuple(State)
+def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations.Page:
+    """How many match, and the newest of them."""
+    return operations.browse(connection, wanted, limit=SAMPLE, cap=CAP, seconds=LOOK_SECONDS / share)
 
 
 def _change(wanted: Filter, target: State) -> tuple[int, bool]:

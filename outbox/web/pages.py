@@ -44,17 +44,13 @@ def mails() -> ResponseReturnValue:
     with connected() as connection:
         if _is_recipient(connection, words):
             return redirect(url_for(".mails", **_as_recipient(words)))
-        rows = operations.find(connection, wanted, before=before, limit=PAGE + 1)
-        all_here = before is None and len(rows) <= PAGE
-        total = len(rows) if all_here else operations.count(connection, wanted, cap=CAP)
+        page = operations.browse(connection, wanted, before=before, limit=PAGE, cap=CAP)
     return render_template(
         "outbox_admin/mails.html",
-        rows=rows[:PAGE],
+        page=page,
         words=words,
-        total=total,
         cap=CAP,
-        before=before,
-        older=_older(rows, before, trail),
+        older=_older(page, before, trail),
         newer=_newer(before, trail),
         actions=_fitting(wanted.states),
         all_possible=not wanted.is_empty,
@@ -155,10 +151,10 @@ def _fitting(states: tuple[State, ...]) -> list[actions.Action]:
     ]
 
 
-def _older(rows: list[operations.Row], before: int | None, trail: list[str]) -> dict[str, Any] | None:
-    if len(rows) <= PAGE:
+def _older(page: operations.Page, before: int | None, trail: list[str]) -> dict[str, Any] | None:
+    if page.older is None:
         return None
-    return {"before": rows[PAGE - 1].id, "trail": ".".join([*trail, str(before or 0)][-TRAIL:])}
+    return {"before": page.older, "trail": ".".join([*trail, str(before or 0)][-TRAIL:])}
 
 
 def _newer(before: int | None, trail: list[str]) -> dict[str, Any] | None:

@@ -1,0 +1,176 @@
+"""How long each page of the admin takes over a large outbox in PostgreSQL, on the server's side, without the network.
+
+    python -m benchmarks.faces [--messages 1000000] [--most 200] [--url postgresql://…]
+
+It starts a server of its own and fills it, or takes the empty or already filled database at `--url`. Prints the median
+of several requests for each page; exit code 1 where one takes longer than `--most` ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+
+from outbox.models import Base
+from outbox.web import csrf
+from tests.servers.postgres import PostgresServer
+from tests.web.site import Site, site
+
+ROOT = "/admin/outbox"
+SEED = Path(__file__).with_name("faces.sql")
+REPEAT = 7
+
+PAGES = {
+    "overview": "/",
+    "failures": "/failures",
+    "list: all": "/mail",
+    "list: failed": "/mail?state=failed",
+    "list: uncertain (few)": "/mail?state=uncertain",
+    "list: half a million down": "/mail?before=500000",
+    "recipient": "/mail?recipient=user4711@domain11.example",
+    "recipient, none": "/mail?recipient=nobody@nowhere.example",
+    "recipient, a part": "/mail?recipient=user4711",
+    "domain": "/mail?domain=domain11.example",
+    "domain, none": "/mail?domain=nowhere.example",
+    "kind": "/mail?kind=newsletter",
+    "kind, rare": "/mail?kind=rare",
+    "kind, none": "/mail?kind=nothing",
+    "kind, failed": "/mail?kind=password-reset&state=failed",
+    "error": "/mail?error=5.1.1",
+    "error, none": "/mail?error=5.9.9",
+    "error, words": "/mail?error=mailbox+unavailable",
+    "subject, common": "/mail?subject=message",
+    "subject, none": "/mail?subject=nothing+like+it",
+    "priority": "/mail?priority=high",
+    "older than a day": "/mail?older=1d",
+    "older than 7 days": "/mail?older=7d",
+    "older than 60 days": "/mail?older=60d",
+    "older than 7 days, failed": "/mail?older=7d&state=failed",
+    "newer than 10 minutes": "/mail?newer=10m",
+    "newer, failed": "/mail?newer=10m&state=failed",
+    "search: a Message-ID": "/mail?search=<500000@bench.example>",
+    "search: words": "/mail?search=message+4711",
+    "search: words, none": "/mail?search=nothing+like+it",
+    "one mail": "/mail/500000",
+    "its source": "/mail/500000/source",
+}
+
+FORMS = {  # what is asked before a change
+    "confirm: all failed": {"state": "failed"},
+    "confirm: one cause": {"state": "failed", "error": "5.1.1", "domain": "domain11.example", "newer": "1d"},
+    "confirm: a kind": {"kind": "newsletter", "state": "failed"},
+}
+
+
+def main() -> int:
+    arguments = _arguments()
+    with _database(arguments.url) as url:
+        engine = sa.create_engine(url)
+        _fill(engine, arguments.messages)
+        engine.dispose()
+        made = site(url)
+        try:
+            found = {name: timed(run, arguments.repeat) for name, run in _requests(made).items()}
+        finally:
+            made.close()
+    print(f"| page, {arguments.messages:,} messages | median ms | worst |\n|---|--:|--:|")
+    for name, times in found.items():
+        print(f"| {name} | {statistics.median(times):.0f} | {max(times):.0f} |")
+    slow = [name for name, times in found.items() if statistics.median(times) > arguments.most]
+    if slow:
+        print(f"over {arguments.most} ms: {', '.join(slow)}", file=sys.stderr)
+    return 1 if slow else 0
+
+
+def timed(run: Callable[[], object], repeat: int) -> list[float]:
+    """Milliseconds of each of `repeat` runs, after one that does not count."""
+    run()
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - began) * 1000)
+    return times
+
+
+def _requests(made: Site) -> dict[str, Callable[[], object]]:
+    client = made.app.test_client()
+    token = _token(client)
+    gets: dict[str, Callable[[], object]] = {name: _getter(client, path) for name, path in PAGES.items()}
+    posts = {name: _poster(client, form | {csrf.FIELD: token}) for name, form in FORMS.items()}
+    return gets | posts
+
+
+def _getter(client: FlaskClient, path: str) -> Callable[[], object]:
+    def get() -> None:
+        response = client.get(ROOT + path, follow_redirects=True)
+        if response.status_code != 200:
+            raise RuntimeError(f"{path}: {response.status}")
+
+    return get
+
+
+def _poster(client: FlaskClient, form: dict[str, str]) -> Callable[[], object]:
+    def post() -> None:
+        response = client.post(f"{ROOT}/confirm", data=form | {"action": "requeue", "scope": "all"})
+        if response.status_code != 200:
+            raise RuntimeError(f"{form}: {response.status}")
+
+    return post
+
+
+def _token(client: FlaskClient) -> str:
+    found = re.search(rf'name="{csrf.FIELD}" value="([^"]+)"', client.get(f"{ROOT}/mail").text)
+    if found is None:
+        raise RuntimeError("the list holds no form: is the outbox empty?")
+    return found[1]
+
+
+@contextmanager
+def _database(url: str | None) -> Iterator[str]:
+    if url is not None:
+        yield url
+        return
+    server = PostgresServer()
+    try:
+        server.create("faces")
+        yield server.url("faces").render_as_string(hide_password=False)
+    finally:
+        server.close()
+
+
+def _fill(engine: sa.Engine, messages: int) -> None:
+    """Nothing where there is mail already."""
+    Base.metadata.create_all(engine)
+    with engine.connect() as connection:
+        if connection.execute(sa.text("SELECT EXISTS (SELECT 1 FROM outbox_message)")).scalar():
+            return
+    began = time.perf_counter()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in SEED.read_text().split(";\n"):
+            if statement.strip():
+                connection.execute(sa.text(statement), {"messages": messages} if ":messages" in statement else {})
+        connection.execute(sa.text("VACUUM ANALYZE"))
+    print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--messages", type=int, default=1_000_000, help="default: %(default)s")
+    parser.add_argument("--repeat", type=int, default=REPEAT, help="requests of each page (default: %(default)s)")
+    parser.add_argument("--most", type=float, default=200.0, metavar="MS", help="default: %(default)s")
+    parser.add_argument("--url", help="of a PostgreSQL database to fill or to use as it is")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
