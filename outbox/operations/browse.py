@@ -7,7 +7,7 @@ page goes on where this one stopped. `find` and `count` are the same without the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from outbox.clock import monotonic
 from outbox.dialect import DbNow
 from outbox.operations.filters import MAX_ID, Filter, clauses, indexed
-from outbox.operations.find import JOINED, Row, count, find, source
+from outbox.operations.find import Row, count, find, source
 from outbox.operations.tables import DELIVERY, MESSAGE
 
-WINDOW = 5_000
+WINDOW = 2_000
 """Rows looked at in one step."""
 
 
@@ -40,7 +40,7 @@ def browse(
     before: int | None = None,
     limit: int = 50,
     cap: int = 10_000,
-    seconds: float = 0.08,
+    seconds: float = 0.06,
     window: int = WINDOW,
 ) -> Page:
     """The newest deliveries that match, with an id below `before`, newest first. It takes little more than `seconds`.

@@ -24,7 +24,7 @@ log = logging.getLogger("outbox.web")
 BUDGET_SECONDS = 20.0
 """How long one request goes on changing mail; what is left then needs another click."""
 
-LOOK_SECONDS = 0.06
+LOOK_SECONDS = 0.05
 """How long the preview may count."""
 
 NOTHING = Filter(ids=(0,))
