@@ -13,6 +13,7 @@ from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
 from outbox.feed import Feed
 from outbox.ledger import Ledger, Outcome
+from outbox.meters import Meters
 from outbox.pauses import Held
 from outbox.policy import Breaker, Health
 from outbox.pulse import Pulse
@@ -64,10 +65,12 @@ class Crew:
         idle: float,
         chance: Callable[[], float],
         waker: Waker | None = None,
+        meters: Meters | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
         self._queue = queue
         self._held = Held()
+        self._meters = meters
         self._worker_id = worker_id
         self._terms = terms
         self._breaker = breaker
@@ -155,6 +158,11 @@ class Crew:
         return self._breaker.state is Health.OPEN
 
     @property
+    def alive(self) -> bool:
+        """Whether all of its threads run."""
+        return not self.fault.is_set() and all(thread.is_alive() for thread in self._threads())
+
+    @property
     def hangs(self) -> bool:
         """Whether a connection has not come back although its mail's lease has long run out."""
         return any(monotonic() > end + _STUCK_SECONDS for end in list(self._ends.values()))
@@ -221,6 +229,7 @@ class Crew:
 
     def _claim_safely(self, room: int) -> int:
         self._dry.clear()
+        began = monotonic()
         try:
             found = self._dispatcher.claim(self._worker_id, room)
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
@@ -230,6 +239,8 @@ class Crew:
             self.trouble = line
             return 0
         self.trouble = None
+        if found and self._meters is not None:
+            self._meters.claimed(monotonic() - began)
         return found
 
     def _carry(self, carrier: Carrier) -> None:
@@ -256,6 +267,8 @@ class Crew:
 
     def _recorded(self, outcome: Outcome, lost: bool) -> None:
         message_id, result = outcome.claimed.message.message_id, outcome.result
+        if self._meters is not None:
+            self._meters.recorded(outcome, lost)
         if lost:
             self.tally.lost_leases += 1
             self._events.emit(

@@ -19,16 +19,19 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
-from outbox import operations, signals
+from outbox import metrics, operations, signals
 from outbox.clock import monotonic
 from outbox.crew import Crew
 from outbox.dispatch import Terms
 from outbox.events import Events, logger
 from outbox.ledger import Ledger
+from outbox.meters import Meters
+from outbox.monitor import Monitor
 from outbox.pauses import Held
 from outbox.policy import Breaker, RetryPolicy
 from outbox.pulse import Pulse
 from outbox.queue import Queue
+from outbox.readiness import Readiness
 from outbox.settings import Settings
 from outbox.transport import Connection
 from outbox.wake import waker_for
@@ -108,6 +111,8 @@ class Worker:
         self._stop = Stop()
         self._ticked = monotonic()
         self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
+        self._meters = None if self._settings.metrics_port is None else Meters()
+        self._monitor: Monitor | None = None
 
     def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         with self._signals():  # before the row is written: whoever sees it may send one
@@ -125,7 +130,10 @@ class Worker:
         self._rescue()
         self._heed_pauses(crew)
         crew.start()
+        self._open_monitor(crew)
         code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
+        if self._monitor is not None:
+            self._monitor.stop()
         if crew.stop(settings.shutdown_seconds):
             self._retire(worker_id, crew)
         else:  # not retired, so that its missing heartbeat tells the others to take over
@@ -165,7 +173,33 @@ class Worker:
             idle=settings.relay.idle_timeout,
             chance=random.random,
             waker=waker_for(self._engine) if settings.wake else None,
+            meters=self._meters,
         )
+
+    def _open_monitor(self, crew: Crew) -> None:
+        port = self._settings.metrics_port
+        if port is None or self._meters is None:
+            return
+        self.events.observe(self._meters.observe)
+        queue = metrics.Queue(self._engine, dead_after=self._settings.dead_after_seconds, meters=self._meters)
+        queue.look()  # for the clock
+        own = metrics.Worker(self._meters, crew.health, lambda: self._pulse.age(monotonic()), _version())
+        self._monitor = Monitor(
+            self._settings.metrics_host,
+            port,
+            live=lambda: self._illness(crew),
+            ready=Readiness(self._engine),
+            metrics=lambda: metrics.exposition(queue, own),
+        )
+        self._monitor.start()
+
+    def _illness(self, crew: Crew) -> str | None:
+        """Why the process had better be started anew; None while its threads do their duty."""
+        if not crew.alive:
+            return "a thread of the worker has died"
+        if crew.hangs:
+            return "a connection hangs"
+        return "the scheduler stands still" if self._late() else None
 
     def _scheduler(self, crew: Crew, worker_id: int) -> BackgroundScheduler:
         settings = self._settings
@@ -215,12 +249,17 @@ class Worker:
 
     def _stalled(self) -> bool:
         """A dead scheduler thread says that it runs; and a wall clock stepped back stops its jobs for as long."""
-        if monotonic() - self._ticked < 3 * self._settings.poll_seconds + _STALL_SECONDS:
+        if not self._late():
             return False
         self._ticked = monotonic()
         return True
 
+    def _late(self) -> bool:
+        return monotonic() - self._ticked >= 3 * self._settings.poll_seconds + _STALL_SECONDS
+
     def _beat(self, crew: Crew, worker_id: int) -> None:
+        if self._monitor is not None:
+            self._monitor.start()  # its port may have been taken by the worker before
         try:
             began = monotonic()
             self._queue.beat(worker_id, crew.health())

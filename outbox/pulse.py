@@ -29,6 +29,11 @@ class Pulse:
             self._beaten = began
             return not late
 
+    def age(self, now: float) -> float:
+        """Seconds since the last heartbeat."""
+        with self._lock:
+            return max(0.0, now - self._beaten)
+
     def alive(self, now: float) -> bool:
         """Whether the others can't have declared this worker dead."""
         with self._lock:

@@ -12,6 +12,7 @@ from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
+from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge
 from outbox.operations.status import status
@@ -23,6 +24,8 @@ __all__ = [
     "FailureGroup",
     "Filter",
     "Page",
+    "GAUGE_CAP",
+    "Gauges",
     "Row",
     "Sibling",
     "Status",
@@ -33,9 +36,11 @@ __all__ = [
     "cancel",
     "connected",
     "count",
+    "database_time",
     "duration",
     "eligible",
     "find",
+    "gauges",
     "guarded",
     "in_batches",
     "mark_sent",

@@ -13,9 +13,9 @@ from outbox.settings.table import Table, specs
 from outbox.settings.values import is_unset
 from outbox.states import OnUncertain
 
-_RESERVED = re.compile(r"OUTBOX_(TEST_|SERVICE_|PORT(_|$))")
-"""Environment variables that are no settings: the project's own tests', and those that Kubernetes makes for a service
-named "outbox"."""
+_RESERVED = re.compile(r"OUTBOX_(TEST_|(\w+_)?SERVICE_(HOST|PORT)|(\w+_)?PORT(_|$))")
+"""Environment variables that are no settings: the project's own tests', and those that Kubernetes makes for services
+named "outbox", "outbox-metrics" and so on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,9 @@ class Settings(Table):
         return {
             name: value
             for name, value in environ.items()
-            if not is_unset(value) and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)))
+            if not is_unset(value)
+            and not value.startswith("tcp://")  # OUTBOX_METRICS_PORT, made for a service "outbox-metrics"
+            and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)))
         }
 
     def on_uncertain_for(self, kind: str | None) -> OnUncertain:

@@ -231,6 +231,15 @@ class Table:
         "auto",
         "Which provider's replies to know, besides those of all servers; `auto` goes by the host name.",
     )
+    metrics_port: int | None = _set(
+        "OUTBOX_METRICS_PORT",
+        whole(0, 65_535),
+        None,
+        "Where each worker answers `/healthz`, `/readyz` and `/metrics` over plain HTTP, without a log-in. 0: any free "
+        "port, told in the log.",
+        says="unset: nowhere",
+    )
+    metrics_host: str = _set("OUTBOX_METRICS_HOST", HOST, "127.0.0.1", "The address for `OUTBOX_METRICS_PORT`.")
     log_json: bool = _set("OUTBOX_LOG_JSON", FLAG, False, "The commands' log as one JSON object a line.")
 
     @property

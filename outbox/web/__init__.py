@@ -19,9 +19,10 @@ from __future__ import annotations
 from flask import Blueprint
 
 from outbox.web import actions, formats, headers, overview, pages, problems
+from outbox.web.machines import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 
-__all__ = ["Actor", "Check", "Right", "Rights", "blueprint"]
+__all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "health_blueprint"]
 
 
 def blueprint(

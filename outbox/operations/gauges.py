@@ -1,0 +1,120 @@
+"""What monitoring reads of the database: a look whose cost is bounded, however much mail there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations.tables import DELIVERY, WORKER
+from outbox.states import Lane, State
+
+GAUGE_CAP = 50_000
+"""Where counting stops."""
+
+HEARTBEATS_SHOWN = 100
+
+_DAY = 86_400.0
+_WAITING = (State.FAILED, State.UNCERTAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A worker that has not ended in good order."""
+
+    id: int
+    host: str
+    pid: int
+    environment: str
+    age: float  # seconds
+    alive: bool
+    transports: tuple[tuple[str, str], ...]  # (host:port, state of its breaker), as the worker said last
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Each count goes up to GAUGE_CAP."""
+
+    depth: dict[tuple[State, Lane], int]  # of the live states
+    due: dict[Lane, int]
+    oldest_due: dict[Lane, float]  # seconds; 0 where nothing is due
+    unresolved: dict[State, int]  # what waits for a person
+    heartbeats: list[Heartbeat]
+
+
+def database_time(connection: sa.Connection) -> datetime:
+    """The one clock by which mail is due."""
+    return connection.execute(sa.select(DbNow())).scalar_one()
+
+
+def gauges(connection: sa.Connection, *, dead_after: float, cap: int = GAUGE_CAP) -> Gauges:
+    """Look once. `dead_after`: seconds without heartbeat after which a worker counts as dead."""
+    now = database_time(connection)
+    sending = _sending(connection, cap)
+    live = {lane: _count(connection, cap, *_of(lane), DELIVERY.c.due_at.is_not(None)) for lane in Lane}
+    return Gauges(
+        depth={(State.QUEUED, lane): max(0, live[lane] - sending[lane]) for lane in Lane}
+        | {(State.SENDING, lane): sending[lane] for lane in Lane},
+        due={lane: _count(connection, cap, *_of(lane), DELIVERY.c.due_at <= DbNow()) for lane in Lane},
+        oldest_due={lane: _oldest(connection, now, lane) for lane in Lane},
+        unresolved={state: _count(connection, cap, DELIVERY.c.state == state.value) for state in _WAITING},
+        heartbeats=_heartbeats(connection, now, dead_after),
+    )
+
+
+def _of(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
+    return (DELIVERY.c.lane.in_([lane.slot(retry=False), lane.slot(retry=True)]),)
+
+
+def _count(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]) -> int:
+    inner = sa.select(sa.literal(1).label("one")).select_from(DELIVERY).where(*where).limit(cap).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
+
+
+def _sending(connection: sa.Connection, cap: int) -> dict[Lane, int]:
+    """What is leased is as much as the workers can carry: few."""
+    leased = sa.select(DELIVERY.c.lane).where(DELIVERY.c.state == State.SENDING.value).limit(cap).subquery()
+    rows = connection.execute(sa.select(leased.c.lane, sa.func.count().label("number")).group_by(leased.c.lane)).all()
+    return {
+        lane: sum(row.number for row in rows if row.lane in (lane.slot(retry=False), lane.slot(retry=True)))
+        for lane in Lane
+    }
+
+
+def _oldest(connection: sa.Connection, now: datetime, lane: Lane) -> float:
+    """By the index: each of the lane's two slots at its head."""
+    ages = [0.0]
+    for retry in (False, True):
+        due_at = connection.execute(
+            sa.select(DELIVERY.c.due_at)
+            .where(DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at <= DbNow())
+            .order_by(DELIVERY.c.due_at)
+            .limit(1)
+        ).scalar()
+        if due_at is not None:
+            ages.append((now - due_at).total_seconds())
+    return max(ages)
+
+
+def _heartbeats(connection: sa.Connection, now: datetime, dead_after: float) -> list[Heartbeat]:
+    rows = connection.execute(
+        sa.select(WORKER)
+        .where(WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at >= DbNow(-max(_DAY, dead_after)))
+        .order_by(WORKER.c.heartbeat_at.desc())
+        .limit(HEARTBEATS_SHOWN)
+    )
+    found = []
+    for row in rows:
+        age = max(0.0, (now - row.heartbeat_at).total_seconds())
+        alive = age <= dead_after
+        found.append(Heartbeat(row.id, row.host, row.pid, row.environment, age, alive, _transports(row.health)))
+    return found
+
+
+def _transports(health: Any) -> tuple[tuple[str, str], ...]:
+    said = health.get("transport") if isinstance(health, dict) else None
+    listed = said if isinstance(said, list) else [said]
+    return tuple((str(one.get("name")), str(one.get("state"))) for one in listed if isinstance(one, dict))

@@ -1,0 +1,67 @@
+"""What monitoring reads of the database, the same on every one of them."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from outbox.enqueue import Posting
+from outbox.operations import Gauges, gauges
+from outbox.states import Lane, State
+from tests.db.mails import put, worker
+from tests.servers.databases import Database
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    return database.worker_engine
+
+
+def look(engine: sa.Engine, cap: int = 1000) -> Gauges:
+    with engine.connect() as connection:
+        return gauges(connection, dead_after=20.0, cap=cap)
+
+
+def test_depth_is_told_by_state_and_lane(engine: sa.Engine) -> None:
+    """Retries count to their lane; what is due is told apart from what is dated into the future."""
+    put(engine, ago=50, posting=Posting(lane=Lane.HIGH))
+    put(engine, "a@x.org", "b@x.org", ago=100, delivery={"lane": Lane.NORMAL.slot(retry=True)})
+    put(engine, ago=-200, state=State.SENDING, delivery={"lane": Lane.NORMAL.slot(retry=False)})
+    put(engine, ago=-500, posting=Posting(lane=Lane.BULK))
+    put(engine, state=State.SENT)
+    seen = look(engine)
+    assert {key: number for key, number in seen.depth.items() if number} == {
+        (State.QUEUED, Lane.HIGH): 1,
+        (State.QUEUED, Lane.NORMAL): 2,
+        (State.QUEUED, Lane.BULK): 1,
+        (State.SENDING, Lane.NORMAL): 1,
+    }
+    assert seen.due == {Lane.HIGH: 1, Lane.NORMAL: 2, Lane.BULK: 0}
+    assert seen.oldest_due[Lane.NORMAL] == pytest.approx(100, abs=20)
+    assert seen.oldest_due[Lane.BULK] == 0
+
+
+def test_what_waits_for_a_person_is_counted(engine: sa.Engine) -> None:
+    """Failed and uncertain mail."""
+    for state in (State.FAILED, State.FAILED, State.UNCERTAIN, State.CANCELLED):
+        put(engine, state=state)
+    assert look(engine).unresolved == {State.FAILED: 2, State.UNCERTAIN: 1}
+
+
+def test_counting_stops_at_the_cap(engine: sa.Engine) -> None:
+    """The cost of a look does not grow with the queue."""
+    put(engine, *(f"r{number}@example.org" for number in range(9)))
+    put(engine, *(f"r{number}@example.org" for number in range(9)), state=State.FAILED)
+    seen = look(engine, cap=5)
+    assert seen.depth[State.QUEUED, Lane.NORMAL] == seen.due[Lane.NORMAL] == seen.unresolved[State.FAILED] == 5
+
+
+def test_heartbeats_tell_of_workers_and_their_relays(engine: sa.Engine) -> None:
+    """Not of those that ended in good order, nor of rows of another form."""
+    worker(engine, heartbeat=3, health={"transport": {"name": "mail:25", "state": "open"}})
+    worker(engine, heartbeat=300, pid=1, health={"transport": 7})
+    worker(engine, stopped_at=sa.func.current_timestamp())
+    living, dead = look(engine).heartbeats
+    assert (living.alive, living.transports, living.pid) == (True, (("mail:25", "open"),), 4711)
+    assert (dead.alive, dead.transports) == (False, ())
+    assert dead.age == pytest.approx(300, abs=20)
