@@ -81,7 +81,7 @@ class Crew:
         self._size = connections * CLAIM_PER_CONNECTION
         self._low = connections * CLAIM_PER_CONNECTION // 2
         self._feed = Feed(breaker, monotonic)
-        self._recorder = Recorder(ledger, worker_id, self._recorded)
+        self._recorder = Recorder(ledger, worker_id, self._recorded, crowd=max(2, connections // 2))
         self._dispatcher = Dispatcher(
             queue,
             self._feed,
@@ -100,7 +100,10 @@ class Crew:
         self.tally = Tally()
         self.trouble: str | None = None
         """Why the last claim failed; None while the database answers."""
-        self._recording = threading.Thread(target=self._guard(self._recorder.run), name="outbox-recorder")
+        self._recording = [
+            threading.Thread(target=self._guard(self._recorder.run), name=f"outbox-recorder-{number}")
+            for number in (1, 2)
+        ]
         self._claiming = threading.Thread(target=self._guard(self._claim), name="outbox-claimer")
         self._carrying = [
             threading.Thread(target=self._guard(self._carry, carrier), name=f"outbox-connection-{number}")
@@ -149,7 +152,8 @@ class Crew:
         self._dispatcher.give_back(self._feed.empty())
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         self._recorder.close() if recorded else self._recorder.abandon()
-        self._recording.join(_CONFIRM_SECONDS)
+        for thread in self._recording:
+            thread.join(_CONFIRM_SECONDS)
         return recorded
 
     @property
@@ -185,7 +189,7 @@ class Crew:
         }
 
     def _threads(self) -> list[threading.Thread]:
-        return [self._recording, self._claiming, *self._carrying]
+        return [*self._recording, self._claiming, *self._carrying]
 
     def _guard(self, run: Callable[..., None], *arguments: Any) -> Callable[[], None]:
         def guarded() -> None:
@@ -202,6 +206,10 @@ class Crew:
             self._waker.run(self.nudge)
 
     def _claim(self) -> None:
+        with self._queue.connected():
+            self._claim_on()
+
+    def _claim_on(self) -> None:
         pause = self._poll
         while not self._stopping.is_set():
             self._feed.hungry.clear()

@@ -178,6 +178,16 @@ def latest(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
     return statement.with_for_update(read=True) if dialect in MYSQL_FAMILY else statement
 
 
+def steady_plans(connection: Connection) -> None:
+    """Have statements that must be quick use the indexes they were made for, whatever the statistics say.
+
+    Those of a queue are always wrong: it was empty when they were taken, or full.
+    """
+    if connection.dialect.name == "postgresql":
+        for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+            connection.exec_driver_sql(f"SET enable_{kind} = off")
+
+
 def now_text(dialect: Dialect, seconds: str) -> str:
     """`DbNow` as SQL text; `seconds` is SQL, too."""
     now = str(DbNow(sa.literal_column("{seconds}")).compile(dialect=dialect))

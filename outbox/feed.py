@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from outbox.claims import Claimed
 from outbox.policy import Breaker
-from outbox.queue import Claimed
 from outbox.reply import Result, Verdict
 
 

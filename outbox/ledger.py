@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from outbox.claims import Claimed
 from outbox.dialect import now_text, rows_text, time_text, update_text
+from outbox.kept import Connections
 from outbox.models import OutboxAttempt, OutboxDelivery, table_of
-from outbox.queue import Claimed
 from outbox.reply import Result
 from outbox.states import State
 
@@ -66,28 +68,39 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._one_by_one = engine.dialect.name == "sqlite"  # in process: nothing is gained by one statement for all
-        self._update, self._insert = _statements(engine.dialect)
+        self._at_once = engine.dialect.name == "postgresql"  # both writes are one statement, which is its transaction
+        self._statements = _Statements(engine.dialect)
+        self._connections = Connections(engine)
 
-    def record(self, worker_id: int, outcomes: Sequence[Outcome], *, repeated: bool = False) -> set[int]:
-        """Write all in one transaction; returns the ids whose lease was lost, and whose rows were left alone.
+    def record(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
+        """Write all that is held in one transaction; returns the ids whose lease was lost, and whose rows stayed.
 
-        `repeated`: an earlier call with these outcomes ended without an answer. What it committed is found by its
-        attempt's token and not written again.
+        May be repeated after a call that ended without an answer: what that one committed is found by its attempt's
+        token, and not written again.
         """
         outcomes = sorted(outcomes, key=lambda outcome: outcome.claimed.id)
-        if not repeated and self._record_held(worker_id, outcomes):
-            return set()
-        return self._record_carefully(worker_id, outcomes)
-
-    def _record_held(self, worker_id: int, outcomes: Sequence[Outcome]) -> bool:
-        """The way that is nearly always right: all leases are held. False, and nothing written, where one is not."""
         rows = [self._row(outcome, worker_id) for outcome in outcomes]
-        with self._engine.connect() as connection:
-            if self._run(connection, self._update, rows) != len(rows):
-                return False  # leaving the block rolls back
-            self._run(connection, self._insert, [row for row in rows if row["tried"]])
-            connection.commit()
-            return True
+        with self._connections.use() as connection:
+            recorded = self._record_held(connection, rows)
+        if len(recorded) == len(outcomes):
+            return set()
+        return self._record_carefully(worker_id, [o for o in outcomes if o.claimed.id not in recorded])
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within it the calling thread keeps its connection."""
+        return self._connections.kept()
+
+    def _record_held(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
+        """The way that is nearly always right: all leases are held. The ids of those that were, or none of any."""
+        if self._at_once:
+            found = connection.exec_driver_sql(self._statements.both, {"rows": json.dumps(rows)})
+            return set(found.scalars())
+        with connection.begin() as transaction:
+            if self._run(connection, self._statements.update, rows) != len(rows):
+                transaction.rollback()
+                return set()
+            self._run(connection, self._statements.insert, [row for row in rows if row["tried"]])
+        return {row["id"] for row in rows}
 
     def _record_carefully(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
         """See first, under lock, which leases are held and what is already written."""
@@ -97,19 +110,19 @@ class Ledger:
             fresh = [o for o in outcomes if (o.claimed.id, o.claimed.token) not in written]
             held = [o for o in fresh if tokens.get(o.claimed.id, 0) == o.claimed.token]
             lost = {o.claimed.id for o in fresh} - {o.claimed.id for o in held}
-            self._run(connection, self._update, [self._row(o, worker_id) for o in held])
+            self._run(connection, self._statements.update, [self._row(o, worker_id) for o in held])
             tried = [o for o in fresh if o.result is not None and o.claimed.id in tokens]
             rows = [self._row(o, worker_id) | {"fenced": int(o.claimed.id in lost)} for o in tried]
-            self._run(connection, self._insert, rows)
+            self._run(connection, self._statements.insert, rows)
         return lost
 
-    def _run(self, connection: sa.Connection, statement: sa.TextClause, rows: list[dict[str, Any]]) -> int:
+    def _run(self, connection: sa.Connection, statement: str, rows: list[dict[str, Any]]) -> int:
         """How many rows were hit."""
         if not rows:
             return 0
         if self._one_by_one:
-            return connection.execute(statement, [{**_NOTHING, **row} for row in rows]).rowcount
-        return connection.execute(statement, {"rows": json.dumps(rows)}).rowcount
+            return connection.exec_driver_sql(statement, [{**_NOTHING, **row} for row in rows]).rowcount
+        return connection.exec_driver_sql(statement, {"rows": json.dumps(rows)}).rowcount
 
     def _row(self, outcome: Outcome, worker_id: int) -> dict[str, Any]:
         row = _row(outcome, worker_id)
@@ -136,11 +149,32 @@ class Ledger:
 _NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
 
 
-def _statements(dialect: sa.Dialect) -> tuple[sa.TextClause, sa.TextClause]:
-    """The update of deliveries and the insert of attempts, from rows as `_row` makes them."""
-    sqlite = dialect.name == "sqlite"
-    value = {name: f":{name}" if sqlite else f"i.{name}" for name in _COLUMNS}
-    source = None if sqlite else rows_text(dialect, _COLUMNS)
+class _Statements:
+    """The update of deliveries and the insert of attempts, from rows as `_row` makes them, as text for the driver."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        sqlite = dialect.name == "sqlite"
+        source = None if sqlite else rows_text(dialect, _COLUMNS)
+        changes, where, attempt = _changes(dialect, {name: f":{name}" if sqlite else f"i.{name}" for name in _COLUMNS})
+        insert = f"INSERT INTO {_attempt.name} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
+        update = update_text(dialect, _delivery.name, source, changes, where)
+        self.update = _for_driver(dialect, update)
+        self.insert = _for_driver(dialect, insert if source is None else f"{insert} FROM {source}")
+        held = update_text(dialect, _delivery.name, "i", changes, where) + " RETURNING d.id"
+        written = f"{insert} FROM i JOIN held ON held.id = i.id WHERE i.tried = 1"
+        both = f"WITH i AS (SELECT * FROM {source}), held AS ({held}), written AS ({written}) SELECT id FROM held"  # noqa: S608
+        self.both = _for_driver(dialect, both)
+        """Both in one, on PostgreSQL only: what is not held is in neither, and the ids of what is come back."""
+
+
+def _for_driver(dialect: sa.Dialect, text: str) -> str:
+    """`text` with its parameters named as the driver takes them in a mapping."""
+    style = "named" if dialect.name == "sqlite" else "pyformat"
+    return str(sa.text(text).compile(dialect=cast(Any, type(dialect))(paramstyle=style)))
+
+
+def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:
+    """(what an outcome changes in its delivery, where it may, its attempt), `value` naming where each fact is."""
     now, later = now_text(dialect, "0.0"), now_text(dialect, value["delay"])
     queued, tried = f"{value['state']} = '{State.QUEUED}'", f"{value['tried']} = 1"
     changes = {
@@ -179,10 +213,7 @@ def _statements(dialect: sa.Dialect) -> tuple[sa.TextClause, sa.TextClause]:
         "fenced": f"({value['fenced']} = 1)",
         "note": value["note"],
     }
-    insert = f"INSERT INTO {_attempt.name} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
-    if source is not None:
-        insert += f" FROM {source}"
-    return sa.text(update_text(dialect, _delivery.name, source, changes, where)), sa.text(insert)
+    return changes, where, attempt
 
 
 def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:

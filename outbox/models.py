@@ -115,6 +115,7 @@ class OutboxDelivery(Base):
             "ix_outbox_delivery_due",
             "lane",
             "due_at",
+            "id",
             postgresql_where=sa.text("due_at IS NOT NULL"),
             sqlite_where=sa.text("due_at IS NOT NULL"),
         ),

@@ -5,21 +5,15 @@ What is paused stays queued with its due time; `operations.pauses` sets and lift
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.clock import monotonic
 from outbox.dialect import DbNow
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause, table_of
-
-SWEEP_SECONDS = 5.0
-"""At least so long between two searches through all that is paused."""
 
 _pause = table_of(OutboxPause)
 _delivery = table_of(OutboxDelivery)
@@ -96,48 +90,3 @@ class Held:
             kind = sa.select(_message.c.kind).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
             found.append(sa.func.coalesce(kind, "").in_(sorted(self.kinds)))
         return sa.or_(*found) if found else None
-
-
-class Hold:
-    """What a worker's claims leave alone, and where in each index range what they may take begins.
-
-    Without the latter each claim would run through all that is paused. What becomes due before that place (a commit
-    that came late, mail given back) is found by a sweep from the beginning, now and then.
-    """
-
-    def __init__(self, held: Held | None = None, monotonic: Callable[[], float] = monotonic) -> None:
-        self.held = held or Held()
-        passed_over = self.held.passed_over()
-        self.searches = passed_over is not None
-        """Whether claims have to look for what is not paused."""
-        self._conditions = [] if passed_over is None else [sa.not_(passed_over)]
-        self._begins: dict[int, datetime] = {}
-        self._monotonic = monotonic
-        self._sweep_at = 0.0
-        self._now: datetime | None = None
-
-    def conditions(self, slot: int) -> list[sa.ColumnElement[bool]]:
-        """For the claim of one index range."""
-        begin = self._begins.get(slot)
-        return self._conditions if begin is None else [*self._conditions, _delivery.c.due_at >= begin]
-
-    @contextmanager
-    def claiming(self, connection: sa.Connection) -> Iterator[None]:
-        """Around one claim."""
-        if not self.searches:
-            yield
-            return
-        began = self._monotonic()
-        sweeps = began >= self._sweep_at
-        if sweeps:
-            self._begins.clear()
-        self._now = connection.execute(sa.select(DbNow())).scalar_one()
-        yield
-        if sweeps:
-            ended = self._monotonic()
-            self._sweep_at = ended + max(SWEEP_SECONDS, 20 * (ended - began))
-
-    def looked(self, slot: int, rows: Sequence[sa.Row[Any]]) -> None:
-        """These were found there; all that is due before them is paused or another's."""
-        if self.searches and self._now is not None:
-            self._begins[slot] = rows[0].due_at if rows else self._now

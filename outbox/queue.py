@@ -6,41 +6,28 @@ worker, and is never overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from outbox.dialect import DbNow, latest, skip_locked
+from outbox import clock
+from outbox.claims import Claimed, Claims, due_now
+from outbox.dialect import OUTAGES, DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
+from outbox.events import logger
+from outbox.kept import Connections
 from outbox.message import Blob
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
-from outbox.pauses import Held, Hold, Pause, active
-from outbox.states import Lane, State
-from outbox.stored import Stored, read_messages
+from outbox.pauses import Held, Pause, active
+from outbox.states import State
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
 _worker = table_of(OutboxWorker)
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery under lease."""
-
-    id: int
-    token: int
-    recipient: str
-    slot: int  # `Lane.slot`
-    due_at: datetime  # when it was due before the claim
-    attempts: int
-    rescues: int
-    rescued: bool  # an earlier lease of it was lost
-    marked: bool  # by that earlier lease, right before the final dot
-    message: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +42,18 @@ class Refused:
 class Queue:
     """One worker's view of the queue. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine, *, environment: str, lease: float) -> None:
+    def __init__(
+        self, engine: Engine, *, environment: str, lease: float, monotonic: Callable[[], float] = clock.monotonic
+    ) -> None:
         """`lease`: seconds that a claim holds."""
         self._engine = engine
         self._dialect = engine.dialect.name
         self._environment = environment
         self._lease = lease
-        stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
-        # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
-        self._mine = sa.func.coalesce(stamp, environment) == environment
-        self._hold = Hold()
+        self._connections = Connections(engine)
+        self._claims = Claims(self._dialect, environment, lease, monotonic)
+        self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
-        self._busy = False  # the last claim found something: the next one need not look first
 
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
         """Write this worker's row; its id goes into every claim."""
@@ -108,46 +95,42 @@ class Queue:
 
     def hold(self, held: Held) -> bool:
         """Leave these alone from the next claim on. False: as it is already. Not beside a claim."""
-        if held == self._hold.held:
+        if held == self._held:
             return False
-        self._hold = Hold(held)
+        self._held = held
+        self._claims.pass_over(held.passed_over())
         return True
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within it the calling thread, the one that claims, keeps its connection."""
+        return self._connections.kept()
 
     def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
 
         Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
+        One that can't be read comes back as a message with `damage`.
         """
-        if self._hold.held.everything:
+        if self._held.everything:
             return []
-        with self._engine.begin() as connection, self._hold.claiming(connection):
-            look = self._busy or self._hold.searches or self._any_due(connection)
-            rows = self._due(connection, limit) if look else []
-            self._busy = bool(rows)
-            if not rows:
-                return []
-            messages = read_messages(connection, {row.message_id for row in rows}, self._environment)
-            self._lease_rows(connection, [row.id for row in rows], worker_id, token)
-        return [
-            Claimed(
-                id=row.id,
-                token=token,
-                recipient=row.recipient,
-                slot=row.lane,
-                due_at=row.due_at,
-                attempts=row.attempts,
-                rescues=row.rescues + (row.state == State.SENDING),
-                rescued=row.state == State.SENDING,
-                marked=row.marked_at is not None,
-                message=messages[row.message_id],
-            )
-            for row in rows
-        ]
+        if not self._claims.at_once:
+            with self._connections.use() as connection, connection.begin():
+                return self._claims.claim(connection, worker_id, token, limit)
+        try:
+            with self._connections.use() as connection:
+                return self._claims.claim(connection, worker_id, token, limit)
+        except OUTAGES:
+            raise
+        except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer
+            logger.error("a claim is undone and made again row by row: %s", type(error).__name__)
+            self.disown(worker_id, token)
+            with self._engine.begin() as connection:
+                return self._claims.claim(connection, worker_id, token, limit, carefully=True)
 
     def refused(self, limit: int = 10) -> list[Refused]:
         """Due deliveries of other environments, `limit` at the most."""
         columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
-        due = _due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
+        due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
         with self._engine.connect() as connection:
             rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
             return [Refused(*row) for row in rows]
@@ -211,68 +194,8 @@ class Queue:
     def due(self) -> int:
         """How many deliveries are due now, counted to 10,000 at most."""
         with self._engine.connect() as connection:
-            inner = _due_now().limit(10_000).subquery()
+            inner = due_now().limit(10_000).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
-
-    def _any_due(self, connection: sa.Connection) -> bool:
-        """One look instead of one for each lane: what an idle worker does twice a second."""
-        return connection.execute(_due_now().where(self._mine).limit(1)).first() is not None
-
-    def _due(self, connection: sa.Connection, limit: int) -> list[sa.Row[Any]]:
-        columns = [
-            _delivery.c[name]
-            for name in ("id", "message_id", "recipient", "lane", "due_at", "attempts", "rescues", "state", "marked_at")
-        ]
-        found: list[sa.Row[Any]] = []
-        for slot, share in _shares(limit):
-            room = min(share, limit - len(found))
-            if room <= 0:
-                continue
-            conditions = (_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), *self._hold.conditions(slot))
-            rows = connection.execute(
-                skip_locked(
-                    sa.select(*columns).where(*conditions, self._mine).order_by(_delivery.c.due_at).limit(room),
-                    self._dialect,
-                )
-            ).all()
-            self._hold.looked(slot, rows)
-            found += rows
-        return found
-
-    def _lease_rows(self, connection: sa.Connection, ids: Sequence[int], worker_id: int, token: int) -> None:
-        connection.execute(
-            _delivery.update()
-            .where(_delivery.c.id.in_(sorted(ids)))
-            .ordered_values(  # MariaDB takes them in their order: `rescues` must see the state before
-                (
-                    _delivery.c.rescues,
-                    _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0),
-                ),
-                (_delivery.c.state, State.SENDING),
-                (_delivery.c.token, token),
-                (_delivery.c.worker_id, worker_id),
-                (_delivery.c.due_at, DbNow(self._lease)),
-                (_delivery.c.updated_at, DbNow()),
-            )
-        )
-
-
-def _due_now() -> sa.Select[int]:
-    slots = [slot for slot, _ in _shares(1)]  # named, so that the index serves: it begins with the lane
-    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(slots), _delivery.c.due_at <= DbNow())
-
-
-def _shares(limit: int) -> list[tuple[int, int]]:
-    """(slot, most of it in one claim) in order: lower lanes and retries keep a share, so that none starves."""
-    low = max(1, limit // 8)
-    return [
-        (Lane.HIGH.slot(retry=False), limit),
-        (Lane.HIGH.slot(retry=True), max(low, limit // 4)),
-        (Lane.NORMAL.slot(retry=False), max(1, limit - 3 * low)),
-        (Lane.NORMAL.slot(retry=True), low),
-        (Lane.BULK.slot(retry=False), limit),
-        (Lane.BULK.slot(retry=True), limit),
-    ]
 
 
 def _chunks(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:

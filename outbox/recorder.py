@@ -25,32 +25,49 @@ _LONGEST_PAUSE = 2.0
 class Ticket:
     """Tells when an outcome is durable."""
 
-    __slots__ = ("_done", "outcome")
+    __slots__ = ("_gate", "outcome", "settled")
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._done = threading.Event()
+        self.settled = False
+        self._gate = threading.Lock()  # held until settled: a third of what an Event costs, once for each mail
+        self._gate.acquire()
 
     def durable(self, timeout: float | None = None) -> bool:
         """Wait until the outcome is committed; False after `timeout` seconds without."""
-        return self._done.wait(timeout)
+        if self.settled:
+            return True
+        if not self._gate.acquire(timeout=-1 if timeout is None else timeout):
+            return False
+        self._gate.release()
+        return True
 
     def settle(self) -> None:
         """Say that it is."""
-        self._done.set()
+        self.settled = True
+        self._gate.release()
 
 
 class Recorder:
-    """One thread that commits what the connections hand in."""
+    """Commits what the connections hand in, in groups: one after the other, or two at a time where commits are slow.
 
-    def __init__(self, ledger: Ledger, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
+    With one group at a time connections and recorder fall into step where a commit takes long: all wait for it, then
+    all send. So a second one begins when `crowd` outcomes wait for the first to end.
+    """
+
+    def __init__(
+        self, ledger: Ledger, worker_id: int, recorded: Callable[[Outcome, bool], None], *, crowd: int = 1
+    ) -> None:
         """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was."""
         self._ledger = ledger
         self._worker_id = worker_id
         self._recorded = recorded
+        self._crowd = crowd
         self._pending: deque[Ticket] = deque()
-        self._underway = 0
-        self._changed = threading.Condition()
+        self._groups = 0  # under way
+        lock = threading.Lock()
+        self._work = threading.Condition(lock)  # for those who record
+        self._calm = threading.Condition(lock)  # for those who wait until all is recorded
         self._closed = False
         self._abandoned = threading.Event()
         self.trouble: str | None = None
@@ -59,50 +76,56 @@ class Recorder:
     def submit(self, *outcomes: Outcome) -> list[Ticket]:
         """Hand in outcomes; each ticket tells when its own is durable."""
         tickets = [Ticket(outcome) for outcome in outcomes]
-        with self._changed:
+        with self._work:
             self._pending.extend(tickets)
-            self._changed.notify_all()
+            if self._is_work():
+                self._work.notify()
         return tickets
 
     def run(self) -> None:
-        """Commit until closed and nothing is left, or until abandoned."""
-        while batch := self._next():
-            self._commit(batch)
-            with self._changed:
-                self._underway = 0
-                self._changed.notify_all()
+        """Commit until closed and nothing is left, or until abandoned. For two threads."""
+        with self._ledger.connected():
+            while batch := self._next():
+                try:
+                    self._commit(batch)
+                finally:
+                    with self._work:
+                        self._groups -= 1
+                        if not self._pending and not self._groups:
+                            self._calm.notify_all()
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was handed in is durable; False after `timeout` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._pending and not self._underway, timeout)
+        with self._calm:
+            return self._calm.wait_for(lambda: not self._pending and not self._groups, timeout)
 
     def close(self) -> None:
         """Take nothing more to wait for: `run` returns when all is written."""
-        with self._changed:
+        with self._work:
             self._closed = True
-            self._changed.notify_all()
+            self._work.notify_all()
 
     def abandon(self) -> None:
         """Give up on a database that does not answer; the leases run out and another worker takes over."""
         self._abandoned.set()
         self.close()
 
+    def _is_work(self) -> bool:
+        return len(self._pending) >= (self._crowd if self._groups else 1)
+
     def _next(self) -> list[Ticket]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._closed)
+        with self._work:
+            self._work.wait_for(lambda: self._closed or self._is_work())
             batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
-            self._underway = len(batch)
+            self._groups += bool(batch)
             return batch
 
     def _commit(self, batch: list[Ticket]) -> None:
         pause = _FIRST_PAUSE
-        repeated = False
         while not self._abandoned.is_set():
             try:
-                lost = self._ledger.record(self._worker_id, [ticket.outcome for ticket in batch], repeated=repeated)
+                lost = self._ledger.record(self._worker_id, [ticket.outcome for ticket in batch])
             except OUTAGES as error:
-                repeated = True
                 if self.trouble is None:
                     logger.error("recording waits for the database: %s", _first_line(error))
                 self.trouble = _first_line(error)

@@ -151,7 +151,7 @@ def _create_version_1(op: Any) -> None:
     op.create_index(
         "ix_outbox_delivery_due",
         "outbox_delivery",
-        ["lane", "due_at"],
+        ["lane", "due_at", "id"],
         postgresql_where=sa.text("due_at IS NOT NULL"),
         sqlite_where=sa.text("due_at IS NOT NULL"),
     )

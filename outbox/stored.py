@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from outbox.dialect import DbNow, latest
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
@@ -16,29 +17,36 @@ from outbox.states import OnUncertain
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)
 
-_COLUMNS = [
-    _message.c[name]
-    for name in (
-        "id",
-        "message_id",
-        "environment",
-        "kind",
-        "envelope_from",
-        "size",
-        "smtputf8",
-        "options",
-        "on_uncertain",
-        "created_at",
-        "expires_at",
-        "skeleton",
-    )
+MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
+    _message.c.id.label("pk"),
+    *(
+        _message.c[name]
+        for name in (
+            "message_id",
+            "environment",
+            "kind",
+            "envelope_from",
+            "size",
+            "smtputf8",
+            "options",
+            "on_uncertain",
+            "created_at",
+            "expires_at",
+            "skeleton",
+        )
+    ),
 ]
+"""What `stored_from` reads, beside the time of the reading as `now`."""
+
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)  # what a value raises that is not what was written
 
 
-@dataclass(frozen=True, slots=True)
+_MISSING = "its row in outbox_message is missing"
+
+
+@dataclass(slots=True)
 class Stored:
-    """A message as the worker needs it."""
+    """A message as the worker needs it. Not to be changed; unfrozen, for that is half the price of making one."""
 
     pk: int
     message_id: str
@@ -67,8 +75,25 @@ def read_messages(connection: sa.Connection, pks: Iterable[int], environment: st
         found = _one_by_one(connection, pks, parts, environment)
     for pk in pks:
         if pk not in found:
-            found[pk] = _damaged(pk, environment, "its row in outbox_message is missing")
+            found[pk] = _damaged(pk, environment, _MISSING)
     return found
+
+
+def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: str) -> Stored:
+    """The message in a row of MESSAGE_COLUMNS and `message_pk`, damaged where it can't be read."""
+    if row.pk is None:
+        return _damaged(row.message_pk, environment, _MISSING)
+    try:
+        return _stored(row, tuple((offset, digest) for offset, digest in parts or ()))
+    except _UNREADABLE as error:
+        return _damaged(row.pk, environment, _unreadable(error))
+
+
+def parts_of(message: sa.ColumnElement[int]) -> sa.ColumnElement[Any]:
+    """The big parts of a message as a JSON array of [offset, digest]; on PostgreSQL."""
+    pair = sa.func.json_build_array(_part.c.skeleton_offset, _part.c.digest)
+    ordered = aggregate_order_by(pair, _part.c.position)
+    return sa.select(sa.func.json_agg(ordered, type_=sa.JSON())).where(_part.c.message_id == message).scalar_subquery()
 
 
 def _one_by_one(
@@ -79,7 +104,7 @@ def _one_by_one(
         try:
             found |= _read(connection, [pk], parts)
         except _UNREADABLE as error:
-            found[pk] = _damaged(pk, environment, f"its row in outbox_message can't be read: {type(error).__name__}")
+            found[pk] = _damaged(pk, environment, _unreadable(error))
     return found
 
 
@@ -96,15 +121,15 @@ def _parts(connection: sa.Connection, pks: list[int]) -> dict[int, list[tuple[in
 
 
 def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]) -> dict[int, Stored]:
-    statement = sa.select(*_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks))
+    statement = sa.select(*MESSAGE_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks))
     rows = connection.execute(latest(statement, connection.dialect.name))
-    return {row.id: _stored(row, tuple(parts.get(row.id, ()))) for row in rows}
+    return {row.pk: _stored(row, tuple(parts.get(row.pk, ()))) for row in rows}
 
 
 def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
     options = row.options or {}
     return Stored(
-        pk=row.id,
+        pk=row.pk,
         message_id=row.message_id,
         environment=row.environment,
         kind=row.kind,
@@ -119,6 +144,10 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
         skeleton=bytes(row.skeleton),
         parts=parts,
     )
+
+
+def _unreadable(error: Exception) -> str:
+    return f"its row in outbox_message can't be read: {type(error).__name__}"
 
 
 def _damaged(pk: int, environment: str, damage: str) -> Stored:

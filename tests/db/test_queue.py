@@ -11,13 +11,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from outbox.claims import Claimed
 from outbox.dialect import DbNow, worker_engine
 from outbox.enqueue import Posting, enqueue
 from outbox.errors import DamagedMessageError
 from outbox.ledger import Ledger, Outcome
 from outbox.message import Blob, Composed, splice
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker
-from outbox.queue import Claimed, Queue
+from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import Lane, State
 from tests.servers.databases import Database
@@ -175,7 +176,7 @@ def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, ledger
     put(engine)
     (claimed,) = queue.claim(worker, 7, 10)
     ledger.record(worker, [outcome(claimed)])
-    assert ledger.record(worker, [outcome(claimed)], repeated=True) == set()
+    assert ledger.record(worker, [outcome(claimed)]) == set()
     with Session(engine) as session:
         assert len(session.scalars(sa.select(OutboxAttempt)).all()) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from outbox.claims import Claimed
 from outbox.clock import monotonic
 from outbox.dialect import IDLE_TRANSACTION_SECONDS
 from outbox.dispatch import Dispatcher, Terms
@@ -14,7 +15,7 @@ from outbox.ledger import Ledger
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.policy import Breaker, RetryPolicy
 from outbox.pulse import Pulse
-from outbox.queue import Claimed, Queue
+from outbox.queue import Queue
 from outbox.recorder import Recorder
 from outbox.states import State
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from sqlalchemy.orm import Session
 
 from outbox import operations
+from outbox.claims import Claimed
 from outbox.dialect import DbNow
 from outbox.enqueue import Posting, enqueue
 from outbox.ledger import Ledger, Outcome
@@ -34,7 +35,7 @@ from outbox.message import Composed
 from outbox.models import Base, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.operations import Filter
 from outbox.policy import Decision, Facts, RetryPolicy, before_sending, decide
-from outbox.queue import Claimed, Queue
+from outbox.queue import Queue
 from outbox.reply import Phase as Reached
 from outbox.reply import Reply, Result, Verdict
 from outbox.states import FINAL, OnUncertain, State
@@ -208,7 +209,7 @@ class Machine(RuleBasedStateMachine):
         before = self.rows()
         lost = self.ledger.record(worker.id, worker.done) if worker.done else set()
         if answer_lost and worker.done:
-            self.ledger.record(worker.id, worker.done, repeated=True)
+            self.ledger.record(worker.id, worker.done)
         after = self.rows()
         for claimed in (outcome.claimed for outcome in worker.done):
             if claimed.id in before and before[claimed.id].token != claimed.token:

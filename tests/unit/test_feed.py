@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+from outbox.claims import Claimed
 from outbox.clock import monotonic
 from outbox.feed import Feed, Leased
 from outbox.policy import Breaker
-from outbox.queue import Claimed
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain
 from outbox.stored import Stored

@@ -1,0 +1,257 @@
+"""Which deliveries are next, and their lease: one statement on PostgreSQL, a short transaction elsewhere.
+
+A claim leaves behind index entries of rows that are due no longer. They vanish only when no transaction can see them
+any more, so that one long report elsewhere would make each claim dearer than the last. Hence a claim begins where the
+one before it ended, and from the start only now and then: for what became due behind its back.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import MYSQL_FAMILY, DbNow, skip_locked
+from outbox.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.states import Lane, State
+from outbox.stored import MESSAGE_COLUMNS, Stored, parts_of, read_messages, stored_from
+
+_delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
+
+SEARCH_SECONDS = 5.0
+"""At least so long between two looks at the queue from its start while some of it is paused."""
+
+SWEEP_SHARE = 0.05
+"""The most of its time that a worker with much to do spends on looking at the queue from its start."""
+
+_START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
+
+Place = tuple[datetime, int]
+"""(due time, id): where a claim ended in an index range."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A delivery under lease."""
+
+    id: int
+    token: int
+    recipient: str
+    slot: int  # `Lane.slot`
+    due_at: datetime  # when it was due before the claim
+    attempts: int
+    rescues: int
+    rescued: bool  # an earlier lease of it was lost
+    marked: bool  # by that earlier lease, right before the final dot
+    message: Stored
+
+
+class Claims:
+    """Claims one after the other for one worker: new mail of the high lane first, the others by their share."""
+
+    def __init__(self, dialect: str, environment: str, lease: float, monotonic: Callable[[], float]) -> None:
+        self._dialect = dialect
+        self._environment = environment
+        self._lease = lease
+        self._monotonic = monotonic
+        self._busy = False  # the last claim found something: the next one need not look first
+        self.pass_over(None)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a claim can be one statement."""
+        return self._dialect == "postgresql"
+
+    def pass_over(self, paused: sa.ColumnElement[bool] | None) -> None:
+        """Leave alone what this holds for, from the next claim on."""
+        self._searches = paused is not None
+        self._places: dict[int, Place] = {}
+        self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
+        condition = is_of(_bound("environment", sa.String()))
+        self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
+        self._whole, self._head, self._any = (
+            _whole_claim(self._mine),
+            _head(self._mine, self._dialect),
+            _any(self._mine),
+        )
+
+    def claim(
+        self, connection: sa.Connection, worker_id: int, token: int, limit: int, *, carefully: bool = False
+    ) -> list[Claimed]:
+        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other."""
+        take = self._by_steps if carefully or not self.at_once else self._at_once
+        began = self._monotonic()
+        if began < self._sweep_at:
+            found = take(connection, worker_id, token, limit, self._places)
+            self._remember(found)
+            if found or self._searches:
+                return found
+        moment = connection.execute(sa.select(DbNow())).scalar_one() if self._searches else None
+        found = take(connection, worker_id, token, limit, {})
+        self._places.clear()
+        self._remember(found)
+        if moment is not None and len(found) < limit:  # what was due until then is paused, or another's
+            for slot, _ in shares(limit):
+                self._places.setdefault(slot, (moment, 0))
+        ended = self._monotonic()
+        pause = (ended - began) / SWEEP_SHARE
+        self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
+        return found
+
+    def _remember(self, found: list[Claimed]) -> None:
+        for one in found:
+            self._places[one.slot] = (one.due_at, one.id)
+
+    def _at_once(
+        self, connection: sa.Connection, worker_id: int, token: int, limit: int, places: dict[int, Place]
+    ) -> list[Claimed]:
+        values: dict[str, Any] = {
+            "limit": limit,
+            "environment": self._environment,
+            "lease": self._lease,
+            "worker": worker_id,
+            "token": token,
+        }
+        for slot, share in shares(limit):
+            due_at, id_ = places.get(slot, _START)
+            values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
+        found = connection.execute(self._whole, values)
+        rows = sorted(found, key=lambda row: (row.lane, row.due_at, row.id))  # a join promises no order
+        return [_claimed(row, token, stored_from(row, row.parts, self._environment)) for row in rows]
+
+    def _by_steps(
+        self, connection: sa.Connection, worker_id: int, token: int, limit: int, places: dict[int, Place]
+    ) -> list[Claimed]:
+        rows: list[sa.Row[Any]] = []
+        if not self._busy and connection.execute(self._any, {"environment": self._environment}).first() is None:
+            return []
+        for slot, share in shares(limit):
+            room = min(share, limit - len(rows))
+            if room > 0:
+                due_at, id_ = places.get(slot, _START)
+                values = {"environment": self._environment, "slot": slot, "due": due_at, "id": id_, "room": room}
+                rows += connection.execute(self._head, values).all()
+        self._busy = bool(rows)
+        if not rows:
+            return []
+        messages = read_messages(connection, {row.message_pk for row in rows}, self._environment)
+        connection.execute(
+            _lease(), {"ids": sorted(row.id for row in rows), "lease": self._lease, "worker": worker_id, "token": token}
+        )
+        return [_claimed(row, token, messages[row.message_pk]) for row in rows]
+
+
+def shares(limit: int) -> list[tuple[int, int]]:
+    """(slot, most of it in one claim) in order: lower lanes and retries keep a share, so that none starves."""
+    low = max(1, limit // 8)
+    return [
+        (Lane.HIGH.slot(retry=False), limit),
+        (Lane.HIGH.slot(retry=True), max(low, limit // 4)),
+        (Lane.NORMAL.slot(retry=False), max(1, limit - 3 * low)),
+        (Lane.NORMAL.slot(retry=True), low),
+        (Lane.BULK.slot(retry=False), limit),
+        (Lane.BULK.slot(retry=True), limit),
+    ]
+
+
+def due_now() -> sa.Select[int]:
+    """The ids of what is due, of any environment."""
+    slots = [slot for slot, _ in shares(1)]  # named, so that the index serves: it begins with the lane
+    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(slots), _delivery.c.due_at <= DbNow())
+
+
+def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a delivery belongs to the environment; one whose message is gone belongs to all."""
+    stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
+    # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
+    return sa.func.coalesce(stamp, environment) == environment
+
+
+def _due(
+    slot: sa.ColumnElement[int], due_at: sa.BindParameter[Any], id_: sa.BindParameter[Any], mine: Any, dialect: str
+) -> sa.Select[Any]:
+    """What is due of one index range behind a place, in order."""
+    columns = [
+        _delivery.c[name] for name in ("id", "recipient", "lane", "due_at", "attempts", "rescues", "state", "marked_at")
+    ]
+    behind: sa.ColumnElement[bool] = sa.tuple_(_delivery.c.due_at, _delivery.c.id) > sa.tuple_(due_at, id_)
+    if dialect in MYSQL_FAMILY:  # which does not look up pairs by the index
+        behind = sa.and_(_delivery.c.due_at >= due_at, sa.or_(_delivery.c.due_at > due_at, _delivery.c.id > id_))
+    return (
+        sa.select(*columns, _delivery.c.message_id.label("message_pk"))
+        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, mine)
+        .order_by(_delivery.c.due_at, _delivery.c.id)
+    )
+
+
+def _bound(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=type_)
+
+
+def _any(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """One look instead of one for each range: what an idle worker does twice a second."""
+    return due_now().where(mine).limit(1)
+
+
+def _head(mine: sa.ColumnElement[bool], dialect: str) -> sa.Select[Any]:
+    place = _bound("due", _delivery.c.due_at.type), _bound("id", _delivery.c.id.type)
+    due = _due(_bound("slot", sa.SmallInteger()), *place, mine, dialect)
+    return skip_locked(due.limit(_bound("room", sa.Integer())), dialect)
+
+
+def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
+    return [  # MariaDB takes them in their order: `rescues` must see the state before
+        (_delivery.c.rescues, _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0)),
+        (_delivery.c.state, State.SENDING.value),
+        (_delivery.c.token, _bound("token", sa.BigInteger())),
+        (_delivery.c.worker_id, _bound("worker", sa.BigInteger())),
+        (_delivery.c.due_at, DbNow(_bound("lease", sa.Float()))),
+        (_delivery.c.updated_at, DbNow()),
+    ]
+
+
+@functools.cache
+def _lease() -> sa.Update:
+    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+    return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased())
+
+
+def _whole_claim(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Find, lease and read, in one round trip; what one range leaves free is there for the next. On PostgreSQL."""
+    heads: list[sa.CTE] = []
+    left: Any = _bound("limit", sa.Integer())
+    for slot, _ in shares(1):
+        place = _bound(f"due_{slot}", _delivery.c.due_at.type), _bound(f"id_{slot}", _delivery.c.id.type)
+        due = _due(sa.literal_column(str(slot)), *place, mine, "postgresql")
+        room = sa.func.least(_bound(f"share_{slot}", sa.Integer()), left)
+        head = skip_locked(due.limit(room), "postgresql").cte(f"slot_{slot}")
+        left = left - sa.select(sa.func.count()).select_from(head).scalar_subquery()
+        heads.append(head)
+    picked = sa.union_all(*(sa.select(head) for head in heads)).cte("picked")
+    leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
+    return (
+        sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id).label("parts"), DbNow().label("now"))
+        .select_from(picked.outerjoin(_message, _message.c.id == picked.c.message_pk))
+        .add_cte(leased)
+    )
+
+
+def _claimed(row: Any, token: int, message: Stored) -> Claimed:
+    rescued = row.state == State.SENDING
+    return Claimed(
+        id=row.id,
+        token=token,
+        recipient=row.recipient,
+        slot=row.lane,
+        due_at=row.due_at,
+        attempts=row.attempts,
+        rescues=row.rescues + rescued,
+        rescued=rescued,
+        marked=row.marked_at is not None,
+        message=message,
+    )

@@ -1,0 +1,93 @@
+"""Database connections that a thread keeps: for who commits often, asking pool and server each time costs more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from outbox.clock import monotonic
+from outbox.dialect import OUTAGES, steady_plans
+
+TRUSTED_SECONDS = 1.0
+"""A connection that was still for longer is asked before it is used: what is between may have forgotten it."""
+
+
+class Connections:
+    """Connections to one database. On PostgreSQL each of their statements is its own transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._autocommit = engine.dialect.name == "postgresql"
+        self._own = threading.local()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it the calling thread keeps its connection."""
+        kept = self._own.kept = _Kept(self._open)
+        try:
+            yield
+        finally:
+            del self._own.kept
+            kept.drop()
+
+    @contextmanager
+    def use(self) -> Iterator[sa.Connection]:
+        """The thread's own connection, or one of the pool's. Raises what connecting raises."""
+        kept: _Kept | None = getattr(self._own, "kept", None)
+        if kept is None:
+            with self._engine.connect() as connection:
+                yield self._prepared(connection)
+            return
+        try:
+            yield kept.take()
+        except BaseException:  # what state it is in is not known
+            kept.drop()
+            raise
+
+    def _open(self) -> sa.Connection:
+        connection = self._engine.connect()
+        try:
+            self._prepared(connection)
+            steady_plans(connection)
+            connection.detach()  # it is never given back: the pool is for those who come and go
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepared(self, connection: sa.Connection) -> sa.Connection:
+        return connection.execution_options(isolation_level="AUTOCOMMIT") if self._autocommit else connection
+
+
+class _Kept:
+    def __init__(self, connect: Callable[[], sa.Connection]) -> None:
+        self._connect = connect
+        self._connection: sa.Connection | None = None
+        self._used_at = 0.0
+
+    def take(self) -> sa.Connection:
+        now = monotonic()
+        if self._connection is not None and now - self._used_at > TRUSTED_SECONDS and not _answers(self._connection):
+            self.drop()
+        if self._connection is None:
+            self._connection = self._connect()
+        self._used_at = now
+        return self._connection
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _answers(connection: sa.Connection) -> bool:
+    try:
+        connection.exec_driver_sql("SELECT 1")
+        connection.rollback()
+    except OUTAGES:
+        return False
+    return True
