@@ -31,6 +31,7 @@ from outbox.pauses import Held
 from outbox.policy import Breaker, RetryPolicy
 from outbox.pulse import Pulse
 from outbox.queue import Queue
+from outbox.rate import Rate
 from outbox.readiness import Readiness
 from outbox.settings import Settings
 from outbox.transport import Connection
@@ -111,6 +112,7 @@ class Worker:
         self._stop = Stop()
         self._ticked = monotonic()
         self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
+        self._rate = Rate(self._ticked)
         self._meters = None if self._settings.metrics_port is None else Meters()
         self._monitor: Monitor | None = None
 
@@ -262,12 +264,15 @@ class Worker:
             self._monitor.start()  # its port may have been taken by the worker before
         try:
             began = monotonic()
-            self._queue.beat(worker_id, crew.health())
+            self._queue.beat(worker_id, self._health(crew))
             if not self._pulse.beat(began, monotonic()):
                 self.events.emit("worker-fault", worker=worker_id, reason="a late heartbeat: earlier claims are void")
             self._rescue()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
+
+    def _health(self, crew: Crew) -> dict[str, Any]:
+        return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}
 
     def _heed_pauses(self, crew: Crew) -> None:
         try:
@@ -285,7 +290,7 @@ class Worker:
 
     def _retire(self, worker_id: int, crew: Crew) -> None:
         try:
-            self._queue.beat(worker_id, crew.health())
+            self._queue.beat(worker_id, self._health(crew))
             self._queue.retire(worker_id)
         except Exception as error:  # noqa: BLE001 - it ends all the same
             logger.error("the worker's end could not be written down: %s", str(error).strip().splitlines()[0])

@@ -44,6 +44,11 @@ class Pause:
     def __str__(self) -> str:
         return f"{self.what} {self.value}".rstrip()
 
+    @property
+    def narrow(self) -> bool:
+        """Whether it concerns some mail only, whoever sends it."""
+        return self.what in (What.KIND, What.DOMAIN)
+
 
 def active(connection: sa.Connection, now: datetime | None = None) -> list[Pause]:
     """The pauses in force at `now` (by default by the database's clock), the oldest first."""
@@ -81,12 +86,17 @@ class Held:
         """Whether mail of this kind to this address is paused."""
         return self.everything or kind in self.kinds or recipient.rpartition("@")[2] in self.domains
 
-    def passed_over(self) -> sa.ColumnElement[bool] | None:
+    @property
+    def narrow(self) -> bool:
+        """Whether some is paused and some is not, so that one has to look at the mail."""
+        return not self.everything and bool(self.kinds or self.domains)
+
+    def passed_over(self, delivery: sa.FromClause = _delivery) -> sa.ColumnElement[bool] | None:
         """What holds for a delivery that is paused by its kind or domain; None: no such pause."""
         found: list[sa.ColumnElement[bool]] = []
         if self.domains:
-            found.append(_delivery.c.domain.in_(sorted(self.domains)))
+            found.append(delivery.c.domain.in_(sorted(self.domains)))
         if self.kinds:  # one look by primary key for each row, as for the environment
-            kind = sa.select(_message.c.kind).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
+            kind = sa.select(_message.c.kind).where(_message.c.id == delivery.c.message_id).scalar_subquery()
             found.append(sa.func.coalesce(kind, "").in_(sorted(self.kinds)))
         return sa.or_(*found) if found else None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from outbox.operations.words import duration
+from outbox.pauses import Pause, What
 from outbox.states import Lane, State
 
 FOREIGN_CAP = 1_000
@@ -29,6 +30,7 @@ class Worker:
     heartbeat_age: float  # seconds
     alive: bool
     health: dict[str, Any]  # as the worker wrote it
+    per_second: float | None  # mails sent in the last minute, each second
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Status:
 
     at: datetime
     states: dict[State, int]
-    due_now: int  # queued and due, or held under a lease that ran out
+    due_now: int  # queued and due, or held under a lease that ran out; not what is paused
+    held: int  # due and paused
     oldest_due_seconds: float | None
     oldest_due_by_lane: dict[Lane, float | None]
     workers: list[Worker]
@@ -69,6 +72,11 @@ class Status:
     sent_last_minute: int
     sent_last_hour: int
     sent_last_day: int
+    failed_last_minute: int
+    failed_last_hour: int
+    failed_last_day: int
+    drain_seconds: float | None  # until what is due now is sent, at the rate of the last minute, else of the last hour
+    pauses: list[Pause]
     failures: list[FailureGroup]
     foreign: dict[str, int]  # due mail of other environments that have no living worker
     suppressed: bool
@@ -80,6 +88,10 @@ class Status:
     def healthy(self) -> bool:
         return not self.problems
 
+    def rests(self, transport: str) -> bool:
+        """Whether a pause is why nothing goes by this transport."""
+        return any(one.what is What.ALL or one.value == transport.lower() for one in self.pauses if not one.narrow)
+
 
 def problems(seen: Status, *, alarm_oldest: float, environment: str, unserved: bool) -> Iterator[str]:
     """What is wrong, each with what is to be done. `unserved`: our environment has mail and no worker."""
@@ -90,7 +102,7 @@ def problems(seen: Status, *, alarm_oldest: float, environment: str, unserved: b
         dead = next((worker for worker in seen.workers if not worker.alive), None)
         last = f"; {dead.host} pid {dead.pid} was last heard of {duration(dead.heartbeat_age)} ago" if dead else ""
         yield f"mail is due and no worker is alive{last}: start `outbox-sender`"
-    troubled = [transport for transport in seen.transports if transport.state != "closed"]
+    troubled = [one for one in seen.transports if one.state != "closed" and not seen.rests(one.name)]
     # many workers tell the same of one relay: once is enough
     yield from {(t.name, t.state): _transport_problem(t, seen.at) for t in reversed(troubled)}.values()
     for worker in seen.workers:
@@ -118,12 +130,28 @@ def notes(seen: Status) -> Iterator[str]:
     """What one should know although nothing is wrong."""
     if seen.suppressed:
         yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
+    yield from (_pause_note(one, seen.at) for one in seen.pauses)
+    if seen.held:
+        yield f"{_about(seen.held, seen.count_cap)} due and paused; `outbox-resume` lets it go"
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
         yield (
             f"{_about(uncertain, seen.count_cap)} uncertain: a person must find out whether it arrived, then "
             "`outbox-mark-sent` or `outbox-requeue`"
         )
+
+
+def _pause_note(pause: Pause, now: datetime) -> str:
+    words = f"paused: {pause}, for {duration((now - pause.since).total_seconds())}, by {pause.by}"
+    if pause.until is not None:
+        words += f", {duration((pause.until - now).total_seconds())} to go"
+    return f"{words}: {pause.reason}" if pause.reason else words
+
+
+def drain_seconds(due: int, last_minute: int, last_hour: int) -> float | None:
+    """Until so many are sent; None where nothing is due or nothing was sent of late."""
+    rate = last_minute / 60.0 or last_hour / 3_600.0
+    return due / rate if due and rate else None
 
 
 def _about(number: int, cap: int) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
-from outbox.operations.health import FailureGroup, Status, Transport, Worker, notes, problems
+from outbox.operations.due import count_to, look_at_due
+from outbox.operations.health import FailureGroup, Status, Transport, Worker, drain_seconds, notes, problems
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
+from outbox.pauses import Held, active
 from outbox.states import Lane, State
 
 COUNT_CAP = 1_000_000
@@ -22,7 +24,8 @@ FOREIGN_SEEN = 200
 """Rows looked at, at each end of what is due in each index range, for mail that nobody serves."""
 WORKERS_SHOWN = 100
 DAY = 86_400.0
-SLOTS = [lane.slot(retry=retry) for lane in Lane for retry in (False, True)]
+SPANS = (60.0, 3_600.0, DAY)
+ENDS = (State.SENT, State.FAILED)
 
 
 def status(
@@ -41,21 +44,30 @@ def status(
     """
     now = connection.execute(sa.select(DbNow())).scalar_one()
     workers = _workers(connection, now, dead_after)
-    by_lane = {lane: _oldest_due(connection, now, lane) for lane in Lane}
     living = [worker for worker in workers if worker.alive]
+    transports = [transport for worker in living for transport in _transports(worker, now)]
+    paused = active(connection, now)
+    due = look_at_due(connection, now, Held.by(paused, {one.name for one in transports}), count_cap)
     unserved = _unserved(connection, {worker.environment for worker in living})
     ours = unserved.pop(environment, 0)
+    sent, failed = ({span: _ended(connection, count_cap, state, span) for span in SPANS} for state in ENDS)
     seen = Status(
         at=now,
-        states={state: _count(connection, count_cap, DELIVERY.c.state == state.value) for state in State},
-        due_now=_count(connection, count_cap, DELIVERY.c.lane.in_(SLOTS), DELIVERY.c.due_at <= DbNow()),
-        oldest_due_seconds=max((age for age in by_lane.values() if age is not None), default=None),
-        oldest_due_by_lane=by_lane,
+        states={state: count_to(connection, count_cap, DELIVERY.c.state == state.value) for state in State},
+        due_now=due.free,
+        held=due.held,
+        oldest_due_seconds=max((age for age in due.oldest.values() if age is not None), default=None),
+        oldest_due_by_lane=due.oldest,
         workers=workers,
-        transports=[transport for worker in living for transport in _transports(worker, now)],
-        sent_last_minute=_sent(connection, count_cap, 60.0),
-        sent_last_hour=_sent(connection, count_cap, 3_600.0),
-        sent_last_day=_sent(connection, count_cap, DAY),
+        transports=transports,
+        sent_last_minute=sent[60.0],
+        sent_last_hour=sent[3_600.0],
+        sent_last_day=sent[DAY],
+        failed_last_minute=failed[60.0],
+        failed_last_hour=failed[3_600.0],
+        failed_last_day=failed[DAY],
+        drain_seconds=drain_seconds(due.free, sent[60.0], sent[3_600.0]),
+        pauses=paused,
         failures=_failures(connection),
         foreign=unserved,
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
@@ -66,28 +78,8 @@ def status(
     return seen
 
 
-def _count(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]) -> int:
-    inner = sa.select(DELIVERY.c.id).where(*where).limit(cap + 1).subquery()
-    return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
-
-
-def _sent(connection: sa.Connection, cap: int, seconds: float) -> int:
-    return _count(connection, cap, DELIVERY.c.finished_at >= DbNow(-seconds), DELIVERY.c.state == State.SENT.value)
-
-
-def _oldest_due(connection: sa.Connection, now: datetime, lane: Lane) -> float | None:
-    """Seconds since the oldest due mail of the lane came due, by the index: its two slots, each at its head."""
-    ages = []
-    for retry in (False, True):
-        due_at = connection.execute(
-            sa.select(DELIVERY.c.due_at)
-            .where(DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at <= DbNow())
-            .order_by(DELIVERY.c.due_at)
-            .limit(1)
-        ).scalar()
-        if due_at is not None:
-            ages.append(max(0.0, (now - due_at).total_seconds()))
-    return max(ages, default=None)
+def _ended(connection: sa.Connection, cap: int, state: State, seconds: float) -> int:
+    return count_to(connection, cap, DELIVERY.c.finished_at >= DbNow(-seconds), DELIVERY.c.state == state.value)
 
 
 def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> list[Worker]:
@@ -113,6 +105,7 @@ def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> lis
                 heartbeat_age=age,
                 alive=age <= dead_after,
                 health=row.health if isinstance(row.health, dict) else {},
+                per_second=_number(row.health, "per_second") if isinstance(row.health, dict) else None,
             )
         )
     return sorted(workers, key=lambda worker: (not worker.alive, worker.host, worker.pid))
@@ -123,7 +116,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
     said = worker.health.get("transport")
     for one in said if isinstance(said, list) else [said]:
         if isinstance(one, dict):
-            since, probe = _seconds(one, "since_seconds"), _seconds(one, "next_probe_seconds")
+            since, probe = _number(one, "since_seconds"), _number(one, "next_probe_seconds")
             yield Transport(
                 name=str(one.get("name")),
                 state=str(one.get("state")),
@@ -134,7 +127,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             )
 
 
-def _seconds(said: dict[str, Any], name: str) -> float | None:
+def _number(said: dict[str, Any], name: str) -> float | None:
     value = said.get(name)
     return float(value) if isinstance(value, int | float) else None
 

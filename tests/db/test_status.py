@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from outbox import operations
 from outbox.enqueue import Posting
 from outbox.models import OutboxWorker
-from outbox.operations import Status
+from outbox.operations import Status, pauses
+from outbox.operations.health import drain_seconds
+from outbox.pauses import What
 from outbox.queue import Queue
 from outbox.states import Lane, State
 from tests.db.mails import put, worker
@@ -198,3 +200,65 @@ def test_a_worker_that_ended_in_good_order_is_no_more_shown(engine: sa.Engine) -
     assert look(engine).workers == []
     with engine.connect() as connection:
         assert connection.execute(sa.select(OutboxWorker.stopped_at)).scalar_one() is not None
+
+
+def test_paused_mail_is_not_stuck(engine: sa.Engine) -> None:
+    """What waits because somebody wants it so is counted apart, raises no alarm, and is named with who and why."""
+    worker(engine)
+    put(engine, "a@example.org", "b@example.com", ago=ALARM + 900, posting=Posting(kind="newsletter"))
+    put(engine, "c@example.com", ago=ALARM + 600)
+    put(engine, "d@example.org", ago=50)
+    with engine.begin() as connection:
+        pauses.pause(connection, What.KIND, "newsletter", by="ann", reason="wrong link", seconds=3600)
+        pauses.pause(connection, What.DOMAIN, "example.com", by="ben")
+    seen = look(engine)
+    assert seen.healthy
+    assert (seen.due_now, seen.held) == (1, 3)
+    assert seen.oldest_due_seconds == pytest.approx(50, abs=20)
+    assert [str(one) for one in seen.pauses] == ["kind newsletter", "domain example.com"]
+    assert any("kind newsletter" in note and "by ann" in note and "wrong link" in note for note in seen.notes)
+    put(engine, "e@example.org", ago=ALARM + 60)
+    assert not look(engine).healthy
+
+
+def test_a_pause_of_all_leaves_nothing_due(engine: sa.Engine) -> None:
+    """Nobody need be there to send it, and a transport that is down need not be mended now."""
+    put(engine, ago=ALARM + 900)
+    worker(engine, health=relay("open", error="connection refused"))
+    assert len(look(engine).problems) == 2
+    with engine.begin() as connection:
+        pauses.pause(connection, What.ALL, by="ann")
+    seen = look(engine)
+    assert (seen.due_now, seen.held, seen.oldest_due_seconds, seen.problems) == (0, 1, None, [])
+
+
+def test_a_pause_of_the_transport_holds_what_goes_by_it(engine: sa.Engine) -> None:
+    """As long as no worker has another."""
+    put(engine, ago=ALARM + 900)
+    worker(engine, health=relay("open"))
+    with engine.begin() as connection:
+        pauses.pause(connection, What.TRANSPORT, "mail.example.org:587", by="ann")
+    assert look(engine).problems == []
+    worker(engine, pid=2, health=relay(name="other.example.org:25"))
+    assert "oldest due" in look(engine).problems[0]
+
+
+def test_rates_and_the_time_to_drain(engine: sa.Engine) -> None:
+    """Sent and failed in the last minute, hour and day; what is due by the last minute's rate, else the hour's."""
+    for ago in (10, 20, 1800, 7200, 200_000):
+        put(engine, state=State.SENT, ago=ago)
+        put(engine, state=State.FAILED, ago=ago + 45)
+    put(engine, *(f"r{number}@example.org" for number in range(4)))
+    seen = look(engine)
+    assert (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day) == (2, 3, 4)
+    assert (seen.failed_last_minute, seen.failed_last_hour, seen.failed_last_day) == (1, 3, 4)
+    assert seen.drain_seconds == pytest.approx(120.0)
+    assert drain_seconds(6, 0, 3) == pytest.approx(7200.0)
+    assert drain_seconds(0, 1, 1) is drain_seconds(1, 0, 0) is None
+
+
+def test_a_worker_says_how_fast_it_is(engine: sa.Engine) -> None:
+    """Mails each second; None where it has not said."""
+    worker(engine, health={"per_second": 12.5})
+    worker(engine, pid=5000)
+    assert [one.per_second for one in look(engine).workers] == [12.5, None]

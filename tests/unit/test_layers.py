@@ -19,7 +19,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("models", "schema", "compose", "kept"),
     ("enqueue", "stored", "pauses", "claims", "queue", "wake", "transport", "smtp"),
     ("ledger", "operations"),
-    ("recorder", "feed", "pulse", "shelf", "meters", "metrics", "monitor", "readiness"),
+    ("recorder", "feed", "pulse", "rate", "shelf", "meters", "metrics", "monitor", "readiness"),
     ("dispatch",),
     ("crew",),
     ("daemon", "testing"),

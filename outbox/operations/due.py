@@ -1,0 +1,87 @@
+"""What is due now, and since when: what workers may take, apart from what is paused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations.tables import DELIVERY
+from outbox.pauses import Held
+from outbox.states import Lane
+
+PAUSED_SEEN = 20_000
+"""Rows looked at, at the head of each index range, where some of what is due is paused."""
+
+_SLOTS = {lane.slot(retry=retry): lane for lane in Lane for retry in (False, True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Counts stop at the cap, and where some are paused at PAUSED_SEEN in each of the six index ranges."""
+
+    free: int
+    held: int
+    oldest: dict[Lane, float | None]  # seconds since the oldest free one came due
+
+
+def look_at_due(connection: sa.Connection, now: datetime, held: Held, cap: int) -> Due:
+    """Look once, by the index."""
+    if held.everything:
+        return Due(0, _due(connection, cap), dict.fromkeys(Lane))
+    if not held.narrow:
+        return Due(_due(connection, cap), 0, {lane: _oldest(connection, now, lane) for lane in Lane})
+    free, paused = 0, 0
+    oldest: dict[Lane, float | None] = dict.fromkeys(Lane)
+    for slot, lane in _SLOTS.items():
+        of_slot = _searched(connection, held, slot)
+        free, paused = free + of_slot.free, paused + of_slot.paused
+        if of_slot.first is not None:
+            oldest[lane] = max(oldest[lane] or 0.0, (now - of_slot.first).total_seconds())
+    return Due(min(free, cap + 1), min(paused, cap + 1), oldest)
+
+
+def count_to(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]) -> int:
+    """How many deliveries there are; it stops at `cap` + 1."""
+    inner = sa.select(sa.literal(1).label("one")).select_from(DELIVERY).where(*where).limit(cap + 1).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
+
+
+def _due(connection: sa.Connection, cap: int) -> int:
+    return count_to(connection, cap, DELIVERY.c.lane.in_(list(_SLOTS)), DELIVERY.c.due_at <= DbNow())
+
+
+def _oldest(connection: sa.Connection, now: datetime, lane: Lane) -> float | None:
+    """Seconds since the oldest due mail of the lane came due: its two slots, each at its head."""
+    ages = []
+    for slot in (slot for slot, of in _SLOTS.items() if of is lane):
+        due_at = connection.execute(_head(slot).with_only_columns(DELIVERY.c.due_at).limit(1)).scalar()
+        if due_at is not None:
+            ages.append(max(0.0, (now - due_at).total_seconds()))
+    return max(ages, default=None)
+
+
+def _searched(connection: sa.Connection, held: Held, slot: int) -> sa.Row[tuple[int, int, datetime | None]]:
+    head = _head(slot).limit(PAUSED_SEEN).subquery("head")
+    paused = held.passed_over(head)
+    told = sa.select(
+        head.c.due_at, sa.case((sa.false() if paused is None else paused, 1), else_=0).label("paused")
+    ).subquery("told")
+    free = sa.case((told.c.paused == 0, told.c.due_at))
+    return connection.execute(
+        sa.select(
+            sa.func.count(free).label("free"),
+            sa.func.coalesce(sa.func.sum(told.c.paused), 0).label("paused"),
+            sa.func.min(free, type_=DELIVERY.c.due_at.type).label("first"),
+        )
+    ).one()
+
+
+def _head(slot: int) -> sa.Select[tuple[datetime, int, str]]:
+    return (
+        sa.select(DELIVERY.c.due_at, DELIVERY.c.message_id, DELIVERY.c.domain)
+        .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at <= DbNow())
+        .order_by(DELIVERY.c.due_at)
+    )
