@@ -122,7 +122,13 @@ class OutboxDelivery(Base):
         sa.Index("ix_outbox_delivery_message", "message_id"),
         sa.Index("ix_outbox_delivery_state", "state", "id"),
         sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
-        sa.Index("ix_outbox_delivery_finished", "finished_at"),
+        sa.Index(
+            "ix_outbox_delivery_finished",
+            "finished_at",
+            "state",
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+        ),
         _OPTIONS,
     )
 

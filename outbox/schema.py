@@ -158,7 +158,13 @@ def _create_version_1(op: Any) -> None:
     op.create_index("ix_outbox_delivery_message", "outbox_delivery", ["message_id"])
     op.create_index("ix_outbox_delivery_state", "outbox_delivery", ["state", "id"])
     op.create_index("ix_outbox_delivery_recipient", "outbox_delivery", ["recipient", "id"])
-    op.create_index("ix_outbox_delivery_finished", "outbox_delivery", ["finished_at"])
+    op.create_index(
+        "ix_outbox_delivery_finished",
+        "outbox_delivery",
+        ["finished_at", "state"],
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+        sqlite_where=sa.text("finished_at IS NOT NULL"),
+    )
     op.create_table(
         "outbox_attempt",
         sa.Column("id", big_integer(), autoincrement=True, nullable=False),

@@ -10,8 +10,10 @@ from outbox.operations import audit, pauses
 from outbox.operations.access import connected, guarded, missing, server, session, transaction, unmigrated, where
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
+from outbox.operations.failures import failures
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
+from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge
@@ -23,11 +25,13 @@ __all__ = [
     "Detail",
     "FailureGroup",
     "Filter",
+    "Known",
     "Page",
     "GAUGE_CAP",
     "Gauges",
     "Row",
     "Sibling",
+    "Span",
     "Status",
     "Transport",
     "Worker",
@@ -39,8 +43,10 @@ __all__ = [
     "database_time",
     "duration",
     "eligible",
+    "failures",
     "find",
     "gauges",
+    "flow",
     "guarded",
     "in_batches",
     "mark_sent",

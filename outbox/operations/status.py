@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.operations.due import count_to, look_at_due
-from outbox.operations.health import FailureGroup, Status, Transport, Worker, drain_seconds, notes, problems
+from outbox.operations.failures import DAY, failures
+from outbox.operations.health import Status, Transport, Worker, drain_seconds, notes, problems
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
 from outbox.pauses import Held, active
 from outbox.states import Lane, State
@@ -18,12 +19,9 @@ from outbox.states import Lane, State
 COUNT_CAP = 1_000_000
 """Where counting stops: a count that says one more means "more than this"."""
 
-FAILURES_SEEN = 5_000
-FAILURE_GROUPS = 10
 FOREIGN_SEEN = 200
 """Rows looked at, at each end of what is due in each index range, for mail that nobody serves."""
 WORKERS_SHOWN = 100
-DAY = 86_400.0
 SPANS = (60.0, 3_600.0, DAY)
 ENDS = (State.SENT, State.FAILED)
 
@@ -68,7 +66,7 @@ def status(
         failed_last_day=failed[DAY],
         drain_seconds=drain_seconds(due.free, sent[60.0], sent[3_600.0]),
         pauses=paused,
-        failures=_failures(connection),
+        failures=failures(connection),
         foreign=unserved,
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
         count_cap=count_cap,
@@ -130,39 +128,6 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
 def _number(said: dict[str, Any], name: str) -> float | None:
     value = said.get(name)
     return float(value) if isinstance(value, int | float) else None
-
-
-def _failures(connection: sa.Connection) -> list[FailureGroup]:
-    """Among the newest FAILURES_SEEN: failed mail is never purged by itself, and may be many."""
-    code = sa.cast(DELIVERY.c.code, sa.String(11))
-    newest = (
-        sa.select(
-            sa.func.coalesce(DELIVERY.c.enhanced, code, DELIVERY.c.reason, "?").label("error"),
-            DELIVERY.c.domain,
-            DELIVERY.c.finished_at,
-            DELIVERY.c.reply,
-        )
-        .where(DELIVERY.c.state == State.FAILED.value)
-        .order_by(DELIVERY.c.id.desc())
-        .limit(FAILURES_SEEN)
-        .subquery()
-    )
-    number = sa.func.count().label("number")
-    rows = connection.execute(
-        sa.select(
-            newest.c.error,
-            newest.c.domain,
-            number,
-            sa.func.min(newest.c.finished_at).label("first"),
-            sa.func.max(newest.c.finished_at).label("last"),
-            sa.func.max(newest.c.reply).label("reply"),
-        )
-        .where(newest.c.finished_at >= DbNow(-DAY))
-        .group_by(newest.c.error, newest.c.domain)
-        .order_by(number.desc(), newest.c.error, newest.c.domain)
-        .limit(FAILURE_GROUPS)
-    )
-    return [FailureGroup(row.error, row.domain, row.number, row.first, row.last, row.reply) for row in rows]
 
 
 def _unserved(connection: sa.Connection, served: set[str]) -> dict[str, int]:

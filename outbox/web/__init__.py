@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from outbox.web import actions, formats, headers, overview, pages, problems
+from outbox.web import actions, formats, headers, history, holding, overview, pages, problems
 from outbox.web.machines import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 
 __all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "health_blueprint"]
+
+
+_VIEWS = (*overview.VIEWS, *pages.VIEWS, *actions.VIEWS, *holding.VIEWS, *history.VIEWS)
 
 
 def blueprint(
@@ -36,12 +39,12 @@ def blueprint(
     """The pages, to be registered once under a prefix of the application's choice.
 
     `may_view`: the queue, envelopes, replies. `may_read_bodies`: also what the mail says; it may hold live tokens.
-    `may_act`: requeue, cancel, mark as sent. The last two count only together with the first. `actor`: the name
-    under which a change is logged. `name`: the blueprint's, if `outbox_admin` is taken.
+    `may_act`: requeue, cancel, mark as sent, pause. The last two count only together with the first. `actor`: the name
+    that the history keeps for a change. `name`: the blueprint's, if `outbox_admin` is taken.
     """
     rights = Rights(may_view, may_read_bodies, may_act, actor)
     made = Blueprint(name, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
-    for rule, endpoint, method, needed, view in overview.VIEWS + pages.VIEWS + actions.VIEWS:
+    for rule, endpoint, method, needed, view in _VIEWS:
         made.add_url_rule(rule, endpoint, rights.guard(view, *needed), methods=[method])
     headers.install(made)
     problems.install(made)

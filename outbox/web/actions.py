@@ -78,6 +78,7 @@ class Selection:
     words: query.Words
     everything: bool  # all that match `words`
     origin: int | None  # the one mail from whose page the form came
+    note: str | None = None  # why, for the history
 
     @property
     def wanted(self) -> Filter:
@@ -110,7 +111,7 @@ def act() -> ResponseReturnValue:
     csrf.check()
     action, selection = _asked()
     wanted = selection.wanted
-    changed, finished = _change(wanted, action.target)
+    changed, finished = _change(wanted, action.target, selection.note)
     log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
     result: dict[str, Any] = {"did": action.name, "changed": changed} | ({} if finished else {"more": "1"})
     return redirect(_back(selection, **result), 303)
@@ -131,7 +132,8 @@ def _asked() -> tuple[Action, Selection]:
         abort(400, f"There is no such action. There are: {', '.join(ACTIONS)}.")
     everything = request.form.get("scope") == "all"
     origin = query.cursor(request.form.get("origin"))
-    selection = Selection(() if everything else _ids(), query.words(request.form), everything, origin)
+    note = request.form.get("note", "").strip() or None
+    selection = Selection(() if everything else _ids(), query.words(request.form), everything, origin, note)
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
     if not everything and not selection.ids:
@@ -151,13 +153,13 @@ def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations
     return operations.browse(connection, wanted, limit=SAMPLE, cap=CAP, seconds=LOOK_SECONDS / share)
 
 
-def _change(wanted: Filter, target: State) -> tuple[int, bool]:
+def _change(wanted: Filter, target: State, note: str | None) -> tuple[int, bool]:
     """How many were changed, and whether that is all of them."""
     deadline = clock.monotonic() + BUDGET_SECONDS
     changed = 0
     database = engine()
     with operations.guarded(database):
-        for batch in operations.in_batches(database, wanted, target, by=actor() or "?"):
+        for batch in operations.in_batches(database, wanted, target, by=actor(), note=note):
             changed += batch
             if clock.monotonic() > deadline:
                 return changed, False

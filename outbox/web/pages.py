@@ -60,12 +60,15 @@ def mails() -> ResponseReturnValue:
 
 def mail(id: int) -> ResponseReturnValue:
     """One delivery: what became of it, why, and what it says to whom may read that."""
-    detail = _detail(id)
+    with connected() as connection:
+        detail = _detail(connection, id)
+        changes = operations.audit.of_delivery(connection, id)
     readable = may(Right.READ_BODIES)
     content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
         "outbox_admin/mail.html",
         mail=detail,
+        changes=changes,
         content=content,
         damage=damage,
         readable=readable,
@@ -79,7 +82,7 @@ def mail(id: int) -> ResponseReturnValue:
 
 def html(id: int) -> ResponseReturnValue:
     """The mail's HTML as a document of its own: no script, no form, and no remote content until asked."""
-    detail = _detail(id)
+    detail = _found(id)
     shown = None if detail.redacted_at else preview(_wire(detail), inline_images=True).html
     if shown is None:
         abort(404, "This mail has no HTML part, or it was redacted.")
@@ -94,7 +97,7 @@ def html(id: int) -> ResponseReturnValue:
 
 def source(id: int) -> ResponseReturnValue:
     """The raw source, its beginning at least."""
-    detail = _detail(id)
+    detail = _found(id)
     raw = _wire(detail)
     text = raw[:SOURCE_SHOWN].decode("utf-8", "backslashreplace").replace("\r\n", "\n")
     return render_template("outbox_admin/source.html", mail=detail, text=text, cut=len(raw) > SOURCE_SHOWN)
@@ -102,7 +105,7 @@ def source(id: int) -> ResponseReturnValue:
 
 def download(id: int) -> ResponseReturnValue:
     """The raw source as a file."""
-    return _as_file(_wire(_detail(id)), f"mail-{id}.eml", "message/rfc822")
+    return _as_file(_wire(_found(id)), f"mail-{id}.eml", "message/rfc822")
 
 
 def _is_recipient(connection: Connection, words: query.Words) -> bool:
@@ -117,9 +120,13 @@ def _as_recipient(words: query.Words) -> dict[str, Any]:
     return {("recipient" if name == "search" else name): word for name, word in words.items()}
 
 
-def _detail(id: int) -> operations.Detail:
+def _found(id: int) -> operations.Detail:
     with connected() as connection:
-        detail = operations.show(connection, id)
+        return _detail(connection, id)
+
+
+def _detail(connection: Connection, id: int) -> operations.Detail:
+    detail = operations.show(connection, id)
     if detail is None:
         abort(404, f"There is no mail with the number {id}. It may have been purged.")
     return detail

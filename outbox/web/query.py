@@ -36,8 +36,8 @@ def to_filter(asked: Words) -> Filter:
         error=asked.get("error"),
         subject=asked.get("subject"),
         priority=_priority(asked.get("priority")),
-        older_than=_age(asked.get("older")),
-        newer_than=_age(asked.get("newer")),
+        older_than=age(asked.get("older")),
+        newer_than=age(asked.get("newer")),
         search=asked.get("search"),
     )
 
@@ -68,7 +68,8 @@ def _priority(text: str | None) -> Lane | None:
         abort(400, f"{text[:40]!r} is not a priority. There are: {', '.join(Lane)}.")
 
 
-def _age(text: str | None) -> timedelta | None:
+def age(text: str | None) -> timedelta | None:
+    """The time that `2h` means. Ends the request with 400 for what is none."""
     if text is None:
         return None
     try:

@@ -69,7 +69,7 @@ def may(right: Right) -> bool:
     return rights is not None and rights.may(right)
 
 
-def actor() -> str | None:
-    """The name under which the request's changes are logged."""
+def actor() -> str:
+    """The name under which the request's changes are kept; "?" where the application gives none."""
     rights: Rights = g.outbox_rights
-    return rights.actor()
+    return (rights.actor() or "").strip() or "?"

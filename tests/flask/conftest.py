@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from outbox import Outbox
 from outbox.models import Base, OutboxDelivery, OutboxMessage
 from outbox.operations import wire
 from tests.servers.databases import Database
+from tests.web.seed import Template
+from tests.web.site import Site, site
 
 
 @dataclass
@@ -98,3 +102,36 @@ def context(app: Flask) -> Iterator[None]:
 def create_tables(engine: sa.Engine) -> None:
     """The outbox's tables, in a database of a test's own making."""
     Base.metadata.create_all(engine)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """Varied mail, written once."""
+    return Template(tmp_path_factory.mktemp("seeded"))
+
+
+@pytest.fixture
+def seeded(template: Template, tmp_path: Path) -> Iterator[Database]:
+    """A database with varied mail."""
+    database = template.copy(tmp_path / "seeded.sqlite3")
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def ids(template: Template) -> dict[str, int]:
+    """The delivery's id of each recipient."""
+    return template.ids
+
+
+@pytest.fixture
+def pages(seeded: Database) -> Iterator[Site]:
+    """The smallest application with the pages, everything allowed."""
+    made = site(seeded.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(pages: Site) -> FlaskClient:
+    return pages.app.test_client()

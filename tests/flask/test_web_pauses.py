@@ -1,0 +1,173 @@
+"""The pages of pauses and of what people changed, by Flask's test client."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+import outbox.web
+from outbox import operations
+from outbox.operations.pauses import Pause, What
+from tests.flask.test_web import ROOT, change, text_of
+from tests.servers.databases import Database
+from tests.web.seed import SCRIPT
+from tests.web.site import Site, bare
+
+
+def pauses(database: Database) -> list[Pause]:
+    with database.engine.connect() as connection:
+        return operations.pauses.active(connection)
+
+
+def entries(database: Database) -> list[operations.audit.Entry]:
+    with database.engine.connect() as connection:
+        return operations.audit.recent(connection)
+
+
+class TestPauses:
+    """Pause and resume by a form."""
+
+    def test_pause_and_resume(self, client: FlaskClient, seeded: Database) -> None:
+        """A domain is paused with reason and end, seen on the page and the overview, and let go again."""
+        form = {"what": "domain", "value": "Gone.example.ORG", "for": "4h", "reason": "their disk is full"}
+        response = change(client, "/pause", **form)
+        assert (response.status_code, response.location) == (303, f"{ROOT}/pauses?did=paused")
+        [made] = pauses(seeded)
+        assert (made.what, made.value, made.reason, made.by) == (
+            What.DOMAIN,
+            "gone.example.org",
+            "their disk is full",
+            "ann@example.org",
+        )
+        assert made.until is not None
+        assert (made.until - made.since).total_seconds() == pytest.approx(4 * 3600, abs=1)
+        assert "domain gone.example.org their disk is full ann@example.org" in text_of(client.get(response.location))
+        assert "Domain gone.example.org" in text_of(client.get(f"{ROOT}/"))
+        assert change(client, "/resume", what="domain", value="gone.example.org").location.endswith("did=resumed")
+        assert pauses(seeded) == []
+        assert "Paused" not in text_of(client.get(f"{ROOT}/"))
+
+    def test_all_mail_without_an_end(self, client: FlaskClient, seeded: Database) -> None:
+        """All mail may be paused until somebody resumes it; a value that is left in the form does not matter."""
+        change(client, "/pause", what="all", value="left over", **{"for": ""})
+        [made] = pauses(seeded)
+        assert (made.what, made.value, made.until) == (What.ALL, "", None)
+
+    def test_what_ended_already(self, client: FlaskClient) -> None:
+        """Resuming what is not paused changes nothing and says so."""
+        response = change(client, "/resume", what="kind", value="x")
+        assert "Nothing was changed" in text_of(client.get(response.location))
+
+    @pytest.mark.parametrize(
+        ("form", "expected"),
+        [
+            ({"what": "everything"}, "cannot be paused"),
+            ({"what": "kind", "value": " "}, "is no kind"),
+            ({"what": "kind", "value": "x" * 300}, "is no kind"),
+            ({"what": "kind", "value": "x", "for": "soon"}, "is no time"),
+            ({"what": "kind", "value": "x", "for": "0s"}, "is past"),
+        ],
+    )
+    def test_bad_forms(self, client: FlaskClient, seeded: Database, form: dict[str, str], expected: str) -> None:
+        """A form that says nothing sensible is refused with 400."""
+        response = change(client, "/pause", **form)
+        assert response.status_code == 400
+        assert expected in response.text
+        assert pauses(seeded) == []
+
+    def test_only_who_may_act(self, pages: Site, client: FlaskClient, seeded: Database) -> None:
+        """Who may only look sees what is paused and no form."""
+        change(client, "/pause", what="kind", value="newsletter")
+        pages.rights.act = False
+        page = client.get(f"{ROOT}/pauses")
+        assert "newsletter" in page.text
+        assert "<form method" not in page.text
+
+    def test_a_form_that_is_filled_in(self, client: FlaskClient) -> None:
+        """The failures lead to the pause of their domain."""
+        link = re.search(r'href="([^"]*/pauses\?[^"]*gone[^"]*)"', client.get(f"{ROOT}/failures").text)
+        assert link
+        assert 'name="value" value="gone.example.org"' in client.get(link[1].replace("&amp;", "&")).text
+
+
+class TestHistory:
+    """Who changed what, and when."""
+
+    def test_a_group_with_a_note(self, client: FlaskClient, seeded: Database) -> None:
+        """A change of many is one row: who, what, how many, by which filter, why."""
+        change(client, "/act", action="requeue", scope="all", state="failed", error="5.1.1", note="the domain is back")
+        [entry] = entries(seeded)
+        assert (entry.action, entry.by, entry.count, entry.note) == (
+            "requeue",
+            "ann@example.org",
+            38,
+            "the domain is back",
+        )
+        words = text_of(client.get(f"{ROOT}/history"))
+        assert "ann@example.org requeue 38 state=failed error=5.1.1 the domain is back" in words
+
+    def test_one_mail(self, client: FlaskClient, ids: dict[str, int]) -> None:
+        """The page of a mail tells what people did to it."""
+        id = ids["invoice@example.com"]
+        change(client, "/act", action="mark-sent", id=id, origin=id, note="she has it")
+        assert "mark-sent by ann@example.org : she has it" in text_of(client.get(f"{ROOT}/mail/{id}"))
+        other = ids["ann@example.org"]
+        assert "she has it" not in client.get(f"{ROOT}/mail/{other}").text
+
+    def test_the_confirmation_asks_for_a_note(self, client: FlaskClient, ids: dict[str, int]) -> None:
+        """What is confirmed may be given a reason."""
+        page = change(client, "/confirm", action="requeue", id=ids["invoice@example.com"])
+        assert 'name="note"' in page.text
+
+    def test_hostile_notes_stay_text(self, client: FlaskClient, ids: dict[str, int]) -> None:
+        """Script in a note or a reason is shown, not run."""
+        id = ids["ann@example.org"]
+        change(client, "/act", action="requeue", id=id, note=SCRIPT)
+        change(client, "/pause", what="kind", value=SCRIPT, reason=SCRIPT)
+        for path in ("/", "/history", "/pauses", f"/mail/{id}"):
+            page = client.get(ROOT + path).text
+            assert SCRIPT not in page, path
+            assert "&lt;script&gt;" in page, path
+
+    def test_pages(self, client: FlaskClient, seeded: Database) -> None:
+        """Older changes are on further pages, by key."""
+        with seeded.engine.begin() as connection:
+            for number in range(60):
+                operations.audit.write(connection, "purge", by=f"person {number}", count=1)
+        first = client.get(f"{ROOT}/history").text
+        assert "person 59" in first
+        assert "person 9<" not in first
+        link = re.search(r'rel="next" href="([^"]+)"', first)
+        assert link
+        second = client.get(link[1]).text
+        assert "person 9<" in second
+        assert "person 10<" not in second
+
+    @pytest.mark.parametrize("before", ["x", "-1", "1e3"])
+    def test_bad_cursor(self, client: FlaskClient, before: str) -> None:
+        """What is no number is told so."""
+        assert client.get(f"{ROOT}/history?before={before}").status_code == 400
+
+    def test_a_cursor_beyond_all_numbers(self, client: FlaskClient) -> None:
+        """A number that no row can have is as good as none."""
+        assert client.get(f"{ROOT}/history?before={'9' * 19}").status_code == 200
+
+    def test_without_a_name(self, seeded: Database, ids: dict[str, int]) -> None:
+        """A change by somebody whose name the application does not tell is kept under a question mark."""
+        app = bare(seeded.url)
+        app.register_blueprint(outbox.web.blueprint(may_view=lambda: True, may_act=lambda: True), url_prefix=ROOT)
+        change(app.test_client(), "/act", action="requeue", id=ids["ann@example.org"])
+        assert [entry.by for entry in entries(seeded)] == ["?"]
+
+
+class TestCharts:
+    """What ended lately."""
+
+    def test_both_charts(self, client: FlaskClient) -> None:
+        """The last hour and the last day, as bars with what they stand for in words."""
+        page = client.get(f"{ROOT}/").text
+        assert page.count('<svg class="chart" role="img"') == 2
+        assert re.search(r'aria-label="Last day: \d+ sent, 4\d failed', page)
+        assert re.search(r"<title>\d\d:\d\d–\d\d:\d\d UTC: \d+ sent, \d+ failed</title>", page)
