@@ -5,9 +5,23 @@ from __future__ import annotations
 from outbox.cli.change import cancel, mark_sent, requeue
 from outbox.cli.check import check
 from outbox.cli.look import list_, show
+from outbox.cli.pause import pause, resume
 from outbox.cli.purge import purge
 from outbox.cli.sender import sender
 from outbox.cli.status import status
 from outbox.cli.trial import test_mail
 
-__all__ = ["cancel", "check", "list_", "mark_sent", "purge", "requeue", "sender", "show", "status", "test_mail"]
+__all__ = [
+    "cancel",
+    "check",
+    "list_",
+    "mark_sent",
+    "pause",
+    "purge",
+    "requeue",
+    "resume",
+    "sender",
+    "show",
+    "status",
+    "test_mail",
+]

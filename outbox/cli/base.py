@@ -131,6 +131,12 @@ def who() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
+def ask(question: str, *, yes: bool) -> None:
+    """Ask the person who sits there, unless `yes`; ends the command where the answer is no."""
+    if not yes and on_terminal():
+        click.confirm(safe_lines(question), abort=True, err=True)
+
+
 def safe(text: object) -> str:
     """`text` on one line, with everything escaped that a terminal could obey: it came from anywhere."""
     plain = str(text)

@@ -7,7 +7,7 @@ connection, and turn what a database may do wrong into the package's own errors.
 from __future__ import annotations
 
 from outbox.operations import audit, pauses
-from outbox.operations.access import connected, guarded, missing, server, session, transaction, unmigrated, where
+from outbox.operations.access import connected, guarded, missing, now, server, session, transaction, unmigrated, where
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.failures import failures
@@ -18,7 +18,7 @@ from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge
 from outbox.operations.status import status
-from outbox.operations.words import duration, parse_duration
+from outbox.operations.words import duration, parse_duration, parse_moment
 
 __all__ = [
     "Attempt",
@@ -51,7 +51,9 @@ __all__ = [
     "in_batches",
     "mark_sent",
     "missing",
+    "now",
     "parse_duration",
+    "parse_moment",
     "pauses",
     "purge",
     "recipients",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from outbox.dialect import DbNow
 from outbox.errors import DatabaseError, SchemaError
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
@@ -18,6 +20,11 @@ def connected(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection to look with. Raises DatabaseError, or SchemaError where the database is not migrated."""
     with guarded(engine), engine.connect() as connection:
         yield connection
+
+
+def now(connection: sa.Connection) -> datetime:
+    """By the database's clock, the one for all."""
+    return connection.execute(sa.select(DbNow())).scalar_one()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from outbox.operations.tables import PAUSE
 from outbox.operations.words import storable
 from outbox.pauses import Pause, What, active
 
-__all__ = ["Pause", "What", "active", "pause", "resume"]
+__all__ = ["Pause", "What", "active", "pause", "resume", "value_of"]
 
 MOST_VALUE = 255
 MOST_REASON = 500
@@ -37,7 +37,7 @@ def pause(
     database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that does
     not fit and for an end that is past.
     """
-    value = _value(what, value)
+    value = value_of(what, value)
     now = connection.execute(sa.select(DbNow())).scalar_one()
     until = _end(connection, now, until, seconds)
     connection.execute(PAUSE.delete().where(PAUSE.c.what == what.value, PAUSE.c.value == value))
@@ -61,7 +61,7 @@ def resume(
     """
     wanted = active(connection)
     if what is not None:
-        value = _value(what, value)
+        value = value_of(what, value)
         wanted = [one for one in wanted if (one.what, one.value) == (what, value)]
     lifted = [one for one in wanted if connection.execute(PAUSE.delete().where(PAUSE.c.id == one.id)).rowcount]
     connection.execute(PAUSE.delete().where(PAUSE.c.until <= DbNow()))  # those that ended by themselves
@@ -70,7 +70,8 @@ def resume(
     return lifted
 
 
-def _value(what: What, value: str) -> str:
+def value_of(what: What, value: str) -> str:
+    """`value` as it is kept and compared. Raises ValueError where it does not fit."""
     value = value.strip()
     if what is What.ALL:
         if value:

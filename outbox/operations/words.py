@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+_CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?")
 _ONE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw])", re.IGNORECASE)
 
 
@@ -34,6 +35,22 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=sum(float(match[1]) * _UNITS[match[2].lower()] for match in found))
     except OverflowError:
         raise ValueError(f"{text!r} is longer than time can be")
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """The time that "18:30" (the next one), "2026-11-24" or "2026-11-24T18:30" means: UTC, unless it says a zone.
+
+    Raises ValueError for anything else.
+    """
+    compact = text.strip()
+    try:
+        if _CLOCK.fullmatch(compact):
+            meant = datetime.combine(now.astimezone(UTC), time.fromisoformat(compact), UTC)
+            return meant if meant > now else meant + timedelta(days=1)
+        found = datetime.fromisoformat(compact)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write 18:30, 2026-11-24 or 2026-11-24T18:30 (UTC)") from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def storable(value: str) -> bool:

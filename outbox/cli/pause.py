@@ -1,0 +1,201 @@
+"""`outbox-pause`, `outbox-resume`: hold back all mail, a kind, a domain or a transport, and let it go again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from outbox import operations
+from outbox.cli.base import ask, database, in_app, print_json, safe, who
+from outbox.cli.waiting import waiting
+from outbox.cli.words import mails, moment, to_timedelta
+from outbox.operations import Filter, duration, parse_moment, pauses
+from outbox.operations.pauses import Pause, What
+from outbox.states import State
+
+CAP = 100_000
+
+Targets = list[tuple[What, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the command was meant."""
+
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What both commands take."""
+    function = in_app(function)
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+        click.option("--reason", metavar="TEXT", default="", help="Why, for those who find it so."),
+        click.option("--transport", "transports", multiple=True, metavar="NAME", help="What goes by this host:port."),
+        click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
+        click.option("--kind", "kinds", multiple=True, metavar="NAME", help="Mail of this kind."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("outbox-pause")
+@click.option("--all", "everything", is_flag=True, help="All mail.")
+@click.option("--for", "for_", callback=to_timedelta, metavar="TIME", help="End it after TIME: 30m, 2h, 1d.")
+@click.option("--until", metavar="WHEN", help="End it at WHEN, in UTC: 18:30, or 2026-11-24T08:00.")
+@pause_options
+def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any) -> None:
+    """Hold mail back for now.
+
+    All mail, or that of a kind, to a domain, by a transport (each may be given several times). It stays queued, is
+    sent when the pause ends or outbox-resume lifts it, and may expire meanwhile. Workers heed it within some seconds
+    and finish what they are sending. Paused again, the new reason and end count.
+
+    \b
+    Examples:
+      outbox-pause --kind newsletter --for 2h --reason "wrong link in it"
+      outbox-pause --all --until 06:00
+    """
+    asked, targets = _asked(options)
+    if not targets:
+        raise click.UsageError("Nothing is named: give --all, --kind, --domain or --transport.")
+    if for_ is not None and until is not None:
+        raise click.UsageError("--for and --until exclude each other.")
+    engine = database()
+    with _wrong_use():
+        held = _held(engine, targets)
+        words = f"{' and '.join(_words(what, value) for what, value in targets)}, {mails(held, CAP)} queued now"
+        if not asked.dry_run:
+            ask(f"Pause {words}?", yes=asked.yes or held <= 1)
+        made = _pause(engine, targets, asked, {"reason": reason, "until": until, "for_": for_})
+    if asked.as_json:
+        print_json({"action": "pause", "dry_run": asked.dry_run, "queued": held, "pauses": made})
+    else:
+        click.echo(f"{'Would pause' if asked.dry_run else 'Paused'} {words}; {_end(made[0])}.")
+
+
+@click.command("outbox-resume")
+@click.option("--all", "everything", is_flag=True, help="Every pause there is.")
+@pause_options
+def resume(reason: str, **options: Any) -> None:
+    """Let go what outbox-pause holds back.
+
+    The pause of a kind, a domain, a transport, or every one. Without any of these it lists them.
+
+    \b
+    Examples:
+      outbox-resume
+      outbox-resume --kind newsletter
+      outbox-resume --all --yes
+    """
+    every = bool(options["everything"])
+    asked, targets = _asked(options)
+    engine = database()
+    with operations.connected(engine) as connection:
+        there = pauses.active(connection)
+    with _wrong_use():
+        wanted = there if every else [one for what, value in targets for one in _of(there, what, value)]
+        lifted = wanted
+        if wanted and not asked.dry_run:
+            held = _held(engine, [(one.what, one.value) for one in wanted])
+            names = " and ".join(_words(one.what, one.value) for one in wanted)
+            ask(f"Resume {names}, {mails(held, CAP)} queued now?", yes=asked.yes or held <= 1)
+            lifted = _resume(engine, wanted, reason)
+    if asked.as_json:
+        print_json({"action": "resume", "dry_run": asked.dry_run, "pauses": lifted if targets else there})
+    elif not targets:
+        _list(there)
+    else:
+        _tell(lifted, asked)
+    if targets and len(lifted) < (1 if every else len(targets)):
+        raise click.exceptions.Exit(1)
+
+
+def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
+    targets = [(What.ALL, "")] if options["everything"] else []
+    for what, name in ((What.KIND, "kinds"), (What.DOMAIN, "domains"), (What.TRANSPORT, "transports")):
+        targets += [(what, value) for value in options[name]]
+    if options["everything"] and len(targets) > 1:
+        raise click.UsageError("--all leaves nothing else to be named.")
+    return Asked(options["dry_run"], options["yes"], options["as_json"]), targets
+
+
+def _pause(engine: Any, targets: Targets, asked: Asked, options: dict[str, Any]) -> list[Pause]:
+    """In one transaction; rolled back for a dry run, which so finds every fault."""
+    with operations.guarded(engine), engine.connect() as connection:
+        until = options["until"]
+        end = None if until is None else parse_moment(until, operations.now(connection))
+        seconds = None if options["for_"] is None else options["for_"].total_seconds()
+        made = [
+            pauses.pause(connection, what, value, by=who(), reason=options["reason"], until=end, seconds=seconds)
+            for what, value in targets
+        ]
+        connection.rollback() if asked.dry_run else connection.commit()
+    return made
+
+
+def _resume(engine: Any, wanted: list[Pause], reason: str) -> list[Pause]:
+    with operations.transaction(engine) as connection:
+        lifted = [pauses.resume(connection, one.what, one.value, by=who(), note=reason) for one in wanted]
+    return [one for some in lifted for one in some]
+
+
+def _of(there: list[Pause], what: What, value: str) -> Iterator[Pause]:
+    name = pauses.value_of(what, value)
+    return (one for one in there if (one.what, one.value) == (what, name))
+
+
+def _held(engine: Any, targets: Targets) -> int:
+    """How much queued mail they concern; of a transport, all."""
+    with operations.connected(engine) as connection, waiting("counting"):
+        if any(what in (What.ALL, What.TRANSPORT) for what, _ in targets):
+            return operations.count(connection, Filter(states=(State.QUEUED,)), cap=CAP)
+        return sum(operations.count(connection, _filter(what, value), cap=CAP) for what, value in targets)
+
+
+def _filter(what: What, value: str) -> Filter:
+    value = pauses.value_of(what, value)
+    queued = Filter(states=(State.QUEUED,))
+    return replace(queued, kind=value) if what is What.KIND else replace(queued, domain=value)
+
+
+@contextmanager
+def _wrong_use() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(safe(error)) from error
+
+
+def _list(there: list[Pause]) -> None:
+    for one in there:
+        reason = f": {one.reason}" if one.reason else ""
+        click.echo(safe(f"{_words(one.what, one.value)}, since {moment(one.since)} by {one.by}, {_end(one)}{reason}"))
+    click.echo(f"{len(there) or 'Nothing'} {'are' if len(there) > 1 else 'is'} paused.")
+
+
+def _tell(lifted: list[Pause], asked: Asked) -> None:
+    names = " and ".join(_words(one.what, one.value) for one in lifted)
+    if not lifted:
+        click.echo("That is not paused: `outbox-resume` lists what is.")
+    else:
+        click.echo(f"{'Would resume' if asked.dry_run else 'Resumed'} {names}.")
+
+
+def _words(what: What, value: str) -> str:
+    return "all mail" if what is What.ALL else safe(f"{what} {value}")
+
+
+def _end(one: Pause) -> str:
+    if one.until is None:
+        return "until outbox-resume"
+    return f"until {moment(one.until)}, {duration((one.until - one.since).total_seconds())}"

@@ -1,0 +1,38 @@
+"""Something moves on the terminal where a person waits for more than a second."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Timer
+
+PATIENCE_SECONDS = 1.0
+
+
+@contextmanager
+def waiting(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, on a terminal, after a second; yields what is to be called with how many more are done.
+
+    `total`: how many there are; None: nobody knows.
+    """
+    if not sys.stderr.isatty():
+        yield lambda some: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from outbox.cli.base import console
+
+    figures = () if total is None else (MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), *figures, console=console(stderr=True), transient=True
+    )
+    task = bar.add_task(label, total=total)
+    timer = Timer(PATIENCE_SECONDS, bar.start)
+    timer.start()
+    try:
+        yield lambda some: bar.advance(task, some)
+    finally:
+        timer.cancel()
+        timer.join()
+        bar.stop()

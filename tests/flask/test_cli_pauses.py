@@ -1,0 +1,119 @@
+"""`outbox-pause` and `outbox-resume`: what they hold back, what they ask, how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from outbox.enqueue import Posting
+from outbox.operations import audit, parse_moment, pauses
+from tests.db.mails import put
+from tests.flask.terminal import Terminal
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal with an empty outbox."""
+    made = Terminal(tmp_path)
+    made.migrate()
+    yield made
+    made.engine.dispose()
+
+
+def paused(terminal: Terminal) -> list[str]:
+    """What is, in few words."""
+    with terminal.engine.connect() as connection:
+        return [str(one) for one in pauses.active(connection)]
+
+
+def test_pause_and_resume(terminal: Terminal) -> None:
+    """By kind, domain and transport; the status names them with who and why; the audit knows both."""
+    put(terminal.engine, "a@example.org", "b@example.com", posting=Posting(kind="newsletter"))
+    done = terminal.here("outbox-pause", "--kind", "newsletter", "--for", "2h", "--reason", "wrong link")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Paused kind newsletter, 2 mails queued now; until ")
+    assert done.stdout.endswith(", 2h.\n")
+    terminal.here("outbox-pause", "--domain", "Example.com", "--transport", "localhost:1")
+    assert paused(terminal) == ["kind newsletter", "domain example.com", "transport localhost:1"]
+    status = terminal.here("outbox-status").stdout
+    assert "paused: kind newsletter" in status
+    assert "wrong link" in status
+    assert len(terminal.json("outbox-status")[1]["pauses"]) == 3
+    assert terminal.here("outbox-resume").stdout.splitlines()[-1] == "3 are paused."
+    done = terminal.here("outbox-resume", "--kind", "newsletter")
+    assert (done.returncode, done.stdout) == (0, "Resumed kind newsletter.\n")
+    code, said = terminal.json("outbox-resume", "--all")
+    assert (code, [one["value"] for one in said["pauses"]]) == (0, ["example.com", "localhost:1"])
+    assert paused(terminal) == []
+    with terminal.engine.connect() as connection:
+        rows = audit.recent(connection)
+    assert [row.action for row in rows] == ["resume"] * 3 + ["pause"] * 3
+    assert all("@" in row.by for row in rows)
+
+
+def test_a_dry_run_pauses_nothing(terminal: Terminal) -> None:
+    """It says what it would."""
+    done = terminal.here("outbox-pause", "--all", "--dry-run", "--until", "2999-01-01")
+    assert done.stdout.startswith("Would pause all mail, 0 mails queued now; until 2999-01-01 00:00:00 UTC")
+    assert paused(terminal) == []
+    terminal.here("outbox-pause", "--all")
+    assert terminal.here("outbox-resume", "--all", "--dry-run").stdout == "Would resume all mail.\n"
+    assert paused(terminal) == ["all"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--all", "--kind", "x"],
+        ["--kind", " "],
+        ["--all", "--until", "2020-01-01"],
+        ["--all", "--until", "soon"],
+        ["--all", "--until", "18:30", "--for", "2h"],
+    ],
+    ids=str,
+)
+def test_wrong_use_ends_in_2(terminal: Terminal, words: list[str]) -> None:
+    """Nothing named, nothing that fits, an end that is past: no pause."""
+    done = terminal.here("outbox-pause", *words)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert paused(terminal) == []
+
+
+def test_to_resume_what_is_not_paused_ends_in_1(terminal: Terminal) -> None:
+    """And says how to find what is."""
+    done = terminal.here("outbox-resume", "--kind", "newsletter")
+    assert (done.returncode, "not paused" in done.stdout) == (1, True)
+    assert terminal.here("outbox-resume").stdout == "Nothing is paused.\n"
+
+
+def test_on_a_terminal_it_asks_before_it_holds_more_than_one(terminal: Terminal) -> None:
+    """Both ways; --yes has decided."""
+    put(terminal.engine, "a@example.org", "b@example.org")
+    with terminal.screen("outbox-pause", "--all") as screen:
+        screen.until("Pause all mail, 2 mails queued now? [y/N]")
+        screen.type("n\n")
+        screen.to_end()
+    assert (screen.process.returncode, paused(terminal)) == (1, [])
+    with terminal.screen("outbox-pause", "--all", "--yes") as screen:
+        assert "Paused all mail" in screen.to_end()
+    with terminal.screen("outbox-resume", "--all") as screen:
+        screen.until("Resume all mail, 2 mails queued now? [y/N]")
+        screen.type("y\n")
+        screen.to_end()
+    assert (screen.process.returncode, paused(terminal)) == (0, [])
+
+
+def test_an_end_may_be_written_as_a_time_of_day() -> None:
+    """The next such time, in UTC; or a date; or with a zone."""
+    now = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)
+    assert parse_moment("18:30", now) == datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
+    assert parse_moment("06:00", now) == datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
+    assert parse_moment("2026-11-24", now) == datetime(2026, 11, 24, tzinfo=UTC)
+    assert parse_moment("2026-11-24T10:00+02:00", now) == datetime(2026, 11, 24, 8, tzinfo=UTC)
+    assert parse_moment("2026-11-24 10:00", now) - now == timedelta(days=1, hours=21)
+    with pytest.raises(ValueError, match="no time"):
+        parse_moment("25:00", now)
