@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+_frozen: datetime | None = None
+
 
 def utcnow() -> datetime:
     """Wall clock, aware, in UTC. For Date headers and display; never for leases or due times."""
-    return datetime.now(UTC)
+    return _frozen or datetime.now(UTC)
+
+
+def freeze(moment: datetime | None) -> None:
+    """For `outbox.testing` alone: let `utcnow` stand still at `moment`, or go on again."""
+    global _frozen
+    _frozen = None if moment is None else moment.astimezone(UTC)
 
 
 def monotonic() -> float:

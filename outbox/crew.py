@@ -283,25 +283,31 @@ class Crew:
                 "lost-lease", message_id, delivery=outcome.claimed.id, verdict=result.verdict if result else None
             )
             return
-        name = _event_name(outcome)
+        name = tell(self._events, outcome)
         if name in self.tally.counts:
             self.tally.counts[name] += 1
-        self._events.emit(
-            name,
-            message_id,
-            delivery=outcome.claimed.id,
-            to=outcome.claimed.recipient,
-            kind=outcome.claimed.message.kind,
-            relay=outcome.transport,
-            reason=outcome.reason,
-            phase=result.phase if result else None,
-            code=result.reply.code if result else None,
-            enhanced=result.reply.enhanced if result else None,
-            reply=result.reply.text if result else None,
-            duration=result.duration if result else None,
-            delay=outcome.delay,
-            note=outcome.note,
-        )
+
+
+def tell(events: Events, outcome: Outcome) -> str:
+    """Emit the event of an outcome that is recorded; its name."""
+    name, claimed, result = _event_name(outcome), outcome.claimed, outcome.result
+    events.emit(
+        name,
+        claimed.message.message_id,
+        delivery=claimed.id,
+        to=claimed.recipient,
+        kind=claimed.message.kind,
+        relay=outcome.transport,
+        reason=outcome.reason,
+        phase=result.phase if result else None,
+        code=result.reply.code if result else None,
+        enhanced=result.reply.enhanced if result else None,
+        reply=result.reply.text if result else None,
+        duration=result.duration if result else None,
+        delay=outcome.delay,
+        note=outcome.note,
+    )
+    return name
 
 
 def _event_name(outcome: Outcome) -> str:

@@ -194,6 +194,16 @@ def now_text(dialect: Dialect, seconds: str) -> str:
     return now.replace(":", r"\:").replace("{seconds}", seconds)  # the colons are no parameters
 
 
+def frozen_text(dialect: Dialect, statement: str, moment: datetime) -> str:
+    """`statement` with `moment` in the place of the database's clock: for tests that let time stand still."""
+    text = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    if dialect.name == "postgresql":
+        return statement.replace("statement_timestamp()", f"TIMESTAMPTZ '{text}+00'")
+    if dialect.name == "sqlite":
+        return statement.replace("'%Y-%m-%d %H:%M:%f', 'now'", f"'%Y-%m-%d %H:%M:%f', '{text[:-3]}'")
+    return statement.replace("UTC_TIMESTAMP(6)", f"TIMESTAMP'{text}'")
+
+
 def time_text(dialect: Dialect, moment: datetime) -> str:
     """A point in time as the text that the database takes for one in UTC."""
     zone = "+00" if dialect.name == "postgresql" else ""

@@ -62,6 +62,15 @@ class Sessions:
         with Session(self.engine(), expire_on_commit=False) as own, own.begin():
             yield own, True
 
+    @property
+    def has_source(self) -> bool:
+        """Whether the application gave a session."""
+        return self._source is not None
+
+    def current(self) -> Session:
+        """The application's current session. Raises ConfigurationError if there is none."""
+        return session_of(self._source)
+
     def engine(self) -> Engine:
         """The database of the outbox, set up for workers; made once for each process.
 

@@ -23,6 +23,8 @@ from tests.servers.process import ServerUnavailable
 hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("project")
 
+pytest_plugins = ["outbox.testing", "pytester"]
+
 LEFT_OUT = "database left out: "
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask, redirect, request
 from flask_sqlalchemy import SQLAlchemy
 
 from outbox import models
+from outbox.testing import Mailbox
 from tests.servers.databases import Database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_ten_lines_work(sqlite_database: Database) -> None:
-    """The code for one's own application enqueues a mail together with the user it is for."""
+    """The code for one's own application enqueues a mail together with the user it is for, and its test passes."""
     app = Flask("readme")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=sqlite_database.url,
@@ -33,12 +35,19 @@ def test_the_ten_lines_work(sqlite_database: Database) -> None:
 
     with app.app_context():
         User.__table__.create(db.engine)
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, test = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(code, {"app": app, "db": db, "User": User, "request": request, "redirect": redirect})
     assert app.test_client().post("/register", data={"email": "ada@example.com"}).status_code == 302
     with app.app_context():
         assert db.session.scalars(sa.select(User.email)).all() == ["ada@example.com"]
         assert db.session.scalars(sa.select(models.OutboxDelivery.recipient)).all() == ["ada@example.com"]
+    tests: dict[str, Any] = {}
+    exec(test, tests)
+    mailbox = Mailbox(app)
+    mailbox.clear()
+    tests["test_a_registration"](app.test_client(), mailbox)
+    mailbox.thaw()
+    with app.app_context():
         db.engine.dispose()
 
 

@@ -45,6 +45,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "extension",
         "sessions",
         "pending",
+        "testing",
     ),
     "smtplib": ("transport", "smtp"),
     "apscheduler": ("daemon",),

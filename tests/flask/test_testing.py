@@ -1,0 +1,355 @@
+"""`outbox.testing`: what a test of an application sees, drains and freezes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask, request
+from flask_mail import Attachment
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+
+from outbox import Message, Outbox, UncommittedMailError, delivery_failed
+from outbox.models import Base as OutboxBase
+from outbox.reply import Verdict
+from outbox.states import State
+from outbox.testing import ACCEPT, DOWN, LOST, Mailbox
+from tests.flask.conftest import Committed
+from tests.servers.databases import Database
+
+DAWN = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class User(Base):
+    __tablename__ = "user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(sa.String(100))
+
+
+def make_app(session: Any) -> Flask:
+    """An application as there are many: a view that registers a user and mails a link."""
+    app = Flask(__name__)
+    app.config.update(TESTING=True, MAIL_DEFAULT_SENDER="shop@example.org")
+    outbox = Outbox(app, session=session)
+
+    @app.post("/register")
+    def register() -> str:
+        db = session() if callable(session) else session.session
+        db.add(User(email=request.form["email"]))
+        outbox.send(
+            Message(
+                "Welcome",
+                recipients=[request.form["email"]],
+                body="Hello, confirm at /confirm/1\n",
+                html="<p>Hello</p>",
+                attachments=[Attachment("terms.txt", "text/plain", b"be kind")],
+            )
+        )
+        if "fail" in request.form:
+            db.rollback()
+            return "no"
+        db.commit()
+        return "yes"
+
+    return app
+
+
+@pytest.fixture
+def session(database: Database) -> Iterator[scoped_session[Session]]:
+    Base.metadata.create_all(database.engine)
+    made = scoped_session(sessionmaker(database.engine))
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def app(session: scoped_session[Session]) -> Flask:
+    return make_app(session)
+
+
+@pytest.fixture
+def outbox(app: Flask) -> Outbox:
+    found: Outbox = app.extensions["outbox"]
+    return found
+
+
+def hello(*to: str, subject: str = "Hello") -> Message:
+    return Message(subject, recipients=[*to] or ["ann@example.org"], body="b")
+
+
+def test_a_view_is_tested_in_a_few_lines(app: Flask, mailbox: Mailbox) -> None:
+    """Everything of the mail can be asserted on."""
+    app.test_client().post("/register", data={"email": "ann@example.org"})
+    mail = mailbox.only
+    assert (mail.subject, mail.sender, mail.to) == ("Welcome", "shop@example.org", "ann@example.org")
+    assert mail.recipients == ("ann@example.org",)
+    assert "/confirm/1" in (mail.text or "")
+    assert "<p>Hello</p>" in (mail.html or "")
+    ((name, kind, data),) = [(one.filename, one.content_type, one.data) for one in mail.attachments]
+    assert (name, kind, data) == ("terms.txt", "text/plain", b"be kind")
+    assert (mail.committed, mail.states) == (True, {"ann@example.org": State.QUEUED})
+    assert mail.headers["Auto-Submitted"] == "auto-generated"
+
+
+def test_what_is_rolled_back_is_not_there(app: Flask, mailbox: Mailbox) -> None:
+    """An assertion on no mail at all says which there is."""
+    app.test_client().post("/register", data={"email": "ann@example.org", "fail": "1"})
+    assert len(mailbox) == 0
+    assert not mailbox
+    with pytest.raises(AssertionError, match="0 mails instead of one"):
+        _ = mailbox.only
+
+
+def test_mail_that_is_not_committed_yet_is_seen_and_not_drained(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """The test's own open transaction; a worker would not see it."""
+    with app.app_context():
+        outbox.enqueue(
+            hello("ann@example.org", "bob@example.org"), kind="news", key="k", priority="bulk", metadata={"a": 1}
+        )
+        mail = mailbox.only
+        assert (mail.kind, mail.key, mail.priority, mail.metadata) == ("news", "k", "bulk", {"a": 1})
+        assert mail.recipients == ("ann@example.org", "bob@example.org")
+        assert not mail.committed
+        with pytest.raises(UncommittedMailError, match="Commit first"):
+            mailbox.drain()
+        session.commit()
+        assert mailbox.only.committed
+        assert [one.state for one in mailbox.drain()] == [State.SENT, State.SENT]
+
+
+def test_looking_opens_no_transaction_of_the_application(
+    app: Flask, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """Else a later view would read what was true before."""
+    with app.app_context():
+        assert mailbox.messages == []
+        assert not session().in_transaction()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "state"),
+    [
+        (ACCEPT, Verdict.ACCEPTED, State.SENT),
+        ("451 4.3.0 busy", Verdict.TRANSIENT, State.QUEUED),
+        ("550 5.1.1 no such user", Verdict.PERMANENT, State.FAILED),
+        (LOST, Verdict.UNKNOWN, State.QUEUED),
+        (DOWN, Verdict.TRANSPORT, State.QUEUED),
+    ],
+)
+def test_the_relay_says_what_the_test_wants(
+    app: Flask,
+    outbox: Outbox,
+    session: scoped_session[Session],
+    mailbox: Mailbox,
+    outcome: str,
+    verdict: Verdict,
+    state: State,
+) -> None:
+    """Accepted, deferred, refused, lost after the dot, down: judged and recorded as a worker does."""
+    with app.app_context():
+        outbox.send(hello())
+        session.commit()
+    (one,) = mailbox.drain(outcome)
+    assert (one.recipient, one.subject, one.verdict, one.state) == ("ann@example.org", "Hello", verdict, state)
+    assert mailbox.only.states == {"ann@example.org": state}
+
+
+def test_outcomes_by_recipient_and_in_turn(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """Who is not named is accepted; after the last outcome, too."""
+    with app.app_context():
+        for number in range(3):
+            outbox.send(hello("ann@example.org", "bob@example.org", subject=str(number)))
+        session.commit()
+    tries = mailbox.drain({"bob@example.org": ["550 5.1.1 no", "451 later"]})
+    states = [(one.subject, one.state) for one in tries if one.recipient == "bob@example.org"]
+    assert dict(states) == {"0": State.FAILED, "1": State.QUEUED, "2": State.SENT}
+    assert {one.state for one in tries if one.recipient == "ann@example.org"} == {State.SENT}
+    assert mailbox.drain() == []
+    assert [mail.subject for mail in mailbox.to("bob@example.org")] == ["0", "1", "2"]
+
+
+def test_a_word_that_is_no_outcome_is_an_error_and_harms_nothing(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """The mail can be drained afterwards."""
+    with app.app_context():
+        outbox.send(hello())
+        session.commit()
+    with pytest.raises(ValueError, match="is no outcome"):
+        mailbox.drain("refuse")
+    assert [one.state for one in mailbox.drain()] == [State.SENT]
+
+
+def test_time_stands_still_and_moves_when_told(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """Date header, due time, retry and expiry go by one clock."""
+    mailbox.freeze(DAWN)
+    with app.app_context():
+        outbox.enqueue(hello(subject="now"))
+        outbox.enqueue(hello(subject="later"), send_at=DAWN + timedelta(hours=2))
+        outbox.enqueue(hello(subject="brief"), expires_at=DAWN + timedelta(minutes=30))
+        session.commit()
+    assert mailbox[0].headers["Date"] == "Sun, 01 Mar 2026 06:00:00 +0000"
+    assert mailbox[0].due_at == DAWN
+    tries = mailbox.drain(["451 4.3.0 try again in 1 hour"] * 2)
+    assert [(one.subject, one.delay) for one in tries] == [("now", 3600.0), ("brief", None)]
+    assert mailbox.drain() == []
+    mailbox.travel(3601)
+    assert [(one.subject, one.state) for one in mailbox.drain()] == [("now", State.SENT)]
+    mailbox.travel(timedelta(hours=1))
+    assert [(one.subject, one.state) for one in mailbox.drain()] == [("later", State.SENT)]
+
+
+def test_mail_expires_in_frozen_time(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """It is given up without a word to the relay."""
+    mailbox.freeze()
+    with app.app_context():
+        outbox.send(hello())
+        session.commit()
+    mailbox.travel(timedelta(days=6))
+    (one,) = mailbox.drain()
+    assert (one.verdict, one.state, one.reason) == (None, State.FAILED, "expired")
+
+
+def test_the_clock_goes_on_afterwards(app: Flask, outbox: Outbox, session: scoped_session[Session]) -> None:
+    """No other test is told a wrong time."""
+    box = Mailbox(app)
+    box.freeze(DAWN)
+    box.thaw()
+    with app.app_context():
+        sent = outbox.enqueue(hello())
+        session.commit()
+        assert abs(datetime.now(UTC) - sent.created_at) < timedelta(minutes=1)
+    with pytest.raises(ValueError, match="naive"):
+        box.freeze(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_receivers_of_signals_are_called(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """As in a worker: so they can be tested."""
+    told: list[str] = []
+    with app.app_context():
+        outbox.send(hello())
+        session.commit()
+    with delivery_failed.connected_to(lambda app, *, recipient, **more: told.append(recipient), sender=app):
+        mailbox.drain("550 5.1.1 no")
+    assert told == ["ann@example.org"]
+
+
+def test_a_test_that_rolls_everything_back_can_drain_too(database: Database) -> None:
+    """The session joins an outer transaction: its commits are savepoints, and no other connection sees them."""
+    Base.metadata.create_all(database.engine)
+    engine = database.engine
+    if database.name == "sqlite":  # the driver's own transactions and savepoints do not go together
+
+        @sa.event.listens_for(engine, "connect")
+        def connected(connection: Any, record: Any) -> None:
+            connection.isolation_level = None
+
+        @sa.event.listens_for(engine, "begin")
+        def begun(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        engine.dispose()
+    with engine.connect() as connection:
+        outer = connection.begin()
+        session = scoped_session(sessionmaker(connection, join_transaction_mode="create_savepoint"))
+        app = make_app(session)
+        box = Mailbox(app)
+        app.test_client().post("/register", data={"email": "ann@example.org"})
+        assert box.only.committed
+        assert [one.state for one in box.drain({"ann@example.org": "550 5.1.1 no"})] == [State.FAILED]
+        assert box.only.states == {"ann@example.org": State.FAILED}
+        box.clear()
+        assert len(box) == 0
+        session.remove()
+        outer.rollback()
+    assert Committed(engine).messages() == []
+
+
+def test_it_works_with_flask_sqlalchemy_in_memory() -> None:
+    """The most usual test set-up of all."""
+    db = SQLAlchemy(model_class=Base)
+    app = Flask(__name__)
+    app.config.update(TESTING=True, MAIL_DEFAULT_SENDER="shop@example.org", SQLALCHEMY_DATABASE_URI="sqlite://")
+    db.init_app(app)
+    outbox = Outbox(app, session=db)
+    box = Mailbox(app)
+    with app.app_context():
+        OutboxBase.metadata.create_all(db.engine)
+        outbox.send(hello())
+        db.session.commit()
+        assert box.drain()[0].state is State.SENT
+        assert box.last.states == {"ann@example.org": State.SENT}
+        db.engine.dispose()
+
+
+def test_it_works_without_a_session_of_the_application(database: Database) -> None:
+    """Each mail is committed by itself then."""
+    app = Flask(__name__)
+    app.config.update(TESTING=True, MAIL_DEFAULT_SENDER="shop@example.org", OUTBOX_DATABASE_URL=database.url)
+    outbox, box = Outbox(app), Mailbox(app)
+    with app.app_context():
+        outbox.send(hello())
+    assert box.only.committed
+    assert [one.state for one in box.drain()] == [State.SENT]
+    box.clear()
+    assert not box
+    outbox.database(app).dispose()
+
+
+def test_a_users_conftest_needs_one_line(pytester: pytest.Pytester) -> None:
+    """`pytest_plugins = ["outbox.testing"]` and an `app` fixture."""
+    pytester.makeconftest(
+        """
+        import pytest
+        from flask import Flask
+        from flask_sqlalchemy_lite import SQLAlchemy
+        from outbox import Outbox
+        from outbox.models import Base
+
+        pytest_plugins = ["outbox.testing"]
+        db = SQLAlchemy()
+
+        @pytest.fixture
+        def app(tmp_path):
+            app = Flask("shop")
+            app.config.update(TESTING=True, MAIL_DEFAULT_SENDER="a@b.example")
+            app.config["SQLALCHEMY_ENGINES"] = {"default": f"sqlite:///{tmp_path}/x.sqlite"}
+            db.init_app(app)
+            Outbox(app, session=db)
+            with app.app_context():
+                Base.metadata.create_all(db.engine)
+                yield app
+                db.engine.dispose()
+        """
+    )
+    pytester.makepyfile(
+        """
+        from flask_mail import Message
+        from conftest import db
+
+        def test_mail(app, mailbox):
+            app.extensions["mail"].send(Message("Hi", recipients=["ann@example.org"], body="x"))
+            db.session.commit()
+            assert mailbox.only.subject == "Hi"
+            assert mailbox.drain("550 5.1.1 no")[0].state == "failed"
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
