@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from flask import Flask
 
 from outbox import signals
+from outbox.claims import Claimed
 from outbox.crew import tell
 from outbox.dialect import DbNow
 from outbox.events import Events
 from outbox.ledger import Ledger, Outcome
 from outbox.models import OutboxDelivery
 from outbox.policy import Decision, Facts, RetryPolicy, before_sending, decide
-from outbox.queue import Claimed, Queue
+from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.settings import Settings
 from outbox.states import State
