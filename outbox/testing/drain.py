@@ -121,22 +121,34 @@ class Joined:
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         savepoint = self._connection.begin_nested()
+        within = _Within(self._connection, savepoint)
         try:
-            yield cast(sa.Connection, _Within(self._connection, savepoint))
+            yield cast(sa.Connection, within)
+            if within.kept and savepoint.is_active:
+                savepoint.commit()
         finally:
             if savepoint.is_active:
                 savepoint.rollback()
 
 
 class _Within:
-    """A connection whose commit ends the savepoint and nothing more."""
+    """A connection whose commit ends the savepoint and nothing more; without one, all is undone at its end."""
 
     def __init__(self, connection: sa.Connection, savepoint: sa.NestedTransaction) -> None:
         self._connection = connection
         self._savepoint = savepoint
+        self.kept = False  # what is done is committed by a transaction within, or statement by statement
 
     def commit(self) -> None:
         self._savepoint.commit()
+
+    def begin(self) -> sa.NestedTransaction:
+        self.kept = True
+        return self._connection.begin_nested()
+
+    def execution_options(self, *, isolation_level: str) -> _Within:
+        self.kept = isolation_level == "AUTOCOMMIT"
+        return self
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
