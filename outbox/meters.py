@@ -1,7 +1,7 @@
 """What one worker counts and times for monitoring, kept in memory and read when somebody asks.
 
-`recorded` is called by the recording thread, `claimed` by the claiming one, and readers may come from any: each number
-has one writer, so that no lock is needed.
+Several threads record, so `recorded` counts under a lock; `claimed` is called by the claiming one alone. Who reads may
+be late by one mail.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
+from threading import Lock
 
 from outbox.clock import utcnow
 from outbox.events import Event
@@ -59,9 +60,23 @@ class Meters:
     waiting: Histogram = field(default_factory=lambda: Histogram(_WAITING))
     claiming: Histogram = field(default_factory=lambda: Histogram(_CLAIMING))
     ahead: timedelta = timedelta()  # how far the database's clock is ahead of ours
+    _lock: Lock = field(default_factory=Lock)
 
     def recorded(self, outcome: Outcome, lost: bool) -> None:
         """An outcome is durable, or its lease was lost."""
+        with self._lock:
+            self._record(outcome, lost)
+
+    def claimed(self, seconds: float) -> None:
+        """A claim that found mail took so long."""
+        self.claiming.observe(seconds)
+
+    def observe(self, event: Event) -> None:
+        """For `Events.observe`."""
+        if event.name == "rescued":
+            self.rescues += 1
+
+    def _record(self, outcome: Outcome, lost: bool) -> None:
         if lost:
             self.lost_leases += 1
             return
@@ -76,15 +91,6 @@ class Meters:
         self.sending.observe(result.duration)
         if result.verdict is Verdict.ACCEPTED and not claimed.attempts and not claimed.rescues:
             self.waiting.observe(max(0.0, (utcnow() + self.ahead - claimed.due_at).total_seconds()))
-
-    def claimed(self, seconds: float) -> None:
-        """A claim that found mail took so long."""
-        self.claiming.observe(seconds)
-
-    def observe(self, event: Event) -> None:
-        """For `Events.observe`."""
-        if event.name == "rescued":
-            self.rescues += 1
 
     def _count_outcome(self, outcome: Outcome) -> None:
         queued = outcome.state is State.QUEUED

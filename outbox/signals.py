@@ -20,9 +20,9 @@ The sender is the Flask application. Take `**more`: later releases may tell more
 there is nothing to tell. Never a body.
 
 In which thread: `message_queued` in the one that committed, in SQLAlchemy's `after_commit`, where the session can't be
-used for SQL. The others in the recording thread of the worker, after the outcome is durable, within an application
-context of their own: they hold up recording, so hand long work to somebody else. They tell of what this process did: a
-worker that is killed between commit and signal sends none.
+used for SQL. The others in the recording threads of the worker (two may call a receiver at once), after the outcome is
+durable, within an application context of their own: they hold up recording, so hand long work to somebody else. They
+tell of what this process did: a worker that is killed between commit and signal sends none.
 
 A receiver that raises is logged on one line, and harms neither delivery nor the other receivers.
 """

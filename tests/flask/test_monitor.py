@@ -115,10 +115,10 @@ def worker_app(make_app: Callable[..., Flask], server: SmtpServer) -> Flask:
 def test_a_worker_tells_what_it_did(worker_app: Flask, engine: sa.Engine, server: SmtpServer) -> None:
     """Counted, timed, and in a form that Prometheus and its linter accept."""
     server.script["rcpt"] = lambda client: "550 5.1.1 no" if "bad" in client.line else None
+    for number in range(3):
+        put(engine, message_id=f"<{number}@example.org>")
+    put(engine, "bad@example.org")
     with working(worker_app) as (made, url):
-        for number in range(3):
-            put(engine, message_id=f"<{number}@example.org>")
-        put(engine, "bad@example.org")
         until(lambda: sum(made._meters.outcomes.values()) == 4, "all is recorded")  # type: ignore[union-attr]
         status, text = get(f"{url}/metrics")
     assert status == 200
