@@ -10,7 +10,7 @@ from rich.text import Text
 from outbox.cli.base import safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.words import COLOURS, moment, number
-from outbox.operations import Status, Transport, Worker, duration
+from outbox.operations import Shape, ShapeRow, Status, Transport, Worker, duration
 from outbox.states import Lane, State
 
 
@@ -19,6 +19,7 @@ def print_status(out: Console, seen: Status) -> None:
     _headline(out, seen)
     _problems(out, seen)
     _mail(out, seen)
+    _ended(out, seen)
     _workers(out, seen)
     _transports(out, seen)
     _failures(out, seen)
@@ -53,14 +54,32 @@ def _rates(seen: Status) -> Iterator[tuple[str, str]]:
     if seen.oldest_due_seconds is not None:
         lanes = [f"{lane} {duration(age)}" for lane in Lane if (age := seen.oldest_due_by_lane[lane]) is not None]
         yield "oldest due", f"{duration(seen.oldest_due_seconds)} ({', '.join(lanes)})"
-    sent = (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day)
-    yield "sent", "{} in the last minute, {} hour, {} day".format(*(number(n, seen.count_cap) for n in sent))
+    if seen.held:
+        yield "paused", f"{number(seen.held, seen.count_cap)} due"
 
 
 def _till_drained(seen: Status) -> str:
-    if not seen.due_now or not seen.sent_last_minute:
+    if seen.drain_seconds is None:
         return ""
-    return f" (about {duration(60.0 * seen.due_now / seen.sent_last_minute)} at this minute's rate)"
+    span = "minute" if seen.sent_last_minute else "hour"
+    return f" (about {duration(seen.drain_seconds)} to drain, as fast as in the last {span})"
+
+
+def _ended(out: Console, seen: Status) -> None:
+    """What ended, in three spans."""
+    rows = (
+        ("sent", "green", (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day)),
+        ("failed", "red", (seen.failed_last_minute, seen.failed_last_hour, seen.failed_last_day)),
+    )
+    out.print()
+    print_table(
+        out,
+        [Column("  LAST"), *(Column(span, right=True) for span in ("MINUTE", "HOUR", "DAY"))],
+        [
+            [Text(f"  {name}"), *(Text(number(n, seen.count_cap), style=colour if n else "dim") for n in numbers)]
+            for name, colour, numbers in rows
+        ],
+    )
 
 
 def _workers(out: Console, seen: Status) -> None:
@@ -72,7 +91,8 @@ def _workers(out: Console, seen: Status) -> None:
         Column("  HOST", ratio=2),
         Column("PID", right=True),
         Column("VERSION", ratio=1),
-        Column("CONNECTIONS", right=True),
+        Column("CONN", right=True),
+        Column("MAILS/S", right=True),
         Column("UP", right=True),
         Column("HEARTBEAT", right=True),
     ]
@@ -90,6 +110,7 @@ def _worker(worker: Worker) -> list[Text]:
         Text(str(worker.pid)),
         Text(safe(worker.version)),
         Text(str(worker.connections)),
+        Text("-" if worker.per_second is None or not worker.alive else f"{worker.per_second:.1f}"),
         Text(duration(worker.uptime)),
         Text(heartbeat if worker.alive else f"dead, {heartbeat}", style="green" if worker.alive else "red"),
     ]
@@ -104,6 +125,8 @@ def _transports(out: Console, seen: Status) -> None:
 
 def _transport(transport: Transport, seen: Status) -> Text:
     words = Text(safe(transport.state), style="green" if transport.state == "closed" else "red")
+    if seen.rests(transport.name):
+        words.append(" (paused)", style="yellow")
     if transport.since is not None:
         words.append(f" for {duration((seen.at - transport.since).total_seconds())}")
     if transport.next_probe_seconds is not None:
@@ -135,6 +158,23 @@ def _failures(out: Console, seen: Status) -> None:
         for group in seen.failures
     ]
     print_table(out, columns, rows)
+
+
+def print_shape(out: Console, shape: Shape) -> None:
+    """What waits, by domain and age: T is the total, then how many were enqueued within so many minutes."""
+    _heading(out, "queued and sending, by minutes since enqueued")
+    bounds = [str(minutes) for minutes in shape.minutes]
+    columns = [Column("  DOMAIN", ratio=1), *(Column(head, right=True) for head in ("T", *bounds, f"{bounds[-1]}+"))]
+    print_table(out, columns, [_shape_row(row) for row in (shape.total, *shape.domains)])
+    if shape.others:
+        out.print(f"  and {number(shape.others)} more domains")
+    if shape.partial:
+        out.print("  (of the oldest mail: there is more than was looked at)")
+
+
+def _shape_row(row: ShapeRow) -> list[Text]:
+    name = Text("  " + (safe(row.domain) or "all"), style="" if row.domain else "bold")
+    return [name, *(Text(str(n), style="" if n else "dim") for n in (row.total, *row.ages))]
 
 
 def _heading(out: Console, words: str) -> None:

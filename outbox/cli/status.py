@@ -11,7 +11,8 @@ import click
 
 from outbox import operations
 from outbox.cli.base import Failure, console, database, failures_told, in_app, plain, print_json, settings
-from outbox.operations import Status
+from outbox.cli.waiting import waiting
+from outbox.operations import Shape, Status
 from outbox.states import State
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ WATCH_CAP = 10_000
 
 @click.command("outbox-status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--shape", "shaped", is_flag=True, help="Also what waits, by domain and age.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, metavar="SECONDS", help="With --watch."
 )
-def status(as_json: bool, watch: bool, interval: float) -> None:
+def status(as_json: bool, shaped: bool, watch: bool, interval: float) -> None:
     """Show how the outbox fares.
 
-    Mail by state, oldest due mail, workers, transports, rates, failures; what is wrong comes first.
+    Mail by state, oldest due mail, rates, workers, transports, failures; what is wrong comes first, and what is
+    paused.
 
     Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS, no worker lives
     while mail is due, a transport is not closed, or mail of another environment is due. 2: cannot tell: not
@@ -42,6 +45,7 @@ def status(as_json: bool, watch: bool, interval: float) -> None:
     Examples:
       outbox-status
       outbox-status --json | jq .oldest_due_seconds
+      outbox-status --shape
       outbox-status --watch --interval 1
     """
     if watch and as_json:
@@ -49,7 +53,7 @@ def status(as_json: bool, watch: bool, interval: float) -> None:
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal.")
     try:
-        code = _watch(interval) if watch else _once(as_json)
+        code = _watch(interval, shaped=shaped) if watch else _once(as_json, shaped=shaped)
     except Failure as failure:
         if as_json:
             print_json(cannot_tell(failure.message))
@@ -58,19 +62,27 @@ def status(as_json: bool, watch: bool, interval: float) -> None:
 
 
 @in_app
-def _once(as_json: bool) -> int:
-    seen = look()
+def _once(as_json: bool, *, shaped: bool) -> int:
+    with waiting("looking"):
+        seen = look()
+        shape = look_at_shape() if shaped else None
     if as_json:
-        print_json(as_object(seen))
+        print_json(as_object(seen) | ({} if shape is None else {"shape": shape}))
     else:
-        from outbox.cli.screen import print_status
-
-        print_status(console(), seen)
+        _print(console(), seen, shape)
     return _code(seen)
 
 
+def _print(out: Console, seen: Status, shape: Shape | None) -> None:
+    from outbox.cli.screen import print_shape, print_status
+
+    print_status(out, seen)
+    if shape is not None:
+        print_shape(out, shape)
+
+
 @in_app
-def _watch(interval: float) -> int:
+def _watch(interval: float, *, shaped: bool) -> int:
     """Until Ctrl-C; the exit code is that of the last look. A database that is away is shown, and asked again."""
     from rich.live import Live
 
@@ -79,29 +91,28 @@ def _watch(interval: float) -> int:
     try:
         with Live(console=out, screen=True, auto_refresh=False) as live:
             while True:
-                code, picture = _picture(out)
+                code, picture = _picture(out, shaped=shaped)
                 live.update(picture, refresh=True)
                 threading.Event().wait(interval)
     except KeyboardInterrupt:
         return code
 
 
-def _picture(out: Console) -> tuple[int, Text]:
+def _picture(out: Console, *, shaped: bool) -> tuple[int, Text]:
     """The exit code and the screen of one look."""
     from rich.console import Console
     from rich.text import Text
-
-    from outbox.cli.screen import print_status
 
     plain_words: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
     paper = Console(file=io.StringIO(), force_terminal=True, width=out.width, **plain_words)
     try:
         with failures_told():
             seen = look(count_cap=WATCH_CAP)
+            shape = look_at_shape() if shaped else None
     except Failure as failure:
         return failure.exit_code, Text(f"cannot tell: {failure.message}", style="red")
     with paper.capture() as drawn:
-        print_status(paper, seen)
+        _print(paper, seen, shape)
     return _code(seen), Text.from_ansi(drawn.get())
 
 
@@ -117,6 +128,12 @@ def look(**options: Any) -> Status:
             suppressed=configured.suppress_send,
             **options,
         )
+
+
+def look_at_shape() -> Shape:
+    """What waits, by domain and age. Raises what `operations.connected` raises."""
+    with operations.connected(database()) as connection:
+        return operations.shape(connection)
 
 
 def as_object(seen: Status) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge
+from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status
 from outbox.operations.words import duration, parse_duration, parse_moment
 
@@ -30,6 +31,8 @@ __all__ = [
     "GAUGE_CAP",
     "Gauges",
     "Row",
+    "Shape",
+    "ShapeRow",
     "Sibling",
     "Span",
     "Status",
@@ -60,6 +63,7 @@ __all__ = [
     "requeue",
     "server",
     "session",
+    "shape",
     "show",
     "status",
     "transaction",

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from outbox.enqueue import Posting
-from outbox.operations import Filter, find, wire
+from outbox.operations import Filter, find, pauses, wire
+from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import put, worker
 from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
@@ -135,7 +136,9 @@ class TestStatus:
         put(
             terminal.engine, f"{'x' * 60}@{'long.' * 20}example", state=State.FAILED, delivery=REFUSED | {"reply": EVIL}
         )
-        health = {"transport": {"name": EVIL, "state": "open", "error": EVIL * 3}}
+        health = {"transport": {"name": EVIL, "state": "open", "error": EVIL * 3}, "per_second": 12.34}
+        with terminal.engine.begin() as connection:
+            pauses.pause(connection, What.KIND, EVIL.replace("\ud7ff", ""), by=EVIL, reason=EVIL)
         worker(terminal.engine, health=health, host=EVIL.replace("\ud7ff", ""))
         piped = terminal.run("outbox-status")
         with terminal.screen("outbox-status") as screen:
@@ -147,8 +150,24 @@ class TestStatus:
         for words in (piped.stdout, seen):
             assert "The outbox is degraded" in words
             assert "[bold red]" in words.replace("\n", "")
+            assert " 12.3 " in words
             assert words.replace("\n", "").isprintable()
         assert max(len(line) for line in seen.splitlines()) <= COLUMNS
+
+    def test_the_shape_is_what_waits_by_domain_and_age(self, terminal: Terminal) -> None:
+        """A table that fits 80 columns; an object of its own in JSON; only where it is asked for."""
+        put(terminal.engine, f"a@{'long.' * 20}example", *(f"b{n}@example.org" for n in range(12)), ago=7 * 60)
+        with terminal.screen("outbox-status", "--shape") as screen:
+            shown = SGR.sub("", screen.to_end())
+        assert max(len(line) for line in shown.splitlines()) <= COLUMNS
+        (all_, first, _) = shown.partition("1280+\n")[2].splitlines()
+        assert (all_.split(), first.split()) == (
+            ["all", "13", "0", "13", *"00000000"],
+            ["example.org", "12", "0", "12", *"00000000"],
+        )
+        said = terminal.json("outbox-status", "--shape")[1]["shape"]
+        assert (said["total"]["total"], said["domains"][0]["domain"]) == (13, "example.org")
+        assert "shape" not in terminal.json("outbox-status")[1]
 
     def test_watch_goes_on_until_ctrl_c(self, terminal: Terminal) -> None:
         """It shows what changes, and ends with the exit code of the last look."""
