@@ -54,7 +54,16 @@ class Claimed:
 class Claims:
     """Claims one after the other for one worker: new mail of the high lane first, the others by their share."""
 
-    def __init__(self, dialect: str, environment: str, lease: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        dialect: str,
+        environment: str,
+        lease: float,
+        monotonic: Callable[[], float],
+        latest: Callable[[], datetime],
+    ) -> None:
+        """`latest`: what the database's clock can't be past by now unless it was stepped."""
+        self._latest = latest
         self._dialect = dialect
         self._environment = environment
         self._lease = lease
@@ -116,6 +125,7 @@ class Claims:
             "lease": self._lease,
             "worker": worker_id,
             "token": token,
+            "latest": self._latest(),
         }
         for slot, share in shares(limit):
             due_at, id_ = places.get(slot, _START)
@@ -135,6 +145,7 @@ class Claims:
             if room > 0:
                 due_at, id_ = places.get(slot, _START)
                 values = {"environment": self._environment, "slot": slot, "due": due_at, "id": id_, "room": room}
+                values["latest"] = self._latest()
                 rows += connection.execute(self._head, values).all()
         self._busy = bool(rows)
         if not rows:
@@ -182,9 +193,11 @@ def _due(
     behind: sa.ColumnElement[bool] = sa.tuple_(_delivery.c.due_at, _delivery.c.id) > sa.tuple_(due_at, id_)
     if dialect in MYSQL_FAMILY:  # which does not look up pairs by the index
         behind = sa.and_(_delivery.c.due_at >= due_at, sa.or_(_delivery.c.due_at > due_at, _delivery.c.id > id_))
+    # a lease that ran out because the clock was stepped is held by a worker that still sends
+    free = sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < _bound("latest", _delivery.c.due_at.type))
     return (
         sa.select(*columns, _delivery.c.message_id.label("message_pk"))
-        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, mine)
+        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, free, mine)
         .order_by(_delivery.c.due_at, _delivery.c.id)
     )
 

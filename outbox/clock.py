@@ -38,3 +38,25 @@ class Debounce:
             return False
         self._next = now + self._seconds
         return True
+
+
+class Steps:
+    """Notices that another clock was stepped, by comparing it with the monotonic one. Not thread-safe."""
+
+    def __init__(self, tolerance: float) -> None:
+        """`tolerance`: seconds of difference between two readings that are no step."""
+        self._tolerance = tolerance
+        self._offset: tuple[float, float] | None = None  # at least, at most
+
+    @property
+    def latest(self) -> float | None:
+        """Seconds that the other clock is ahead of the monotonic one, at the most; None before the first reading."""
+        return None if self._offset is None else self._offset[1]
+
+    def saw(self, reading: float, began: float, ended: float) -> float:
+        """Seconds by which it was stepped since the last reading; 0.0: not. It was read between these two moments."""
+        before, self._offset = self._offset, (reading - ended, reading - began)
+        if before is None:
+            return 0.0
+        forward, back = self._offset[0] - before[1], before[0] - self._offset[1]
+        return forward if forward > self._tolerance else -back if back > self._tolerance else 0.0

@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
@@ -20,7 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
 from outbox import metrics, operations, signals
-from outbox.clock import monotonic
+from outbox.clock import Steps, monotonic, utcnow
 from outbox.crew import Crew
 from outbox.dispatch import Terms
 from outbox.events import Events, logger
@@ -43,6 +44,9 @@ PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
 _STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
+_STEP_SECONDS = 2.0  # a wall clock that is off by more was stepped, and the scheduler counts by it
+_REMEMBERED_SECONDS = 3600.0  # how long a worker tells of what it mended
+_REMEMBERED = 5
 
 Progress = Callable[[int, int], None]
 """Called with (done, due) while a queue is drained."""
@@ -111,6 +115,8 @@ class Worker:
         self._mail = app.extensions["mail"]
         self._stop = Stop()
         self._ticked = monotonic()
+        self._wall = Steps(_STEP_SECONDS)
+        self._mended: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)  # (monotonic, what), for the status
         self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
         self._rate = Rate(self._ticked)
         self._meters = None if self._settings.metrics_port is None else Meters()
@@ -213,7 +219,11 @@ class Worker:
         )
         scheduler.add_job(lambda: self._poll(crew), "interval", seconds=settings.poll_seconds, id="poll")
         scheduler.add_job(
-            lambda: self._beat(crew, worker_id), "interval", seconds=settings.heartbeat_seconds, id="heartbeat"
+            lambda: self._beat(crew, worker_id),
+            "interval",
+            seconds=settings.heartbeat_seconds,
+            id="heartbeat",
+            next_run_time=utcnow(),  # at once: the last one may be long ago
         )
         scheduler.add_job(lambda: self._heed_pauses(crew), "interval", seconds=PAUSES_SECONDS, id="pauses")
         scheduler.add_job(self._purge, "interval", seconds=PURGE_SECONDS, id="purge")
@@ -222,6 +232,7 @@ class Worker:
 
     def _watch(self, crew: Crew, worker_id: int, *, once: bool, drain: bool, progress: Progress | None) -> int:
         """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
+        self._stalled()  # the first reading of the wall clock
         scheduler = self._scheduler(crew, worker_id)
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
@@ -237,8 +248,8 @@ class Worker:
                     return 0
                 if progress is not None:
                     progress(sum(crew.tally.counts.values()), self._queue.due())
-                if self._stalled():
-                    self.events.emit("worker-fault", worker=worker_id, reason="the scheduler stood still: started anew")
+                if fault := self._stalled():
+                    self._mend(worker_id, fault)
                     scheduler.shutdown(wait=False)
                     scheduler = self._scheduler(crew, worker_id)
         finally:
@@ -249,12 +260,21 @@ class Worker:
         self._ticked = monotonic()
         crew.nudge()
 
-    def _stalled(self) -> bool:
+    def _stalled(self) -> str | None:
         """A dead scheduler thread says that it runs; and a wall clock stepped back stops its jobs for as long."""
-        if not self._late():
-            return False
+        began = monotonic()
+        step = self._wall.saw(utcnow().timestamp(), began, monotonic())
+        if not step and not self._late():
+            return None
         self._ticked = monotonic()
-        return True
+        if step:
+            return f"the wall clock was stepped by {step:+.0f} s: the scheduler was started anew"
+        return "the scheduler stood still: started anew"
+
+    def _mend(self, worker_id: int, what: str) -> None:
+        """Tell of a fault that is dealt with: in the log at once, in the status with the next heartbeats."""
+        self._mended.append((monotonic(), what))
+        self.events.emit("worker-fault", worker=worker_id, reason=what)
 
     def _late(self) -> bool:
         return monotonic() - self._ticked >= 3 * self._settings.poll_seconds + _STALL_SECONDS
@@ -264,15 +284,23 @@ class Worker:
             self._monitor.start()  # its port may have been taken by the worker before
         try:
             began = monotonic()
-            self._queue.beat(worker_id, self._health(crew))
+            step = self._queue.beat(worker_id, self._health(crew))
             if not self._pulse.beat(began, monotonic()):
-                self.events.emit("worker-fault", worker=worker_id, reason="a late heartbeat: earlier claims are void")
+                self._mend(worker_id, "a late heartbeat: earlier claims are void")
+            if step:
+                self._mend(worker_id, f"the database's clock was stepped by {step:+.0f} s: due times and leases mended")
             self._rescue()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
 
     def _health(self, crew: Crew) -> dict[str, Any]:
-        return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}
+        now = monotonic()
+        mended = [
+            {"what": what, "ago_seconds": round(now - at, 1)}
+            for at, what in list(self._mended)
+            if now - at < _REMEMBERED_SECONDS
+        ]
+        return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], now), "mended": mended}
 
     def _heed_pauses(self, crew: Crew) -> None:
         try:

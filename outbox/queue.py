@@ -14,7 +14,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from outbox import clock
+from outbox import clock, dbclock
 from outbox.claims import Claimed, Claims, due_now
 from outbox.dialect import OUTAGES, DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
@@ -50,8 +50,9 @@ class Queue:
         self._dialect = engine.dialect.name
         self._environment = environment
         self._lease = lease
+        self._clock = dbclock.DatabaseClock(monotonic)
         self._connections = Connections(engine)
-        self._claims = Claims(self._dialect, environment, lease, monotonic)
+        self._claims = Claims(self._dialect, environment, lease, monotonic, self._clock.latest)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
 
@@ -72,9 +73,15 @@ class Queue:
         self._rows[worker_id] = values
         return worker_id
 
-    def beat(self, worker_id: int, health: dict[str, Any]) -> None:
-        """Say that the worker lives, and how it fares; a row that was purged is written again, under its id."""
+    def beat(self, worker_id: int, health: dict[str, Any]) -> float:
+        """Say that the worker lives, and how it fares; a row that was purged is written again, under its id.
+
+        Returns the seconds by which the database's clock was stepped, 0.0 if it was not. What that has put out of order
+        is mended.
+        """
         with self._engine.begin() as connection:
+            if (step := self._clock.look(connection)) or dbclock.written_ahead(connection):
+                dbclock.mend(connection, step, self._lease)
             beaten = connection.execute(
                 _worker.update()
                 .where(_worker.c.id == worker_id)
@@ -82,6 +89,8 @@ class Queue:
             )
             if not beaten.rowcount and worker_id in self._rows:
                 connection.execute(_worker.insert().values(**self._rows[worker_id], id=worker_id, health=health))
+        self._clock.mended(step)
+        return step
 
     def retire(self, worker_id: int) -> None:
         """Say that the worker has ended in good order."""
@@ -168,8 +177,16 @@ class Queue:
             return marked.rowcount == 1
 
     def rescue(self, *, dead_after: float) -> list[int]:
-        """Make due at once what workers hold whose heartbeat is older than `dead_after` seconds; their ids."""
-        stale = sa.and_(_worker.c.stopped_at.is_(None), _worker.c.heartbeat_at < DbNow(-dead_after))
+        """Make due at once what workers hold whose heartbeat is older than `dead_after` seconds; their ids.
+
+        After a step of the database's clock nobody is declared dead before all had the time to beat again.
+        """
+        if self._clock.stepped_within(dead_after):
+            return []
+        stale = _worker.c.heartbeat_at < DbNow(-dead_after)
+        if self._clock.watched_for(dead_after):  # whoever lives has beaten since: such a one died before a step back
+            stale = sa.or_(stale, _worker.c.heartbeat_at > DbNow(dead_after))
+        stale = sa.and_(_worker.c.stopped_at.is_(None), stale)
         with self._engine.connect() as connection:
             if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
                 return []

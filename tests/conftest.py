@@ -132,7 +132,12 @@ def _need(databases: Databases, name: str) -> None:
         reason = str(unavailable)
     else:
         return
-    required = os.environ.get("OUTBOX_TEST_REQUIRE", "")
-    if required == "all" or name in required.split(","):
+    if required(name):
         pytest.fail(f"{name} is required (OUTBOX_TEST_REQUIRE): {reason}", pytrace=False)
     pytest.skip(f"{LEFT_OUT}{name}: {reason}")
+
+
+def required(name: str) -> bool:
+    """Whether tests that need `name` must fail where it can't be had, instead of being skipped."""
+    asked = os.environ.get("OUTBOX_TEST_REQUIRE", "")
+    return asked == "all" or name in asked.split(",")

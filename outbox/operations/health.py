@@ -32,6 +32,17 @@ class Worker:
     health: dict[str, Any]  # as the worker wrote it
     per_second: float | None  # mails sent in the last minute, each second
 
+    @property
+    def mended(self) -> list[tuple[str, float]]:
+        """The faults that it dealt with lately: (what, seconds ago)."""
+        said = self.health.get("mended")
+        told = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+        return [
+            (str(one.get("what")), ago + self.heartbeat_age)
+            for one in told
+            if isinstance(ago := one.get("ago_seconds"), int | float)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Transport:
@@ -133,6 +144,9 @@ def notes(seen: Status) -> Iterator[str]:
     yield from (_pause_note(one, seen.at) for one in seen.pauses)
     if seen.held:
         yield f"{_about(seen.held, seen.count_cap)} due and paused; `outbox-resume` lets it go"
+    for worker in seen.workers:
+        for what, ago in worker.mended if worker.alive else ():
+            yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
         yield (

@@ -59,9 +59,13 @@ class Database:
 class Databases:
     """Makes databases; starts each server when the first test asks for it, stops them all in `close`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *servers: Server) -> None:
+        """`servers`: to be used instead of those that would be started; they end with this."""
         self._folder = folder
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, Server] = {
+            "postgresql" if isinstance(server, PostgresServer | ExternalPostgres) else "mariadb": server
+            for server in servers
+        }
         self._templates: dict[str, str] = {}
         self._unavailable: dict[str, str] = {}
 

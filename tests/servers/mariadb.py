@@ -6,6 +6,8 @@ import os
 import secrets
 import shutil
 import signal
+from collections.abc import Mapping
+from pathlib import Path
 
 import pymysql
 from sqlalchemy.engine import URL, make_url
@@ -22,12 +24,15 @@ class MariaDBServer(OwnServer):
     `fsync=False` makes it faster and survives `kill -9`, but not a loss of power.
     """
 
-    def __init__(self, *, fsync: bool = True) -> None:
+    def __init__(
+        self, *, fsync: bool = True, folder: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """`folder`: where the data is kept, else a new one; `environ`: what the server finds in its environment."""
         self._daemon = _program("mariadbd", "mysqld")
         self._fsync = fsync
-        self._folder = own_folder("outbox-mariadb-")
+        self._folder = folder or own_folder("outbox-mariadb-")
         self._data = self._folder / "data"
-        self._process = ServerProcess(self._folder, "mariadbd")
+        self._process = ServerProcess(self._folder, "mariadbd", environ)
         self._port = free_port()
         self._password = secrets.token_urlsafe(16)
         try:

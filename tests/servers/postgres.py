@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -28,11 +29,14 @@ DRIVER = "postgresql+psycopg"
 class PostgresServer(OwnServer):
     """A server of our own. `fsync=False` makes it faster and survives `kill -9`, but not a loss of power."""
 
-    def __init__(self, *, fsync: bool = True) -> None:
+    def __init__(
+        self, *, fsync: bool = True, folder: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """`folder`: where the data is kept, else a new one; `environ`: what the server finds in its environment."""
         self._fsync = fsync
-        self._folder = own_folder("outbox-postgres-")
+        self._folder = folder or own_folder("outbox-postgres-")
         self._data = self._folder / "data"
-        self._process = ServerProcess(self._folder, "postgres")
+        self._process = ServerProcess(self._folder, "postgres", environ)
         self._port = free_port()
         self._password = secrets.token_urlsafe(16)
         try:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,7 +71,10 @@ def polled(what: str, seconds: float) -> Iterator[Callable[[], None]]:
 class ServerProcess:
     """One server process that can be stopped, killed and started again on the same data."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, environ: Mapping[str, str] | None = None) -> None:
+        """`environ`: what the process finds there besides the usual."""
+        # set by `env`, so that the program that gives up root's rights does not see it
+        self._prefix = ["env", *(f"{name}={value}" for name, value in environ.items())] if environ else []
         self.folder = folder
         self.name = name
         self.log = folder / f"{name}.log"
@@ -87,7 +90,7 @@ class ServerProcess:
             return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                _as_server_user(command),
+                _as_server_user([*self._prefix, *command]),
                 cwd=self.folder,
                 env=_environment(self.folder),
                 stdin=subprocess.DEVNULL,

@@ -1,8 +1,7 @@
 """Faults that a worker commits on demand, since no input is known that makes it do so.
 
-STORY_POISON   "raise", "kill" or "hang": what delivering to poison@example.org does
-STORY_CLOCK    a file; once it exists, the scheduler's thread dies ("die" in it), or its wall clock is off by as many
-               seconds as the file says
+STORY_POISON     "raise", "kill" or "hang": what delivering to poison@example.org does
+STORY_SCHEDULER  a file; once it exists, it is removed and the scheduler's thread dies
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ def commit(environ: Mapping[str, str]) -> None:
     """Set up what the environment asks for."""
     if "STORY_POISON" in environ:
         _poison(environ["STORY_POISON"])
-    if "STORY_CLOCK" in environ:
-        _clock(Path(environ["STORY_CLOCK"]))
+    if "STORY_SCHEDULER" in environ:
+        _scheduler(Path(environ["STORY_SCHEDULER"]))
 
 
 def _poison(how: str) -> None:
@@ -44,20 +43,15 @@ def _poison(how: str) -> None:
     Connection.deliver = poisoned  # type: ignore[method-assign]
 
 
-def _clock(fault: Path) -> None:
-    from apscheduler.executors import base as executors
+def _scheduler(fault: Path) -> None:
     from apscheduler.schedulers import base as schedulers
-    from apscheduler.triggers import interval
 
     class Clock(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            if not fault.exists():
-                return datetime.now(tz)
-            said = fault.read_text()
-            if said == "die":
+            if fault.exists():
                 fault.unlink()
                 raise RuntimeError("the scheduler's thread dies of this")
-            return datetime.now(tz) + timedelta(seconds=float(said))
+            return datetime.now(tz)
 
-    schedulers.datetime = executors.datetime = interval.datetime = Clock
+    schedulers.datetime = Clock

@@ -226,6 +226,23 @@ class Stage:
             until(lambda: self.row(worker), f"worker {worker.pid} starts")
         return worker
 
+    def command(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """What `flask …` says and how it ends, as an operator runs it."""
+        return subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "tests.story.worker_app", *words],
+            cwd=ROOT,
+            env={**_plain_environment(), **self.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def status(self, **settings: str) -> dict[str, Any]:
+        """What `outbox-status --json` says."""
+        found: dict[str, Any] = json.loads(self.command("outbox-status", "--json", **settings).stdout)
+        return found
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session of the application in which `outbox.send` works; nothing is committed by itself."""

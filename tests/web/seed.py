@@ -5,7 +5,9 @@ python -m tests.web.seed sqlite:////tmp/look.sqlite3
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -266,8 +268,11 @@ class Template:
         engine.dispose()
 
     def copy(self, file: Path) -> Database:
-        """A database of the test's own."""
+        """A database of the test's own, whose worker has just been heard of."""
         shutil.copyfile(self._file, file)
+        with contextlib.closing(sqlite3.connect(file)) as raw, raw:
+            moment = (datetime.now(UTC) - timedelta(seconds=2)).strftime("%Y-%m-%d %H:%M:%S.%f")
+            raw.execute("UPDATE outbox_worker SET heartbeat_at = ? WHERE stopped_at IS NULL", (moment,))
         return Database("sqlite", sa.make_url(f"sqlite:///{file}"), path=file)
 
 
