@@ -60,6 +60,8 @@ PAGES = {
     "search: a Message-ID": "/mail?search=<500000@bench.example>",
     "search: words": "/mail?search=message+4711",
     "search: words, none": "/mail?search=nothing+like+it",
+    "pauses": "/pauses",
+    "history": "/history",
     "one mail": "/mail/500000",
     "its source": "/mail/500000/source",
 }

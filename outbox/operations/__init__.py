@@ -10,6 +10,7 @@ from outbox.operations import audit, pauses
 from outbox.operations.access import connected, guarded, missing, now, server, session, transaction, unmigrated, where
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
+from outbox.operations.correct import CORRECTABLE, correct_recipient
 from outbox.operations.failures import failures
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
@@ -22,6 +23,7 @@ from outbox.operations.status import status
 from outbox.operations.words import duration, parse_duration, parse_moment
 
 __all__ = [
+    "CORRECTABLE",
     "Attempt",
     "Detail",
     "FailureGroup",
@@ -42,6 +44,7 @@ __all__ = [
     "browse",
     "cancel",
     "connected",
+    "correct_recipient",
     "count",
     "database_time",
     "duration",

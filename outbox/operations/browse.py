@@ -1,7 +1,7 @@
 """A page of a list in bounded time, however much mail there is and whatever is looked for.
 
 State, recipient, Message-ID and number are looked up by an index. Other words (a part of a subject, a kind, an age, …)
-are looked for among the newest mail, a few thousand rows at a time, until the page is full or its time is up; the next
+are looked for among the newest mail, a thousand rows at a time, until the page is full or its time is up; the next
 page goes on where this one stopped. `find` and `count` are the same without the limit.
 """
 
@@ -18,7 +18,7 @@ from outbox.operations.filters import MAX_ID, Filter, clauses, indexed
 from outbox.operations.find import Row, count, find, source
 from outbox.operations.tables import DELIVERY, MESSAGE
 
-WINDOW = 2_000
+WINDOW = 1_000
 """Rows looked at in one step."""
 
 
@@ -50,10 +50,11 @@ def browse(
     """
     if indexed(wanted) == wanted:
         return _by_index(connection, wanted, before, limit, cap)
+    deadline = monotonic() + seconds
     start = before
     if wanted.older_than is not None and not wanted.ids and not wanted.recipient:
         start = _lesser(before, _bound(connection, wanted.older_than, window))
-    return _by_windows(connection, wanted, _Look(before, start, limit, cap, window, monotonic() + seconds))
+    return _by_windows(connection, wanted, _Look(before, start, limit, cap, window, deadline))
 
 
 @dataclass(slots=True)

@@ -117,25 +117,14 @@ def _step(
         .values(_values(target))
     ).rowcount
     if target is State.QUEUED:
-        _let_live(connection, {row.message_id for row in rows})
+        let_live(connection, {row.message_id for row in rows})
     trail.add(connection, changed, [row.id for row in rows])
     return (rows[-1].id if len(rows) == size else None), changed
 
 
 def _values(target: State) -> dict[str, Any]:
     if target is State.QUEUED:
-        return {
-            "state": target.value,
-            "due_at": DbNow(),
-            "lane": DELIVERY.c.lane - DELIVERY.c.lane % 2,  # `Lane.slot`: among the new mail, not the retries
-            "attempts": 0,
-            "rescues": 0,
-            "marked_at": None,
-            "reason": None,
-            "worker_id": None,
-            "updated_at": DbNow(),
-            "finished_at": None,
-        }
+        return requeued()
     return {
         "state": target.value,
         "due_at": None,
@@ -146,7 +135,23 @@ def _values(target: State) -> dict[str, Any]:
     }
 
 
-def _let_live(connection: sa.Connection, message_pks: set[int]) -> None:
+def requeued() -> dict[str, Any]:
+    """The columns of a delivery that is sent as if it were new."""
+    return {
+        "state": State.QUEUED.value,
+        "due_at": DbNow(),
+        "lane": DELIVERY.c.lane - DELIVERY.c.lane % 2,  # `Lane.slot`: among the new mail, not the retries
+        "attempts": 0,
+        "rescues": 0,
+        "marked_at": None,
+        "reason": None,
+        "worker_id": None,
+        "updated_at": DbNow(),
+        "finished_at": None,
+    }
+
+
+def let_live(connection: sa.Connection, message_pks: set[int]) -> None:
     """Without this the daemon would at once fail what was requeued because it had expired."""
     connection.execute(
         MESSAGE.update()

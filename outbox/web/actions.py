@@ -70,6 +70,9 @@ ACTIONS = {
 }
 
 
+CORRECTED = Action("edit-recipient", State.QUEUED, "Correct", "corrected and requeued", "queued")
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which mail a form speaks of: the ticked ones, or all that match."""
@@ -117,9 +120,23 @@ def act() -> ResponseReturnValue:
     return redirect(_back(selection, **result), 303)
 
 
+def correct(id: int) -> ResponseReturnValue:
+    """Another recipient for one mail, and requeue it."""
+    csrf.check()
+    try:
+        with operations.transaction(engine()) as connection:
+            note = request.form.get("note", "").strip() or None
+            operations.correct_recipient(connection, id, request.form.get("recipient", ""), by=actor(), note=note)
+    except ValueError as error:
+        abort(400, f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}.")
+    log.info("status=edit-recipient by=%r delivery=%d", actor(), id)
+    return redirect(url_for(".mail", id=id, did=CORRECTED.name, changed=1), 303)
+
+
 def outcome() -> dict[str, Any] | None:
     """What the change before this page did, from the address: fixed words and a number, nothing else."""
-    action = ACTIONS.get(request.args.get("did", ""))
+    did = request.args.get("did", "")
+    action = CORRECTED if did == CORRECTED.name else ACTIONS.get(did)
     changed = request.args.get("changed", "")
     if action is None or not (changed.isascii() and changed.isdigit() and len(changed) < 12):
         return None
@@ -177,4 +194,5 @@ def _back(selection: Selection, **more: Any) -> str:
 VIEWS = (
     ("/confirm", "confirm", "POST", (Right.VIEW, Right.ACT), confirm),
     ("/act", "act", "POST", (Right.VIEW, Right.ACT), act),
+    ("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.ACT), correct),
 )

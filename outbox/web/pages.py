@@ -75,6 +75,7 @@ def mail(id: int) -> ResponseReturnValue:
         headers=[(n, v) for n, v in detail.headers if readable or n.lower() in PUBLIC_HEADERS],
         hidden=0 if readable else sum(n.lower() not in PUBLIC_HEADERS for n, _ in detail.headers),
         actions=_fitting((detail.state,)),
+        correctable=detail.state in operations.CORRECTABLE and detail.redacted_at is None,
         outcome=actions.outcome(),
         remote=request.args.get("remote") == "1",
     )

@@ -46,7 +46,7 @@ GETS = (
     "/mail/{id}/message.eml",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml")
-CHANGES = ("/confirm", "/act", "/pause", "/resume")
+CHANGES = ("/confirm", "/act", "/pause", "/resume", "/mail/1/recipient")
 
 
 def text_of(response: TestResponse) -> str:

@@ -1,0 +1,111 @@
+"""Send a mail to another address than it was written to, because that one was wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.mime.addresses import Mailbox, parse
+from outbox.mime.readdress import readdress
+from outbox.operations import audit
+from outbox.operations.changes import let_live, requeued
+from outbox.operations.filters import MAX_ID
+from outbox.operations.tables import DELIVERY, MESSAGE, PART
+from outbox.states import State
+
+CORRECTABLE = (State.QUEUED, State.FAILED, State.CANCELLED)
+"""States in which the old address certainly did not get it, and no worker is about to send it there."""
+
+
+def correct_recipient(connection: sa.Connection, id: int, address: str, *, by: str, note: str | None = None) -> str:
+    """Give the delivery `id` another recipient and requeue it; its envelope address.
+
+    If the message goes to nobody else, its To or Cc is corrected as well. A message to several stays as the others got
+    it: there only the envelope changes. Raises AddressError for what is no address, ValueError where it can't be done,
+    MessageError where the corrected field would be too long.
+    """
+    new = parse(address, "recipient")
+    row = connection.execute(_look(id)).first()
+    if row is None:
+        raise ValueError(f"there is no mail with the number {id}; was it purged?")
+    siblings = _siblings(connection, row)
+    _check(row, new, siblings)
+    changed = connection.execute(
+        DELIVERY.update()
+        .where(
+            DELIVERY.c.id == row.id,
+            DELIVERY.c.recipient == row.recipient,
+            DELIVERY.c.state.in_([state.value for state in CORRECTABLE]),
+        )
+        .values(
+            recipient=new.envelope,
+            domain=new.domain.lower(),
+            **requeued(),
+            code=None,
+            enhanced=None,
+            reply=None,
+        )
+    ).rowcount
+    if not changed:
+        raise ValueError("it was changed meanwhile, or a worker took it; look at it again")
+    if not siblings:
+        _rewrite(connection, row, new)
+    let_live(connection, {row.message_id})
+    audit.write(
+        connection,
+        "edit-recipient",
+        by=by,
+        count=1,
+        filters=f"{row.recipient} → {new.envelope}",
+        note=note,
+        delivery_ids=[row.id],
+    )
+    return new.envelope
+
+
+def _look(id: int) -> sa.Select[Any]:
+    columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.headers, MESSAGE.c.smtputf8, MESSAGE.c.redacted_at)
+    return (
+        sa.select(DELIVERY.c.id, DELIVERY.c.message_id, DELIVERY.c.recipient, DELIVERY.c.state, *columns)
+        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
+        .where(DELIVERY.c.id == min(id, MAX_ID))
+    )
+
+
+def _siblings(connection: sa.Connection, row: Any) -> set[str]:
+    """The message's other recipients."""
+    others = sa.select(DELIVERY.c.recipient).where(DELIVERY.c.message_id == row.message_id, DELIVERY.c.id != row.id)
+    return set(connection.execute(others).scalars())
+
+
+def _check(row: Any, new: Mailbox, siblings: set[str]) -> None:
+    if State(row.state) not in CORRECTABLE:
+        raise ValueError(f"the recipient of mail that is {row.state} can't be corrected")
+    if row.redacted_at is not None:
+        raise ValueError("what it said was redacted, so there is nothing left to send")
+    if new.envelope == row.recipient:
+        raise ValueError(f"{new.envelope} is the address that it has already")
+    if new.envelope in siblings:
+        raise ValueError(f"{new.envelope} gets this message already")
+
+
+def _rewrite(connection: sa.Connection, row: Any, new: Mailbox) -> None:
+    """Put the new address into the message's header; the places of its big parts move along."""
+    skeleton, fields = readdress(bytes(row.skeleton), row.recipient, new)
+    if not fields:  # it was in Bcc alone
+        return
+    longer = len(skeleton) - len(row.skeleton)
+    connection.execute(
+        MESSAGE.update()
+        .where(MESSAGE.c.id == row.message_id)
+        .values(
+            skeleton=skeleton,
+            size=row.size + longer,
+            headers=[[name, fields.get(name, value)] for name, value in row.headers],
+            smtputf8=row.smtputf8 or not new.local.isascii(),
+        )
+    )
+    connection.execute(
+        PART.update().where(PART.c.message_id == row.message_id).values(skeleton_offset=PART.c.skeleton_offset + longer)
+    )

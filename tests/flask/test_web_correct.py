@@ -1,0 +1,65 @@
+"""Correcting the recipient on the page of one mail, by Flask's test client."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from outbox import operations
+from outbox.states import State
+from tests.flask.test_web import ROOT, change, states, text_of, token
+from tests.servers.databases import Database
+from tests.web.seed import SCRIPT
+from tests.web.site import Site
+
+
+def test_correct_and_requeue(client: FlaskClient, ids: dict[str, int], seeded: Database) -> None:
+    """The new address stands in envelope and header, the mail is queued, and the page says who did it."""
+    id = ids["ann@example.org"]
+    response = change(client, f"/mail/{id}/recipient", recipient="Ann.B@Example.net", note="she moved")
+    assert (response.status_code, response.location) == (303, f"{ROOT}/mail/{id}?did=edit-recipient&changed=1")
+    words = text_of(client.get(response.location))
+    assert "1 corrected and requeued." in words
+    assert "edit-recipient by ann@example.org : she moved ann@example.org → Ann.B@example.net" in words
+    with seeded.engine.connect() as connection:
+        detail = operations.show(connection, id)
+        assert detail is not None
+        assert (detail.recipient, detail.state) == ("Ann.B@example.net", State.QUEUED)
+        assert b"\r\nTo: Ann.B@Example.net\r\n" in operations.wire(connection, detail.message_id)
+
+
+@pytest.mark.parametrize("recipient", ["ann@example.org", "long@example.com", "bob@example.com"])
+def test_where_it_is_offered(client: FlaskClient, ids: dict[str, int], recipient: str) -> None:
+    """What failed, waits or was cancelled can be corrected."""
+    assert "Correct and requeue" in client.get(f"{ROOT}/mail/{ids[recipient]}").text
+
+
+@pytest.mark.parametrize("recipient", ["carol@example.com", "tanaka@example.jp", "invoice@example.com"])
+def test_where_it_is_not(client: FlaskClient, ids: dict[str, int], seeded: Database, recipient: str) -> None:
+    """What is being sent, was sent or may have been is not offered, and refused all the same."""
+    id = ids[recipient]
+    assert "Correct and requeue" not in client.get(f"{ROOT}/mail/{id}").text
+    before = states(seeded, id)
+    assert change(client, f"/mail/{id}/recipient", recipient="x@example.org").status_code == 400
+    assert states(seeded, id) == before
+
+
+@pytest.mark.parametrize("address", ["", "nobody", "ann@example.org", SCRIPT, "a@b.example, c@d.example"])
+def test_bad_addresses(client: FlaskClient, ids: dict[str, int], seeded: Database, address: str) -> None:
+    """What is no address, or the same, is refused with 400 and told as text."""
+    id = ids["ann@example.org"]
+    response = change(client, f"/mail/{id}/recipient", recipient=address)
+    assert response.status_code == 400
+    assert SCRIPT not in response.text
+    assert states(seeded, id) == [State.FAILED]
+
+
+def test_only_who_may_act(pages: Site, client: FlaskClient, ids: dict[str, int], seeded: Database) -> None:
+    """Who may only look is not offered the form, and refused."""
+    valid = token(client)
+    pages.rights.act = False
+    id = ids["ann@example.org"]
+    assert "Correct the recipient" not in client.get(f"{ROOT}/mail/{id}").text
+    form = {"recipient": "x@example.org", "outbox_token": valid}
+    assert client.post(f"{ROOT}/mail/{id}/recipient", data=form).status_code == 403
+    assert states(seeded, id) == [State.FAILED]
