@@ -40,10 +40,23 @@ _OPTIONS = (
         "--since", callback=to_timedelta, metavar="TIME", help="Changed or tried within TIME: 30s, 15m, 2h, 7d."
     ),
     click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
+    click.option("--transport", metavar="NAME", help="Tried by this transport: host:port, or a host."),
     click.option("--search", metavar="TEXT", help="An address or Message-ID; else a part of recipient or subject."),
 )
 
-_NAMES = ("states", "recipient", "domain", "kind", "error", "subject", "priority", "since", "older_than", "search")
+_NAMES = (
+    "states",
+    "recipient",
+    "domain",
+    "kind",
+    "error",
+    "subject",
+    "priority",
+    "since",
+    "older_than",
+    "search",
+    "transport",
+)
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,6 +81,7 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
         older_than=words["older_than"],
         newer_than=words["since"],
         search=words["search"],
+        transport=words["transport"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -44,6 +45,7 @@ def session(engine: sa.Engine) -> Iterator[Session]:
 @contextmanager
 def guarded(engine: sa.Engine) -> Iterator[None]:
     """Turns what the database raises in the block into DatabaseError, or SchemaError where it lacks tables."""
+    _must_exist(engine)
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -81,6 +83,15 @@ def unmigrated(lacking: list[str]) -> str:
     from outbox import schema
 
     return f"the database lacks {_few(lacking)}. {schema.REMEDY}"
+
+
+def _must_exist(engine: sa.Engine) -> None:
+    """SQLite would make an empty file of a mistaken path, and then say that it is not migrated."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file and file != ":memory:" and not file.startswith("file:") and not Path(file).exists():
+        from outbox import schema
+
+        raise DatabaseError(f"there is no database at {where(engine)}: is the path right? If so: {schema.REMEDY}")
 
 
 def _missing_if_it_answers(engine: sa.Engine) -> list[str]:

@@ -12,7 +12,7 @@ import idna
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
-from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
 from outbox.operations.words import duration, storable
 from outbox.states import Lane, State
 
@@ -38,6 +38,7 @@ class Filter:
     older_than: timedelta | None = None  # enqueued longer ago than this
     newer_than: timedelta | None = None  # something became of it (a try, a change of state) within this time
     search: str | None = None  # a whole address or Message-ID; anything else is a part of recipient or subject
+    transport: str | None = None  # tried by this one: "host:port", or a host
     redacted: bool | None = None  # whether the body is gone
 
     @property
@@ -92,6 +93,8 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(DELIVERY.c.updated_at >= _ago(wanted.newer_than))
     if wanted.search:
         found.append(_search(wanted.search.strip()))
+    if wanted.transport:
+        found.append(_tried_by(wanted.transport.strip()))
     if wanted.redacted is not None:
         found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
     return found
@@ -102,7 +105,7 @@ def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
         yield "id", ",".join(str(id) for id in wanted.ids)
     if wanted.states:
         yield "state", ",".join(wanted.states)
-    for name in ("recipient", "domain", "kind", "error", "subject", "priority", "search"):
+    for name in ("recipient", "domain", "kind", "error", "subject", "priority", "search", "transport"):
         if value := getattr(wanted, name):
             yield name, value
     if wanted.newer_than is not None:
@@ -142,6 +145,14 @@ def _error(value: str) -> sa.ColumnElement[bool]:
     if _ENHANCED.fullmatch(value):
         return DELIVERY.c.enhanced == value
     return sa.or_(_equal(DELIVERY.c.reason, value.lower()), _contains(DELIVERY.c.reply, value))
+
+
+def _tried_by(transport: str) -> sa.ColumnElement[bool]:
+    name = ATTEMPT.c.transport
+    by = _equal(name, transport) if ":" in transport else name.startswith(f"{transport}:", autoescape=True)
+    if not storable(transport):
+        return sa.false()
+    return sa.exists().where(ATTEMPT.c.delivery_id == DELIVERY.c.id, by)
 
 
 def _search(value: str) -> sa.ColumnElement[bool]:

@@ -239,3 +239,22 @@ def test_a_database_that_is_down_is_told_as_such(database: Database) -> None:
         pass
     assert engine.url.render_as_string() in str(caught.value)
     assert str(database.address.password) not in str(caught.value) or database.server is None
+
+
+def test_mail_is_found_by_the_transport_that_tried_it(engine: sa.Engine, connection: sa.Connection) -> None:
+    """Host and port, or the host alone; not by a part of its name; what was never tried is not found."""
+    (one,) = put(engine, "a@example.org", state=State.FAILED)
+    (other,) = put(engine, "b@example.org", state=State.FAILED)
+    put(engine, "c@example.org")
+    tried = {"phase": "rcpt", "verdict": "permanent", "reply": "no", "duration": 1.0, "counted": True, "fenced": False}
+    with engine.begin() as writing:
+        for id, name in ((one, "mx.example.org:25"), (one, "mx.example.org:25"), (other, "mx.example.org:587")):
+            writing.execute(sa.insert(OutboxAttempt).values(delivery_id=id, at=DbNow(), transport=name, **tried))
+
+    def found(name: str) -> list[int]:
+        return [row.id for row in operations.find(connection, Filter(transport=name))]
+
+    assert found("mx.example.org:25") == [one]
+    assert found("mx.example.org") == [other, one]
+    assert found("mx.example") == found("x.example.org:25") == found("%") == found("a\0:1") == []
+    assert operations.count(connection, Filter(transport="mx.example.org", kind="none")) == 0

@@ -119,6 +119,15 @@ class TestStatus:
         assert seen["healthy"] is False
         assert (set(seen["states"].values()), seen["oldest_due_seconds"], seen["workers"]) == ({None}, None, [])
 
+    def test_a_file_that_is_not_there_is_not_made(self, bare: Terminal) -> None:
+        """A mistaken path is told, and leaves no empty database behind; nor does a worker."""
+        for words in (["outbox-status"], ["outbox-list"], ["outbox-check"], ["outbox-requeue", "1"]):
+            done = bare.here(*words)
+            assert done.returncode in (1, 2)
+            assert "there is no database at sqlite:///" in done.stdout + done.stderr
+        assert bare.run("outbox-sender", "--once").returncode == 2
+        assert not list(bare.folder.glob("*.sqlite*"))
+
     def test_an_application_without_outbox_ends_in_2(self, bare: Terminal) -> None:
         """It says what to do about it."""
         (bare.folder / "trial.py").write_text("import flask\napp = flask.Flask('shop')\n")
