@@ -15,13 +15,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import drain
+from benchmarks import conditions
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
 from tests.servers.process import ServerUnavailable
 
-FIGURES: dict[str, Callable[[Ground], None]] = {"drain": drain.connections}
+FIGURES: dict[str, Callable[[Ground], None]] = {
+    "drain": conditions.connections,
+    "commits": conditions.commits,
+    "server": conditions.server,
+    "network": conditions.network,
+    "databases": conditions.databases,
+}
 
 
 def main() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,64 +15,99 @@ from benchmarks.worker import Cost, Worker
 from tests.servers.databases import Database
 
 
+@contextmanager
+def as_it_is(ground: Ground, database: Database) -> Iterator[dict[str, Any]]:
+    """Nothing is special."""
+    yield {}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One way to drain."""
+
+    figure: str
+    case: str
+    connections: int
+    database: str = "postgresql"
+    under: Callable[[Ground, Database], AbstractContextManager[dict[str, Any]]] = as_it_is
+    """The conditions, around the drain; what it gives is kept with the figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drained:
     """One drain."""
 
     rate: float  # mails a second
+    mails: int
     cost: Cost
 
 
-def connections(ground: Ground) -> None:
-    """A server that answers at once; 1 to 32 connections."""
-    _idle(ground)
+def measure(ground: Ground, trials: Sequence[Trial]) -> None:
+    """Each trial as often as the size says, with a bare loop between each two."""
+    idle(ground)
     for _ in range(ground.size.repetitions):
         before = bare.rate(ground.sink, ground.size.bare)
-        for count in ground.size.connections:
-            with ground.database("postgresql") as database:
+        for trial in trials:
+            with ground.database(trial.database) as database:
                 stock.fill(database.worker_engine, ground.size.mails)
-                drained = drain(ground, database, count, ground.size.mails)
+                with trial.under(ground, database) as conditions:
+                    drained = drain(ground, database, trial.connections)
             after = bare.rate(ground.sink, ground.size.bare)
-            keep(ground, "drain", f"{count} connections", drained, before, after)
+            keep(ground, trial.figure, trial.case, drained, (before, after), **conditions)
             before = after
 
 
-def drain(ground: Ground, database: Database, connections: int, mails: int, *, port: int | None = None) -> Drained:
-    """Have a worker send everything, and check that each mail was accepted once and recorded as sent."""
+def drain(
+    ground: Ground, database: Database, connections: int, *, port: int | None = None, most: int | None = None
+) -> Drained:
+    """Have a worker send what is queued: everything, or until `most` are accepted, over which the rate is taken then.
+
+    Checks that no mail was accepted twice and that what was accepted is recorded as sent. `port`: a proxy's.
+    """
+    before = _sent(database)
     ground.sink.reset()
-    worker = Worker(
-        ground.environ(database, port=port), ground.folder / "worker.log", "--drain", "--connections", str(connections)
-    )
-    worker.wait()
+    arguments = ("--drain", "--connections", str(connections))
+    worker = Worker(ground.environ(database, port=port), ground.folder / "worker.log", *arguments)
+    worker.wait(lambda: most is not None and ground.sink.count() >= most)
     cost = worker.stop()
     accepted = ground.sink.accepted()
-    if len({one.message_id for one in accepted}) != mails or len(accepted) != mails:
-        raise RuntimeError(f"{mails} mails were queued, {len(accepted)} accepted: {worker.last_words()}")
-    with database.worker_engine.connect() as connection:
-        unsent = connection.scalar(sa.text("SELECT count(*) FROM outbox_delivery WHERE state <> 'sent'"))
-    if unsent:
-        raise RuntimeError(f"{unsent} of {mails} deliveries are not recorded as sent: {worker.last_words()}")
-    return Drained(stats.rate([one.at for one in accepted]), cost)
+    if len(accepted) != len({one.message_id for one in accepted}):
+        raise RuntimeError(f"some of {len(accepted)} mails were accepted twice: {worker.last_words()}")
+    if (recorded := _sent(database) - before) != len(accepted):
+        raise RuntimeError(f"{len(accepted)} mails accepted, {recorded} recorded: {worker.last_words()}")
+    return Drained(stats.rate([one.at for one in accepted[:most]]), len(accepted), cost)
 
 
-def keep(ground: Ground, figure: str, case: str, drained: Drained, before: float, after: float) -> None:
-    """Keep a drain beside the bare loops around it."""
-    idle = next((line["cpu"] for line in ground.lines if line["figure"] == "idle"), 0.0)
-    ground.keep(
+def keep(
+    ground: Ground, figure: str, case: str, drained: Drained, around: tuple[float, float], **more: Any
+) -> dict[str, Any]:
+    """Keep a drain beside the bare loops around it; gives the line."""
+    start = next((line["cpu"] for line in ground.lines if line["figure"] == "idle"), 0.0)
+    return ground.keep(
         figure,
         case,
-        ratio=drained.rate / ((before + after) / 2),
+        ratio=drained.rate / (sum(around) / 2),
         rate=drained.rate,
-        bare=[before, after],
-        cpu=(drained.cost.cpu - idle) / ground.size.mails * 1000,
+        bare=list(around),
+        mails=drained.mails,
+        cpu=(drained.cost.cpu - start) / drained.mails * 1000,
         memory=drained.cost.memory,
+        **more,
     )
 
 
-def _idle(ground: Ground) -> None:
-    """What a worker with nothing to do takes: its start."""
+def idle(ground: Ground) -> None:
+    """What a worker with nothing to do takes: its start. Measured once in a run."""
+    if any(line["figure"] == "idle" for line in ground.lines):
+        return
     with ground.database("postgresql") as database:
         worker = Worker(ground.environ(database), ground.folder / "worker.log", "--drain")
         worker.wait()
         cost = worker.stop()
     ground.keep("idle", "postgresql", cpu=cost.cpu, memory=cost.memory)
+
+
+def _sent(database: Database) -> int:
+    with database.worker_engine.connect() as connection:
+        statement = "SELECT count(*) FROM outbox_delivery WHERE state = 'sent' AND finished_at > '2001-01-01'"
+        return int(connection.scalar(sa.text(statement)) or 0)

@@ -42,8 +42,8 @@ class Ground:
     raw: Path | None = None
     lines: list[dict[str, Any]] = field(default_factory=list)
 
-    def keep(self, figure: str, case: str, **values: Any) -> None:
-        """Keep one measurement, as a line of the raw file and on stderr."""
+    def keep(self, figure: str, case: str, **values: Any) -> dict[str, Any]:
+        """Keep one measurement, as a line of the raw file and on stderr; gives the line."""
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "figure": figure, "case": case, **values}
         self.lines.append(line)
         if self.raw is not None:
@@ -51,6 +51,7 @@ class Ground:
                 file.write(json.dumps(line) + "\n")
         told = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
         say(f"  {figure}: {case}: {told}")
+        return line
 
     def environ(self, database: Database, *, port: int | None = None) -> dict[str, str]:
         """The settings of an application and its worker on `database`; all but these are the defaults."""
@@ -76,4 +77,6 @@ def say(line: str) -> None:
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list):
+        return "/".join(str(_short(one)) for one in value)
     return f"{value:.4g}" if isinstance(value, float) else value
