@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import conditions
+from benchmarks import conditions, flat, latency, memory
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
@@ -27,6 +27,9 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "server": conditions.server,
     "network": conditions.network,
     "databases": conditions.databases,
+    "flat": flat.flat,
+    "latency": latency.latency,
+    "memory": memory.attachments,
 }
 
 

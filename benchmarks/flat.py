@@ -1,0 +1,63 @@
+"""Whether a drain stays as fast with much queued, with a long history, with an old snapshot open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import sqlalchemy as sa
+
+from benchmarks import bare, drain, history, stock
+from benchmarks.conditions import MANY
+from benchmarks.ground import Ground, say
+from tests.servers.databases import Database
+
+
+def flat(ground: Ground) -> None:
+    """Each beside a drain of the same mails from a database without; all of them 32 connections, PostgreSQL."""
+    drain.idle(ground)
+    with (
+        ground.database("postgresql") as plain,
+        ground.database("postgresql") as queued,
+        ground.database("postgresql") as old,
+    ):
+        say(f"  filling: {ground.size.queued:,} queued")
+        stock.fill(queued.worker_engine, ground.size.queued)
+        say(f"  filling: {ground.size.history:,} deliveries and their attempts in history")
+        history.fill(old.worker_engine, ground.size.history)
+        for _ in range(ground.size.repetitions):
+            usual = _share(ground, "plain", plain, [])
+            _share(ground, f"{ground.size.queued:,} queued", queued, usual, fill=False)
+            _share(ground, f"{ground.size.history:,} in history", old, usual)
+            with ground.database("postgresql") as seen:
+                _share(ground, "snapshot open", seen, usual, under=snapshot(seen))
+
+
+@contextmanager
+def snapshot(database: Database) -> Iterator[None]:
+    """A transaction that has read and goes on: nothing that was deleted or changed since may be cleaned away."""
+    with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.execute(sa.text("SELECT count(*) FROM outbox_worker"))
+        yield
+
+
+def _share(
+    ground: Ground,
+    case: str,
+    database: Database,
+    usual: Sequence[float],
+    *,
+    fill: bool = True,
+    under: AbstractContextManager[None] | None = None,
+) -> list[float]:
+    """Drain and keep; gives the ratio to the bare loop, and keeps that to the `usual` ratio."""
+    if fill:
+        stock.fill(database.worker_engine, ground.size.mails)
+    before = bare.rate(ground.sink, ground.size.bare)
+    with under or nullcontext():
+        drained = drain.drain(ground, database, MANY, most=ground.size.mails)
+    after = bare.rate(ground.sink, ground.size.bare)
+    ratio = drained.rate / ((before + after) / 2)
+    share = {"share": ratio / usual[0]} if usual else {}
+    drain.keep(ground, "flat", case, drained, (before, after), **share)
+    return [ratio]
