@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import conditions, flat, latency, memory
+from benchmarks import conditions, enqueueing, flat, latency, memory
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
@@ -30,6 +30,9 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "flat": flat.flat,
     "latency": latency.latency,
     "memory": memory.attachments,
+    "view": enqueueing.view,
+    "many": enqueueing.many,
+    "build": enqueueing.bytes_built,
 }
 
 
@@ -52,7 +55,7 @@ def main() -> int:
                 say(f"{name} ...")
                 try:
                     FIGURES[name](ground)
-                except ServerUnavailable as reason:
+                except (ServerUnavailable, Unavailable) as reason:
                     say(f"{name}: left out: {reason}")
         finally:
             databases.close()
