@@ -15,13 +15,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import conditions, enqueueing, flat, latency, memory
+from benchmarks import capacity, conditions, enqueueing, flat, latency, memory
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
 from tests.servers.process import ServerUnavailable
 
 FIGURES: dict[str, Callable[[Ground], None]] = {
+    "sink": capacity.sink,
     "drain": conditions.connections,
     "commits": conditions.commits,
     "server": conditions.server,
