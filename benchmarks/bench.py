@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import capacity, conditions, enqueueing, flat, latency, memory
+from benchmarks import capacity, conditions, enqueueing, flat, latency, memory, peers
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
@@ -34,6 +34,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "view": enqueueing.view,
     "many": enqueueing.many,
     "build": enqueueing.bytes_built,
+    "peers": peers.peers,
 }
 
 

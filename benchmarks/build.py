@@ -17,24 +17,23 @@ from datetime import UTC, datetime
 import flask
 import flask_mail
 
+from benchmarks import mails
 from outbox.compose import compose, new_unique
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
-LINE = "Your order is on its way and will be with you by Thursday.\n"
-PAGE = "<html><body>" + f"<p>{LINE}</p>\n" * 15 + "</body></html>\n"
 
 
 def messages() -> dict[str, flask_mail.Message]:
     """The mails to build, by name. Must run inside an application context."""
-    plain = LINE * 17
+    plain, page = mails.TEXT, mails.PAGE
     pdf = flask_mail.Attachment("Übersicht.pdf", "application/pdf", b"%PDF-1.7" * 6400)
     people = {"sender": ("The Shop", "shop@example.com"), "recipients": [("Ann", "ann@example.org")]}
     return {
-        "2 KB text + HTML": flask_mail.Message("Your order", body=plain, html=PAGE, **people),
-        "the same, not ASCII": flask_mail.Message("Grüße, 日本語", body=plain + "é", html=PAGE + "é", **people),
+        "2 KB text + HTML": flask_mail.Message("Your order", body=plain, html=page, **people),
+        "the same, not ASCII": flask_mail.Message("Grüße, 日本語", body=plain + "é", html=page + "é", **people),
         "1 KB text": flask_mail.Message("Your order", body=plain, **people),
-        "1 KB HTML alone": flask_mail.Message("Your order", html=PAGE, **people),
-        "with a PDF of 51 KB": flask_mail.Message("Your order", body=plain, html=PAGE, attachments=[pdf], **people),
+        "1 KB HTML alone": flask_mail.Message("Your order", html=page, **people),
+        "with a PDF of 51 KB": flask_mail.Message("Your order", body=plain, html=page, attachments=[pdf], **people),
     }
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from benchmarks import bare, stats, stock
 from benchmarks.ground import Ground
-from benchmarks.worker import Cost, Worker
+from benchmarks.process import Cost, worker
 from tests.servers.databases import Database
 
 
@@ -67,14 +67,14 @@ def drain(
     before = _last_attempt(database)
     ground.sink.reset()
     arguments = ("--drain", "--connections", str(connections))
-    worker = Worker(ground.environ(database, port=port), ground.folder / "worker.log", *arguments)
-    worker.wait(lambda: most is not None and ground.sink.count() >= most)
-    cost = worker.stop()
+    process = worker(ground.environ(database, port=port), ground.folder / "worker.log", *arguments)
+    process.wait(lambda: most is not None and ground.sink.count() >= most)
+    cost = process.stop()
     accepted = ground.sink.accepted()
     if len(accepted) != len({one.message_id for one in accepted}):
-        raise RuntimeError(f"some of {len(accepted)} mails were accepted twice: {worker.last_words()}")
+        raise RuntimeError(f"some of {len(accepted)} mails were accepted twice: {process.last_words()}")
     if (recorded := _sent_since(database, before)) != len(accepted):
-        raise RuntimeError(f"{len(accepted)} mails accepted, {recorded} recorded: {worker.last_words()}")
+        raise RuntimeError(f"{len(accepted)} mails accepted, {recorded} recorded: {process.last_words()}")
     return Drained(stats.rate([one.at for one in accepted[:most]]), len(accepted), cost)
 
 
@@ -101,9 +101,9 @@ def idle(ground: Ground) -> None:
     if any(line["figure"] == "idle" for line in ground.lines):
         return
     with ground.database("postgresql") as database:
-        worker = Worker(ground.environ(database), ground.folder / "worker.log", "--drain")
-        worker.wait()
-        cost = worker.stop()
+        process = worker(ground.environ(database), ground.folder / "worker.log", "--drain")
+        process.wait()
+        cost = process.stop()
     ground.keep("idle", "postgresql", cpu=cost.cpu, memory=cost.memory)
 
 

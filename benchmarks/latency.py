@@ -15,7 +15,7 @@ from app import create_app
 from app.extensions import outbox
 from benchmarks import mails, stats
 from benchmarks.ground import Ground
-from benchmarks.worker import running
+from benchmarks.process import running, worker
 
 _PAUSE = (0.01, 0.04)  # seconds between the arrival of a mail and the next
 _WARM = 10  # mails that do not count: the connection is opened, everything is imported
@@ -27,7 +27,7 @@ def latency(ground: Ground) -> None:
     for name in ("postgresql", "sqlite"):
         with ground.database(name) as database:
             environ = ground.environ(database)
-            with running(environ, ground.folder / "worker.log"):
+            with running(worker(environ, ground.folder / "worker.log")):
                 taken = _milliseconds(ground, environ, ground.size.singles)
             ground.keep(
                 "latency",

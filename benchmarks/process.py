@@ -1,4 +1,4 @@
-"""Runs the real worker, `manage.py outbox-sender`, in a process of its own and measures it from outside.
+"""Runs a process, the real worker `manage.py outbox-sender` for one, and measures it from outside.
 
 Time: from the first to the last message that the sink accepted, so that the start of the process does not count. CPU:
 user and system time of the process, less that of one with nothing to do. Memory: the highest resident size of the
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,20 +30,21 @@ class Cost:
     memory: float  # MB, highest
 
 
-class Worker:
-    """A running worker."""
+class Process:
+    """A running process, the worker for one."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, *arguments: str) -> None:
-        """`arguments`: of `outbox-sender`. The log goes to a file, as a service's does."""
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        """What it prints goes to the file `log`, as a service's does."""
         self._log = log
-        with log.open("wb") as stderr:
+        self._name = " ".join(command[1:4])
+        with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "outbox-sender", *arguments],
+                command,
                 cwd=ROOT,
                 env={"PATH": os.environ.get("PATH", os.defpath), **environ},
                 stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
+                stdout=file,
+                stderr=file,
             )
         self._cost: Cost | None = None
         self._memory = 0.0
@@ -58,7 +59,7 @@ class Worker:
             if until():
                 return True
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the worker was not done within {seconds:.0f} s: {self.last_words()}")
+                raise TimeoutError(f"{self._name} was not done within {seconds:.0f} s: {self.last_words()}")
             time.sleep(_LOOK_SECONDS)
         return False
 
@@ -89,18 +90,22 @@ class Worker:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self._cost = Cost(usage.ru_utime + usage.ru_stime, self._memory)
         if self._process.returncode:
-            raise RuntimeError(f"the worker ended with code {self._process.returncode}: {self.last_words()}")
+            raise RuntimeError(f"{self._name} ended with code {self._process.returncode}: {self.last_words()}")
         return True
 
 
+def worker(environ: Mapping[str, str], log: Path, *arguments: str) -> Process:
+    """A worker; `arguments` of `outbox-sender`."""
+    return Process([sys.executable, "manage.py", "outbox-sender", *arguments], environ, log)
+
+
 @contextmanager
-def running(environ: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Worker]:
-    """A worker that is stopped at the end."""
-    worker = Worker(environ, log, *arguments)
+def running(process: Process) -> Iterator[Process]:
+    """It is stopped at the end."""
     try:
-        yield worker
+        yield process
     finally:
-        worker.stop()
+        process.stop()
 
 
 def _family(pid: int) -> Iterator[int]:
