@@ -1,8 +1,10 @@
-"""Measures: `make bench`.
+"""Measures and prints one table: `make bench`.
 
-    python -m benchmarks.bench [--only drain,latency] [--quick] [--mails 8000] [--connections 1,8,16,32]
+    python -m benchmarks.bench [--only drain,latency] [--quick] [--write]
 
-Raw lines go to a file under build/bench/, its name is told at the end.
+Each figure by name: `--only commits`. Raw lines go to a file under build/bench/, whose name is told at the end;
+`--write` also puts them into benchmarks/results.jsonl in the place of older ones of the same figures, and writes the
+tables and pictures of docs/performance.md anew from there. `--render` does that without measuring.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import capacity, conditions, enqueueing, flat, latency, memory, peers
+from benchmarks import capacity, conditions, document, enqueueing, flat, latency, machine, memory, peers, table
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
@@ -23,67 +26,99 @@ from tests.servers.process import ServerUnavailable
 
 FIGURES: dict[str, Callable[[Ground], None]] = {
     "sink": capacity.sink,
+    "build": enqueueing.bytes_built,
     "drain": conditions.connections,
+    "processes": conditions.processes,
     "commits": conditions.commits,
     "server": conditions.server,
     "network": conditions.network,
-    "databases": conditions.databases,
-    "flat": flat.flat,
+    "sqlite": conditions.sqlite,
+    "mariadb": conditions.mariadb,
     "latency": latency.latency,
-    "memory": memory.attachments,
     "view": enqueueing.view,
     "many": enqueueing.many,
-    "build": enqueueing.bytes_built,
+    "memory": memory.attachments,
     "peers": peers.peers,
+    "flat": flat.flat,
 }
 
 
 def main() -> int:
-    """Measure; the exit code is 1 where something could not be."""
+    """Measure; the exit code is 1 where something failed."""
     arguments = _arguments()
+    if arguments.render:
+        document.write([])
+        return 0
     chosen = arguments.only.split(",") if arguments.only else list(FIGURES)
+    began = time.monotonic()
+    try:
+        ground = _measured(chosen, _size(arguments))
+    except Unavailable as reason:
+        say(f"no benchmark without the SMTP sink: {reason}")
+        return 1
+    print(table.report(ground.lines))
+    if arguments.write:
+        document.write(ground.lines)
+    say(f"{time.monotonic() - began:.0f} s; raw lines: {ground.raw}")
+    return int(any(line.get("absent") == "failed" for line in ground.lines))
+
+
+def _measured(chosen: list[str], size: Size) -> Ground:
+    """Raises Unavailable without a sink."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    raw = BUILD / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.jsonl"
+    run = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
     with tempfile.TemporaryDirectory(prefix="outbox-bench-") as folder:
-        try:
-            sink = Sink(Path(folder))
-        except Unavailable as reason:
-            say(f"no benchmark without the SMTP sink: {reason}")
-            return 1
+        sink = Sink(Path(folder))
         databases = Databases(Path(folder))
-        ground = Ground(Path(folder), sink, databases, _size(arguments), raw)
+        ground = Ground(Path(folder), sink, databases, size, run, BUILD / f"{run}.jsonl")
         try:
+            ground.keep("machine", machine.described(databases))
             for name in chosen:
-                say(f"{name} ...")
-                try:
-                    FIGURES[name](ground)
-                except (ServerUnavailable, Unavailable) as reason:
-                    say(f"{name}: left out: {reason}")
+                _measure(ground, name)
         finally:
             databases.close()
             sink.close()
-    say(f"raw lines: {raw}")
-    return 0
+    return ground
+
+
+def _measure(ground: Ground, name: str) -> None:
+    began = time.monotonic()
+    try:
+        FIGURES[name](ground)
+    except (ServerUnavailable, Unavailable) as reason:
+        ground.keep(name, "", absent=str(reason))
+    except (RuntimeError, TimeoutError) as failure:
+        say(str(failure))
+        ground.keep(name, "", absent="failed")
+    say(f"{name}: {time.monotonic() - began:.0f} s")
 
 
 def _size(arguments: argparse.Namespace) -> Size:
     size = QUICK if arguments.quick else Size()
-    given = {name: getattr(arguments, name) for name in ("mails", "repetitions") if getattr(arguments, name)}
+    names = ("mails", "repetitions", "queued", "history")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.connections:
         given["connections"] = tuple(map(int, arguments.connections.split(",")))
     return replace(size, **given)
 
 
 def _arguments() -> argparse.Namespace:
+    usual = Size()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", metavar="FIGURES", help=f"some of {', '.join(FIGURES)}; comma between")
     parser.add_argument("--quick", action="store_true", help="few mails, once: to see that it works")
-    parser.add_argument("--mails", type=int, metavar="N", help="in one drain")
-    parser.add_argument("--repetitions", type=int, metavar="N")
+    parser.add_argument("--write", action="store_true", help="into benchmarks/results.jsonl and docs/performance.md")
+    parser.add_argument("--render", action="store_true", help="docs/performance.md anew, without measuring")
+    parser.add_argument("--mails", type=int, metavar="N", help=f"in one drain ({usual.mails:,})")
+    parser.add_argument("--repetitions", type=int, metavar="N", help=f"of each measurement ({usual.repetitions})")
     parser.add_argument("--connections", metavar="N,N", help="of the figure drain (1,8,16,32)")
+    parser.add_argument("--queued", type=int, metavar="N", help=f"of the figure flat ({usual.queued:,})")
+    parser.add_argument("--history", type=int, metavar="N", help=f"of the figure flat ({usual.history:,})")
     arguments = parser.parse_args()
     if arguments.only and (unknown := set(arguments.only.split(",")) - FIGURES.keys()):
         parser.error(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    if arguments.write and arguments.quick:
+        parser.error("--quick is too little for the document")
     return arguments
 
 

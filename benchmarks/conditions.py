@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from benchmarks import bare, drain, stock
+from benchmarks import bare, drain, process, stock
 from benchmarks.drain import Trial
 from benchmarks.ground import Ground
 from benchmarks.proxy import delaying
+from benchmarks.sink import Unavailable
 from tests.servers.databases import Database
 
 COMMIT_MILLISECONDS = 2
@@ -38,9 +39,22 @@ def server(ground: Ground) -> None:
     drain.measure(ground, [Trial("server", "64 connections", 64, under=slow_server)])
 
 
-def databases(ground: Ground) -> None:
-    """SQLite and MariaDB."""
-    drain.measure(ground, [Trial(name, f"{MANY} connections", MANY, database=name) for name in ("sqlite", "mariadb")])
+def sqlite(ground: Ground) -> None:
+    """SQLite."""
+    drain.measure(ground, [Trial("sqlite", f"{MANY} connections", MANY, database="sqlite")])
+
+
+def mariadb(ground: Ground) -> None:
+    """MariaDB."""
+    drain.measure(ground, [Trial("mariadb", f"{MANY} connections", MANY, database="mariadb")])
+
+
+def processes(ground: Ground) -> None:
+    """Two processes."""
+    if "--processes" not in process.printed("manage.py", "outbox-sender", "--help"):
+        raise Unavailable("outbox-sender --processes is not there")
+    more = ("--processes", "2")
+    drain.measure(ground, [Trial("processes", "2 × 16 connections", 16, more=more)])
 
 
 def network(ground: Ground) -> None:

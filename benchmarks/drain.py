@@ -31,6 +31,7 @@ class Trial:
     database: str = "postgresql"
     under: Callable[[Ground, Database], AbstractContextManager[dict[str, Any]]] = as_it_is
     """The conditions, around the drain; what it gives is kept with the figures."""
+    more: tuple[str, ...] = ()  # arguments of `outbox-sender`
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +52,29 @@ def measure(ground: Ground, trials: Sequence[Trial]) -> None:
             with ground.database(trial.database) as database:
                 stock.fill(database.worker_engine, ground.size.mails)
                 with trial.under(ground, database) as conditions:
-                    drained = drain(ground, database, trial.connections)
+                    drained = drain(ground, database, trial.connections, more=trial.more)
             after = bare.rate(ground.sink, ground.size.bare)
             keep(ground, trial.figure, trial.case, drained, (before, after), **conditions)
             before = after
 
 
 def drain(
-    ground: Ground, database: Database, connections: int, *, port: int | None = None, most: int | None = None
+    ground: Ground,
+    database: Database,
+    connections: int,
+    *,
+    port: int | None = None,
+    most: int | None = None,
+    more: tuple[str, ...] = (),
 ) -> Drained:
     """Have a worker send what is queued: everything, or until `most` are accepted, over which the rate is taken then.
 
-    Checks that no mail was accepted twice and that what was accepted is recorded as sent. `port`: a proxy's.
+    Checks that no mail was accepted twice and that what was accepted is recorded as sent. `port`: a proxy's. `more`:
+    arguments of `outbox-sender`.
     """
     before = _last_attempt(database)
     ground.sink.reset()
-    arguments = ("--drain", "--connections", str(connections))
+    arguments = ("--drain", "--connections", str(connections), *more)
     process = worker(ground.environ(database, port=port), ground.folder / "worker.log", *arguments)
     process.wait(lambda: most is not None and ground.sink.count() >= most)
     cost = process.stop()

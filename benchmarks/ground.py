@@ -39,18 +39,20 @@ class Ground:
     sink: Sink
     databases: Databases
     size: Size
+    run: str = ""  # when it began: ties its lines together
     raw: Path | None = None
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def keep(self, figure: str, case: str, **values: Any) -> dict[str, Any]:
         """Keep one measurement, as a line of the raw file and on stderr; gives the line."""
-        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "figure": figure, "case": case, **values}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"run": self.run, "at": at, "figure": figure, "case": case, **values}
         self.lines.append(line)
         if self.raw is not None:
             with self.raw.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-        told = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-        say(f"  {figure}: {case}: {told}")
+        told = ", ".join(f"{name} {_short(value)}" for name, value in values.items() if name != "samples")
+        say(f"  {figure}: {case}: {told}".rstrip(": "))
         return line
 
     def environ(self, database: Database, *, port: int | None = None) -> dict[str, str]:

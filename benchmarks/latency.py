@@ -35,7 +35,7 @@ def latency(ground: Ground) -> None:
                 p50=stats.percentile(taken, 0.5),
                 p99=stats.percentile(taken, 0.99),
                 most=max(taken),
-                mails=len(taken),
+                samples=[round(value, 2) for value in taken],
             )
 
 

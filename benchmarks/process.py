@@ -99,6 +99,11 @@ def worker(environ: Mapping[str, str], log: Path, *arguments: str) -> Process:
     return Process([sys.executable, "manage.py", "outbox-sender", *arguments], environ, log)
 
 
+def printed(*arguments: str) -> str:
+    """What Python prints when it is run with `arguments`."""
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 @contextmanager
 def running(process: Process) -> Iterator[Process]:
     """It is stopped at the end."""

@@ -1,0 +1,93 @@
+"""The rows of the table: which figure each is, and what it must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from benchmarks import stats
+
+Line = Mapping[str, Any]
+"""One raw line: `figure`, `case`, and values by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure that is asked for."""
+
+    title: str
+    figure: str
+    case: str  # a pattern of cases; where several fit, the best counts
+    value: str  # the name of the value in the raw lines
+    must: float | None  # None: for comparison alone
+    most: bool = False  # `must` is a most, not a least
+    form: str = "{:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a row came to."""
+
+    row: Row
+    summary: stats.Summary | None  # None: not measured
+    case: str = ""
+    absent: str = ""  # why not
+
+    @property
+    def reached(self) -> bool | None:
+        """None where nothing is asked, or nothing was measured."""
+        if self.summary is None or self.row.must is None:
+            return None
+        if self.row.most:
+            return self.summary.median <= self.row.must
+        return self.summary.median >= self.row.must
+
+
+_MS, _MB = "{:.1f} ms", "{:.0f} MB"
+
+ROWS = (
+    Row("drain, one worker process, server answers at once", "drain", "*", "ratio", 1.0),
+    Row("the same, one connection", "drain", "1 connections", "ratio", None),
+    Row("every commit slowed by 2 ms, 32 connections", "commits", "*", "ratio", 0.8),
+    Row("server takes 20 ms for DATA, 64 connections", "server", "*", "ratio", 0.5),
+    Row("20 ms round trip, one connection, against the bare loop over the same", "network", "*", "ratio", 2.0),
+    Row("SQLite: drain", "sqlite", "*", "ratio", 0.7),
+    Row("MariaDB: drain", "mariadb", "*", "ratio", 0.7),
+    Row("two processes: drain", "processes", "*", "ratio", None),
+    Row("drain with much queued, of the drain without", "flat", "* queued", "share", 0.9),
+    Row("drain with a long history, of the drain without", "flat", "* in history", "share", 0.9),
+    Row("drain with a snapshot open, of the drain without", "flat", "snapshot open", "share", 0.9),
+    Row("commit → accepted, idle worker, PostgreSQL: p50", "latency", "postgresql", "p50", 2, True, _MS),
+    Row("commit → accepted, idle worker, PostgreSQL: p99", "latency", "postgresql", "p99", 6, True, _MS),
+    Row("commit → accepted, idle worker, SQLite: p50", "latency", "sqlite", "p50", 15, True, _MS),
+    Row("a view's transaction with one mail, of its rate without: ORM", "view", "postgresql, ORM", "ratio", 0.5),
+    Row("a view's transaction with one mail, of its rate without: Core", "view", "postgresql, Core", "ratio", 0.5),
+    Row("`enqueue_many`, of the rate of single calls", "many", "*", "ratio", 3.0),
+    Row("bytes of a mail built", "build", "*", "ours", 150, True, "{:.0f} µs"),
+    Row("worker's memory, much queued, 32 connections", "flat", "* queued", "memory", 90, True, _MB),
+    Row(
+        "worker's memory, 10,000 with 5 MB queued, 4 connections", "memory", "* 4 connections", "memory", 200, True, _MB
+    ),
+    Row("worker's memory, 10,000 with 5 MB queued, 32 connections", "memory", "* 32 conn*", "memory", 200, True, _MB),
+    Row("worker's CPU for 1,000 mails, 32 connections", "drain", "32 connections", "cpu", 0.35, True, "{:.2f} s"),
+    Row("the sink alone, mails a second", "sink", "*", "rate", 20_000, form="{:,.0f}"),
+)
+
+
+def found(row: Row, lines: Sequence[Line]) -> Found:
+    """What `lines` say about the row: of several cases the best by its median."""
+    cases: dict[str, list[float]] = {}
+    absent = ""
+    for line in lines:
+        if line["figure"] != row.figure:
+            continue
+        absent = line.get("absent", absent)
+        if fnmatchcase(line["case"], row.case) and row.value in line:
+            cases.setdefault(line["case"], []).append(line[row.value])
+    if not cases:
+        return Found(row, None, absent=absent)
+    summaries = {case: stats.summary(values) for case, values in cases.items()}
+    best = (min if row.most else max)(summaries, key=lambda case: summaries[case].median)
+    return Found(row, summaries[best], best)
