@@ -10,11 +10,14 @@ READY := $(VENV)/ready
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 LOCKING := $(VENV)/locking
+# All but what only `make bench` needs, which has a lock of its own.
+EXTRAS = $(filter-out bench,$(shell awk '/^\[/ {on = /optional-dependencies/} on && / = \[/ {print $$1}' pyproject.toml))
 # The lock names versions and hashes, never where they came from.
-COMPILE := $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	$(addprefix --extra ,$(EXTRAS)) \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test soak test-minimum check lint types layers format lock clean
+.PHONY: help run test soak bench measure test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -27,6 +30,12 @@ test: $(READY) ## all tests, four at once, for many of them wait (JOBS=1: one); 
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"
 	@exec $(RUN) -m benchmarks.soak $(ARGS)
+
+bench: ## the figures of docs/performance.md in 15 minutes (needs cc, libssl-dev); ARGS="--only drain", ARGS=--write
+	@$(MAKE) --no-print-directory VENV=.venv-bench LOCK=requirements-bench.lock measure
+
+measure: $(READY)
+	@exec $(RUN) -m benchmarks.bench $(ARGS)
 
 check: lint types test ## everything that must be green
 
@@ -47,12 +56,13 @@ format: $(READY) ## put the source into its format
 lock: $(LOCKING)/ready ## pin the newest versions that pyproject.toml allows
 	@$(COMPILE) --upgrade -o requirements.lock pyproject.toml
 	@$(COMPILE) --upgrade --resolution lowest-direct -o requirements-minimum.lock pyproject.toml
+	@$(COMPILE) --upgrade --extra bench --constraint requirements.lock -o requirements-bench.lock pyproject.toml
 
 test-minimum: ## all tests with the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test
 
 clean: ## remove what `make` made; instance/ and its mail stay
-	rm -rf .venv .venv-minimum .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-minimum .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 # Made anew when the lock changes, so that nothing of an older one is left in it.
 $(READY): $(LOCK) pyproject.toml

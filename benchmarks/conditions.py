@@ -59,7 +59,7 @@ def processes(ground: Ground) -> None:
 
 def network(ground: Ground) -> None:
     """One connection over a network with a round trip of 20 ms, and so the bare loop."""
-    count = min(ground.size.mails, 200)
+    count = min(ground.size.mails, 100)
     drain.idle(ground)
     with delaying(ground.sink.port, ROUND_TRIP_MILLISECONDS) as port:
         for _ in range(ground.size.repetitions):

@@ -23,20 +23,26 @@ _PATIENCE = 30.0
 
 
 def latency(ground: Ground) -> None:
-    """PostgreSQL and SQLite, the worker in another process with its default settings."""
-    for name in ("postgresql", "sqlite"):
-        with ground.database(name) as database:
-            environ = ground.environ(database)
-            with running(worker(environ, ground.folder / "worker.log")):
-                taken = _milliseconds(ground, environ, ground.size.singles)
-            ground.keep(
-                "latency",
-                name,
-                p50=stats.percentile(taken, 0.5),
-                p99=stats.percentile(taken, 0.99),
-                most=max(taken),
-                samples=[round(value, 2) for value in taken],
-            )
+    """PostgreSQL and SQLite, the worker in another process with its default settings; and what polling alone takes."""
+    count = ground.size.singles
+    _measure(ground, "postgresql", "postgresql", count)
+    _measure(ground, "sqlite", "sqlite", count)
+    _measure(ground, "postgresql, polling alone", "postgresql", count // 10, OUTBOX_WAKE="false")
+
+
+def _measure(ground: Ground, case: str, name: str, count: int, **settings: str) -> None:
+    with ground.database(name) as database:
+        environ = ground.environ(database) | settings
+        with running(worker(environ, ground.folder / "worker.log")):
+            taken = _milliseconds(ground, environ, count)
+    ground.keep(
+        "latency",
+        case,
+        p50=stats.percentile(taken, 0.5),
+        p99=stats.percentile(taken, 0.99),
+        most=max(taken),
+        samples=[round(value, 2) for value in taken],
+    )
 
 
 def _milliseconds(ground: Ground, environ: dict[str, str], count: int) -> list[float]:

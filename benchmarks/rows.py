@@ -62,6 +62,7 @@ ROWS = (
     Row("commit → accepted, idle worker, PostgreSQL: p50", "latency", "postgresql", "p50", 2, True, _MS),
     Row("commit → accepted, idle worker, PostgreSQL: p99", "latency", "postgresql", "p99", 6, True, _MS),
     Row("commit → accepted, idle worker, SQLite: p50", "latency", "sqlite", "p50", 15, True, _MS),
+    Row("the same, PostgreSQL without NOTIFY: p50", "latency", "postgresql, polling*", "p50", None, True, _MS),
     Row("a view's transaction with one mail, of its rate without: ORM", "view", "postgresql, ORM", "ratio", 0.5),
     Row("a view's transaction with one mail, of its rate without: Core", "view", "postgresql, Core", "ratio", 0.5),
     Row("`enqueue_many`, of the rate of single calls", "many", "*", "ratio", 3.0),

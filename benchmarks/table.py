@@ -31,9 +31,16 @@ def report(lines: Sequence[Line]) -> str:
 
 
 def conditions(lines: Sequence[Line]) -> str:
-    """Where and when, one line for each machine or version."""
-    known = dict.fromkeys(line["case"] for line in lines if line["figure"] == "machine")
-    return "\n".join(f"Measured {case}." for case in known)
+    """Where and when, one line for each run; and what a ratio of 1 is."""
+    said = [f"Measured {line['case']}." for line in lines if line["figure"] == "machine"]
+    bare = [rate for line in lines if line["figure"] != "network" for rate in line.get("bare", ())]
+    if bare:
+        loop = stats.summary(bare)
+        said.append(
+            f"The bare loop, 1.0 of every ratio: {loop.median:,.0f} mails a second, {loop.least:,.0f} to "
+            f"{loop.most:,.0f} in {loop.count} runs."
+        )
+    return "\n\n".join(said)
 
 
 def targets(lines: Sequence[Line]) -> str:
@@ -103,7 +110,7 @@ def _target(one: Found) -> tuple[str, ...]:
         return (row.title, one.absent or "not measured", "", "", must, "")
     title = f"{row.title} ({one.case})" if row.case.startswith("*") and one.case not in row.title else row.title
     reached = {None: "", True: "yes", False: "**no**"}[one.reached]
-    span = f"{row.form.format(one.summary.least)}–{row.form.format(one.summary.most)}"
+    span = f"{row.form.format(one.summary.least).split(' ')[0]}–{row.form.format(one.summary.most)}"
     return (title, row.form.format(one.summary.median), span, str(one.summary.count), must, reached)
 
 

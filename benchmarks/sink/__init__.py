@@ -1,4 +1,4 @@
-"""The SMTP server that every figure is measured against: sink.c, compiled when it is first needed."""
+"""The SMTP server that every figure is measured against: sink.c and smtp.c, compiled when it is first needed."""
 
 from __future__ import annotations
 
@@ -76,21 +76,22 @@ class Sink:
 
 
 def build() -> Path:
-    """The program, compiled if it is older than its source."""
-    source, program = HERE / "sink.c", BUILD / "sink"
-    if program.is_file() and program.stat().st_mtime > source.stat().st_mtime:
+    """The program, compiled if it is older than its sources."""
+    program = BUILD / "sink"
+    newest = max(file.stat().st_mtime for file in (*HERE.glob("*.c"), *HERE.glob("*.h")))
+    if program.is_file() and program.stat().st_mtime > newest:
         return program
     compiler = shutil.which("cc")
     if compiler is None:
         raise Unavailable("no C compiler (Debian: apt-get install gcc libc6-dev libssl-dev)")
     BUILD.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [compiler, "-O2", "-Wall", "-Wextra", "-o", program, source, "-lssl", "-lcrypto"],
+        [compiler, "-O2", "-Wall", "-Wextra", "-o", program, *sorted(HERE.glob("*.c")), "-lssl", "-lcrypto"],
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise Unavailable(f"{source.name} does not compile (Debian: apt-get install libssl-dev): {done.stderr[-800:]}")
+        raise Unavailable(f"the SMTP sink does not compile (Debian: apt-get install libssl-dev): {done.stderr[-800:]}")
     return program
 
 

@@ -22,60 +22,24 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { IN_SIZE = 65536, ID_SIZE = 256, ORDER_SIZE = 256 };
-enum state { COMMAND, HEADER, BODY, HELD };
+#include "smtp.h"
 
-struct client {
-    int fd;
-    SSL *tls;
-    enum state state;
-    bool closing, dead, handshake_next;
-    int recipients;
-    uint32_t interest;
-    char id[ID_SIZE];
-    char *in, *out;
-    size_t in_length, out_length, out_size, out_sent;
-    int64_t due;                          /* when HELD: nanoseconds of CLOCK_MONOTONIC */
-    struct client *next_held, *next_dead; /* the delay is the same for all, so the first held is the first due */
-};
+enum { ORDER_SIZE = 256 };
 
 static int epoll, listener;
 static SSL_CTX *tls_context;
-static FILE *record;
-static int64_t delay;
-static unsigned long accepted;
-static struct client *first_held, *last_held, *graveyard;
-
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-}
+static struct client *graveyard;
 
 static void die(const char *what) {
     perror(what);
     exit(1);
-}
-
-static void say(struct client *client, const char *text) {
-    size_t length = strlen(text);
-    if (client->out_length + length > client->out_size) {
-        client->out_size = (client->out_length + length) * 2 + 512;
-        client->out = realloc(client->out, client->out_size);
-    }
-    memcpy(client->out + client->out_length, text, length);
-    client->out_length += length;
 }
 
 static void want(struct client *client, uint32_t events) {
@@ -152,85 +116,6 @@ static void flush(struct client *client) {
     }
 }
 
-static void accept_message(struct client *client) {
-    char reply[64];
-    accepted++;
-    fprintf(record, "%lld %s\n", (long long)now(), client->id);
-    client->state = COMMAND;
-    client->recipients = 0;
-    snprintf(reply, sizeof reply, "250 2.0.0 Ok: queued as %lX\r\n", accepted);
-    say(client, reply);
-}
-
-static void end_of_data(struct client *client) {
-    if (delay == 0) {
-        accept_message(client);
-        return;
-    }
-    client->state = HELD;
-    client->due = now() + delay;
-    client->next_held = NULL;
-    if (last_held) last_held->next_held = client;
-    else first_held = client;
-    last_held = client;
-}
-
-static void take_id(struct client *client, const char *line, size_t length) {
-    static const char name[] = "Message-ID: ";
-    size_t skip = sizeof name - 1;
-    if (length <= skip || strncasecmp(line, name, skip) != 0) return;
-    length -= skip;
-    if (length >= ID_SIZE) length = ID_SIZE - 1;
-    memcpy(client->id, line + skip, length);
-    client->id[length] = 0;
-}
-
-static void content_line(struct client *client, const char *line, size_t length) {
-    if (length == 1 && line[0] == '.') end_of_data(client);
-    else if (client->state == HEADER && length == 0) client->state = BODY;
-    else if (client->state == HEADER) take_id(client, line, length);
-}
-
-static bool is(const char *line, size_t length, const char *verb) {
-    size_t size = strlen(verb);
-    return length >= size && strncasecmp(line, verb, size) == 0;
-}
-
-static void command_line(struct client *client, const char *line, size_t length) {
-    if (is(line, length, "EHLO")) {
-        say(client, "250-sink\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n");
-        if (!client->tls) say(client, "250-STARTTLS\r\n");
-        say(client, "250 ENHANCEDSTATUSCODES\r\n");
-    } else if (is(line, length, "MAIL ")) {
-        client->recipients = 0;
-        say(client, "250 2.1.0 Ok\r\n");
-    } else if (is(line, length, "RCPT ")) {
-        client->recipients++;
-        say(client, "250 2.1.5 Ok\r\n");
-    } else if (is(line, length, "DATA") && client->recipients == 0) {
-        say(client, "503 5.5.1 No recipients\r\n");
-    } else if (is(line, length, "DATA")) {
-        client->state = HEADER;
-        strcpy(client->id, "-");
-        say(client, "354 Go ahead\r\n");
-    } else if (is(line, length, "STARTTLS") && !client->tls) {
-        client->handshake_next = true;
-        say(client, "220 2.0.0 Ready\r\n");
-    } else if (is(line, length, "QUIT")) {
-        client->closing = true;
-        say(client, "221 2.0.0 Bye\r\n");
-    } else if (is(line, length, "RSET") || is(line, length, "NOOP")) {
-        client->recipients = 0;
-        say(client, "250 2.0.0 Ok\r\n");
-    } else {
-        say(client, "502 5.5.2 Unknown command\r\n");
-    }
-}
-
-static bool takes_lines(const struct client *client) {
-    return !client->dead && !client->closing && !client->handshake_next && client->state != HELD;
-}
-
 static void process(struct client *client) {
     size_t start = 0;
     while (takes_lines(client)) {
@@ -239,8 +124,7 @@ static void process(struct client *client) {
         size_t length = (size_t)(end - line);
         start += length + 1;
         if (length > 0 && line[length - 1] == '\r') length--;
-        if (client->state == COMMAND) command_line(client, line, length);
-        else content_line(client, line, length);
+        take_line(client, line, length);
     }
     memmove(client->in, client->in + start, client->in_length - start);
     client->in_length -= start;
@@ -290,11 +174,8 @@ static void welcome(void) {
 }
 
 static void release_held(void) {
-    int64_t time = first_held ? now() : 0;
-    while (first_held && first_held->due <= time) {
-        struct client *client = first_held;
-        first_held = client->next_held;
-        if (!first_held) last_held = NULL;
+    struct client *client;
+    while ((client = next_due())) {
         if (client->dead) {
             client->next_dead = graveyard;
             graveyard = client;

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
 import pytest
 
-from benchmarks import mails, stats
+from benchmarks import document, mails, plots, proxy, stats, table
+from benchmarks.rows import ROWS, found
+
+COST = {"bare": [8.0, 10.0], "cpu": 0.3, "memory": 80.0}
 
 
 def test_a_rate_is_that_of_the_time_between() -> None:
@@ -31,3 +41,93 @@ def test_the_bare_loop_sends_different_mails_of_one_size() -> None:
     assert {len(mail) for mail in built} == {len(built[0])}
     assert 2000 < len(built[0]) < 3000
     assert len({line for mail in built for line in mail.split(b"\r\n") if line.startswith(b"Message-ID")}) == 3
+
+
+LINES: list[dict[str, Any]] = [
+    {"run": "1", "figure": "machine", "case": "on a machine"},
+    *(
+        {"run": "1", "figure": "drain", "case": "8 connections", "ratio": n, "rate": 9.0, **COST}
+        for n in (0.9, 1.1, 1.0)
+    ),
+    {"run": "1", "figure": "drain", "case": "32 connections", "ratio": 0.5, "rate": 5.0, **COST},
+    {"run": "1", "figure": "latency", "case": "postgresql", "p50": 2.5, "p99": 5.0, "samples": [1.0, 2.5, 5.0]},
+    {"run": "1", "figure": "many", "case": "", "absent": "no such function"},
+]
+
+
+def test_a_row_counts_the_best_case_and_says_which() -> None:
+    """Of several numbers of connections the one with the best median is what the worker can do."""
+    best = found(ROWS[0], LINES)
+    assert best.case == "8 connections"
+    assert best.summary == stats.Summary(1.0, 0.9, 1.1, 3)
+    assert best.reached is True
+
+
+def test_the_table_says_what_was_reached_missed_and_not_measured() -> None:
+    """One line for each figure that is asked for, measured or not."""
+    said = table.targets(LINES).splitlines()
+    assert len(said) == len(ROWS) + 2
+    assert len({len(line) for line in said}) == 1
+    cells = {row[0]: row[1:] for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in said)}
+    drain = cells["drain, one worker process, server answers at once (8 connections)"]
+    assert drain == ["1.00", "0.90–1.10", "3", "≥ 1.00", "yes"]
+    assert cells["commit → accepted, idle worker, PostgreSQL: p50"] == [
+        "2.5 ms",
+        "2.5–2.5 ms",
+        "1",
+        "≤ 2.0 ms",
+        "**no**",
+    ]
+    assert cells["`enqueue_many`, of the rate of single calls"][0] == "no such function"
+    assert cells["SQLite: drain"][0] == "not measured"
+
+
+def test_the_report_has_every_drain() -> None:
+    """Rates, CPU and memory stand beside the ratios."""
+    report = table.report(LINES)
+    assert "Measured on a machine." in report
+    assert [line.split("|")[2].strip() for line in report.splitlines() if "answers at once:" in line] == ["9", "5"]
+
+
+def test_newer_lines_replace_those_of_the_same_figure() -> None:
+    """A figure can be measured again alone; a run of which nothing is left is forgotten with its machine."""
+    newer = [{"run": "2", "figure": "drain", "case": "8 connections", "ratio": 2.0}]
+    kept = document.merged(LINES, newer)
+    assert [line["ratio"] for line in kept if line["figure"] == "drain"] == [2.0]
+    assert [line["run"] for line in kept if line["figure"] in {"machine", "latency"}] == ["1", "1"]
+    again = document.merged(kept, [{**line, "run": "3"} for line in LINES])
+    assert {line["run"] for line in again} == {"3"}
+
+
+def test_the_report_stands_between_its_marks() -> None:
+    """What people wrote around it stays; without the marks nothing is written."""
+    text = f"before\n{document.BEGIN}\nold\n{document.END}\nafter\n"
+    assert document.replaced(text, "new") == f"before\n{document.BEGIN}\n\nnew\n{document.END}\nafter\n"
+    with pytest.raises(ValueError, match="lacks"):
+        document.replaced("no marks", "new")
+
+
+@pytest.mark.parametrize("picture", [plots.drains, plots.latency])
+@pytest.mark.parametrize("lines", [LINES, []])
+def test_pictures_are_well_formed(picture: Callable[[list[dict[str, Any]]], str], lines: list[dict[str, Any]]) -> None:
+    """With and without something to show."""
+    assert ElementTree.fromstring(picture(lines)).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_proxy_passes_on_every_byte_in_order_and_late() -> None:
+    """A round trip takes its 20 ms at least, and what goes in comes out."""
+    said = random.Random(1).randbytes(300_000)
+    with socket.create_server(("127.0.0.1", 0)) as server, proxy.delaying(server.getsockname()[1], 20) as port:
+        server.settimeout(10)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client, server.accept()[0] as served:
+            start = time.monotonic()
+            client.sendall(b"?")
+            assert served.recv(1) == b"?"
+            served.sendall(said)
+            heard = b""
+            while len(heard) < len(said):
+                heard += client.recv(65_536)
+            assert time.monotonic() - start >= 0.02
+            assert heard == said
+            client.shutdown(socket.SHUT_WR)
+            assert served.recv(1) == b""
