@@ -1,4 +1,4 @@
-"""The application's tables: its users."""
+"""The application's tables: its users, and who tried to be one."""
 
 from __future__ import annotations
 
@@ -90,6 +90,17 @@ class User(UserMixin, Base):
         return f"{self.id}:{self.stamp}"
 
 
+class LoginTry(Base):
+    """A try to log in that failed, or has not succeeded yet (`throttle.py`)."""
+
+    __tablename__ = "login_tries"
+    __table_args__ = (sa.Index("ix_login_tries_who", "who", "at"), sa.Index("ix_login_tries_at", "at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    who: Mapped[str] = mapped_column(sa.CHAR(64))  # SHA-256, hexadecimal
+    at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
 def by_email(session: Session, email: str) -> User | None:
     """The user with this address, in whatever case it is written."""
     return session.scalar(sa.select(User).where(User.email_key == fold(email)))
@@ -114,10 +125,7 @@ def by_stamp(session: Session, user_id: int, stamp: str) -> User | None:
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """The user with this address and password. Takes as long for an unknown address as for a wrong password.
-
-    The place where failed log-ins are to be counted and limited.
-    """
+    """The user with this address and password. Takes as long for an unknown address as for a wrong password."""
     user = by_email(session, email)
     if user is None:
         check_password_hash(_hash_of_nobody(), password)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -12,3 +14,9 @@ def duration(seconds: int) -> str:
             count = seconds // size
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return "0 seconds"
+
+
+def minutes(time: timedelta) -> str:
+    """`time` in minutes, rounded up: "1 minute", "15 minutes"."""
+    count = max(1, -(-time // timedelta(minutes=1)))
+    return f"{count} minute{'' if count == 1 else 's'}"

@@ -10,7 +10,7 @@ from flask import flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required, login_user, logout_user
 from werkzeug.wrappers import Response
 
-from app import db, models, tokens
+from app import db, models, throttle, tokens, words
 from app.auth import blueprint, mails
 from app.auth.forms import LoginForm, RegistrationForm, ResetForm, ResetRequestForm
 from app.extensions import login_manager
@@ -102,19 +102,28 @@ def resend_confirmation() -> Response:
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
-def login() -> Response | str:
+def login() -> Response | tuple[str, int]:
     """Log in, then on to `next` if that is a page of this site."""
     form = LoginForm()
     target = local_path(request.args.get("next"), url_for("main.home"))
     if current_user.is_authenticated and request.method == "GET":
         return redirect(target)
+    status = 200
     if form.validate_on_submit():
-        user = models.authenticate(db.session, form.email.data or "", form.password.data or "")
+        email, machine = form.email.data or "", request.remote_addr or ""
+        wait = throttle.admit(db.session, email, machine)
+        user = None if wait else models.authenticate(db.session, email, form.password.data or "")
         if user:
+            throttle.forgive(db.session, email, machine)
+            db.session.commit()
             start_session(user)
             return redirect(target)
-        form.form_errors.append("This address and password do not fit together.")
-    return render_template("auth/login.html", form=form)
+        if wait:
+            status = 429
+            form.form_errors.append(f"There were too many tries. Please try again in {words.minutes(wait)}.")
+        else:
+            form.form_errors.append("This address and password do not fit together.")
+    return render_template("auth/login.html", form=form), status
 
 
 @blueprint.post("/logout")

@@ -1,0 +1,70 @@
+"""How often somebody may try to log in. Counted in the database, so that it holds over all processes of the site.
+
+Each try is written down before the password is looked at, so that tries at the same moment count, too. A log-in that
+succeeds takes its own failures back. What is kept is a hash: neither addresses of people nor of machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.models import LoginTry, fold
+
+WINDOW = timedelta(minutes=15)
+
+PER_PAIR = 5
+"""Failed tries for one account from one machine. An account is not locked by what others do elsewhere …"""
+
+PER_MACHINE = 50
+PER_ACCOUNT = 100
+"""… unless they are very many."""
+
+
+def admit(session: Session, email: str, machine: str) -> timedelta | None:
+    """Write a try down and commit; None if it may go on, else how long it has to wait. `machine`: its address."""
+    now = datetime.now(UTC)
+    limits = dict(zip(_keys(email, machine), (PER_PAIR, PER_MACHINE, PER_ACCOUNT), strict=True))
+    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - WINDOW))
+    session.add_all(LoginTry(who=key, at=now) for key in limits)
+    session.commit()
+    waits = [_wait(session, key, most, now) for key, most in limits.items()]
+    wait = max((wait for wait in waits if wait is not None), default=None)
+    if wait is not None:  # who is turned away does not wait for longer by asking again
+        _take_back(session, limits)
+        session.commit()
+    return wait
+
+
+def forgive(session: Session, email: str, machine: str) -> None:
+    """A try has succeeded: it does not count, and neither do the failures of the pair. The caller commits."""
+    pair, *others = _keys(email, machine)
+    session.execute(sa.delete(LoginTry).where(LoginTry.who == pair))
+    _take_back(session, others)
+
+
+def _wait(session: Session, key: str, most: int, now: datetime) -> timedelta | None:
+    """Until there is room for one more; None if there is."""
+    first_too_many = sa.select(LoginTry.at).where(LoginTry.who == key).order_by(LoginTry.at.desc(), LoginTry.id.desc())
+    at = session.scalar(first_too_many.offset(most).limit(1))
+    return None if at is None else max(at + WINDOW - now, timedelta(seconds=1))
+
+
+def _take_back(session: Session, keys: Iterable[str]) -> None:
+    """The newest try of each."""
+    for key in keys:
+        newest = sa.select(LoginTry.id).where(LoginTry.who == key).order_by(LoginTry.at.desc(), LoginTry.id.desc())
+        session.execute(sa.delete(LoginTry).where(LoginTry.id == session.scalar(newest.limit(1))))
+
+
+def _keys(email: str, machine: str) -> tuple[str, str, str]:
+    account = fold(email.strip())
+    return _hash("pair", account, machine), _hash("machine", machine), _hash("account", account)
+
+
+def _hash(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()
