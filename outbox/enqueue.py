@@ -28,7 +28,7 @@ _delivery = table_of(OutboxDelivery)
 _blob = table_of(OutboxBlob)
 _part = table_of(OutboxMessageBlob)
 
-_PATIENCE = 5  # how often to look again for a row that another transaction made and took away meanwhile
+PATIENCE = 5  # how often to look again for a row that another transaction made and took away meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
     another transaction that has not ended yet holds the key, this waits for its end.
     """
     connection = session.connection(bind_arguments={"mapper": OutboxMessage})
-    values = _message_values(composed, posting)
+    values = message_values(composed, posting)
     if posting.key is None:
         return _add(session, connection, composed, posting, values), True
-    for _ in range(_PATIENCE):
+    for _ in range(PATIENCE):
         first = _with_key(session, connection, posting.key)
         if first is not None:
             return first, False
@@ -65,8 +65,13 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
         if pk is not None:
             _add_rows(connection, pk, composed, posting)
             return _persistent(session, pk, values), True
-    raise OutboxError(
-        f"key {posting.key!r}: another message with it comes and goes while this one is enqueued. Is the outbox being "
+    raise unsettled_key(posting.key)
+
+
+def unsettled_key(key: str) -> OutboxError:
+    """What is to be said of a key that can neither be found nor taken."""
+    return OutboxError(
+        f"key {key!r}: another message with it comes and goes while this one is enqueued. Is the outbox being "
         "purged with a retention of nearly nothing? Enqueue again."
     )
 
@@ -74,7 +79,7 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
 def _add(
     session: Session, connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]
 ) -> OutboxMessage:
-    inserted = connection.execute(_insert_message("max_age" in values), values)
+    inserted = connection.execute(insert_message("max_age" in values), values)
     pk = int(cast(Any, inserted.inserted_primary_key)[0])
     _add_rows(connection, pk, composed, posting)
     return _persistent(session, pk, values)
@@ -83,27 +88,50 @@ def _add(
 def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: Posting) -> None:
     if composed.blobs:
         parts = [
-            {"message_id": pk, "position": position, "skeleton_offset": offset, "digest": _keep(connection, blob)}
+            {"message_id": pk, "position": position, "skeleton_offset": offset, "digest": keep_blob(connection, blob)}
             for position, (offset, blob) in enumerate(composed.blobs)
         ]
         connection.execute(_part.insert(), parts)
+    add_deliveries(connection, delivery_values(pk, composed, posting))
+    notify(connection, posting)
+
+
+def delivery_values(pk: int, composed: Composed, posting: Posting) -> list[dict[str, Any]]:
+    """For `add_deliveries`: one for each recipient of the message with the primary key `pk`."""
     common: dict[str, Any] = {"message_id": pk, "lane": posting.lane.slot(retry=False)}
     if posting.send_at is not None:
         common["due_at"] = posting.send_at
-    connection.execute(
-        _insert_delivery(posting.send_at is None),
-        [common | {"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients],
-    )
-    _notify(connection, posting)
+    return [common | {"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients]
+
+
+def add_deliveries(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    """Write deliveries; those that have no `due_at` are due now."""
+    for at_once in (True, False):
+        some = [row for row in rows if ("due_at" not in row) is at_once]
+        if some:
+            connection.execute(_insert_delivery(at_once), some)
 
 
 @functools.cache  # building a statement costs more than running it
-def _insert_message(by_age: bool) -> Insert:
+def insert_message(by_age: bool) -> Insert:
     """`by_age`: it expires `max_age` seconds from now."""
+    return _message.insert().values(_computed(by_age))
+
+
+@functools.cache
+def insert_unless_key_taken(dialect: str, by_age: bool) -> Insert:
+    """The same, but for a message whose key is taken; MariaDB has no DO NOTHING and "updates" nothing instead."""
+    if dialect in MYSQL_FAMILY:
+        return mysql.insert(_message).values(_computed(by_age)).on_duplicate_key_update(id=_message.c.id)
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(_message).values(_computed(by_age)).on_conflict_do_nothing(index_elements=["key"])
+
+
+def _computed(by_age: bool) -> dict[str, Any]:
     computed: dict[str, Any] = {"created_at": DbNow()}
     if by_age:
         computed["expires_at"] = DbNow(sa.bindparam("max_age", type_=sa.Float()))
-    return _message.insert().values(computed)
+    return computed
 
 
 @functools.cache
@@ -113,13 +141,13 @@ def _insert_delivery(now: bool) -> Insert:
     return _delivery.insert().values(computed | ({"due_at": DbNow()} if now else {}))
 
 
-def _notify(connection: sa.Connection, posting: Posting) -> None:
+def notify(connection: sa.Connection, posting: Posting) -> None:
     """PostgreSQL tells who listens when the transaction commits, and nobody when it is rolled back."""
     if posting.wake and posting.send_at is None and connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 
 
-def _message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
+def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
     options = {
         name: list(given) for name, given in (("mail", composed.mail_options), ("rcpt", composed.rcpt_options)) if given
     }
@@ -153,19 +181,15 @@ def _expiry(posting: Posting) -> dict[str, Any]:
 def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | None:
     """The id of the new message, or None where the key is taken; waits for a transaction that holds it."""
     dialect = connection.dialect.name
-    columns = values | {"created_at": DbNow()}
-    if "max_age" in values:
-        columns["expires_at"] = DbNow(columns.pop("max_age"))
+    statement = insert_unless_key_taken(dialect, "max_age" in values)
     if dialect in MYSQL_FAMILY:
-        # no DO NOTHING here: "update" nothing, then see by the Message-ID whose row it is
-        connection.execute(mysql.insert(_message).values(columns).on_duplicate_key_update(id=_message.c.id))
+        connection.execute(statement, values)
+        # see by the Message-ID whose row it is
         row = connection.execute(
             sa.select(_message.c.id, _message.c.message_id).where(_message.c.key == values["key"]).with_for_update()
         ).first()
         return int(row.id) if row is not None and row.message_id == values["message_id"] else None
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(_message).values(columns).on_conflict_do_nothing(index_elements=["key"])
-    pk = connection.execute(statement.returning(_message.c.id)).scalar()
+    pk = connection.execute(statement.returning(_message.c.id), values).scalar()
     return None if pk is None else int(pk)
 
 
@@ -192,7 +216,7 @@ def _persistent(session: Session, pk: int, values: dict[str, Any]) -> OutboxMess
     return message
 
 
-def _keep(connection: sa.Connection, blob: Blob) -> str:
+def keep_blob(connection: sa.Connection, blob: Blob) -> str:
     """See that the blob is stored and stays until this transaction ends; its digest."""
     digest = blob.digest
     dialect = connection.dialect.name
@@ -200,7 +224,7 @@ def _keep(connection: sa.Connection, blob: Blob) -> str:
     if dialect != "sqlite":  # a purge must not take it between here and the reference to it
         present = present.with_for_update(read=True, key_share=dialect == "postgresql")
     values = {"digest": digest, "size": len(blob.data), "data": blob.data, "created_at": DbNow()}
-    for _ in range(_PATIENCE):
+    for _ in range(PATIENCE):
         if connection.execute(present).first() is not None:
             return digest
         connection.execute(_insert_blob(dialect).values(values))

@@ -3,96 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import flask
 import flask_mail
-import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
 from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
-from outbox import clock, pending, signals
-from outbox.compose import compose, new_unique, render
-from outbox.enqueue import enqueue
-from outbox.errors import NotBoundError, SchemaError
+from outbox import pending
+from outbox.bound import STATE, Bound, state
+from outbox.bulk import Queued
+from outbox.compose import render
+from outbox.errors import NotBoundError
 from outbox.mail import Address, Connection, Message
 from outbox.models import OutboxMessage
-from outbox.posting import posting
-from outbox.sessions import Sessions
 from outbox.settings import Settings
 
 _BOUND, _GUARD = "outbox.bound", "outbox.guard"
-
-_WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
-
-
-class Bound(flask_mail._Mail):
-    """The outbox of one application: what `app.extensions["mail"]` holds.
-
-    It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
-    """
-
-    def __init__(self, app: Flask, settings: Settings, session: Any) -> None:
-        super().__init__(**_state(settings))
-        self.app = app
-        self.settings = settings
-        self.sessions = Sessions(app, settings, session)
-        self._wake = clock.Debounce(_WAKE_SECONDS)
-
-    def connect(self) -> Connection:
-        """A connection whose `send` enqueues."""
-        return Connection(self)
-
-    def send_message(self, *args: Any, **kwargs: Any) -> None:
-        """Enqueue a message made of the arguments of `Message`."""
-        self.send(Message(*args, **kwargs))
-
-    def enqueue(
-        self,
-        message: flask_mail.Message,
-        session: Any = None,
-        *,
-        envelope_from: Address | None = None,
-        **options: Any,
-    ) -> OutboxMessage:
-        """As `Outbox.enqueue`; `envelope_from`: the address for MAIL FROM, if it is not the sender's."""
-        now = clock.utcnow()
-        posted = posting(self.settings, **options)
-        if self.settings.wake and self._wake.passes():
-            posted = replace(posted, wake=True)
-        composed = compose(
-            message,
-            default_sender=self.default_sender,
-            now=now,
-            max_bytes=self.settings.max_message_bytes,
-            ascii_attachments=self.ascii_attachments,
-            envelope_from=envelope_from,
-            unique=new_unique(),
-        )
-        told: dict[str, Any] = {"recipients": len(composed.recipients), "kind": posted.kind}
-        try:
-            with self.sessions.session(session) as (current, own):
-                queued, is_new = enqueue(current, composed, posted)
-                if own:
-                    current.refresh(queued)
-                elif is_new:
-                    pending.watch(current, composed.message_id, app=self.app, **told)
-        except sa.exc.StatementError as error:
-            error.hide_parameters = True  # they are the mail
-            if _lacks_tables(error):
-                raise _not_migrated() from error
-            raise
-        if is_new:
-            message.msgId = composed.message_id
-            if message.date is None:
-                message.date = now.timestamp()
-            flask_mail.email_dispatched.send(self.app, message=message)
-            if own:
-                signals.queued(self.app, composed.message_id, **told)
-        return queued
 
 
 class Outbox(flask_mail.Mail):
@@ -119,7 +48,7 @@ class Outbox(flask_mail.Mail):
 
     def init_mail(self, config: dict[str, Any], debug: bool | int = False, testing: bool = False) -> flask_mail._Mail:
         """Flask-Mail's settings in `config`, checked. Raises ConfigurationError."""
-        return flask_mail._Mail(**_state(Settings.from_config({**config, "DEBUG": debug, "TESTING": testing})))
+        return flask_mail._Mail(**state(Settings.from_config({**config, "DEBUG": debug, "TESTING": testing})))
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues; it opens nothing."""
@@ -182,6 +111,43 @@ class Outbox(flask_mail.Mail):
             metadata=metadata,
         )
 
+    def enqueue_many(
+        self,
+        messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
+        session: Any = None,
+        *,
+        priority: str = "normal",
+        send_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        kind: str | None = None,
+        on_uncertain: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> list[Queued]:
+        """Write many messages in few statements: a newsletter, each copy to its own reader.
+
+        `messages`: each a message, or a pair of one and options of its own, which go over those for all:
+        `(message, {"key": f"news-7-{user.id}"})`. The options are those of `enqueue`; nothing else differs from
+        calling that for each. All are composed before the first is written, so 10,000 at a time are a good portion.
+        For the same bytes to many, each with a delivery of its own, give one message with all of them in `bcc`.
+
+        Returns `Queued(id, message_id, is_new)` for each, in their order; not `is_new` where a key was taken, by an
+        earlier one of `messages` or before. Raises what `enqueue` raises; a MessageError before anything is written.
+        """
+        return self._bound().enqueue_many(
+            messages,
+            session,
+            priority=priority,
+            send_at=send_at,
+            expires_at=expires_at,
+            kind=kind,
+            on_uncertain=on_uncertain,
+            metadata=metadata,
+        )
+
+    def send_many(self, messages: Iterable[flask_mail.Message]) -> None:
+        """`send` for many, in few statements."""
+        self.enqueue_many(messages)
+
     def settings(self, app: Flask | None = None) -> Settings:
         """What `app`, by default the current one, is configured to. Raises NotBoundError."""
         return self._bound(app).settings
@@ -195,7 +161,7 @@ class Outbox(flask_mail.Mail):
 
     def __getattr__(self, name: str) -> Any:
         # Flask-Mail answers None for every name; here a typo is an error.
-        if name not in _STATE:
+        if name not in STATE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         state = self.state
         if state is None and has_app_context():
@@ -212,37 +178,3 @@ class Outbox(flask_mail.Mail):
                 f"The application {app.name!r} has no outbox. Call outbox.init_app(app) when it is created."
             )
         return bound
-
-
-def _state(settings: Settings) -> dict[str, Any]:
-    """The attributes of Flask-Mail's state."""
-    values: Mapping[str, Any] = {name: getattr(settings, name, None) for name in _STATE}
-    return {**values, "suppress": settings.suppress_send}
-
-
-_STATE = frozenset(
-    {
-        "server",
-        "username",
-        "password",
-        "port",
-        "use_tls",
-        "use_ssl",
-        "default_sender",
-        "debug",
-        "max_emails",
-        "suppress",
-        "ascii_attachments",
-    }
-)
-
-
-def _lacks_tables(error: sa.exc.StatementError) -> bool:
-    said = str(error.orig).lower()
-    return "outbox_" in said and any(words in said for words in ("no such table", "does not exist", "doesn't exist"))
-
-
-def _not_migrated() -> SchemaError:
-    from outbox.schema import REMEDY  # not at the top: Alembic is slow to import, and a request has no need of it
-
-    return SchemaError(f"The database lacks the outbox's tables. {REMEDY}")

@@ -73,16 +73,18 @@ _current: ContextVar[RequestMail | None] = ContextVar("outbox_request_mail", def
 # that goes on with a copy of the request's context shares that, but must not be committed at the request's end.
 
 
-def watch(session: Session, message_id: str, *, app: Flask, recipients: int, kind: str | None) -> None:
-    """Follow a message that was just enqueued in `session` until its transaction ends."""
+def watch(session: Session, *messages: tuple[str, int, str | None], app: Flask) -> None:
+    """Follow messages (Message-ID, how many recipients, kind) just enqueued in `session` until its transaction ends."""
     if _KEY not in session.info:
         session.info[_KEY] = []
         weakref.finalize(session, _abandoned, session.info[_KEY])
     belongs_to = _request_mail() if has_request_context() else None
     if belongs_to is not None and not any(reference() is session for reference in belongs_to.sessions):
         belongs_to.sessions.append(weakref.ref(session))
-    mail = Mail(message_id, recipients, kind, _place(), id(_innermost(session)), belongs_to, app)
-    session.info[_KEY].append(mail)
+    place, scope = _place(), id(_innermost(session))
+    session.info[_KEY].extend(
+        Mail(message_id, recipients, kind, place, scope, belongs_to, app) for message_id, recipients, kind in messages
+    )
 
 
 class Guard:

@@ -17,14 +17,14 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
     ("models", "schema", "compose", "kept"),
-    ("enqueue", "stored", "pauses", "dbclock", "claims", "queue", "wake", "transport", "smtp"),
+    ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "wake", "transport", "smtp"),
     ("ledger", "operations"),
     ("recorder", "feed", "pulse", "rate", "shelf", "meters", "metrics", "monitor", "readiness"),
     ("dispatch",),
     ("crew",),
     ("daemon", "testing"),
     ("cli", "web"),  # a package stands for all that is in it
-    ("extension", "sessions", "posting", "pending", "mail"),
+    ("extension", "bound", "sessions", "posting", "pending", "mail"),
     ("__init__",),
 )
 
@@ -35,6 +35,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "schema",
         "kept",
         "enqueue",
+        "bulk",
         "stored",
         "dbclock",
         "claims",
@@ -44,6 +45,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "wake",
         "operations",
         "extension",
+        "bound",
         "sessions",
         "pending",
         "testing",
@@ -59,6 +61,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
 
 SQL = (
     "enqueue",
+    "bulk",
     "stored",
     "dbclock",
     "claims",

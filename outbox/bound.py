@@ -1,0 +1,174 @@
+"""The outbox of one application: what `Outbox.init_app` binds to it, and what `app.extensions["mail"]` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import flask_mail
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from outbox import clock, pending, signals
+from outbox.bulk import Queued, enqueue_many
+from outbox.compose import compose, new_unique
+from outbox.enqueue import Posting, enqueue
+from outbox.errors import MessageError, SchemaError
+from outbox.mail import Address, Connection, Message
+from outbox.message import Composed
+from outbox.models import OutboxMessage
+from outbox.posting import posting
+from outbox.sessions import Sessions
+from outbox.settings import Settings
+
+_WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
+
+
+class Bound(flask_mail._Mail):
+    """The outbox of one application: what `app.extensions["mail"]` holds.
+
+    It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
+    """
+
+    def __init__(self, app: Flask, settings: Settings, session: Any) -> None:
+        super().__init__(**state(settings))
+        self.app = app
+        self.settings = settings
+        self.sessions = Sessions(app, settings, session)
+        self._wake = clock.Debounce(_WAKE_SECONDS)
+
+    def connect(self) -> Connection:
+        """A connection whose `send` enqueues."""
+        return Connection(self)
+
+    def send_message(self, *args: Any, **kwargs: Any) -> None:
+        """Enqueue a message made of the arguments of `Message`."""
+        self.send(Message(*args, **kwargs))
+
+    def enqueue(
+        self,
+        message: flask_mail.Message,
+        session: Any = None,
+        *,
+        envelope_from: Address | None = None,
+        **options: Any,
+    ) -> OutboxMessage:
+        """As `Outbox.enqueue`; `envelope_from`: the address for MAIL FROM, if it is not the sender's."""
+        now = clock.utcnow()
+        posted = posting(self.settings, **options)
+        if self.settings.wake and self._wake.passes():
+            posted = replace(posted, wake=True)
+        composed = self._composed(message, now, envelope_from)
+        with self._writing(session) as (current, own):
+            queued, is_new = enqueue(current, composed, posted)
+            if own:
+                current.refresh(queued)
+            elif is_new:
+                pending.watch(current, _told(composed, posted), app=self.app)
+        if is_new:
+            self._dispatched(message, composed, posted, now, committed=own)
+        return queued
+
+    def enqueue_many(
+        self,
+        messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
+        session: Any = None,
+        **options: Any,
+    ) -> list[Queued]:
+        """As `Outbox.enqueue_many`."""
+        now = clock.utcnow()
+        common = posting(self.settings, **options)
+        asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
+        wake = self.settings.wake and self._wake.passes()
+        items: list[tuple[Composed, Posting]] = []
+        for message, own_options in asked:
+            posted = common if own_options is None else posting(self.settings, **options | dict(own_options))
+            try:
+                composed = self._composed(message, now)
+            except MessageError as error:
+                error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
+                raise
+            items.append((composed, replace(posted, wake=True) if wake and not items else posted))
+        with self._writing(session) as (current, own):
+            queued = enqueue_many(current, items)
+            new = [number for number, one in enumerate(queued) if one.is_new]
+            if not own and new:
+                pending.watch(current, *(_told(*items[number]) for number in new), app=self.app)
+        for number in new:
+            self._dispatched(asked[number][0], *items[number], now, committed=own)
+        return queued
+
+    def _composed(self, message: flask_mail.Message, now: datetime, envelope_from: Address | None = None) -> Composed:
+        return compose(
+            message,
+            default_sender=self.default_sender,
+            now=now,
+            max_bytes=self.settings.max_message_bytes,
+            ascii_attachments=self.ascii_attachments,
+            envelope_from=envelope_from,
+            unique=new_unique(),
+        )
+
+    @contextmanager
+    def _writing(self, session: Any) -> Iterator[tuple[Session, bool]]:
+        """The session to write in, and whether it is one of our own, committed at the end."""
+        try:
+            with self.sessions.session(session) as found:
+                yield found
+        except sa.exc.StatementError as error:
+            error.hide_parameters = True  # they are the mail
+            if _lacks_tables(error):
+                raise _not_migrated() from error
+            raise
+
+    def _dispatched(
+        self, message: flask_mail.Message, composed: Composed, posted: Posting, now: datetime, *, committed: bool
+    ) -> None:
+        message.msgId = composed.message_id
+        if message.date is None:
+            message.date = now.timestamp()
+        flask_mail.email_dispatched.send(self.app, message=message)
+        if committed:
+            signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
+
+
+def _told(composed: Composed, posted: Posting) -> tuple[str, int, str | None]:
+    return composed.message_id, len(composed.recipients), posted.kind
+
+
+def state(settings: Settings) -> dict[str, Any]:
+    """The attributes of Flask-Mail's state."""
+    values: Mapping[str, Any] = {name: getattr(settings, name, None) for name in STATE}
+    return {**values, "suppress": settings.suppress_send}
+
+
+STATE = frozenset(
+    {
+        "server",
+        "username",
+        "password",
+        "port",
+        "use_tls",
+        "use_ssl",
+        "default_sender",
+        "debug",
+        "max_emails",
+        "suppress",
+        "ascii_attachments",
+    }
+)
+
+
+def _lacks_tables(error: sa.exc.StatementError) -> bool:
+    said = str(error.orig).lower()
+    return "outbox_" in said and any(words in said for words in ("no such table", "does not exist", "doesn't exist"))
+
+
+def _not_migrated() -> SchemaError:
+    from outbox.schema import REMEDY  # not at the top: Alembic is slow to import, and a request has no need of it
+
+    return SchemaError(f"The database lacks the outbox's tables. {REMEDY}")

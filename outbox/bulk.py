@@ -1,0 +1,190 @@
+"""Many composed messages become rows in a few statements, inside the caller's own transaction.
+
+The same rows as `enqueue` writes, and the same promises: keys yield one message each, big parts are stored once. What
+is saved is the round trips and the cost of a statement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from outbox.dialect import MYSQL_FAMILY
+from outbox.enqueue import (
+    PATIENCE,
+    Posting,
+    add_deliveries,
+    delivery_values,
+    insert_message,
+    insert_unless_key_taken,
+    keep_blob,
+    message_values,
+    notify,
+    unsettled_key,
+)
+from outbox.message import Composed
+from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
+
+_message = table_of(OutboxMessage)
+_part = table_of(OutboxMessageBlob)
+
+CHUNK = 500
+"""Messages in one statement: more gains nothing, and a server takes only so large a packet."""
+
+_CHUNK_BYTES = 4 * 2**20  # of their skeletons
+
+
+class Queued(NamedTuple):
+    """What became of one message."""
+
+    id: int
+    message_id: str
+    is_new: bool  # False: its key was taken, and this is the message that took it
+
+
+Item = tuple[Composed, Posting]
+
+
+def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
+    """Write all in the session's transaction; what became of each, in their order.
+
+    Where another transaction that has not ended yet holds a key, this waits for its end. The keys of a chunk are asked
+    for in sorted order, so that two that hold some of the same don't wait for each other.
+    """
+    connection = session.connection(bind_arguments={"mapper": OutboxMessage})
+    digests: set[str] = set()
+    queued: list[Queued] = []
+    for chunk in _chunks(items):
+        queued += _write(connection, chunk, digests)
+    if any(one.is_new for one in queued):
+        awake = next((posting for _, posting in items if posting.wake and posting.send_at is None), None)
+        if awake is not None:
+            notify(connection, awake)
+    return queued
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        chunk.append(item)
+        size += len(item[0].skeleton)
+        if len(chunk) == CHUNK or size > _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _write(connection: sa.Connection, chunk: list[Item], digests: set[str]) -> list[Queued]:
+    by_key, fresh = _keyed(connection, chunk)
+    plain = [item for item in chunk if item[1].key is None]
+    ids = dict(zip(map(id, plain), _insert(connection, plain), strict=True))
+    queued = []
+    new: list[tuple[int, Item]] = []
+    for item in chunk:
+        composed, posting = item
+        found = Queued(ids[id(item)], composed.message_id, True) if posting.key is None else by_key[posting.key]
+        is_new = posting.key is None or fresh.get(posting.key) is item
+        queued.append(Queued(found.id, found.message_id, is_new))
+        if is_new:
+            new.append((found.id, item))
+    _add_parts(connection, new, digests)
+    add_deliveries(
+        connection, [row for pk, (composed, posting) in new for row in delivery_values(pk, composed, posting)]
+    )
+    return queued
+
+
+def _insert(connection: sa.Connection, items: list[Item]) -> list[int]:
+    """The ids of the new messages, in their order."""
+    repeated = {name for name, number in Counter(one.message_id for one, _ in items).items() if number > 1}
+    ids: dict[str, int] = {}
+    if connection.dialect.insert_executemany_returning:  # MySQL can't
+        for by_age, run in _runs([item for item in items if item[0].message_id not in repeated]):
+            statement = insert_message(by_age).returning(_message.c.id, _message.c.message_id)
+            ids |= {row.message_id: row.id for row in connection.execute(statement, run)}
+    return [ids[item[0].message_id] if item[0].message_id in ids else _insert_one(connection, item) for item in items]
+
+
+def _insert_one(connection: sa.Connection, item: Item) -> int:
+    values = message_values(*item)
+    inserted: Any = connection.execute(insert_message("max_age" in values), values)
+    return int(inserted.inserted_primary_key[0])
+
+
+def _runs(items: list[Item]) -> Iterator[tuple[bool, list[dict[str, Any]]]]:
+    """Neighbours that one statement takes: (whether they expire by their age, their values)."""
+    run: list[dict[str, Any]] = []
+    for item in items:
+        values = message_values(*item)
+        if run and ("max_age" in run[0]) != ("max_age" in values):
+            yield "max_age" in run[0], run
+            run = []
+        run.append(values)
+    if run:
+        yield "max_age" in run[0], run
+
+
+def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[str, Queued], dict[str, Item]]:
+    """The message of each key, and those that are new: the first of the chunk that asked for it."""
+    wanted: dict[str, Item] = {}
+    for item in chunk:
+        if item[1].key is not None:
+            wanted.setdefault(item[1].key, item)
+    found: dict[str, Queued] = {}
+    fresh: dict[str, Item] = {}
+    for _ in range(PATIENCE):
+        missing = sorted(wanted.keys() - found.keys())
+        if not missing:
+            return found, fresh
+        found |= _with_keys(connection, missing)
+        absent = [wanted[key] for key in missing if key not in found]
+        if absent:
+            inserted = _insert_keyed(connection, absent)
+            found |= inserted
+            fresh |= {key: wanted[key] for key in inserted}
+    raise unsettled_key(min(wanted.keys() - found.keys()))
+
+
+def _with_keys(connection: sa.Connection, keys: list[str]) -> dict[str, Queued]:
+    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(_message.c.key.in_(keys))
+    if connection.dialect.name in MYSQL_FAMILY:
+        # at REPEATABLE READ a plain SELECT does not see what was committed since the transaction began
+        statement = statement.with_for_update(read=True)
+    return {row.key: Queued(row.id, row.message_id, False) for row in connection.execute(statement)}
+
+
+def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[str, Queued]:
+    """By key the messages that are new; a key that another transaction has taken meanwhile is left out."""
+    dialect = connection.dialect.name
+    found: dict[str, Queued] = {}
+    for by_age, run in _runs(items):
+        statement = insert_unless_key_taken(dialect, by_age)
+        if dialect in MYSQL_FAMILY:
+            connection.execute(statement, run)
+            ours = {values["message_id"] for values in run}
+            now = _with_keys(connection, [values["key"] for values in run])
+            found |= {key: one for key, one in now.items() if one.message_id in ours}
+        else:
+            rows = connection.execute(statement.returning(_message.c.id, _message.c.message_id, _message.c.key), run)
+            found |= {row.key: Queued(row.id, row.message_id, True) for row in rows}
+    return found
+
+
+def _add_parts(connection: sa.Connection, new: list[tuple[int, Item]], digests: set[str]) -> None:
+    """`digests`: of the blobs that this transaction has seen to already."""
+    parts = []
+    for pk, (composed, _) in new:
+        for position, (offset, blob) in enumerate(composed.blobs):
+            digest = blob.digest
+            if digest not in digests:
+                keep_blob(connection, blob)
+                digests.add(digest)
+            parts.append({"message_id": pk, "position": position, "skeleton_offset": offset, "digest": digest})
+    if parts:
+        connection.execute(_part.insert(), parts)
