@@ -119,6 +119,17 @@ def test_options_of_its_own_go_over_those_for_all(
     assert first.due_at < DAWN
 
 
+def test_a_message_id_may_be_there_twice(outbox: Outbox, db: scoped_session[Session], mailbox: Mailbox) -> None:
+    """Where the application sets it itself; each message has rows of its own all the same."""
+    twice = {"Message-ID": "<mine@example.org>"}
+    queued = outbox.enqueue_many([hello(1, extra_headers=twice), hello(2), hello(3, extra_headers=twice)])
+    db.commit()
+    assert len({one.id for one in queued}) == 3
+    assert {mail.subject: mail.recipients for mail in mailbox} == {
+        f"Mail {n}": (f"r{n}@example.org",) for n in (1, 2, 3)
+    }
+
+
 def test_keys_yield_one_message_each(outbox: Outbox, db: scoped_session[Session], mailbox: Mailbox) -> None:
     """Taken before, twice in the same call, or new; with messages without a key in between."""
     before = outbox.enqueue(hello(0), key="taken")
