@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from outbox.cli.change import cancel, mark_sent, requeue
 from outbox.cli.check import check
-from outbox.cli.look import list_, show
+from outbox.cli.list import list_
 from outbox.cli.pause import pause, resume
 from outbox.cli.purge import purge
 from outbox.cli.sender import sender
+from outbox.cli.show import show
 from outbox.cli.status import status
 from outbox.cli.trial import test_mail
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import console, database, in_app, on_terminal, print_json, who
+from outbox.cli.base import ask, console, database, in_app, on_terminal, print_json, who
+from outbox.cli.waiting import waiting
 from outbox.cli.words import filter_options, mails, number, taken
 from outbox.operations import Filter
 from outbox.states import State, sources
 
 SHOWN = 20
 CAP = 1_000_000
-LONG = 2_000
-"""More mails than this take long enough for a progress bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,7 @@ def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = in_app(function)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option("--note", metavar="TEXT", help="Why, for the audit."),
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--dry-run", is_flag=True, help="Only show what would be done."),
         filter_options,
@@ -52,7 +51,7 @@ def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("outbox-requeue")
 @change_options
-def requeue(ids: tuple[int, ...], dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
+def requeue(ids: tuple[int, ...], **options: Any) -> None:
     """Send failed mail again.
 
     Also mail that is uncertain or was cancelled: the IDS (of outbox-list), or all that match a filter. It is due at
@@ -65,12 +64,12 @@ def requeue(ids: tuple[int, ...], dry_run: bool, yes: bool, as_json: bool, **opt
       outbox-requeue 4711
       outbox-requeue --state failed --error 5.1.1 --since 2h --dry-run
     """
-    _change(REQUEUE, taken(options, ids), dry_run=dry_run, yes=yes, as_json=as_json)
+    _change(REQUEUE, ids, options)
 
 
 @click.command("outbox-cancel")
 @change_options
-def cancel(ids: tuple[int, ...], dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
+def cancel(ids: tuple[int, ...], **options: Any) -> None:
     """Take queued mail back.
 
     The IDS (of outbox-list), or all that match a filter, will not be sent. Mail that a worker is sending is left
@@ -81,12 +80,12 @@ def cancel(ids: tuple[int, ...], dry_run: bool, yes: bool, as_json: bool, **opti
       outbox-cancel 4711 4712
       outbox-cancel --kind newsletter --older-than 1d
     """
-    _change(CANCEL, taken(options, ids), dry_run=dry_run, yes=yes, as_json=as_json)
+    _change(CANCEL, ids, options)
 
 
 @click.command("outbox-mark-sent")
 @change_options
-def mark_sent(ids: tuple[int, ...], dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
+def mark_sent(ids: tuple[int, ...], **options: Any) -> None:
     """Note that mail did arrive.
 
     For failed or uncertain mail: the IDS (of outbox-list), or all that match a filter. Nothing is sent, and nothing
@@ -97,10 +96,11 @@ def mark_sent(ids: tuple[int, ...], dry_run: bool, yes: bool, as_json: bool, **o
       outbox-mark-sent 4711
       outbox-mark-sent --state uncertain --since 1d
     """
-    _change(MARK_SENT, taken(options, ids), dry_run=dry_run, yes=yes, as_json=as_json)
+    _change(MARK_SENT, ids, options)
 
 
-def _change(change: Change, wanted: Filter, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> None:
+    wanted, dry_run = taken(options, ids), bool(options["dry_run"])
     if wanted.is_empty:
         raise click.UsageError(f"Nothing is selected: give ids, or a filter like --state {change.default[0]}.")
     if not wanted.ids and not wanted.states:
@@ -110,15 +110,15 @@ def _change(change: Change, wanted: Filter, *, dry_run: bool, yes: bool, as_json
     eligible = operations.eligible(wanted, change.target)
     matched, rows = 0, []
     if eligible is not None:
-        with operations.connected(engine) as connection:
+        with waiting("looking"), operations.connected(engine) as connection:
             matched = operations.count(connection, eligible, cap=CAP)
             rows = operations.find(connection, eligible, limit=SHOWN)
     left = _left_alone(engine, wanted, eligible)
-    if not dry_run and matched > 1 and not yes and on_terminal():
+    if not dry_run and matched > 1 and not options["yes"] and on_terminal():
         _preview(matched, rows)
-        click.confirm(f"{change.verb.capitalize()} {mails(matched, CAP)}?", abort=True, err=True)
-    changed = 0 if dry_run or not matched else _work(change, wanted, matched, engine)
-    if as_json:
+        ask(f"{change.verb.capitalize()} {mails(matched, CAP)}?", yes=False)
+    changed = 0 if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
+    if options["as_json"]:
         print_json(
             {"action": change.target, "dry_run": dry_run, "matched": matched, "changed": changed, "left_alone": left}
         )
@@ -163,15 +163,11 @@ def _why_not(change: Change, state: str | None) -> str:
     return "is left out by the filter, or its body was redacted"
 
 
-def _work(change: Change, wanted: Filter, matched: int, engine: Any) -> int:
-    """Change batch after batch, with a progress bar where it takes long; how many were changed."""
-    batches = operations.in_batches(engine, wanted, change.target, by=who())
-    with operations.guarded(engine):
-        if matched <= LONG or not sys.stderr.isatty():
-            return sum(batches)
-        changed = 0
-        with click.progressbar(length=matched, label=change.done, file=sys.stderr) as bar:
-            for batch in batches:
-                changed += batch
-                bar.update(batch)
-        return changed
+def _work(change: Change, wanted: Filter, matched: int, engine: Any, note: str | None) -> int:
+    """Change batch after batch; how many were changed."""
+    changed = 0
+    with operations.guarded(engine), waiting(change.done, None if matched > CAP else matched) as told:
+        for batch in operations.in_batches(engine, wanted, change.target, by=who(), note=note):
+            changed += batch
+            told(batch)
+    return changed

@@ -2,56 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import click
 
 from outbox import operations
-from outbox.cli.base import database, in_app, on_terminal, print_json, settings, who
-from outbox.cli.words import number, to_timedelta
-from outbox.operations import duration
+from outbox.cli.base import ask, database, in_app, print_json, settings, who
+from outbox.cli.waiting import waiting
+from outbox.cli.words import mails, number, options_of_ended, taken, to_timedelta
+from outbox.operations import Filter, duration
 from outbox.operations import purge as purge_some
-from outbox.states import State
+from outbox.states import FINAL, State
 
 BATCH = 500
+CAP = 100_000
 
 
 @click.command("outbox-purge")
 @click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Instead of OUTBOX_RETENTION_SECONDS.")
 @click.option("--failed", is_flag=True, help="Failed mail too, which otherwise waits for a person.")
+@options_of_ended
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--note", metavar="TEXT", help="Why, for the audit.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @in_app
-def purge(older_than: timedelta | None, failed: bool, yes: bool, as_json: bool) -> None:
+def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     """Remove mail that ended long ago.
 
     Sent and cancelled messages go, with their tries and attachments. A message goes when all its recipients are
-    done with. Failed and uncertain mail stays. Workers do this by themselves, after OUTBOX_RETENTION_SECONDS.
+    done with (and match the filter, if there is one). Failed and uncertain mail stays, unless --failed or --state
+    says otherwise. Workers do this by themselves, after OUTBOX_RETENTION_SECONDS.
 
     \b
     Examples:
       outbox-purge
       outbox-purge --older-than 7d --yes
+      outbox-purge --older-than 1d --kind newsletter --dry-run
     """
     seconds = settings().retention_seconds if older_than is None else older_than.total_seconds()
-    states = (State.SENT, State.CANCELLED, *((State.FAILED,) if failed else ()))
-    words = f"{', '.join(states[:-1])} and {states[-1]} mail older than {duration(seconds)}"
-    if not yes and on_terminal():
-        click.confirm(f"Remove {words}?", abort=True, err=True)
-    removed = _purge(database(), seconds, states, words)
-    if as_json:
-        print_json({"purged": removed, "older_than_seconds": seconds, "states": states})
+    wanted = taken(options)
+    states = _states(wanted.states, failed)
+    wanted = replace(wanted, states=())
+    words = f"{' and '.join(states)} mail older than {duration(seconds)}" + ("" if wanted.is_empty else f", {wanted}")
+    engine = database()
+    with waiting("looking"), operations.connected(engine) as connection:
+        found = operations.purgeable(connection, older_than=seconds, states=states, wanted=wanted, cap=CAP)
+    removed = 0
+    if not options["dry_run"]:
+        ask(f"Remove {mails(found, CAP)}: {words}?", yes=options["yes"] or found <= 1)
+        trail = operations.audit.Trail("purge", by=who(), filters=words, note=options["note"])
+        removed = _purge(engine, found, older_than=seconds, states=states, wanted=wanted, trail=trail)
+    if options["as_json"]:
+        print_json(
+            {
+                "dry_run": options["dry_run"],
+                "matched": found,
+                "purged": removed,
+                "older_than_seconds": seconds,
+                "states": states,
+            }
+        )
+    elif options["dry_run"]:
+        click.echo(f"Would remove the messages of {mails(found, CAP)} at most: {words}.")
     else:
         click.echo(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
 
 
-def _purge(engine: Any, seconds: float, states: tuple[State, ...], words: str) -> int:
+def _states(asked: tuple[State, ...], failed: bool) -> tuple[State, ...]:
+    live = [state for state in asked if state not in FINAL]
+    if live:
+        raise click.UsageError(f"{live[0]} mail can't be purged; cancel it first.")
+    states = asked or (State.SENT, State.CANCELLED)
+    return states if not failed or State.FAILED in states else (*states, State.FAILED)
+
+
+def _purge(engine: Any, found: int, *, states: tuple[State, ...], wanted: Filter, **options: Any) -> int:
     removed = 0
-    trail = operations.audit.Trail("purge", by=who(), filters=words)
-    while True:
-        with operations.transaction(engine) as connection:
-            some = purge_some(connection, older_than=seconds, limit=BATCH, states=states, trail=trail)
-        removed += some
-        if not some:
-            return removed
+    with waiting("removing", None if found > CAP else found) as told:
+        while True:
+            with operations.transaction(engine) as connection:
+                some = purge_some(connection, limit=BATCH, states=states, wanted=wanted, **options)
+            removed += some
+            told(some)
+            if not some:
+                return removed

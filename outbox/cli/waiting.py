@@ -12,21 +12,20 @@ PATIENCE_SECONDS = 1.0
 
 @contextmanager
 def waiting(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, on a terminal, after a second; yields what is to be called with how many more are done.
+    """A bar, or a wheel, on stderr, on a terminal, after a second; yields what is to be told how many more are done.
 
     `total`: how many there are; None: nobody knows.
     """
     if not sys.stderr.isatty():
         yield lambda some: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
     from outbox.cli.base import console
 
-    figures = () if total is None else (MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), *figures, console=console(stderr=True), transient=True
-    )
+    figures = () if total is None else (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), *figures)
+    bar = Progress(*columns, console=console(stderr=True), transient=True)
     task = bar.add_task(label, total=total)
     timer = Timer(PATIENCE_SECONDS, bar.start)
     timer.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,7 +44,7 @@ _OPTIONS = (
     click.option("--search", metavar="TEXT", help="An address or Message-ID; else a part of recipient or subject."),
 )
 
-_NAMES = (
+_NAMES = (  # in the order of the options
     "states",
     "recipient",
     "domain",
@@ -54,24 +54,34 @@ _NAMES = (
     "priority",
     "since",
     "older_than",
-    "search",
     "transport",
+    "search",
 )
+_TIMES = ("since", "older_than")
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The filter's options on a command; `taken` makes a Filter of them."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, function)
+
+
+def options_of_ended(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same without the times, for what has times of its own."""
+    return _with([option for name, option in zip(_NAMES, _OPTIONS, strict=True) if name not in _TIMES], function)
+
+
+def _with(options: Sequence[Callable[..., Any]], function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         function = option(function)
     return function
 
 
 def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
     """The filter in a command's options; takes its words out of them."""
-    words = {name: options.pop(name) for name in _NAMES}
+    words = {name: options.pop(name, None) for name in _NAMES}
     return Filter(
         ids=ids,
-        states=tuple(State(state) for state in words["states"]),
+        states=tuple(State(state) for state in words["states"] or ()),
         recipient=words["recipient"],
         domain=words["domain"],
         kind=words["kind"],

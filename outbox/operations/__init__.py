@@ -17,7 +17,7 @@ from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, r
 from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
-from outbox.operations.purge import purge
+from outbox.operations.purge import purge, purgeable
 from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status
 from outbox.operations.words import duration, parse_duration, parse_moment
@@ -62,6 +62,7 @@ __all__ = [
     "parse_moment",
     "pauses",
     "purge",
+    "purgeable",
     "recipients",
     "requeue",
     "server",

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow, skip_locked
 from outbox.operations.audit import Trail
+from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.states import State
 
@@ -28,16 +29,17 @@ def purge(
     older_than: float,
     limit: int,
     states: tuple[State, ...] = DONE_WITH,
+    wanted: Filter | None = None,
     trail: Trail | None = None,
 ) -> int:
     """Remove up to `limit` messages whose deliveries all ended, in `states`, over `older_than` seconds ago. How many.
 
-    They go with their tries. A message of which one delivery is younger or in another state stays whole. Call it again,
-    in a transaction of its own, until it returns 0. Also removes the rows of workers that stopped as long ago, and the
-    big parts that no message refers to any more. `trail`: the audit's row, where a person does it.
+    They go with their tries. A message of which one delivery is younger, in another state or not `wanted` stays whole.
+    Call it again, in a transaction of its own, until it returns 0. Also removes the rows of workers that stopped as
+    long ago, and the big parts that no message refers to any more. `trail`: the audit's row, where a person does it.
     """
     _take_write_lock(connection)
-    done = Done(older_than, states)
+    done = Done(older_than, states, wanted or Filter())
     message_pks = _locked(connection, _candidates(connection, done, limit), done)
     digests = _digests(connection, message_pks) | _some_digests(connection)
     _remove(connection, message_pks)
@@ -54,10 +56,31 @@ class Done:
 
     older_than: float  # seconds
     states: tuple[State, ...]
+    wanted: Filter
 
-    def of(self, delivery: sa.FromClause) -> sa.ColumnElement[bool]:
+    @property
+    def source(self) -> sa.FromClause:
+        """What `holds` speaks of."""
+        return DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id) if self.wanted.needs_message else DELIVERY
+
+    @property
+    def ended(self) -> sa.ColumnElement[bool]:
+        """The part that changes with time; the rest of what is wanted stays as it is."""
         states = [str(state) for state in self.states]
-        return sa.and_(delivery.c.finished_at < DbNow(-self.older_than), delivery.c.state.in_(states))
+        return sa.and_(DELIVERY.c.finished_at < DbNow(-self.older_than), DELIVERY.c.state.in_(states))
+
+    @property
+    def holds(self) -> sa.ColumnElement[bool]:
+        return sa.and_(self.ended, *clauses(self.wanted))
+
+
+def purgeable(
+    connection: sa.Connection, *, older_than: float, states: tuple[State, ...], wanted: Filter, cap: int
+) -> int:
+    """How many deliveries are done with, to `cap` + 1; their messages go where all of a message's are among them."""
+    done = Done(older_than, states, wanted)
+    inner = sa.select(DELIVERY.c.id).select_from(done.source).where(done.holds).limit(cap + 1).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
 def _take_write_lock(connection: sa.Connection) -> None:
@@ -84,7 +107,8 @@ def _candidates(connection: sa.Connection, done: Done, limit: int) -> list[int]:
 
 def _page(connection: sa.Connection, done: Done, after: Any, limit: int) -> Sequence[Any]:
     """The next deliveries that are done with, in the order of their ends."""
-    statement = sa.select(DELIVERY.c.message_id, DELIVERY.c.finished_at, DELIVERY.c.id).where(done.of(DELIVERY))
+    columns = (DELIVERY.c.message_id, DELIVERY.c.finished_at, DELIVERY.c.id)
+    statement = sa.select(*columns).select_from(done.source).where(done.holds)
     if after is not None:
         same = sa.and_(DELIVERY.c.finished_at == after.finished_at, DELIVERY.c.id <= after.id)
         statement = statement.where(DELIVERY.c.finished_at >= after.finished_at, sa.not_(same))
@@ -92,10 +116,12 @@ def _page(connection: sa.Connection, done: Done, after: Any, limit: int) -> Sequ
 
 
 def _whole(connection: sa.Connection, message_pks: set[int], done: Done) -> set[int]:
-    """Those of the messages of which no delivery is live, younger or in another state."""
-    of_these = DELIVERY.c.message_id.in_(sorted(message_pks))
-    stay = connection.execute(sa.select(DELIVERY.c.message_id).where(of_these, sa.not_(done.of(DELIVERY))))
-    return message_pks - set(stay.scalars())
+    """Those of the messages of which no delivery is live, younger, in another state or not wanted."""
+    pk, number = DELIVERY.c.message_id, sa.func.count()
+    of_these = pk.in_(sorted(message_pks))
+    there = connection.execute(sa.select(pk, number).where(of_these).group_by(pk)).all()
+    able = connection.execute(sa.select(pk, number).select_from(done.source).where(of_these, done.holds).group_by(pk))
+    return {pk for pk, _ in set(map(tuple, there)) & set(map(tuple, able))}
 
 
 def _locked(connection: sa.Connection, message_pks: list[int], done: Done) -> list[int]:
@@ -103,7 +129,7 @@ def _locked(connection: sa.Connection, message_pks: list[int], done: Done) -> li
     if not message_pks:
         return []
     of_these = DELIVERY.c.message_id.in_(message_pks)
-    statement = sa.select(DELIVERY.c.message_id).where(of_these, done.of(DELIVERY)).order_by(DELIVERY.c.id)
+    statement = sa.select(DELIVERY.c.message_id).where(of_these, done.ended).order_by(DELIVERY.c.id)
     held = Counter(connection.execute(skip_locked(statement, connection.dialect.name)).scalars())
     there = Counter(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
     return [pk for pk in message_pks if held[pk] == there[pk]]

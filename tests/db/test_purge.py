@@ -157,3 +157,22 @@ def test_a_blob_that_was_left_over_is_found_in_time(engine: sa.Engine) -> None:
         connection.execute(sa.insert(OutboxBlob).values(values))
     purged(engine)
     assert size(engine, OutboxBlob) == 0
+
+
+def test_a_filter_takes_only_what_matches(engine: sa.Engine) -> None:
+    """By message or by delivery; a message of which one recipient does not match stays whole."""
+    old = {"state": State.SENT, "ago": 2 * DAY}
+    news = put(engine, "a@example.org", posting=Posting(kind="news"), **old)
+    both = put(engine, "a@example.com", "b@example.net", **old)
+    other = put(engine, "c@example.com", **old)
+    for wanted, left in (
+        (Filter(kind="news"), {*both, *other}),
+        (Filter(domain="example.com"), set(both)),
+        (Filter(error="5.1.1"), set(both)),
+    ):
+        with engine.begin() as connection:
+            seen = operations.purgeable(connection, older_than=DAY, states=(State.SENT,), wanted=wanted, cap=9)
+            gone = purge(connection, older_than=DAY, limit=10, wanted=wanted)
+        assert states(engine).keys() == left
+        assert seen >= gone
+    assert news[0] not in states(engine)

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import click
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
+from outbox.dialect import DbNow
 from outbox.enqueue import Posting
-from outbox.operations import Filter, find, pauses, wire
+from outbox.models import OutboxAttempt, OutboxMessage
+from outbox.operations import Filter, find, pauses, requeue, wire
 from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import put, worker
@@ -230,6 +233,48 @@ class TestLook:
             whole = wire(connection, find(connection, Filter())[0].message_id)
         assert raw.encode().replace(b"\n", b"\r\n") == whole  # reading as text has made LF of CRLF
         assert terminal.json("outbox-show", str(id))[1]["message_id_header"] == "<1@example.org>"
+
+    def test_show_tells_what_people_changed(self, terminal: Terminal) -> None:
+        """Who requeued it, when and why, from the audit."""
+        (id,) = put(terminal.engine, state=State.FAILED)
+        with terminal.engine.begin() as connection:
+            requeue(connection, Filter(ids=(id,)), by="ann", note="mended")
+        assert "requeue by ann: mended" in terminal.here("outbox-show", str(id)).stdout
+        assert [row["by"] for row in terminal.json("outbox-show", str(id))[1]["changes"]] == ["ann"]
+
+    def test_show_only_the_tries(self, terminal: Terminal) -> None:
+        """One line each, and how many; as JSON an array."""
+        (id,) = put(terminal.engine, state=State.FAILED)
+        tried = {"phase": "rcpt", "verdict": "permanent", "code": 550, "reply": "no such user", "duration": 0.5}
+        with terminal.engine.begin() as connection:
+            connection.execute(
+                sa.insert(OutboxAttempt).values(delivery_id=id, at=DbNow(), counted=True, fenced=False, **tried)
+            )
+        shown = terminal.here("outbox-show", str(id), "--attempts").stdout
+        assert "permanent  550 no such user" in shown
+        assert "Subject" not in shown
+        assert shown.splitlines()[-1] == f"mail {id}: 1 try, failed"
+        assert [one["code"] for one in terminal.json("outbox-show", str(id), "--attempts")[1]] == [550]
+
+    def test_show_writes_the_html_as_a_page(self, terminal: Terminal) -> None:
+        """Readable for its owner alone, with a policy that denies all that calls out; 1 where there is none."""
+        (plain,) = put(terminal.engine)
+        (id,) = put(terminal.engine)
+        skeleton = b"Content-Type: text/html\r\n\r\n<h1>Hello</h1><script>x</script>\r\n"
+        with terminal.engine.begin() as connection:
+            connection.execute(
+                sa.update(OutboxMessage).where(OutboxMessage.id == 2).values(skeleton=skeleton, size=len(skeleton))
+            )
+        page = terminal.folder / "mail.html"
+        done = terminal.here("outbox-show", str(id), "--html", str(page))
+        assert (done.returncode, "mail.html" in done.stdout) == (0, True)
+        policy, _, html = page.read_text().partition("\n")
+        assert "default-src 'none'" in policy
+        assert "<h1>Hello</h1>" in html
+        assert page.stat().st_mode & 0o777 == 0o600
+        assert "<h1>Hello</h1>" in terminal.here("outbox-show", str(id), "--html", "-").stdout
+        assert terminal.here("outbox-show", str(plain), "--html", str(page)).returncode == 1
+        assert terminal.here("outbox-show", str(id), "--html", str(page), "--raw").returncode == 2
 
     def test_show_of_what_is_not_there_ends_in_1(self, terminal: Terminal) -> None:
         """With the likely cause."""

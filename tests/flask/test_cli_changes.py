@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from outbox.enqueue import Posting
+from outbox.operations import audit
 from outbox.states import State
 from tests.db.mails import put, states
-from tests.flask.terminal import Terminal
+from tests.flask.terminal import SGR, Terminal
 
 REFUSED = {"code": 550, "enhanced": "5.1.1", "reply": "no such user", "reason": "refused"}
 
@@ -91,14 +92,19 @@ def test_it_does_not_ask_for_one_or_with_yes(terminal: Terminal) -> None:
         assert "1 mail cancelled." in screen.to_end()
 
 
-def test_thousands_are_changed_with_a_progress_bar(terminal: Terminal) -> None:
-    """In several transactions."""
+def test_who_waits_for_more_than_a_second_sees_a_bar(terminal: Terminal) -> None:
+    """On a terminal, while another holds the database; several transactions; the last line says what was done."""
     put(terminal.engine, *(f"r{number}@example.org" for number in range(2500)), state=State.UNCERTAIN)
-    with terminal.screen("outbox-mark-sent", "--state", "uncertain", "--yes") as screen:
+    words = ("outbox-mark-sent", "--state", "uncertain", "--yes", "--note", "all rang up")
+    with terminal.engine.begin() as other, terminal.screen(*words) as screen:  # holds SQLite's one lock
+        screen.until(" looking")
+        other.rollback()
         shown = screen.to_end()
-    assert "100%" in shown
-    assert shown.splitlines()[-1] == "2,500 mails marked as sent."
+    assert SGR.sub("", shown).splitlines()[-1].endswith("2,500 mails marked as sent.")
     assert set(states(terminal.engine).values()) == {"sent"}
+    with terminal.engine.connect() as connection:
+        (row,) = audit.recent(connection)
+    assert (row.action, row.count, row.filters, row.note) == ("mark-sent", 2500, "state=uncertain", "all rang up")
 
 
 def test_purge_removes_what_is_old(terminal: Terminal) -> None:
@@ -109,3 +115,20 @@ def test_purge_removes_what_is_old(terminal: Terminal) -> None:
     assert terminal.here("outbox-purge", "--older-than", "7d").stdout.startswith("1 message removed:")
     assert terminal.json("outbox-purge", "--older-than", "7d", "--failed")[1]["purged"] == 1
     assert states(terminal.engine) == {}
+
+
+def test_purge_takes_the_filter_words(terminal: Terminal) -> None:
+    """What matches goes; a dry run only says how much; the audit has who, how many and by which words."""
+    put(terminal.engine, "a@example.org", state=State.SENT, ago=8 * 86_400, posting=Posting(kind="newsletter"))
+    (stays,) = put(terminal.engine, "b@example.org", state=State.SENT, ago=8 * 86_400)
+    words = ("outbox-purge", "--older-than", "7d", "--kind", "newsletter")
+    assert terminal.here(*words, "--dry-run").stdout == (
+        "Would remove the messages of 1 mail at most: sent and cancelled mail older than 7d, kind=newsletter.\n"
+    )
+    assert len(states(terminal.engine)) == 2
+    assert terminal.json(*words)[1]["purged"] == 1
+    assert list(states(terminal.engine)) == [stays]
+    with terminal.engine.connect() as connection:
+        (row,) = audit.recent(connection)
+    assert (row.action, row.count) == ("purge", 1)
+    assert terminal.here("outbox-purge", "--state", "queued").returncode == 2

@@ -122,6 +122,8 @@ class Databases:
         path = folder / "outbox.sqlite"
         if with_schema:
             shutil.copyfile(self._sqlite_template(), path)
+        else:
+            path.touch()
         return Database("sqlite", URL.create("sqlite", database=str(path)), path=path)
 
     def _sqlite_template(self) -> Path:

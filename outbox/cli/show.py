@@ -1,89 +1,95 @@
-"""`outbox-list` and `outbox-show`: find mail, and see one with its tries."""
+"""`outbox-show`: one mail with its tries, its source, its HTML."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from outbox import operations
-from outbox.cli.base import No, console, database, in_app, print_json, safe
-from outbox.cli.words import COLOURS, filter_options, moment, number, taken
+from outbox.cli.base import No, console, database, in_app, plain, print_json, safe
+from outbox.cli.words import COLOURS, moment, number
 from outbox.operations import Attempt, Detail, duration
+from outbox.operations.audit import Entry
+from outbox.preview import preview
 from outbox.states import State
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-MAX_LIST = 10_000
 SIBLINGS_SHOWN = 10
 
-
-@click.command("outbox-list")
-@filter_options
-@click.option("--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, help="At most so many.")
-@click.option("--before", type=click.IntRange(1), metavar="ID", help="Only older ones than ID: the next page.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array on stdout.")
-@in_app
-def list_(limit: int, before: int | None, as_json: bool, **options: Any) -> None:
-    """List mail, the newest first.
-
-    One line for each recipient; all conditions must hold.
-
-    \b
-    Examples:
-      outbox-list --state failed --since 2h
-      outbox-list --recipient ann@example.org
-      outbox-list --error 5.1.1 --domain example.org --json
-    """
-    from outbox.cli.tables import print_mails
-
-    wanted = taken(options)
-    with operations.connected(database()) as connection:
-        rows = operations.find(connection, wanted, before=before, limit=limit + 1)
-    more, rows = len(rows) > limit, rows[:limit]
-    if as_json:
-        print_json(rows)
-        return
-    if not rows:
-        click.echo("The outbox is empty." if wanted.is_empty and before is None else "No mail matches.")
-        return
-    print_mails(console(), rows)
-    if more:
-        click.echo(f"There is more: add --before {rows[-1].id} for the next page.", err=True)
+_SAFETY = (
+    "<!doctype html><meta charset=utf-8><meta http-equiv=Content-Security-Policy "
+    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+    "<meta name=referrer content=no-referrer>\n"
+)
+"""Before a mail's own HTML: no script, no form, nothing from the network."""
 
 
 @click.command("outbox-show")
 @click.argument("id", type=int)
 @click.option("--raw", is_flag=True, help="Only the wire form, as it is sent. It holds the body.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+    metavar="FILE",
+    help="Write the HTML as a page that a browser can show to FILE (-: stdout).",
+)
+@click.option("--attempts", "only_tries", is_flag=True, help="Only its tries.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; with --attempts an array.")
 @in_app
-def show(id: int, raw: bool, as_json: bool) -> None:
+def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) -> None:
     """Show one mail with its tries.
 
-    ID is that of outbox-list. Envelope, headers and every try are shown; the body only with --raw.
+    ID is that of outbox-list. Envelope, headers, every try and what people changed are shown; the body only with
+    --raw or --html.
 
     \b
     Examples:
       outbox-show 4711
+      outbox-show 4711 --attempts
+      outbox-show 4711 --html mail.html
       outbox-show 4711 --raw > mail.eml
     """
-    if raw and as_json:
-        raise click.UsageError("--raw and --json exclude each other.")
+    if raw + (page is not None) + (only_tries or as_json) > 1:
+        raise click.UsageError("--raw, --html and --attempts or --json exclude each other.")
     with operations.connected(database()) as connection:
         detail = operations.show(connection, id)
         if detail is None:
             raise No(f"There is no mail {id}: it was purged, or it is in another database.")
-        wire = operations.wire(connection, detail.message_id) if raw else b""
+        wire = operations.wire(connection, detail.message_id) if raw or page else b""
+        changes = operations.audit.of_delivery(connection, id)
     if raw:
         _print_raw(wire)
+    elif page is not None:
+        _write_page(detail, wire, page)
     elif as_json:
-        print_json(detail)
+        print_json(detail.tries if only_tries else plain(detail) | {"changes": changes})
+    elif only_tries:
+        _print_tries(console(), detail)
     else:
-        _print_detail(console(), detail)
+        _print_detail(console(), detail, changes)
+
+
+def _write_page(detail: Detail, wire: bytes, path: str) -> None:
+    """For the reader's eyes only; what a mail may do to a browser is denied to it."""
+    html = None if detail.redacted_at else preview(wire, inline_images=True).html
+    if html is None:
+        raise No(
+            f"Mail {detail.id} has no HTML" + (": it was redacted." if detail.redacted_at else " part: try --raw.")
+        )
+    if path == "-":
+        click.echo(_SAFETY + html)
+        return
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(_SAFETY + html)
+    click.echo(f"The HTML of mail {detail.id} is in {safe(path)}. Remote images are left out.")
 
 
 def _print_raw(wire: bytes) -> None:
@@ -95,7 +101,20 @@ def _print_raw(wire: bytes) -> None:
         click.echo(safe(line))
 
 
-def _print_detail(out: Console, detail: Detail) -> None:
+def _print_tries(out: Console, detail: Detail) -> None:
+    from outbox.cli.tables import print_pairs
+
+    print_pairs(out, [(moment(attempt.at), _try(attempt)) for attempt in detail.tries])
+    out.print(_tries_words(detail))
+
+
+def _tries_words(detail: Detail) -> str:
+    number_ = len(detail.tries)
+    tries = "1 try" if number_ == 1 else f"{number_} tries" if number_ else "no try yet"
+    return f"mail {detail.id}: {tries}, {detail.state}"
+
+
+def _print_detail(out: Console, detail: Detail, changes: list[Entry]) -> None:
     from rich.text import Text
 
     from outbox.cli.tables import print_pairs
@@ -106,6 +125,9 @@ def _print_detail(out: Console, detail: Detail) -> None:
     print_pairs(out, [(f"{safe(name)}:", Text(safe(value))) for name, value in detail.headers])
     _heading(out, "tries")
     print_pairs(out, [(moment(attempt.at), _try(attempt)) for attempt in detail.tries] or [("none yet", Text())])
+    if changes:
+        _heading(out, "changes by people")
+        print_pairs(out, [(moment(change.at), _change(change)) for change in changes])
     if detail.siblings:
         _heading(out, "other recipients")
         shown = detail.siblings[:SIBLINGS_SHOWN]
@@ -162,6 +184,14 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
         yield "metadata", detail.metadata
     if detail.redacted_at is not None:
         yield "redacted", moment(detail.redacted_at)
+
+
+def _change(change: Entry) -> Text:
+    from rich.text import Text
+
+    note = f": {change.note}" if change.note else ""
+    of = f" (one of {number(change.count)})" if change.count > 1 else ""
+    return Text(safe(f"{change.action} by {change.by}{of}{note}"))
 
 
 def _reply(said: Detail | Attempt) -> str:

@@ -1,0 +1,48 @@
+"""`outbox-list`: find mail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from outbox import operations
+from outbox.cli.base import console, database, in_app, print_json
+from outbox.cli.waiting import waiting
+from outbox.cli.words import filter_options, taken
+
+MAX_LIST = 10_000
+
+
+@click.command("outbox-list")
+@filter_options
+@click.option("--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, help="At most so many.")
+@click.option("--before", type=click.IntRange(1), metavar="ID", help="Only older ones than ID: the next page.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on stdout.")
+@in_app
+def list_(limit: int, before: int | None, as_json: bool, **options: Any) -> None:
+    """List mail, the newest first.
+
+    One line for each recipient; all conditions must hold.
+
+    \b
+    Examples:
+      outbox-list --state failed --since 2h
+      outbox-list --recipient ann@example.org
+      outbox-list --error 5.1.1 --domain example.org --json
+    """
+    from outbox.cli.tables import print_mails
+
+    wanted = taken(options)
+    with waiting("looking"), operations.connected(database()) as connection:
+        rows = operations.find(connection, wanted, before=before, limit=limit + 1)
+    more, rows = len(rows) > limit, rows[:limit]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        click.echo("The outbox is empty." if wanted.is_empty and before is None else "No mail matches.")
+        return
+    print_mails(console(), rows)
+    if more:
+        click.echo(f"There is more: add --before {rows[-1].id} for the next page.", err=True)
