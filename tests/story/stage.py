@@ -192,11 +192,14 @@ class ForkedWorker:
 class Stage:
     """One database, one relay, and the workers between them."""
 
-    def __init__(self, database: Database, relay_port: int, folder: Path, **settings: str) -> None:
+    def __init__(
+        self, database: Database, relay_port: int, folder: Path, *, quick: bool = True, **settings: str
+    ) -> None:
+        """`quick`: with QUICK, else with the defaults; `settings` add to either."""
         self.database = database
         self.folder = folder
         self.environ = {
-            **QUICK,
+            **(QUICK if quick else {}),
             "DATABASE_URL": database.url,
             "MAIL_SERVER": "127.0.0.1",
             "MAIL_PORT": str(relay_port),

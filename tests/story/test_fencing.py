@@ -10,7 +10,7 @@ import pytest
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, stand_still, until
-from tests.wire.actions import Later, Take
+from tests.wire.actions import Later, Take, turns
 from tests.wire.server import SmtpServer
 
 
@@ -75,6 +75,28 @@ def test_the_mail_of_a_killed_worker_goes_on_by_its_heartbeat(
         assert stage.settle(25) == {"sent": 20}
         assert time.monotonic() - killed < 20
     assert sorted(one.id for one in relay.taken()) == sorted(ids)
+
+
+@pytest.mark.slow
+def test_by_default_the_mail_of_a_killed_worker_goes_on_within_half_a_minute(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """No setting but the relay's: kill -9, started again as a supervisor would, and within 30 s all is sent."""
+    stage = make_stage(sqlite_database, relay.port, quick=False)
+    with SmtpServer({"dot": turns(None, Later(60.0, "250 too late"), last_stays=True)}) as slow:
+        first = stage.start(MAIL_PORT=str(slow.port))
+        ids = stage.send_together(80)
+        slow.wait_until(lambda: slow.steps["dot"] >= 5, 20, "four mails under way")
+        until(lambda: stage.states()["sending"] >= 60, "a window of mail leased ahead")
+        first.signal(signal.SIGKILL)
+        killed = time.monotonic()
+        first.wait(10)
+        stage.start()
+        assert stage.settle(40) == {"sent": 80}
+        assert time.monotonic() - killed < 30
+        assert len(slow.messages) == 1
+    assert len(relay.taken()) == 79
+    assert {one.id for one in relay.taken()} < set(ids)
 
 
 def test_a_killed_worker_costs_no_attempt(stage: Stage, relay: Relay) -> None:
