@@ -32,9 +32,9 @@ def free_port() -> int:
         return port
 
 
-def own_folder(prefix: str) -> Path:
+def own_folder(prefix: str, parent: Path | None = None) -> Path:
     """A new temporary folder that the server's user, and nobody else, may use."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     if os.geteuid() == 0:
         shutil.chown(folder, UNPRIVILEGED)
     return folder

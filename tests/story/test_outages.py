@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -128,21 +126,3 @@ def test_a_locked_database_is_waited_for(sqlite_database: Database, relay: Relay
         other.execute("ROLLBACK")
     assert stage.settle() == {"sent": 100}
     assert len(relay.taken()) == 100
-
-
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux's prlimit")
-def test_a_full_disk_stops_the_sending(sqlite_database: Database, relay: Relay, make_stage: MakeStage) -> None:
-    """No mail is sent that can't be recorded, beyond one for each connection; it goes on when there is room."""
-    stage = make_stage(sqlite_database, relay.port)
-    stage.send_together(300)
-    worker = stage.fork()
-    until(lambda: len(relay.taken()) > 10, "mail flows")
-    size = Path(f"{sqlite_database.path}-wal").stat().st_size
-    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))  # no file may grow beyond
-    until(lambda: "waits for the database" in worker.log(), "the worker notices")
-    before = len(relay.taken())
-    with pytest.raises(TimeoutError):
-        until(lambda: len(relay.taken()) > before + 4, "mail that can't be recorded", 2)
-    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert stage.settle() == {"sent": 300}
-    assert len(relay.taken()) == 300
