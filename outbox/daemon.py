@@ -40,6 +40,7 @@ from outbox.wake import waker_for
 
 PURGE_SECONDS = 600.0
 PURGE_BATCH = 1000
+REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
@@ -118,6 +119,7 @@ class Worker:
         self._wall = Steps(_STEP_SECONDS)
         self._mended: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)  # (monotonic, what), for the status
         self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
+        self._redactor = operations.Redactor(self._engine, self._settings.sensitive_kinds)
         self._rate = Rate(self._ticked)
         self._meters = None if self._settings.metrics_port is None else Meters()
         self._monitor: Monitor | None = None
@@ -213,7 +215,7 @@ class Worker:
         settings = self._settings
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(4)},
+            executors={"default": ThreadPoolExecutor(5)},
             # the defaults drop a job that is a second late
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -227,6 +229,9 @@ class Worker:
         )
         scheduler.add_job(lambda: self._heed_pauses(crew), "interval", seconds=PAUSES_SECONDS, id="pauses")
         scheduler.add_job(self._purge, "interval", seconds=PURGE_SECONDS, id="purge")
+        if settings.sensitive_kinds:  # at once, too: what a worker has sent that lived for one pass alone
+            now = utcnow()
+            scheduler.add_job(self._redact, "interval", seconds=REDACT_SECONDS, id="redact", next_run_time=now)
         scheduler.start()
         return scheduler
 
@@ -315,6 +320,12 @@ class Worker:
     def _purge(self) -> None:
         with self._engine.begin() as connection:
             operations.purge(connection, older_than=self._settings.retention_seconds, limit=PURGE_BATCH)
+
+    def _redact(self) -> None:
+        try:
+            self._redactor.run()
+        except Exception as error:  # noqa: BLE001 - the next run goes on
+            logger.error("sensitive mail waits to be redacted: %s", str(error).strip().splitlines()[0])
 
     def _retire(self, worker_id: int, crew: Crew) -> None:
         try:

@@ -18,12 +18,14 @@ from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.purge import purge, purgeable
+from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status
 from outbox.operations.words import duration, parse_duration, parse_moment
 
 __all__ = [
     "CORRECTABLE",
+    "PUBLIC_HEADERS",
     "Attempt",
     "Detail",
     "FailureGroup",
@@ -32,6 +34,7 @@ __all__ = [
     "Page",
     "GAUGE_CAP",
     "Gauges",
+    "Redactor",
     "Row",
     "Shape",
     "ShapeRow",

@@ -38,12 +38,12 @@ def purge(
     Call it again, in a transaction of its own, until it returns 0. Also removes the rows of workers that stopped as
     long ago, and the big parts that no message refers to any more. `trail`: the audit's row, where a person does it.
     """
-    _take_write_lock(connection)
+    take_write_lock(connection)
     done = Done(older_than, states, wanted or Filter())
-    message_pks = _locked(connection, _candidates(connection, done, limit), done)
+    message_pks = locked(connection, _candidates(connection, done, limit), done)
     digests = _digests(connection, message_pks) | _some_digests(connection)
     _remove(connection, message_pks)
-    _remove_orphans(connection, digests)
+    remove_orphans(connection, digests)
     connection.execute(WORKER.delete().where(WORKER.c.stopped_at < DbNow(-older_than)))
     if trail is not None:
         trail.add(connection, len(message_pks))
@@ -56,7 +56,7 @@ class Done:
 
     older_than: float  # seconds
     states: tuple[State, ...]
-    wanted: Filter
+    wanted: Filter = Filter()
 
     @property
     def source(self) -> sa.FromClause:
@@ -83,7 +83,7 @@ def purgeable(
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
-def _take_write_lock(connection: sa.Connection) -> None:
+def take_write_lock(connection: sa.Connection) -> None:
     """On SQLite nothing may change between looking and removing; a write, even of nothing, takes the one lock."""
     if connection.dialect.name == "sqlite":
         connection.execute(BLOB.delete().where(BLOB.c.digest == ""))
@@ -124,7 +124,7 @@ def _whole(connection: sa.Connection, message_pks: set[int], done: Done) -> set[
     return {pk for pk, _ in set(map(tuple, there)) & set(map(tuple, able))}
 
 
-def _locked(connection: sa.Connection, message_pks: list[int], done: Done) -> list[int]:
+def locked(connection: sa.Connection, message_pks: list[int], done: Done) -> list[int]:
     """Those of the messages whose deliveries could all be locked and are still done with: nobody requeues them now."""
     if not message_pks:
         return []
@@ -163,7 +163,7 @@ def _remove(connection: sa.Connection, message_pks: list[int]) -> None:
     connection.execute(MESSAGE.delete().where(MESSAGE.c.id.in_(message_pks)))
 
 
-def _remove_orphans(connection: sa.Connection, digests: set[str]) -> None:
+def remove_orphans(connection: sa.Connection, digests: set[str]) -> None:
     """Remove those of the blobs that nothing refers to.
 
     An enqueue holds a shared lock on each blob that it will refer to until its transaction ends (`enqueue.py`), so a

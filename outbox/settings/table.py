@@ -18,6 +18,7 @@ from outbox.settings.values import (
     FLAG,
     HOST,
     KINDS,
+    NAMES,
     POLICY,
     SECONDS,
     SECRET,
@@ -172,6 +173,13 @@ class Table:
     )
     retention_seconds: float = _set(
         "OUTBOX_RETENTION_SECONDS", SECONDS, 30 * 86_400.0, "Mail that was sent or cancelled is purged after this."
+    )
+    sensitive_kinds: tuple[str, ...] = _set(
+        "OUTBOX_SENSITIVE_KINDS",
+        NAMES,
+        (),
+        "Kinds whose mail holds secrets (`password-reset`): what it says is taken out of the database about half a "
+        "minute after it was sent.",
     )
     uncommitted: str = _set(
         "OUTBOX_UNCOMMITTED",

@@ -181,6 +181,13 @@ def _parse_kinds(raw: Any) -> tuple[tuple[str, OnUncertain], ...]:
     return tuple(pairs)
 
 
+def _parse_names(raw: Any) -> tuple[str, ...]:
+    names = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise ValueError(f"is {_shown(raw)}, not a list of kinds")
+    return tuple(str(text(64).parse(name)) for name in names if not isinstance(name, str) or name.strip())
+
+
 def _parse_policy(raw: Any) -> OnUncertain:
     return OnUncertain(choice(*OnUncertain).parse(raw))
 
@@ -205,3 +212,4 @@ FILE = Form("the name of a readable file", _parse_file)
 SENDER = Form("an address, or a pair (name, address)", _parse_sender)
 POLICY = Form("retry or hold", _parse_policy)
 KINDS = Form("a mapping, or text like `kind=hold,kind2=retry`", _parse_kinds)
+NAMES = Form("a list, or text like `kind,kind2`", _parse_names)

@@ -98,11 +98,13 @@ def confirm() -> ResponseReturnValue:
         eligible = operations.eligible(wanted, action.target)
         counts = {state: _tally(connection, replace(wanted, states=(state,)), len(states)) for state in states}
         willing = _tally(connection, eligible or NOTHING)
+        redacted = _redacted(connection, wanted, action)
     return render_template(
         "outbox_admin/confirm.html",
         action=action,
         selection=selection,
         willing=willing,
+        redacted=redacted,
         cap=CAP,
         counts={state: page for state, page in counts.items() if page.total or page.looked},
         back=_back(selection),
@@ -168,6 +170,14 @@ def _ids() -> tuple[int, ...]:
 def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations.Page:
     """How many match, and the newest of them."""
     return operations.browse(connection, wanted, limit=SAMPLE, cap=CAP, seconds=LOOK_SECONDS / share)
+
+
+def _redacted(connection: Connection, wanted: Filter, action: Action) -> int:
+    """How many could be requeued, had they anything left to say."""
+    states = tuple(state for state in wanted.states or tuple(State) if action.takes(state))
+    if action.target is not State.QUEUED or not states:
+        return 0
+    return _tally(connection, replace(wanted, states=states, redacted=True), 5).total or 0
 
 
 def _change(wanted: Filter, target: State, note: str | None) -> tuple[int, bool]:

@@ -31,9 +31,6 @@ _CALLING_HOME = re.compile(r"<(?=(?:link|i?frame|fencedframe|portal|object|embed
 """Elements for which browsers open a connection before they ask the policy: `<link rel=preconnect>`, `<iframe src>`.
 Renamed, they mean nothing."""
 
-PUBLIC_HEADERS = {"from", "to", "cc", "reply-to", "sender", "subject", "date", "message-id", "auto-submitted"}
-"""Shown to who may not read bodies: other headers may hold live tokens, List-Unsubscribe for one."""
-
 
 def mails() -> ResponseReturnValue:
     """The mail that matches, newest first."""
@@ -72,9 +69,9 @@ def mail(id: int) -> ResponseReturnValue:
         content=content,
         damage=damage,
         readable=readable,
-        headers=[(n, v) for n, v in detail.headers if readable or n.lower() in PUBLIC_HEADERS],
-        hidden=0 if readable else sum(n.lower() not in PUBLIC_HEADERS for n, _ in detail.headers),
-        actions=_fitting((detail.state,)),
+        headers=[(n, v) for n, v in detail.headers if readable or n.lower() in operations.PUBLIC_HEADERS],
+        hidden=0 if readable else sum(n.lower() not in operations.PUBLIC_HEADERS for n, _ in detail.headers),
+        actions=_fitting((detail.state,), redacted=detail.redacted_at is not None),
         correctable=detail.state in operations.CORRECTABLE and detail.redacted_at is None,
         outcome=actions.outcome(),
         remote=request.args.get("remote") == "1",
@@ -152,10 +149,13 @@ def _as_file(data: bytes, name: str, kind: str) -> Response:
     return response
 
 
-def _fitting(states: tuple[State, ...]) -> list[actions.Action]:
+def _fitting(states: tuple[State, ...], *, redacted: bool = False) -> list[actions.Action]:
     """The actions that can change something in one of these states (none given: any)."""
     return [
-        action for action in actions.ACTIONS.values() if any(action.takes(state) for state in states or tuple(State))
+        action
+        for action in actions.ACTIONS.values()
+        if any(action.takes(state) for state in states or tuple(State))
+        and not (redacted and action.target is State.QUEUED)
     ]
 
 

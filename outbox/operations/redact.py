@@ -1,0 +1,126 @@
+"""Take away what sensitive mail said, once it was sent: the text, the attachments, and all but the usual headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.clock import monotonic
+from outbox.dialect import DbNow
+from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
+from outbox.operations.tables import DELIVERY, MESSAGE, PART
+from outbox.states import State
+
+LAG = 15.0
+"""Seconds after a mail's end before it is looked at: what ended before was committed by then."""
+
+PAGE = 1_000
+PUBLIC_HEADERS = frozenset(
+    {"from", "to", "cc", "reply-to", "sender", "subject", "date", "message-id", "auto-submitted"}
+)
+"""Other headers may hold live tokens: List-Unsubscribe, for one."""
+
+
+class Redactor:
+    """Goes along what ended: first what is new, then back through what ended before this process began."""
+
+    def __init__(self, engine: sa.Engine, kinds: Sequence[str], *, lag: float = LAG) -> None:
+        self._engine = engine
+        self._kinds = tuple(kinds)
+        self._lag = lag
+        self._high: Any = None  # (end, id) up to which all was looked at, from where this process began
+        self._low: Any = None  # (end, id) down to which all before that was looked at; None: all of it
+
+    def run(self, *, seconds: float = 1.0) -> int:
+        """Redact what there is to redact, for little more than `seconds` of history; how many messages."""
+        deadline = monotonic() + seconds
+        with self._engine.connect() as connection:
+            now = connection.execute(sa.select(DbNow(-self._lag))).scalar_one()
+        changed = 0
+        if self._high is None:
+            self._high = self._low = (now, 0)
+        else:
+            changed = self._forward(now)
+        while self._low is not None and monotonic() < deadline:
+            changed += self._back()
+        return changed
+
+    def _forward(self, until: Any) -> int:
+        changed, size = 0, PAGE
+        while size == PAGE:
+            end = sa.and_(_after(self._high), DELIVERY.c.finished_at < until)
+            rows, more = self._step(end, DELIVERY.c.finished_at, DELIVERY.c.id)
+            changed, size = changed + more, len(rows)
+            if rows:
+                self._high = (rows[-1].finished_at, rows[-1].id)
+        return changed
+
+    def _back(self) -> int:
+        rows, changed = self._step(_before(self._low), DELIVERY.c.finished_at.desc(), DELIVERY.c.id.desc())
+        self._low = (rows[-1].finished_at, rows[-1].id) if len(rows) == PAGE else None
+        return changed
+
+    def _step(self, where: sa.ColumnElement[bool], *order: Any) -> tuple[Sequence[Any], int]:
+        states = [state.value for state in DONE_WITH]
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(DELIVERY.c.message_id, DELIVERY.c.finished_at, DELIVERY.c.id)
+                .where(where, DELIVERY.c.state.in_(states))
+                .order_by(*order)
+                .limit(PAGE)
+            ).all()
+            found = [row.id for row in _sensitive(connection, [row.message_id for row in rows], self._kinds)]
+        if not found:
+            return rows, 0
+        with self._engine.begin() as connection:
+            return rows, redact(connection, found, self._kinds, lag=self._lag)
+
+
+def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str], *, lag: float = 0.0) -> int:
+    """Redact those of the messages that are of one of the kinds and done with, one of their recipients having got it.
+
+    A message that failed for somebody, or may still be sent, keeps its text. Subject, envelope, replies and history
+    stay. Returns how many.
+    """
+    take_write_lock(connection)
+    sensitive = _sensitive(connection, message_pks, kinds)
+    pks = _sent(connection, locked(connection, sorted(row.id for row in sensitive), Done(lag, DONE_WITH)))
+    for row in sensitive:
+        if row.id in pks:
+            headers = [[name, value] for name, value in row.headers if name.lower() in PUBLIC_HEADERS]
+            values = {"skeleton": b"", "headers": headers, "redacted_at": DbNow()}
+            connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(values))
+    of_these = PART.c.message_id.in_(sorted(pks))
+    digests = set(connection.execute(sa.select(PART.c.digest).where(of_these)).scalars())
+    connection.execute(PART.delete().where(of_these))
+    remove_orphans(connection, digests)
+    return len(pks)
+
+
+def _sensitive(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str]) -> Sequence[Any]:
+    """Those that still have their text, with their headers."""
+    return connection.execute(
+        sa.select(MESSAGE.c.id, MESSAGE.c.headers).where(
+            MESSAGE.c.id.in_(message_pks), MESSAGE.c.kind.in_(kinds), MESSAGE.c.redacted_at.is_(None)
+        )
+    ).all()
+
+
+def _sent(connection: sa.Connection, message_pks: list[int]) -> set[int]:
+    """Those that reached somebody."""
+    of_these = sa.and_(DELIVERY.c.message_id.in_(message_pks), DELIVERY.c.state == State.SENT.value)
+    return set(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
+
+
+def _before(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
+    """Ahead of `place` in the order of ends."""
+    end, id = place
+    return sa.and_(DELIVERY.c.finished_at <= end, sa.or_(DELIVERY.c.finished_at < end, DELIVERY.c.id < id))
+
+
+def _after(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
+    """Behind `place` in the order of ends."""
+    end, id = place
+    return sa.and_(DELIVERY.c.finished_at >= end, sa.or_(DELIVERY.c.finished_at > end, DELIVERY.c.id > id))
