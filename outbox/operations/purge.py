@@ -56,7 +56,7 @@ class Done:
 
     older_than: float  # seconds
     states: tuple[State, ...]
-    wanted: Filter = Filter()
+    wanted: Filter
 
     @property
     def source(self) -> sa.FromClause:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from outbox.clock import monotonic
 from outbox.dialect import DbNow
+from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.states import State
@@ -86,7 +87,7 @@ def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequenc
     """
     take_write_lock(connection)
     sensitive = _sensitive(connection, message_pks, kinds)
-    pks = _sent(connection, locked(connection, sorted(row.id for row in sensitive), Done(lag, DONE_WITH)))
+    pks = _sent(connection, locked(connection, sorted(row.id for row in sensitive), Done(lag, DONE_WITH, Filter())))
     for row in sensitive:
         if row.id in pks:
             headers = [[name, value] for name, value in row.headers if name.lower() in PUBLIC_HEADERS]
