@@ -44,7 +44,7 @@ _OPTIONS = (
     click.option("--search", metavar="TEXT", help="An address or Message-ID; else a part of recipient or subject."),
 )
 
-_NAMES = (  # in the order of the options
+FILTER_NAMES = (  # in the order of the options
     "states",
     "recipient",
     "domain",
@@ -67,7 +67,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def options_of_ended(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same without the times, for what has times of its own."""
-    return _with([option for name, option in zip(_NAMES, _OPTIONS, strict=True) if name not in _TIMES], function)
+    return _with([option for name, option in zip(FILTER_NAMES, _OPTIONS, strict=True) if name not in _TIMES], function)
 
 
 def _with(options: Sequence[Callable[..., Any]], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +78,7 @@ def _with(options: Sequence[Callable[..., Any]], function: Callable[..., Any]) -
 
 def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
     """The filter in a command's options; takes its words out of them."""
-    words = {name: options.pop(name, None) for name in _NAMES}
+    words = {name: options.pop(name, None) for name in FILTER_NAMES}
     return Filter(
         ids=ids,
         states=tuple(State(state) for state in words["states"] or ()),
