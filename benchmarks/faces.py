@@ -1,9 +1,10 @@
-"""How long each page of the admin takes over a large outbox in PostgreSQL, on the server's side, without the network.
+"""How long pages and commands take over a large outbox in PostgreSQL, on the server's side, without the network.
 
     python -m benchmarks.faces [--messages 1000000] [--most 200] [--url postgresql://…]
 
 It starts a server of its own and fills it, or takes the empty or already filled database at `--url`. Prints the median
-of several requests for each page; exit code 1 where one takes longer than `--most` ms.
+of several runs of each page and each command that looks (in this process, without the start of Python); exit code 1
+where one takes longer than `--most` ms.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import sqlalchemy as sa
+from click.testing import CliRunner
+from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 
+from outbox import cli
 from outbox.models import Base
 from outbox.web import csrf
 from tests.servers.postgres import PostgresServer
@@ -73,6 +78,18 @@ FORMS = {  # what is asked before a change
 }
 
 
+COMMANDS = {  # and why one may take longer than `--most`
+    "outbox-status": "",
+    "outbox-status --json": "",
+    "outbox-list --state failed": "",
+    "outbox-list --error 5.1.1 --domain domain11.example": "",
+    "outbox-show 500000": "",
+    "outbox-requeue --state failed --error 5.1.1 --dry-run": "counts all that match",
+    "outbox-pause --kind newsletter --dry-run": "counts all that match",
+    "outbox-status --shape": "reads the 100,000 oldest of each live state",
+}
+
+
 def main() -> int:
     arguments = _arguments()
     with _database(arguments.url) as url:
@@ -81,13 +98,15 @@ def main() -> int:
         engine.dispose()
         made = site(url)
         try:
-            found = {name: timed(run, arguments.repeat) for name, run in _requests(made).items()}
+            runs = _requests(made) | {line: _runner(made, line) for line in COMMANDS}
+            found = {name: timed(run, arguments.repeat) for name, run in runs.items()}
         finally:
             made.close()
-    print(f"| page, {arguments.messages:,} messages | median ms | worst |\n|---|--:|--:|")
+    print(f"| page or command, {arguments.messages:,} messages | median ms | worst |\n|---|--:|--:|")
     for name, times in found.items():
         print(f"| {name} | {statistics.median(times):.0f} | {max(times):.0f} |")
-    slow = [name for name, times in found.items() if statistics.median(times) > arguments.most]
+    held = {name: times for name, times in found.items() if not COMMANDS.get(name)}
+    slow = [name for name, times in held.items() if statistics.median(times) > arguments.most]
     if slow:
         print(f"over {arguments.most} ms: {', '.join(slow)}", file=sys.stderr)
     return 1 if slow else 0
@@ -110,6 +129,18 @@ def _requests(made: Site) -> dict[str, Callable[[], object]]:
     gets: dict[str, Callable[[], object]] = {name: _getter(client, path) for name, path in PAGES.items()}
     posts = {name: _poster(client, form | {csrf.FIELD: token}) for name, form in FORMS.items()}
     return gets | posts
+
+
+def _runner(made: Site, line: str) -> Callable[[], object]:
+    name, *words = line.split()
+    command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
+
+    def run() -> None:
+        done = CliRunner().invoke(command, words, obj=ScriptInfo(create_app=lambda: made.app))
+        if done.exit_code not in (0, 1) or not isinstance(done.exception, SystemExit | None):
+            raise RuntimeError(f"{line}: {done.output}")
+
+    return run
 
 
 def _getter(client: FlaskClient, path: str) -> Callable[[], object]:

@@ -62,7 +62,8 @@ def _till_drained(seen: Status) -> str:
     if seen.drain_seconds is None:
         return ""
     span = "minute" if seen.sent_last_minute else "hour"
-    return f" (about {duration(seen.drain_seconds)} to drain, as fast as in the last {span})"
+    about = "over" if seen.due_now > seen.count_cap else "about"
+    return f" ({about} {duration(seen.drain_seconds)} to drain, as fast as in the last {span})"
 
 
 def _ended(out: Console, seen: Status) -> None:

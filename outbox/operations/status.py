@@ -16,7 +16,7 @@ from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
 from outbox.pauses import Held, active
 from outbox.states import Lane, State
 
-COUNT_CAP = 1_000_000
+COUNT_CAP = 100_000
 """Where counting stops: a count that says one more means "more than this"."""
 
 FOREIGN_SEEN = 200
