@@ -43,6 +43,8 @@ def _all(browser: WebDriver, url: str, ids: dict[str, int], folder: Path) -> Non
         "list": "/mail",
         "failed": "/mail?state=failed",
         "failures": "/failures",
+        "pauses": "/pauses",
+        "history": "/history",
         "mail": f"/mail/{ids['ann@example.org']}",
         "uncertain": f"/mail/{ids['invoice@example.com']}",
         "hostile": f"/mail/{ids['kaputt@example.net']}",

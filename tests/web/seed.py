@@ -18,7 +18,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox import operations
 from outbox.models import Base, OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
+from outbox.operations import Filter
+from outbox.operations.pauses import What
 from outbox.states import LIVE, Lane, OnUncertain, State
 from tests.servers.databases import Database
 
@@ -255,6 +258,24 @@ def seed(engine: sa.Engine, *, hostile: bool = True) -> dict[str, int]:
                 continue
             ids |= dict(zip(mail.recipients, write(connection, mail, worker_id=worker_id), strict=True))
     return ids
+
+
+def meddle_with(connection: sa.Connection, ids: dict[str, int]) -> None:
+    """What people do on a bad day: a few changes of mail, two pauses."""
+    chief, long = "chief@example.org", "their-provider-told-us.that-it-is-mended@a-very-long-domain-name.example.org"
+    ann, bob = Filter(ids=(ids["ann@example.org"],)), Filter(ids=(ids["bob@example.com"],))
+    note = "She rang: the address was right, their server was not. They mended it, and told us at length why and how."
+    operations.requeue(connection, Filter(domain="gone.example.org", ids=_some(ids)), by=chief, note="a first try")
+    operations.requeue(connection, ann, by=chief, note=note)
+    operations.cancel(connection, ann, by=long)
+    operations.correct_recipient(connection, ids["bob@example.com"], "bob@example.net", by=chief, note="mistyped")
+    operations.cancel(connection, bob, by=chief)
+    operations.pauses.pause(connection, What.DOMAIN, "gone.example.org", by=chief, reason=note, seconds=4 * 3600)
+    operations.pauses.pause(connection, What.KIND, "newsletter", by=long)
+
+
+def _some(ids: dict[str, int]) -> tuple[int, ...]:
+    return tuple(id for address, id in ids.items() if address.startswith("user1"))
 
 
 class Template:

@@ -45,9 +45,9 @@ def bare(url: str, **config: Any) -> Flask:
     return app
 
 
-def site(url: str) -> Site:
+def site(url: str, **config: Any) -> Site:
     """An application with the pages under /admin/outbox."""
-    made = Site(bare(url))
+    made = Site(bare(url, **config))
     pages = outbox.web.blueprint(
         may_view=lambda: made.rights.view,
         may_read_bodies=lambda: made.rights.read_bodies,

@@ -22,7 +22,7 @@ from outbox import operations
 from outbox.operations import Filter
 from outbox.states import State
 from tests.servers.databases import Database
-from tests.web.seed import HOSTILE_REPLY, HOSTILE_SUBJECT, PNG, REFUSED, SCRIPT, Mail, write
+from tests.web.seed import HOSTILE_REPLY, HOSTILE_SUBJECT, PNG, REFUSED, SCRIPT, Mail, meddle_with, write
 from tests.web.site import Site
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -45,6 +45,12 @@ def click(browser: WebDriver, selector: str) -> None:
 
 def until(browser: WebDriver, condition: Callable[[], object]) -> None:
     WebDriverWait(browser, 10, poll_frequency=0.02).until(lambda _: condition())
+
+
+def meddle(database: Database, ids: dict[str, int]) -> None:
+    """Let people have changed a few things."""
+    with database.engine.begin() as connection:
+        meddle_with(connection, ids)
 
 
 def state_of(database: Database, id: int) -> State:
@@ -145,7 +151,9 @@ def test_without_the_right(browser: WebDriver, pages: Site, ids: dict[str, int],
     assert "ann@example.org" not in browser.page_source
 
 
-@pytest.mark.parametrize("path", ["/", "/mail", "/failures", "/mail/{id}", "/mail/{id}/source", "/mail/{id}?remote=1"])
+@pytest.mark.parametrize(
+    "path", ["/", "/mail", "/failures", "/history", "/mail/{id}", "/mail/{id}/source", "/mail/{id}?remote=1"]
+)
 def test_script_stays_text(browser: WebDriver, pages: Site, ids: dict[str, int], path: str) -> None:
     """Script in subject, reply, kind, text and HTML is seen as text and never runs."""
     browser.get(pages.url + path.format(id=ids["kaputt@example.net"]))
@@ -261,11 +269,14 @@ def test_by_keyboard(browser: WebDriver, pages: Site, ids: dict[str, int], seede
     assert state_of(seeded, ids["ann@example.org"]) is State.QUEUED
 
 
-@pytest.mark.parametrize("path", ["/", "/mail", "/failures", "/mail/{id}", "/mail/{id}/source"])
-def test_nothing_is_wider_than_a_telephone(browser: WebDriver, pages: Site, ids: dict[str, int], path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/mail", "/failures", "/pauses", "/history", "/mail/{id}", "/mail/{id}/source"])
+def test_nothing_is_wider_than_a_telephone(
+    browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database, path: str
+) -> None:
     """At 390 px no page scrolls sideways, long words and addresses included."""
     view = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
+    meddle(seeded, ids)
     try:
         for recipient in ("ann@example.org", "kaputt@example.net", "long@example.com"):
             browser.get(pages.url + path.format(id=ids[recipient]))
@@ -276,10 +287,17 @@ def test_nothing_is_wider_than_a_telephone(browser: WebDriver, pages: Site, ids:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "path", ["/", "/mail", "/failures", "/mail/{id}", "/mail/{id}/source", "/mail/999999", "confirm"]
+    "path",
+    [
+        *("/", "/mail", "/mail?subject=nothing", "/failures", "/pauses", "/history", "/mail/{id}"),
+        *("/mail/{id}/source", "/mail/999999", "confirm"),
+    ],
 )
-def test_accessible(browser: WebDriver, pages: Site, ids: dict[str, int], path: str, scheme: str) -> None:
+def test_accessible(
+    browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database, path: str, scheme: str
+) -> None:
     """axe-core finds nothing on any page, contrast included, in light and in the dark."""
+    meddle(seeded, ids)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     if path == "confirm":
@@ -288,6 +306,7 @@ def test_accessible(browser: WebDriver, pages: Site, ids: dict[str, int], path: 
         click(browser, "button[value=mark-sent]")
     else:
         browser.get(pages.url + path.format(id=ids["ann@example.org"]))
+        browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     browser.execute_script(AXE.read_text())
     found = browser.execute_async_script(
         "axe.run(document, {iframes: false}).then(arguments[0], error => arguments[0](String(error)))"
