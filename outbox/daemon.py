@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import select
-import signal
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC
 from importlib.metadata import PackageNotFoundError, version
-from types import FrameType
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -35,6 +31,7 @@ from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
 from outbox.settings import Settings
+from outbox.stopping import Stop, on_signals
 from outbox.transport import Connection
 from outbox.wake import waker_for
 
@@ -53,6 +50,15 @@ Progress = Callable[[int, int], None]
 """Called with (done, due) while a queue is drained."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among those of one supervisor."""
+
+    number: int  # from 0: its metrics' port is so much higher
+    lifeline: int  # a descriptor that becomes readable when the supervisor has gone
+    registered: Callable[[int], None]  # told the worker's id before anything is claimed
+
+
 def run(
     app: Flask,
     *,
@@ -60,6 +66,7 @@ def run(
     drain: bool = False,
     connections: int | None = None,
     progress: Progress | None = None,
+    place: Place | None = None,
 ) -> int:
     """Be a worker until told to stop; the exit code.
 
@@ -68,44 +75,14 @@ def run(
     database is not migrated, DatabaseError where it does not answer.
     """
     with app.app_context():
-        worker = Worker(app, connections=connections)
+        worker = Worker(app, connections=connections, place=place)
         return worker.run(once=once, drain=drain, progress=progress)
-
-
-class Stop:
-    """The wish to end. A `threading.Event` will not do: a handler that sets it may interrupt the very thread that holds
-    its lock, and both wait for ever."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
-        self._set = False
-
-    def set(self) -> None:
-        """May be called from a signal's handler."""
-        self._set = True
-        with suppress(BlockingIOError):
-            os.write(self._writer, b".")
-
-    def is_set(self) -> bool:
-        """Whether it was called."""
-        return self._set
-
-    def wait(self, timeout: float) -> bool:
-        """Until set, or for `timeout` seconds; whether it is set."""
-        if not self._set:
-            select.select([self._reader], [], [], timeout)
-        return self._set
-
-    def __del__(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
 
 
 class Worker:
     """One process's daemon."""
 
-    def __init__(self, app: Flask, *, connections: int | None = None) -> None:
+    def __init__(self, app: Flask, *, connections: int | None = None, place: Place | None = None) -> None:
         outbox = app.extensions["outbox"]
         self._settings: Settings = outbox.settings(app)
         self._engine = outbox.database(app)
@@ -114,7 +91,8 @@ class Worker:
         self.events = Events()
         self.events.observe(signals.observer(app))
         self._mail = app.extensions["mail"]
-        self._stop = Stop()
+        self._place = place
+        self._stop = Stop(place.lifeline if place is not None else None)
         self._ticked = monotonic()
         self._wall = Steps(_STEP_SECONDS)
         self._mended: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)  # (monotonic, what), for the status
@@ -125,7 +103,7 @@ class Worker:
         self._monitor: Monitor | None = None
 
     def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
-        with self._signals():  # before the row is written: whoever sees it may send one
+        with on_signals(self._stop):  # before the row is written: whoever sees it may send one
             return self._run(once=once, drain=drain, progress=progress)
 
     def _run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
@@ -135,6 +113,8 @@ class Worker:
             worker_id = self._queue.register(
                 host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
             )
+        if self._place is not None:
+            self._place.registered(worker_id)
         crew = self._crew(worker_id)
         self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
         self._rescue()
@@ -196,7 +176,7 @@ class Worker:
         own = metrics.Worker(self._meters, crew.health, lambda: self._pulse.age(monotonic()), _version())
         self._monitor = Monitor(
             self._settings.metrics_host,
-            port,
+            port + self._place.number if port and self._place is not None else port,
             live=lambda: self._illness(crew),
             ready=Readiness(self._engine),
             metrics=lambda: metrics.exposition(queue, own),
@@ -333,25 +313,6 @@ class Worker:
             self._queue.retire(worker_id)
         except Exception as error:  # noqa: BLE001 - it ends all the same
             logger.error("the worker's end could not be written down: %s", str(error).strip().splitlines()[0])
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGTERM or SIGINT stops in good order, a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self._stop.is_set():
-                os._exit(128 + number)
-            self._stop.set()
-
-        before: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _version() -> str:

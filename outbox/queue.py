@@ -193,26 +193,37 @@ class Queue:
         with self._engine.begin() as connection:
             dead = list(connection.execute(skip_locked(sa.select(_worker.c.id).where(stale), self._dialect)).scalars())
             if dead:
-                held = list(
-                    connection.execute(
-                        skip_locked(
-                            sa.select(_delivery.c.id)
-                            .where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(dead))
-                            .order_by(_delivery.c.id),
-                            self._dialect,
-                        )
-                    ).scalars()
-                )
-                for ids in _chunks(held, 1000):
-                    connection.execute(_delivery.update().where(_delivery.c.id.in_(ids)).values(due_at=DbNow()))
+                held = skip_locked(_held_by(dead), self._dialect)
+                self._release(connection, list(connection.execute(held).scalars()))
                 connection.execute(_worker.update().where(_worker.c.id.in_(dead)).values(stopped_at=DbNow()))
         return dead
+
+    def bury(self, worker_id: int, *, for_good: bool) -> int:
+        """Make due at once what a worker held whose process has ended; how many deliveries.
+
+        To be called again `for_good` a moment later: the server may still finish a claim whose client is no more.
+        """
+        with self._engine.begin() as connection:
+            held = list(connection.execute(_held_by([worker_id])).scalars())
+            self._release(connection, held)
+            if for_good:
+                connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
+            return len(held)
+
+    def _release(self, connection: sa.Connection, held: list[int]) -> None:
+        for ids in _chunks(held, 1000):
+            connection.execute(_delivery.update().where(_delivery.c.id.in_(ids)).values(due_at=DbNow()))
 
     def due(self) -> int:
         """How many deliveries are due now, counted to 10,000 at most."""
         with self._engine.connect() as connection:
             inner = due_now().limit(10_000).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
+
+
+def _held_by(workers: Sequence[int]) -> sa.Select[int]:
+    held = sa.select(_delivery.c.id).where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
+    return held.order_by(_delivery.c.id)
 
 
 def _chunks(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:

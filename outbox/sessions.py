@@ -85,6 +85,11 @@ class Sessions:
                 self._pid = os.getpid()
             return self._engine
 
+    def forget(self) -> None:
+        """In a process that was just forked: leave the connections of the application's own pool to its parent."""
+        if self._source is not None:
+            self._bind().dispose(close=False)
+
     def _made(self) -> Engine:
         if self._url is not None:
             return worker_engine(self._url, connections=self._settings.connections)

@@ -15,26 +15,33 @@ from outbox.cli.logs import log_to_stderr
 @click.option("--once", is_flag=True, help="Send what is due now, then end; if the relay is down, at once.")
 @click.option("--drain", is_flag=True, help="Go on until nothing is due, then end; waits for a relay that is down.")
 @click.option("--connections", type=click.IntRange(1, 1000), metavar="N", help="Instead of OUTBOX_CONNECTIONS.")
+@click.option("--processes", type=click.IntRange(1, 256), metavar="N", help="Workers, each a process of its own.")
 @in_app
-def sender(once: bool, drain: bool, connections: int | None) -> None:
+def sender(once: bool, drain: bool, connections: int | None, processes: int | None) -> None:
     """Send the mail that is due.
 
     Goes on until told to stop (SIGTERM, Ctrl-C), and stops in good order: what is under way is finished within
     OUTBOX_SHUTDOWN_SECONDS, the rest given back. A second signal ends it at once. Any number of workers may share
     one database. The log goes to stderr.
 
+    With --processes N there are N workers with that many connections each. One that dies is started again, and what
+    it held is rescued at once.
+
     \b
     Examples:
       outbox-sender
       outbox-sender --drain --connections 16
+      outbox-sender --processes 4
     """
     if once and drain:
         raise click.UsageError("--once and --drain exclude each other.")
-    bar = drain and sys.stderr.isatty()
+    bar = drain and sys.stderr.isatty() and processes is None
     log_to_stderr(as_json=settings().log_json, level=logging.WARNING if bar else logging.INFO)
-    from outbox import daemon
+    from outbox import daemon, supervisor
 
-    if bar:
+    if processes is not None:
+        code = supervisor.run(application(), processes, once=once, drain=drain, connections=connections)
+    elif bar:
         code = _drain(connections)
     else:
         code = daemon.run(application(), once=once, drain=drain, connections=connections)

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "events", "signals"),
+    ("errors", "clock", "events", "signals", "stopping"),
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
     ("models", "schema", "compose", "kept"),
@@ -23,6 +23,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("dispatch",),
     ("crew",),
     ("daemon", "testing"),
+    ("supervisor",),
     ("cli", "web"),  # a package stands for all that is in it
     ("extension", "bound", "sessions", "posting", "pending", "mail"),
     ("__init__",),

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from outbox.daemon import Stop
+from outbox.stopping import Stop
 
 STORM = """
 import signal
-from outbox.daemon import Stop
+from outbox.stopping import Stop
 
 stop = Stop()
 signal.signal(signal.SIGALRM, lambda number, frame: stop.set())

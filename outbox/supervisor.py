@@ -1,0 +1,240 @@
+"""Several workers on one machine: children of one process that starts them again when they die, and passes on its end.
+
+The children are forked, so that they share what was imported. The supervisor itself runs no thread, sends no mail and
+holds no database connection but while it rescues. Should it be killed, its children end in good order by themselves:
+they watch a pipe that only it holds open. Not for Windows, which can't fork.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+
+from flask import Flask
+
+from outbox import daemon, operations
+from outbox.clock import monotonic
+from outbox.errors import ConfigurationError, OutboxError
+from outbox.events import Events, logger
+from outbox.queue import Queue
+from outbox.settings import Settings
+from outbox.stopping import Stop, on_signals
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+SOUND_SECONDS = 60.0
+"""A child that lived so long is started again at once; else the pauses double."""
+
+_AGAIN_SECONDS = 2.0  # until a dead child's leases are looked at a second time
+_WATCH_SECONDS = 1.0
+_CONFIRM_SECONDS = 15.0  # beyond the grace period of a stop, until a child is killed
+
+
+def run(app: Flask, count: int, *, once: bool = False, drain: bool = False, connections: int | None = None) -> int:
+    """Keep `count` workers running until told to stop, or until all have come to their end; the exit code.
+
+    0: all ended in good order. 1: at least one did not. Raises what `daemon.run` raises, before any is started.
+    """
+    if not hasattr(os, "fork"):
+        raise ConfigurationError(["--processes needs fork(), which this system lacks: start several outbox-sender."])
+    return _Supervisor(app, count, once=once, drain=drain, connections=connections).run()
+
+
+@dataclass(slots=True)
+class _Child:
+    """One place among the children, and who holds it."""
+
+    number: int
+    process: ForkProcess | None = None
+    words: Connection | None = None  # on which the child tells its worker's id
+    worker_id: int | None = None
+    started: float = 0.0
+    pause: float = 0.0
+    start_at: float = 0.0
+    ended: bool = False  # came to its end, and is not started again
+
+
+@dataclass(slots=True)
+class _Grave:
+    """A dead worker whose leases are still to be looked at."""
+
+    worker_id: int
+    look_at: float
+    for_good: bool = False
+
+
+@dataclass
+class _Supervisor:
+    app: Flask
+    count: int
+    once: bool
+    drain: bool
+    connections: int | None
+    _children: list[_Child] = field(default_factory=list)
+    _graves: list[_Grave] = field(default_factory=list)
+    _code: int = 0
+
+    def __post_init__(self) -> None:
+        outbox = self.app.extensions["outbox"]
+        self._settings: Settings = outbox.settings(self.app)
+        with self.app.app_context():
+            self._engine = outbox.database(self.app)
+        self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
+        self._events = Events()
+        self._fork = multiprocessing.get_context("fork")
+        self._stop = Stop()
+        self._lifeline, self._held_open = os.pipe()
+        self._children = [_Child(number) for number in range(self.count)]
+        port = self._settings.metrics_port
+        if port and port + self.count - 1 > 65_535:
+            raise ConfigurationError(
+                ["OUTBOX_METRICS_PORT is too high: each process answers on one more than the last."]
+            )
+
+    def run(self) -> int:
+        try:
+            self._check_database()
+            with on_signals(self._stop, at_once=self._kill):
+                self._supervise()
+                self._end()
+        finally:
+            os.close(self._lifeline)
+            os.close(self._held_open)
+        return self._code
+
+    def _check_database(self) -> None:
+        try:
+            lacking = operations.missing(self._engine)
+            if lacking:
+                raise ConfigurationError([operations.unmigrated(lacking)])
+        finally:
+            self._engine.dispose()  # no connection is there to be forked
+
+    def _supervise(self) -> None:
+        while not self._stop.is_set() and not all(child.ended for child in self._children):
+            now = monotonic()
+            for child in self._children:
+                if child.process is None and not child.ended and child.start_at <= now:
+                    self._start(child)
+            self._wait(_WATCH_SECONDS)
+            for child in self._dead():
+                self._mourn(child)
+            self._bury()
+
+    def _start(self, child: _Child) -> None:
+        child.words, theirs = self._fork.Pipe(duplex=False)
+        child.worker_id = None
+        process = self._fork.Process(target=self._be_a_worker, args=(child.number, theirs))
+        sys.stdout.flush(), sys.stderr.flush()
+        process.start()
+        theirs.close()
+        child.process, child.started = process, monotonic()
+
+    def _be_a_worker(self, number: int, words: Connection) -> None:
+        """In the child."""
+        os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on: a second signal would end at once
+        os.close(self._held_open)
+        for number_of_signal in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number_of_signal, lambda *_: os._exit(0))  # until the worker is there to stop in good order
+        if self._stop.is_set():  # by a signal that came in between
+            os._exit(0)
+        try:
+            with self.app.app_context():
+                self.app.extensions["mail"].sessions.forget()
+            place = daemon.Place(number, self._lifeline, words.send)
+            code = daemon.run(self.app, once=self.once, drain=self.drain, connections=self.connections, place=place)
+        except OutboxError as error:
+            logger.error("worker process %d can't run: %s", number, error)
+            code = 2
+        except BaseException:  # noqa: BLE001 - the process ends here, whatever it is
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+
+    def _wait(self, timeout: float) -> None:
+        """Until a child ends, a signal comes, or for so many seconds."""
+        sentinels: list[int] = [child.process.sentinel for child in self._children if child.process is not None]
+        pauses = [child.start_at - monotonic() for child in self._children if child.process is None and not child.ended]
+        wait([*sentinels, self._stop.fileno()], max(0.0, min([timeout, *pauses])))
+
+    def _dead(self) -> Iterator[_Child]:
+        for child in self._children:
+            if child.process is not None and child.process.exitcode is not None:
+                yield child
+
+    def _mourn(self, child: _Child, *, stopping: bool = False) -> None:
+        """Read its last words, rescue what it held, and decide whether it is started again."""
+        process, words = child.process, child.words
+        assert process is not None and words is not None and process.exitcode is not None  # noqa: S101, PT018
+        if words.poll():
+            child.worker_id = words.recv()
+        words.close()
+        process.join()
+        code = process.exitcode
+        child.process = child.words = None
+        if code and child.worker_id is not None:
+            self._graves.append(_Grave(child.worker_id, monotonic()))
+        if stopping or (code == 0 and (self.once or self.drain)):
+            child.ended = True
+            self._code = self._code or (1 if code else 0)
+            return
+        lived = monotonic() - child.started
+        child.pause = 0.0 if lived > SOUND_SECONDS else min(max(FIRST_PAUSE, child.pause * 2), LONGEST_PAUSE)
+        child.start_at = monotonic() + child.pause
+        self._events.emit(
+            "worker-fault",
+            worker=child.worker_id,
+            pid=process.pid,
+            reason=f"the process ended by {_how(code)}; started again in {child.pause:.1f} s",
+        )
+
+    def _bury(self) -> None:
+        for grave in [grave for grave in self._graves if grave.look_at <= monotonic()]:
+            try:
+                self._queue.bury(grave.worker_id, for_good=grave.for_good)
+            except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
+                logger.error("what worker %d held waits for the database: %s", grave.worker_id, type(error).__name__)
+                grave.look_at = monotonic() + _AGAIN_SECONDS
+                continue
+            finally:
+                self._engine.dispose()
+            if grave.for_good:
+                self._graves.remove(grave)
+            else:
+                grave.for_good, grave.look_at = True, monotonic() + _AGAIN_SECONDS
+
+    def _end(self) -> None:
+        """Pass the end on, and wait for it."""
+        deadline = monotonic() + self._settings.shutdown_seconds + _CONFIRM_SECONDS
+        for child in self._children:
+            if child.process is not None:
+                child.process.terminate()
+        while living := list(self._living()):
+            wait([child.process.sentinel for child in living if child.process], _WATCH_SECONDS)
+            for child in list(self._dead()):
+                self._mourn(child, stopping=True)
+            if monotonic() > deadline:
+                self._kill()
+        for grave in self._graves:
+            grave.for_good, grave.look_at = True, 0.0
+        self._bury()
+
+    def _kill(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+
+    def _living(self) -> Iterator[_Child]:
+        return (child for child in self._children if child.process is not None)
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
