@@ -192,11 +192,15 @@ class Queue:
                 return []
         with self._engine.begin() as connection:
             dead = list(connection.execute(skip_locked(sa.select(_worker.c.id).where(stale), self._dialect)).scalars())
-            if dead:
-                held = skip_locked(_held_by(dead), self._dialect)
-                self._release(connection, list(connection.execute(held).scalars()))
-                connection.execute(_worker.update().where(_worker.c.id.in_(dead)).values(stopped_at=DbNow()))
-        return dead
+            if not dead:
+                return []
+            held = _held_by(dead).where(_delivery.c.due_at > DbNow())
+            self._release(connection, list(connection.execute(skip_locked(held, self._dialect)).scalars()))
+            # what a transaction of the dead one's own still locks is rescued once the database has ended that
+            locked = set(connection.execute(held.with_only_columns(_delivery.c.worker_id)).scalars())
+            gone = [one for one in dead if one not in locked]
+            connection.execute(_worker.update().where(_worker.c.id.in_(gone)).values(stopped_at=DbNow()))
+        return gone
 
     def bury(self, worker_id: int, *, for_good: bool) -> int:
         """Make due at once what a worker held whose process has ended; how many deliveries.

@@ -248,6 +248,25 @@ def test_what_a_dead_worker_held_is_due_at_once(engine: sa.Engine, queue: Queue,
     assert rescued.rescued
 
 
+@pytest.mark.databases("postgresql", "mariadb")
+def test_what_a_dead_worker_has_locked_is_rescued_once_the_lock_is_gone(
+    engine: sa.Engine, queue: Queue, worker: int
+) -> None:
+    """Stopped within a transaction it keeps some rows locked for seconds: they must not wait for the lease's end."""
+    put(engine, "locked@example.org", "free@example.org")
+    locked, _ = queue.claim(worker, 7, 10)
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxWorker).values(heartbeat_at=DbNow(-60)))
+    other = queue.register(host="here", pid=2, version="1", connections=1)
+    with engine.begin() as stopped:
+        stopped.execute(sa.update(OutboxDelivery).where(OutboxDelivery.id == locked.id).values(marked_at=DbNow()))
+        assert queue.rescue(dead_after=20.0) == []
+        assert [one.recipient for one in queue.claim(other, 8, 10)] == ["free@example.org"]
+        stopped.rollback()
+    assert queue.rescue(dead_after=20.0) == [worker]
+    assert [one.recipient for one in queue.claim(other, 9, 10)] == ["locked@example.org"]
+
+
 def test_another_environments_mail_is_left_alone(engine: sa.Engine, queue: Queue, worker: int) -> None:
     """A worker passes over mail of another environment and says whose it is; its own worker gets it at once."""
     put(engine, posting=Posting(environment="production"))
