@@ -200,7 +200,7 @@ class Breaker:
         """The server could not be used. `chance`: random, 0 ≤ chance < 1."""
         self.in_a_row += 1
         self.probing = False
-        self.error = f"{result.phase}: {result.reply.text}"
+        self.error = f"{result.phase}: {result.reply}"
         at_once = result.verdict is Verdict.CONFIGURATION or result.reply.code is not None
         if self.state is Health.CLOSED and self.in_a_row < self.faults and not at_once:
             return

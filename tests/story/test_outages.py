@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -73,26 +75,41 @@ def test_an_expired_certificate_says_so_and_costs_nothing(sqlite_database: Datab
         assert len(server.messages) == 20
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_a_quota_fails_no_mail(sqlite_database: Database, make_stage: MakeStage) -> None:
-    """200 mails against `550 5.4.5 Daily user sending limit exceeded`: few offers, none failed, all sent once after."""
+    """A minute of `550 5.4.5 Daily user sending limit exceeded`, all settings as by default: 10 offers at the most.
+
+    The status is degraded and has the server's words; no mail fails or pays an attempt; afterwards each is sent once.
+    """
     quota = "550 5.4.5 Daily user sending limit exceeded"
-    limited = True
+    offered: list[float] = []
 
     def rcpt(client: Client) -> str | None:
-        return quota if limited and len(client.server.messages) >= 50 else None
+        if len(client.server.messages) < 50 or over.is_set():  # all connections are at work when it begins
+            return None
+        offered.append(time.monotonic())
+        return quota
 
+    over = threading.Event()  # set once the quota is over
     with SmtpServer({"rcpt": rcpt}) as server:
-        stage = make_stage(sqlite_database, server.port, OUTBOX_PROBE_SECONDS="1", OUTBOX_PROBE_MAX_SECONDS="60")
+        stage = make_stage(sqlite_database, server.port, quick=False)
         stage.send_together(200)
-        worker = stage.fork()
-        until(lambda: quota[10:] in (transport(stage, worker).get("error") or ""), "the status has the server's words")
-        until(lambda: transport(stage, worker)["next_probe_seconds"] > 1.5, "the third offer")  # after 1, 2, 4 seconds
-        until(lambda: set(stage.states()) == {"sent", "queued"}, "no mail is held")
-        assert server.steps["rcpt"] - len(server.messages) <= 10
-        limited = False
-        assert stage.settle() == {"sent": 200}
+        worker = stage.start()
+        server.wait_until(lambda: offered, 30, "an offer that the quota refuses")
+        until(lambda: quota in (transport(stage, worker).get("error") or ""), "the worker tells")
+        status = stage.command("outbox-status")
+        assert status.returncode == 1
+        assert quota in " ".join(status.stdout.split())
+        until(lambda: time.monotonic() - offered[0] > 60, "a minute of it", 70)
+        assert 3 <= len(offered) <= 10
+        until(lambda: set(stage.states()) == {"sent", "queued"}, "no mail is held or has failed")
+        assert stage.states()["queued"] > 140
+        over.set()
+        assert stage.settle(60 * 1.1 + 5) == {"sent": 200}  # within one interval between probes
         assert len({mail.rcpt for mail in server.messages}) == len(server.messages) == 200
         assert {row.attempts for row in stage.deliveries()} == {1}
+        until(lambda: stage.command("outbox-status").returncode == 0, "the status is well again", 15)
 
 
 @pytest.mark.databases("postgresql", "mariadb")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.faults import POISON
 from tests.story.stage import Relay, Stage, process_seconds, resident_bytes, until
 from tests.story.test_poison import send_poison
+from tests.wire.actions import ENDLESS_LINES, turns
+from tests.wire.server import SmtpServer
 
 
 def test_a_scheduler_that_stands_still_is_started_anew(
@@ -88,3 +92,19 @@ def test_suppressed_mail_is_recorded_and_not_sent(
     assert all("MAIL_SUPPRESS_SEND" in (attempt.note or "") for attempt in stage.attempts())
     until(lambda: stage.health(worker).get("suppressed"), "the worker says so")
     assert relay.taken() == []
+
+
+@pytest.mark.parametrize("step", ["greeting", "ehlo", "rcpt", "dot"])
+def test_an_endless_reply_does_not_fill_the_worker(sqlite_database: Database, make_stage: MakeStage, step: str) -> None:
+    """A relay that never stops talking, offer after offer: the process grows by less than 10 MB."""
+    with SmtpServer({"dot": turns(None)}) as server:
+        stage = make_stage(sqlite_database, server.port, OUTBOX_PROBE_MAX_SECONDS="0.3")
+        worker = stage.start()
+        stage.send()
+        stage.settle()  # what a first mail brings into memory is there
+        before = resident_bytes(worker.pid)
+        server.script = {step: ENDLESS_LINES}
+        server.hang_up()
+        stage.send_together(20, on_uncertain="hold")
+        server.wait_until(lambda: server.steps[step] >= 8, 30, "offers")
+        assert resident_bytes(worker.pid, peak=True) - before < 10_000_000
