@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from outbox import clock, operations
 from outbox.states import Lane, State
@@ -85,6 +85,16 @@ def capped(count: int, cap: int) -> str:
     return f"over {cap:,}" if count > cap else f"{count:,}"
 
 
+def code(text: str) -> Markup:
+    """What stands between backticks as code; all of it escaped."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one that has no other: it is somebody's text
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces)
+    )
+
+
 def without(words: dict[str, str], name: str) -> dict[str, str]:
     """The filter without one of its words."""
     return {key: word for key, word in words.items() if key != name}
@@ -108,6 +118,7 @@ _CONTEXT: dict[str, Any] = {
     "size": size,
     "number": number,
     "capped": capped,
+    "code": code,
     "without": without,
     "ages": ages,
     "lanes": [(lane, lane) for lane in Lane],

@@ -19,7 +19,7 @@ SPANS = {"15m": "15 minutes", "1h": "an hour", "4h": "4 hours", "1d": "a day", "
 MEANS = {
     What.ALL: "all mail",
     What.KIND: "a kind",
-    What.DOMAIN: "a recipient's domain",
+    What.DOMAIN: "a domain",
     What.TRANSPORT: "a transport",
 }
 

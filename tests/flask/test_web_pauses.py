@@ -44,10 +44,10 @@ class TestPauses:
         assert made.until is not None
         assert (made.until - made.since).total_seconds() == pytest.approx(4 * 3600, abs=1)
         assert "domain gone.example.org their disk is full ann@example.org" in text_of(client.get(response.location))
-        assert "Domain gone.example.org" in text_of(client.get(f"{ROOT}/"))
+        assert "paused: domain gone.example.org" in text_of(client.get(f"{ROOT}/"))
         assert change(client, "/resume", what="domain", value="gone.example.org").location.endswith("did=resumed")
         assert pauses(seeded) == []
-        assert "Paused" not in text_of(client.get(f"{ROOT}/"))
+        assert "paused" not in text_of(client.get(f"{ROOT}/"))
 
     def test_all_mail_without_an_end(self, client: FlaskClient, seeded: Database) -> None:
         """All mail may be paused until somebody resumes it; a value that is left in the form does not matter."""

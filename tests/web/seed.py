@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import sqlite3
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -163,7 +163,7 @@ def varied() -> list[Mail]:
         *(
             Mail(
                 {f"user{n}@gone.example.org": State.FAILED},
-                tries=[REFUSED],
+                tries=[replace(REFUSED, ago=60.0 + n * 90)],
                 reason="refused",
                 ago=7200 + n * 60,
                 kind="newsletter",
@@ -175,7 +175,7 @@ def varied() -> list[Mail]:
         *(
             Mail(
                 {f"reader{n}@example.com": State.SENT},
-                tries=[ACCEPTED],
+                tries=[replace(ACCEPTED, ago=2500.0 - n * 40)],
                 ago=3000 + n * 40,
                 kind="newsletter",
                 lane=Lane.BULK,
@@ -266,8 +266,8 @@ def meddle_with(connection: sa.Connection, ids: dict[str, int]) -> None:
     ann, bob = Filter(ids=(ids["ann@example.org"],)), Filter(ids=(ids["bob@example.com"],))
     note = "She rang: the address was right, their server was not. They mended it, and told us at length why and how."
     operations.requeue(connection, Filter(domain="gone.example.org", ids=_some(ids)), by=chief, note="a first try")
-    operations.requeue(connection, ann, by=chief, note=note)
-    operations.cancel(connection, ann, by=long)
+    operations.audit.write(connection, "cancel", by=long, count=1, delivery_ids=ann.ids, filters=str(ann))
+    operations.audit.write(connection, "requeue", by=chief, count=1, delivery_ids=ann.ids, filters=str(ann), note=note)
     operations.correct_recipient(connection, ids["bob@example.com"], "bob@example.net", by=chief, note="mistyped")
     operations.cancel(connection, bob, by=chief)
     operations.pauses.pause(connection, What.DOMAIN, "gone.example.org", by=chief, reason=note, seconds=4 * 3600)
