@@ -43,7 +43,9 @@ def pause() -> ResponseReturnValue:
     """Hold back from now on."""
     csrf.check()
     what, value = _asked()
-    until = query.age(request.form.get("for") or None)
+    span = query.age(request.form.get("for") or None)
+    if span is not None and span.total_seconds() < 1:
+        abort(400, "A pause has to be longer than that.")
     with operations.transaction(engine()) as connection:
         try:
             made = operations.pauses.pause(
@@ -52,7 +54,7 @@ def pause() -> ResponseReturnValue:
                 value,
                 by=actor(),
                 reason=request.form.get("reason", "").strip(),
-                seconds=None if until is None else until.total_seconds(),
+                seconds=None if span is None else span.total_seconds(),
             )
         except ValueError as error:
             abort(400, f"{error}.")

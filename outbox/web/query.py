@@ -12,7 +12,19 @@ from outbox.states import Lane, State
 
 Words = dict[str, str]
 
-FIELDS = ("state", "recipient", "domain", "kind", "error", "subject", "priority", "older", "newer", "search")
+FIELDS = (
+    "state",
+    "recipient",
+    "domain",
+    "kind",
+    "error",
+    "subject",
+    "priority",
+    "older",
+    "newer",
+    "search",
+    "transport",
+)
 
 AGES = {"10m": "10 minutes", "1h": "1 hour", "6h": "6 hours", "1d": "1 day", "7d": "7 days", "30d": "30 days"}
 """What the forms offer; the address takes any."""
@@ -39,6 +51,7 @@ def to_filter(asked: Words) -> Filter:
         older_than=age(asked.get("older")),
         newer_than=age(asked.get("newer")),
         search=asked.get("search"),
+        transport=asked.get("transport"),
     )
 
 

@@ -360,6 +360,8 @@ class TestLooking:
             ("priority=high", {"dora@example.com"}),
             ("older=1d", {"old@example.org"}),
             ("search=invoice", {"invoice@example.com"}),
+            ("state=failed&transport=smtp.example.com:587&kind=password-reset", {"ann@example.org"}),
+            ("transport=elsewhere.example.com", set()),
             ("search=TANAKA@example.jp", {"tanaka@example.jp"}),
             ("recipient=nobody", set()),
         ],
