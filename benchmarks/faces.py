@@ -86,7 +86,7 @@ COMMANDS = {  # and why one may take longer than `--most`
     "outbox-show 500000": "",
     "outbox-requeue --state failed --error 5.1.1 --dry-run": "counts all that match",
     "outbox-pause --kind newsletter --dry-run": "counts all that match",
-    "outbox-status --shape": "reads the 100,000 oldest of each live state",
+    "outbox-status --shape": "reads the 50,000 oldest of each live state",
 }
 
 

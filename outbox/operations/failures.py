@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.operations.health import FailureGroup
-from outbox.operations.tables import DELIVERY
+from outbox.operations.tables import DELIVERY, in_state
 from outbox.states import State
 
 FAILURES_SEEN = 5_000
@@ -27,8 +27,8 @@ def failures(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[Fail
             DELIVERY.c.finished_at,
             DELIVERY.c.reply,
         )
-        .where(DELIVERY.c.state == State.FAILED.value)
-        .order_by(DELIVERY.c.id.desc())
+        .where(in_state(State.FAILED))
+        .order_by(DELIVERY.c.state.desc(), DELIVERY.c.id.desc())
         .limit(FAILURES_SEEN)
         .subquery()
     )
