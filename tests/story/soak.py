@@ -81,8 +81,6 @@ def soak(
             account.kills += 1
             if number % 50 == 49:
                 told(f"{account.kills} kills, {len(relay.taken())} mails at the server")
-        while len(workers) < 2:
-            workers.append(stage.fork())
         account.states = stage.settle(60.0 + mails / 100)
         _balance(account, stage, relay)
     return account
@@ -109,9 +107,8 @@ def _kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: r
     victim = workers.pop(chance.randrange(len(workers)))
     victim.signal(signal.SIGKILL)
     victim.wait(10)
-    for _ in range(chance.randint(1, 2)):
-        if not workers or len(workers) < MOST_WORKERS:
-            workers.append(stage.fork())
+    for _ in range(chance.randint(1, MOST_WORKERS) - len(workers)):
+        workers.append(stage.fork())
 
 
 def _balance(account: Account, stage: Stage, relay: Relay) -> None:
