@@ -107,8 +107,7 @@ def _kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: r
     victim = workers.pop(chance.randrange(len(workers)))
     victim.signal(signal.SIGKILL)
     victim.wait(10)
-    for _ in range(chance.randint(1, MOST_WORKERS) - len(workers)):
-        workers.append(stage.fork())
+    workers += [stage.fork() for _ in range(chance.randint(1, MOST_WORKERS) - len(workers))]
 
 
 def _balance(account: Account, stage: Stage, relay: Relay) -> None:

@@ -129,6 +129,27 @@ def test_a_database_that_is_killed_and_restarted(database: Database, relay: Rela
     until(lambda: transport(stage, worker), "the heartbeat")
 
 
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_database_that_is_away_is_waited_for(database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """It is stopped, and stays so for longer than a heartbeat may be late: the worker waits, the status can't tell."""
+    if database.server is None or not database.server.controllable:
+        pytest.skip("this server is not ours to stop")
+    stage = make_stage(database, relay.port)
+    worker = stage.fork(ready=True)
+    stage.send()
+    stage.settle()
+    stage.engine.dispose()
+    database.server.stop()
+    until(lambda: "the heartbeat waits for the database" in worker.log(), "the worker notices", 30)
+    assert stage.command("outbox-status").returncode == 2
+    assert not worker.dead
+    database.server.start()
+    stage.send(3)
+    assert stage.settle(30) == {"sent": 4}
+    until(lambda: stage.command("outbox-status").returncode == 0, "the status is well again")
+    assert len(relay.taken()) == 4
+
+
 def test_a_locked_database_is_waited_for(sqlite_database: Database, relay: Relay, make_stage: MakeStage) -> None:
     """Another process holds SQLite's only lock for seconds: the worker waits, and loses nothing."""
     stage = make_stage(sqlite_database, relay.port)

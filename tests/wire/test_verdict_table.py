@@ -47,6 +47,17 @@ NO_REPLY: tuple[tuple[str, Action], ...] = (
     ("two classes", Raw(b"250-fine\r\n550 not at all\r\n")),
 )
 
+ACCOUNT_FAULTS = {  # nobody's mail's fault, at whatever command they come
+    "550 5.4.5 Daily user sending limit exceeded": TRANSPORT,
+    "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException": TRANSPORT,
+    "550 5.2.251 throttled": TRANSPORT,
+    "432 4.3.2 Concurrent connections limit exceeded": TRANSPORT,
+    "454 Throttling failure: Maximum sending rate exceeded.": TRANSPORT,
+    "554 Message rejected: Email address is not verified.": CONFIGURATION,
+    "550 5.7.26 This mail is unauthenticated": CONFIGURATION,
+    "550 5.7.515 Access denied, sending domain does not meet the required authentication level": CONFIGURATION,
+}
+
 
 def cells() -> list[Any]:
     """(server's settings, script, phase, verdict) for each cell."""
@@ -118,6 +129,10 @@ def cells() -> list[Any]:
         cell(f"rcpt 552 text {mode}", Phase.RCPT, TRANSIENT, {"rcpt": "552 Too many recipients"}, **how)
     cell("rcpt 550 4.2.1", Phase.RCPT, TRANSIENT, {"rcpt": "550 4.2.1 the two codes disagree"})
     cell("dot 450 5.6.0", Phase.DOT, TRANSIENT, {"dot": "450 5.6.0 the two codes disagree"})
+
+    for words, verdict in ACCOUNT_FAULTS.items():
+        for step, phase in (("mail", Phase.MAIL), ("rcpt", Phase.RCPT), ("data", Phase.DATA), ("dot", Phase.DOT)):
+            cell(f"{step} {words[:12]}", phase, verdict, {step: words})
 
     for name, action in (("close", CLOSE), ("reset", RESET)):
         cell(f"body {name} at once", Phase.BODY, TRANSPORT, {"body": After(0, action)})
