@@ -24,7 +24,7 @@ log = logging.getLogger("outbox.web")
 BUDGET_SECONDS = 20.0
 """How long one request goes on changing mail; what is left then needs another click."""
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.03
 """How long the preview may count."""
 
 NOTHING = Filter(ids=(0,))
@@ -98,13 +98,12 @@ def confirm() -> ResponseReturnValue:
         eligible = operations.eligible(wanted, action.target)
         counts = {state: _tally(connection, replace(wanted, states=(state,)), len(states)) for state in states}
         willing = _tally(connection, eligible or NOTHING)
-        redacted = _redacted(connection, wanted, action)
     return render_template(
         "outbox_admin/confirm.html",
         action=action,
         selection=selection,
         willing=willing,
-        redacted=redacted,
+        redacted=_left_out(action, counts, willing),
         cap=CAP,
         counts={state: page for state, page in counts.items() if page.total or page.looked},
         back=_back(selection),
@@ -172,12 +171,12 @@ def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations
     return operations.browse(connection, wanted, limit=SAMPLE, cap=CAP, seconds=LOOK_SECONDS / share)
 
 
-def _redacted(connection: Connection, wanted: Filter, action: Action) -> int:
-    """How many could be requeued, had they anything left to say."""
-    states = tuple(state for state in wanted.states or tuple(State) if action.takes(state))
-    if action.target is not State.QUEUED or not states:
+def _left_out(action: Action, counts: dict[State, operations.Page], willing: operations.Page) -> int:
+    """How many could be requeued, had they anything left to say; 0 where not all could be counted."""
+    able = [page for state, page in counts.items() if action.takes(state)]
+    if not all(page.complete for page in [*able, willing]):
         return 0
-    return _tally(connection, replace(wanted, states=states, redacted=True), 5).total or 0
+    return sum(page.total or 0 for page in able) - (willing.total or 0)
 
 
 def _change(wanted: Filter, target: State, note: str | None) -> tuple[int, bool]:

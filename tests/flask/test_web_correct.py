@@ -9,7 +9,7 @@ from outbox import operations
 from outbox.states import State
 from tests.flask.test_web import ROOT, change, states, text_of, token
 from tests.servers.databases import Database
-from tests.web.seed import SCRIPT
+from tests.web.seed import SCRIPT, Mail, write
 from tests.web.site import Site
 
 
@@ -63,3 +63,19 @@ def test_only_who_may_act(pages: Site, client: FlaskClient, ids: dict[str, int],
     form = {"recipient": "x@example.org", "outbox_token": valid}
     assert client.post(f"{ROOT}/mail/{id}/recipient", data=form).status_code == 403
     assert states(seeded, id) == [State.FAILED]
+
+
+def test_what_was_redacted_cannot_be_sent_again(client: FlaskClient, seeded: Database) -> None:
+    """Neither button nor form is offered, and a group says how many are left out and why."""
+    with seeded.engine.begin() as connection:
+        gone = Mail({"x@sent.example": State.CANCELLED}, kind="password-reset", redacted=True)
+        [id] = write(connection, gone)
+        write(connection, Mail({"y@sent.example": State.CANCELLED}))
+    page = client.get(f"{ROOT}/mail/{id}").text
+    assert "so it cannot be sent again" in page
+    assert 'value="requeue"' not in page
+    assert "Correct and requeue" not in page
+    words = text_of(change(client, "/confirm", action="requeue", scope="all", domain="sent.example"))
+    assert "Requeue 1 mail?" in words
+    assert "1 of them will be left out: what they said was redacted" in words
+    assert change(client, f"/mail/{id}/recipient", recipient="z@example.org").status_code == 400
