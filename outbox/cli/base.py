@@ -117,6 +117,13 @@ def console(*, stderr: bool = False) -> Console:
     return made if made.is_terminal else Console(file=stream, highlight=False, markup=False, emoji=False, width=10_000)
 
 
+def say(words: str) -> None:
+    """One line of result on stdout; on a terminal it goes on at a word."""
+    from rich.text import Text
+
+    console().print(Text(safe(words)))
+
+
 def on_terminal() -> bool:
     """Whether a person sits there who can be asked."""
     return sys.stdin.isatty() and sys.stdout.isatty()

@@ -9,7 +9,7 @@ import click
 from outbox import operations
 from outbox.cli.base import console, database, in_app, print_json
 from outbox.cli.waiting import waiting
-from outbox.cli.words import filter_options, taken
+from outbox.cli.words import filter_options, mails, taken
 
 MAX_LIST = 10_000
 
@@ -46,5 +46,7 @@ def list_(limit: int, before: int | None, as_json: bool, **options: Any) -> None
         click.echo("The outbox is empty." if wanted.is_empty and before is None else "No mail matches.")
         return
     print_mails(console(), rows)
-    if more:
+    if not more:
+        click.echo(f"{mails(len(rows))}.", err=True)
+    else:
         click.echo(f"There is more: add --before {rows[-1].id} for the next page.", err=True)

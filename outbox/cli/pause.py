@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, database, in_app, print_json, safe, who
+from outbox.cli.base import ask, console, database, in_app, print_json, safe, say, who
 from outbox.cli.waiting import waiting
 from outbox.cli.words import mails, moment, to_timedelta
 from outbox.operations import Filter, duration, parse_moment, pauses
@@ -80,7 +80,7 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
     if asked.as_json:
         print_json({"action": "pause", "dry_run": asked.dry_run, "queued": held, "pauses": made})
     else:
-        click.echo(f"{'Would pause' if asked.dry_run else 'Paused'} {words}; {_end(made[0])}.")
+        say(f"{'Would pause' if asked.dry_run else 'Paused'} {words}; {_end(made[0])}.")
 
 
 @click.command("outbox-resume")
@@ -177,10 +177,28 @@ def _wrong_use() -> Iterator[None]:
 
 
 def _list(there: list[Pause]) -> None:
-    for one in there:
-        reason = f": {one.reason}" if one.reason else ""
-        click.echo(safe(f"{_words(one.what, one.value)}, since {moment(one.since)} by {one.by}, {_end(one)}{reason}"))
+    from rich.text import Text
+
+    from outbox.cli.tables import Column, print_table
+
+    columns = (
+        Column("PAUSED", ratio=2),
+        Column("SINCE"),
+        Column("UNTIL"),
+        Column("BY", ratio=1),
+        Column("REASON", ratio=2),
+    )
+    rows = [
+        (_words(one.what, one.value), _short(one.since), _short(one.until), safe(one.by), safe(one.reason))
+        for one in there
+    ]
+    if rows:
+        print_table(console(), columns, [[Text(cell) for cell in row] for row in rows])
     click.echo(f"{len(there) or 'Nothing'} {'are' if len(there) > 1 else 'is'} paused.")
+
+
+def _short(at: datetime | None) -> str:
+    return "-" if at is None else at.strftime("%d %b %H:%M UTC")
 
 
 def _tell(lifted: list[Pause], asked: Asked) -> None:
@@ -188,7 +206,7 @@ def _tell(lifted: list[Pause], asked: Asked) -> None:
     if not lifted:
         click.echo("That is not paused: `outbox-resume` lists what is.")
     else:
-        click.echo(f"{'Would resume' if asked.dry_run else 'Resumed'} {names}.")
+        say(f"{'Would resume' if asked.dry_run else 'Resumed'} {names}.")
 
 
 def _words(what: What, value: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, database, in_app, print_json, settings, who
+from outbox.cli.base import ask, database, in_app, print_json, say, settings, who
 from outbox.cli.waiting import waiting
 from outbox.cli.words import mails, number, options_of_ended, taken, to_timedelta
 from outbox.operations import Filter, duration
@@ -66,9 +66,9 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
             }
         )
     elif options["dry_run"]:
-        click.echo(f"Would remove the messages of {mails(found, CAP)} at most: {words}.")
+        say(f"Would remove the messages of {mails(found, CAP)} at most: {words}.")
     else:
-        click.echo(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
+        say(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
 
 
 def _states(asked: tuple[State, ...], failed: bool) -> tuple[State, ...]:

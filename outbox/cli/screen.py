@@ -13,6 +13,9 @@ from outbox.cli.words import COLOURS, moment, number
 from outbox.operations import Shape, ShapeRow, Status, Transport, Worker, duration
 from outbox.states import Lane, State
 
+SMALL = 30
+"""Up to so many lines a terminal is small."""
+
 
 def print_status(out: Console, seen: Status) -> None:
     """All of it, within the terminal's width."""
@@ -38,14 +41,14 @@ def _problems(out: Console, seen: Status) -> None:
 
 
 def _mail(out: Console, seen: Status) -> None:
-    out.print()
+    _gap(out)
     numbers = [(state, seen.states[state]) for state in State]
     print_table(
         out,
         [Column(state, right=True) for state, _ in numbers],
         [[Text(number(n, seen.count_cap), style=COLOURS[state] if n else "dim") for state, n in numbers]],
     )
-    out.print()
+    _gap(out)
     print_pairs(out, [(name, Text(words)) for name, words in _rates(seen)])
 
 
@@ -54,8 +57,6 @@ def _rates(seen: Status) -> Iterator[tuple[str, str]]:
     if seen.oldest_due_seconds is not None:
         lanes = [f"{lane} {duration(age)}" for lane in Lane if (age := seen.oldest_due_by_lane[lane]) is not None]
         yield "oldest due", f"{duration(seen.oldest_due_seconds)} ({', '.join(lanes)})"
-    if seen.held:
-        yield "paused", f"{number(seen.held, seen.count_cap)} due"
 
 
 def _till_drained(seen: Status) -> str:
@@ -72,7 +73,7 @@ def _ended(out: Console, seen: Status) -> None:
         ("sent", "green", (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day)),
         ("failed", "red", (seen.failed_last_minute, seen.failed_last_hour, seen.failed_last_day)),
     )
-    out.print()
+    _gap(out)
     print_table(
         out,
         [Column("  LAST"), *(Column(span, right=True) for span in ("MINUTE", "HOUR", "DAY"))],
@@ -119,9 +120,10 @@ def _worker(worker: Worker) -> list[Text]:
 
 def _transports(out: Console, seen: Status) -> None:
     told = {(t.name, t.state, t.error): t for t in seen.transports}.values()
-    if told:
+    shown = [one for one in told if not _small(out) or one.state == "closed" or seen.rests(one.name)]
+    if shown:  # on a small terminal not what stands among the problems already
         _heading(out, "transports")
-        print_pairs(out, [(safe(transport.name), _transport(transport, seen)) for transport in told])
+        print_pairs(out, [(safe(transport.name), _transport(transport, seen)) for transport in shown])
 
 
 def _transport(transport: Transport, seen: Status) -> Text:
@@ -148,6 +150,7 @@ def _failures(out: Console, seen: Status) -> None:
         Column("SINCE"),
         Column("REPLY", ratio=2),
     )
+    room = 3 if _small(out) else len(seen.failures)
     rows = [
         [
             Text(number(group.count)),
@@ -156,9 +159,11 @@ def _failures(out: Console, seen: Status) -> None:
             Text(group.first.strftime("%d %b %H:%M")),
             Text(safe(group.reply or ""), style="dim"),
         ]
-        for group in seen.failures
+        for group in seen.failures[:room]
     ]
     print_table(out, columns, rows)
+    if len(seen.failures) > room:
+        out.print(f"  and {len(seen.failures) - room} more groups")
 
 
 def print_shape(out: Console, shape: Shape) -> None:
@@ -178,6 +183,16 @@ def _shape_row(row: ShapeRow) -> list[Text]:
     return [name, *(Text(str(n), style="" if n else "dim") for n in (row.total, *row.ages))]
 
 
+def _gap(out: Console) -> None:
+    """A blank line, where there is room: on a small terminal each line counts."""
+    if not _small(out):
+        out.print()
+
+
+def _small(out: Console) -> bool:
+    return out.is_terminal and out.height <= SMALL
+
+
 def _heading(out: Console, words: str) -> None:
-    out.print()
+    _gap(out)
     out.print(Text(words, style="bold"))

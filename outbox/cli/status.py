@@ -104,7 +104,7 @@ def _picture(out: Console, *, shaped: bool) -> tuple[int, Text]:
     from rich.text import Text
 
     plain_words: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
-    paper = Console(file=io.StringIO(), force_terminal=True, width=out.width, **plain_words)
+    paper = Console(file=io.StringIO(), force_terminal=True, width=out.width, height=out.height, **plain_words)
     try:
         with failures_told():
             seen = look(count_cap=WATCH_CAP)

@@ -149,10 +149,8 @@ def notes(seen: Status) -> Iterator[str]:
             yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
-        yield (
-            f"{_about(uncertain, seen.count_cap)} uncertain: a person must find out whether it arrived, then "
-            "`outbox-mark-sent` or `outbox-requeue`"
-        )
+        number = _about(uncertain, seen.count_cap)
+        yield f"{number} uncertain: did it arrive? `outbox-mark-sent` if so, else `outbox-requeue`"
 
 
 def _pause_note(pause: Pause, now: datetime) -> str:

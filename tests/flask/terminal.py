@@ -124,10 +124,10 @@ class Terminal:
             process.communicate()
 
     @contextmanager
-    def screen(self, *words: str) -> Iterator[Screen]:
+    def screen(self, *words: str, lines: int = 40) -> Iterator[Screen]:
         """A command on a pseudo-terminal."""
         master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, COLUMNS, 0, 0))
         process = subprocess.Popen(
             self._command(words),
             cwd=self.folder,

@@ -166,6 +166,22 @@ class TestStatus:
             assert words.replace("\n", "").isprintable()
         assert max(len(line) for line in seen.splitlines()) <= COLUMNS
 
+    def test_it_fits_a_small_terminal(self, terminal: Terminal) -> None:
+        """With many things wrong at once, all of it is on 24 lines, what is wrong first."""
+        for number in range(6):
+            put(terminal.engine, f"a@example{number}.org", state=State.FAILED, delivery=REFUSED)
+        put(terminal.engine, ago=900)
+        put(terminal.engine, state=State.UNCERTAIN)
+        transport = {"name": "mail.example.org:587", "state": "open", "error": "535 5.7.8 bad password"}
+        worker(terminal.engine, health={"transport": transport})
+        with terminal.engine.begin() as connection:
+            pauses.pause(connection, What.KIND, "newsletter", by="ann")
+        with terminal.screen("outbox-status", lines=24) as screen:
+            shown = SGR.sub("", screen.to_end()).splitlines()
+        assert len(shown) <= 24
+        assert "degraded" in shown[0]
+        assert shown[-1] == "  and 3 more groups"
+
     def test_the_shape_is_what_waits_by_domain_and_age(self, terminal: Terminal) -> None:
         """A table that fits 80 columns; an object of its own in JSON; only where it is asked for."""
         put(terminal.engine, f"a@{'long.' * 20}example", *(f"b{n}@example.org" for n in range(12)), ago=7 * 60)
