@@ -16,6 +16,8 @@ class SmallDisk:
 
     def __init__(self, megabytes: int) -> None:
         """Raises ServerUnavailable where this process may not mount one."""
+        if shutil.which("mount") is None or os.geteuid() != 0:
+            raise ServerUnavailable("a disk of its own needs the right to mount: run as root")
         self._mount = own_folder("outbox-disk-")
         options = f"size={megabytes}m,mode=0711"
         done = subprocess.run(
@@ -23,9 +25,8 @@ class SmallDisk:
         )
         if done.returncode:
             self._mount.rmdir()
-            raise ServerUnavailable(f"a disk of its own needs the right to mount (root): {done.stderr.strip()}")
-        made = own_folder("server-", self._mount)
-        self.folder = made
+            raise ServerUnavailable(f"a disk of its own can't be mounted here: {done.stderr.strip()}")
+        self.folder = own_folder("server-", self._mount)
         self._ballast = self._mount / "ballast"
 
     def fill(self) -> None:

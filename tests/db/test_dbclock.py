@@ -1,0 +1,112 @@
+"""What a step of the database's clock leaves behind, and how a heartbeat mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from outbox.dialect import DbNow, worker_engine
+from outbox.enqueue import Posting, enqueue
+from outbox.ledger import Ledger
+from outbox.models import OutboxDelivery, OutboxWorker
+from outbox.queue import Queue
+from outbox.states import State
+from tests.db.test_queue import DEFERRED, composed, outcome
+from tests.servers.databases import Database
+
+HOUR = 3600.0
+LEASE = 60.0
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[sa.Engine]:
+    """The database as a worker sees it."""
+    engine = worker_engine(database.url)
+    yield engine
+    engine.dispose()
+
+
+class Time:
+    """A monotonic clock that can be held back: the database's then looks stepped forward."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def put(engine: sa.Engine, recipient: str, send_at: datetime | None = None) -> None:
+    with Session(engine) as session:
+        enqueue(session, composed(recipient), Posting(send_at=send_at))
+        session.commit()
+
+
+def due_in(engine: sa.Engine) -> dict[str, float]:
+    """Seconds from now until each delivery is due, by its recipient."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(OutboxDelivery.recipient, OutboxDelivery.due_at, DbNow().label("now")))
+        return {row.recipient: (row.due_at - row.now).total_seconds() for row in rows}
+
+
+def written_an_hour_ahead(engine: sa.Engine, *, asked_for: str) -> None:
+    """As rows look when the clock has been stepped back by an hour; what was asked for was asked for all the same."""
+    with Session(engine) as session:
+        for row in session.scalars(sa.select(OutboxDelivery)):
+            row.updated_at += timedelta(seconds=HOUR)
+            if row.recipient != asked_for and row.due_at is not None:
+                row.due_at += timedelta(seconds=HOUR)
+        session.commit()
+
+
+def test_after_a_step_back_what_was_due_is_due(engine: sa.Engine) -> None:
+    """Mail that was due and mail to be retried is due now, a lease begins anew, a time asked for stays."""
+    queue = Queue(engine, environment="", lease=LEASE)
+    worker = queue.register(host="here", pid=1, version="1", connections=1)
+    put(engine, "retried@example.org")
+    Ledger(engine).record(worker, [outcome(queue.claim(worker, 7, 1)[0], State.QUEUED, DEFERRED, delay=50.0)])
+    put(engine, "held@example.org")
+    queue.claim(worker, 8, 1)
+    put(engine, "asked@example.org", datetime.now(UTC) + timedelta(seconds=2 * HOUR))
+    put(engine, "due@example.org")
+    written_an_hour_ahead(engine, asked_for="asked@example.org")
+    assert queue.claim(worker, 9, 10) == []
+
+    queue.beat(worker, {})
+    waits = due_in(engine)
+    assert waits["due@example.org"] <= 0
+    assert waits["retried@example.org"] <= 0
+    assert LEASE - 10 < waits["held@example.org"] <= LEASE
+    assert 2 * HOUR - 60 < waits["asked@example.org"] <= 2 * HOUR
+    queue.beat(worker, {})
+    assert 2 * HOUR - 60 < due_in(engine)["asked@example.org"] <= 2 * HOUR
+    assert {one.recipient for one in queue.claim(worker, 9, 10)} == {"due@example.org", "retried@example.org"}
+
+
+def test_a_step_forward_ends_no_lease(engine: sa.Engine) -> None:
+    """What others hold is neither claimed nor rescued before they, too, have had the time to beat; then it is."""
+    with engine.connect() as connection:
+        now = connection.execute(sa.select(DbNow())).scalar_one()
+    time = Time()
+    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
+    worker = queue.register(host="here", pid=1, version="1", connections=1)
+    other = queue.register(host="there", pid=2, version="1", connections=1)
+    put(engine, "held@example.org")
+    assert queue.beat(worker, {}) == 0.0
+    (held,) = queue.claim(other, 8, 1)
+    with engine.begin() as connection:  # an hour later by the database's clock, and by nothing else
+        earlier = now - timedelta(seconds=HOUR)
+        connection.execute(sa.update(OutboxDelivery).values(due_at=earlier, updated_at=earlier))
+        connection.execute(sa.update(OutboxWorker).where(OutboxWorker.id == other).values(heartbeat_at=earlier))
+    time.seconds -= HOUR
+    assert queue.claim(worker, 9, 10) == []
+    assert queue.beat(worker, {}) == pytest.approx(HOUR, abs=5)
+    assert LEASE - 10 < due_in(engine)["held@example.org"] <= LEASE
+    assert queue.rescue(dead_after=20.0) == []
+    assert queue.mark(held)
+    time.seconds += 30.0
+    assert queue.rescue(dead_after=20.0) == [other]
