@@ -22,11 +22,16 @@ COMMIT_MILLISECONDS = 2
 DATA_MILLISECONDS = 20
 ROUND_TRIP_MILLISECONDS = 20
 MANY = 32
+_FEWER = 0.25  # one connection takes its time
 
 
 def connections(ground: Ground) -> None:
     """A server that answers at once; 1 to 32 connections."""
-    drain.measure(ground, [Trial("drain", f"{count} connections", count) for count in ground.size.connections])
+    trials = [
+        Trial("drain", f"{count} connections", count, share=_FEWER if count == 1 else 1.0)
+        for count in ground.size.connections
+    ]
+    drain.measure(ground, trials)
 
 
 def commits(ground: Ground) -> None:

@@ -32,6 +32,7 @@ class Trial:
     under: Callable[[Ground, Database], AbstractContextManager[dict[str, Any]]] = as_it_is
     """The conditions, around the drain; what it gives is kept with the figures."""
     more: tuple[str, ...] = ()  # arguments of `outbox-sender`
+    share: float = 1.0  # of the mails that a drain has
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def measure(ground: Ground, trials: Sequence[Trial]) -> None:
         before = bare.rate(ground.sink, ground.size.bare)
         for trial in trials:
             with ground.database(trial.database) as database:
-                stock.fill(database.worker_engine, ground.size.mails)
+                stock.fill(database.worker_engine, int(ground.size.mails * trial.share))
                 with trial.under(ground, database) as conditions:
                     drained = drain(ground, database, trial.connections, more=trial.more)
             after = bare.rate(ground.sink, ground.size.bare)

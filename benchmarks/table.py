@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks import stats
+from benchmarks import decisions, stats
 from benchmarks.rows import ROWS, Found, Line, found
 
 _DRAINS = ("drain", "processes", "commits", "server", "network", "sqlite", "mariadb", "flat")
@@ -27,6 +27,9 @@ def report(lines: Sequence[Line]) -> str:
         parts += ["Every drain:", drains(lines)]
     if any(line["figure"] == "peers" and "ratio" in line for line in lines):
         parts += ["Others, with the same mail, sink and PostgreSQL:", peers(lines)]
+    if bought := list(decisions.rows(lines)):
+        head = ("what a decision bought", "without", "with")
+        parts += ["Decisions (`docs/decisions/`):", markdown([head, *bought], numbers=range(1, 3))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

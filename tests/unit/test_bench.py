@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import document, mails, plots, proxy, stats, table
+from benchmarks import decisions, document, mails, plots, proxy, stats, table
 from benchmarks.rows import ROWS, found
 
 COST = {"bare": [8.0, 10.0], "cpu": 0.3, "memory": 80.0}
@@ -87,6 +87,14 @@ def test_the_report_has_every_drain() -> None:
     report = table.report(LINES)
     assert "Measured on a machine." in report
     assert [line.split("|")[2].strip() for line in report.splitlines() if "answers at once:" in line] == ["9", "5"]
+
+
+def test_a_decision_is_shown_where_it_was_measured_with_and_without() -> None:
+    """Nothing is said of the others."""
+    lines = [{"figure": "build", "case": "mail", "ours": ours, "flask_mail": 1000.0} for ours in (80.0, 90.0)]
+    ((title, without, made),) = decisions.rows([*LINES, *lines])
+    assert title.startswith("Bytes put together by hand")
+    assert (without, made) == ("1,000 µs a mail", "85 µs a mail")
 
 
 def test_newer_lines_replace_those_of_the_same_figure() -> None:
