@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -87,8 +88,8 @@ def _measure(ground: Ground, name: str) -> None:
         FIGURES[name](ground)
     except (ServerUnavailable, Unavailable) as reason:
         ground.keep(name, "", absent=str(reason))
-    except (RuntimeError, TimeoutError) as failure:
-        say(str(failure))
+    except Exception:  # noqa: BLE001 - the figures before and after are worth their minutes
+        traceback.print_exc()
         ground.keep(name, "", absent="failed")
     say(f"{name}: {time.monotonic() - began:.0f} s")
 

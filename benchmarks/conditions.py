@@ -28,7 +28,7 @@ _FEWER = 0.25  # one connection takes its time
 def connections(ground: Ground) -> None:
     """A server that answers at once; 1 to 32 connections."""
     trials = [
-        Trial("drain", f"{count} connections", count, share=_FEWER if count == 1 else 1.0)
+        Trial("drain", "1 connection", 1, share=_FEWER) if count == 1 else Trial("drain", f"{count} connections", count)
         for count in ground.size.connections
     ]
     drain.measure(ground, trials)

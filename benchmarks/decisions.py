@@ -32,12 +32,12 @@ DECISIONS = (
     Decision(
         "Connections kept open, outside of the request; the worker has one (0003)",
         ("peers", "Flask-Mail*", "rate"),
-        ("drain", "1 connections", "rate"),
+        ("drain", "1 connection", "rate"),
         _RATE,
     ),
     Decision(
         "Outcomes of all connections committed together: 32 connections against one (0002)",
-        ("drain", "1 connections", "rate"),
+        ("drain", "1 connection", "rate"),
         ("drain", "32 connections", "rate"),
         _RATE,
     ),

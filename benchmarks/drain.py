@@ -68,7 +68,7 @@ def drain(
     most: int | None = None,
     more: tuple[str, ...] = (),
 ) -> Drained:
-    """Have a worker send what is queued: everything, or until `most` are accepted, over which the rate is taken then.
+    """Have a worker send what is queued: everything, or, of more than that, until `most` are accepted, which are timed.
 
     Checks that no mail was accepted twice and that what was accepted is recorded as sent. `port`: a proxy's. `more`:
     arguments of `outbox-sender`.

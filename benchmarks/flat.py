@@ -55,7 +55,7 @@ def _share(
         stock.fill(database.worker_engine, ground.size.mails)
     before = bare.rate(ground.sink, ground.size.bare)
     with under or nullcontext():
-        drained = drain.drain(ground, database, MANY, most=ground.size.mails)
+        drained = drain.drain(ground, database, MANY, most=None if fill else ground.size.mails)
     after = bare.rate(ground.sink, ground.size.bare)
     ratio = drained.rate / ((before + after) / 2)
     share = {"share": ratio / usual[0]} if usual else {}

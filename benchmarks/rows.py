@@ -49,7 +49,7 @@ _MS, _MB = "{:.1f} ms", "{:.0f} MB"
 
 ROWS = (
     Row("drain, one worker process, server answers at once", "drain", "*", "ratio", 1.0),
-    Row("the same, one connection", "drain", "1 connections", "ratio", None),
+    Row("the same, one connection", "drain", "1 connection", "ratio", None),
     Row("every commit slowed by 2 ms, 32 connections", "commits", "*", "ratio", 0.8),
     Row("server takes 20 ms for DATA, 64 connections", "server", "*", "ratio", 0.5),
     Row("20 ms round trip, one connection, against the bare loop over the same", "network", "*", "ratio", 2.0),
