@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from alembic.config import Config
 from flask import Flask
 
 from app import create_app, models
-from outbox.models import OutboxDelivery, OutboxMessage
+from outbox.testing import Mail
 from tests.app.browser import PASSWORD, Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,34 +32,11 @@ def migrate(url: str, revision: str = "head") -> None:
         command.upgrade(config, revision)
 
 
-@dataclass(frozen=True)
-class Mail:
-    """One message in the outbox."""
-
-    to: list[str]  # envelope recipients
-    kind: str | None
-    lane: int
-    expires: bool
-    content: EmailMessage
-
-    @property
-    def subject(self) -> str:
-        return str(self.content["Subject"])
-
-    @property
-    def text(self) -> str:
-        return self.content.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-
-    @property
-    def html(self) -> str:
-        return self.content.get_body(("html",)).get_content()  # type: ignore[union-attr]
-
-    @property
-    def link(self) -> str:
-        """The path of the first link in the text; the HTML has the same."""
-        url = re.search(r"https?://\S+", self.text)[0]  # type: ignore[index]
-        assert url in self.html
-        return re.sub(r"https?://[^/]+", "", url)
+def link_in(mail: Mail) -> str:
+    """The path of the first link in the text; the HTML has the same."""
+    url = re.search(r"https?://\S+", mail.text or "")[0]  # type: ignore[index]
+    assert url in (mail.html or "")
+    return re.sub(r"https?://[^/]+", "", url)
 
 
 @pytest.fixture(scope="session")
@@ -102,35 +76,6 @@ def app(make_app: Callable[..., Flask]) -> Flask:
 @pytest.fixture
 def visitor(app: Flask) -> Visitor:
     return Visitor(app.test_client())
-
-
-@pytest.fixture
-def mails(app: Flask) -> Callable[[], list[Mail]]:
-    """Reads what is committed to the outbox, in the order it was written."""
-    return lambda: read_mails(app)
-
-
-def read_mails(app: Flask) -> list[Mail]:
-    """What is committed to the outbox of `app`."""
-    with sa.orm.Session(app.extensions["database"].engine) as session:
-        return [
-            Mail(
-                [delivery.recipient for delivery in message.deliveries],
-                message.kind,
-                message.lane,
-                message.expires_at is not None,
-                message_from_bytes(message.skeleton, policy=policy.default),
-            )
-            for message in session.scalars(sa.select(OutboxMessage).order_by(OutboxMessage.id))
-        ]
-
-
-def clear_mails(app: Flask) -> None:
-    """Forget the mail so far."""
-    with sa.orm.Session(app.extensions["database"].engine) as session:
-        session.execute(sa.delete(OutboxDelivery))
-        session.execute(sa.delete(OutboxMessage))
-        session.commit()
 
 
 @pytest.fixture

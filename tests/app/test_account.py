@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 
 from app import models
+from outbox.testing import Mailbox
 from tests.app.browser import PASSWORD, Visitor, without_tokens
-from tests.app.conftest import Mail, clear_mails
+from tests.app.conftest import link_in
 
 NEW = "another good password"
-Mails = Callable[[], list[Mail]]
 
 
 @pytest.fixture
@@ -27,20 +27,21 @@ def ask_for(visitor: Visitor, email: str, password: str = PASSWORD) -> str:
 
 
 def test_a_change_of_address_writes_to_both(
-    ada: Visitor, app: Flask, mails: Mails, user_of: Callable[[str], models.User]
+    ada: Visitor, app: Flask, mailbox: Mailbox, user_of: Callable[[str], models.User]
 ) -> None:
     """A link goes to the new address, a notice to the old; it counts when the link is opened, and the old is told."""
     ask_for(ada, "countess@example.org")
-    link, notice = mails()
-    assert (link.to, link.kind, link.lane, link.expires) == (["countess@example.org"], "change-email", 0, True)
-    assert notice.to == ["ada@example.org"]
+    link, notice = mailbox
+    assert (link.recipients, link.kind, link.priority) == (("countess@example.org",), "change-email", "high")
+    assert link.expires_at is not None
+    assert notice.recipients == ("ada@example.org",)
     assert "countess@example.org" in notice.text
     assert user_of("ada").email == "ada@example.org"
-    clear_mails(app)
-    assert "countess@example.org from now on" in ada.get(link.link).text
+    mailbox.clear()
+    assert "countess@example.org from now on" in ada.get(link_in(link)).text
     assert user_of("ada").email == "countess@example.org"
-    (told,) = mails()
-    assert told.to == ["ada@example.org"]
+    (told,) = mailbox
+    assert told.recipients == ("ada@example.org",)
     assert ada.name() == "ada"
     assert "do not fit" in Visitor(app.test_client()).log_in("ada@example.org").text
     again = Visitor(app.test_client())
@@ -48,25 +49,25 @@ def test_a_change_of_address_writes_to_both(
     assert again.name() == "ada"
 
 
-def test_a_link_to_change_the_address_works_once(ada: Visitor, mails: Mails) -> None:
+def test_a_link_to_change_the_address_works_once(ada: Visitor, mailbox: Mailbox) -> None:
     """It is void once it was used, and so are the others that were sent before, also after a change back."""
     ask_for(ada, "one@example.org")
     ask_for(ada, "two@example.org")
-    one, two = (mail.link for mail in mails() if mail.kind == "change-email")
+    one, two = (link_in(mail) for mail in mailbox if mail.kind == "change-email")
     ada.get(one)
     for link in (one, two):
         assert "not valid any more" in ada.get(link).text
     ask_for(ada, "ada@example.org")
-    ada.get(mails()[-2].link)
+    ada.get(link_in(mailbox[-2]))
     assert "not valid any more" in ada.get(one).text
 
 
 def test_the_link_asks_for_a_log_in(
-    ada: Visitor, app: Flask, mails: Mails, user_of: Callable[..., models.User]
+    ada: Visitor, app: Flask, mailbox: Mailbox, user_of: Callable[..., models.User]
 ) -> None:
     """Whoever merely follows the link, a mail scanner for instance, changes nothing; after the log-in it counts."""
     ask_for(ada, "new@example.org")
-    link = mails()[0].link
+    link = link_in(mailbox[0])
     other = Visitor(app.test_client())
     response = other.client.get(link)
     assert response.location.startswith("/auth/login?next=/auth/change-email/")
@@ -76,42 +77,42 @@ def test_the_link_asks_for_a_log_in(
 
 
 def test_the_link_is_for_its_own_user(
-    ada: Visitor, app: Flask, mails: Mails, add_user: Callable[..., int], user_of: Callable[..., models.User]
+    ada: Visitor, app: Flask, mailbox: Mailbox, add_user: Callable[..., int], user_of: Callable[..., models.User]
 ) -> None:
     """Somebody else's link changes neither account."""
     ask_for(ada, "new@example.org")
     add_user("bob@example.org", "bob")
     bob = Visitor(app.test_client())
     bob.log_in("bob@example.org")
-    assert "not valid any more" in bob.get(mails()[0].link).text
+    assert "not valid any more" in bob.get(link_in(mailbox[0])).text
     assert user_of("bob").email == "bob@example.org"
     assert user_of("ada").email == "ada@example.org"
 
 
 def test_an_address_of_somebody_else_is_not_told(
-    ada: Visitor, app: Flask, mails: Mails, add_user: Callable[..., int]
+    ada: Visitor, app: Flask, mailbox: Mailbox, add_user: Callable[..., int]
 ) -> None:
     """The page is the same for an address that is taken; its owner is told, and no link is written."""
     add_user("bob@example.org", "bob")
     taken = ask_for(ada, "Bob@example.org")
-    first, notice = mails()
-    assert first.to == ["bob@example.org"]
+    first, notice = mailbox
+    assert first.recipients == ("bob@example.org",)
     assert "already have an account" in first.subject
-    assert notice.to == ["ada@example.org"]
+    assert notice.recipients == ("ada@example.org",)
     free = ask_for(ada, "free@example.org")
     assert taken.replace("Bob@", "") == free.replace("free@", "")
 
 
 def test_an_address_taken_in_the_meantime_is_refused(
-    ada: Visitor, mails: Mails, add_user: Callable[..., int], user_of: Callable[..., models.User]
+    ada: Visitor, mailbox: Mailbox, add_user: Callable[..., int], user_of: Callable[..., models.User]
 ) -> None:
     """The link fails if somebody else has the address by now; nothing changes and nobody is told."""
     ask_for(ada, "bob@example.org")
     add_user("bob@example.org", "bob")
-    before = len(mails())
-    assert "cannot be used any more" in ada.get(mails()[0].link).text
+    before = len(mailbox)
+    assert "cannot be used any more" in ada.get(link_in(mailbox[0])).text
     assert user_of("ada").email == "ada@example.org"
-    assert len(mails()) == before
+    assert len(mailbox) == before
     assert ada.name() == "ada"
 
 
@@ -123,39 +124,41 @@ def test_an_address_taken_in_the_meantime_is_refused(
         ("nonsense", PASSWORD, "@"),
     ],
 )
-def test_a_change_of_address_can_be_refused(ada: Visitor, mails: Mails, email: str, password: str, told: str) -> None:
+def test_a_change_of_address_can_be_refused(
+    ada: Visitor, mailbox: Mailbox, email: str, password: str, told: str
+) -> None:
     """No mail comes of a request that cannot be met."""
     assert told in ask_for(ada, email, password)
-    assert mails() == []
+    assert not mailbox
 
 
-def test_an_address_can_change_its_case(ada: Visitor, mails: Mails, user_of: Callable[..., models.User]) -> None:
+def test_an_address_can_change_its_case(ada: Visitor, mailbox: Mailbox, user_of: Callable[..., models.User]) -> None:
     """One's own address in another case is no one else's."""
     ask_for(ada, "Ada@example.org")
-    ada.get(mails()[0].link)
+    ada.get(link_in(mailbox[0]))
     assert user_of("ada").email == "Ada@example.org"
 
 
-def test_a_change_of_password_is_told_and_ends_the_other_sessions(ada: Visitor, app: Flask, mails: Mails) -> None:
+def test_a_change_of_password_is_told_and_ends_the_other_sessions(ada: Visitor, app: Flask, mailbox: Mailbox) -> None:
     """This session goes on; others, and links to reset the password, are void."""
     elsewhere = Visitor(app.test_client())
     elsewhere.log_in()
     elsewhere.submit("/auth/reset", email="ada@example.org")
     ada.submit("/auth/change-password", old_password=PASSWORD, password=NEW, password2=NEW)
-    reset, told = mails()
-    assert (told.to, told.kind) == (["ada@example.org"], "notice")
+    reset, told = mailbox
+    assert (told.recipients, told.kind) == (("ada@example.org",), "notice")
     assert ada.name() == "ada"
     assert elsewhere.name() is None
-    assert "not valid any more" in elsewhere.get(reset.link).text
+    assert "not valid any more" in elsewhere.get(link_in(reset)).text
     elsewhere.log_in(password=NEW)
     assert elsewhere.name() == "ada"
 
 
-def test_a_change_of_password_needs_the_old_one(ada: Visitor, mails: Mails) -> None:
+def test_a_change_of_password_needs_the_old_one(ada: Visitor, mailbox: Mailbox) -> None:
     """A session that somebody left open is not enough."""
     page = ada.submit("/auth/change-password", old_password="wrong password", password=NEW, password2=NEW)
     assert "not your password" in page.text
-    assert mails() == []
+    assert not mailbox
 
 
 @pytest.mark.parametrize("path", ["/account", "/auth/change-password", "/auth/change-email"])

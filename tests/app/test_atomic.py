@@ -11,10 +11,9 @@ from sqlalchemy.orm import Session
 
 from app import models
 from app.auth import mails as auth_mails
+from outbox.testing import Mailbox
 from tests.app.browser import PASSWORD, Visitor
-from tests.app.conftest import Mail
-
-Mails = Callable[[], list[Mail]]
+from tests.app.conftest import link_in
 
 
 class Crash(Exception):
@@ -46,7 +45,7 @@ def crash_at_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_crash_after_the_mail_leaves_neither_user_nor_mail(
-    visitor: Visitor, app: Flask, mails: Mails, monkeypatch: pytest.MonkeyPatch
+    visitor: Visitor, app: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A registration that fails at its end never was."""
     written: list[str] = []
@@ -63,16 +62,16 @@ def test_a_crash_after_the_mail_leaves_neither_user_nor_mail(
     with pytest.raises(Crash):
         visitor.register()
     assert written == ["ada"]
-    assert mails() == []
+    assert not mailbox
     with app.extensions["database"].engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(models.User)) == 0
     monkeypatch.undo()
     visitor.register()
-    assert len(mails()) == 2
+    assert len(mailbox) == 2
 
 
 def test_each_flow_commits_once(
-    visitor: Visitor, mails: Mails, commits: list[str], user_of: Callable[..., models.User]
+    visitor: Visitor, mailbox: Mailbox, commits: list[str], user_of: Callable[..., models.User]
 ) -> None:
     """One commit for the rows and the mail of a request."""
 
@@ -82,19 +81,19 @@ def test_each_flow_commits_once(
         return len(commits)
 
     assert count(visitor.register) == 1
-    assert count(lambda: visitor.get(mails()[0].link)) == 1
+    assert count(lambda: visitor.get(link_in(mailbox[0]))) == 1
     assert count(visitor.log_in) == 0
     change = {"email": "new@example.org", "password": PASSWORD}
     assert count(lambda: visitor.submit("/auth/change-email", **change)) == 1
-    assert count(lambda: visitor.get(mails()[-2].link)) == 1
+    assert count(lambda: visitor.get(link_in(mailbox[-2]))) == 1
     assert user_of("ada").email == "new@example.org"
     assert count(lambda: visitor.submit("/auth/reset", email="new@example.org")) == 1
     again = {"password": "a new password", "password2": "a new password"}
-    assert count(lambda: visitor.submit(mails()[-1].link, **again)) == 1
+    assert count(lambda: visitor.submit(link_in(mailbox[-1]), **again)) == 1
 
 
 def test_a_failed_commit_changes_no_password_and_tells_nobody(
-    visitor: Visitor, app: Flask, mails: Mails, add_user: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    visitor: Visitor, app: Flask, mailbox: Mailbox, add_user: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the new hash nor the notice survive."""
     add_user()
@@ -105,7 +104,7 @@ def test_a_failed_commit_changes_no_password_and_tells_nobody(
             "/auth/change-password", old_password=PASSWORD, password="new password", password2="new password"
         )
     monkeypatch.undo()
-    assert mails() == []
+    assert not mailbox
     assert "do not fit" not in Visitor(app.test_client()).log_in().text
 
 

@@ -14,8 +14,9 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 from werkzeug.serving import make_server
 
+from outbox.testing import Mailbox
 from tests.app.browser import PASSWORD
-from tests.app.conftest import read_mails
+from tests.app.conftest import link_in
 from tests.web.chromium import chromium, found
 
 pytestmark = pytest.mark.skipif(found() is None, reason="no chromium and chromedriver on this machine")
@@ -67,7 +68,7 @@ def test_an_account_from_registration_to_log_out(site: Flask, browser: WebDriver
     browser.get(f"{url}/auth/register")
     fill_in(browser, email="ada@example.org", username="ada", password=PASSWORD, password2=PASSWORD)
     assert heading(browser) == "Log in"
-    browser.get(url + read_mails(site)[0].link)
+    browser.get(url + link_in(Mailbox(site)[0]))
     assert "address is confirmed" in browser.find_element(By.CLASS_NAME, "success").text
     fill_in(browser, email="ada@example.org", password=PASSWORD)
     assert heading(browser) == "Hello, ada!"

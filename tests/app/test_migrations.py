@@ -15,8 +15,9 @@ from flask import Flask
 
 from app import models
 from outbox.models import Base
+from outbox.testing import Mailbox
 from tests.app.browser import Visitor
-from tests.app.conftest import ROOT, migrate, read_mails
+from tests.app.conftest import ROOT, link_in, migrate
 from tests.servers.databases import Database
 
 NAMES = {*models.Base.metadata.tables, *Base.metadata.tables}
@@ -45,8 +46,8 @@ def test_registering_works_on_each_database(empty_database: Database, make_app: 
     app = make_app(DATABASE_URL=empty_database.url)
     visitor = Visitor(app.test_client())
     visitor.register()
-    assert [mail.kind for mail in read_mails(app)] == ["confirm", "new-user"]
-    visitor.get(read_mails(app)[0].link)
+    assert [mail.kind for mail in Mailbox(app)] == ["confirm", "new-user"]
+    visitor.get(link_in(Mailbox(app)[0]))
     visitor.log_in("ADA@example.org")
     assert visitor.name() == "ada"
     with sa.orm.Session(app.extensions["database"].engine) as session:
