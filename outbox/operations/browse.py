@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from outbox.clock import monotonic
 from outbox.dialect import DbNow
-from outbox.operations.filters import MAX_ID, Filter, clauses, indexed
+from outbox.operations.filters import Filter, clauses, in_span, indexed, newest_first
 from outbox.operations.find import Row, count, find, source
 from outbox.operations.tables import DELIVERY, MESSAGE
 
@@ -100,18 +100,16 @@ def _by_windows(connection: sa.Connection, wanted: Filter, look: _Look) -> Page:
 
 def _window(connection: sa.Connection, wanted: Filter, upper: int | None, size: int) -> tuple[int, int | None]:
     """How many rows the next window has, `size` at most, and the smallest id of them."""
-    rows = sa.select(DELIVERY.c.id).where(*clauses(indexed(wanted)))
-    if upper is not None:
-        rows = rows.where(DELIVERY.c.id < min(upper, MAX_ID))
-    newest = rows.order_by(DELIVERY.c.id.desc()).limit(size).subquery()
+    found_by = indexed(wanted)
+    rows = sa.select(DELIVERY.c.id).where(*clauses(found_by), *in_span(found_by, None, upper))
+    newest = rows.order_by(*newest_first(found_by)).limit(size).subquery()
     found = connection.execute(sa.select(sa.func.count(), sa.func.min(newest.c.id)).select_from(newest)).one()
     return int(found[0]), found[1]
 
 
 def _matching(connection: sa.Connection, wanted: Filter, lower: int, upper: int | None) -> list[int]:
-    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), DELIVERY.c.id >= lower)
-    if upper is not None:
-        hits = hits.where(DELIVERY.c.id < min(upper, MAX_ID))
+    span = in_span(indexed(wanted), lower, upper)
+    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), *span)
     return list(connection.execute(hits.order_by(DELIVERY.c.id.desc())).scalars())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ import idna
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
-from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
+from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, in_state
 from outbox.operations.words import duration, storable
 from outbox.states import Lane, State
 
@@ -68,12 +69,37 @@ def indexed(wanted: Filter) -> Filter:
     )
 
 
+def newest_first(wanted: Filter) -> tuple[sa.ColumnElement[Any], ...]:
+    """The order of the ids, downwards, such that the index on the state serves where there is one state."""
+    return (DELIVERY.c.state.desc(), DELIVERY.c.id.desc()) if _along_state(wanted) else (DELIVERY.c.id.desc(),)
+
+
+def in_span(wanted: Filter, lower: int | None, upper: int | None) -> list[sa.ColumnElement[bool]]:
+    """Ids from `lower` to below `upper`, such that the index on the state goes from the one to the other."""
+    found: list[sa.ColumnElement[bool]] = []
+    place = sa.tuple_(DELIVERY.c.state, DELIVERY.c.id)
+    for bound, holds in ((lower, operator.ge), (upper, operator.lt)):
+        if bound is not None:
+            bound = min(bound, MAX_ID)
+            found.append(holds(DELIVERY.c.id, bound))
+            if _along_state(wanted):
+                found.append(holds(place, sa.tuple_(sa.literal(wanted.states[0].value), bound)))
+    return found
+
+
+def _along_state(wanted: Filter) -> bool:
+    """Whether there is one state, and nothing that a better index finds."""
+    return len(wanted.states) == 1 and indexed(wanted) == Filter(states=wanted.states)
+
+
 def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     """The conditions over `outbox_delivery`, and over `outbox_message` where `wanted.needs_message`."""
     found: list[sa.ColumnElement[bool]] = []
     if wanted.ids:
         found.append(DELIVERY.c.id.in_(_literal(wanted.ids)))
-    if wanted.states:
+    if len(wanted.states) == 1:
+        found.append(in_state(wanted.states[0]))
+    elif wanted.states:
         found.append(DELIVERY.c.state.in_([state.value for state in wanted.states]))
     if wanted.recipient:
         found.append(_recipient(wanted.recipient))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from outbox.dialect import DbNow
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob, splice
-from outbox.operations.filters import MAX_ID, Filter, clauses
+from outbox.operations.filters import MAX_ID, Filter, clauses, in_span, newest_first
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.reply import Phase, Verdict
 from outbox.states import Lane, OnUncertain, State
@@ -135,10 +135,8 @@ JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
 
 def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50) -> list[Row]:
     """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page)."""
-    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted))
-    if before is not None:
-        hits = hits.where(DELIVERY.c.id < min(before, MAX_ID))
-    page = hits.order_by(DELIVERY.c.id.desc()).limit(limit).subquery("page")  # the join is only made for what is shown
+    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), *in_span(wanted, None, before))
+    page = hits.order_by(*newest_first(wanted)).limit(limit).subquery("page")  # the join is only made for what is shown
     rows = connection.execute(
         sa.select(*_ROW).select_from(JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(DELIVERY.c.id.desc())
     )

@@ -35,7 +35,7 @@ def flow(
     width: timedelta,
     number: int,
     known: Known,
-    seconds: float = 0.05,
+    seconds: float = 0.03,
 ) -> list[Span]:
     """The last `number` spans of `width`, the oldest first; the last one is not over yet.
 
