@@ -32,8 +32,10 @@ _CAPPED = f"counted to {GAUGE_CAP:,}"
 GAUGES = {
     "database_up": "Whether the last look at the database succeeded.",
     "queue_depth": f"Deliveries that wait or are being sent, by state and lane, {_CAPPED}.",
-    "due_deliveries": f"Deliveries that are due now, by lane, {_CAPPED}.",
-    "oldest_due_age_seconds": "Since when the oldest due delivery has been due, by lane; 0 where nothing is due.",
+    "due_deliveries": f"Deliveries that are due now and not paused, by lane, {_CAPPED}.",
+    "paused_deliveries": f"Deliveries that are due now and paused, {_CAPPED}.",
+    "pauses": "Pauses in force.",
+    "oldest_due_age_seconds": "Since when the oldest delivery has been due that is not paused, by lane; 0: none.",
     "unresolved_deliveries": f"Deliveries that a person has to look at, by state, {_CAPPED}.",
     "workers": "Workers with a fresh heartbeat.",
     "worker_heartbeat_age_seconds": "Since the last heartbeat of each worker that has not ended in good order.",
@@ -144,6 +146,8 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
         return
     yield _gauge("queue_depth", ("state", "lane"), seen.depth)
     yield _gauge("due_deliveries", ("lane",), {(lane,): seen.due[lane] for lane in Lane})
+    yield _gauge("paused_deliveries", (), {(): seen.paused})
+    yield _gauge("pauses", (), {(): seen.pauses})
     yield _gauge("oldest_due_age_seconds", ("lane",), {(lane,): seen.oldest_due[lane] for lane in Lane})
     yield _gauge("unresolved_deliveries", ("state",), {(state,): n for state, n in seen.unresolved.items()})
     yield _gauge("workers", (), {(): sum(one.alive for one in seen.heartbeats)})

@@ -22,25 +22,19 @@ _SLOTS = {lane.slot(retry=retry): lane for lane in Lane for retry in (False, Tru
 class Due:
     """Counts stop at the cap, and where some are paused at PAUSED_SEEN in each of the six index ranges."""
 
-    free: int
+    free: dict[Lane, int]
     held: int
     oldest: dict[Lane, float | None]  # seconds since the oldest free one came due
 
 
 def look_at_due(connection: sa.Connection, now: datetime, held: Held, cap: int) -> Due:
     """Look once, by the index."""
+    if held.narrow:
+        return _searched_all(connection, now, held, cap)
+    due = {lane: _due(connection, lane, cap) for lane in Lane}
     if held.everything:
-        return Due(0, _due(connection, cap), dict.fromkeys(Lane))
-    if not held.narrow:
-        return Due(_due(connection, cap), 0, {lane: _oldest(connection, now, lane) for lane in Lane})
-    free, paused = 0, 0
-    oldest: dict[Lane, float | None] = dict.fromkeys(Lane)
-    for slot, lane in _SLOTS.items():
-        of_slot = _searched(connection, held, slot)
-        free, paused = free + of_slot.free, paused + of_slot.paused
-        if of_slot.first is not None:
-            oldest[lane] = max(oldest[lane] or 0.0, (now - of_slot.first).total_seconds())
-    return Due(min(free, cap + 1), min(paused, cap + 1), oldest)
+        return Due(dict.fromkeys(Lane, 0), min(sum(due.values()), cap + 1), dict.fromkeys(Lane))
+    return Due(due, 0, {lane: _oldest(connection, now, lane) for lane in Lane})
 
 
 def count_to(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]) -> int:
@@ -49,8 +43,9 @@ def count_to(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
-def _due(connection: sa.Connection, cap: int) -> int:
-    return count_to(connection, cap, DELIVERY.c.lane.in_(list(_SLOTS)), DELIVERY.c.due_at <= DbNow())
+def _due(connection: sa.Connection, lane: Lane, cap: int) -> int:
+    slots = [slot for slot, of in _SLOTS.items() if of is lane]
+    return count_to(connection, cap, DELIVERY.c.lane.in_(slots), DELIVERY.c.due_at <= DbNow())
 
 
 def _oldest(connection: sa.Connection, now: datetime, lane: Lane) -> float | None:
@@ -61,6 +56,18 @@ def _oldest(connection: sa.Connection, now: datetime, lane: Lane) -> float | Non
         if due_at is not None:
             ages.append(max(0.0, (now - due_at).total_seconds()))
     return max(ages, default=None)
+
+
+def _searched_all(connection: sa.Connection, now: datetime, held: Held, cap: int) -> Due:
+    free, paused = dict.fromkeys(Lane, 0), 0
+    oldest: dict[Lane, float | None] = dict.fromkeys(Lane)
+    for slot, lane in _SLOTS.items():
+        seen = _searched(connection, held, slot)
+        free[lane] = min(free[lane] + seen.free, cap + 1)
+        paused = min(paused + seen.paused, cap + 1)
+        if seen.first is not None:
+            oldest[lane] = max(oldest[lane] or 0.0, (now - seen.first).total_seconds())
+    return Due(free, paused, oldest)
 
 
 def _searched(connection: sa.Connection, held: Held, slot: int) -> sa.Row[tuple[int, int, datetime | None]]:

@@ -9,7 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
+from outbox.operations.due import look_at_due
 from outbox.operations.tables import DELIVERY, WORKER
+from outbox.pauses import Held, active
 from outbox.states import Lane, State
 
 GAUGE_CAP = 50_000
@@ -39,8 +41,10 @@ class Gauges:
     """Each count goes up to GAUGE_CAP."""
 
     depth: dict[tuple[State, Lane], int]  # of the live states
-    due: dict[Lane, int]
-    oldest_due: dict[Lane, float]  # seconds; 0 where nothing is due
+    due: dict[Lane, int]  # and not paused
+    oldest_due: dict[Lane, float]  # seconds; 0 where nothing is due, or all of it is paused
+    paused: int  # due and paused
+    pauses: int
     unresolved: dict[State, int]  # what waits for a person
     heartbeats: list[Heartbeat]
 
@@ -54,14 +58,20 @@ def gauges(connection: sa.Connection, *, dead_after: float, cap: int = GAUGE_CAP
     """Look once. `dead_after`: seconds without heartbeat after which a worker counts as dead."""
     now = database_time(connection)
     sending = _sending(connection, cap)
+    heartbeats = _heartbeats(connection, now, dead_after)
+    paused = active(connection, now)
+    names = {name for one in heartbeats if one.alive for name, _ in one.transports}
+    due = look_at_due(connection, now, Held.by(paused, names), cap)
     live = {lane: _count(connection, cap, *_of(lane), DELIVERY.c.due_at.is_not(None)) for lane in Lane}
     return Gauges(
         depth={(State.QUEUED, lane): max(0, live[lane] - sending[lane]) for lane in Lane}
         | {(State.SENDING, lane): sending[lane] for lane in Lane},
-        due={lane: _count(connection, cap, *_of(lane), DELIVERY.c.due_at <= DbNow()) for lane in Lane},
-        oldest_due={lane: _oldest(connection, now, lane) for lane in Lane},
+        due={lane: min(number, cap) for lane, number in due.free.items()},
+        oldest_due={lane: due.oldest[lane] or 0.0 for lane in Lane},
+        paused=min(due.held, cap),
+        pauses=len(paused),
         unresolved={state: _count(connection, cap, DELIVERY.c.state == state.value) for state in _WAITING},
-        heartbeats=_heartbeats(connection, now, dead_after),
+        heartbeats=heartbeats,
     )
 
 
@@ -82,21 +92,6 @@ def _sending(connection: sa.Connection, cap: int) -> dict[Lane, int]:
         lane: sum(row.number for row in rows if row.lane in (lane.slot(retry=False), lane.slot(retry=True)))
         for lane in Lane
     }
-
-
-def _oldest(connection: sa.Connection, now: datetime, lane: Lane) -> float:
-    """By the index: each of the lane's two slots at its head."""
-    ages = [0.0]
-    for retry in (False, True):
-        due_at = connection.execute(
-            sa.select(DELIVERY.c.due_at)
-            .where(DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at <= DbNow())
-            .order_by(DELIVERY.c.due_at)
-            .limit(1)
-        ).scalar()
-        if due_at is not None:
-            ages.append((now - due_at).total_seconds())
-    return max(ages)
 
 
 def _heartbeats(connection: sa.Connection, now: datetime, dead_after: float) -> list[Heartbeat]:

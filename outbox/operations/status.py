@@ -46,13 +46,14 @@ def status(
     transports = [transport for worker in living for transport in _transports(worker, now)]
     paused = active(connection, now)
     due = look_at_due(connection, now, Held.by(paused, {one.name for one in transports}), count_cap)
+    due_now = min(sum(due.free.values()), count_cap + 1)
     unserved = _unserved(connection, {worker.environment for worker in living})
     ours = unserved.pop(environment, 0)
     sent, failed = ({span: _ended(connection, count_cap, state, span) for span in SPANS} for state in ENDS)
     seen = Status(
         at=now,
         states={state: count_to(connection, count_cap, DELIVERY.c.state == state.value) for state in State},
-        due_now=due.free,
+        due_now=due_now,
         held=due.held,
         oldest_due_seconds=max((age for age in due.oldest.values() if age is not None), default=None),
         oldest_due_by_lane=due.oldest,
@@ -64,7 +65,7 @@ def status(
         failed_last_minute=failed[60.0],
         failed_last_hour=failed[3_600.0],
         failed_last_day=failed[DAY],
-        drain_seconds=drain_seconds(due.free, sent[60.0], sent[3_600.0]),
+        drain_seconds=drain_seconds(due_now, sent[60.0], sent[3_600.0]),
         pauses=paused,
         failures=failures(connection),
         foreign=unserved,

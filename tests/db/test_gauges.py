@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from outbox.enqueue import Posting
-from outbox.operations import Gauges, gauges
+from outbox.operations import Gauges, gauges, pauses
+from outbox.pauses import What
 from outbox.states import Lane, State
 from tests.db.mails import put, worker
 from tests.servers.databases import Database
@@ -65,3 +66,18 @@ def test_heartbeats_tell_of_workers_and_their_relays(engine: sa.Engine) -> None:
     assert (living.alive, living.transports, living.pid) == (True, (("mail:25", "open"),), 4711)
     assert (dead.alive, dead.transports) == (False, ())
     assert dead.age == pytest.approx(300, abs=20)
+
+
+def test_paused_mail_is_told_apart(engine: sa.Engine) -> None:
+    """It is not due and not old, so that no alert wakes anybody for what somebody wants to wait."""
+    put(engine, ago=900, posting=Posting(kind="newsletter"))
+    put(engine, ago=50)
+    with engine.begin() as connection:
+        pauses.pause(connection, What.KIND, "newsletter", by="ann")
+    seen = look(engine)
+    assert (seen.due[Lane.NORMAL], seen.paused, seen.pauses) == (1, 1, 1)
+    assert seen.oldest_due[Lane.NORMAL] == pytest.approx(50, abs=20)
+    with engine.begin() as connection:
+        pauses.pause(connection, What.ALL, by="ann")
+    seen = look(engine)
+    assert (sum(seen.due.values()), seen.paused, max(seen.oldest_due.values())) == (0, 2, 0.0)
