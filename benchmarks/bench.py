@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench [--only drain,latency] [--quick] [--write]
 
-Each figure by name: `--only commits`. Raw lines go to a file under build/bench/, whose name is told at the end;
+Each figure by name: `--only commits`. Raw lines and plots go to files under build/bench/, told at the end;
 `--write` also puts them into benchmarks/results.jsonl in the place of older ones of the same figures, and writes the
 tables and pictures of docs/performance.md anew from there. `--render` does that without measuring.
 """
@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import capacity, conditions, document, enqueueing, flat, latency, machine, memory, peers, table
+from benchmarks import capacity, conditions, document, enqueueing, flat, latency, machine, memory, peers, plots, table
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
@@ -58,9 +58,10 @@ def main() -> int:
         say(f"no benchmark without the SMTP sink: {reason}")
         return 1
     print(table.report(ground.lines))
+    plots.write(ground.lines, BUILD, ground.run)
     if arguments.write:
         document.write(ground.lines)
-    say(f"{time.monotonic() - began:.0f} s; raw lines: {ground.raw}")
+    say(f"{time.monotonic() - began:.0f} s; raw lines and plots: {BUILD}/{ground.run}*")
     return int(any(line.get("absent") == "failed" for line in ground.lines))
 
 

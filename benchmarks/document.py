@@ -24,8 +24,7 @@ def write(lines: Sequence[Line]) -> None:
     RESULTS.write_text("".join(json.dumps(line) + "\n" for line in kept))
     DOCUMENT.write_text(replaced(DOCUMENT.read_text(), table.report(kept)))
     PICTURES.mkdir(exist_ok=True)
-    (PICTURES / "performance-drain.svg").write_text(plots.drains(kept))
-    (PICTURES / "performance-latency.svg").write_text(plots.latency(kept))
+    plots.write(kept, PICTURES, "performance")
 
 
 def merged(older: Sequence[Line], newer: Sequence[Line]) -> list[Line]:

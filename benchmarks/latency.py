@@ -17,7 +17,7 @@ from benchmarks import mails, stats
 from benchmarks.ground import Ground
 from benchmarks.process import running, worker
 
-_PAUSE = (0.01, 0.04)  # seconds between the arrival of a mail and the next
+_PAUSE = (0.01, 0.03)  # seconds between the arrival of a mail and the next
 _WARM = 10  # mails that do not count: the connection is opened, everything is imported
 _PATIENCE = 30.0
 
@@ -25,8 +25,9 @@ _PATIENCE = 30.0
 def latency(ground: Ground) -> None:
     """PostgreSQL and SQLite, the worker in another process with its default settings; and what polling alone takes."""
     count = ground.size.singles
-    _measure(ground, "postgresql", "postgresql", count)
-    _measure(ground, "sqlite", "sqlite", count)
+    for _ in range(ground.size.repetitions):
+        _measure(ground, "postgresql", "postgresql", count)
+        _measure(ground, "sqlite", "sqlite", count)
     _measure(ground, "postgresql, polling alone", "postgresql", count // 10, OUTBOX_WAKE="false")
 
 

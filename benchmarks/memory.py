@@ -19,7 +19,7 @@ def attachments(ground: Ground) -> None:
     blobs = [chance.randbytes(BYTES) for _ in range(DIFFERENT)]
     with ground.database("postgresql") as database:
         stock.fill(database.worker_engine, _QUEUED, attachments=blobs)
-        for connections in (4, 32):
+        for connections in (4, 32) * ground.size.repetitions:
             drained = drain.drain(ground, database, connections, most=_SENT)
             ground.keep(
                 "memory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from benchmarks import stats
@@ -20,6 +21,12 @@ _NAMES = {
     "sqlite": "SQLite, ",
     "mariadb": "MariaDB, ",
 }
+
+
+def write(lines: Sequence[Line], folder: Path, name: str) -> None:
+    """Both, as NAME-drain.svg and NAME-latency.svg."""
+    (folder / f"{name}-drain.svg").write_text(drains(lines))
+    (folder / f"{name}-latency.svg").write_text(latency(lines))
 
 
 def drains(lines: Sequence[Line]) -> str:
@@ -42,9 +49,8 @@ def drains(lines: Sequence[Line]) -> str:
 
 def latency(lines: Sequence[Line]) -> str:
     """Curves: the share of single mails that the server had accepted so soon after their commit."""
-    woken = [line for line in lines if line["figure"] == "latency" and "," not in line["case"]]
-    curves = [(line["case"], sorted(line["samples"])) for line in woken if "samples" in line]
-    most = max((stats.percentile(taken, 0.995) for _, taken in curves), default=1.0)
+    curves = _samples(lines)
+    most = max((stats.percentile(taken, 0.995) for taken in curves.values()), default=1.0)
     step = 10 ** math.floor(math.log10(most)) / 2
     left, top, width, height = 60, 40, _WIDTH - 100, 260
     parts = [_text(left, 20, "single mails accepted so many milliseconds after their commit, share", bold=True)]
@@ -54,7 +60,7 @@ def latency(lines: Sequence[Line]) -> str:
     for number in range(int(most / step) + 1):
         x = left + width * number * step / most
         parts.append(_text(x, top + height + 20, f"{number * step:g}", anchor="middle"))
-    for number, (name, taken) in enumerate(curves):
+    for number, (name, taken) in enumerate(curves.items()):
         points = " ".join(
             f"{left + width * min(value / most, 1):.1f},{top + height * (1 - (place + 1) / len(taken)):.1f}"
             for place, value in enumerate(taken)
@@ -63,6 +69,15 @@ def latency(lines: Sequence[Line]) -> str:
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(_text(left + width - 8, top + height - 12 - 20 * number, name, anchor="end", colour=colour))
     return _svg(_WIDTH, top + height + 40, parts)
+
+
+def _samples(lines: Sequence[Line]) -> dict[str, list[float]]:
+    """Milliseconds by case, sorted; without polling alone, beside which the others could not be told apart."""
+    taken: dict[str, list[float]] = {}
+    for line in lines:
+        if line["figure"] == "latency" and "samples" in line and "," not in line["case"]:
+            taken[line["case"]] = sorted(taken.get(line["case"], []) + line["samples"])
+    return taken
 
 
 def _bars(lines: Sequence[Line]) -> Iterator[tuple[str, float, str]]:
