@@ -135,7 +135,9 @@ def _as_server_user(command: Sequence[str | Path]) -> list[str]:
 
 def _environment(home: Path) -> dict[str, str]:
     """A plain environment: PG* and MYSQL* variables of the caller would change what the server does."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    plain = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    # a MariaDB that starts removes what another one keeps in the temporary folder that they share
+    return plain | {"HOME": str(home), "TMPDIR": str(home)}
 
 
 class OwnServer(ABC):

@@ -87,7 +87,7 @@ def test_a_server_without_room_stops_the_sending(on_disk: Database, disk: SmallD
             assert len(server.messages) - stage.states()["sent"] <= CONNECTIONS
         disk.make_room()
         on_disk.server.start()  # a server that has ended for want of room is started again as by its supervisor
-        assert stage.settle(60) == {"sent": total}
+        assert stage.settle(75) == {"sent": total}
         assert len({mail.rcpt for mail in server.messages}) == len(server.messages) == total
 
 
