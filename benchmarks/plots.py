@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from benchmarks import stats
 from benchmarks.rows import Line
 
-_WIDTH, _LABEL, _BAR = 860, 330, 20
+_WIDTH, _LABEL, _BAR = 860, 350, 20
 _INK, _OURS, _THEIRS, _RULE = "#24292f", "#2f6f9f", "#b0854a", "#c8ccd0"
 _LINES = (_OURS, _THEIRS, "#5b8c5a")
 _NAMES = {
