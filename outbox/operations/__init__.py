@@ -11,7 +11,7 @@ from outbox.operations.access import connected, guarded, missing, now, server, s
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
-from outbox.operations.failures import failures
+from outbox.operations.failures import deferred, failures
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
 from outbox.operations.flow import Known, Span, flow
@@ -50,6 +50,7 @@ __all__ = [
     "correct_recipient",
     "count",
     "database_time",
+    "deferred",
     "duration",
     "eligible",
     "failures",

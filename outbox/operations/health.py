@@ -58,7 +58,7 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failed deliveries of the last 24 hours with the same cause at the same domain."""
+    """Failed deliveries of the last 24 hours, or deferred ones, with the same cause at the same domain."""
 
     error: str  # enhanced code, else basic code, else the reason
     domain: str

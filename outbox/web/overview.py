@@ -35,10 +35,11 @@ def overview() -> ResponseReturnValue:
 
 
 def failures() -> ResponseReturnValue:
-    """Failed mail grouped by error and domain."""
+    """Failed and deferred mail grouped by error and domain."""
     with connected() as connection:
         groups = operations.failures(connection, ALL_GROUPS)
-    return render_template("outbox_admin/failures.html", failures=groups, outcome=actions.outcome())
+        waiting = operations.deferred(connection, ALL_GROUPS)
+    return render_template("outbox_admin/failures.html", failures=groups, deferred=waiting, outcome=actions.outcome())
 
 
 VIEWS = (

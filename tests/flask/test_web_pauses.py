@@ -10,9 +10,10 @@ from flask.testing import FlaskClient
 import outbox.web
 from outbox import operations
 from outbox.operations.pauses import Pause, What
-from tests.flask.test_web import ROOT, change, text_of
+from outbox.states import State
+from tests.flask.test_web import ROOT, change, count, text_of
 from tests.servers.databases import Database
-from tests.web.seed import SCRIPT
+from tests.web.seed import GREYLISTED, SCRIPT, Mail, write
 from tests.web.site import Site, bare
 
 
@@ -171,3 +172,25 @@ class TestCharts:
         assert page.count('<svg class="chart" role="img"') == 2
         assert re.search(r'aria-label="Last day: \d+ sent, 4\d failed', page)
         assert re.search(r"<title>\d\d:\d\d–\d\d:\d\d UTC: \d+ sent, \d+ failed</title>", page)
+
+
+class TestDeferred:
+    """Mail that was tried in vain and waits."""
+
+    def test_a_group_is_cancelled(self, client: FlaskClient, seeded: Database) -> None:
+        """Deferred mail is grouped by its cause, and the group can be cancelled without touching what is new."""
+        with seeded.engine.begin() as connection:
+            for number in range(3):
+                deferred = Mail({f"d{number}@slow.example": State.QUEUED}, tries=[GREYLISTED], reason="deferred")
+                write(connection, deferred)
+            write(connection, Mail({"new@slow.example": State.QUEUED}))
+        page = client.get(f"{ROOT}/failures")
+        assert "3 × 4.7.1 slow.example Greylisted, please try again in 5 minutes" in text_of(page)
+        form = re.search(r'<form[^>]*aria-label="4.7.1 at slow.example">(.*?)</form>', page.text, re.DOTALL)
+        assert form
+        fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form[1]))
+        assert fields["action"] == "cancel"
+        assert "Cancel 3 mails?" in text_of(client.post(f"{ROOT}/confirm", data=fields))
+        client.post(f"{ROOT}/act", data=fields)
+        assert count(seeded, states=(State.CANCELLED,), domain="slow.example") == 3
+        assert count(seeded, states=(State.QUEUED,), domain="slow.example") == 1

@@ -330,7 +330,7 @@ def _delivery(
         recipient=to,
         domain=to.rpartition("@")[2],
         state=state.value,
-        lane=mail.lane.slot(retry=False),
+        lane=mail.lane.slot(retry=state is State.QUEUED and bool(tries)),
         due_at=now + timedelta(seconds=200 if state is State.SENDING or tries else -5) if state in LIVE else None,
         attempts=sum(one.counted for one in tries),
         rescues=0,
