@@ -113,7 +113,7 @@ def test_a_group_of_a_thousand(browser: WebDriver, pages: Site, seeded: Database
         to = {f"user{number}@big.example.org": State.FAILED for number in range(1000)}
         write(connection, Mail(to, tries=[REFUSED], reason="refused"))
     browser.get(f"{pages.url}/failures")
-    assert texts(browser, "tbody tr:first-child .number") == ["1,000 ×"]
+    assert texts(browser, "tbody tr:first-child .number")[0] == "1,000 ×"
     click(browser, "tbody tr:first-child button")
     assert css(browser, "h1").text == "Requeue 1,000 mails?"
     click(browser, "#do")
