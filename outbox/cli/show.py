@@ -14,6 +14,7 @@ from outbox.cli.base import No, console, database, in_app, plain, print_json, sa
 from outbox.cli.words import COLOURS, moment, number
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
+from outbox.pauses import Pause
 from outbox.preview import preview
 from outbox.states import State
 
@@ -65,16 +66,18 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
             raise No(f"There is no mail {id}: it was purged, or it is in another database.")
         wire = operations.wire(connection, detail.message_id) if raw or page else b""
         changes = operations.audit.of_delivery(connection, id)
+        waits = detail.state is State.QUEUED
+        paused = operations.pauses.holding(connection, detail.recipient, detail.kind) if waits else []
     if raw:
         _print_raw(wire)
     elif page is not None:
         _write_page(detail, wire, page)
     elif as_json:
-        print_json(detail.tries if only_tries else plain(detail) | {"changes": changes})
+        print_json(detail.tries if only_tries else plain(detail) | {"changes": changes, "paused": paused})
     elif only_tries:
         _print_tries(console(), detail)
     else:
-        _print_detail(console(), detail, changes)
+        _print_detail(console(), detail, changes, paused)
 
 
 def _write_page(detail: Detail, wire: bytes, path: str) -> None:
@@ -114,13 +117,14 @@ def _tries_words(detail: Detail) -> str:
     return f"mail {detail.id}: {tries}, {detail.state}"
 
 
-def _print_detail(out: Console, detail: Detail, changes: list[Entry]) -> None:
+def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause]) -> None:
     from rich.text import Text
 
     from outbox.cli.tables import print_pairs
 
     out.print(Text.assemble((f"mail {detail.id}", "bold"), "  ", (detail.state, f"bold {COLOURS[detail.state]}")))
-    print_pairs(out, [(name, Text(safe(value))) for name, value in _facts(detail)])
+    held = [("paused", Text(safe(_pause(one)), style="yellow")) for one in paused]
+    print_pairs(out, [*((name, Text(safe(value))) for name, value in _facts(detail)), *held])
     _heading(out, "headers")
     print_pairs(out, [(f"{safe(name)}:", Text(safe(value))) for name, value in detail.headers])
     _heading(out, "tries")
@@ -192,6 +196,12 @@ def _change(change: Entry) -> Text:
     note = f": {change.note}" if change.note else ""
     of = f" (one of {number(change.count)})" if change.count > 1 else ""
     return Text(safe(f"{change.action} by {change.by}{of}{note}"))
+
+
+def _pause(pause: Pause) -> str:
+    reason = f": {pause.reason}" if pause.reason else ""
+    end = f" until {moment(pause.until)}" if pause.until else ""
+    return f"{pause}, by {pause.by} since {moment(pause.since)}{end}{reason}"
 
 
 def _reply(said: Detail | Attempt) -> str:

@@ -13,9 +13,9 @@ from outbox.dialect import DbNow
 from outbox.operations import audit
 from outbox.operations.tables import PAUSE
 from outbox.operations.words import storable
-from outbox.pauses import Pause, What, active
+from outbox.pauses import Held, Pause, What, active
 
-__all__ = ["Pause", "What", "active", "pause", "resume", "value_of"]
+__all__ = ["Pause", "What", "active", "holding", "pause", "resume", "value_of"]
 
 MOST_VALUE = 255
 MOST_REASON = 500
@@ -68,6 +68,11 @@ def resume(
     for one in lifted:
         audit.write(connection, "resume", by=by, count=1, filters=str(one), note=note)
     return lifted
+
+
+def holding(connection: sa.Connection, recipient: str, kind: str | None) -> list[Pause]:
+    """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
+    return [one for one in active(connection) if not one.narrow or Held.by([one], ()).holds(recipient, kind)]
 
 
 def value_of(what: What, value: str) -> str:

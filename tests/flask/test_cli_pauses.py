@@ -54,6 +54,16 @@ def test_pause_and_resume(terminal: Terminal) -> None:
     assert all("@" in row.by for row in rows)
 
 
+def test_one_mail_tells_that_it_is_paused(terminal: Terminal) -> None:
+    """Who looks for a mail that does not come is told why it waits; mail that is not held says nothing of it."""
+    (held,) = put(terminal.engine, "a@example.org", posting=Posting(kind="newsletter"))
+    (free,) = put(terminal.engine, "b@example.org")
+    terminal.here("outbox-pause", "--kind", "newsletter", "--reason", "wrong link")
+    assert "paused         kind newsletter, by " in terminal.here("outbox-show", str(held)).stdout
+    assert [one["reason"] for one in terminal.json("outbox-show", str(held))[1]["paused"]] == ["wrong link"]
+    assert "paused" not in terminal.here("outbox-show", str(free)).stdout
+
+
 def test_a_dry_run_pauses_nothing(terminal: Terminal) -> None:
     """It says what it would."""
     done = terminal.here("outbox-pause", "--all", "--dry-run", "--until", "2999-01-01")
