@@ -56,6 +56,7 @@ class PostgresServer(OwnServer):
             "fsync": "on" if self._fsync else "off",
             "max_connections": "200",
             "shared_buffers": "64MB",
+            "dynamic_shared_memory_type": "mmap",  # in its own folder: /dev/shm keeps what a killed server had there
             "timezone": "UTC",
         }
         words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
