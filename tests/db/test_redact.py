@@ -121,6 +121,9 @@ def test_new_mail_is_found_while_history_waits(engine: sa.Engine, monkeypatch: p
     redactor = Redactor(engine, KINDS, lag=0.0)
     redactor.run(seconds=0.0)
     ids = [sent(engine, ago=0.0, message_id=f"<{n}@x>")[0] for n in range(5)]
+    with engine.begin() as connection:  # all at once, as workers record them
+        newest = connection.execute(sa.select(sa.func.max(OutboxDelivery.finished_at))).scalar_one()
+        connection.execute(sa.update(OutboxDelivery).values(finished_at=newest))
     assert redactor.run(seconds=0.0) == 5
     assert redacted(engine) == ids
     assert redactor.run(seconds=60.0) == 0
