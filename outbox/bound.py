@@ -131,7 +131,8 @@ class Bound(flask_mail._Mail):
         message.msgId = composed.message_id
         if message.date is None:
             message.date = now.timestamp()
-        flask_mail.email_dispatched.send(self.app, message=message)
+        if flask_mail.email_dispatched.receivers:
+            flask_mail.email_dispatched.send(self.app, message=message)
         if committed:
             signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
 

@@ -28,6 +28,8 @@ _delivery = table_of(OutboxDelivery)
 _blob = table_of(OutboxBlob)
 _part = table_of(OutboxMessageBlob)
 
+_KNOWN = ("message_id", "key")  # of a message that was just written; each one more costs as much as a header
+
 PATIENCE = 5  # how often to look again for a row that another transaction made and took away meanwhile
 
 
@@ -246,16 +248,15 @@ def _with_key(session: Session, connection: sa.Connection, key: str) -> OutboxMe
 
 
 def _persistent(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:
-    """The message as an object of the session, without reading back what was just written."""
+    """The message as an object of the session; but for `_KNOWN`, what is asked of it is read then. Few ask."""
     known = session.identity_map.get(session.identity_key(OutboxMessage, pk))
     if known is not None:
         return cast(OutboxMessage, known)
     message = OutboxMessage(id=pk)
     make_transient_to_detached(message)
     session.add(message)
-    for name, value in values.items():
-        if name != "max_age":
-            set_committed_value(message, "metadata_" if name == "metadata" else name, value)
+    for name in _KNOWN:
+        set_committed_value(message, name, values[name])
     return message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from email.utils import make_msgid, parseaddr
 from types import TracebackType
@@ -103,6 +104,7 @@ class Connection(flask_mail.Connection):
         self.send(Message(*args, **kwargs))
 
 
+@functools.lru_cache(maxsize=256)  # there are few senders, and parsing one costs more than all the rest here
 def _domain(sender: Address | None) -> str:
     """Of the sender, if that can stand in a Message-ID."""
     domain = parseaddr(sender)[1].rpartition("@")[2] if isinstance(sender, str) else ""
