@@ -183,8 +183,8 @@ def _list(there: list[Pause]) -> None:
 
     columns = (
         Column("PAUSED", ratio=2),
-        Column("SINCE"),
-        Column("UNTIL"),
+        Column("SINCE (UTC)"),
+        Column("UNTIL (UTC)"),
         Column("BY", ratio=1),
         Column("REASON", ratio=2),
     )
@@ -198,7 +198,7 @@ def _list(there: list[Pause]) -> None:
 
 
 def _short(at: datetime | None) -> str:
-    return "-" if at is None else at.strftime("%d %b %H:%M UTC")
+    return "-" if at is None else at.strftime("%d %b %H:%M")
 
 
 def _tell(lifted: list[Pause], asked: Asked) -> None:
