@@ -254,7 +254,7 @@ class Crew:
     def _carry(self, carrier: Carrier) -> None:
         previous: Ticket | None = None
         while True:
-            leased = self._feed.take(self._idle, self._low)
+            leased = self._feed.take(self._idle, self._low, carrier)
             if leased is not None:
                 self._ends[carrier] = leased.deadline
                 previous = self._dispatcher.work(leased, carrier, previous)

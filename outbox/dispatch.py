@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from outbox.claims import Claimed
 from outbox.clock import Debounce
 from outbox.dialect import OUTAGES
 from outbox.errors import DamagedMessageError
@@ -47,7 +48,11 @@ class Connection(Protocol):
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
+        upcoming: Envelope | None = None,
     ) -> Result: ...
+
+    @property
+    def announces(self) -> bool: ...
 
     def abort(self) -> None: ...
 
@@ -185,17 +190,15 @@ class Dispatcher:
     ) -> Ticket:
         message = leased.claimed.message
         gate = _Gate(self, leased, previous)
-        envelope = Envelope(
-            message.envelope_from,
-            leased.claimed.recipient,
-            message.size,
-            message.smtputf8,
-            message.mail_options,
-            message.rcpt_options,
-        )
         timeout = min(self._terms.send_timeout, self._remaining(leased))
         try:
-            result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
+            result = connection.deliver(
+                _envelope(leased.claimed),
+                content,
+                before_dot=gate,
+                timeout=timeout,
+                upcoming=self._upcoming(connection),
+            )
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: sending it failed within the outbox", message.message_id)
             connection.abort()
@@ -213,6 +216,15 @@ class Dispatcher:
                 reply=result.reply.text,
             )
         return self._record(leased, decision, result)
+
+    def _upcoming(self, connection: Connection) -> Envelope | None:
+        """The mail after this one, if its commands may ride behind this one's dot, and it is sure to be offered."""
+        leased = self._feed.reserve(connection) if connection.announces and not self.cutoff.is_set() else None
+        if leased is None:
+            return None
+        claimed = leased.claimed
+        doubtful = claimed.rescued or claimed.message.damage is not None or claimed.message.expires_in is not None
+        return None if doubtful else _envelope(claimed)
 
     def _broke(self, facts: Facts, error: Exception) -> Decision:
         note = f"sending it failed within the outbox: {type(error).__name__}"
@@ -301,6 +313,18 @@ class _Gate:
     def __call__(self) -> bool:
         self.refused = self._ask()
         return self.refused is None
+
+
+def _envelope(claimed: Claimed) -> Envelope:
+    message = claimed.message
+    return Envelope(
+        message.envelope_from,
+        claimed.recipient,
+        message.size,
+        message.smtputf8,
+        message.mail_options,
+        message.rcpt_options,
+    )
 
 
 def _local(decision: Decision) -> Result:

@@ -21,13 +21,21 @@ class Leased:
     deadline: float  # monotonic seconds: the end of the lease, counted from before the claim
 
 
+_Entry = tuple[int, int, Leased]  # slot, order of arrival
+
+RESERVED_SECONDS = 0.1
+"""How long a reservation is respected by connections that have nothing to do."""
+
+
 class Feed:
     """What connections take their next mail from: the most important first, and only as the breaker allows."""
 
     def __init__(self, breaker: Breaker, monotonic: Callable[[], float]) -> None:
         self._breaker = breaker
         self._monotonic = monotonic
-        self._heap: list[tuple[int, int, Leased]] = []
+        self._heap: list[_Entry] = []
+        self._reserved: dict[object, tuple[_Entry, float]] = {}  # by whom, since when; the oldest first
+        self._waiting = 0
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
@@ -42,25 +50,43 @@ class Feed:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
             self._changed.notify_all()
 
-    def take(self, timeout: float, low: int) -> Leased | None:
+    def take(self, timeout: float, low: int, who: object = None) -> Leased | None:
         """The next mail, or None after `timeout` seconds without one or when closed (see `closed`).
 
-        Fewer than `low` left sets `hungry`. What is taken must be given back by `done` or `withdraw`.
+        What `who` has reserved comes first. Fewer than `low` left sets `hungry`. What is taken must be given back by
+        `done` or `withdraw`.
         """
         end = self._monotonic() + timeout
         with self._changed:
             while not self._closed:
                 now = self._monotonic()
-                if self._heap and self._breaker.admit(now):
+                entry = self._next(who, now)
+                if entry is not None:
                     self._busy += 1
-                    leased = heapq.heappop(self._heap)[2]
                     if len(self._heap) < low:
                         self.hungry.set()
-                    return leased
+                    return entry[2]
                 if now >= end:
                     return None
-                self._changed.wait(min(end - now, self._patience(now)))
+                self._waiting += 1
+                try:
+                    self._changed.wait(min(end - now, self._patience(now)))
+                finally:
+                    self._waiting -= 1
         return None
+
+    def reserve(self, who: object) -> Leased | None:
+        """The mail that `who` will most likely get by its next `take`, for it to be announced to the server.
+
+        None where others wait for mail. It may come otherwise: a connection that is free takes what was reserved by one
+        that is long under way, and a breaker that opens ends all reservations.
+        """
+        with self._changed:
+            if not self._heap or self._waiting or self._closed or self._breaker.ready(self._monotonic()) is not None:
+                return None
+            entry = heapq.heappop(self._heap)
+            self._reserved[who] = entry, self._monotonic()
+            return entry[2]
 
     def withdraw(self) -> None:
         """A taken mail is finished without a result of the server's."""
@@ -79,23 +105,25 @@ class Feed:
             troubled = self._breaker.since is not None
             if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
                 self._breaker.fault(result, self._monotonic(), chance)
+                self._unreserve()
             else:
                 if not self._breaker.healthy:  # the way is free (again): claim for all connections
                     self.hungry.set()
                 self._breaker.success()
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
             return (self._breaker.since is not None) is not troubled
 
     def __len__(self) -> int:
         """How many wait for a connection."""
-        return len(self._heap)
+        return len(self._heap) + len(self._reserved)
 
     def room(self, size: int) -> int:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
         with self._changed:
             admits = self._breaker.ready(self._monotonic())
-            room = size - len(self._heap)
-            return max(0, room if admits is None else min(room, admits - len(self._heap)))
+            room = size - len(self)
+            return max(0, room if admits is None else min(room, admits - len(self)))
 
     def surplus(self) -> list[Leased]:
         """Take back what the breaker lets no connection begin now: others, or a later claim, may do better with it."""
@@ -103,6 +131,7 @@ class Feed:
             admits = self._breaker.ready(self._monotonic())
             if admits is None:
                 return []
+            self._unreserve()
             first = sorted(self._heap)
             self._heap = first[:admits]
             return [leased for _, _, leased in first[admits:]]
@@ -110,6 +139,7 @@ class Feed:
     def empty(self) -> list[Leased]:
         """Take back all that no connection has begun."""
         with self._changed:
+            self._unreserve()
             left = [leased for _, _, leased in self._heap]
             self._heap.clear()
             return left
@@ -117,6 +147,7 @@ class Feed:
     def remove(self, unwanted: Callable[[Claimed], bool]) -> list[Leased]:
         """Take back what is `unwanted` and no connection has begun."""
         with self._changed:
+            self._unreserve()
             taken = [entry for entry in self._heap if unwanted(entry[2].claimed)]
             orders = {order for _, order, _ in taken}
             self._heap = sorted(entry for entry in self._heap if entry[1] not in orders)
@@ -138,7 +169,7 @@ class Feed:
     def idle(self) -> bool:
         """Nothing waits and nothing is under way."""
         with self._changed:
-            return not self._heap and not self._busy
+            return not len(self) and not self._busy
 
     @property
     def healthy(self) -> bool:
@@ -146,8 +177,32 @@ class Feed:
         with self._changed:
             return self._breaker.healthy
 
+    def _next(self, who: object, now: float) -> _Entry | None:
+        """What may be begun now, out of the heap or out of the reservations."""
+        own = self._reserved.get(who)
+        if own is None and not self._heap and not self._overdue(now):
+            return None
+        if not self._breaker.admit(now):
+            return None
+        if own is not None:
+            del self._reserved[who]
+            return own[0]
+        if self._overdue(now):  # its owner is long under way, and this one need not wait for that
+            return self._reserved.pop(next(iter(self._reserved)))[0]
+        return heapq.heappop(self._heap)
+
+    def _overdue(self, now: float) -> bool:
+        return bool(self._reserved) and now - next(iter(self._reserved.values()))[1] >= RESERVED_SECONDS
+
+    def _unreserve(self) -> None:
+        for entry, _ in self._reserved.values():
+            heapq.heappush(self._heap, entry)
+        self._reserved.clear()
+
     def _patience(self, now: float) -> float:
-        """Seconds until the breaker may admit a probe; a long time where that is not what is waited for."""
-        if self._heap and self._breaker.probe_at > now:
+        """Seconds until the breaker may admit a probe or a reservation has lapsed; else a long time."""
+        if len(self) and self._breaker.probe_at > now:
             return self._breaker.probe_at - now
+        if self._reserved:
+            return max(0.0, next(iter(self._reserved.values()))[1] + RESERVED_SECONDS - now)
         return 3600.0

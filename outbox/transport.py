@@ -104,6 +104,11 @@ class Connection(flask_mail.Connection):
         """Whether the next mail may do without a new connection, as far as is known without asking."""
         return self.host is not None and self.host.reusable
 
+    @property
+    def announces(self) -> bool:
+        """Whether `upcoming` would be of use: the session is open, and the relay takes commands in advance."""
+        return self.is_open and "pipelining" in self.extensions
+
     def deliver(
         self,
         envelope: Envelope,
@@ -115,8 +120,9 @@ class Connection(flask_mail.Connection):
     ) -> Result:
         """Offers one message to one recipient and says what came of it, whatever server and network do.
 
-        `content` is the wire form (CRLF, not dot-stuffed). All but the final CRLF, dot, CRLF is written before
-        `before_dot` is called; if that says False the connection is dropped and the server cannot have the message.
+        `content` is the wire form (CRLF, not dot-stuffed). `before_dot` is called when all of it is written but what
+        goes out in one piece with the dot; if it says False the connection is dropped, and the server cannot have the
+        message.
         The time up to the dot, connecting included, is at most `timeout` (and `relay.send_timeout`) seconds,
         the wait for the reply to the dot at most `relay.dot_timeout`. Raises only what `content` or `before_dot` raise.
 

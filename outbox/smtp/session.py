@@ -75,7 +75,7 @@ class Session(Channel):
             self.reusable
             and (self._riding is not None or self.transactions < self.relay.max_messages)
             and self._monotonic() - self.used_at < self.relay.idle_timeout
-            and (self._behind or self.wire.is_quiet())
+            and (self._riding is not None or self.wire.is_quiet())
         )
 
     def transact(
@@ -187,7 +187,7 @@ class Session(Channel):
         self.phase = Phase.BODY
         try:
             last = self._send_all_but_last(content)
-            if last and (before_dot is not None or len(last) > _RECORD // 2):
+            if len(last) > _RECORD // 2:  # else it goes with the dot: one write, one packet, one record
                 self.wire.write(last)
                 last = b""
             if before_dot is not None and not before_dot():

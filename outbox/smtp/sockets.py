@@ -28,6 +28,7 @@ _CODES = {b"%d" % code: code for code in range(200, 600)}
 _AFTER_CODE = (b" ", b"-", b"")
 _CHUNK = 16_384
 _SLICE = 0.1  # seconds after which a wait for the resolver looks whether it was given up
+_SLACK = 1.05  # how much longer than asked for a wait may be
 _SEND = 262_144  # bytes handed over at once, so that a deadline is looked at in between
 
 
@@ -224,7 +225,7 @@ class Wire:
         if left <= 0:
             raise Broken(Failure.TIMEOUT, "the time for this message is used up")
         wait = left if left < self.silence else self.silence
-        if wait != self._wait:
+        if not wait <= self._wait <= wait * _SLACK:  # each change is a system call, and many a mail takes less time
             self.sock.settimeout(wait)
             self._wait = wait
         return self.sock

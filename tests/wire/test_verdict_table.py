@@ -177,23 +177,27 @@ def test_refused_connection(connect: Connect) -> None:
     assert (result.verdict, result.phase) == (TRANSPORT, Phase.CONNECT)
 
 
-def test_given_up_before_the_dot(connect: Connect) -> None:
-    """When `before_dot` says no, the server has the content but no mail, and the connection is gone."""
+LARGE = CONTENT + b"seventy characters or so of text that fill a line of this large mail\r\n" * 200
+
+
+@pytest.mark.parametrize(("content", "arrived"), [(CONTENT, b""), (LARGE, LARGE)])
+def test_given_up_before_the_dot(content: bytes, arrived: bytes, connect: Connect) -> None:
+    """When `before_dot` says no, the server has at most the content, but no mail, and the connection is gone."""
     with SmtpServer() as server:
         connection = connect(server.relay())
-        result = connection.deliver(envelope(), CONTENT, before_dot=lambda: False)
+        result = connection.deliver(envelope(), content, before_dot=lambda: False)
         assert (result.verdict, result.phase) == (TRANSPORT, Phase.BODY)
         assert result.reply.text.startswith("given up before the final dot")
         assert not connection.is_open
         server.wait_until(lambda: server.unfinished)
         assert server.messages == []
-        assert server.unfinished == [CONTENT.replace(b"\r\n.", b"\r\n..")[:-2]]
+        assert server.unfinished == [arrived.replace(b"\r\n.", b"\r\n..")[:-2]]
 
 
-def test_all_but_the_dot_is_there_before_it_is_asked_for(connect: Connect) -> None:
+def test_a_large_mail_is_there_before_its_dot_is_asked_for(connect: Connect) -> None:
     """`before_dot` is called when the server has all of the content but its last CRLF."""
     arrived = threading.Event()
-    size = len(CONTENT.replace(b"\r\n.", b"\r\n..")) - 2
+    size = len(LARGE.replace(b"\r\n.", b"\r\n..")) - 2
     with SmtpServer({"body": After(size, Raw(b""))}) as server:
 
         def before_dot() -> bool:
@@ -201,10 +205,10 @@ def test_all_but_the_dot_is_there_before_it_is_asked_for(connect: Connect) -> No
             arrived.set()
             return True
 
-        result = connect(server.relay()).deliver(envelope(), CONTENT, before_dot=before_dot)
+        result = connect(server.relay()).deliver(envelope(), LARGE, before_dot=before_dot)
         assert result.verdict is Verdict.ACCEPTED
         assert arrived.is_set()
-        assert [mail.content for mail in server.messages] == [CONTENT]
+        assert [mail.content for mail in server.messages] == [LARGE]
 
 
 @pytest.mark.parametrize("after", [CLOSE, RESET, Raw(b"421 bye\r\n"), GARBAGE])
