@@ -1,4 +1,4 @@
-"""The threads of one worker: a claimer, the connections, the recorder. Starting, stopping and watching them."""
+"""The threads of one worker: a claimer, one for all connections, the recorders. Their start, their end, and a watch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from outbox.clock import monotonic
 from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
 from outbox.feed import Feed
+from outbox.hub import Hub
 from outbox.ledger import Ledger, Outcome
 from outbox.meters import Meters
 from outbox.pauses import Held
@@ -19,6 +21,7 @@ from outbox.policy import Breaker, Health
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket
+from outbox.smtp.waiting import Waiting
 from outbox.states import State
 from outbox.wake import Waker
 
@@ -26,6 +29,8 @@ CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
+
+_STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by something that does not end
 
 _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
 
@@ -59,7 +64,7 @@ class Crew:
         events: Events,
         pulse: Pulse,
         *,
-        connect: Callable[[], Carrier],
+        connect: Callable[[Waiting], Carrier],
         connections: int,
         poll: float,
         idle: float,
@@ -80,8 +85,11 @@ class Crew:
         self._idle = idle
         self._size = connections * CLAIM_PER_CONNECTION
         self._low = connections * CLAIM_PER_CONNECTION // 2
-        self._feed = Feed(breaker, monotonic)
-        self._recorder = Recorder(ledger, worker_id, self._recorded, crowd=max(2, connections // 2))
+        self._hub = Hub()
+        self._feed = Feed(breaker, monotonic, self._hub.bell())
+        self._recorder = Recorder(
+            ledger, worker_id, self._recorded, crowd=max(2, connections // 2), bell=self._hub.bell()
+        )
         self._dispatcher = Dispatcher(
             queue,
             self._feed,
@@ -92,8 +100,10 @@ class Crew:
             monotonic=monotonic,
             chance=chance,
             token=lambda: secrets.randbits(62) + 1,
+            aside=self._hub.aside,
+            gathers=True,
         )
-        self._carriers: list[Carrier] = [connect() for _ in range(connections)]
+        self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
         self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through
         self._stopping = threading.Event()
         self._dry = threading.Event()
@@ -105,10 +115,7 @@ class Crew:
             for number in (1, 2)
         ]
         self._claiming = threading.Thread(target=self._guard(self._claim), name="outbox-claimer")
-        self._carrying = [
-            threading.Thread(target=self._guard(self._carry, carrier), name=f"outbox-connection-{number}")
-            for number, carrier in enumerate(self._carriers, 1)
-        ]
+        self._carrying = threading.Thread(target=self._guard(self._carry_all), name="outbox-connections")
         self._waker = waker
         self._waking = threading.Thread(target=self._wake, name="outbox-waker", daemon=True)
         self.fault = threading.Event()
@@ -145,9 +152,9 @@ class Crew:
         self._feed.close()
         self._dispatcher.give_back(self._feed.empty())
         end = monotonic() + grace
-        for thread in [self._claiming, *self._carrying]:
+        for thread in (self._claiming, self._carrying):
             thread.join(max(0.0, end - monotonic()))
-        if any(thread.is_alive() for thread in self._carrying):
+        if self._carrying.is_alive():
             self._cut_off()
         self._dispatcher.give_back(self._feed.empty())
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
@@ -169,7 +176,9 @@ class Crew:
     @property
     def hangs(self) -> bool:
         """Whether a connection has not come back although its mail's lease has long run out."""
-        return any(monotonic() > end + _STUCK_SECONDS for end in list(self._ends.values()))
+        now = monotonic()
+        stands = self._carrying.is_alive() and now - self._hub.turned_at > _STILL_SECONDS
+        return stands or any(now > end + _STUCK_SECONDS for end in list(self._ends.values()))
 
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
@@ -189,7 +198,7 @@ class Crew:
         }
 
     def _threads(self) -> list[threading.Thread]:
-        return [*self._recording, self._claiming, *self._carrying]
+        return [*self._recording, self._claiming, self._carrying]
 
     def _guard(self, run: Callable[..., None], *arguments: Any) -> Callable[[], None]:
         def guarded() -> None:
@@ -251,6 +260,10 @@ class Crew:
             self._meters.claimed(monotonic() - began)
         return found
 
+    def _carry_all(self) -> None:
+        self._hub.turned = self._recorder.begin  # what came in one turn is recorded in one commit
+        self._hub.run([partial(self._carry, carrier) for carrier in self._carriers])
+
     def _carry(self, carrier: Carrier) -> None:
         previous: Ticket | None = None
         while True:
@@ -268,10 +281,10 @@ class Crew:
     def _cut_off(self) -> None:
         self._dispatcher.cutoff.set()
         end = monotonic() + _CONFIRM_SECONDS
-        for carrier, thread in zip(self._carriers, self._carrying, strict=True):
-            while thread.is_alive() and monotonic() < end:
+        while self._carrying.is_alive() and monotonic() < end:
+            for carrier in self._carriers:
                 carrier.abort()  # more than once: it may have been between two mails
-                thread.join(0.2)
+            self._carrying.join(0.2)
 
     def _recorded(self, outcome: Outcome, lost: bool) -> None:
         message_id, result = outcome.claimed.message.message_id, outcome.result

@@ -157,7 +157,7 @@ class Worker:
             ),
             self.events,
             self._pulse,
-            connect=lambda: Connection(self._mail, settings.relay),
+            connect=lambda waiting: Connection(self._mail, settings.relay, waiting=waiting),
             connections=self._connections,
             poll=settings.poll_seconds,
             idle=settings.relay.idle_timeout,

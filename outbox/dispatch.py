@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from outbox.claims import Claimed
 from outbox.clock import Debounce
@@ -27,6 +27,7 @@ from outbox.recorder import Recorder, Ticket
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.shelf import Shelf
 from outbox.states import OnUncertain, State
+from outbox.stored import Stored
 
 OUTAGE_SECONDS = 5.0
 """The longest wait of a mail whose content could not be read because the database was away."""
@@ -89,7 +90,10 @@ class Dispatcher:
         monotonic: Callable[[], float],
         chance: Callable[[], float],
         token: Callable[[], int],
+        aside: Callable[[Callable[[], Any]], Any] = lambda call: call(),
+        gathers: bool = False,
     ) -> None:
+        """`aside` makes a call that may have to wait for the database. `gathers`: who calls `work` begins recording."""
         self._queue = queue
         self._feed = feed
         self._recorder = recorder
@@ -99,6 +103,8 @@ class Dispatcher:
         self._monotonic = monotonic
         self._chance = chance
         self._token = token
+        self._aside = aside
+        self._gathers = gathers
         self._shelf = Shelf(queue.blob)
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
@@ -145,7 +151,7 @@ class Dispatcher:
         if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
             return self._return(leased)
         try:
-            content = self._shelf.content(claimed.message)
+            content = self._content(claimed.message)
         except DamagedMessageError as error:
             return self._settle(leased, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
         except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
@@ -257,7 +263,8 @@ class Dispatcher:
                 note=decision.note or result.note,
                 result=result,
                 transport=None if result.phase is Phase.LOCAL else self._terms.transport,
-            )
+            ),
+            later=self._gathers,
         )[0]
 
     def _facts(self, leased: Leased) -> Facts:
@@ -295,9 +302,15 @@ class Dispatcher:
             return "given up before the final dot: the lease has run out, or does before the reply must have come"
         return None
 
+    def _content(self, message: Stored) -> Iterator[bytes]:
+        if not message.parts:
+            return self._shelf.content(message)
+        content: Iterator[bytes] = self._aside(lambda: self._shelf.content(message))
+        return content
+
     def _marked(self, leased: Leased) -> bool:
         try:
-            return self._queue.mark(leased.claimed)
+            return bool(self._aside(lambda: self._queue.mark(leased.claimed)))
         except Exception:  # noqa: BLE001 - without the mark the dot is not sent
             logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
             return False

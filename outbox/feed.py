@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from outbox.bell import Bell, ThreadBell
 from outbox.claims import Claimed
 from outbox.policy import Breaker
 from outbox.reply import Result, Verdict
@@ -30,14 +31,15 @@ RESERVED_SECONDS = 0.1
 class Feed:
     """What connections take their next mail from: the most important first, and only as the breaker allows."""
 
-    def __init__(self, breaker: Breaker, monotonic: Callable[[], float]) -> None:
+    def __init__(self, breaker: Breaker, monotonic: Callable[[], float], bell: Bell | None = None) -> None:
         self._breaker = breaker
         self._monotonic = monotonic
         self._heap: list[_Entry] = []
         self._reserved: dict[object, tuple[_Entry, float]] = {}  # by whom, since when; the oldest first
         self._waiting = 0
         self._order = itertools.count()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._bell = bell or ThreadBell()
         self._closed = False
         self._busy = 0
         self.hungry = threading.Event()
@@ -45,10 +47,10 @@ class Feed:
 
     def put(self, leased: Iterable[Leased]) -> None:
         """Add claimed mail."""
-        with self._changed:
+        with self._lock:
             for one in leased:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
-            self._changed.notify_all()
+            self._bell.ring()
 
     def take(self, timeout: float, low: int, who: object = None) -> Leased | None:
         """The next mail, or None after `timeout` seconds without one or when closed (see `closed`).
@@ -57,23 +59,24 @@ class Feed:
         `done` or `withdraw`.
         """
         end = self._monotonic() + timeout
-        with self._changed:
-            while not self._closed:
+        while True:
+            with self._lock:
                 now = self._monotonic()
-                entry = self._next(who, now)
+                entry = None if self._closed else self._next(who, now)
                 if entry is not None:
                     self._busy += 1
                     if len(self._heap) < low:
                         self.hungry.set()
                     return entry[2]
-                if now >= end:
+                if self._closed or now >= end:
                     return None
                 self._waiting += 1
-                try:
-                    self._changed.wait(min(end - now, self._patience(now)))
-                finally:
+                strokes, patience = self._bell.strokes, min(end - now, self._patience(now))
+            try:
+                self._bell.wait(strokes, patience)
+            finally:
+                with self._lock:
                     self._waiting -= 1
-        return None
 
     def reserve(self, who: object) -> Leased | None:
         """The mail that `who` will most likely get by its next `take`, for it to be announced to the server.
@@ -81,7 +84,7 @@ class Feed:
         None where others wait for mail. It may come otherwise: a connection that is free takes what was reserved by one
         that is long under way, and a breaker that opens ends all reservations.
         """
-        with self._changed:
+        with self._lock:
             if not self._heap or self._waiting or self._closed or self._breaker.ready(self._monotonic()) is not None:
                 return None
             entry = heapq.heappop(self._heap)
@@ -90,17 +93,17 @@ class Feed:
 
     def withdraw(self) -> None:
         """A taken mail is finished without a result of the server's."""
-        with self._changed:
+        with self._lock:
             self._busy -= 1
             self._breaker.withdrawn()
-            self._changed.notify_all()
+            self._bell.ring()
 
     def done(self, result: Result, chance: float) -> bool:
         """A taken mail was offered: tell the breaker. True where the transport has just gone out of use, or come back.
 
         `chance`: random, 0 ≤ chance < 1.
         """
-        with self._changed:
+        with self._lock:
             self._busy -= 1
             troubled = self._breaker.since is not None
             if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
@@ -111,7 +114,7 @@ class Feed:
                     self.hungry.set()
                 self._breaker.success()
             if self._waiting:
-                self._changed.notify_all()
+                self._bell.ring()
             return (self._breaker.since is not None) is not troubled
 
     def __len__(self) -> int:
@@ -120,14 +123,14 @@ class Feed:
 
     def room(self, size: int) -> int:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
-        with self._changed:
+        with self._lock:
             admits = self._breaker.ready(self._monotonic())
             room = size - len(self)
             return max(0, room if admits is None else min(room, admits - len(self)))
 
     def surplus(self) -> list[Leased]:
         """Take back what the breaker lets no connection begin now: others, or a later claim, may do better with it."""
-        with self._changed:
+        with self._lock:
             admits = self._breaker.ready(self._monotonic())
             if admits is None:
                 return []
@@ -138,7 +141,7 @@ class Feed:
 
     def empty(self) -> list[Leased]:
         """Take back all that no connection has begun."""
-        with self._changed:
+        with self._lock:
             self._unreserve()
             left = [leased for _, _, leased in self._heap]
             self._heap.clear()
@@ -146,7 +149,7 @@ class Feed:
 
     def remove(self, unwanted: Callable[[Claimed], bool]) -> list[Leased]:
         """Take back what is `unwanted` and no connection has begun."""
-        with self._changed:
+        with self._lock:
             self._unreserve()
             taken = [entry for entry in self._heap if unwanted(entry[2].claimed)]
             orders = {order for _, order, _ in taken}
@@ -155,9 +158,9 @@ class Feed:
 
     def close(self) -> None:
         """Let no more be taken."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._bell.ring()
         self.hungry.set()
 
     @property
@@ -168,13 +171,13 @@ class Feed:
     @property
     def idle(self) -> bool:
         """Nothing waits and nothing is under way."""
-        with self._changed:
+        with self._lock:
             return not len(self) and not self._busy
 
     @property
     def healthy(self) -> bool:
         """Whether the last mail offered went through."""
-        with self._changed:
+        with self._lock:
             return self._breaker.healthy
 
     def _next(self, who: object, now: float) -> _Entry | None:

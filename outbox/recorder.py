@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from outbox.bell import Bell, ThreadBell
+from outbox.clock import monotonic
 from outbox.dialect import DATABASE_ERROR, OUTAGES
 from outbox.events import logger
 from outbox.ledger import Ledger, Outcome
@@ -25,27 +27,24 @@ _LONGEST_PAUSE = 2.0
 class Ticket:
     """Tells when an outcome is durable."""
 
-    __slots__ = ("_gate", "outcome", "settled")
+    __slots__ = ("_bell", "outcome", "settled")
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, bell: Bell) -> None:
         self.outcome = outcome
         self.settled = False
-        self._gate = threading.Lock()  # held until settled: a third of what an Event costs, once for each mail
-        self._gate.acquire()
+        self._bell = bell
 
-    def durable(self, timeout: float | None = None) -> bool:
+    def durable(self, timeout: float) -> bool:
         """Wait until the outcome is committed; False after `timeout` seconds without."""
-        if self.settled:
-            return True
-        if not self._gate.acquire(timeout=-1 if timeout is None else timeout):
-            return False
-        self._gate.release()
-        return True
-
-    def settle(self) -> None:
-        """Say that it is."""
-        self.settled = True
-        self._gate.release()
+        end = monotonic() + timeout
+        while True:
+            strokes = self._bell.strokes
+            if self.settled:
+                return True
+            left = end - monotonic()
+            if left <= 0:
+                return False
+            self._bell.wait(strokes, left)
 
 
 class Recorder:
@@ -56,13 +55,20 @@ class Recorder:
     """
 
     def __init__(
-        self, ledger: Ledger, worker_id: int, recorded: Callable[[Outcome, bool], None], *, crowd: int = 1
+        self,
+        ledger: Ledger,
+        worker_id: int,
+        recorded: Callable[[Outcome, bool], None],
+        *,
+        crowd: int = 1,
+        bell: Bell | None = None,
     ) -> None:
         """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was."""
         self._ledger = ledger
         self._worker_id = worker_id
         self._recorded = recorded
         self._crowd = crowd
+        self._bell = bell or ThreadBell()
         self._pending: deque[Ticket] = deque()
         self._groups = 0  # under way
         lock = threading.Lock()
@@ -73,14 +79,21 @@ class Recorder:
         self.trouble: str | None = None
         """Why the last commit failed; None while the database answers."""
 
-    def submit(self, *outcomes: Outcome) -> list[Ticket]:
-        """Hand in outcomes; each ticket tells when its own is durable."""
-        tickets = [Ticket(outcome) for outcome in outcomes]
+    def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:
+        """Hand in outcomes; each ticket tells when its own is durable. `later`: the caller will call `begin` soon."""
+        tickets = [Ticket(outcome, self._bell) for outcome in outcomes]
         with self._work:
             self._pending.extend(tickets)
-            if self._is_work():
-                self._work.notify()
+        if not later:
+            self.begin()
         return tickets
+
+    def begin(self) -> None:
+        """Record what was handed in, unless that is under way."""
+        if self._pending:
+            with self._work:
+                if self._is_work():
+                    self._work.notify()
 
     def run(self) -> None:
         """Commit until closed and nothing is left, or until abandoned. For two threads."""
@@ -136,11 +149,15 @@ class Recorder:
                 self._one_by_one(batch, error)
                 return
             self.trouble = None
-            for ticket in batch:
-                ticket.settle()
+            self._settle(batch)
             for ticket in batch:  # only now: who is told may be slow, and connections wait
                 self._recorded(ticket.outcome, ticket.outcome.claimed.id in lost)
             return
+
+    def _settle(self, batch: list[Ticket]) -> None:
+        for ticket in batch:
+            ticket.settled = True
+        self._bell.ring()
 
     def _one_by_one(self, batch: list[Ticket], error: Exception) -> None:
         """Something in the batch can't be stored: find it, and store it without the words that the server sent."""
@@ -152,7 +169,7 @@ class Recorder:
         result = outcome.result
         if result is None or result.reply.text == _UNSTORABLE:
             logger.error("%s: what became of it can't be recorded: %s", outcome.claimed.message.message_id, error)
-            batch[0].settle()
+            self._settle(batch)
             return
         plain = replace(result, reply=replace(result.reply, text=_UNSTORABLE), relay_id=None)
         batch[0].outcome = replace(outcome, result=plain)

@@ -23,8 +23,10 @@ from outbox.message import Envelope
 from outbox.relay import Relay, Security
 from outbox.reply import Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
 from outbox.smtp import commands as smtp_commands
+from outbox.smtp.resolver import Resolver
 from outbox.smtp.session import Answer, Refused, Session
-from outbox.smtp.sockets import Broken, Resolver
+from outbox.smtp.sockets import Broken
+from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
 
 log = logging.getLogger("outbox.transport")
@@ -60,13 +62,16 @@ class Connection(flask_mail.Connection):
         relay: Relay,
         *,
         monotonic: Callable[[], float] = clock.monotonic,
+        waiting: Waiting | None = None,
     ) -> None:
+        """`waiting`: how it waits for the relay; by default its thread does."""
         super().__init__(mail)  # type: ignore[arg-type]  # Flask-Mail itself passes the state, and names the face
         self.relay = relay
         self.extensions: dict[str, str] = {}
         self.tls_version: str | None = None
         self._preset = preset_for(relay.host) if relay.preset == "auto" else relay.preset
         self._monotonic = monotonic
+        self._waiting = waiting
         self._resolver = Resolver()
         self._deadline = 0.0
         self._aborted = False
@@ -85,7 +90,7 @@ class Connection(flask_mail.Connection):
         return self._connect(self._monotonic() + self.relay.send_timeout)
 
     def _connect(self, deadline: float) -> Session:
-        self.host = Session(self.relay, self._resolver, lambda: tls_context(self.relay), self._monotonic)
+        self.host = Session(self.relay, self._resolver, lambda: tls_context(self.relay), self._monotonic, self._waiting)
         if self._aborted:
             self.host.abort()
         self.host.open(deadline)

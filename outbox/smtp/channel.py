@@ -16,7 +16,9 @@ from typing import Any
 from outbox.relay import Relay, Security
 from outbox.reply import Phase
 from outbox.smtp import auth
-from outbox.smtp.sockets import Broken, Resolver, Wire
+from outbox.smtp.resolver import Resolver
+from outbox.smtp.sockets import Broken, Wire
+from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure
 
 log = logging.getLogger("outbox.transport")
@@ -41,11 +43,16 @@ class Channel(smtplib.SMTP):
     ehlo_msg = "EHLO"
 
     def __init__(
-        self, relay: Relay, resolver: Resolver, context: Callable[[], ssl.SSLContext], monotonic: Callable[[], float]
+        self,
+        relay: Relay,
+        resolver: Resolver,
+        context: Callable[[], ssl.SSLContext],
+        monotonic: Callable[[], float],
+        waiting: Waiting | None = None,
     ) -> None:
         super().__init__(local_hostname=relay.local_hostname or "[127.0.0.1]")
         self.relay = relay
-        self.wire = Wire(resolver, monotonic)
+        self.wire = Wire(resolver, monotonic, waiting)
         self.phase = Phase.RESOLVE
         self._context = context
         self._monotonic = monotonic

@@ -16,7 +16,9 @@ from outbox.reply import Phase
 from outbox.smtp import body
 from outbox.smtp.channel import Channel, Refused, log
 from outbox.smtp.commands import Commands
-from outbox.smtp.sockets import Broken, Resolver
+from outbox.smtp.resolver import Resolver
+from outbox.smtp.sockets import Broken
+from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure
 
 __all__ = ["Answer", "Refused", "Session"]
@@ -40,9 +42,14 @@ class Session(Channel):
     """`open` it, then call `transact` as long as `is_usable`."""
 
     def __init__(
-        self, relay: Relay, resolver: Resolver, context: Callable[[], ssl.SSLContext], monotonic: Callable[[], float]
+        self,
+        relay: Relay,
+        resolver: Resolver,
+        context: Callable[[], ssl.SSLContext],
+        monotonic: Callable[[], float],
+        waiting: Waiting | None = None,
     ) -> None:
-        super().__init__(relay, resolver, context, monotonic)
+        super().__init__(relay, resolver, context, monotonic, waiting)
         self.answered = False  # whether the transaction under way has had a reply to MAIL
         self.reusable = False
         self.transactions = 0

@@ -1,21 +1,22 @@
 """Bytes to and from one relay, each wait bounded: a socket that keeps a deadline whatever the other side does.
 
 smtplib's own timeout is per `recv`, which one byte each half second defeats, and it reads an endless reply into memory
-without limit; hence replies are read here. Known limit: `getaddrinfo` cannot be interrupted, so a look-up that takes
-too long is left behind in its thread until the resolver gives up by itself (one at most per connection).
+without limit; hence replies are read here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import errno
+import os
 import smtplib
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from typing import Any
 
+from outbox.smtp.resolver import Resolver
+from outbox.smtp.waiting import READ, WRITE, Blocking, Waiting
 from outbox.verdicts import Failure
 
 MAX_LINE = 8_192
@@ -27,8 +28,6 @@ MAX_REPLY = 65_536
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 _AFTER_CODE = (b" ", b"-", b"")
 _CHUNK = 16_384
-_SLICE = 0.1  # seconds after which a wait for the resolver looks whether it was given up
-_SLACK = 1.05  # how much longer than asked for a wait may be
 _SEND = 262_144  # bytes handed over at once, so that a deadline is looked at in between
 
 
@@ -48,7 +47,7 @@ class Wire:
     All methods but `abort` belong to one thread. Each raises Broken, and nothing else, for what network and server do.
     """
 
-    def __init__(self, resolver: Resolver, monotonic: Callable[[], float]) -> None:
+    def __init__(self, resolver: Resolver, monotonic: Callable[[], float], waiting: Waiting | None = None) -> None:
         self.deadline = 0.0
         self.silence = 0.0
         self.sock: socket.socket | None = None
@@ -56,12 +55,13 @@ class Wire:
         self._buffer = bytearray()
         self._resolver = resolver
         self._aborted = False
-        self._wait = -1.0  # the socket's timeout as it is set
+        self._waiting = waiting or Blocking()
 
     def resolve(self, host: str, port: int, limit: float) -> list[Any]:
         """The addresses of `host`, within `limit` seconds."""
         limit = min(limit, self.deadline - self._monotonic())
-        addresses = self._resolver.resolve(host, port, self._monotonic() + limit, self._monotonic, self._check)
+        end = self._monotonic() + limit
+        addresses = self._resolver.resolve(host, port, end, self._monotonic, self._check, self._waiting)
         if addresses is None:
             raise Broken(Failure.UNRESOLVED, f"the name {host} was not resolved in {limit:.3g} s")
         if isinstance(addresses, Exception):
@@ -89,9 +89,15 @@ class Wire:
     def _connect(self, family: int, kind: int, proto: int, address: Any, limit: float) -> None:
         self.sock = socket.socket(family, kind, proto)
         self._check()
-        self._wait = limit
-        self.sock.settimeout(limit)
-        self.sock.connect(address)
+        self.sock.setblocking(False)
+        error = self.sock.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            if not self._waiting.socket(self.sock, WRITE, limit):
+                raise TimeoutError("timed out")
+            self._check()
+            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -102,12 +108,10 @@ class Wire:
                 Failure.INJECTED, "plain text after STARTTLS: the relay, or someone between, sent more than a reply"
             )
         try:
-            raw = self._armed()
+            raw = self._open()
             raw.getpeername()  # CPython's wrap_socket leaves the descriptor behind if the connection is gone already
             self.sock = context.wrap_socket(raw, server_hostname=host.strip("[]"), do_handshake_on_connect=False)
-            tls = self._armed()
-            assert isinstance(tls, ssl.SSLSocket)  # noqa: S101
-            tls.do_handshake()
+            self._ready(self.sock.do_handshake)
         except Broken:
             raise
         except ssl.SSLCertVerificationError as error:
@@ -121,8 +125,9 @@ class Wire:
         view = memoryview(data)
         sent = 0
         try:
+            send = self._open().send
             while sent < len(view):
-                sent += self._armed().send(view[sent : sent + _SEND])
+                sent += self._ready(send, view[sent : sent + _SEND])
         except OSError as error:
             broken = self._lost(error)
             broken.written = sent
@@ -157,8 +162,6 @@ class Wire:
         if self._buffer or self.sock is None:
             return False
         try:
-            self._wait = 0.0
-            self.sock.settimeout(0)
             return self._nothing_to_read(self.sock)
         except OSError:
             return False
@@ -208,7 +211,7 @@ class Wire:
 
     def _receive(self) -> bytes:
         try:
-            data = self._armed().recv(_CHUNK)
+            data: bytes = self._ready(self._open().recv, _CHUNK)
         except OSError as error:
             raise self._lost(error)
         if not data:
@@ -216,18 +219,31 @@ class Wire:
             raise Broken(Failure.DISCONNECTED, "the relay closed the connection")
         return data
 
-    def _armed(self) -> socket.socket:
-        """The socket, its next wait bounded by what is left of the deadline."""
+    def _ready(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """What `operation` on the socket returns, as soon as it can be done; each wait for that is bounded."""
+        while True:
+            try:
+                return operation(*arguments)
+            except (BlockingIOError, ssl.SSLWantReadError) as error:
+                reads = isinstance(error, ssl.SSLWantReadError) or operation.__name__ == "recv"
+                self._wait(READ if reads else WRITE)
+            except ssl.SSLWantWriteError:
+                self._wait(WRITE)
+
+    def _wait(self, event: int) -> None:
+        """Until the socket is ready, for what is left of the deadline at most, or until the silence is too long."""
+        sock = self._open()
+        left = self.deadline - self._monotonic()
+        if left <= 0 or not self._waiting.socket(sock, event, min(left, self.silence)):
+            raise TimeoutError
+        self._check()
+
+    def _open(self) -> socket.socket:
         self._check()
         if self.sock is None:
             raise Broken(Failure.DISCONNECTED, "the connection is closed")
-        left = self.deadline - self._monotonic()
-        if left <= 0:
+        if self._monotonic() >= self.deadline:
             raise Broken(Failure.TIMEOUT, "the time for this message is used up")
-        wait = left if left < self.silence else self.silence
-        if not wait <= self._wait <= wait * _SLACK:  # each change is a system call, and many a mail takes less time
-            self.sock.settimeout(wait)
-            self._wait = wait
         return self.sock
 
     def _check(self) -> None:
@@ -246,58 +262,11 @@ class Wire:
         return Broken(Failure.DISCONNECTED, f"the connection broke: {error}")
 
 
-class Resolver:
-    """Looks names up in a thread, since nothing can interrupt `getaddrinfo`; one look-up at a time."""
-
-    def __init__(self) -> None:
-        self._pending: _Lookup | None = None
-
-    def resolve(
-        self, host: str, port: int, end: float, monotonic: Callable[[], float], check: Callable[[], None]
-    ) -> list[Any] | Exception | None:
-        """The addresses, or the error; None if there is none by `end`. `check` may raise to end the wait."""
-        bare = host.strip("[]")
-        if _is_address(bare):
-            return socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        if self._pending is None or self._pending.key != (host, port):
-            self._pending = _Lookup(host, port)
-        pending = self._pending
-        while not pending.done.wait(max(0.0, min(_SLICE, end - monotonic()))):
-            check()
-            if monotonic() >= end:
-                return None
-        self._pending = None
-        return pending.answer
-
-
-class _Lookup:
-    def __init__(self, host: str, port: int) -> None:
-        self.key = (host, port)
-        self.answer: list[Any] | Exception = []
-        self.done = threading.Event()
-        threading.Thread(target=self._run, name=f"resolve {host}", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self.answer = socket.getaddrinfo(*self.key, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
-            self.answer = error
-        self.done.set()
-
-
 def _code(line: bytes) -> int:
     code = _CODES.get(line[:3])
     if code is None or line[3:4] not in _AFTER_CODE:
         raise Broken(Failure.GARBAGE, f"no SMTP reply: {line[:80]!r}")
     return code
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _shut(sock: socket.socket) -> None:

@@ -13,13 +13,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "events", "signals", "stopping"),
+    ("errors", "clock", "bell", "events", "signals", "stopping"),
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
     ("models", "schema", "compose", "kept"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "wake", "transport", "smtp"),
     ("ledger", "operations"),
-    ("recorder", "feed", "pulse", "rate", "shelf", "meters", "metrics", "monitor", "readiness"),
+    ("recorder", "feed", "pulse", "rate", "shelf", "ready", "hub", "meters", "metrics", "monitor", "readiness"),
     ("dispatch",),
     ("crew",),
     ("daemon", "testing"),
