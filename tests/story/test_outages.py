@@ -154,7 +154,7 @@ def test_a_locked_database_is_waited_for(sqlite_database: Database, relay: Relay
     """Another process holds SQLite's only lock for seconds: the worker waits, and loses nothing."""
     stage = make_stage(sqlite_database, relay.port)
     stage.send_together(100)
-    stage.fork()
+    stage.fork(OUTBOX_LEASE_SECONDS="60")  # or what waits would be due again
     until(lambda: len(relay.taken()) > 10, "mail flows")
     with closing(sqlite3.connect(str(sqlite_database.path), timeout=30, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
