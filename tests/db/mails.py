@@ -119,5 +119,5 @@ def _in_state(state: State, ago: float) -> dict[str, Any]:
         "due_at": DbNow(-ago) if live else None,
         "token": 77 if state is State.SENDING else None,
         "finished_at": None if live else DbNow(-ago),
-        "updated_at": DbNow(-ago),
+        "updated_at": DbNow(-max(ago, 0.0)),  # nothing was changed in the future
     }
