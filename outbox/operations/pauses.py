@@ -84,6 +84,8 @@ def value_of(what: What, value: str) -> str:
         return ""
     if not value or len(value) > MOST_VALUE or not storable(value):
         raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")
+    if what is What.TRANSPORT and not value.rpartition(":")[2].isdecimal():
+        raise ValueError(f"{value!r} is no transport: write host:port, as the status shows it")
     return _domain(value) if what is What.DOMAIN else value.lower() if what is What.TRANSPORT else value
 
 

@@ -78,7 +78,14 @@ def test_resume_lifts_one_or_all(connection: sa.Connection) -> None:
 
 @pytest.mark.parametrize(
     ("what", "value"),
-    [(What.ALL, "x"), (What.KIND, " "), (What.DOMAIN, ""), (What.KIND, "a\0"), (What.KIND, "x" * 256)],
+    [
+        (What.ALL, "x"),
+        (What.KIND, " "),
+        (What.DOMAIN, ""),
+        (What.KIND, "a\0"),
+        (What.KIND, "x" * 256),
+        (What.TRANSPORT, "mx.example.org"),
+    ],
 )
 def test_what_does_not_fit_is_refused(connection: sa.Connection, what: What, value: str) -> None:
     """A pause of nothing, or of all with a name, is a slip."""
