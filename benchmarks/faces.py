@@ -40,7 +40,7 @@ PAGES = {
     "list: all": "/mail",
     "list: failed": "/mail?state=failed",
     "list: uncertain (few)": "/mail?state=uncertain",
-    "list: half a million down": "/mail?before=500000",
+    "list: half way down": "/mail?before={half}",
     "recipient": "/mail?recipient=user4711@domain11.example",
     "recipient, none": "/mail?recipient=nobody@nowhere.example",
     "recipient, a part": "/mail?recipient=user4711",
@@ -64,13 +64,13 @@ PAGES = {
     "older than 7 days, failed": "/mail?older=7d&state=failed",
     "newer than 10 minutes": "/mail?newer=10m",
     "newer, failed": "/mail?newer=10m&state=failed",
-    "search: a Message-ID": "/mail?search=<500000@bench.example>",
+    "search: a Message-ID": "/mail?search=<{half}@bench.example>",
     "search: words": "/mail?search=message+4711",
     "search: words, none": "/mail?search=nothing+like+it",
     "pauses": "/pauses",
     "history": "/history",
-    "one mail": "/mail/500000",
-    "its source": "/mail/500000/source",
+    "one mail": "/mail/{half}",
+    "its source": "/mail/{half}/source",
 }
 
 FORMS = {  # what is asked before a change
@@ -85,7 +85,7 @@ COMMANDS = {  # and why one may take longer than `--most`
     "outbox-status --json": "",
     "outbox-list --state failed": "",
     "outbox-list --error 5.1.1 --domain domain11.example": "",
-    "outbox-show 500000": "",
+    "outbox-show {half}": "",
     "outbox-requeue --state failed --error 5.1.1 --dry-run": "counts all that match",
     "outbox-pause --kind newsletter --dry-run": "counts all that match",
     "outbox-status --shape": "reads the 50,000 oldest of each live state",
@@ -100,7 +100,9 @@ def main() -> int:
         engine.dispose()
         made = site(url)
         try:
-            runs = _requests(made) | {line: _runner(made, line) for line in COMMANDS}
+            half = arguments.messages // 2
+            commands = {line: _runner(made, line.format(half=half)) for line in COMMANDS}
+            runs = _requests(made, half) | commands
             found = {name: timed(run, arguments.repeat) for name, run in runs.items()}
         finally:
             made.close()
@@ -125,10 +127,12 @@ def timed(run: Callable[[], object], repeat: int) -> list[float]:
     return times
 
 
-def _requests(made: Site) -> dict[str, Callable[[], object]]:
+def _requests(made: Site, half: int) -> dict[str, Callable[[], object]]:
     client = made.app.test_client()
     token = _token(client)
-    gets: dict[str, Callable[[], object]] = {name: _getter(client, path) for name, path in PAGES.items()}
+    gets: dict[str, Callable[[], object]] = {
+        name: _getter(client, path.format(half=half)) for name, path in PAGES.items()
+    }
     posts = {name: _poster(client, form | {csrf.FIELD: token}) for name, form in FORMS.items()}
     return gets | posts
 
