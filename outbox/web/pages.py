@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 PAGE = 50
 CAP = 10_000
 TRAIL = 200
+LOOK_SECONDS = 0.06
+FURTHER_SECONDS = 0.1
+"""How long a page looks for words that no index knows; who leafs on wants to get somewhere."""
+
 SOURCE_SHOWN = 200_000
 """Bytes of the source that are shown; the rest can be downloaded."""
 
@@ -41,7 +45,8 @@ def mails() -> ResponseReturnValue:
     with connected() as connection:
         if _is_recipient(connection, words):
             return redirect(url_for(".mails", **_as_recipient(words)))
-        page = operations.browse(connection, wanted, before=before, limit=PAGE, cap=CAP)
+        seconds = LOOK_SECONDS if before is None else FURTHER_SECONDS
+        page = operations.browse(connection, wanted, before=before, limit=PAGE, cap=CAP, seconds=seconds)
     return render_template(
         "outbox_admin/mails.html",
         page=page,

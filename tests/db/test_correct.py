@@ -16,6 +16,7 @@ from outbox.errors import AddressError
 from outbox.message import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.states import LIVE, State
+from tests.db.mails import beside
 from tests.servers.databases import Database
 
 PICTURE = b"\x89PNG" * 5_000
@@ -174,3 +175,25 @@ def test_not_an_address_names_the_field(engine: sa.Engine) -> None:
     [id] = put(engine, OLD)
     with pytest.raises(AddressError):
         correct(engine, id, "no address")
+
+
+@pytest.mark.databases("postgresql", "mariadb")  # SQLite has one writer at a time
+def test_a_worker_that_was_quicker(engine: sa.Engine) -> None:
+    """A mail that a worker claims at the same moment keeps its recipient: one of the two has it, never both."""
+    [id] = put(engine, OLD, state=State.QUEUED)
+    claim = sa.update(OutboxDelivery).where(OutboxDelivery.id == id).values(state="sending", token=7)
+    refused: list[str] = []
+
+    def person() -> int:
+        try:
+            correct(engine, id, "ann@example.org")
+        except ValueError as error:
+            refused.append(str(error))
+        return 1
+
+    with engine.connect() as worker:
+        worker.execute(claim)  # not committed yet: the person's look still sees it queued, the change waits for it
+        with beside(person):
+            worker.commit()
+    assert refused == ["it was changed meanwhile, or a worker took it; look at it again"]
+    assert shown(engine, id)[0].recipient == OLD
