@@ -99,6 +99,7 @@ class TestCheck:
 
     def test_every_fault_is_told_at_once(self, bare: Terminal) -> None:
         """Not migrated and a wrong password: both, in one go."""
+        (bare.folder / "outbox.sqlite").touch()
         code, said = bare.json("outbox-check", env={"MAIL_PASSWORD": "wrong"})
         assert (code, said["ok"]) == (1, False)
         faults = {one["check"]: one["words"] for one in said["checks"] if one["ok"] is False}
