@@ -20,7 +20,7 @@ import greenlet  # type: ignore[import-untyped]
 
 from outbox.bell import Bell
 from outbox.clock import monotonic
-from outbox.ready import READY
+from outbox.ready import READY, Ready
 
 T = TypeVar("T")
 
@@ -34,11 +34,11 @@ _ASIDE_THREADS = 4
 class Hub:
     """Runs jobs. `run` belongs to one thread; the waits to the jobs in it; `post` and bells' `ring` are for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: type[Ready] = READY) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
-        self._sockets = READY(self._reader)
+        self._sockets = sockets(self._reader)
         self._main: greenlet.greenlet | None = None
         self._posted: deque[Callable[[], None]] = deque()
         self._sleeping = False
@@ -101,13 +101,14 @@ class Hub:
         """What `call` returns or raises; it is made in another thread, and others go on meanwhile."""
         me = greenlet.getcurrent()
         future: Future[T] = Future()
+        waits = True
 
         def run() -> None:
             try:
                 future.set_result(call())
             except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
                 future.set_exception(error)
-            self.post(lambda: self.wake(me))
+            self.post(lambda: self.wake(me) if waits else None)
 
         self._aside.put(run)
         if self._helpers < _ASIDE_THREADS:
@@ -115,6 +116,7 @@ class Hub:
             threading.Thread(target=self._help, name=f"outbox-aside-{self._helpers}", daemon=True).start()
         while not future.done():
             self.sleep(LONGEST_SLEEP)
+        waits = False
         result: T = future.result()
         return result
 
@@ -127,21 +129,21 @@ class Hub:
             self._aside.get()()
 
     def _turn(self) -> None:
-        now = self.turned_at = monotonic()
-        while self._posted:
-            self._posted.popleft()()
-        if now >= self._next_end:
-            self._end_sleep(now)
         self._sleeping = True  # from here on who posts writes as well
         patience = 0.0 if self._posted else min(LONGEST_SLEEP, max(0.0, self._next_end - monotonic()))
         ready = self._sockets.poll(patience)
         self._sleeping = False
+        now = self.turned_at = monotonic()
         for waiter in ready:
             if waiter is None:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._reader, 4096)
             else:
                 self.wake(waiter)
+        while self._posted:
+            self._posted.popleft()()
+        if now >= self._next_end:
+            self._end_sleep(now)
         self.turned()
 
     def _end_sleep(self, now: float) -> None:
