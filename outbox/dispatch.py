@@ -27,7 +27,6 @@ from outbox.recorder import Recorder, Ticket
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.shelf import Shelf
 from outbox.states import OnUncertain, State
-from outbox.stored import Stored
 
 OUTAGE_SECONDS = 5.0
 """The longest wait of a mail whose content could not be read because the database was away."""
@@ -105,7 +104,10 @@ class Dispatcher:
         self._token = token
         self._aside = aside
         self._gathers = gathers
-        self._shelf = Shelf(queue.blob)
+        self._shelf = Shelf(
+            lambda digest: int(aside(lambda: queue.blob_size(digest))),
+            lambda digest, start, length: bytes(aside(lambda: queue.blob_part(digest, start, length))),
+        )
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
         self.cutoff = threading.Event()
@@ -151,7 +153,7 @@ class Dispatcher:
         if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
             return self._return(leased)
         try:
-            content = self._content(claimed.message)
+            content = self._shelf.content(claimed.message)
         except DamagedMessageError as error:
             return self._settle(leased, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
         except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
@@ -301,12 +303,6 @@ class Dispatcher:
         if self._remaining(leased) <= 0:
             return "given up before the final dot: the lease has run out, or does before the reply must have come"
         return None
-
-    def _content(self, message: Stored) -> Iterator[bytes]:
-        if not message.parts:
-            return self._shelf.content(message)
-        content: Iterator[bytes] = self._aside(lambda: self._shelf.content(message))
-        return content
 
     def _marked(self, leased: Leased) -> bool:
         try:

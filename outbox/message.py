@@ -12,6 +12,7 @@ _LINE = 76  # characters of base64
 _LINE_BYTES = 57  # that they stand for
 _CHUNK = struct.Struct("76s" * 1024)  # lines encoded at a time, so that a big part is never in memory twice
 _CHUNK_BYTES = 1024 * _LINE_BYTES
+BASE64_CUT = _CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Composed:
 
 def base64_lines(data: bytes) -> bytes:
     """`data` in base64, 76 characters a line, CRLF after each line (RFC 2045 §6.8)."""
-    return b"".join(_base64_chunks(data))
+    return b"".join(base64_chunks(data))
 
 
 def base64_length(size: int) -> int:
@@ -67,12 +68,13 @@ def splice(skeleton: bytes, blobs: tuple[tuple[int, Blob], ...]) -> Iterator[byt
     start = 0
     for offset, blob in blobs:
         yield skeleton[start:offset]
-        yield from _base64_chunks(blob.data)
+        yield from base64_chunks(blob.data)
         start = offset
     yield skeleton[start:]
 
 
-def _base64_chunks(data: bytes) -> Iterator[bytes]:
+def base64_chunks(data: bytes) -> Iterator[bytes]:
+    """`base64_lines` in pieces; those of content cut at multiples of BASE64_CUT bytes can be put together."""
     for start in range(0, len(data), _CHUNK_BYTES):
         encoded = binascii.b2a_base64(data[start : start + _CHUNK_BYTES], newline=False)
         if len(encoded) == _CHUNK.size:

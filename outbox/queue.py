@@ -20,7 +20,6 @@ from outbox.dialect import OUTAGES, DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.events import logger
 from outbox.kept import Connections
-from outbox.message import Blob
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.pauses import Held, Pause, active
 from outbox.states import State
@@ -157,14 +156,21 @@ class Queue:
                 .values(state=State.QUEUED, token=None, worker_id=None, due_at=DbNow(), updated_at=DbNow())
             ).rowcount
 
-    def blob(self, digest: str) -> Blob:
-        """A big part. Raises DamagedMessageError where it is gone."""
+    def blob_size(self, digest: str) -> int:
+        """Bytes of a big part. Raises DamagedMessageError where it is gone."""
+        return int(self._of_blob(OutboxBlob.size, digest))
+
+    def blob_part(self, digest: str, start: int, length: int) -> bytes:
+        """Some of a big part, from byte `start` on. Raises DamagedMessageError where it is gone."""
+        return bytes(self._of_blob(sa.func.substr(OutboxBlob.data, start + 1, length, type_=sa.LargeBinary()), digest))
+
+    def _of_blob(self, what: Any, digest: str) -> Any:
         with self._engine.connect() as connection:
-            statement = sa.select(OutboxBlob.data).where(OutboxBlob.digest == digest)
-            data = connection.execute(latest(statement, self._dialect)).scalar()
-        if data is None:
+            statement = sa.select(what).where(OutboxBlob.digest == digest)
+            value = connection.execute(latest(statement, self._dialect)).scalar()
+        if value is None:
             raise DamagedMessageError(f"blob {digest} is missing: was outbox_blob purged by hand, or restored in part?")
-        return Blob(bytes(data))
+        return value
 
     def mark(self, claimed: Claimed) -> bool:
         """Write durably that the final dot of `claimed` may be sent from now on. False: the lease was lost."""

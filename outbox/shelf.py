@@ -1,4 +1,5 @@
-"""Puts the stored pieces of a mail together; small blobs that many mails share (a logo) are kept within a bound."""
+"""Puts the stored pieces of a mail together: small blobs that many mails share (a logo) are kept within a bound, large
+ones are read piece by piece as they are sent."""
 
 from __future__ import annotations
 
@@ -7,20 +8,25 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from outbox.errors import DamagedMessageError
-from outbox.message import Blob, base64_length, splice
+from outbox.message import BASE64_CUT, base64_chunks, base64_length
 from outbox.stored import Stored
 
 LARGEST = 256 * 1024
-"""Bytes: a larger blob is fetched each time."""
+"""Bytes: a larger blob is not kept."""
 
 CAPACITY = 8 * 1024 * 1024
 """Bytes kept in all."""
+
+PIECE = 8 * BASE64_CUT
+"""Bytes of a large blob that are in memory at once, for each connection that sends one."""
 
 
 class Shelf:
     """A least-recently-used cache of blobs by digest, for several threads."""
 
-    def __init__(self, fetch: Callable[[str], Blob]) -> None:
+    def __init__(self, size: Callable[[str], int], fetch: Callable[[str, int, int], bytes]) -> None:
+        """`fetch(digest, start, length)` reads some of a blob, `size(digest)` tells how many bytes it has."""
+        self._size_of = size
         self._fetch = fetch
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
@@ -30,21 +36,41 @@ class Shelf:
         """The wire form in pieces. Raises DamagedMessageError at once if it is not what was written."""
         if message.damage is not None:
             raise DamagedMessageError(message.damage)
-        blobs = tuple((offset, Blob(self.get(digest))) for offset, digest in message.parts)
-        size = len(message.skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
+        parts = [(offset, digest, self._measure(digest)) for offset, digest in message.parts]
+        size = len(message.skeleton) + sum(base64_length(length) for _, _, length in parts)
         if size != message.size:
             raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
-        return splice(message.skeleton, blobs)
+        return self._spliced(message.skeleton, parts)
 
-    def get(self, digest: str) -> bytes:
+    def pieces(self, digest: str, size: int) -> Iterator[bytes]:
         """The content of a blob. Raises what `fetch` raises."""
+        if size > LARGEST:
+            for start in range(0, size, PIECE):
+                yield self._fetch(digest, start, PIECE)
+        else:
+            yield self._small(digest, size)
+
+    def _spliced(self, skeleton: bytes, parts: list[tuple[int, str, int]]) -> Iterator[bytes]:
+        start = 0
+        for offset, digest, size in parts:
+            yield skeleton[start:offset]
+            for piece in self.pieces(digest, size):
+                yield from base64_chunks(piece)
+            start = offset
+        yield skeleton[start:]
+
+    def _measure(self, digest: str) -> int:
+        """Its size, as it is now: it may have been purged by hand. What is kept needs no asking."""
+        kept = self._kept.get(digest)
+        return self._size_of(digest) if kept is None else len(kept)
+
+    def _small(self, digest: str, size: int) -> bytes:
         with self._lock:
             if digest in self._kept:
                 self._kept.move_to_end(digest)
                 return self._kept[digest]
-        data = self._fetch(digest).data
-        if len(data) <= LARGEST:
-            self._keep(digest, data)
+        data = self._fetch(digest, 0, size)
+        self._keep(digest, data)
         return data
 
     def _keep(self, digest: str, data: bytes) -> None:

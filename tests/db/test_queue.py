@@ -291,9 +291,11 @@ def test_big_parts_are_stored_once(engine: sa.Engine, queue: Queue, worker: int)
     claimed = queue.claim(worker, 7, 10)
     for one in claimed:
         ((offset, digest),) = one.message.parts
-        assert (offset, queue.blob(digest)) == (3, logo)
+        assert (offset, queue.blob_size(digest)) == (3, len(logo.data))
+        assert queue.blob_part(digest, 0, 10**6) == logo.data
+        assert queue.blob_part(digest, 5, 7) == logo.data[5:12]
     with pytest.raises(DamagedMessageError, match="missing"):
-        queue.blob("0" * 64)
+        queue.blob_size("0" * 64)
 
 
 @pytest.mark.parametrize("ending", ["same transaction", "committed", "at once"])

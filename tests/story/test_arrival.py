@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+import random
+
+from outbox import Message
+from tests.servers.databases import Database
+from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, now, until
+from tests.wire.server import SmtpServer
 
 
 def test_a_committed_mail_arrives_within_a_second(stage: Stage, relay: Relay) -> None:
@@ -28,3 +36,20 @@ def test_workers_at_once_send_each_mail_once(stage: Stage, relay: Relay) -> None
     assert stage.settle() == {"sent": 150}
     assert sorted(one.id for one in relay.taken()) == sorted(ids)
     until(lambda: sum(stage.health(w).get("counts", {}).get("sent", 0) for w in workers) == 150, "the workers' counts")
+
+
+def test_a_large_attachment_arrives_as_it_was(database: Database, make_stage: MakeStage) -> None:
+    """Read from the database and sent piece by piece, it is put together by the receiver to the byte."""
+    film = random.Random(7).randbytes(3_000_001)
+    with SmtpServer() as server:
+        stage = make_stage(database, server.port)
+        with stage.transaction() as session:
+            message = Message("A film", recipients=["r@example.org"], body="See the film.\n")
+            message.attach("film.bin", "application/octet-stream", film)
+            stage.outbox.enqueue(message)
+            session.commit()
+        stage.fork()
+        assert stage.settle() == {"sent": 1}
+        (mail,) = server.messages
+    (part,) = email.message_from_bytes(mail.content, policy=email.policy.default).iter_attachments()
+    assert part.get_content() == film

@@ -2,46 +2,85 @@
 
 from __future__ import annotations
 
-from outbox.message import Blob
-from outbox.shelf import CAPACITY, LARGEST, Shelf
+from datetime import UTC, datetime
+
+import pytest
+
+from outbox.errors import DamagedMessageError
+from outbox.message import Blob, base64_length, splice
+from outbox.shelf import CAPACITY, LARGEST, PIECE, Shelf
+from outbox.states import OnUncertain
+from outbox.stored import Stored
 
 
-def counting(sizes: dict[str, int]) -> tuple[Shelf, list[str]]:
-    """A shelf over made-up blobs, and the list of what it fetched."""
-    fetched: list[str] = []
+def counting(blobs: dict[str, bytes]) -> tuple[Shelf, list[tuple[str, int]]]:
+    """A shelf over these blobs, and the list of what it fetched: digest and number of bytes."""
+    fetched: list[tuple[str, int]] = []
 
-    def fetch(digest: str) -> Blob:
-        fetched.append(digest)
-        return Blob(b"x" * sizes[digest])
+    def fetch(digest: str, start: int, length: int) -> bytes:
+        piece = blobs[digest][start : start + length]
+        fetched.append((digest, len(piece)))
+        return piece
 
-    return Shelf(fetch), fetched
+    return Shelf(lambda digest: len(blobs[digest]), fetch), fetched
+
+
+def whole(shelf: Shelf, digest: str, size: int) -> bytes:
+    """The content of a blob in one piece."""
+    return b"".join(shelf.pieces(digest, size))
 
 
 def test_a_shared_logo_is_fetched_once() -> None:
     """Ten thousand mails with one logo ask the database once."""
-    shelf, fetched = counting({"logo": 50_000})
-    assert {len(shelf.get("logo")) for _ in range(10)} == {50_000}
-    assert fetched == ["logo"]
+    shelf, fetched = counting({"logo": b"x" * 50_000})
+    assert {len(whole(shelf, "logo", 50_000)) for _ in range(10)} == {50_000}
+    assert fetched == [("logo", 50_000)]
 
 
-def test_a_big_part_is_not_kept() -> None:
-    """A film would push out everything else."""
-    shelf, fetched = counting({"film": LARGEST + 1})
-    shelf.get("film")
-    shelf.get("film")
-    assert fetched == ["film", "film"]
+def test_a_big_part_is_read_piece_by_piece_and_not_kept() -> None:
+    """A film would push out everything else, and one for each connection would fill the memory."""
+    size = 2 * PIECE + 5
+    film = bytes(range(256)) * (size // 256 + 1)
+    shelf, fetched = counting({"film": film[:size]})
+    for _ in range(2):
+        assert whole(shelf, "film", size) == film[:size]
+    assert fetched == [("film", PIECE), ("film", PIECE), ("film", 5)] * 2
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGEST, LARGEST + 1, PIECE, PIECE + 56, 3 * PIECE - 1])
+def test_the_pieces_make_the_wire_form(size: int) -> None:
+    """Wherever the content is cut, its base64 lines are those of the whole."""
+    blob = Blob(bytes(number % 251 for number in range(size)))
+    skeleton = b"before\r\n\r\nafter\r\n"
+    shelf, _ = counting({"it": blob.data})
+    message = stored(skeleton, ((10, "it"),), len(skeleton) + base64_length(size))
+    assert b"".join(shelf.content(message)) == b"".join(splice(skeleton, ((10, blob),)))
+
+
+def test_what_is_not_what_was_written_is_told_before_anything_is_sent() -> None:
+    """A blob of another length has been tampered with, or was restored wrongly."""
+    shelf, fetched = counting({"it": b"short"})
+    with pytest.raises(DamagedMessageError):
+        shelf.content(stored(b"\r\n", ((2, "it"),), 4_000))
+    assert fetched == []
 
 
 def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
     """Over the bound the one that was not asked for longest is dropped."""
     count = CAPACITY // LARGEST + 1
-    shelf, fetched = counting({str(number): LARGEST for number in range(count)})
+    shelf, fetched = counting({str(number): b"x" * LARGEST for number in range(count)})
     for number in range(count - 1):
-        shelf.get(str(number))
-    shelf.get("0")
-    shelf.get(str(count - 1))  # pushes out 1
+        whole(shelf, str(number), LARGEST)
+    whole(shelf, "0", LARGEST)
+    whole(shelf, str(count - 1), LARGEST)  # pushes out 1
     fetched.clear()
-    shelf.get("0")
+    whole(shelf, "0", LARGEST)
     assert fetched == []
-    shelf.get("1")
-    assert fetched == ["1"]
+    whole(shelf, "1", LARGEST)
+    assert fetched == [("1", LARGEST)]
+
+
+def stored(skeleton: bytes, parts: tuple[tuple[int, str], ...], size: int) -> Stored:
+    """A message with these parts."""
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    return Stored(1, "<1@x>", "", None, "a@x", size, False, (), (), OnUncertain.RETRY, now, None, skeleton, parts)
