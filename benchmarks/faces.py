@@ -84,7 +84,7 @@ COMMANDS = {  # and why one may take longer than `--most`
     "outbox-status": "",
     "outbox-status --json": "",
     "outbox-list --state failed": "",
-    "outbox-list --error 5.1.1 --domain domain11.example": "",
+    "outbox-list --error 5.1.1 --domain domain11.example": "looks through all mail, where a page stops",
     "outbox-show HALF": "",
     "outbox-requeue --state failed --error 5.1.1 --dry-run": "counts all that match",
     "outbox-pause --kind newsletter --dry-run": "counts all that match",

@@ -1,5 +1,6 @@
--- A history of :messages messages with one recipient each, over 30 days (a thirtieth in the last one): 94 % sent, 3 %
--- failed for 40 causes, 2 % queued, a third of them due, some cancelled, and a few old ones uncertain. Made within the server.
+-- A history of :messages messages with one recipient each, over 30 days (a thirtieth in the last one): 3 % failed
+-- for 40 causes, 1 % cancelled, some old ones uncertain, the newest 2 % queued, half of them due, and the rest sent. Fifty
+-- thousand changes by people, two pauses. All made within the server.
 
 INSERT INTO outbox_message (message_id, environment, kind, lane, envelope_from, subject, headers, skeleton, size,
                             smtputf8, on_uncertain, created_at)
@@ -27,9 +28,9 @@ SELECT m.id, 'user' || m.id || '@domain' || m.id % 50 || '.example', 'domain' ||
        m.created_at + interval '3 s',
        CASE WHEN s.state = 'queued' THEN NULL ELSE least(m.created_at + interval '3 s', now()) END
   FROM outbox_message AS m,
-       LATERAL (SELECT CASE WHEN h < 94000 THEN 'sent' WHEN h < 97000 THEN 'failed' WHEN h < 99000 THEN 'queued'
-                            WHEN h >= 99100 THEN 'cancelled'
-                            WHEN m.id * 20 < :messages THEN 'uncertain' ELSE 'sent' END AS state
+       LATERAL (SELECT CASE WHEN h >= 97100 AND m.id * 20 < :messages THEN 'uncertain'
+                            WHEN h >= 97000 AND h < 98000 THEN 'cancelled' WHEN h >= 94000 AND h < 97000 THEN 'failed'
+                            WHEN m.id * 50 > 49 * :messages THEN 'queued' ELSE 'sent' END AS state
                   FROM (SELECT abs(hashint8(m.id)) % 100000 AS h)) AS s;
 
 INSERT INTO outbox_attempt (delivery_id, at, worker_id, transport, phase, verdict, code, enhanced, reply, duration,
@@ -41,3 +42,12 @@ SELECT d.id, d.updated_at, 1, 'smtp.bench.example:587', CASE d.state WHEN 'sent'
 INSERT INTO outbox_worker (host, pid, version, environment, connections, started_at, heartbeat_at, health)
 VALUES ('mail-1', 4711, '1.0', '', 8, now() - interval '1 day', now(),
         '{"transport": {"name": "smtp.bench.example:587", "state": "closed"}}');
+
+INSERT INTO outbox_audit (at, action, actor, count, filters, note, delivery_ids)
+SELECT now() - (50000 - n) * interval '1 minute', (ARRAY['requeue', 'cancel', 'mark-sent'])[1 + n % 3],
+       'person' || n % 7 || '@bench.example', 1, 'id=' || n, 'for a reason', ' ' || n || ' '
+  FROM generate_series(1, 50000) AS n;
+
+INSERT INTO outbox_pause (what, value, reason, actor, since)
+VALUES ('kind', 'receipt', 'their server is down', 'person1@bench.example', now() - interval '1 hour'),
+       ('domain', 'domain11.example', 'listed there', 'person2@bench.example', now() - interval '2 hours');
