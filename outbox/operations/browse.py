@@ -41,13 +41,14 @@ def browse(
     limit: int = 50,
     cap: int = 10_000,
     seconds: float = 0.06,
-    window: int = WINDOW,
+    window: int | None = None,
 ) -> Page:
     """The newest deliveries that match, with an id below `before`, newest first. It takes little more than `seconds`.
 
-    The total is counted on the first page only. `older_than` trusts that ids and times of enqueuing rise together, but
-    for `window` rows.
+    The total is counted on the first page only. `window` rows (WINDOW) are looked at in one step. `older_than` trusts
+    that ids and times of enqueuing rise together, but for that many rows.
     """
+    window = window or WINDOW
     if indexed(wanted) == wanted:
         return _by_index(connection, wanted, before, limit, cap)
     deadline = monotonic() + seconds
