@@ -231,8 +231,9 @@ class Dispatcher:
         if leased is None:
             return None
         claimed = leased.claimed
-        doubtful = claimed.rescued or claimed.message.damage is not None or claimed.message.expires_in is not None
-        return None if doubtful else _envelope(claimed)
+        expires_in = claimed.message.expires_in
+        expires = expires_in is not None and expires_in < self._terms.lease
+        return None if claimed.rescued or expires or claimed.message.damage is not None else _envelope(claimed)
 
     def _broke(self, facts: Facts, error: Exception) -> Decision:
         note = f"sending it failed within the outbox: {type(error).__name__}"
