@@ -184,7 +184,7 @@ def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 
 def _due(
-    slot: sa.ColumnElement[int], due_at: sa.BindParameter[Any], id_: sa.BindParameter[Any], mine: Any, dialect: str
+    slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, dialect: str
 ) -> sa.Select[Any]:
     """What is due of one index range behind a place, in order."""
     columns = [
@@ -236,16 +236,21 @@ def _lease() -> sa.Update:
 
 def _whole_claim(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Find, lease and read, in one round trip; what one range leaves free is there for the next. On PostgreSQL."""
-    heads: list[sa.CTE] = []
-    left: Any = _bound("limit", sa.Integer())
-    for slot, _ in shares(1):
-        place = _bound(f"due_{slot}", _delivery.c.due_at.type), _bound(f"id_{slot}", _delivery.c.id.type)
-        due = _due(sa.literal_column(str(slot)), *place, mine, "postgresql")
-        room = sa.func.least(_bound(f"share_{slot}", sa.Integer()), left)
-        head = skip_locked(due.limit(room), "postgresql").cte(f"slot_{slot}")
-        left = left - sa.select(sa.func.count()).select_from(head).scalar_subquery()
-        heads.append(head)
-    picked = sa.union_all(*(sa.select(head) for head in heads)).cte("picked")
+    due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
+    slots = sa.union_all(  # VALUES would be compiled anew each time
+        *(
+            sa.select(
+                sa.literal_column(str(slot), sa.SmallInteger()).label("slot"),
+                _bound(f"share_{slot}", sa.Integer()).label("share"),
+                _bound(f"due_{slot}", due_type).label("due"),
+                _bound(f"id_{slot}", id_type).label("id"),
+            )
+            for slot, _ in shares(1)
+        )
+    ).subquery("slots")
+    due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, "postgresql").limit(slots.c.share).correlate(slots)
+    head = skip_locked(due, "postgresql").lateral("head")  # for each slot in turn, no further than to the limit
+    picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(_bound("limit", sa.Integer())).cte("picked")
     leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
     return (
         sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id).label("parts"), DbNow().label("now"))

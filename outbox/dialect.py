@@ -186,6 +186,8 @@ def steady_plans(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
             connection.exec_driver_sql(f"SET enable_{kind} = off")
+        connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")  # planning a claim takes longer than it
+        connection.exec_driver_sql("SET jit = off")  # and compiling it longer still
 
 
 def now_text(dialect: Dialect, seconds: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,9 +75,12 @@ def _log(event: Event) -> None:
     logger.log(_LEVELS.get(event.name, logging.INFO), "%s", event)
 
 
+_AMBIGUOUS = re.compile("[ \"'=]")
+
+
 def _quoted(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    if text.isprintable() and not any(character in text for character in " \"'="):
+    if text.isprintable() and not _AMBIGUOUS.search(text):
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
     return f'"{escaped}"'
