@@ -25,7 +25,7 @@ def flat(ground: Ground) -> None:
         stock.fill(queued.worker_engine, ground.size.queued)
         say(f"  filling: {ground.size.history:,} deliveries and their attempts in history")
         history.fill(old.worker_engine, ground.size.history)
-        for _ in range(ground.size.repetitions):
+        for _ in range(ground.size.fewer):
             usual = _share(ground, "plain", plain, [])
             _share(ground, f"{ground.size.queued:,} queued", queued, usual, fill=False)
             _share(ground, f"{ground.size.history:,} in history", old, usual)

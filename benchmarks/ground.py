@@ -27,6 +27,11 @@ class Size:
     queued: int = 200_000
     history: int = 10_000_000
 
+    @property
+    def fewer(self) -> int:
+        """Repetitions of what takes minutes."""
+        return max(1, self.repetitions - 1)
+
 
 QUICK = Size(mails=2000, bare=4000, repetitions=1, singles=60, queued=20_000, history=100_000)
 

@@ -23,12 +23,12 @@ _DIRECT = 250
 def peers(ground: Ground) -> None:
     """Drain and enqueueing of each, beside the bare loop. Their queues are filled through their own interfaces."""
     before = bare.rate(ground.sink, ground.size.bare)
-    for _ in range(ground.size.repetitions):
+    for _ in range(ground.size.fewer):
         before = _flask_mail(ground, _some(ground, _DIRECT), before)
     if importlib.util.find_spec("django") is None:
         raise Unavailable("django-mailer and django-post_office: install the extra bench, or run `make bench`")
     for package, (name, mails) in _DJANGO.items():
-        for _ in range(ground.size.repetitions):
+        for _ in range(ground.size.fewer):
             with ground.databases.empty("postgresql") as database:
                 before = _django(ground, database, package, name, _some(ground, mails), before)
 
