@@ -65,6 +65,7 @@ EDGES: frozenset[tuple[State, State]] = frozenset(
         (State.SENDING, State.UNCERTAIN),  # nobody can know, and the message says "hold"
         (State.QUEUED, State.CANCELLED),  # a person
         (State.FAILED, State.QUEUED),  # requeue, a person
+        (State.FAILED, State.CANCELLED),  # nothing more is to be done about it, says a person
         (State.UNCERTAIN, State.QUEUED),
         (State.CANCELLED, State.QUEUED),
         (State.FAILED, State.SENT),  # mark-sent, a person

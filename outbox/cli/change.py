@@ -73,7 +73,7 @@ def cancel(ids: tuple[int, ...], **options: Any) -> None:
     """Take queued mail back.
 
     The IDS (of outbox-list), or all that match a filter, will not be sent. Mail that a worker is sending is left
-    alone. outbox-requeue undoes it.
+    alone. Failed mail, by its ID or with --state failed, is given up and no longer counted. outbox-requeue undoes it.
 
     \b
     Examples:

@@ -39,7 +39,10 @@ def requeue(
 def cancel(
     connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
 ) -> int:
-    """Take back what is queued and not held by a worker. How many. Raises ValueError for an empty filter."""
+    """Take back what is queued and not held by a worker, and give up what failed. How many.
+
+    Raises ValueError for an empty filter.
+    """
     return sum(_changed(connection, wanted, State.CANCELLED, _trail(wanted, State.CANCELLED, by, note), limit))
 
 

@@ -18,7 +18,7 @@ STATE_MEANS = {
     State.SENT: "the server took it",
     State.FAILED: "it will not be tried again unless you requeue it",
     State.UNCERTAIN: "nobody can know whether the server took it: you decide",
-    State.CANCELLED: "stopped by a person before it was sent",
+    State.CANCELLED: "stopped or given up by a person",
 }
 
 

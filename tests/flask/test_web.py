@@ -502,7 +502,7 @@ class TestChanging:
     @pytest.mark.parametrize(
         ("recipient", "at_once", "asked"),
         [
-            ("ann@example.org", {"requeue"}, {"mark-sent"}),
+            ("ann@example.org", {"requeue", "cancel"}, {"mark-sent"}),
             ("invoice@example.com", set(), {"requeue", "mark-sent"}),
             ("bob@example.com", {"requeue"}, set()),
             ("long@example.com", {"cancel"}, set()),

@@ -13,7 +13,7 @@ PICTURE = """
 queued -> sending cancelled
 sending -> sending queued sent failed uncertain
 sent ->
-failed -> queued sent
+failed -> queued sent cancelled
 uncertain -> queued sent
 cancelled -> queued
 """
