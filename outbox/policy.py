@@ -188,7 +188,12 @@ class Breaker:
         return 0 if self.probing or now < self.probe_at else 1
 
     def success(self) -> None:
-        """The server took a mail, or refused it as a working server does."""
+        """The server took a mail, or refused it as a working server does.
+
+        While it is open that says nothing: the mail was under way when it opened. Only a probe closes it.
+        """
+        if self.state is Health.OPEN:
+            return
         self.state, self.in_a_row, self.since, self.probing, self.error = Health.CLOSED, 0, None, False, None
         self._interval = 0.0
 

@@ -136,6 +136,8 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            # a shell starts what runs in its background with Ctrl-C ignored, and that is inherited
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(slave)
         try:

@@ -181,3 +181,14 @@ class TestBreaker:
         for _ in range(32):
             breaker.fault(self.fault, 10, 0.5)
         assert breaker.probe_at == pytest.approx(15)
+
+    def test_mail_under_way_when_it_opened_does_not_close_it(self) -> None:
+        """That a mail offered before is accepted after says nothing of what is offered next: a probe tells."""
+        breaker = self.closed()
+        breaker.fault(result(Verdict.CONFIGURATION), 10, 0.5)
+        breaker.success()
+        assert not breaker.admit(11)
+        assert breaker.probe_at == pytest.approx(15)
+        assert breaker.admit(15)
+        breaker.success()
+        assert breaker.healthy
