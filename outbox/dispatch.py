@@ -255,20 +255,8 @@ class Dispatcher:
         return self._record(leased, decision, _local(decision))
 
     def _record(self, leased: Leased, decision: Decision, result: Result) -> Ticket:
-        return self._recorder.submit(
-            Outcome(
-                claimed=leased.claimed,
-                state=decision.state,
-                delay=decision.delay,
-                counted=decision.counted,
-                suspected=decision.suspected,
-                reason=decision.reason,
-                note=decision.note or result.note,
-                result=result,
-                transport=None if result.phase is Phase.LOCAL else self._terms.transport,
-            ),
-            later=self._gathers,
-        )[0]
+        outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport)
+        return self._recorder.submit(outcome, later=self._gathers)[0]
 
     def _facts(self, leased: Leased) -> Facts:
         claimed = leased.claimed

@@ -16,7 +16,8 @@ from outbox.claims import Claimed
 from outbox.dialect import now_text, rows_text, time_text, update_text
 from outbox.kept import Connections
 from outbox.models import OutboxAttempt, OutboxDelivery, table_of
-from outbox.reply import Result
+from outbox.policy import Decision
+from outbox.reply import Phase, Result
 from outbox.states import State
 
 _delivery = table_of(OutboxDelivery)
@@ -60,6 +61,21 @@ class Outcome:
     note: str | None
     result: Result | None  # None: given back untried
     transport: str | None = None
+
+    @classmethod
+    def of(cls, claimed: Claimed, decision: Decision, result: Result, transport: str) -> Outcome:
+        """What was decided after a try; `transport` stands in it if the try got as far as the network."""
+        return cls(
+            claimed=claimed,
+            state=decision.state,
+            delay=decision.delay,
+            counted=decision.counted,
+            suspected=decision.suspected,
+            reason=decision.reason,
+            note=decision.note or result.note,
+            result=result,
+            transport=None if result.phase is Phase.LOCAL else transport,
+        )
 
 
 class Ledger:

@@ -18,7 +18,7 @@ from outbox.dialect import DbNow
 from outbox.events import Events
 from outbox.ledger import Ledger, Outcome
 from outbox.models import OutboxDelivery
-from outbox.policy import Decision, Facts, RetryPolicy, before_sending, decide
+from outbox.policy import Facts, RetryPolicy, before_sending, decide
 from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.settings import Settings
@@ -71,21 +71,7 @@ def _carry(claimed: Claimed, relay: Relay, policy: RetryPolicy) -> Outcome:
         decision = decide(result, facts, policy, _CHANCE)
     else:
         result = Result(Verdict.PERMANENT, Phase.LOCAL, Reply(None, None, decision.note or ""), 0.0)
-    return _outcome(claimed, decision, result, None if result.phase is Phase.LOCAL else relay.name)
-
-
-def _outcome(claimed: Claimed, decision: Decision, result: Result, transport: str | None) -> Outcome:
-    return Outcome(
-        claimed=claimed,
-        state=decision.state,
-        delay=decision.delay,
-        counted=decision.counted,
-        suspected=decision.suspected,
-        reason=decision.reason,
-        note=decision.note or result.note,
-        result=result,
-        transport=transport,
-    )
+    return Outcome.of(claimed, decision, result, relay.name)
 
 
 def _try(outcome: Outcome, subjects: dict[str, str]) -> Try:
