@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
@@ -26,7 +25,7 @@ from outbox.meters import Meters
 from outbox.monitor import Monitor
 from outbox.pauses import Held
 from outbox.policy import Breaker, RetryPolicy
-from outbox.pulse import Pulse
+from outbox.presence import Presence
 from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
@@ -43,8 +42,6 @@ PAUSES_SECONDS = 1.0
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
 _STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
 _STEP_SECONDS = 2.0  # a wall clock that is off by more was stepped, and the scheduler counts by it
-_REMEMBERED_SECONDS = 3600.0  # how long a worker tells of what it mended
-_REMEMBERED = 5
 
 Progress = Callable[[int, int], None]
 """Called with (done, due) while a queue is drained."""
@@ -95,8 +92,7 @@ class Worker:
         self._stop = Stop(place.lifeline if place is not None else None)
         self._ticked = monotonic()
         self._wall = Steps(_STEP_SECONDS)
-        self._mended: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)  # (monotonic, what), for the status
-        self._pulse = Pulse(self._settings.dead_after_seconds, self._ticked)
+        self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
         self._redactor = operations.Redactor(self._engine, self._settings.sensitive_kinds)
         self._rate = Rate(self._ticked)
         self._meters = None if self._settings.metrics_port is None else Meters()
@@ -108,24 +104,23 @@ class Worker:
 
     def _run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         settings = self._settings
-        self._pulse = Pulse(settings.dead_after_seconds, monotonic())
         with operations.guarded(self._engine):
-            worker_id = self._queue.register(
+            worker_id = self._presence.register(
                 host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
             )
         if self._place is not None:
             self._place.registered(worker_id)
         crew = self._crew(worker_id)
         self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
-        self._rescue()
+        self._presence.rescue()
         self._heed_pauses(crew)
         crew.start()
         self._open_monitor(crew)
-        code = self._watch(crew, worker_id, once=once, drain=drain, progress=progress)
+        code = self._watch(crew, once=once, drain=drain, progress=progress)
         if self._monitor is not None:
             self._monitor.stop()
         if crew.stop(settings.shutdown_seconds):
-            self._retire(worker_id, crew)
+            self._presence.retire(lambda: self._health(crew))
         else:  # not retired, so that its missing heartbeat tells the others to take over
             logger.error("not everything could be recorded; another worker takes over")
             code = 1
@@ -156,7 +151,7 @@ class Worker:
                 faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=settings.probe_max_seconds
             ),
             self.events,
-            self._pulse,
+            self._presence.pulse,
             connect=lambda waiting: Connection(self._mail, settings.relay, waiting=waiting),
             connections=self._connections,
             poll=settings.poll_seconds,
@@ -173,7 +168,7 @@ class Worker:
         self.events.observe(self._meters.observe)
         queue = metrics.Queue(self._engine, dead_after=self._settings.dead_after_seconds, meters=self._meters)
         queue.look()  # for the clock
-        own = metrics.Worker(self._meters, crew.health, lambda: self._pulse.age(monotonic()), _version())
+        own = metrics.Worker(self._meters, crew.health, lambda: self._presence.pulse.age(monotonic()), _version())
         self._monitor = Monitor(
             self._settings.metrics_host,
             port + self._place.number if port and self._place is not None else port,
@@ -191,7 +186,7 @@ class Worker:
             return "a connection hangs"
         return "the scheduler stands still" if self._late() else None
 
-    def _scheduler(self, crew: Crew, worker_id: int) -> BackgroundScheduler:
+    def _scheduler(self, crew: Crew) -> BackgroundScheduler:
         settings = self._settings
         scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -201,7 +196,7 @@ class Worker:
         )
         scheduler.add_job(lambda: self._poll(crew), "interval", seconds=settings.poll_seconds, id="poll")
         scheduler.add_job(
-            lambda: self._beat(crew, worker_id),
+            lambda: self._beat(crew),
             "interval",
             seconds=settings.heartbeat_seconds,
             id="heartbeat",
@@ -215,10 +210,10 @@ class Worker:
         scheduler.start()
         return scheduler
 
-    def _watch(self, crew: Crew, worker_id: int, *, once: bool, drain: bool, progress: Progress | None) -> int:
+    def _watch(self, crew: Crew, *, once: bool, drain: bool, progress: Progress | None) -> int:
         """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
         self._stalled()  # the first reading of the wall clock
-        scheduler = self._scheduler(crew, worker_id)
+        scheduler = self._scheduler(crew)
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
                 if crew.fault.is_set():
@@ -234,9 +229,9 @@ class Worker:
                 if progress is not None:
                     progress(sum(crew.tally.counts.values()), self._queue.due())
                 if fault := self._stalled():
-                    self._mend(worker_id, fault)
+                    self._presence.mended(fault)
                     scheduler.shutdown(wait=False)
-                    scheduler = self._scheduler(crew, worker_id)
+                    scheduler = self._scheduler(crew)
         finally:
             scheduler.shutdown(wait=False)
         return 0
@@ -256,46 +251,22 @@ class Worker:
             return f"the wall clock was stepped by {step:+.0f} s: the scheduler was started anew"
         return "the scheduler stood still: started anew"
 
-    def _mend(self, worker_id: int, what: str) -> None:
-        """Tell of a fault that is dealt with: in the log at once, in the status with the next heartbeats."""
-        self._mended.append((monotonic(), what))
-        self.events.emit("worker-fault", worker=worker_id, reason=what)
-
     def _late(self) -> bool:
         return monotonic() - self._ticked >= 3 * self._settings.poll_seconds + _STALL_SECONDS
 
-    def _beat(self, crew: Crew, worker_id: int) -> None:
+    def _beat(self, crew: Crew) -> None:
         if self._monitor is not None:
             self._monitor.start()  # its port may have been taken by the worker before
-        try:
-            began = monotonic()
-            step = self._queue.beat(worker_id, self._health(crew))
-            if not self._pulse.beat(began, monotonic()):
-                self._mend(worker_id, "a late heartbeat: earlier claims are void")
-            if step:
-                self._mend(worker_id, f"the database's clock was stepped by {step:+.0f} s: due times and leases mended")
-            self._rescue()
-        except Exception as error:  # noqa: BLE001 - the next beat tries again
-            logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
+        self._presence.beat(lambda: self._health(crew))
 
     def _health(self, crew: Crew) -> dict[str, Any]:
-        now = monotonic()
-        mended = [
-            {"what": what, "ago_seconds": round(now - at, 1)}
-            for at, what in list(self._mended)
-            if now - at < _REMEMBERED_SECONDS
-        ]
-        return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], now), "mended": mended}
+        return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}
 
     def _heed_pauses(self, crew: Crew) -> None:
         try:
             crew.hold(Held.by(self._queue.pauses(), {self._settings.relay.name}))
         except Exception as error:  # noqa: BLE001 - the claims, too, wait for the database
             logger.debug("the pauses can't be read: %s", type(error).__name__)
-
-    def _rescue(self) -> None:
-        for dead in self._queue.rescue(dead_after=self._settings.dead_after_seconds):
-            self.events.emit("worker-fault", worker=dead, reason="no heartbeat; what it held is due again")
 
     def _purge(self) -> None:
         with self._engine.begin() as connection:
@@ -306,13 +277,6 @@ class Worker:
             self._redactor.run()
         except Exception as error:  # noqa: BLE001 - the next run goes on
             logger.error("sensitive mail waits to be redacted: %s", str(error).strip().splitlines()[0])
-
-    def _retire(self, worker_id: int, crew: Crew) -> None:
-        try:
-            self._queue.beat(worker_id, self._health(crew))
-            self._queue.retire(worker_id)
-        except Exception as error:  # noqa: BLE001 - it ends all the same
-            logger.error("the worker's end could not be written down: %s", str(error).strip().splitlines()[0])
 
 
 def _version() -> str:

@@ -1,0 +1,86 @@
+"""A worker's row: it lives while it beats, and after its farewell no heartbeat calls it back to life."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from outbox.dialect import worker_engine
+from outbox.events import Events
+from outbox.models import OutboxWorker
+from outbox.presence import Presence
+from outbox.queue import Queue
+from tests.servers.databases import Database
+
+LIMIT = 20.0  # seconds
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[sa.Engine]:
+    """The database as a worker sees it."""
+    engine = worker_engine(database.url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def presence(engine: sa.Engine) -> Presence:
+    """A registered worker."""
+    presence = Presence(Queue(engine, environment="", lease=60.0), Events(), dead_after=60.0)
+    presence.register(host="here", pid=1, version="1", connections=4)
+    return presence
+
+
+def row(engine: sa.Engine, presence: Presence) -> OutboxWorker:
+    with Session(engine) as session:
+        return session.get_one(OutboxWorker, presence.id)
+
+
+def saying(what: str) -> Callable[[], dict[str, Any]]:
+    return lambda: {"what": what}
+
+
+def test_a_heartbeat_tells_how_the_worker_fares(engine: sa.Engine, presence: Presence) -> None:
+    """What the worker says of itself, and what it mended."""
+    presence.mended("the clock")
+    presence.beat(saying("well"))
+    health = row(engine, presence).health
+    assert health is not None
+    assert health["what"] == "well"
+    assert [one["what"] for one in health["mended"]] == ["the clock"]
+
+
+def test_a_heartbeat_after_the_farewell_writes_nothing(engine: sa.Engine, presence: Presence) -> None:
+    """As where the scheduler's thread gets to run when the worker has already said that it ended."""
+    presence.retire(saying("farewell"))
+    presence.beat(saying("again"))
+    ended = row(engine, presence)
+    assert ended.stopped_at is not None
+    assert ended.health is not None
+    assert ended.health["what"] == "farewell"
+
+
+def test_the_farewell_waits_for_a_heartbeat_under_way(engine: sa.Engine, presence: Presence) -> None:
+    """A heartbeat that is written last would call the worker back to life until others declare it dead."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def slow() -> dict[str, Any]:
+        under_way.set()
+        assert go_on.wait(LIMIT)
+        return {"what": "slow"}
+
+    with ThreadPoolExecutor(2) as pool:
+        beating = pool.submit(presence.beat, slow)
+        assert under_way.wait(LIMIT)
+        retiring = pool.submit(presence.retire, saying("farewell"))
+        retiring.add_done_callback(lambda _: go_on.set())  # what does not wait is shown by its row
+        threading.Timer(0.2, go_on.set).start()
+        beating.result(LIMIT)
+        retiring.result(LIMIT)
+    assert row(engine, presence).stopped_at is not None
