@@ -117,6 +117,8 @@ class Worker:
         crew.start()
         self._open_monitor(crew)
         code = self._watch(crew, once=once, drain=drain, progress=progress)
+        if self._stop.is_set():
+            self.events.emit("worker-stopping", worker=worker_id, grace=settings.shutdown_seconds)
         if self._monitor is not None:
             self._monitor.stop()
         if crew.stop(settings.shutdown_seconds):

@@ -23,6 +23,7 @@ _LEVELS = {
     "transport-open": logging.ERROR,
     "transport-closed": logging.INFO,
     "worker-started": logging.INFO,
+    "worker-stopping": logging.INFO,
     "worker-stopped": logging.INFO,
     "worker-fault": logging.ERROR,
 }
