@@ -6,6 +6,7 @@ is saved is the round trips and the cost of a statement.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import MYSQL_FAMILY
+from outbox.arrays import Given, arrays, insert_from_arrays
+from outbox.dialect import MYSQL_FAMILY, DbNow
 from outbox.enqueue import (
     PATIENCE,
     Posting,
@@ -36,6 +38,10 @@ CHUNK = 500
 """Messages in one statement: more gains nothing, and a server takes only so large a packet."""
 
 _CHUNK_BYTES = 4 * 2**20  # of their skeletons
+
+_GIVEN: dict[str, sa.types.TypeEngine[Any]] = {  # what `message_values` says of each message
+    column.name: column.type for column in _message.columns if column.name not in {"id", "created_at", "redacted_at"}
+} | {"max_age": sa.Float()}
 
 
 class Queued(NamedTuple):
@@ -104,11 +110,35 @@ def _insert(connection: sa.Connection, items: list[Item]) -> list[int]:
     """The ids of the new messages, in their order."""
     repeated = {name for name, number in Counter(one.message_id for one, _ in items).items() if number > 1}
     ids: dict[str, int] = {}
-    if connection.dialect.insert_executemany_returning:  # MySQL can't
-        for by_age, run in _runs([item for item in items if item[0].message_id not in repeated]):
+    single = [item for item in items if item[0].message_id not in repeated]
+    if connection.dialect.name == "postgresql":
+        ids = {row.message_id: row.id for row in _insert_arrays(connection, single, keyed=False)}
+    elif connection.dialect.insert_executemany_returning:  # MySQL can't
+        for by_age, run in _runs(single):
             statement = insert_message(by_age).returning(_message.c.id, _message.c.message_id)
             ids |= {row.message_id: row.id for row in connection.execute(statement, run)}
     return [ids[item[0].message_id] if item[0].message_id in ids else _insert_one(connection, item) for item in items]
+
+
+def _insert_arrays(connection: sa.Connection, items: list[Item], *, keyed: bool) -> Sequence[sa.Row[Any]]:
+    """PostgreSQL: (id, message_id, key) of each new message; `keyed`: without those whose key is taken."""
+    if not items:
+        return []
+    rows = [message_values(*item) for item in items]
+    return connection.execute(_insert_all(keyed), arrays(_GIVEN, rows)).all()
+
+
+@functools.cache
+def _insert_all(keyed: bool) -> sa.sql.dml.ReturningInsert[Any]:
+    insert = insert_from_arrays(_message, _GIVEN, _computed)
+    if keyed:
+        insert = insert.on_conflict_do_nothing(index_elements=["key"])
+    return insert.returning(_message.c.id, _message.c.message_id, _message.c.key)
+
+
+def _computed(given: Given) -> dict[str, Any]:
+    expires_at = sa.func.coalesce(given.c.expires_at, DbNow(given.c.max_age))
+    return {"created_at": DbNow(), "expires_at": expires_at}
 
 
 def _insert_one(connection: sa.Connection, item: Item) -> int:
@@ -162,6 +192,9 @@ def _with_keys(connection: sa.Connection, keys: list[str]) -> dict[str, Queued]:
 def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[str, Queued]:
     """By key the messages that are new; a key that another transaction has taken meanwhile is left out."""
     dialect = connection.dialect.name
+    if dialect == "postgresql":
+        rows = _insert_arrays(connection, items, keyed=True)
+        return {row.key: Queued(row.id, row.message_id, True) for row in rows}
     found: dict[str, Queued] = {}
     for by_age, run in _runs(items):
         statement = insert_unless_key_taken(dialect, by_age)
@@ -171,8 +204,8 @@ def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[str, Que
             now = _with_keys(connection, [values["key"] for values in run])
             found |= {key: one for key, one in now.items() if one.message_id in ours}
         else:
-            rows = connection.execute(statement.returning(_message.c.id, _message.c.message_id, _message.c.key), run)
-            found |= {row.key: Queued(row.id, row.message_id, True) for row in rows}
+            sent = connection.execute(statement.returning(_message.c.id, _message.c.message_id, _message.c.key), run)
+            found |= {row.key: Queued(row.id, row.message_id, True) for row in sent}
     return found
 
 

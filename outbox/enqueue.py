@@ -17,6 +17,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
+from outbox.arrays import arrays, insert_from_arrays
 from outbox.dialect import CHANNEL, MYSQL_FAMILY, DbNow
 from outbox.errors import OutboxError
 from outbox.message import Blob, Composed
@@ -127,7 +128,9 @@ def add_deliveries(connection: sa.Connection, rows: list[dict[str, Any]]) -> Non
     """Write deliveries; those that have no `due_at` are due now."""
     for at_once in (True, False):
         some = [row for row in rows if ("due_at" not in row) is at_once]
-        if some:
+        if len(some) > 1 and connection.dialect.name == "postgresql":
+            connection.execute(_insert_deliveries(at_once), arrays(_given(at_once), some))
+        elif some:
             connection.execute(_insert_delivery(at_once), some)
 
 
@@ -153,11 +156,28 @@ def _computed(by_age: bool) -> dict[str, Any]:
     return computed
 
 
+def _fresh(now: bool) -> dict[str, Any]:
+    """What is the same in all new deliveries; `now`: they are due at once."""
+    fixed = {"state": State.QUEUED.value, "attempts": 0, "rescues": 0}
+    computed = {name: sa.literal(value) for name, value in fixed.items()} | {"updated_at": DbNow()}
+    return computed | ({"due_at": DbNow()} if now else {})
+
+
 @functools.cache
 def _insert_delivery(now: bool) -> Insert:
-    """`now`: it is due at once."""
-    computed = {"state": State.QUEUED.value, "attempts": 0, "rescues": 0, "updated_at": DbNow()}
-    return _delivery.insert().values(computed | ({"due_at": DbNow()} if now else {}))
+    return _delivery.insert().values(_fresh(now))
+
+
+@functools.cache
+def _insert_deliveries(now: bool) -> Insert:
+    """Many, for PostgreSQL."""
+    return insert_from_arrays(_delivery, _given(now), lambda _: _fresh(now))
+
+
+@functools.cache
+def _given(now: bool) -> dict[str, sa.types.TypeEngine[Any]]:
+    names = ("message_id", "recipient", "domain", "lane", *(() if now else ("due_at",)))
+    return {name: _delivery.c[name].type for name in names}
 
 
 @functools.cache
@@ -174,12 +194,10 @@ def _insert_all(by_age: bool, now: bool, wake: bool) -> sa.Select[Any]:
         "recipient": each.c.recipient,
         "domain": each.c.domain,
         "lane": sa.bindparam("slot", type_=sa.SmallInteger()),
-        "due_at": DbNow() if now else sa.bindparam("send_at", type_=_delivery.c.due_at.type),
-        "state": sa.literal(State.QUEUED.value),
-        "attempts": sa.literal(0),
-        "rescues": sa.literal(0),
-        "updated_at": DbNow(),
+        **_fresh(now),
     }
+    if not now:
+        columns["due_at"] = sa.bindparam("send_at", type_=_delivery.c.due_at.type)
     rows = sa.select(*columns.values()).select_from(message.join(each, sa.true()))
     deliveries = _delivery.insert().from_select(list(columns), rows, include_defaults=False).cte("deliveries")
     told = [sa.func.pg_notify(CHANNEL, "")] if wake else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,12 +12,17 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_mail import Attachment
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from outbox import Message, MessageError, Outbox, message_queued
+from outbox.bulk import enqueue_many
 from outbox.dialect import configure_sqlite
+from outbox.enqueue import Posting
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
 from outbox.testing import Mailbox
+from tests.db.test_queue import composed
 from tests.servers.databases import Database
 
 DAWN = datetime(2030, 3, 1, 6, 0, tzinfo=UTC)
@@ -240,3 +246,44 @@ def test_without_a_session_all_are_one_transaction(database: Database) -> None:
 def test_nothing_is_nothing(outbox: Outbox) -> None:
     """An empty list is no error."""
     assert outbox.enqueue_many([]) == []
+
+
+# A sequence of what separates, quotes or ends a value somewhere; U+0000 no message may hold.
+HOSTILE = st.text(
+    st.one_of(
+        st.sampled_from("\"\\'{},;%:\x1e\x1f\x01\r\n\t () NULL\x7f\u2028💌"),
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
+    ),
+    max_size=20,
+)
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(HOSTILE, st.binary(max_size=40), st.none() | HOSTILE, st.none() | HOSTILE), max_size=5))
+def test_values_are_what_they_were(engine: sa.Engine, given: list[tuple[str, bytes, str | None, str | None]]) -> None:
+    """However they are packed for the way: quotes, separators, empty ones and none."""
+    with Session(engine) as session:
+        items = [
+            (
+                replace(
+                    composed("r@example.org"),
+                    message_id=f"<{number}@example.org>",
+                    subject=text,
+                    skeleton=data,
+                    headers=(("Subject", text), (text, "")),
+                    rcpt_options=() if option is None else (option,),
+                ),
+                Posting(kind=option, metadata=None if value is None else {value: [value, None, 1.5]} if value else {}),
+            )
+            for number, (text, data, option, value) in enumerate(given)
+        ]
+        queued = enqueue_many(session, items)
+        rows = {row.id: row for row in session.execute(sa.select(*OutboxMessage.__table__.columns))}
+        for (mail, posting), one in zip(items, queued, strict=True):
+            row = rows[one.id]
+            assert (row.subject, bytes(row.skeleton), row.kind) == (mail.subject, mail.skeleton, posting.kind)
+            assert row.headers == [list(header) for header in mail.headers]
+            assert row.options == ({"rcpt": list(mail.rcpt_options)} if mail.rcpt_options else None)
+            assert row.metadata == posting.metadata
+        session.rollback()

@@ -16,7 +16,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("errors", "clock", "bell", "events", "signals", "stopping"),
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
-    ("models", "schema", "compose", "kept"),
+    ("models", "schema", "compose", "kept", "arrays"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "wake", "transport", "smtp"),
     ("ledger", "operations"),
     (
@@ -48,6 +48,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "models",
         "schema",
         "kept",
+        "arrays",
         "enqueue",
         "bulk",
         "stored",
@@ -74,6 +75,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
 }
 
 SQL = (
+    "arrays",
     "enqueue",
     "bulk",
     "stored",
