@@ -82,27 +82,32 @@ class DbNow(FunctionElement[datetime]):
     name = "db_now"
     inherit_cache = True
 
-    def __init__(self, seconds: float | sa.ColumnElement[float] = 0.0) -> None:
-        super().__init__(seconds if isinstance(seconds, sa.ColumnElement) else sa.literal(seconds, sa.Float()))
+    def __init__(self, seconds: float | sa.ColumnElement[float] | None = None) -> None:
+        if seconds is None:
+            super().__init__()
+        else:
+            super().__init__(seconds if isinstance(seconds, sa.ColumnElement) else sa.literal(seconds, sa.Float()))
 
 
 @compiles(DbNow, "postgresql")
 def _now_postgresql(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(statement_timestamp() + make_interval(secs => {seconds}))" if seconds else "statement_timestamp()"
 
 
 @compiles(DbNow, "sqlite")
 def _now_sqlite(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
+    shift = f", printf('%+.3f seconds', {seconds})" if seconds else ""
     # six digits, as SQLAlchemy stores a datetime: the text is what is compared
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', {seconds})) || '000')"
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now'{shift}) || '000')"
 
 
 @compiles(DbNow, "mysql")
 @compiles(DbNow, "mariadb")
 def _now_mysql(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
-    return f"(UTC_TIMESTAMP(6) + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)"
+    return f"(UTC_TIMESTAMP(6) + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)" if seconds else "UTC_TIMESTAMP(6)"
 
 
 def worker_engine(url: sa.URL | str, *, connections: int = 4, echo: bool = False) -> Engine:

@@ -22,6 +22,7 @@ from outbox.dialect import CHANNEL, MYSQL_FAMILY, DbNow
 from outbox.errors import OutboxError
 from outbox.message import Blob, Composed
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
+from outbox.rendered import Rendered
 from outbox.states import Lane, OnUncertain, State
 
 _message = table_of(OutboxMessage)
@@ -93,16 +94,19 @@ def _add(
 
 def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]) -> int:
     """Message, deliveries and wake-up in one statement: each round trip costs as much as all of the composing."""
-    given: dict[str, Any] = {
-        "slot": posting.lane.slot(retry=False),
-        "recipients": list(composed.recipients),
-        "domains": [address.rpartition("@")[2] for address in composed.recipients],
-    }
+    given = {name: value for name, value in values.items() if value is not None}
+    names = frozenset(given)
+    given["slot"] = posting.lane.slot(retry=False)
     if posting.send_at is not None:
         given["send_at"] = posting.send_at
+    domains = [address.rpartition("@")[2] for address in composed.recipients]
+    if alone := len(domains) == 1:
+        given |= {"recipient": composed.recipients[0], "domain": domains[0]}
+    else:
+        given |= {"recipients": list(composed.recipients), "domains": domains}
     wake = posting.wake and posting.send_at is None
-    statement = _insert_all("max_age" in values, posting.send_at is None, wake)
-    return int(connection.execute(statement, values | given).scalar_one())
+    statement = _insert_all(connection.dialect, names, alone, posting.send_at is None, wake)
+    return int(statement.execute(connection, given).scalar_one())
 
 
 def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: Posting) -> None:
@@ -158,9 +162,10 @@ def _computed(by_age: bool) -> dict[str, Any]:
 
 def _fresh(now: bool) -> dict[str, Any]:
     """What is the same in all new deliveries; `now`: they are due at once."""
-    fixed = {"state": State.QUEUED.value, "attempts": 0, "rescues": 0}
-    computed = {name: sa.literal(value) for name, value in fixed.items()} | {"updated_at": DbNow()}
-    return computed | ({"due_at": DbNow()} if now else {})
+    zero = sa.literal_column("0", sa.SmallInteger())  # each parameter costs
+    state = sa.literal_column(f"'{State.QUEUED.value}'", sa.Text())
+    fresh = {"state": state, "attempts": zero, "rescues": zero, "updated_at": DbNow()}
+    return fresh | ({"due_at": DbNow()} if now else {})
 
 
 @functools.cache
@@ -180,28 +185,31 @@ def _given(now: bool) -> dict[str, sa.types.TypeEngine[Any]]:
     return {name: _delivery.c[name].type for name in names}
 
 
-@functools.cache
-def _insert_all(by_age: bool, now: bool, wake: bool) -> sa.Select[Any]:
-    """For PostgreSQL: `by_age` and `now` as above, `wake`: with a NOTIFY."""
-    given = {column.name: sa.bindparam(column.name, type_=column.type) for column in _message.columns}
-    del given["id"], given["redacted_at"]
+@functools.lru_cache(64)
+def _insert_all(dialect: sa.Dialect, names: frozenset[str], alone: bool, now: bool, wake: bool) -> Rendered:
+    """For PostgreSQL: `names` of what is said of the message, `alone`: it has one recipient, `wake`: with a NOTIFY."""
+    by_age = "max_age" in names
+    given = {name: sa.bindparam(name, type_=_message.c[name].type) for name in sorted(names - {"max_age"})}
     message = _message.insert().values(given | _computed(by_age)).returning(_message.c.id).cte("message")
-    texts = postgresql.ARRAY(sa.Text())
-    to = sa.func.unnest(sa.bindparam("recipients", type_=texts), sa.bindparam("domains", type_=texts))
-    each = to.table_valued(sa.column("recipient", sa.Text()), sa.column("domain", sa.Text())).render_derived("each")
     columns: dict[str, Any] = {
         "message_id": message.c.id,
-        "recipient": each.c.recipient,
-        "domain": each.c.domain,
         "lane": sa.bindparam("slot", type_=sa.SmallInteger()),
         **_fresh(now),
     }
     if not now:
         columns["due_at"] = sa.bindparam("send_at", type_=_delivery.c.due_at.type)
-    rows = sa.select(*columns.values()).select_from(message.join(each, sa.true()))
+    if alone:
+        columns |= {name: sa.bindparam(name, type_=sa.Text()) for name in ("recipient", "domain")}
+        rows = sa.select(*columns.values()).select_from(message)
+    else:
+        texts = postgresql.ARRAY(sa.Text())
+        to = sa.func.unnest(sa.bindparam("recipients", type_=texts), sa.bindparam("domains", type_=texts))
+        each = to.table_valued(sa.column("recipient", sa.Text()), sa.column("domain", sa.Text())).render_derived("each")
+        columns |= {"recipient": each.c.recipient, "domain": each.c.domain}
+        rows = sa.select(*columns.values()).select_from(message.join(each, sa.true()))
     deliveries = _delivery.insert().from_select(list(columns), rows, include_defaults=False).cte("deliveries")
     told = [sa.func.pg_notify(CHANNEL, "")] if wake else []
-    return sa.select(message.c.id, *told).add_cte(deliveries)
+    return Rendered(sa.select(message.c.id, *told).add_cte(deliveries), dialect)
 
 
 def notify(connection: sa.Connection, posting: Posting) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import sqlalchemy as sa
@@ -136,11 +137,11 @@ def session_of(source: Any) -> Session:
             return source
         if source is None:
             raise ConfigurationError([f"session= gives None: there is no session now. It takes {KINDS}."])
-        check_source(source)
-        if isinstance(source, scoped_session) or not _has_session(source):
+        if isinstance(source, FunctionType | scoped_session):  # most are, and nothing is wrong with these
             source = source()
-        else:
-            source = source.session
+            continue
+        check_source(source)
+        source = source.session if _has_session(source) else source()
     raise ConfigurationError([f"session= leads to no session. It takes {KINDS}."])
 
 

@@ -186,7 +186,8 @@ def _date(given: object, now: datetime) -> str:
     if moment.year < 1900:
         raise MessageError("date", f"is in the year {moment.year}", "Mail has dates from 1900 on (RFC 5322 §3.3).")
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
-    return f"{day}, {moment.day:02d} {month} {moment.year} {moment:%H:%M:%S} +0000"
+    time = f"{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}"
+    return f"{day}, {moment.day:02d} {month} {moment.year} {time} +0000"
 
 
 def _extra(message: flask_mail.Message) -> list[tuple[str, str | None]]:

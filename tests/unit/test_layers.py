@@ -16,7 +16,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("errors", "clock", "bell", "events", "signals", "stopping"),
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
-    ("models", "schema", "compose", "kept", "arrays"),
+    ("models", "schema", "compose", "kept", "arrays", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "wake", "transport", "smtp"),
     ("ledger", "operations"),
     (
@@ -49,6 +49,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "schema",
         "kept",
         "arrays",
+        "rendered",
         "enqueue",
         "bulk",
         "stored",
@@ -76,6 +77,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
 
 SQL = (
     "arrays",
+    "rendered",
     "enqueue",
     "bulk",
     "stored",
