@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import MYSQL_FAMILY, DbNow, skip_locked
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.rendered import Rendered
 from outbox.states import Lane, State
 from outbox.stored import MESSAGE_COLUMNS, Stored, parts_of, read_messages, stored_from
 
@@ -83,11 +84,8 @@ class Claims:
         self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
         condition = is_of(_bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
-        self._whole, self._head, self._any = (
-            _whole_claim(self._mine),
-            _head(self._mine, self._dialect),
-            _any(self._mine),
-        )
+        self._head, self._any = _head(self._mine, self._dialect), _any(self._mine)
+        self._whole: Rendered | None = None
 
     def claim(
         self, connection: sa.Connection, worker_id: int, token: int, limit: int, *, carefully: bool = False
@@ -130,7 +128,9 @@ class Claims:
         for slot, share in shares(limit):
             due_at, id_ = places.get(slot, _START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
-        found = connection.execute(self._whole, values)
+        if self._whole is None:
+            self._whole = Rendered(_whole_claim(self._mine), connection.dialect)
+        found = self._whole.execute(connection, values)
         rows = sorted(found, key=lambda row: (row.lane, row.due_at, row.id))  # a join promises no order
         return [_claimed(row, token, stored_from(row, row.parts, self._environment)) for row in rows]
 

@@ -21,6 +21,8 @@ class Rendered:
         if dialect.paramstyle != "pyformat":
             return
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        if any(bind.expanding or bind.literal_execute for bind in compiled.binds.values()):
+            return  # its text depends on its parameters
         self._text = compiled.string
         self._fixed = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
         self._processors = {
