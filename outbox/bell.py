@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import select
 import threading
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -33,3 +37,41 @@ class ThreadBell:
     def wait(self, strokes: int, timeout: float) -> None:
         with self._rung:
             self._rung.wait_for(lambda: self.strokes != strokes, timeout)
+
+
+class Flag:
+    """As `threading.Event`, for one thread that waits; and that can wait for descriptors besides."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether `set` was called since `clear`."""
+        return self._set
+
+    def set(self) -> None:
+        """Wake who waits. From any thread."""
+        if not self._set:
+            self._set = True
+            with suppress(BlockingIOError):  # full: it is awake
+                os.write(self._writer, b".")
+
+    def clear(self) -> None:
+        """Forget that it was set: to be called before a look at what it was set for."""
+        with suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+        self._set = False  # last: who sets it meanwhile writes nothing, and need not, for the look is yet to come
+
+    def wait(self, timeout: float, *descriptors: int) -> None:
+        """Until it is set, one of the descriptors is readable, or for `timeout` seconds."""
+        poll = select.poll()
+        for descriptor in (self._reader, *descriptors):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(math.ceil(timeout * 1000))
+
+    def __del__(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)

@@ -23,7 +23,7 @@ from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket
 from outbox.smtp.waiting import Waiting
 from outbox.states import State
-from outbox.wake import Waker
+from outbox.wake import FileWatch
 
 CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
@@ -69,7 +69,7 @@ class Crew:
         poll: float,
         idle: float,
         chance: Callable[[], float],
-        waker: Waker | None = None,
+        watch: FileWatch | None = None,
         meters: Meters | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
@@ -116,8 +116,7 @@ class Crew:
         ]
         self._claiming = threading.Thread(target=self._guard(self._claim), name="outbox-claimer")
         self._carrying = threading.Thread(target=self._guard(self._carry_all), name="outbox-connections")
-        self._waker = waker
-        self._waking = threading.Thread(target=self._wake, name="outbox-waker", daemon=True)
+        self._watch = watch
         self.fault = threading.Event()
         """Set when one of the threads died of a defect: the process must end and be started again."""
 
@@ -126,7 +125,8 @@ class Crew:
         for thread in self._threads():
             thread.daemon = True
             thread.start()
-        self._waking.start()
+        if self._watch is not None:
+            threading.Thread(target=self._watch.run, args=(self.nudge,), name="outbox-watch", daemon=True).start()
 
     def nudge(self) -> None:
         """Look at the queue now."""
@@ -147,8 +147,8 @@ class Crew:
     def stop(self, grace: float) -> bool:
         """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
         self._stopping.set()
-        if self._waker is not None:
-            self._waker.stop()
+        if self._watch is not None:
+            self._watch.stop()
         self._feed.close()
         self._dispatcher.give_back(self._feed.empty())
         end = monotonic() + grace
@@ -210,10 +210,6 @@ class Crew:
 
         return guarded
 
-    def _wake(self) -> None:
-        if self._waker is not None:
-            self._waker.run(self.nudge)
-
     def _claim(self) -> None:
         with self._queue.connected():
             self._claim_on()
@@ -236,7 +232,7 @@ class Crew:
             if room and not found and self.trouble is None and self._feed.idle:
                 self._dry.set()
             # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
-            self._feed.hungry.wait(pause if pause < self._poll else 2 * self._poll)
+            self._queue.wait(self._feed.hungry, pause if pause < self._poll else 2 * self._poll)
 
     def _heed_pauses(self) -> None:
         held = self._held

@@ -32,7 +32,7 @@ from outbox.readiness import Readiness
 from outbox.settings import Settings
 from outbox.stopping import Stop, on_signals
 from outbox.transport import Connection
-from outbox.wake import waker_for
+from outbox.wake import FileWatch, watches_file
 
 PURGE_SECONDS = 600.0
 PURGE_BATCH = 1000
@@ -84,7 +84,12 @@ class Worker:
         self._settings: Settings = outbox.settings(app)
         self._engine = outbox.database(app)
         self._connections = connections or self._settings.connections
-        self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
+        self._queue = Queue(
+            self._engine,
+            environment=self._settings.environment,
+            lease=self._settings.lease_seconds,
+            wake=self._settings.wake,
+        )
         self.events = Events()
         self.events.observe(signals.observer(app))
         self._mail = app.extensions["mail"]
@@ -159,7 +164,7 @@ class Worker:
             poll=settings.poll_seconds,
             idle=settings.relay.idle_timeout,
             chance=random.random,
-            waker=waker_for(self._engine) if settings.wake else None,
+            watch=FileWatch(self._engine) if settings.wake and watches_file(self._engine) else None,
             meters=self._meters,
         )
 

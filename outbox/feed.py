@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from outbox.bell import Bell, ThreadBell
+from outbox.bell import Bell, Flag, ThreadBell
 from outbox.claims import Claimed
 from outbox.policy import Breaker
 from outbox.reply import Result, Verdict
@@ -42,7 +42,7 @@ class Feed:
         self._bell = bell or ThreadBell()
         self._closed = False
         self._busy = 0
-        self.hungry = threading.Event()
+        self.hungry = Flag()
         """Set when there is room for more: the claimer's signal."""
 
     def put(self, leased: Iterable[Leased]) -> None:

@@ -11,8 +11,11 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from outbox.bell import Flag
 from outbox.clock import monotonic
 from outbox.dialect import OUTAGES, steady_plans
+from outbox.events import logger
+from outbox.wake import Listener, can_listen
 
 TRUSTED_SECONDS = 1.0
 """A connection that was still for longer is asked before it is used: what is between may have forgotten it."""
@@ -21,8 +24,10 @@ TRUSTED_SECONDS = 1.0
 class Connections:
     """Connections to one database. On PostgreSQL each of their statements is its own transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, listening: bool = False) -> None:
+        """`listening`: those that are kept tell of commits."""
         self._engine = engine
+        self._listening = listening and can_listen(engine)
         self._autocommit = engine.dialect.name == "postgresql"
         self._own = threading.local()
         self._turn: AbstractContextManager[Any] = _turns(engine) if engine.dialect.name == "sqlite" else nullcontext()
@@ -52,16 +57,35 @@ class Connections:
                 kept.drop()
                 raise
 
-    def _open(self) -> sa.Connection:
+    def wait(self, flag: Flag, timeout: float) -> None:
+        """Until `flag` is set, a commit was told of since the last call, or for `timeout` seconds.
+
+        What comes while nobody waits is not missed, as long as the calling thread keeps its connection.
+        """
+        kept: _Kept | None = getattr(self._own, "kept", None)
+        listener = None if kept is None else kept.listener
+        if kept is None or listener is None:
+            flag.wait(timeout)
+            return
+        try:
+            if not listener.heard():
+                flag.wait(timeout, listener.fileno())
+                listener.heard()  # who waited will look at the queue now
+        except Exception as error:  # noqa: BLE001 - whatever the driver says of a connection that is no more
+            logger.debug("the connection that listens is lost: %s", type(error).__name__)
+            kept.drop(lost=True)
+
+    def _open(self) -> tuple[sa.Connection, Listener | None]:
         connection = self._engine.connect()
         try:
             self._prepared(connection)
             steady_plans(connection)
+            listener = Listener(connection) if self._listening else None
             connection.detach()  # it is never given back: the pool is for those who come and go
         except BaseException:
             connection.close()
             raise
-        return connection
+        return connection, listener
 
     def _prepared(self, connection: sa.Connection) -> sa.Connection:
         return connection.execution_options(isolation_level="AUTOCOMMIT") if self._autocommit else connection
@@ -77,9 +101,10 @@ def _turns(engine: Engine) -> threading.Lock:
 
 
 class _Kept:
-    def __init__(self, connect: Callable[[], sa.Connection]) -> None:
+    def __init__(self, connect: Callable[[], tuple[sa.Connection, Listener | None]]) -> None:
         self._connect = connect
         self._connection: sa.Connection | None = None
+        self.listener: Listener | None = None
         self._used_at = 0.0
 
     def take(self) -> sa.Connection:
@@ -87,14 +112,18 @@ class _Kept:
         if self._connection is not None and now - self._used_at > TRUSTED_SECONDS and not _answers(self._connection):
             self.drop()
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection, self.listener = self._connect()
         self._used_at = now
         return self._connection
 
-    def drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def drop(self, *, lost: bool = False) -> None:
+        """`lost`: as no statement has found out yet; closing it in good order would fail."""
+        connection, self._connection, self.listener = self._connection, None, None
+        if connection is None:
+            return
+        if lost:
+            connection.invalidate()
+        connection.close()
 
 
 def _answers(connection: sa.Connection) -> bool:

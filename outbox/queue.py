@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox import clock, dbclock
+from outbox.bell import Flag
 from outbox.claims import Claimed, Claims, due_now
 from outbox.dialect import OUTAGES, DbNow, latest, skip_locked
 from outbox.errors import DamagedMessageError
@@ -42,15 +43,21 @@ class Queue:
     """One worker's view of the queue. Safe to use from several threads."""
 
     def __init__(
-        self, engine: Engine, *, environment: str, lease: float, monotonic: Callable[[], float] = clock.monotonic
+        self,
+        engine: Engine,
+        *,
+        environment: str,
+        lease: float,
+        wake: bool = False,
+        monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
-        """`lease`: seconds that a claim holds."""
+        """`lease`: seconds that a claim holds; `wake`: let commits end `wait`, where the database can."""
         self._engine = engine
         self._dialect = engine.dialect.name
         self._environment = environment
         self._lease = lease
         self._clock = dbclock.DatabaseClock(monotonic)
-        self._connections = Connections(engine)
+        self._connections = Connections(engine, listening=wake)
         self._claims = Claims(self._dialect, environment, lease, monotonic, self._clock.latest)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
@@ -112,6 +119,10 @@ class Queue:
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread, the one that claims, keeps its connection."""
         return self._connections.kept()
+
+    def wait(self, flag: Flag, timeout: float) -> None:
+        """Until `flag` is set, a commit is told of, or for `timeout` seconds. On the thread that claims."""
+        self._connections.wait(flag, timeout)
 
     def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.

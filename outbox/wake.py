@@ -1,14 +1,15 @@
 """Tells an idle worker that something was committed, sooner than the next poll. Polling stays the guarantee.
 
-PostgreSQL: LISTEN on a connection of its own, which checks itself. SQLite: `PRAGMA data_version`, which changes when
-another connection commits. MariaDB has neither. What fails here costs latency, never a mail.
+PostgreSQL: LISTEN on the connection that claims, so that nothing stands between the news and the claim. SQLite:
+`PRAGMA data_version`, which changes when another connection commits. MariaDB has neither. What fails here costs
+latency, never a mail.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -19,80 +20,48 @@ from outbox.events import logger
 LOOK_SECONDS = 0.02
 """How often SQLite's data version is looked at: some 50 µs each, 0.25 % of a core."""
 
-CHECK_SECONDS = 30.0
-"""How long a silent LISTEN connection is trusted before it has to answer."""
-
 _LONGEST_PAUSE = 30.0
 
 
-class Waker(Protocol):
-    """Calls `nudge` soon after a commit."""
+class Listener:
+    """Hears of commits on a connection that is used for other things as well. For the thread that uses it."""
 
-    def run(self, nudge: Callable[[], None]) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-def waker_for(engine: Engine) -> Waker | None:
-    """The quickest way that the database has; None where there is only polling."""
-    if engine.dialect.name == "postgresql" and engine.driver == "psycopg":
-        return PostgresWaker(engine)
-    if engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}:
-        return SqliteWaker(engine)
-    return None
-
-
-class PostgresWaker:
-    """Listens on a dedicated connection; connects again when it is lost."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._stopped = threading.Event()
-
-    def run(self, nudge: Callable[[], None]) -> None:
-        """Until stopped."""
-        pause = 1.0
-        while not self._stopped.is_set():
-            try:
-                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    try:
-                        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
-                        pause = 1.0
-                        self._listen(connection, nudge)
-                    finally:
-                        connection.detach()  # a listening connection must not go back to the pool
-            except sa.exc.SQLAlchemyError as error:
-                logger.warning("the listener lost its connection, polling goes on: %s", str(error).splitlines()[0])
-                self._stopped.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-
-    def stop(self) -> None:
-        """Within a second."""
-        self._stopped.set()
-
-    def _listen(self, connection: sa.Connection, nudge: Callable[[], None]) -> None:
+    def __init__(self, connection: sa.Connection) -> None:
+        """On PostgreSQL with psycopg, in autocommit mode: see `can_listen`. Raises what the driver raises."""
         driver: Any = connection.connection.driver_connection
-        nudge()  # what was committed before we listened
-        silent = 0.0
-        while not self._stopped.is_set():
-            heard = False
-            try:
-                for _ in driver.notifies(timeout=1.0, stop_after=1):
-                    heard = True
-            except Exception as error:
-                raise sa.exc.DBAPIError("LISTEN", None, error) from error
-            if heard:
-                silent = 0.0
-                nudge()
-                continue
-            silent += 1.0
-            if silent >= CHECK_SECONDS:  # a connection that a firewall forgot stays silent for ever
-                connection.exec_driver_sql("SELECT 1")
-                silent = 0.0
+        self._driver = driver
+        self._heard = False
+        self._driver.add_notify_handler(self._note)  # what comes along with the result of a statement
+        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+
+    def fileno(self) -> int:
+        """Readable when there may be news, or the connection is lost."""
+        return int(self._driver.fileno())
+
+    def heard(self) -> bool:
+        """Whether there was news since this was last asked. Raises what the driver raises on a lost connection."""
+        self._driver.pgconn.consume_input()
+        while self._driver.pgconn.notifies() is not None:
+            self._heard = True
+        heard, self._heard = self._heard, False
+        return heard
+
+    def _note(self, _: object) -> None:
+        self._heard = True
 
 
-class SqliteWaker:
-    """Looks at the file's data version on a connection of its own."""
+def can_listen(engine: Engine) -> bool:
+    """Whether a `Listener` serves here."""
+    return engine.dialect.name == "postgresql" and engine.driver == "psycopg"
+
+
+def watches_file(engine: Engine) -> bool:
+    """Whether a `FileWatch` serves here."""
+    return engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}
+
+
+class FileWatch:
+    """Looks at the data version of SQLite's file, on a connection of its own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from outbox.bell import Flag
 from outbox.dialect import worker_engine
 from outbox.enqueue import Posting, enqueue
-from outbox.wake import waker_for
+from outbox.queue import Queue
+from outbox.wake import FileWatch, Listener, can_listen, watches_file
 from tests.db.test_queue import composed
 from tests.servers.databases import Database
 
 WAKE = Posting(wake=True)
-
-
-class Ear:
-    """Counts nudges, and waits for them."""
-
-    def __init__(self) -> None:
-        self.heard = threading.Semaphore(0)
-
-    def nudge(self) -> None:
-        """What the waker calls."""
-        self.heard.release()
-
-    def hears(self, timeout: float) -> bool:
-        """Whether a nudge comes within `timeout` seconds."""
-        return self.heard.acquire(timeout=timeout)
-
-    def quiet(self) -> None:
-        """Until nothing more comes of what was before."""
-        while self.hears(0.3):
-            pass
+LONG = 20.0  # seconds: never waited for unless something is broken
+SHORT = 0.3
 
 
 @pytest.fixture
@@ -47,50 +32,125 @@ def engine(database: Database) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def ear(engine: sa.Engine) -> Iterator[Ear]:
-    """Listens while the test runs."""
-    waker, ear = waker_for(engine), Ear()
-    assert waker is not None
-    thread = threading.Thread(target=waker.run, args=(ear.nudge,))
-    thread.start()
-    assert ear.hears(10)  # it looks once when it begins
-    yield ear
-    waker.stop()
-    thread.join(10)
-    assert not thread.is_alive()
+def queue(engine: sa.Engine) -> Iterator[Queue]:
+    """One that has claimed on the connection it keeps, and whose early news are taken in."""
+    queue = Queue(engine, environment="", lease=60, wake=True)
+    with queue.connected():
+        claim(queue)
+        while woken(queue, SHORT):
+            pass
+        yield queue
 
 
-@pytest.mark.databases("sqlite", "postgresql")
-def test_a_commit_wakes_and_a_rollback_does_not(engine: sa.Engine, ear: Ear) -> None:
-    """The nudge belongs to the transaction."""
-    ear.quiet()
+def claim(queue: Queue) -> int:
+    return len(queue.claim(worker_id=1, token=1, limit=10))
+
+
+def woken(queue: Queue, timeout: float, flag: Flag | None = None) -> bool:
+    """Whether `wait` ended before its time."""
+    began = time.monotonic()
+    queue.wait(flag or Flag(), timeout)
+    return time.monotonic() - began < timeout * 0.9
+
+
+def put(engine: sa.Engine, *, commit: bool = True) -> None:
     with Session(engine) as session:
         enqueue(session, composed(), WAKE)
-        session.rollback()
-    assert not ear.hears(0.3)
-    with Session(engine) as session:
-        enqueue(session, composed(), WAKE)
-        session.commit()
-    assert ear.hears(5)
+        session.commit() if commit else session.rollback()
 
 
 @pytest.mark.databases("postgresql")
-def test_a_killed_listener_listens_again(engine: sa.Engine, ear: Ear) -> None:
-    """The server ends the listening connection: another takes its place, and looks at once."""
-    ear.quiet()
+def test_a_commit_ends_the_wait_and_a_rollback_does_not(engine: sa.Engine, queue: Queue) -> None:
+    """The news belong to the transaction, and are news once."""
+    put(engine, commit=False)
+    assert not woken(queue, SHORT)
+    put(engine)
+    assert woken(queue, LONG)
+    assert claim(queue) == 1
+    assert not woken(queue, SHORT)
+
+
+@pytest.mark.databases("postgresql")
+def test_a_commit_while_it_waits(engine: sa.Engine, queue: Queue) -> None:
+    """From another thread, as the application's."""
+    putting = threading.Timer(SHORT, put, args=(engine,))
+    putting.start()
+    assert woken(queue, LONG)
+    assert claim(queue) == 1
+    putting.join()
+
+
+@pytest.mark.databases("postgresql")
+def test_news_that_come_along_with_a_result_are_heard(engine: sa.Engine) -> None:
+    """The driver reads them from the same socket: a commit that a claim has just missed must not wait for the poll."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        listener = Listener(connection)
+        assert not listener.heard()
+        put(engine)
+        connection.exec_driver_sql("SELECT 1")
+        assert listener.heard()
+        assert not listener.heard()
+        connection.detach()
+
+
+@pytest.mark.databases("postgresql")
+def test_a_killed_listener_listens_again(engine: sa.Engine, queue: Queue) -> None:
+    """The server ends the connection: the wait ends at once, and the next claim brings another that listens."""
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN outbox'"
+        killed = connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-    assert ear.hears(10)
-    ear.quiet()
-    with Session(engine) as session:
-        enqueue(session, composed(), WAKE)
-        session.commit()
-    assert ear.hears(5)
+        assert killed.all()
+    assert woken(queue, LONG)
+    put(engine)
+    assert claim(queue) == 1
+    put(engine)
+    assert woken(queue, LONG)
 
 
-@pytest.mark.databases("mariadb")
-def test_mariadb_is_polled(engine: sa.Engine) -> None:
-    """It has nothing to listen to."""
-    assert waker_for(engine) is None
+def test_the_flag_ends_the_wait(queue: Queue) -> None:
+    """Whatever the database: it is how the worker's own threads ask for a look at the queue."""
+    flag = Flag()
+    assert not woken(queue, SHORT, flag)
+    threading.Timer(SHORT, flag.set).start()
+    assert woken(queue, LONG, flag)
+    assert woken(queue, LONG, flag), "it is still set"
+    flag.clear()
+    assert not woken(queue, SHORT, flag)
+
+
+def test_without_wake_a_commit_is_not_told_of(engine: sa.Engine) -> None:
+    """OUTBOX_WAKE=false."""
+    queue = Queue(engine, environment="", lease=60)
+    with queue.connected():
+        claim(queue)
+        put(engine)
+        assert not woken(queue, SHORT)
+
+
+@pytest.mark.databases("sqlite")
+def test_the_file_is_watched(engine: sa.Engine) -> None:
+    """A commit changes its data version, a rollback does not."""
+    heard = threading.Semaphore(0)
+    watch = FileWatch(engine)
+    thread = threading.Thread(target=watch.run, args=(heard.release,))
+    thread.start()
+    try:
+        assert heard.acquire(timeout=LONG)  # it looks once when it begins
+        while heard.acquire(timeout=SHORT):
+            pass
+        put(engine, commit=False)
+        assert not heard.acquire(timeout=SHORT)
+        put(engine)
+        assert heard.acquire(timeout=LONG)
+    finally:
+        watch.stop()
+        thread.join(LONG)
+    assert not thread.is_alive()
+
+
+def test_who_has_what(engine: sa.Engine) -> None:
+    """MariaDB has nothing to listen to and is polled."""
+    has = (can_listen(engine), watches_file(engine))
+    assert has == {"postgresql": (True, False), "sqlite": (False, True), "mariadb": (False, False)}[engine.dialect.name]

@@ -16,8 +16,8 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("errors", "clock", "bell", "events", "signals", "stopping"),
     ("states", "settings", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "policy", "mime", "preview", "dialect"),
-    ("models", "schema", "compose", "kept", "arrays", "rendered"),
-    ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "wake", "transport", "smtp"),
+    ("models", "schema", "compose", "kept", "wake", "arrays", "rendered"),
+    ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
     ("ledger", "operations"),
     (
         "recorder",
