@@ -8,6 +8,7 @@ one before it ended, and from the start only now and then: for what became due b
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +19,9 @@ import sqlalchemy as sa
 from outbox.dialect import MYSQL_FAMILY, DbNow, skip_locked
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.rendered import Rendered
-from outbox.states import Lane, State
+from outbox.states import State
 from outbox.stored import MESSAGE_COLUMNS, Stored, parts_of, read_messages, stored_from
+from outbox.turns import SLOTS, Shares, Turns, filled, whole_shares
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
@@ -69,6 +71,7 @@ class Claims:
         self._environment = environment
         self._lease = lease
         self._monotonic = monotonic
+        self._turns = Turns()
         self._busy = False  # the last claim found something: the next one need not look first
         self.pass_over(None)
 
@@ -91,19 +94,28 @@ class Claims:
         self, connection: sa.Connection, worker_id: int, token: int, limit: int, *, carefully: bool = False
     ) -> list[Claimed]:
         """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other."""
-        take = self._by_steps if carefully or not self.at_once else self._at_once
+        how = self._by_steps if carefully or not self.at_once else self._at_once
+
+        def take(places: dict[int, Place]) -> list[Claimed]:
+            shares = self._turns.next(limit)
+            found = how(connection, worker_id, token, limit, shares, places)
+            rest = limit - len(found)
+            if rest and filled(shares, Counter(one.slot for one in found), limit):  # more may be due than its share
+                found += how(connection, worker_id, token, rest, whole_shares(rest), places)
+            return found
+
         began = self._monotonic()
         if began < self._sweep_at:
-            found = take(connection, worker_id, token, limit, self._places)
+            found = take(self._places)
             self._remember(found)
             if found or self._searches:
                 return found
         moment = connection.execute(sa.select(DbNow())).scalar_one() if self._searches else None
-        found = take(connection, worker_id, token, limit, {})
+        found = take({})
         self._places.clear()
         self._remember(found)
         if moment is not None and len(found) < limit:  # what was due until then is paused, or another's
-            for slot, _ in shares(limit):
+            for slot in SLOTS:
                 self._places.setdefault(slot, (moment, 0))
         ended = self._monotonic()
         pause = (ended - began) / SWEEP_SHARE
@@ -115,7 +127,13 @@ class Claims:
             self._places[one.slot] = (one.due_at, one.id)
 
     def _at_once(
-        self, connection: sa.Connection, worker_id: int, token: int, limit: int, places: dict[int, Place]
+        self,
+        connection: sa.Connection,
+        worker_id: int,
+        token: int,
+        limit: int,
+        shares: Shares,
+        places: dict[int, Place],
     ) -> list[Claimed]:
         values: dict[str, Any] = {
             "limit": limit,
@@ -125,7 +143,7 @@ class Claims:
             "token": token,
             "latest": self._latest(),
         }
-        for slot, share in shares(limit):
+        for slot, share in shares:
             due_at, id_ = places.get(slot, _START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
         if self._whole is None:
@@ -135,12 +153,18 @@ class Claims:
         return [_claimed(row, token, stored_from(row, row.parts, self._environment)) for row in rows]
 
     def _by_steps(
-        self, connection: sa.Connection, worker_id: int, token: int, limit: int, places: dict[int, Place]
+        self,
+        connection: sa.Connection,
+        worker_id: int,
+        token: int,
+        limit: int,
+        shares: Shares,
+        places: dict[int, Place],
     ) -> list[Claimed]:
         rows: list[sa.Row[Any]] = []
         if not self._busy and connection.execute(self._any, {"environment": self._environment}).first() is None:
             return []
-        for slot, share in shares(limit):
+        for slot, share in shares:
             room = min(share, limit - len(rows))
             if room > 0:
                 due_at, id_ = places.get(slot, _START)
@@ -157,23 +181,10 @@ class Claims:
         return [_claimed(row, token, messages[row.message_pk]) for row in rows]
 
 
-def shares(limit: int) -> list[tuple[int, int]]:
-    """(slot, most of it in one claim) in order: lower lanes and retries keep a share, so that none starves."""
-    low = max(1, limit // 8)
-    return [
-        (Lane.HIGH.slot(retry=False), limit),
-        (Lane.HIGH.slot(retry=True), max(low, limit // 4)),
-        (Lane.NORMAL.slot(retry=False), max(1, limit - 3 * low)),
-        (Lane.NORMAL.slot(retry=True), low),
-        (Lane.BULK.slot(retry=False), limit),
-        (Lane.BULK.slot(retry=True), limit),
-    ]
-
-
 def due_now() -> sa.Select[int]:
     """The ids of what is due, of any environment."""
-    slots = [slot for slot, _ in shares(1)]  # named, so that the index serves: it begins with the lane
-    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(slots), _delivery.c.due_at <= DbNow())
+    # the slots named, so that the index serves: it begins with the lane
+    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
 
 
 def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
@@ -245,7 +256,7 @@ def _whole_claim(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
                 _bound(f"due_{slot}", due_type).label("due"),
                 _bound(f"id_{slot}", id_type).label("id"),
             )
-            for slot, _ in shares(1)
+            for slot in SLOTS
         )
     ).subquery("slots")
     due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, "postgresql").limit(slots.c.share).correlate(slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -155,6 +156,34 @@ def test_lanes_go_in_order_and_none_starves(engine: sa.Engine, queue: Queue, wor
     assert slots.count(Lane.HIGH.slot(retry=False)) == 8
     slots = [one.slot for one in queue.claim(worker, 8, 8)]
     assert Lane.BULK.slot(retry=False) in slots
+
+
+def test_small_claims_keep_to_the_shares(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """As one connection makes them: neither retries nor bulk mail take new mail's place, and each finds its own."""
+    for lane, retry in ((Lane.NORMAL, True), (Lane.BULK, False), (Lane.NORMAL, False)):
+        ids = [put(engine, posting=Posting(lane=lane)) for _ in range(24)]
+        with engine.begin() as connection:
+            ours = OutboxDelivery.message_id.in_(ids)
+            connection.execute(sa.update(OutboxDelivery).where(ours).values(lane=lane.slot(retry=retry)))
+    slots = Counter(one.slot for _ in range(16) for one in queue.claim(worker, 7, 2))
+    assert slots.total() == 32
+    new, retries, bulk = (
+        slots[slot]
+        for slot in (Lane.NORMAL.slot(retry=False), Lane.NORMAL.slot(retry=True), Lane.BULK.slot(retry=False))
+    )
+    assert new >= 18
+    assert retries >= 2
+    assert bulk >= 4
+    assert [len(queue.claim(worker, 7, 1)) for _ in range(40)] == [1] * 40
+
+
+def test_retries_alone_fill_a_claim(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Their share is one of what others leave, too."""
+    for _ in range(20):
+        put(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxDelivery).values(lane=Lane.NORMAL.slot(retry=True)))
+    assert [len(queue.claim(worker, 7, 16)), len(queue.claim(worker, 8, 16))] == [16, 4]
 
 
 def test_recording_writes_state_and_attempt(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
