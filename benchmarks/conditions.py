@@ -36,12 +36,12 @@ def connections(ground: Ground) -> None:
 
 def commits(ground: Ground) -> None:
     """Every commit slowed by 2 ms."""
-    drain.measure(ground, [Trial("commits", f"{MANY} connections", MANY, under=slow_commits)])
+    drain.measure(ground, [Trial("commits", f"{MANY} connections", MANY, under=slow_commits)], fewer=True)
 
 
 def server(ground: Ground) -> None:
     """A server that takes 20 ms for DATA; the bare loop does not wait for it."""
-    drain.measure(ground, [Trial("server", "64 connections", 64, under=slow_server)])
+    drain.measure(ground, [Trial("server", "64 connections", 64, under=slow_server)], fewer=True)
 
 
 def sqlite(ground: Ground) -> None:
@@ -59,7 +59,7 @@ def processes(ground: Ground) -> None:
     if "--processes" not in process.printed("manage.py", "outbox-sender", "--help"):
         raise Unavailable("outbox-sender --processes is not there")
     more = ("--processes", "2")
-    drain.measure(ground, [Trial("processes", "2 × 16 connections", 16, more=more)])
+    drain.measure(ground, [Trial("processes", "2 × 16 connections", 16, more=more)], fewer=True)
 
 
 def network(ground: Ground) -> None:
@@ -67,7 +67,7 @@ def network(ground: Ground) -> None:
     count = min(ground.size.mails, 100)
     drain.idle(ground)
     with delaying(ground.sink.port, ROUND_TRIP_MILLISECONDS) as port:
-        for _ in range(ground.size.repetitions):
+        for _ in range(ground.size.fewer):
             before = bare.rate(ground.sink, count // 2, port=port)
             with ground.database("postgresql") as database:
                 stock.fill(database.worker_engine, count)

@@ -44,10 +44,10 @@ class Drained:
     cost: Cost
 
 
-def measure(ground: Ground, trials: Sequence[Trial]) -> None:
-    """Each trial as often as the size says, with a bare loop between each two."""
+def measure(ground: Ground, trials: Sequence[Trial], *, fewer: bool = False) -> None:
+    """Each trial as often as the size says, or a little less, with a bare loop between each two."""
     idle(ground)
-    for _ in range(ground.size.repetitions):
+    for _ in range(ground.size.fewer if fewer else ground.size.repetitions):
         before = bare.rate(ground.sink, ground.size.bare)
         for trial in trials:
             with ground.database(trial.database) as database:

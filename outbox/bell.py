@@ -40,7 +40,7 @@ class ThreadBell:
 
 
 class Flag:
-    """As `threading.Event`, for one thread that waits; and that can wait for descriptors besides."""
+    """Much like `threading.Event`, for one thread that waits, and that can wait for descriptors besides. POSIX only."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
@@ -66,7 +66,7 @@ class Flag:
         self._set = False  # last: who sets it meanwhile writes nothing, and need not, for the look is yet to come
 
     def wait(self, timeout: float, *descriptors: int) -> None:
-        """Until it is set, one of the descriptors is readable, or for `timeout` seconds."""
+        """Until it is set, one of the descriptors is readable, or for `timeout` seconds; it may end sooner."""
         poll = select.poll()
         for descriptor in (self._reader, *descriptors):
             poll.register(descriptor, select.POLLIN)

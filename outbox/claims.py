@@ -16,12 +16,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import MYSQL_FAMILY, DbNow, skip_locked
+from outbox.dialect import MYSQL_FAMILY, DbNow, skip_locked, utc
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.rendered import Rendered
 from outbox.states import State
 from outbox.stored import MESSAGE_COLUMNS, Stored, parts_of, read_messages, stored_from
-from outbox.turns import SLOTS, Shares, Turns, filled, whole_shares
+from outbox.turns import SLOTS, Shares, Turns, cut_short, whole_shares
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
@@ -95,25 +95,25 @@ class Claims:
     ) -> list[Claimed]:
         """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other."""
         how = self._by_steps if carefully or not self.at_once else self._at_once
+        shares = self._turns.next(limit)
 
         def take(places: dict[int, Place]) -> list[Claimed]:
-            shares = self._turns.next(limit)
             found = how(connection, worker_id, token, limit, shares, places)
             rest = limit - len(found)
-            if rest and filled(shares, Counter(one.slot for one in found), limit):  # more may be due than its share
-                found += how(connection, worker_id, token, rest, whole_shares(rest), places)
+            if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
+                further = places | _ends(found)
+                found += how(connection, worker_id, token, rest, whole_shares(rest), further)
             return found
 
         began = self._monotonic()
         if began < self._sweep_at:
             found = take(self._places)
-            self._remember(found)
+            self._places |= _ends(found)
             if found or self._searches:
                 return found
         moment = connection.execute(sa.select(DbNow())).scalar_one() if self._searches else None
         found = take({})
-        self._places.clear()
-        self._remember(found)
+        self._places = _ends(found)
         if moment is not None and len(found) < limit:  # what was due until then is paused, or another's
             for slot in SLOTS:
                 self._places.setdefault(slot, (moment, 0))
@@ -121,10 +121,6 @@ class Claims:
         pause = (ended - began) / SWEEP_SHARE
         self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
         return found
-
-    def _remember(self, found: list[Claimed]) -> None:
-        for one in found:
-            self._places[one.slot] = (one.due_at, one.id)
 
     def _at_once(
         self,
@@ -149,7 +145,7 @@ class Claims:
         if self._whole is None:
             self._whole = Rendered(_whole_claim(self._mine), connection.dialect)
         found = self._whole.execute(connection, values)
-        rows = sorted(found, key=lambda row: (row.lane, row.due_at, row.id))  # a join promises no order
+        rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
         return [_claimed(row, token, stored_from(row, row.parts, self._environment)) for row in rows]
 
     def _by_steps(
@@ -179,6 +175,11 @@ class Claims:
             _lease(), {"ids": sorted(row.id for row in rows), "lease": self._lease, "worker": worker_id, "token": token}
         )
         return [_claimed(row, token, messages[row.message_pk]) for row in rows]
+
+
+def _ends(found: list[Claimed]) -> dict[int, Place]:
+    """Where in each slot a claim has ended."""
+    return {one.slot: (one.due_at, one.id) for one in found}
 
 
 def due_now() -> sa.Select[int]:
@@ -277,7 +278,7 @@ def _claimed(row: Any, token: int, message: Stored) -> Claimed:
         token=token,
         recipient=row.recipient,
         slot=row.lane,
-        due_at=row.due_at,
+        due_at=utc(row.due_at),
         attempts=row.attempts,
         rescues=row.rescues + rescued,
         rescued=rescued,

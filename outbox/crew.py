@@ -1,4 +1,7 @@
-"""The threads of one worker: a claimer, one for all connections, the recorders. Their start, their end, and a watch."""
+"""The threads of one worker: a claimer, one for all connections, the recorders, on SQLite one that watches the file.
+
+Their start, their end, and a watch over them.
+"""
 
 from __future__ import annotations
 

@@ -62,6 +62,14 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def utc(value: datetime) -> datetime:
+    """An aware datetime in UTC, as `UtcDateTime` gives it, of one that came from the driver.
+
+    That has the session's time zone, and between two of one zone Python does not count the hour of summer time.
+    """
+    return value.astimezone(UTC)
+
+
 def big_integer() -> sa.types.TypeEngine[int]:
     """64 bits; on SQLite the INTEGER that a row id must be."""
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")

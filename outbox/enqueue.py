@@ -185,7 +185,7 @@ def _given(now: bool) -> dict[str, sa.types.TypeEngine[Any]]:
     return {name: _delivery.c[name].type for name in names}
 
 
-@functools.lru_cache(64)
+@functools.lru_cache(512)  # an application uses few of the combinations, but may have several databases
 def _insert_all(dialect: sa.Dialect, names: frozenset[str], alone: bool, now: bool, wake: bool) -> Rendered:
     """For PostgreSQL: `names` of what is said of the message, `alone`: it has one recipient, `wake`: with a NOTIFY."""
     by_age = "max_age" in names

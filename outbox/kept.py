@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,9 @@ from outbox.wake import Listener, can_listen
 
 TRUSTED_SECONDS = 1.0
 """A connection that was still for longer is asked before it is used: what is between may have forgotten it."""
+
+LOST_SECONDS = 0.1
+"""The pause after a connection was lost while it listened."""
 
 
 class Connections:
@@ -66,26 +69,34 @@ class Connections:
         listener = None if kept is None else kept.listener
         if kept is None or listener is None:
             flag.wait(timeout)
-            return
-        try:
-            if not listener.heard():
+        else:
+            if not kept.heard(listener) and kept.listener is not None:
                 flag.wait(timeout, listener.fileno())
-                listener.heard()  # who waited will look at the queue now
-        except Exception as error:  # noqa: BLE001 - whatever the driver says of a connection that is no more
-            logger.debug("the connection that listens is lost: %s", type(error).__name__)
-            kept.drop(lost=True)
+                kept.heard(listener)  # who waited will look at the queue now
+            if kept.listener is None:  # the next statement opens another, but not for ever at once
+                flag.wait(min(timeout, LOST_SECONDS))
 
     def _open(self) -> tuple[sa.Connection, Listener | None]:
         connection = self._engine.connect()
         try:
             self._prepared(connection)
             steady_plans(connection)
-            listener = Listener(connection) if self._listening else None
+            listener = self._listener(connection) if self._listening else None
             connection.detach()  # it is never given back: the pool is for those who come and go
         except BaseException:
             connection.close()
             raise
         return connection, listener
+
+    def _listener(self, connection: sa.Connection) -> Listener | None:
+        try:
+            return Listener(connection)
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            self._listening = False
+            logger.warning("the database does not let us listen, polling goes on: %s", str(error.orig).strip())
+            return None
 
     def _prepared(self, connection: sa.Connection) -> sa.Connection:
         return connection.execution_options(isolation_level="AUTOCOMMIT") if self._autocommit else connection
@@ -116,12 +127,27 @@ class _Kept:
         self._used_at = now
         return self._connection
 
+    def heard(self, listener: Listener) -> bool:
+        """Whether there was news; a connection that is lost is dropped."""
+        try:
+            heard = listener.heard()
+        except Exception as error:  # noqa: BLE001 - whatever the driver says of a connection that is no more
+            logger.warning("the connection that claims and listens is lost: %s", type(error).__name__)
+            self.drop(lost=True)
+            return False
+        if heard:
+            self._used_at = monotonic()  # it has just spoken
+        return heard
+
     def drop(self, *, lost: bool = False) -> None:
         """`lost`: as no statement has found out yet; closing it in good order would fail."""
         connection, self._connection, self.listener = self._connection, None, None
         if connection is None:
             return
         if lost:
+            driver: Any = connection.connection.driver_connection
+            with suppress(Exception):
+                driver.close()
             connection.invalidate()
         connection.close()
 

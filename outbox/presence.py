@@ -14,10 +14,10 @@ from outbox.queue import Queue
 
 _REMEMBERED_SECONDS = 3600.0  # how long a worker tells of what it mended
 _REMEMBERED = 5
-_FAREWELL_SECONDS = 5.0  # how long a stop waits for a heartbeat that the database holds up
+_PATIENCE_SECONDS = 5.0  # for a heartbeat that the database holds up
 
 Health = Callable[[], dict[str, Any]]
-"""How the worker fares, for the status. Never asked by two threads at once."""
+"""How the worker fares, for the status."""
 
 
 class Presence:
@@ -43,10 +43,15 @@ class Presence:
     def beat(self, health: Health) -> None:
         """Say that the worker lives, and look for others that don't. A database that fails is logged."""
         try:
-            with self._writing:
+            # a heartbeat that the database does not answer must not hold up the next: only a farewell excludes it
+            alone = self._writing.acquire(timeout=_PATIENCE_SECONDS)
+            try:
                 if self._gone:
                     return
                 self._beat(health)
+            finally:
+                if alone:
+                    self._writing.release()
             self.rescue()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
@@ -79,7 +84,7 @@ class Presence:
 
     def retire(self, health: Health) -> None:
         """Say that the worker has ended in good order, its last word. A database that fails is logged."""
-        if not self._writing.acquire(timeout=_FAREWELL_SECONDS):
+        if not self._writing.acquire(timeout=_PATIENCE_SECONDS):
             logger.error("the worker's end could not be written down: the database holds up its last heartbeat")
             return
         try:

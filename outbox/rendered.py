@@ -13,7 +13,11 @@ import sqlalchemy as sa
 
 
 class Rendered:
-    """One statement for one dialect. What it returns is as the driver gives it, without the types of its columns."""
+    """One statement for one dialect.
+
+    What it returns is not to be relied on to have the types of its columns: it is as the driver gives it, unless a
+    schema is translated or the text depends on the parameters, where SQLAlchemy executes it as ever.
+    """
 
     def __init__(self, statement: sa.Executable, dialect: sa.Dialect) -> None:
         self._statement = statement

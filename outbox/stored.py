@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from outbox.dialect import DbNow, latest
+from outbox.dialect import DbNow, latest, utc
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
 from outbox.states import OnUncertain
 
@@ -139,8 +139,8 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
         mail_options=tuple(options.get("mail", ())),
         rcpt_options=tuple(options.get("rcpt", ())),
         on_uncertain=OnUncertain(row.on_uncertain),
-        created_at=row.created_at,
-        expires_in=None if row.expires_at is None else (row.expires_at - row.now).total_seconds(),
+        created_at=utc(row.created_at),
+        expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),
         skeleton=bytes(row.skeleton),
         parts=parts,
     )

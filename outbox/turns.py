@@ -1,4 +1,8 @@
-"""Whose turn it is: how much of each claim goes to which lane, and to retries."""
+"""Whose turn it is: how much of each claim goes to which lane, and to retries.
+
+Of eight places at most two go to retries of the high lane, one to those of the normal lane, and two are kept for the
+bulk lane, every fourth of them for its retries. New mail of the high lane goes before all.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +10,51 @@ from collections.abc import Mapping
 
 from outbox.states import Lane
 
-SLOTS = tuple(lane.slot(retry=retry) for lane in (Lane.HIGH, Lane.NORMAL, Lane.BULK) for retry in (False, True))
+SLOTS = (
+    Lane.HIGH.slot(retry=False),
+    Lane.HIGH.slot(retry=True),
+    Lane.NORMAL.slot(retry=False),
+    Lane.NORMAL.slot(retry=True),
+    Lane.BULK.slot(retry=True),  # its share is small, and new bulk mail takes whatever is left
+    Lane.BULK.slot(retry=False),
+)
 """All index ranges, in the order in which they are served."""
-
-SHARES = 8
-"""Of so many places one is a retry's while new mail waits, and two are the bulk lane's."""
 
 Shares = list[tuple[int, int]]
 """(slot, the most of it in one claim), in the order of SLOTS."""
 
+_OF = 8
+_BULK_RETRY_OF = 4
+
 
 class Turns:
-    """Who gets how much of each claim: lower lanes and retries keep a share of all that is claimed, and no more.
-
-    A claim may be for one mail only. What is due to somebody and does not fill a place is kept for the next ones.
-    """
+    """A claim may be for one mail only: what is due to somebody and does not fill a place is kept for the next ones."""
 
     def __init__(self) -> None:
-        self._retries = 0
-        self._bulk = SHARES // 2  # so that both do not fall due at once
+        self._high = self._retries = self._bulk_retries = 0
+        self._bulk = _OF // 2  # so that not all fall due at once
 
     def next(self, limit: int) -> Shares:
         """For a claim of `limit`; what one leaves free is there for the next."""
-        retries, self._retries = divmod(self._retries + limit, SHARES)
-        bulk, self._bulk = divmod(self._bulk + 2 * limit, SHARES)
+        high, self._high = divmod(self._high + 2 * limit, _OF)
+        retries, self._retries = divmod(self._retries + limit, _OF)
+        bulk, self._bulk = divmod(self._bulk + 2 * limit, _OF)
+        bulk_retries, self._bulk_retries = divmod(self._bulk_retries + bulk, _BULK_RETRY_OF)
         most = {
-            Lane.HIGH.slot(retry=True): max(1, limit // 4),
+            Lane.HIGH.slot(retry=True): high,
             Lane.NORMAL.slot(retry=False): max(0, limit - retries - bulk),
             Lane.NORMAL.slot(retry=True): retries,
+            Lane.BULK.slot(retry=True): bulk_retries,
         }
         return [(slot, most.get(slot, limit)) for slot in SLOTS]
 
 
-def filled(shares: Shares, found: Mapping[int, int], limit: int) -> bool:
-    """Whether some slot has got all of a share that was less than the `limit`; `found`: how many of each slot."""
-    return any(found.get(slot, 0) == share < limit for slot, share in shares)
+def cut_short(shares: Shares, found: Mapping[int, int], limit: int) -> bool:
+    """Whether more may be due than was found, because a share was less than the `limit`.
+
+    `found`: how many of each slot. Of a share of nothing that is known only if there was nothing else either.
+    """
+    return any(found.get(slot, 0) == share < limit for slot, share in shares if share or not found)
 
 
 def whole_shares(limit: int) -> Shares:

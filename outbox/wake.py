@@ -27,12 +27,12 @@ class Listener:
     """Hears of commits on a connection that is used for other things as well. For the thread that uses it."""
 
     def __init__(self, connection: sa.Connection) -> None:
-        """On PostgreSQL with psycopg, in autocommit mode: see `can_listen`. Raises what the driver raises."""
+        """On PostgreSQL with psycopg, in autocommit mode: see `can_listen`. Raises SQLAlchemyError."""
         driver: Any = connection.connection.driver_connection
         self._driver = driver
         self._heard = False
-        self._driver.add_notify_handler(self._note)  # what comes along with the result of a statement
         connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        self._driver.add_notify_handler(self._note)  # what comes along with the result of a statement
 
     def fileno(self) -> int:
         """Readable when there may be news, or the connection is lost."""

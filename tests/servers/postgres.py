@@ -57,7 +57,7 @@ class PostgresServer(OwnServer):
             "max_connections": "200",
             "shared_buffers": "64MB",
             "dynamic_shared_memory_type": "mmap",  # in its own folder: /dev/shm keeps what a killed server had there
-            "timezone": "UTC",
+            "timezone": "Europe/Berlin",  # as many are: nothing may depend on it
         }
         words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         self._process.start([self._bin / "postgres", "-D", self._data, *words], self._accepts)
