@@ -226,7 +226,7 @@ class Crew:
                 self._dispatcher.give_back(surplus)
             room = self._feed.room(self._size) if self._pulse.alive(monotonic()) else 0
             found = self._claim_safely(room) if room else 0
-            if found and found >= room:
+            if found and found >= room and len(self._feed) < self._low:
                 continue
             if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
                 pause = _SOON_SECONDS if len(self._feed) < self._low else self._poll
