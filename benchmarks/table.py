@@ -34,8 +34,8 @@ def report(lines: Sequence[Line]) -> str:
 
 
 def conditions(lines: Sequence[Line]) -> str:
-    """Where and when, one line for each run; and what a ratio of 1 is."""
-    said = [f"Measured {line['case']}." for line in lines if line["figure"] == "machine"]
+    """Where and when, one line for each run that differs in that; and what a ratio of 1 is."""
+    said = list(dict.fromkeys(f"Measured {line['case']}." for line in lines if line["figure"] == "machine"))
     bare = [rate for line in lines if line["figure"] != "network" for rate in line.get("bare", ())]
     if bare:
         loop = stats.summary(bare)
