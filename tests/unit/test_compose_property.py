@@ -1,6 +1,6 @@
 """Hostile content: what is accepted comes back from the wire as it was put in; what is not, we refuse ourselves.
 
-`OUTBOX_EXAMPLES=10000 pytest tests/unit/test_compose_property.py` is the long form.
+`OUTBOX_EXAMPLES=10000 pytest --timeout 900 tests/unit/test_compose_property.py` is the long form.
 """
 
 from __future__ import annotations
