@@ -11,13 +11,6 @@ from outbox import operations
 from outbox.operations import Filter, audit
 from outbox.states import State
 from tests.db.mails import put
-from tests.servers.databases import Database
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as commands and pages see it."""
-    return database.worker_engine
 
 
 @pytest.fixture

@@ -15,15 +15,8 @@ from outbox.operations import Filter, Page
 from outbox.states import State
 from tests.db.mails import put
 from tests.db.test_operations import FILTERS
-from tests.servers.databases import Database
 
 HOURS = 12
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as the pages see it."""
-    return database.worker_engine
 
 
 @pytest.fixture

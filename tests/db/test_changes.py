@@ -15,15 +15,8 @@ from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import Filter
 from outbox.states import EDGES, Lane, State
 from tests.db.mails import beside, put, states
-from tests.servers.databases import Database
 
 CHANGES = {State.QUEUED: operations.requeue, State.CANCELLED: operations.cancel, State.SENT: operations.mark_sent}
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as commands and pages see it."""
-    return database.worker_engine
 
 
 @pytest.fixture

@@ -17,16 +17,9 @@ from outbox.message import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.states import LIVE, State
 from tests.db.mails import beside
-from tests.servers.databases import Database
 
 PICTURE = b"\x89PNG" * 5_000
 OLD = "ann@exmaple.org"
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as the pages see it."""
-    return database.worker_engine
 
 
 def put(engine: sa.Engine, *recipients: str, state: State = State.FAILED, redacted: bool = False) -> list[int]:

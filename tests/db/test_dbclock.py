@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import DbNow, worker_engine
+from outbox.dialect import DbNow
 from outbox.enqueue import Posting, enqueue
 from outbox.ledger import Ledger
 from outbox.models import OutboxDelivery, OutboxWorker
 from outbox.queue import Queue
 from outbox.states import State
 from tests.db.test_queue import DEFERRED, composed, outcome
-from tests.servers.databases import Database
 
 HOUR = 3600.0
 LEASE = 60.0
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[sa.Engine]:
-    """The database as a worker sees it."""
-    engine = worker_engine(database.url)
-    yield engine
-    engine.dispose()
 
 
 class Time:

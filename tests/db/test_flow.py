@@ -11,15 +11,8 @@ from outbox import operations
 from outbox.operations import Known, Span
 from outbox.states import State
 from tests.db.mails import put
-from tests.servers.databases import Database
 
 WIDTH = timedelta(hours=1)
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as the pages see it."""
-    return database.worker_engine
 
 
 @pytest.fixture

@@ -10,12 +10,6 @@ from outbox.operations import Gauges, gauges, pauses
 from outbox.pauses import What
 from outbox.states import Lane, State
 from tests.db.mails import put, worker
-from tests.servers.databases import Database
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    return database.worker_engine
 
 
 def look(engine: sa.Engine, cap: int = 1000) -> Gauges:

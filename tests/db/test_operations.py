@@ -63,12 +63,6 @@ FILTERS: list[tuple[dict[str, Any], str]] = [  # words, and which of three mails
 
 
 @pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as commands and pages see it."""
-    return database.worker_engine
-
-
-@pytest.fixture
 def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
     """To look with."""
     with engine.connect() as connection:

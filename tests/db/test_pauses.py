@@ -101,12 +101,6 @@ def test_an_end_that_is_past_is_refused(connection: sa.Connection) -> None:
 
 
 @pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as workers see it."""
-    return database.worker_engine
-
-
-@pytest.fixture
 def queue(engine: sa.Engine) -> Queue:
     """A worker's view of the queue."""
     return Queue(engine, environment="", lease=60.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,22 +11,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import worker_engine
 from outbox.events import Events
 from outbox.models import OutboxWorker
 from outbox.presence import Presence
 from outbox.queue import Queue
-from tests.servers.databases import Database
 
 LIMIT = 20.0  # seconds
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[sa.Engine]:
-    """The database as a worker sees it."""
-    engine = worker_engine(database.url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

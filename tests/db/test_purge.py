@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -17,12 +16,6 @@ from tests.servers.databases import Database
 
 DAY = 86_400.0
 LOGO = b"\x89PNG" * 500
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as workers and commands see it."""
-    return database.worker_engine
 
 
 def purged(engine: sa.Engine, older_than: float = DAY, limit: int = 100) -> int:

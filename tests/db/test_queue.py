@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.claims import Claimed
-from outbox.dialect import DbNow, worker_engine
+from outbox.dialect import DbNow
 from outbox.enqueue import Posting, enqueue
 from outbox.errors import DamagedMessageError
 from outbox.ledger import Ledger, Outcome
@@ -22,19 +21,10 @@ from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessa
 from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import Lane, State
-from tests.servers.databases import Database
 
 LEASE = 60.0
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, "2.0.0", "OK queued as 1"), 0.01, relay_id="1")
 DEFERRED = Result(Verdict.TRANSIENT, Phase.RCPT, Reply(450, "4.2.1", "later"), 0.01)
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[sa.Engine]:
-    """The database as a worker sees it."""
-    engine = worker_engine(database.url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from outbox.queue import Queue
 from outbox.recorder import Recorder
 from outbox.states import State
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
-from tests.servers.databases import Database
 
 TERMS = Terms(RetryPolicy(), lease=LEASE, send_timeout=40, dot_timeout=20, suppress=False, transport="relay:25")
 
@@ -34,12 +33,6 @@ class AnswersLost(Queue):
         if self.lose:
             raise sa.exc.OperationalError("COMMIT", None, ConnectionError("server closed the connection"))
         return answer
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as a worker sees it."""
-    return database.worker_engine
 
 
 def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, Feed]:

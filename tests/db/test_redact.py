@@ -14,16 +14,9 @@ from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage
 from outbox.operations import Filter, Redactor, redact
 from outbox.states import State
 from tests.db.mails import SKELETON, put
-from tests.servers.databases import Database
 
 KINDS = ("reset", "code")
 RESET = Posting(kind="reset")
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as a worker sees it."""
-    return database.worker_engine
 
 
 def sent(engine: sa.Engine, *recipients: str, ago: float = 60.0, **more: Any) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -11,24 +10,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import DbNow, UtcDateTime, worker_engine
+from outbox.dialect import DbNow, UtcDateTime
 from outbox.enqueue import Posting, enqueue
 from outbox.models import Base, OutboxMessage
 from outbox.queue import Queue
 from outbox.rendered import Rendered
 from outbox.stored import stored_from
 from tests.db.test_queue import composed, put
-from tests.servers.databases import Database
 
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[sa.Engine]:
-    """The database as a worker sees it."""
-    engine = worker_engine(database.url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.mark.databases("postgresql")

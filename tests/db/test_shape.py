@@ -10,15 +10,8 @@ import sqlalchemy as sa
 from outbox import operations
 from outbox.states import State
 from tests.db.mails import put
-from tests.servers.databases import Database
 
 MINUTE = 60
-
-
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as commands see it."""
-    return database.worker_engine
 
 
 def test_live_mail_by_domain_and_age(engine: sa.Engine) -> None:

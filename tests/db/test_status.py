@@ -22,12 +22,6 @@ ALARM = 300.0
 DEAD = 20.0
 
 
-@pytest.fixture
-def engine(database: Database) -> sa.Engine:
-    """The database as workers and commands see it."""
-    return database.worker_engine
-
-
 def look(engine: sa.Engine, **options: Any) -> Status:
     """The status by usual settings."""
     with engine.connect() as connection:

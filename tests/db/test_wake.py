@@ -11,24 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.bell import Flag
-from outbox.dialect import worker_engine
 from outbox.enqueue import Posting, enqueue
 from outbox.queue import Queue
 from outbox.wake import FileWatch, Listener, can_listen, watches_file
 from tests.db.test_queue import composed
-from tests.servers.databases import Database
 
 WAKE = Posting(wake=True)
 LONG = 20.0  # seconds: never waited for unless something is broken
 SHORT = 0.3
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[sa.Engine]:
-    """The database as a worker sees it."""
-    engine = worker_engine(database.url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
