@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -52,6 +52,16 @@ class Claimed:
     rescued: bool  # an earlier lease of it was lost
     marked: bool  # by that earlier lease, right before the final dot
     message: Stored
+
+
+class _Wanted(NamedTuple):
+    """What one statement of a claim is to take, and for whom."""
+
+    worker_id: int
+    token: int
+    limit: int
+    shares: Shares
+    places: dict[int, Place]  # where it begins in each slot
 
 
 class Claims:
@@ -98,11 +108,12 @@ class Claims:
         shares = self._turns.next(limit)
 
         def take(places: dict[int, Place]) -> list[Claimed]:
-            found = how(connection, worker_id, token, limit, shares, places)
+            wanted = _Wanted(worker_id, token, limit, shares, places)
+            found = how(connection, wanted)
             rest = limit - len(found)
             if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
-                further = places | _ends(found)
-                found += how(connection, worker_id, token, rest, whole_shares(rest), further)
+                further = wanted._replace(limit=rest, shares=whole_shares(rest), places=places | _ends(found))
+                found += how(connection, further)
             return found
 
         began = self._monotonic()
@@ -122,48 +133,32 @@ class Claims:
         self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
         return found
 
-    def _at_once(
-        self,
-        connection: sa.Connection,
-        worker_id: int,
-        token: int,
-        limit: int,
-        shares: Shares,
-        places: dict[int, Place],
-    ) -> list[Claimed]:
+    def _at_once(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         values: dict[str, Any] = {
-            "limit": limit,
+            "limit": wanted.limit,
             "environment": self._environment,
             "lease": self._lease,
-            "worker": worker_id,
-            "token": token,
+            "worker": wanted.worker_id,
+            "token": wanted.token,
             "latest": self._latest(),
         }
-        for slot, share in shares:
-            due_at, id_ = places.get(slot, _START)
+        for slot, share in wanted.shares:
+            due_at, id_ = wanted.places.get(slot, _START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
         if self._whole is None:
             self._whole = Rendered(_whole_claim(self._mine), connection.dialect)
         found = self._whole.execute(connection, values)
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
-        return [_claimed(row, token, stored_from(row, row.parts, self._environment)) for row in rows]
+        return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
 
-    def _by_steps(
-        self,
-        connection: sa.Connection,
-        worker_id: int,
-        token: int,
-        limit: int,
-        shares: Shares,
-        places: dict[int, Place],
-    ) -> list[Claimed]:
+    def _by_steps(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         rows: list[sa.Row[Any]] = []
         if not self._busy and connection.execute(self._any, {"environment": self._environment}).first() is None:
             return []
-        for slot, share in shares:
-            room = min(share, limit - len(rows))
+        for slot, share in wanted.shares:
+            room = min(share, wanted.limit - len(rows))
             if room > 0:
-                due_at, id_ = places.get(slot, _START)
+                due_at, id_ = wanted.places.get(slot, _START)
                 values = {"environment": self._environment, "slot": slot, "due": due_at, "id": id_, "room": room}
                 values["latest"] = self._latest()
                 rows += connection.execute(self._head, values).all()
@@ -172,9 +167,15 @@ class Claims:
             return []
         messages = read_messages(connection, {row.message_pk for row in rows}, self._environment)
         connection.execute(
-            _lease(), {"ids": sorted(row.id for row in rows), "lease": self._lease, "worker": worker_id, "token": token}
+            _lease(),
+            {
+                "ids": sorted(row.id for row in rows),
+                "lease": self._lease,
+                "worker": wanted.worker_id,
+                "token": wanted.token,
+            },
         )
-        return [_claimed(row, token, messages[row.message_pk]) for row in rows]
+        return [_claimed(row, wanted.token, messages[row.message_pk]) for row in rows]
 
 
 def _ends(found: list[Claimed]) -> dict[int, Place]:
