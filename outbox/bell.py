@@ -40,7 +40,10 @@ class ThreadBell:
 
 
 class Flag:
-    """Much like `threading.Event`, for one thread that waits, and that can wait for descriptors besides. POSIX only."""
+    """Much like `threading.Event`, for one thread that waits, and that can wait for descriptors besides. POSIX only.
+
+    Without a lock, so that a signal's handler may set it.
+    """
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
@@ -65,12 +68,16 @@ class Flag:
             os.read(self._reader, 4096)
         self._set = False  # last: who sets it meanwhile writes nothing, and need not, for the look is yet to come
 
-    def wait(self, timeout: float, *descriptors: int) -> None:
-        """Until it is set, one of the descriptors is readable, or for `timeout` seconds; it may end sooner."""
+    def fileno(self) -> int:
+        """Readable once it is set."""
+        return self._reader
+
+    def wait(self, timeout: float, *descriptors: int) -> bool:
+        """Until it is set, one of the descriptors is readable, or for `timeout` seconds (False); it may end sooner."""
         poll = select.poll()
         for descriptor in (self._reader, *descriptors):
             poll.register(descriptor, select.POLLIN)
-        poll.poll(math.ceil(timeout * 1000))
+        return bool(poll.poll(math.ceil(timeout * 1000)))
 
     def __del__(self) -> None:
         os.close(self._reader)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from outbox.bell import Flag
 
 
 class Stop:
@@ -18,34 +19,26 @@ class Stop:
 
     def __init__(self, lifeline: int | None = None) -> None:
         """`lifeline`: a descriptor that becomes readable when the process's parent has gone; then it is set, too."""
-        self._reader, self._writer = os.pipe()
-        self._watched = [self._reader] if lifeline is None else [self._reader, lifeline]
-        os.set_blocking(self._writer, False)
-        self._set = False
+        self._flag = Flag()
+        self._lifeline = () if lifeline is None else (lifeline,)
 
     def set(self) -> None:
         """May be called from a signal's handler."""
-        self._set = True
-        with suppress(BlockingIOError):
-            os.write(self._writer, b".")
+        self._flag.set()
 
     def is_set(self) -> bool:
         """Whether it was called."""
-        return self._set
+        return self._flag.is_set()
 
     def wait(self, timeout: float) -> bool:
         """Until set, or for `timeout` seconds; whether it is set."""
-        if not self._set and select.select(self._watched, [], [], timeout)[0]:
-            self._set = True
-        return self._set
+        if not self.is_set() and self._flag.wait(timeout, *self._lifeline):
+            self.set()
+        return self.is_set()
 
     def fileno(self) -> int:
-        """Readable once it is set by `set`: for waiting on other things besides."""
-        return self._reader
-
-    def __del__(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
+        """Readable once it is set: for waiting on other things besides."""
+        return self._flag.fileno()
 
 
 @contextmanager
