@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from outbox.breaker import Breaker, Health
 from outbox.clock import monotonic
 from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
@@ -20,7 +21,6 @@ from outbox.hub import Hub
 from outbox.ledger import Ledger, Outcome
 from outbox.meters import Meters
 from outbox.pauses import Held
-from outbox.policy import Breaker, Health
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket
@@ -266,7 +266,7 @@ class Crew:
     def _carry(self, carrier: Carrier) -> None:
         previous: Ticket | None = None
         while True:
-            leased = self._feed.take(self._idle, self._low, carrier)
+            leased = self._feed.take(self._idle, self._low)
             if leased is not None:
                 self._ends[carrier] = leased.deadline
                 previous = self._dispatcher.work(leased, carrier, previous)

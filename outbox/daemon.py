@@ -16,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
 from outbox import metrics, operations, signals
+from outbox.breaker import Breaker
 from outbox.clock import Steps, monotonic, utcnow
 from outbox.crew import Crew
 from outbox.dispatch import Terms
@@ -24,7 +25,7 @@ from outbox.ledger import Ledger
 from outbox.meters import Meters
 from outbox.monitor import Monitor
 from outbox.pauses import Held
-from outbox.policy import Breaker, RetryPolicy
+from outbox.policy import RetryPolicy
 from outbox.presence import Presence
 from outbox.queue import Queue
 from outbox.rate import Rate

@@ -48,11 +48,7 @@ class Connection(Protocol):
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
-        upcoming: Envelope | None = None,
     ) -> Result: ...
-
-    @property
-    def announces(self) -> bool: ...
 
     def abort(self) -> None: ...
 
@@ -200,13 +196,7 @@ class Dispatcher:
         gate = _Gate(self, leased, previous)
         timeout = min(self._terms.send_timeout, self._remaining(leased))
         try:
-            result = connection.deliver(
-                _envelope(leased.claimed),
-                content,
-                before_dot=gate,
-                timeout=timeout,
-                upcoming=self._upcoming(connection),
-            )
+            result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: sending it failed within the outbox", message.message_id)
             connection.abort()
@@ -224,16 +214,6 @@ class Dispatcher:
                 reply=result.reply.text,
             )
         return self._record(leased, decision, result)
-
-    def _upcoming(self, connection: Connection) -> Envelope | None:
-        """The mail after this one, if its commands may ride behind this one's dot, and it is sure to be offered."""
-        leased = self._feed.reserve(connection) if connection.announces and not self.cutoff.is_set() else None
-        if leased is None:
-            return None
-        claimed = leased.claimed
-        expires_in = claimed.message.expires_in
-        expires = expires_in is not None and expires_in < self._terms.lease
-        return None if claimed.rescued or expires or claimed.message.damage is not None else _envelope(claimed)
 
     def _broke(self, facts: Facts, error: Exception) -> Decision:
         note = f"sending it failed within the outbox: {type(error).__name__}"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from outbox.bell import Bell, Flag, ThreadBell
+from outbox.breaker import Breaker
 from outbox.claims import Claimed
-from outbox.policy import Breaker
 from outbox.reply import Result, Verdict
 
 
@@ -24,9 +24,6 @@ class Leased:
 
 _Entry = tuple[int, int, Leased]  # slot, order of arrival
 
-RESERVED_SECONDS = 0.1
-"""How long a reservation is respected by connections that have nothing to do."""
-
 
 class Feed:
     """What connections take their next mail from: the most important first, and only as the breaker allows."""
@@ -35,7 +32,6 @@ class Feed:
         self._breaker = breaker
         self._monotonic = monotonic
         self._heap: list[_Entry] = []
-        self._reserved: dict[object, tuple[_Entry, float]] = {}  # by whom, since when; the oldest first
         self._waiting = 0
         self._order = itertools.count()
         self._lock = threading.RLock()
@@ -52,17 +48,17 @@ class Feed:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
             self._bell.ring()
 
-    def take(self, timeout: float, low: int, who: object = None) -> Leased | None:
+    def take(self, timeout: float, low: int) -> Leased | None:
         """The next mail, or None after `timeout` seconds without one or when closed (see `closed`).
 
-        What `who` has reserved comes first. Fewer than `low` left sets `hungry`. What is taken must be given back by
+        Fewer than `low` left sets `hungry`. What is taken must be given back by
         `done` or `withdraw`.
         """
         end = self._monotonic() + timeout
         while True:
             with self._lock:
                 now = self._monotonic()
-                entry = None if self._closed else self._next(who, now)
+                entry = None if self._closed else self._next(now)
                 if entry is not None:
                     self._busy += 1
                     if len(self._heap) < low:
@@ -77,19 +73,6 @@ class Feed:
             finally:
                 with self._lock:
                     self._waiting -= 1
-
-    def reserve(self, who: object) -> Leased | None:
-        """The mail that `who` will most likely get by its next `take`, for it to be announced to the server.
-
-        None where others wait for mail. It may come otherwise: a connection that is free takes what was reserved by one
-        that is long under way, and a breaker that opens ends all reservations.
-        """
-        with self._lock:
-            if not self._heap or self._waiting or self._closed or self._breaker.ready(self._monotonic()) is not None:
-                return None
-            entry = heapq.heappop(self._heap)
-            self._reserved[who] = entry, self._monotonic()
-            return entry[2]
 
     def withdraw(self) -> None:
         """A taken mail is finished without a result of the server's."""
@@ -108,7 +91,6 @@ class Feed:
             troubled = self._breaker.since is not None
             if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
                 self._breaker.fault(result, self._monotonic(), chance)
-                self._unreserve()
             else:
                 if not self._breaker.healthy:  # the way is free (again): claim for all connections
                     self.hungry.set()
@@ -119,7 +101,7 @@ class Feed:
 
     def __len__(self) -> int:
         """How many wait for a connection."""
-        return len(self._heap) + len(self._reserved)
+        return len(self._heap)
 
     def room(self, size: int) -> int:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
@@ -134,7 +116,6 @@ class Feed:
             admits = self._breaker.ready(self._monotonic())
             if admits is None:
                 return []
-            self._unreserve()
             first = sorted(self._heap)
             self._heap = first[:admits]
             return [leased for _, _, leased in first[admits:]]
@@ -142,7 +123,6 @@ class Feed:
     def empty(self) -> list[Leased]:
         """Take back all that no connection has begun."""
         with self._lock:
-            self._unreserve()
             left = [leased for _, _, leased in self._heap]
             self._heap.clear()
             return left
@@ -150,7 +130,6 @@ class Feed:
     def remove(self, unwanted: Callable[[Claimed], bool]) -> list[Leased]:
         """Take back what is `unwanted` and no connection has begun."""
         with self._lock:
-            self._unreserve()
             taken = [entry for entry in self._heap if unwanted(entry[2].claimed)]
             orders = {order for _, order, _ in taken}
             self._heap = sorted(entry for entry in self._heap if entry[1] not in orders)
@@ -180,32 +159,14 @@ class Feed:
         with self._lock:
             return self._breaker.healthy
 
-    def _next(self, who: object, now: float) -> _Entry | None:
-        """What may be begun now, out of the heap or out of the reservations."""
-        own = self._reserved.get(who)
-        if own is None and not self._heap and not self._overdue(now):
+    def _next(self, now: float) -> _Entry | None:
+        """What may be begun now."""
+        if not self._heap or not self._breaker.admit(now):
             return None
-        if not self._breaker.admit(now):
-            return None
-        if own is not None:
-            del self._reserved[who]
-            return own[0]
-        if self._overdue(now):  # its owner is long under way, and this one need not wait for that
-            return self._reserved.pop(next(iter(self._reserved)))[0]
         return heapq.heappop(self._heap)
 
-    def _overdue(self, now: float) -> bool:
-        return bool(self._reserved) and now - next(iter(self._reserved.values()))[1] >= RESERVED_SECONDS
-
-    def _unreserve(self) -> None:
-        for entry, _ in self._reserved.values():
-            heapq.heappush(self._heap, entry)
-        self._reserved.clear()
-
     def _patience(self, now: float) -> float:
-        """Seconds until the breaker may admit a probe or a reservation has lapsed; else a long time."""
+        """Seconds until the breaker may admit a probe; else a long time."""
         if len(self) and self._breaker.probe_at > now:
             return self._breaker.probe_at - now
-        if self._reserved:
-            return max(0.0, next(iter(self._reserved.values()))[1] + RESERVED_SECONDS - now)
         return 3600.0

@@ -35,6 +35,19 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # nobody can know whether the server took it
 
 
+class About(StrEnum):
+    """What a failure is about: the narrowest thing that would have to change for the next attempt to pass."""
+
+    RECIPIENT = "recipient"  # this address: unknown, full, greylisted, throttled
+    MESSAGE = "message"  # this content: size, policy, spam
+    SENDER = "sender"  # this From or envelope sender: not verified, not allowed for this account
+    DOMAIN = "domain"  # the recipient's domain
+    SESSION = "session"  # this connection: a limit per session, an idle time-out
+    CONNECTIONS = "connections"  # more connections at once than the relay admits
+    ACCOUNT = "account"  # a quota or rate of the account
+    RELAY = "relay"  # it can't be used: down, TLS, log-in
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One SMTP reply (RFC 5321 §4.2), or the local error that stands in its place (`code` is None then)."""
@@ -59,6 +72,7 @@ class Result:
     retry_after: float | None = None  # seconds the server asked us to wait
     reusable: bool = False  # the connection may carry the next mail
     note: str = ""  # what it means in our words, where the server's may mislead; "" where they say it all
+    about: About | None = None  # what the reply itself says it is about; None: only comparison with others can tell
 
 
 MAX_TEXT = 1_000

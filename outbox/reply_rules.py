@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from outbox.reply import Phase, Reply, Verdict
+from outbox.reply import About, Phase, Reply, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Rule:
     enhanced: frozenset[str] = frozenset()
     text: re.Pattern[str] | None = None
     phases: frozenset[Phase] = frozenset()
+    about: About | None = None  # what such a reply is about; None: the words don't tell
 
     def fits(self, phase: Phase, reply: Reply) -> bool:
         """Whether the rule speaks about this reply."""

@@ -241,6 +241,7 @@ class Connection(flask_mail.Connection):
             retry_after=None if accepted else retry_after(reply),
             reusable=reusable,
             note=judgement.note,
+            about=judgement.about,
         )
 
     def _failure(self, broken: Broken, started: float) -> Result:
@@ -261,6 +262,7 @@ class Connection(flask_mail.Connection):
             self._monotonic() - started,
             reusable=self.is_open,
             note=judgement.note,
+            about=judgement.about,
         )
 
 

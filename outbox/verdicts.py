@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from outbox.reply import Phase, Reply, Verdict
+from outbox.reply import About, Phase, Reply, Verdict
 from outbox.reply_rules import GENERAL, PRESETS, Rule
 
 
@@ -44,6 +44,7 @@ class Judgement:
 
     verdict: Verdict
     note: str = ""
+    about: About | None = None
 
 
 _OURS = {
@@ -104,7 +105,7 @@ def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgemen
     if phase not in _BEFORE_RULES:
         rule = matching_rule(phase, reply, preset)
         if rule is not None and rule.verdict is not None:
-            return Judgement(rule.verdict, rule.note)
+            return Judgement(rule.verdict, rule.note, rule.about)
     return _by_class(phase, code, reply)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from outbox.breaker import Breaker
 from outbox.claims import Claimed
 from outbox.clock import monotonic
 from outbox.dialect import IDLE_TRANSACTION_SECONDS
@@ -13,7 +14,7 @@ from outbox.events import Events
 from outbox.feed import Feed
 from outbox.ledger import Ledger
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
-from outbox.policy import Breaker, RetryPolicy
+from outbox.policy import RetryPolicy
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+from outbox.breaker import Breaker
 from outbox.claims import Claimed
 from outbox.clock import monotonic
-from outbox.feed import RESERVED_SECONDS, Feed, Leased
-from outbox.policy import Breaker
+from outbox.feed import Feed, Leased
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain
 from outbox.stored import Stored
@@ -98,57 +98,3 @@ def test_closing_frees_who_waits_and_gives_back_the_rest() -> None:
     assert feed.take(0, 0) is None
     assert [one.claimed.id for one in feed.empty()] == [1]
     assert feed.idle
-
-
-def test_a_reservation_is_kept_for_who_made_it() -> None:
-    """What was announced to the server goes over that connection, whatever else comes in."""
-    feed = ready()
-    feed.put([leased(1), leased(2), leased(3)])
-    feed.take(0, 0, "a")
-    reserved = feed.reserve("a")
-    assert reserved is not None
-    assert reserved.claimed.id == 2
-    feed.put([leased(4, slot=0)])
-    assert len(feed) == 3
-    taken = [feed.take(0, 0, who) for who in ("b", "a", "b")]
-    assert [one and one.claimed.id for one in taken] == [4, 2, 3]
-
-
-def test_a_lapsed_reservation_goes_to_whom_is_free() -> None:
-    """A mail must not wait for a server that keeps another one hanging."""
-    now = [100.0]
-    breaker = Breaker()
-    breaker.success()
-    feed = Feed(breaker, lambda: now[0])
-    feed.put([leased(1), leased(2)])
-    feed.take(0, 0, "a")
-    feed.reserve("a")
-    assert feed.take(0, 0, "b") is None
-    now[0] += 2 * RESERVED_SECONDS
-    taken = feed.take(0, 0, "b")
-    assert taken is not None
-    assert taken.claimed.id == 2
-    assert feed.take(0, 0, "a") is None
-
-
-def test_nothing_is_reserved_while_others_wait_or_the_breaker_is_open() -> None:
-    """A reservation must not keep mail from a connection that could send it now."""
-    feed = ready()
-    feed.put([leased(1), leased(2)])
-    feed.take(0, 0, "a")
-    assert feed.reserve("a") is not None
-    feed.done(BROKEN, 0.5)
-    assert feed.take(0, 0, "a") is None
-    assert feed.reserve("a") is None
-    assert [one.claimed.id for one in feed.empty()] == [2]
-
-
-def test_a_stop_ends_reservations() -> None:
-    """What is reserved is given back as well."""
-    feed = ready()
-    feed.put([leased(1), leased(2)])
-    feed.take(0, 0, "a")
-    feed.reserve("a")
-    feed.close()
-    assert [one.claimed.id for one in feed.empty()] == [2]
-    assert feed.take(0, 0, "a") is None

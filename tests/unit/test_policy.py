@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from outbox.policy import Breaker, Facts, Health, Reason, RetryPolicy, before_sending, decide
+from outbox.breaker import Breaker, Health
+from outbox.policy import Facts, Reason, RetryPolicy, before_sending, decide
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain, State
 
