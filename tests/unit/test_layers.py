@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
     ("errors", "clock", "bell", "events", "signals", "stopping"),
     ("states", "settings", "reply", "message", "relay"),
-    ("verdicts", "reply_rules", "policy", "breaker", "turns", "mime", "preview", "dialect"),
+    ("verdicts", "reply_rules", "hints", "policy", "breaker", "turns", "mime", "preview", "dialect"),
     ("models", "schema", "compose", "kept", "wake", "arrays", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
     ("ledger", "operations"),
