@@ -8,7 +8,7 @@ relays use today; a relay that words a quota otherwise is judged by its code.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from outbox.reply import About, Phase, Reply, Verdict
@@ -71,6 +71,10 @@ _BY_CLASS: dict[Phase, tuple[Verdict, Verdict]] = {  # what 4xx and 5xx mean
 }
 _BEFORE_RULES = frozenset({Phase.GREETING, Phase.EHLO, Phase.TLS})
 
+_OF_THE_RELAY = frozenset({Phase.EHLO, Phase.TLS, Phase.AUTH})
+_OF_THE_MESSAGE = frozenset({Phase.DATA, Phase.BODY, Phase.DOT})
+_OF_THE_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.4", "1.6", "1.10"})  # RFC 3463 §3.2, RFC 7505
+
 _HOSTS = (
     (re.compile(r"(^|\.)(gmail|googlemail|google)\.com$"), "gmail"),
     (re.compile(r"(^|\.)(office365|outlook|hotmail)\.com$|(^|\.)office365\.us$|\.partner\.outlook\.cn$"), "exchange"),
@@ -100,13 +104,13 @@ def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgemen
         return Judgement(Verdict.ACCEPTED)
     if not 400 <= code < 600 or phase not in _BY_CLASS:
         return judge_failure(phase, Failure.GARBAGE)
+    rule = matching_rule(phase, reply, preset)
+    about = (rule and rule.about) or _told_by_code(phase, reply)
     if code == 421:
-        return Judgement(Verdict.TRANSPORT)
-    if phase not in _BEFORE_RULES:
-        rule = matching_rule(phase, reply, preset)
-        if rule is not None and rule.verdict is not None:
-            return Judgement(rule.verdict, rule.note, rule.about)
-    return _by_class(phase, code, reply)
+        return Judgement(Verdict.TRANSPORT, about=about)
+    if rule is not None and rule.verdict is not None and phase not in _BEFORE_RULES:
+        return Judgement(rule.verdict, rule.note, rule.about)
+    return replace(_by_class(phase, code, reply), about=about)
 
 
 def matching_rule(phase: Phase, reply: Reply, preset: str = "generic") -> Rule | None:
@@ -114,6 +118,22 @@ def matching_rule(phase: Phase, reply: Reply, preset: str = "generic") -> Rule |
     for rule in (*PRESETS.get(preset, ()), *GENERAL):
         if rule.fits(phase, reply):
             return rule
+    return None
+
+
+def _told_by_code(phase: Phase, reply: Reply) -> About | None:
+    """What the codes alone say a refusal is about; None: only comparison with other deliveries can tell."""
+    if phase in _OF_THE_RELAY:
+        return About.RELAY
+    subject = (reply.enhanced or "").partition(".")[2]
+    if subject in {"1.7", "1.8"}:
+        return About.SENDER
+    if phase is Phase.RCPT and (subject in _OF_THE_RECIPIENT or subject.startswith("2.")):
+        return About.RECIPIENT
+    if phase in _OF_THE_MESSAGE and (subject == "3.4" or subject.startswith("6.")):
+        return About.MESSAGE
+    if phase is Phase.MAIL and (subject == "3.4" or reply.code == 552):
+        return About.MESSAGE
     return None
 
 

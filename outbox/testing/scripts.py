@@ -71,6 +71,7 @@ class Relay:
             relay_id=relay_id(reply) if accepted else None,
             retry_after=None if accepted else retry_after(reply),
             note=judgement.note,
+            about=judgement.about,
         )
 
 

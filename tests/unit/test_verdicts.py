@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from outbox.reply import Phase, Verdict, parse_reply
+from outbox.reply import About, Phase, Verdict, parse_reply
 from outbox.reply_rules import GENERAL, PRESETS
 from outbox.verdicts import Failure, judge_failure, judge_reply, preset_for
 
@@ -227,3 +227,36 @@ def test_every_preset_can_be_found() -> None:
     """And every rule says why."""
     assert set(PRESETS) == {"gmail", "exchange", "ses", "sendgrid", "mailgun"}
     assert all(rule.note for rule in itertools.chain(GENERAL, *PRESETS.values()))
+
+
+@pytest.mark.parametrize(
+    ("phase", "line", "about"),
+    [
+        (Phase.RCPT, "550 5.1.1 User unknown", About.RECIPIENT),
+        (Phase.RCPT, "452 4.2.2 Mailbox full", About.RECIPIENT),
+        (Phase.RCPT, "450 4.7.1 <b@example.org>: rate limit for this recipient exceeded", About.RECIPIENT),
+        (Phase.RCPT, "451 4.7.1 Greylisting in action, please come back in 00:04:59", About.RECIPIENT),
+        (Phase.RCPT, "550 5.1.8 a@example.org: Domain not found", About.SENDER),
+        (Phase.MAIL, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", About.SENDER),
+        (Phase.MAIL, "552 5.3.4 Message size exceeds fixed limit", About.MESSAGE),
+        (Phase.DOT, "554 5.6.0 malformed", About.MESSAGE),
+        (Phase.MAIL, "451 4.7.0 Too many messages in this session", About.SESSION),
+        (Phase.RCPT, "452 4.5.3 Recipients per session reached", About.SESSION),
+        (Phase.MAIL, "421 4.7.0 Too many messages on this connection", About.SESSION),
+        (Phase.DOT, "432 4.3.2 Concurrent connections limit exceeded", About.CONNECTIONS),
+        (Phase.GREETING, "421 4.7.0 mx Error: too many connections from 192.0.2.1", About.CONNECTIONS),
+        (Phase.DOT, "454 Throttling failure: Daily message quota exceeded.", About.ACCOUNT),
+        (Phase.MAIL, "550 5.4.5 Daily user sending limit exceeded", About.ACCOUNT),
+        (Phase.AUTH, "535 5.7.8 Username and Password not accepted", About.RELAY),
+        (Phase.MAIL, "530 5.7.0 Authentication required", About.RELAY),
+        (Phase.RCPT, "554 Message rejected: Email address is not verified.", None),
+        (Phase.MAIL, "421 4.3.2 closing", None),
+        (Phase.RCPT, "550 5.7.1 Relay access denied", None),
+        (Phase.RCPT, "550 No", None),
+        (Phase.DOT, "250 2.0.0 taken", None),
+    ],
+)
+def test_what_a_reply_is_about(phase: Phase, line: str, about: About | None) -> None:
+    """As far as its words or codes say; None where only comparison with other deliveries can tell."""
+    code, _, text = line.partition(" ")
+    assert judge_reply(phase, parse_reply(int(code), text.encode())).about is about
