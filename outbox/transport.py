@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -109,11 +109,6 @@ class Connection(flask_mail.Connection):
         """Whether the next mail may do without a new connection, as far as is known without asking."""
         return self.host is not None and self.host.reusable
 
-    @property
-    def announces(self) -> bool:
-        """Whether `upcoming` would be of use: the session is open, and the relay takes commands in advance."""
-        return self.is_open and "pipelining" in self.extensions
-
     def deliver(
         self,
         envelope: Envelope,
@@ -121,7 +116,6 @@ class Connection(flask_mail.Connection):
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
-        upcoming: Envelope | None = None,
     ) -> Result:
         """Offers one message to one recipient and says what came of it, whatever server and network do.
 
@@ -130,9 +124,6 @@ class Connection(flask_mail.Connection):
         message.
         The time up to the dot, connecting included, is at most `timeout` (and `relay.send_timeout`) seconds,
         the wait for the reply to the dot at most `relay.dot_timeout`. Raises only what `content` or `before_dot` raise.
-
-        `upcoming` is the envelope (with its right size) that the next call will have: where PIPELINING is offered its
-        commands go out behind this mail's dot, which saves a round trip. Another envelope next costs a new connection.
         """
         started = self._monotonic()
         limit = self.relay.send_timeout
@@ -140,7 +131,7 @@ class Connection(flask_mail.Connection):
         self._aborted = False
         try:
             smtp_commands.check(envelope)
-            return self._deliver(envelope, content, before_dot, upcoming, started)
+            return self._deliver(envelope, content, before_dot, started)
         except smtp_commands.UnfitError as unfit:
             return self._unfit(unfit, started)
 
@@ -149,7 +140,6 @@ class Connection(flask_mail.Connection):
         envelope: Envelope,
         content: bytes | Iterable[bytes],
         before_dot: Callable[[], bool] | None,
-        upcoming: Envelope | None,
         started: float,
     ) -> Result:
         for reuse in (True, False):
@@ -157,8 +147,7 @@ class Connection(flask_mail.Connection):
             try:
                 session, reused = self._session(reuse)
                 commands = smtp_commands.commands(envelope, content, session.esmtp_features)
-                following = _announced(upcoming, session.esmtp_features)
-                answer = session.transact(commands, content, before_dot, following, self._deadline)
+                answer = session.transact(commands, content, before_dot, self._deadline)
             except Broken as broken:
                 if reused and not session.answered and broken.failure in _STALE:
                     self._drop()
@@ -264,17 +253,6 @@ class Connection(flask_mail.Connection):
             note=judgement.note,
             about=judgement.about,
         )
-
-
-def _announced(upcoming: Envelope | None, offers: Mapping[str, str]) -> smtp_commands.Commands | None:
-    """The commands of the next mail, if it has any that can be said."""
-    if upcoming is None:
-        return None
-    try:
-        smtp_commands.check(upcoming)
-        return smtp_commands.commands(upcoming, (), offers)
-    except smtp_commands.UnfitError:
-        return None
 
 
 def tls_context(relay: Relay) -> ssl.SSLContext:

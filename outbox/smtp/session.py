@@ -1,13 +1,12 @@
 """One SMTP session with a relay: one transaction after the other, each told by the reply that decided it.
 
 The phase is recorded before each wait, since "closed before the dot" and "closed after the dot" look the same from
-outside. The commands of the next mail may ride behind the final dot of this one (RFC 2920 §3.1); its content may not.
+outside. Nothing follows the final dot before its reply was read: what was answered there counts, whatever comes after.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -25,7 +24,7 @@ __all__ = ["Answer", "Refused", "Session"]
 
 _DOT = b"\r\n.\r\n"
 _SETTLE = 5.0  # seconds at most for replies that no longer decide anything
-_RIDERS = 4  # RSET, MAIL, RCPT, DATA
+_OURS_TO_END = frozenset({Failure.TIMEOUT, Failure.ABORTED})  # ends of a wait that say nothing of the relay
 _RECORD = 16_384  # bytes of one TLS record: written whole or not at all
 
 
@@ -55,8 +54,6 @@ class Session(Channel):
         self.transactions = 0
         self.used_at = 0.0
         self._dirty = False  # the last transaction was not ended by an accepted mail: RSET goes first
-        self._riding: Commands | None = None  # sent behind the last dot
-        self._ahead: deque[tuple[int, bytes]] = deque()  # the replies to them that came along
 
     def open(self, deadline: float) -> None:
         """As Channel's; afterwards the session is usable."""
@@ -71,7 +68,7 @@ class Session(Channel):
 
     def leave(self) -> None:
         """QUIT where that can be said, else just the end: a relay that waits for content is told nothing."""
-        if self.reusable and self._riding is None:
+        if self.reusable:
             self.quit()
         else:
             self.close()
@@ -80,9 +77,9 @@ class Session(Channel):
         """Whether the next mail may go over this connection: not too old or worn, and nothing unasked came in."""
         return (
             self.reusable
-            and (self._riding is not None or self.transactions < self.relay.max_messages)
+            and self.transactions < self.relay.max_messages
             and self._monotonic() - self.used_at < self.relay.idle_timeout
-            and (self._riding is not None or self.wire.is_quiet())
+            and self.wire.is_quiet()
         )
 
     def transact(
@@ -90,7 +87,6 @@ class Session(Channel):
         commands: Commands,
         content: bytes | Iterable[bytes],
         before_dot: Callable[[], bool] | None,
-        following: Commands | None,
         deadline: float,
     ) -> Answer:
         """One mail to one recipient; returns the reply that decides. Raises Broken; `phase` says where."""
@@ -98,15 +94,9 @@ class Session(Channel):
         self.reusable = self.answered = False
         self.transactions += 1
         refused = self._offer(commands)
-        if refused is None:
-            answer = self._send_content(content, before_dot, self._ride(following))
-            self._dirty = answer.code >= 300
-            if self._riding is not None:
-                self._read_ahead(answer)
-        else:
-            answer, self._dirty = refused, True
-        in_step = self._behind or not self.wire.has_unread
-        self.reusable = answer.code != 421 and in_step and self.wire.sock is not None
+        answer = refused or self._send_content(content, before_dot)
+        self._dirty = refused is not None or answer.code >= 300
+        self.reusable = answer.code != 421 and not self.wire.has_unread and self.wire.sock is not None
         self.used_at = self._monotonic()
         return answer
 
@@ -121,26 +111,18 @@ class Session(Channel):
         return Answer(Phase.MAIL, code, text)
 
     @property
-    def _behind(self) -> bool:
-        """Whether replies to what rode behind the last dot are still to come."""
-        return self._riding is not None and len(self._ahead) < _RIDERS
-
-    @property
     def _pipelining(self) -> bool:
         return "pipelining" in self.esmtp_features
-
-    def _ride(self, following: Commands | None) -> Commands | None:
-        """What may go out behind the dot: only what can be written whole, and if the connection goes on."""
-        if following is None or not self._pipelining or self.transactions >= self.relay.max_messages:
-            return None
-        return following if len(following.mail) + len(following.rcpt) < _RECORD // 4 else None
 
     def _offer(self, commands: Commands) -> Answer | None:
         """MAIL, RCPT, DATA: in one write where the relay can take it (RFC 2920). None: it waits for the content."""
         log.debug("%s: %r %r", self.relay.name, commands.mail, commands.rcpt)
         self.phase = Phase.MAIL
-        reset = self._begin(commands)
-        if reset and self._reply()[0] != 250:
+        if self._pipelining:
+            self.wire.write(_group(commands, self._dirty))
+        elif self._dirty:
+            self.wire.write(b"RSET\r\n")
+        if self._dirty and self.wire.read_reply()[0] != 250:
             raise Broken(Failure.GARBAGE, "RSET was refused")
         if (answer := self._step(Phase.MAIL, commands.mail)) is not None:
             self._settle(answer, 2)
@@ -150,25 +132,12 @@ class Session(Channel):
             answer = self._step(Phase.DATA, b"DATA")
         return answer
 
-    def _begin(self, commands: Commands) -> bool:
-        """Writes what can go out at once; whether the first reply will be to RSET."""
-        riding, self._riding = self._riding, None
-        if riding is not None:
-            if riding != commands:
-                raise Broken(Failure.GARBAGE, "another mail was announced to the relay")
-            return True
-        if self._pipelining:
-            self.wire.write(_group(commands, self._dirty))
-        elif self._dirty:
-            self.wire.write(b"RSET\r\n")
-        return self._dirty
-
     def _step(self, phase: Phase, command: bytes) -> Answer | None:
         """One command and its reply; None if that is the one that lets the transaction go on."""
         self.phase = phase
         if not self._pipelining:
             self.wire.write(command + b"\r\n")
-        code, text = self._reply()
+        code, text = self.wire.read_reply()
         self.answered = True
         if code == 354 if phase is Phase.DATA else 200 <= code < 300:
             return None
@@ -182,15 +151,13 @@ class Session(Channel):
         code = 0
         try:
             for _ in range(left):
-                code, _ = self._reply()
+                code, _ = self.wire.read_reply()
         except Broken:
             self.wire.close()
         if code == 354:  # it waits for content although nobody is to get it: closing cannot deliver anything
             self.wire.close()
 
-    def _send_content(
-        self, content: bytes | Iterable[bytes], before_dot: Callable[[], bool] | None, following: Commands | None
-    ) -> Answer:
+    def _send_content(self, content: bytes | Iterable[bytes], before_dot: Callable[[], bool] | None) -> Answer:
         self.phase = Phase.BODY
         try:
             last = self._send_all_but_last(content)
@@ -199,7 +166,7 @@ class Session(Channel):
                 last = b""
             if before_dot is not None and not before_dot():
                 raise Broken(Failure.GIVEN_UP, "given up before the final dot: this worker may no longer send it")
-            self._send_dot(last, following)
+            self.wire.write(last + _DOT)
         except body.BareNewlineError as error:
             raise Broken(Failure.MALFORMED, str(error))
         except Broken as broken:
@@ -207,8 +174,23 @@ class Session(Channel):
         self.phase = Phase.DOT
         self.wire.deadline = self._monotonic() + self.relay.dot_timeout
         self.wire.silence = self.relay.dot_timeout
-        code, text = self.wire.read_reply()
+        code, text = self._final_reply()
         return Answer(Phase.DOT, code, text)
+
+    def _final_reply(self) -> tuple[int, bytes]:
+        """The reply to the final dot. One that lies in the socket counts, though time is up or the worker has to stop:
+        a thread that was held up for long may find both at once."""
+        try:
+            return self.wire.read_reply()
+        except Broken as broken:
+            if broken.failure not in _OURS_TO_END:
+                raise
+            try:
+                return self.wire.read_arrived()
+            except Broken:
+                raise broken
+            finally:
+                self.wire.close()
 
     def _send_all_but_last(self, content: bytes | Iterable[bytes]) -> bytes:
         """Writes the content but for its last block, which is returned."""
@@ -219,47 +201,9 @@ class Session(Channel):
             last = block
         return last
 
-    def _send_dot(self, last: bytes, following: Commands | None) -> None:
-        end = last + _DOT
-        try:
-            self.wire.write(end if following is None else end + _group(following, reset=True))
-        except Broken as broken:
-            if broken.written >= len(end):
-                self.phase = Phase.DOT  # only what rides behind it was not handed over
-            raise
-        self._riding = following
-
-    def _read_ahead(self, answer: Answer) -> None:
-        """Reads the replies to what rode behind the dot, which come with the dot's: they prove that it was the dot's.
-
-        A relay that leaves the dot unanswered would else have its answer to RSET taken for it. Waits a short time only,
-        and what follows a proper 2xx decides nothing: a relay may well close here.
-        """
-        self.wire.deadline = self._monotonic() + min(_SETTLE, self.relay.command_timeout)
-        try:
-            while len(self._ahead) < _RIDERS and not self._out_of_step:
-                self._ahead.append(self.wire.read_reply())
-        except Broken as broken:
-            if broken.failure is not Failure.TIMEOUT:
-                self.wire.close()
-            elif len(self._ahead) != _RIDERS - 1:
-                return
-        if any(code == 421 for code, _ in self._ahead):
-            self.wire.close()
-        if self.wire.sock is not None and len(self._ahead) < _RIDERS:
-            raise Broken(Failure.GARBAGE, f"replies out of step: {[answer.code, *(code for code, _ in self._ahead)]}")
-
-    @property
-    def _out_of_step(self) -> bool:
-        """The third rider is RCPT; 354 is no answer to it, but to DATA."""
-        return len(self._ahead) > 2 and self._ahead[2][0] == 354
-
-    def _reply(self) -> tuple[int, bytes]:
-        return self._ahead.popleft() if self._ahead else self.wire.read_reply()
-
     def _early_reply(self, broken: Broken) -> Answer:
         """What a relay that closes in the middle of the content said before ("552 too large"); else raises `broken`."""
-        if broken.failure is not Failure.DISCONNECTED or self.phase is Phase.DOT:
+        if broken.failure is not Failure.DISCONNECTED:
             raise broken
         self.wire.deadline = min(self.wire.deadline, self._monotonic() + 0.1)
         try:

@@ -38,7 +38,6 @@ class Broken(smtplib.SMTPServerDisconnected):
         super().__init__(text)
         self.failure = failure
         self.text = text
-        self.written = 0  # bytes of the write that failed which the kernel had taken
 
 
 class Wire:
@@ -55,6 +54,7 @@ class Wire:
         self._buffer = bytearray()
         self._resolver = resolver
         self._aborted = False
+        self._waits = True
         self._waiting = waiting or Blocking()
 
     def resolve(self, host: str, port: int, limit: float) -> list[Any]:
@@ -129,28 +129,31 @@ class Wire:
             while sent < len(view):
                 sent += self._ready(send, view[sent : sent + _SEND])
         except OSError as error:
-            broken = self._lost(error)
-            broken.written = sent
-            raise broken
+            raise self._lost(error)
 
     def read_reply(self) -> tuple[int, bytes]:
         """The next reply: its code, and its text with lines joined by LF (RFC 5321 §4.2)."""
-        line = self._read_line()
+        line, end = self._read_line(0)
         code = _code(line)
         if line[3:4] != b"-":
+            del self._buffer[:end]
             return code, line[4:]
         texts = [line[4:]]
-        size = len(line)
         while line[3:4] == b"-":
-            line = self._read_line()
-            size += len(line)
-            if size > MAX_REPLY:
+            if end > MAX_REPLY:
                 raise Broken(Failure.OVERSIZED, f"a reply of more than {MAX_REPLY} bytes")
+            line, end = self._read_line(end)
             before, code = code, _code(line)
             if before // 100 != code // 100:
                 raise Broken(Failure.GARBAGE, f"a reply that contradicts itself: {before}, {code}")
             texts.append(line[4:])
+        del self._buffer[:end]
         return code, b"\n".join(texts)
+
+    def read_arrived(self) -> tuple[int, bytes]:
+        """As `read_reply`, after one that broke off, but of what has arrived: no wait, no deadline, even if aborted."""
+        self._waits = False
+        return self.read_reply()
 
     @property
     def has_unread(self) -> bool:
@@ -197,17 +200,16 @@ class Wire:
             with contextlib.suppress(OSError):  # a reset connection may say so once more
                 sock.close()
 
-    def _read_line(self) -> bytes:
+    def _read_line(self, start: int) -> tuple[bytes, int]:
+        """The line of the buffer that begins at `start`, and where the next one does; it stays in the buffer."""
         buffer = self._buffer
-        scanned = 0
+        scanned = start
         while (end := buffer.find(b"\n", scanned)) < 0:
             scanned = len(buffer)
-            if scanned > MAX_LINE:
+            if scanned - start > MAX_LINE:
                 raise Broken(Failure.OVERSIZED, f"a line of more than {MAX_LINE} bytes in a reply")
             buffer += self._receive()
-        line = bytes(buffer[:end])
-        del buffer[: end + 1]
-        return line.rstrip(b"\r")
+        return bytes(buffer[start:end]).rstrip(b"\r"), end + 1
 
     def _receive(self) -> bytes:
         try:
@@ -232,6 +234,8 @@ class Wire:
 
     def _wait(self, event: int) -> None:
         """Until the socket is ready, for what is left of the deadline at most, or until the silence is too long."""
+        if not self._waits:
+            raise TimeoutError
         sock = self._open()
         left = self.deadline - self._monotonic()
         if left <= 0 or not self._waiting.socket(sock, event, min(left, self.silence)):
@@ -239,6 +243,8 @@ class Wire:
         self._check()
 
     def _open(self) -> socket.socket:
+        if not self._waits and self.sock is not None:
+            return self.sock
         self._check()
         if self.sock is None:
             raise Broken(Failure.DISCONNECTED, "the connection is closed")

@@ -11,7 +11,7 @@ from outbox import Message
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, until
-from tests.wire.actions import CLOSE, SILENCE, Take, turns
+from tests.wire.actions import CLOSE, SILENCE, Later, Take, turns
 from tests.wire.server import SmtpServer
 
 
@@ -110,3 +110,17 @@ def test_without_the_mark_held_mail_is_sent_again_by_itself(
     stage.fork()
     assert stage.settle() == {"sent": 1}
     assert [one.to for one in relay.taken()] == ["ann@example.org"]
+
+
+@pytest.mark.slow
+def test_a_relay_that_is_slow_at_data_gets_each_message_once(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """DATA is answered after 7 s: each message is taken once, and none that is held after a doubt becomes uncertain."""
+    with SmtpServer({"data": Later(7, "354 go ahead")}) as server:
+        stage = make_stage(sqlite_database, server.port, OUTBOX_LEASE_SECONDS="40", OUTBOX_CONNECTIONS="1")
+        names = [f"r{number}@example.org" for number in range(4)]
+        for name in names:  # the first one proves the relay, the others follow one another
+            send(stage, name, on_uncertain="hold" if name == names[2] else "retry")
+        stage.fork()
+        assert stage.settle(60) == {"sent": 4}
+        assert [mail.rcpt for mail in server.messages] == names
+    assert [attempt.verdict for attempt in stage.attempts()] == ["accepted"] * 4

@@ -22,9 +22,9 @@ CONTENT = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nfirst line\r\n.a line w
 class InHub(Connection):
     """A connection as a worker has it: each call is a job of a hub, as are its waits."""
 
-    def __init__(self, mail: flask_mail._Mail, relay: Relay) -> None:
+    def __init__(self, mail: flask_mail._Mail, relay: Relay, **options: Any) -> None:
         self._hub = Hub()
-        super().__init__(mail, relay, waiting=self._hub)
+        super().__init__(mail, relay, waiting=self._hub, **options)
 
     def deliver(self, *arguments: Any, **options: Any) -> Result:
         return self._job(partial(super().deliver, *arguments, **options))
@@ -45,12 +45,12 @@ class InHub(Connection):
 
 
 @pytest.fixture(name="connect", params=[Connection, InHub], ids=["thread", "hub"])
-def _connect(request: pytest.FixtureRequest) -> Iterator[Callable[[Relay], Connection]]:
+def _connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Connection]]:
     """Makes connections to a relay, and closes them when the test ends."""
     made: list[Connection] = []
 
-    def connect(relay: Relay) -> Connection:
-        made.append(request.param(mail_state(), relay))
+    def connect(relay: Relay, **options: Any) -> Connection:
+        made.append(request.param(mail_state(), relay, **options))
         return made[-1]
 
     yield connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import smtplib
 import socket
 import time
@@ -14,14 +15,12 @@ import pytest
 from outbox.errors import OutboxError
 from outbox.relay import Relay
 from outbox.reply import Phase, Result, Verdict
-from outbox.smtp.sockets import Broken
 from outbox.transport import Connection
-from outbox.verdicts import Failure
 from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Later, Raw, Take, turns
 from tests.wire.conftest import CONTENT, envelope, mail_state
 from tests.wire.server import SmtpServer
 
-Connect = Callable[[Relay], Connection]
+Connect = Callable[..., Connection]
 MODES = pytest.mark.parametrize("extensions", [("PIPELINING",), ()], ids=["pipelined", "one by one"])
 ACCEPTED = Verdict.ACCEPTED
 
@@ -316,157 +315,53 @@ def test_taken_and_then_silence_is_told_apart_from_refused(connect: Connect) -> 
         assert [mail.rcpt for mail in server.messages] == ["b@example.net"]
 
 
-def test_the_next_mails_commands_ride_behind_the_dot(connect: Connect) -> None:
-    """With `upcoming`, the next RSET, MAIL, RCPT and DATA are there when the dot is; its content is not."""
-    pending: list[bytes] = []
-
-    def look(client: Any) -> None:
-        pending.append(client.pending)
-
-    names = ["b@example.net", "c@example.net", "d@example.net"]
-    with SmtpServer({"dot": look}, extensions=("PIPELINING",)) as server:
-        connection = connect(server.relay())
-        results = [
-            connection.deliver(envelope(name), CONTENT, upcoming=envelope(after) if after else None)
-            for name, after in zip(names, [*names[1:], None], strict=True)
-        ]
-        assert verdicts(results) == [ACCEPTED] * 3
-        assert [tuple(mail) for mail in server.messages] == [("a@example.org", name, CONTENT) for name in names]
-        behind = [f"RSET\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<{name}>\r\nDATA\r\n".encode() for name in names[1:]]
-        assert pending == [*behind, b""]
-        assert server.connections == 1
-
-
-@pytest.mark.parametrize("reply", ["450 4.2.0 later", "550 5.1.1 no", "421 4.3.2 closing"])
-@pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
-def test_a_refusal_with_the_next_mail_announced(step: str, reply: str, connect: Connect) -> None:
-    """Each reply belongs to its own mail, whichever of the two is refused."""
-    for turn in (0, 1):
-        actions = [None, None]
-        actions[turn] = reply  # type: ignore[call-overload]
-        with SmtpServer({step: turns(*actions)}) as server:
-            connection = connect(server.relay())
-            first = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
-            second = connection.deliver(envelope("c@example.net"), CONTENT)
-            third = connection.deliver(envelope("d@example.net"), CONTENT)
-            results = [first, second, third]
-            repaired = turn == 1 and step != "dot" and reply.startswith("421")
-            assert [result.verdict is ACCEPTED for result in results] == [turn != 0, turn != 1 or repaired, True]
-            refused = results[turn]
-            assert repaired or (refused.reply.code, refused.phase.value) == (int(reply[:3]), step)
-            wanted = ["b@example.net", "c@example.net", "d@example.net"]
-            assert [mail.rcpt for mail in server.messages] == [
-                name for name, result in zip(wanted, results, strict=True) if result.verdict is ACCEPTED
-            ]
-
-
-@pytest.mark.parametrize("other", ["d@example.net", None])
-def test_an_announced_mail_that_does_not_come(other: str | None, connect: Connect) -> None:
-    """Another mail instead, or none: the connection ends without a QUIT, and nobody gets an empty mail."""
-    with SmtpServer() as server:
-        connection = connect(server.relay())
-        connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
-        if other is not None:
-            assert verdicts(deliver(connection, other)) == [ACCEPTED]
-        connection.close()
-        wanted = ["b@example.net", *([other] if other else [])]
-        assert [mail.rcpt for mail in server.messages] == wanted
-        assert server.commands.count("QUIT") == len(wanted) - 1
-        server.wait_until(lambda: server.unfinished)
-        assert server.unfinished == [b""]
-
-
-@pytest.mark.parametrize(
-    ("step", "action"),
-    [("rset", "500 what")]
-    + [(step, action) for step in ("rset", "mail") for action in (CLOSE, RESET, GARBAGE, SILENCE, "421 4.4.2 bye")],
-    ids=str,
+ARRIVED = (
+    ("250 2.0.0 ok queued as 1", ACCEPTED),
+    ("250 2.0.0 first\nsecond", ACCEPTED),
+    ("550 5.7.1 spam", Verdict.PERMANENT),
+    ("451 4.3.0 later", Verdict.TRANSIENT),
+    (Raw(b"25"), Verdict.UNKNOWN),
+    (Raw(b"250-first\r\n"), Verdict.UNKNOWN),
+    (CLOSE, Verdict.UNKNOWN),
 )
-def test_an_announced_mail_over_a_connection_that_breaks(step: str, action: Action, connect: Connect) -> None:
-    """Before its MAIL had a good reply the announced mail is offered again over a new connection."""
-    script = {step: turns(action) if step == "rset" else turns(None, action)}
-    with SmtpServer(script) as server:
-        connection = connect(server.relay(command_timeout=0.3))
-        first = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
-        assert verdicts([first, *deliver(connection, "c@example.net")]) == [ACCEPTED, ACCEPTED]
-        assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
-        assert server.connections == 2
-
-
-@pytest.mark.parametrize("settings", [{"extensions": ()}, {"max_messages": 1}, {"smtputf8": True}], ids=str)
-def test_nothing_is_announced_where_it_cannot_be(settings: dict[str, Any], connect: Connect) -> None:
-    """Not without PIPELINING, not at the end of a connection's life, not what this relay cannot take."""
-    with SmtpServer(extensions=settings.get("extensions", ("PIPELINING",))) as server:
-        connection = connect(server.relay(max_messages=settings.get("max_messages", 100)))
-        upcoming = envelope("c@example.net", smtputf8=settings.get("smtputf8", False))
-        assert connection.deliver(envelope("b@example.net"), CONTENT, upcoming=upcoming).verdict is ACCEPTED
-        connection.close()
-        assert server.commands[-1] == "QUIT"
-        assert not [line for line in server.commands if "c@example.net" in line]
 
 
 @pytest.mark.parametrize("tls", [None, "starttls"])
-@pytest.mark.parametrize("ask", [None, lambda: True], ids=["at once", "asked"])
-def test_big_mails_with_the_next_announced(tls: str | None, ask: Any, connect: Connect) -> None:
-    """The same bytes arrive, however many writes a mail takes."""
-    big = CONTENT + (b"x" * 70 + b"\r\n") * 5_000
-    with SmtpServer(tls=tls) as server:
-        connection = connect(server.relay())
-        for _ in range(3):
-            result = connection.deliver(envelope(size=len(big)), big, before_dot=ask, upcoming=envelope(size=len(big)))
-            assert result.verdict is ACCEPTED
-        assert [mail.content for mail in server.messages] == [big] * 3
-        assert server.connections == 1
-
-
-UNANSWERED: list[dict[str, Any]] = [
-    {},
-    {"mail": turns(None, "550 5.1.8 no")},
-    {"rcpt": turns(None, "550 5.1.1 no")},
-    {"data": turns(None, Both("354 go ahead", CLOSE))},
-]
-
-
-@pytest.mark.parametrize("script", UNANSWERED, ids=str)
-def test_a_dot_that_is_not_answered_at_all(script: dict[str, Any], connect: Connect) -> None:
-    """A relay that leaves the dot unanswered and goes on: its reply to RSET is not taken for the dot's."""
-    with SmtpServer({"dot": Raw(b""), **script}) as server:
-        connection = connect(server.relay(command_timeout=0.3))
-        result = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
-        assert (result.verdict, result.phase, connection.is_open) == (Verdict.UNKNOWN, Phase.DOT, False)
-        assert server.messages == []
-
-
-@pytest.mark.parametrize("seconds", [0.1, 0.5])
-def test_a_relay_that_takes_its_time_for_the_next_mail(seconds: float, connect: Connect) -> None:
-    """An accepted mail is told within a short time, though the next one's replies take longer; that one goes on."""
-    with SmtpServer({"mail": turns(None, Later(seconds, "250 2.1.0 ok"))}) as server:
-        connection = connect(server.relay(command_timeout=0.3, send_timeout=5))
-        first = connection.deliver(envelope("b@example.net"), CONTENT, upcoming=envelope("c@example.net"))
-        assert (first.verdict, first.duration < 0.4) == (ACCEPTED, True)
-        assert verdicts(deliver(connection, "c@example.net")) == [ACCEPTED]
-        assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
-        assert server.connections == 1
-
-
-@pytest.mark.parametrize(("missing", "verdict"), [(1, Verdict.UNKNOWN), (1000, Verdict.TRANSPORT)])
-def test_a_write_that_breaks_behind_the_dot(
-    missing: int, verdict: Verdict, connect: Connect, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["the time is up", "the worker has to stop"])
+@pytest.mark.parametrize(("action", "verdict"), ARRIVED, ids=str)
+def test_a_reply_that_has_arrived_counts(
+    action: Action, verdict: Verdict, how: str, tls: str | None, connect: Connect
 ) -> None:
-    """If the kernel took the dot and not all that rides behind it, the server may have the mail."""
-    with SmtpServer() as server:
-        connection = connect(server.relay())
-        deliver(connection, "b@example.net")
-        assert connection.host is not None
-        write = connection.host.wire.write
+    """A thread that was held up after the dot finds its time used up, and the reply in the socket: that one decides."""
+    held_up: list[float] = []
+    calls = 0
 
-        def break_off(data: bytes) -> None:
-            if not data.endswith(b"DATA\r\n") or b"\r\n.\r\n" not in data:
-                return write(data)
-            broken = Broken(Failure.DISCONNECTED, "broken off")
-            broken.written = len(data) - missing
-            raise broken
+    def clock() -> float:
+        """Stands still after the final dot until the relay has answered."""
+        nonlocal calls
+        host = connection.host
+        if host is not None and host.phase is Phase.DOT and not held_up and (calls := calls + 1) == 2:
+            assert select.select([host.wire.sock], [], [], 5)[0]
+            held_up.append(1e6 if how == "the time is up" else 0.0)
+            if how == "the worker has to stop":
+                connection.abort()
+        return time.monotonic() + sum(held_up)
 
-        monkeypatch.setattr(connection.host.wire, "write", break_off)
-        result = connection.deliver(envelope("c@example.net"), CONTENT, upcoming=envelope("d@example.net"))
-        assert result.verdict is verdict
+    with SmtpServer({"dot": Take(action)}, tls=tls) as server:
+        connection = connect(server.relay(), monotonic=clock)
+        result = connection.deliver(envelope(), CONTENT)
+        assert held_up
+        assert (result.verdict, result.phase) == (verdict, Phase.DOT)
+        assert connection.deliver(envelope("c@example.net"), CONTENT).phase is Phase.DOT
+        assert server.connections == 2
+
+
+@MODES
+def test_an_answer_is_waited_for_as_long_as_commands_are(extensions: tuple[str, ...], connect: Connect) -> None:
+    """A relay that is slow at one command or another: every message arrives once, over one connection."""
+    names = [f"r{number}@example.net" for number in range(4)]
+    script: dict[str, Any] = {"data": Later(0.3, "354 go"), "dot": Take(Later(0.3, "250 2.0.0 ok"))}
+    with SmtpServer(script, extensions=extensions) as server:
+        assert verdicts(deliver(connect(server.relay(command_timeout=1)), *names)) == [ACCEPTED] * 4
+        assert [mail.rcpt for mail in server.messages] == names
+        assert server.connections == 1
