@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from dotenv import dotenv_values
 
+from outbox import Settings
+from outbox.errors import ConfigurationError
+
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
 
@@ -66,6 +69,14 @@ def _environment(text: str) -> str:
     return text
 
 
+def _sender(text: str) -> str:
+    try:
+        Settings.from_config({"MAIL_DEFAULT_SENDER": text})
+    except ConfigurationError as error:
+        raise ValueError(error.faults[0].removeprefix("MAIL_DEFAULT_SENDER ").rstrip(".")) from None
+    return text
+
+
 def _base_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
@@ -101,7 +112,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "TRUSTED_HOSTS": (_names, None),
     "FLASKY_NAME": (str, "Flasky"),
     "FLASKY_ADMIN": (str, None),
-    "FLASKY_MAIL_SENDER": (str, "Flasky <flasky@example.com>"),
+    "FLASKY_MAIL_SENDER": (_sender, "Flasky <flasky@example.com>"),
     "FLASKY_MAIL_SUBJECT_PREFIX": (str, "[Flasky]"),
     "FLASKY_BASE_URL": (_base_url, None),
     "FLASKY_MAILBOX_URL": (_base_url, None),
@@ -117,7 +128,11 @@ def load(environ: Mapping[str, str] | None = None, *, instance: Path = INSTANCE)
 
     Empty values count as unset. Raises SettingsError.
     """
-    given = {name: text for name, text in (_environ() if environ is None else environ).items() if text.strip()}
+    given = {
+        name: text
+        for name, text in (with_dotenv(ROOT / ".env") if environ is None else environ).items()
+        if text.strip()
+    }
     faults: list[str] = []
     settings = _for_the_package(given)
     for name, (parse, default) in _SETTINGS.items():
@@ -135,9 +150,16 @@ def load(environ: Mapping[str, str] | None = None, *, instance: Path = INSTANCE)
     return settings
 
 
-def _environ() -> dict[str, str]:
-    dotenv = {name: text for name, text in dotenv_values(ROOT / ".env").items() if text is not None}
-    return {**dotenv, **os.environ}
+def with_dotenv(path: Path) -> dict[str, str]:
+    """The process's environment on top of the file `path`, whose values are taken literally: no `${...}` is replaced.
+
+    The `flask` command reads the same file first and does replace them, which changes a password with `${` in it; what
+    it has put into the environment is told by being just that.
+    """
+    literal = {name: text or "" for name, text in dotenv_values(path, interpolate=False).items()}
+    replaced = dotenv_values(path)
+    given = {name: text for name, text in os.environ.items() if name not in literal or text != replaced[name]}
+    return {**literal, **given}
 
 
 def _for_the_package(given: Mapping[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
+from app.config import with_dotenv
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -89,7 +89,7 @@ class Settings:
 
 def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_port: int | None) -> Settings:
     """Settings from the environment and `.env`. A port of None is the usual one, or any if that is taken; 0 is any."""
-    given = {name: text or "" for name, text in dotenv_values(ROOT / ".env").items()} | dict(os.environ)
+    given = with_dotenv(ROOT / ".env")
     relay = any(given.get(name) for name in LOCAL_MAIL)
     taken: list[socket.socket] = []  # held until all are chosen, so that none is chosen twice
     try:

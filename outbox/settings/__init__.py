@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from outbox.errors import ConfigurationError
-from outbox.settings.checks import PREFIX, contradictions, derived, read, unknown
+from outbox.settings.checks import PREFIX, contradictions, derived, misspelt, read, remarks, unknown
 from outbox.settings.table import Table, specs
 from outbox.settings.values import is_unset
 from outbox.states import OnUncertain
+
+__all__ = ["Settings", "remarks"]
 
 _RESERVED = re.compile(r"OUTBOX_(TEST_|(\w+_)?SERVICE_(HOST|PORT)|(\w+_)?PORT(_|$))")
 """Environment variables that are no settings: the project's own tests', and those that Kubernetes makes for services
@@ -30,7 +32,7 @@ class Settings(Table):
         """The settings in a Flask configuration, or any mapping with the same keys.
 
         Raises ConfigurationError with every fault: values out of their range, settings that contradict each other,
-        OUTBOX_* keys that do not exist.
+        OUTBOX_* keys that do not exist, MAIL_* keys that are known ones misspelt.
         """
         given, broken, faults = read(config)
         settings = cls(**(derived(config, given) | given))
@@ -51,7 +53,7 @@ class Settings(Table):
             for name, value in environ.items()
             if not is_unset(value)
             and not value.startswith("tcp://")  # OUTBOX_METRICS_PORT, made for a service "outbox-metrics"
-            and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)))
+            and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)) or misspelt(name) is not None)
         }
 
     def on_uncertain_for(self, kind: str | None) -> OnUncertain:

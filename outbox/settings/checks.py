@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import Field, fields
 from typing import Any
@@ -12,6 +13,23 @@ from outbox.settings.table import Spec, Table, specs
 from outbox.settings.values import boolean, is_unset
 
 PREFIX = "OUTBOX_"
+MAIL_PREFIX = "MAIL_"
+
+_LONG_NAME = 8  # letters after the prefix, from which on two mistakes still tell what is meant
+_NUMBERED = re.compile(r"\d$")
+_NAMES_ELSEWHERE = {
+    "MAIL_HOST": "MAIL_SERVER",
+    "MAIL_SMTP_SERVER": "MAIL_SERVER",
+    "MAIL_USER": "MAIL_USERNAME",
+    "MAIL_PASS": "MAIL_PASSWORD",
+    "MAIL_FROM": "MAIL_DEFAULT_SENDER",
+    "MAIL_SENDER": "MAIL_DEFAULT_SENDER",
+    "MAIL_TLS": "MAIL_USE_TLS",
+    "MAIL_STARTTLS": "MAIL_USE_TLS",
+    "MAIL_USE_STARTTLS": "MAIL_USE_TLS",
+    "MAIL_SSL": "MAIL_USE_SSL",
+    "MAIL_SSL_TLS": "MAIL_USE_SSL",
+}
 
 _SHARE_OF_LEASE = 0.8
 _HEARTBEATS_TILL_DEAD = 4
@@ -61,13 +79,37 @@ def derived(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def unknown(config: Mapping[str, Any]) -> Iterator[str]:
-    """A fault for each OUTBOX_* key that does not exist."""
+    """A fault for each OUTBOX_* key that does not exist, and for each MAIL_* key that is a known one misspelt."""
     known = [name for spec in specs() for name in spec.names if name.startswith(PREFIX)]
     for name in config:
         if name.startswith(PREFIX) and name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             hint = f"Did you mean {close[0]}?" if close else "docs/configuration.md lists all settings."
-            yield f"{name} is no setting of the outbox. {hint}"
+            yield f"{name} is not a setting of the outbox. {hint}"
+        elif (meant := misspelt(name)) is not None and not is_unset(config[name]) and is_unset(config.get(meant)):
+            yield f"{name} is not a setting of Flask-Mail or the outbox. Did you mean {meant}?"
+
+
+def remarks(config: Mapping[str, Any]) -> Iterator[str]:
+    """What may be a mistake: MAIL_* keys that other packages use for what is not set here under its own name."""
+    for name, meant in _NAMES_ELSEWHERE.items():
+        if not is_unset(config.get(name)) and is_unset(config.get(meant)):
+            yield f"{name} is set, which the outbox does not read, and {meant} is not: did you mean that?"
+
+
+def misspelt(name: str) -> str | None:
+    """The MAIL_* setting that `name` is meant to be, by its spelling; None for other packages' keys and known ones.
+
+    One letter wrong, missing, too many or exchanged, in long names two. MAIL_SUBJECT_PREFIX and the like are far from
+    any, and a number at the end tells a second account's key.
+    """
+    if not name.startswith(MAIL_PREFIX) or _NUMBERED.search(name):
+        return None
+    known = [one for spec in specs() for one in spec.names if one.startswith(MAIL_PREFIX)]
+    if name in known:
+        return None
+    distance, _, close = min((_distance(name, one), sorted(name) != sorted(one), one) for one in known)
+    return close if distance <= (2 if len(close) - len(MAIL_PREFIX) >= _LONG_NAME else 1) else None
 
 
 def contradictions(table: Table, given: Set[str], broken: Set[str]) -> Iterator[str]:
@@ -94,6 +136,21 @@ def _value(declared: Field[Any], config: Mapping[str, Any]) -> Any:
     if len(values) > 1 and values[0] != values[1]:
         raise ValueError(f"{set_names[0]} and {set_names[1]} differ, but they mean the same. Set one of them.")
     return values[0] if values else None
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters have to be changed, added, taken out, or exchanged with their neighbour."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]
 
 
 def _flag(raw: Any) -> bool:

@@ -14,9 +14,9 @@ from typing import Any
 from outbox.relay import Relay, Security
 from outbox.settings.values import (
     DEBUG,
+    EHLO_NAME,
     FILE,
     FLAG,
-    HOST,
     KINDS,
     NAMES,
     POLICY,
@@ -26,6 +26,7 @@ from outbox.settings.values import (
     URL,
     Form,
     choice,
+    host,
     text,
     whole,
 )
@@ -64,7 +65,9 @@ def _set(name: str, form: Form, default: Any, doc: str, *, alias: str | None = N
 class Table:
     """Everything that can be configured. Times in seconds, sizes in bytes."""
 
-    server: str = _set("MAIL_SERVER", HOST, "127.0.0.1", "The relay's host name or address.", alias="MAIL_HOSTNAME")
+    server: str = _set(
+        "MAIL_SERVER", host("MAIL_PORT"), "127.0.0.1", "The relay's host name or address.", alias="MAIL_HOSTNAME"
+    )
     port: int = _set("MAIL_PORT", whole(1, 65_535), 25, "The relay's port. Usual: 25, 587 with STARTTLS, 465 with TLS.")
     use_tls: bool = _set("MAIL_USE_TLS", FLAG, False, "STARTTLS (RFC 3207). The certificate is verified.")
     use_ssl: bool = _set(
@@ -217,7 +220,7 @@ class Table:
         says="unset: the best that both sides know",
     )
     local_hostname: str | None = _set(
-        "OUTBOX_LOCAL_HOSTNAME", HOST, None, "The name for EHLO.", says="unset: an address literal"
+        "OUTBOX_LOCAL_HOSTNAME", EHLO_NAME, None, "The name for EHLO.", says="unset: an address literal"
     )
     breaker_faults: int = _set(
         "OUTBOX_BREAKER_FAULTS",
@@ -247,7 +250,9 @@ class Table:
         "port, told in the log.",
         says="unset: nowhere",
     )
-    metrics_host: str = _set("OUTBOX_METRICS_HOST", HOST, "127.0.0.1", "The address for `OUTBOX_METRICS_PORT`.")
+    metrics_host: str = _set(
+        "OUTBOX_METRICS_HOST", host("OUTBOX_METRICS_PORT"), "127.0.0.1", "The address for `OUTBOX_METRICS_PORT`."
+    )
     log_json: bool = _set("OUTBOX_LOG_JSON", FLAG, False, "The commands' log as one JSON object a line.")
 
     @property

@@ -6,17 +6,25 @@ The value of a secret never stands in it.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import idna
+
+from outbox.errors import MessageError
+from outbox.mime.addresses import mailbox_of
 from outbox.states import OnUncertain
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
+
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):(\d+)")
 
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
@@ -96,11 +104,51 @@ def text(longest: int = 255) -> Form:
     return Form("text", parse)
 
 
-def _parse_host(raw: Any) -> str:
-    name = str(text().parse(raw))
-    if any(character.isspace() or character in "/@" for character in name):
-        raise ValueError(f"is {_shown(raw)}, not the name or address of a machine")
-    return name
+def host(port: str | None) -> Form:
+    """A host name or address. `port`: the setting that the port belongs in."""
+
+    def parse(raw: Any) -> str:
+        name = str(text().parse(raw))
+        if "://" in name:
+            raise ValueError(f"is {_url_shown(name)}, a URL: give the host name alone{_port_goes_to(port)}")
+        found = _HOST_AND_PORT.fullmatch(name)
+        if found is not None:
+            place = f"put the port in {port}: {found[1]} and {port}={found[2]}" if port else f"leave :{found[2]} out"
+            raise ValueError(f"is {_shown(raw)}, a host name and a port: {place}")
+        if any(character.isspace() or character in "/@,;" for character in name) or not _may_be_a_host(name):
+            raise ValueError(f"is {_shown(raw)}, not the name or address of a machine")
+        return name
+
+    return Form("a host name or address", parse)
+
+
+def _may_be_a_host(name: str) -> bool:
+    if ":" not in name:
+        return bool(name.strip("."))
+    try:
+        return bool(ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]").partition("%")[0]))
+    except ValueError:
+        return False
+
+
+def _port_goes_to(port: str | None) -> str:
+    return f" (and the port in {port})" if port else ""
+
+
+def _url_shown(name: str) -> str:
+    """A URL without the user and password that it may hold."""
+    scheme, _, rest = name.partition("://")
+    return _shown(f"{scheme}://{rest.rpartition('@')[2]}")
+
+
+def _parse_ehlo_name(raw: Any) -> str:
+    name = str(host(None).parse(raw))
+    if name.isascii():
+        return name
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except UnicodeError:  # idna.IDNAError is one
+        raise ValueError(f"is {_shown(raw)}, not a host name: its letters are not allowed in one") from None
 
 
 def _parse_seconds(raw: Any) -> float:
@@ -156,12 +204,20 @@ def _parse_file(raw: Any) -> Path:
 
 
 def _parse_sender(raw: Any) -> str | tuple[str, str]:
+    sender: str | tuple[str, str]
     if isinstance(raw, str):
-        return str(text(1000).parse(raw))
-    if isinstance(raw, tuple | list) and len(raw) == 2 and all(isinstance(part, str) for part in raw):
+        sender = str(text(1000).parse(raw))
+    elif isinstance(raw, tuple | list) and len(raw) == 2 and all(isinstance(part, str) for part in raw):
         name, address = (str(text(1000).parse(part)) for part in raw)
-        return (name, address)
-    raise ValueError(f"is {_shown(raw)}, neither an address nor a pair (name, address)")
+        sender = (name, address)
+    else:
+        raise ValueError(f"is {_shown(raw)}, neither an address nor a pair (name, address)")
+    try:
+        mailbox_of(sender, "sender")
+    except MessageError as error:
+        remedy = "give an address such as shop@example.org, or a name with it: Shop <shop@example.org>"
+        raise ValueError(f"is {_shown(raw)}, not a sender's address ({error.problem}): {remedy}") from None
+    return sender
 
 
 def _parse_kinds(raw: Any) -> tuple[tuple[str, OnUncertain], ...]:
@@ -202,7 +258,7 @@ def _either(values: tuple[str, ...]) -> str:
     return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]
 
 
-HOST = Form("a host name or address", _parse_host)
+EHLO_NAME = Form("a host name or address", _parse_ehlo_name)
 FLAG = Form("true or false", boolean)
 SECONDS = Form("seconds, fractions allowed, above 0", _parse_seconds)
 DEBUG = Form("true, false or a level from 0", _parse_debug)

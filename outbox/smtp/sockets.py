@@ -110,7 +110,10 @@ class Wire:
         try:
             raw = self._open()
             raw.getpeername()  # CPython's wrap_socket leaves the descriptor behind if the connection is gone already
-            self.sock = context.wrap_socket(raw, server_hostname=host.strip("[]"), do_handshake_on_connect=False)
+            name = host.strip("[]").rstrip(
+                "."
+            )  # certificates have no dot at the end, and SNI allows none (RFC 6066 §3)
+            self.sock = context.wrap_socket(raw, server_hostname=name, do_handshake_on_connect=False)
             self._ready(self.sock.do_handshake)
         except Broken:
             raise

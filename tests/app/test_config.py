@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from app.config import ROOT, SettingsError, check, database_url, load, secret_key
+from app.config import ROOT, SettingsError, check, database_url, load, secret_key, with_dotenv
 
 
 def test_nothing_configured_is_a_file_under_instance() -> None:
@@ -62,6 +64,61 @@ def test_all_faults_are_told_at_once() -> None:
     for name in ("APP_ENV", "SESSION_COOKIE_SECURE", "FLASKY_BASE_URL", "FLASKY_PROXIES", "DATABASE_URL"):
         assert name in str(told.value)
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("given", ["shop", "Shop <shop@>", "shop@example.org, b@example.org"])
+def test_a_sender_that_is_no_address_is_a_fault(given: str) -> None:
+    """Told at start and under its own name, once."""
+    with pytest.raises(SettingsError) as told:
+        load({"FLASKY_MAIL_SENDER": given})
+    (fault,) = told.value.faults
+    assert fault.startswith("FLASKY_MAIL_SENDER: is ")
+    assert load({"FLASKY_MAIL_SENDER": "Shop <shop@example.org>"})["FLASKY_MAIL_SENDER"] == "Shop <shop@example.org>"
+
+
+PASSWORD = "S3cret${x}%40$y${x:-z}"
+
+
+@pytest.fixture
+def dotenv(tmp_path: Path) -> Path:
+    """A file with a password that holds what python-dotenv takes for variables, quoted in each way."""
+    path = tmp_path / ".env"
+    path.write_text(
+        f"MAIL_PASSWORD={PASSWORD}\nFLASKY_NAME='{PASSWORD}'\nSECRET_KEY=\"{PASSWORD}\"\nMAIL_USERNAME=shop\nMAIL_PORT\n"
+    )
+    return path
+
+
+def test_values_of_the_file_are_taken_literally(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `${...}` in them is replaced; the environment goes over them."""
+    monkeypatch.setenv("MAIL_USERNAME", "ann")
+    monkeypatch.setenv("MAIL_PORT", "25")
+    given = with_dotenv(dotenv)
+    assert [given[name] for name in ("MAIL_PASSWORD", "FLASKY_NAME", "SECRET_KEY")] == [PASSWORD] * 3
+    assert (given["MAIL_USERNAME"], given["MAIL_PORT"]) == ("ann", "25")
+    monkeypatch.setenv("MAIL_PASSWORD", "${other}")
+    assert with_dotenv(dotenv)["MAIL_PASSWORD"] == "${other}"
+    assert with_dotenv(dotenv.parent / "none")["MAIL_USERNAME"] == "ann"
+
+
+@pytest.mark.parametrize("command", [["manage.py"], ["-m", "flask", "--app", "app"]], ids=["manage.py", "flask"])
+def test_every_command_has_the_values_of_the_file(command: list[str], dotenv: Path) -> None:
+    """The `flask` command puts the file into the environment first, with its `${...}` replaced."""
+    project = dotenv.parent
+    for name in ("app", "outbox", "templates"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", project)
+    done = subprocess.run(
+        [sys.executable, *command, "shell"],
+        cwd=project,
+        env={"PATH": os.environ.get("PATH", os.defpath), "OUTBOX_ALLOW_PLAINTEXT": "true", "PYTHONPATH": str(project)},
+        input="print(*(app.config[name] for name in ('MAIL_PASSWORD', 'FLASKY_NAME', 'SECRET_KEY')))\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert " ".join([PASSWORD] * 3) in done.stdout, done.stderr
 
 
 def test_production_guesses_nothing() -> None:

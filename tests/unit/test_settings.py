@@ -12,7 +12,7 @@ import pytest
 from outbox.errors import ConfigurationError
 from outbox.relay import Relay, Security
 from outbox.reply_rules import PRESETS
-from outbox.settings import Settings
+from outbox.settings import Settings, remarks
 from outbox.settings.docs import markdown
 from outbox.settings.table import PRESETS as KNOWN_PRESETS
 from outbox.settings.table import specs
@@ -130,12 +130,166 @@ def test_error_lists_each_fault_on_its_own_line() -> None:
 )
 def test_unknown_setting_is_a_fault_with_a_suggestion(typo: str, meant: str) -> None:
     """A typo is no setting that is silently ignored."""
-    assert fault(**{typo: "1"}) == f"{typo} is no setting of the outbox. Did you mean {meant}?"
+    assert fault(**{typo: "1"}) == f"{typo} is not a setting of the outbox. Did you mean {meant}?"
 
 
-def test_other_extensions_settings_are_left_alone() -> None:
-    """MAIL_* keys of other packages, and everything else, are not the outbox's to judge."""
-    assert Settings.from_config({"MAIL_BACKEND": "smtp", "MAIL_TIMEOUT": 5, "SECRET_KEY": "x"}) == Settings()
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("MAIL_SERVR", "MAIL_SERVER"),
+        ("MAIL_SERVERR", "MAIL_SERVER"),
+        ("MAIL_PROT", "MAIL_PORT"),
+        ("MAIL_USE_TLSS", "MAIL_USE_TLS"),
+        ("MAIL_USE_TSL", "MAIL_USE_TLS"),
+        ("MAIL_USE_SSl", "MAIL_USE_SSL"),
+        ("MAIL_USER_NAME", "MAIL_USERNAME"),
+        ("MAIL_PASWORD", "MAIL_PASSWORD"),
+        ("MAIL_DEFUALT_SENDER", "MAIL_DEFAULT_SENDER"),
+        ("MAIL_DEFAULT_SENDR", "MAIL_DEFAULT_SENDER"),
+        ("MAIL_MAX_EMAIL", "MAIL_MAX_EMAILS"),
+        ("MAIL_SUPRESS_SEND", "MAIL_SUPPRESS_SEND"),
+    ],
+)
+def test_a_misspelt_setting_of_flask_mail_is_a_fault(typo: str, meant: str) -> None:
+    """Ignored, it would send mail to localhost, or a password over plain text; from an environment it comes through."""
+    assert fault(**{typo: "1"}) == f"{typo} is not a setting of Flask-Mail or the outbox. Did you mean {meant}?"
+    assert Settings.from_env({typo: "1"}) == {typo: "1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MAIL_SUBJECT_PREFIX",
+        "MAIL_BACKEND",
+        "MAIL_TIMEOUT",
+        "MAIL_FROM",
+        "MAIL_FROM_NAME",
+        "MAIL_SENDER",
+        "MAIL_REPLY_TO",
+        "MAIL_ADMIN",
+        "MAIL_HOST",
+        "MAIL_USER",
+        "MAIL_PASS",
+        "MAIL_DOMAIN",
+        "MAIL_DRIVER",
+        "MAIL_ENABLED",
+        "MAIL_PROVIDER",
+        "MAIL_DEFAULT_REPLY_TO",
+        "MAIL_SSL",
+        "MAIL_DEFAULT_CHARSET",
+        "MAIL_USERNAME2",
+        "MAIL_SERVER_2",
+        "MAIL_QUEUE",
+        "MAIL_RECIPIENTS",
+        "MAIL_USE_AUTH",
+        "MAIL_STARTTLS",
+        "MAIL_LOCAL_HOSTNAME",
+        "MAIL_VALIDATE_CERTS",
+        "MAIL_DEFAULT_SENDER_NAME",
+        "MAILGUN_KEY",
+        "MAIL_",
+    ],
+)
+def test_other_extensions_settings_are_left_alone(name: str) -> None:
+    """MAIL_* keys of other packages and applications, and everything else, are not the outbox's to judge."""
+    assert Settings.from_config({name: "x", "SECRET_KEY": "x"}) == Settings()
+    assert Settings.from_env({name: "x"}) == {}
+
+
+def test_a_key_that_looks_like_one_that_is_set_is_left_alone() -> None:
+    """MAIL_SERVERS beside MAIL_SERVER is an application's own."""
+    assert Settings.from_config({"MAIL_SERVER": "localhost", "MAIL_SERVERS": ["a", "b"]}).server == "localhost"
+
+
+def test_names_from_elsewhere_are_remarked_upon() -> None:
+    """They may be another package's, so it is no fault; but whoever means the outbox must be able to see it."""
+    (said,) = remarks({"MAIL_HOST": "mail.example.org", "MAIL_FROM": "a@example.org", "MAIL_DEFAULT_SENDER": "a@b.c"})
+    assert "MAIL_HOST" in said
+    assert "MAIL_SERVER" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("mail.example.org:587", "put the port in MAIL_PORT: mail.example.org and MAIL_PORT=587"),
+        ("[::1]:25", "put the port in MAIL_PORT: [::1] and MAIL_PORT=25"),
+        ("smtp://mail.example.org", "a URL: give the host name alone (and the port in MAIL_PORT)"),
+        ("smtps://user:hunter2@mail.example.org:465", "a URL"),
+        ("user@mail.example.org", "not the name or address of a machine"),
+        ("mail.example.org/", "not the name or address of a machine"),
+        ("mail example org", "not the name or address of a machine"),
+        ("a.example.org, b.example.org", "not the name or address of a machine"),
+        ("mail.example.org:smtp", "not the name or address of a machine"),
+        ("::1::2", "not the name or address of a machine"),
+        (".", "not the name or address of a machine"),
+        (25, "not a text"),
+    ],
+)
+def test_what_is_no_host_is_a_fault(value: Any, says: str) -> None:
+    """A port, a URL or a list in MAIL_SERVER would only show as a name that can't be resolved, once a worker runs."""
+    said = fault(MAIL_SERVER=value)
+    assert said.startswith("MAIL_SERVER is ")
+    assert says in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        " mail.example.org ",
+        "mail.example.org.",
+        "192.0.2.1",
+        "::1",
+        "[::1]",
+        "fe80::1%eth0",
+        "b\u00fccher.example",
+        "mx_1",
+    ],
+)
+def test_what_is_a_host_is_taken(value: str) -> None:
+    """Blanks around it go; a dot at the end (an absolute name) stays for the resolver."""
+    assert Settings.from_config({"MAIL_SERVER": value, "OUTBOX_ALLOW_PLAINTEXT": True}).server == value.strip()
+
+
+def test_the_name_for_ehlo_goes_over_the_wire_in_ascii() -> None:
+    """EHLO takes A-labels only (RFC 5321 \u00a72.3.5)."""
+    assert Settings.from_config({"OUTBOX_LOCAL_HOSTNAME": "b\u00fcro.example"}).local_hostname == "xn--bro-hoa.example"
+    assert "not a host name" in fault(OUTBOX_LOCAL_HOSTNAME="b\u00fcro\u2603.\u0301example")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "shop",
+        "shop@",
+        "@example.org",
+        "Shop <shop>",
+        "a@example.org, b@example.org",
+        ("Shop", "shop"),
+        "shop@ex_ample.org",
+    ],
+)
+def test_a_default_sender_that_is_no_address_is_a_fault(value: Any) -> None:
+    """Told at start, or each mail that names no sender would be refused one by one."""
+    said = fault(MAIL_DEFAULT_SENDER=value)
+    assert said.startswith("MAIL_DEFAULT_SENDER is ")
+    assert "shop@example.org" in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "shop@example.org",
+        "Shop <shop@example.org>",
+        '"Shop, Inc." <shop@example.org>',
+        ("Sh\u00f6p", "shop@example.org"),
+        "root@localhost",
+        "shop@b\u00fccher.example",
+    ],
+)
+def test_a_default_sender_is_what_a_message_takes(value: Any) -> None:
+    """Whatever compose would take as a sender."""
+    assert Settings.from_config({"MAIL_DEFAULT_SENDER": value}).default_sender == value
 
 
 def test_alias_of_the_server() -> None:

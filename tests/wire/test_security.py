@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,22 @@ def test_by_name(tls: str, connect: Connect) -> None:
     """The certificate must name the host as it was configured."""
     with SmtpServer(tls=tls) as server:
         assert connect(server.relay(host="localhost")).deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+
+
+@TLS
+def test_by_absolute_name(tls: str, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dot at the end is for the resolver; certificates and SNI know names without it."""
+    real = socket.getaddrinfo
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        return real("127.0.0.1", *arguments, **options)  # few machines have a name server for the tests
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with SmtpServer(tls=tls) as server:
+        assert connect(server.relay(host="localhost.")).deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+    assert asked == ["localhost."]
 
 
 @TLS
