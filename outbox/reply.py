@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from outbox.waits import seconds_to_wait
+
 
 class Phase(StrEnum):
     """How far a try got when it ended (RFC 5321 §3)."""
@@ -93,14 +95,6 @@ _RELAY_IDS = tuple(
     )
 )
 
-_WAIT = re.compile(
-    r"\b(?:again|retry|wait|back|later|after)\b[^\d.;]{0,30}?"
-    r"(?:(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)|(?P<n>\d{1,6})\s*(?P<unit>s|m|h)(?:ec|in|r|our)?(?:ond|ute)?s?\b)",
-    re.IGNORECASE,
-)
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-_MAX_WAIT = 86_400.0
-
 
 def parse_reply(code: int, raw: bytes) -> Reply:
     """The reply with the lines `raw` (without their codes, joined by LF)."""
@@ -129,14 +123,7 @@ def relay_id(reply: Reply) -> str | None:
 
 def retry_after(reply: Reply) -> float | None:
     """Seconds that the server asks us to wait ("try again in 5 minutes"), a day at most; None if it does not say."""
-    found = _WAIT.search(reply.text)
-    if found is None:
-        return None
-    if found["n"] is not None:
-        seconds = int(found["n"]) * _UNITS[found["unit"].lower()]
-    else:
-        seconds = int(found["h"]) * 3600 + int(found["m"]) * 60 + int(found["s"])
-    return min(float(seconds), _MAX_WAIT)
+    return seconds_to_wait(reply.text)
 
 
 def _take_enhanced(code: int, lines: list[str]) -> tuple[str | None, list[str]]:

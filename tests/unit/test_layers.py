@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
     ("errors", "clock", "bell", "events", "signals", "stopping"),
-    ("states", "reply", "message", "relay"),
+    ("states", "waits", "reply", "message", "relay"),
     ("verdicts", "reply_rules", "hints", "policy", "breaker", "turns", "mime", "preview", "dialect", "settings"),
     ("models", "schema", "compose", "kept", "wake", "arrays", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outbox.reply import MAX_TEXT, parse_reply, printable, relay_id, retry_after
+from outbox.waits import LONGEST, seconds_to_wait
+from tests.unit.waits import NOT_WAITS, WAITS
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,69 @@ def test_relay_id(raw: bytes, found: str | None) -> None:
 def test_retry_after(raw: bytes, seconds: float | None) -> None:
     """Seconds, a day at most."""
     assert retry_after(parse_reply(450, raw)) == seconds
+
+
+@pytest.mark.parametrize(("text", "seconds", "_source"), WAITS)
+def test_what_servers_say_about_waiting_is_read(text: str, seconds: float, _source: str) -> None:
+    """Whatever the words: numbers, units, sums, ranges; a day at most."""
+    assert retry_after(parse_reply(450, text.encode())) == seconds
+
+
+@pytest.mark.parametrize(("text", "_source"), NOT_WAITS)
+def test_what_is_not_a_wait_is_not_read(text: str, _source: str) -> None:
+    """Times of day, times that have passed, limits, sizes, ids, addresses, digits of other scripts."""
+    assert retry_after(parse_reply(450, text.encode())) is None
+
+
+PHRASES = ["try again in", "Greylisted for", "Retry-After:", "wait", "deferred for", "come back in", "remaining", "ago"]
+UNITS = [
+    "s",
+    "sec",
+    "min",
+    "m",
+    "hours",
+    "h",
+    "d",
+    "day",
+    "week",
+    "an",
+    "one",
+    "half an",
+    "ms",
+    "MB",
+    "UTC",
+    ":",
+    ",",
+    "-",
+]
+ODD = ["\u017f", "\u00b2", "\u0665", "\u2167", "\u212a", "12:30:00", "00:04:59", "9" * 400, "1e5", "nan", "inf", "0"]
+WORDS = st.sampled_from(PHRASES + UNITS + ODD)
+
+
+@given(st.one_of(st.text(), st.lists(st.one_of(WORDS, st.integers(0, 10**9).map(str))).map(" ".join)))
+@example("try again in 5 \u017f")
+@example("try again in 1\u0665 \u017f")
+@example("wait " + "9" * 4400 + " weeks")
+def test_no_words_break_the_reading(text: str) -> None:
+    """Any text at all: seconds within a day, or nothing."""
+    seconds = seconds_to_wait(text)
+    assert seconds is None or 0 <= seconds <= LONGEST
+
+
+@given(st.integers(0, 86_400), st.sampled_from(["try again in {}", "Greylisted for {}", "wait {}.", "{} remaining"]))
+def test_however_a_wait_is_written_it_is_the_same(seconds: int, asked: str) -> None:
+    """300 seconds, 5 minutes, 5m0s, 00:05:00: one wait."""
+    minutes, rest = divmod(seconds, 60)
+    hours, of_hour = divmod(minutes, 60)
+    for written in (
+        f"{seconds} seconds",
+        f"{seconds}s",
+        f"{minutes} minutes, {rest} seconds",
+        f"{hours}h{of_hour}m{rest}s",
+        f"{hours} hours {of_hour} minutes and {rest} secs",
+    ):
+        assert seconds_to_wait(asked.format(written)) == seconds
+    assert seconds_to_wait(f"come back in {hours:02}:{of_hour:02}:{rest:02}") == seconds
 
 
 @given(st.binary(max_size=3000), st.integers(200, 599))
