@@ -23,7 +23,7 @@ from outbox.meters import Meters
 from outbox.pauses import Held
 from outbox.pulse import Pulse
 from outbox.queue import Queue
-from outbox.recorder import Recorder, Ticket
+from outbox.recorder import Recorder, Unrecorded
 from outbox.smtp.waiting import Waiting
 from outbox.states import State
 from outbox.wake import FileWatch
@@ -177,6 +177,11 @@ class Crew:
         return not self.fault.is_set() and all(thread.is_alive() for thread in self._threads())
 
     @property
+    def records(self) -> bool:
+        """Whether what becomes of mail can be recorded."""
+        return self._recorder.trouble is None
+
+    @property
     def hangs(self) -> bool:
         """Whether a connection has not come back although its mail's lease has long run out."""
         now = monotonic()
@@ -197,7 +202,7 @@ class Crew:
             "counts": dict(self.tally.counts),
             "lost_leases": self.tally.lost_leases,
             "suppressed": self._terms.suppress,
-            "database": self.trouble or self._recorder.trouble,
+            "database": self._recorder.trouble or self.trouble,
         }
 
     def _threads(self) -> list[threading.Thread]:
@@ -224,7 +229,7 @@ class Crew:
             self._heed_pauses()
             if surplus := self._feed.surplus():
                 self._dispatcher.give_back(surplus)
-            room = self._feed.room(self._size) if self._pulse.alive(monotonic()) else 0
+            room = self._feed.room(self._size) if self._may_claim() else 0
             found = self._claim_safely(room) if room else 0
             if found and found >= room and len(self._feed) < self._low:
                 continue
@@ -236,6 +241,10 @@ class Crew:
                 self._dry.set()
             # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
             self._queue.wait(self._feed.hungry, pause if pause < self._poll else 2 * self._poll)
+
+    def _may_claim(self) -> bool:
+        """Not while outcomes can't be recorded: after an outage the recorder goes first."""
+        return self._pulse.alive(monotonic()) and self._recorder.trouble is None
 
     def _heed_pauses(self) -> None:
         held = self._held
@@ -264,12 +273,12 @@ class Crew:
         self._hub.run([partial(self._carry, carrier) for carrier in self._carriers])
 
     def _carry(self, carrier: Carrier) -> None:
-        previous: Ticket | None = None
+        unrecorded = Unrecorded()
         while True:
             leased = self._feed.take(self._idle, self._low)
             if leased is not None:
                 self._ends[carrier] = leased.deadline
-                previous = self._dispatcher.work(leased, carrier, previous)
+                self._dispatcher.work(leased, carrier, unrecorded)
                 del self._ends[carrier]
             elif self._feed.closed:
                 break

@@ -91,6 +91,7 @@ class Worker:
             lease=self._settings.lease_seconds,
             wake=self._settings.wake,
         )
+        self._ledger = Ledger(self._engine)
         self.events = Events()
         self.events.observe(signals.observer(app))
         self._mail = app.extensions["mail"]
@@ -111,6 +112,7 @@ class Worker:
     def _run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         settings = self._settings
         with operations.guarded(self._engine):
+            self._ledger.check()
             worker_id = self._presence.register(
                 host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
             )
@@ -140,7 +142,7 @@ class Worker:
         settings = self._settings
         return Crew(
             self._queue,
-            Ledger(self._engine),
+            self._ledger,
             worker_id,
             Terms(
                 policy=RetryPolicy(
@@ -176,12 +178,13 @@ class Worker:
         self.events.observe(self._meters.observe)
         queue = metrics.Queue(self._engine, dead_after=self._settings.dead_after_seconds, meters=self._meters)
         queue.look()  # for the clock
+        database = Readiness(self._engine)
         own = metrics.Worker(self._meters, crew.health, lambda: self._presence.pulse.age(monotonic()), _version())
         self._monitor = Monitor(
             self._settings.metrics_host,
             port + self._place.number if port and self._place is not None else port,
             live=lambda: self._illness(crew),
-            ready=Readiness(self._engine),
+            ready=lambda: database() or (None if crew.records else "outcomes can't be recorded"),
             metrics=lambda: metrics.exposition(queue, own),
         )
         self._monitor.start()

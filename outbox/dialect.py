@@ -37,6 +37,13 @@ OUTAGES = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError,
 DATABASE_ERROR = sa.exc.SQLAlchemyError
 
 
+def disconnected(error: Exception) -> bool:
+    """Whether it says that there is no connection, and nothing of what was asked."""
+    if isinstance(error, sa.exc.DBAPIError):
+        return error.connection_invalidated or error.statement is None  # it was lost, or could not be made
+    return isinstance(error, sa.exc.TimeoutError)
+
+
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """Aware datetimes in UTC with microseconds, on every database."""
 

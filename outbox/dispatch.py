@@ -23,7 +23,7 @@ from outbox.message import Envelope
 from outbox.policy import Decision, Facts, Reason, RetryPolicy, before_sending, decide
 from outbox.pulse import Pulse
 from outbox.queue import Queue
-from outbox.recorder import Recorder, Ticket
+from outbox.recorder import Recorder, Ticket, Unrecorded
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.shelf import Shelf
 from outbox.states import OnUncertain, State
@@ -36,6 +36,9 @@ COMPLAINT_SECONDS = 60.0
 
 UNANSWERED_SECONDS = 60.0
 """How long a commit may still take effect whose connection was lost."""
+
+
+_STEP_SECONDS = 1.0  # between two looks whether there is time left to wait
 
 
 class Connection(Protocol):
@@ -117,13 +120,14 @@ class Dispatcher:
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
         claimed = self._queue.claim(worker_id, token, limit)
         self._unanswered.pop()
+        claimed, found = self._recorder.renew(claimed), len(claimed)
         self._feed.put(Leased(one, deadline) for one in claimed)
         for one in claimed:
             if one.rescued:
                 self._events.emit("rescued", one.message.message_id, delivery=one.id, rescues=one.rescues)
         if self._complain.passes():
             self._refuse()
-        return len(claimed)
+        return found
 
     def _refuse(self) -> None:
         """Say aloud whose mail is due here and not sent by this worker."""
@@ -137,10 +141,13 @@ class Dispatcher:
                 remedy="this worker's OUTBOX_ENVIRONMENT differs; start one that matches, or cancel the mail",
             )
 
-    def work(self, leased: Leased, connection: Connection, previous: Ticket | None) -> Ticket | None:
-        """Take one delivery through deliver, decide and record. `previous`: this connection's last outcome."""
+    def work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> None:
+        """Take one delivery through deliver, decide and record. `unrecorded`: this connection's outcomes till now."""
+        unrecorded.add(self._work(leased, connection, unrecorded))
+
+    def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket:
         claimed = leased.claimed
-        if self._remaining(leased) <= 0 or self.cutoff.is_set():
+        if not self._within(leased, self._recorder.sound):
             return self._return(leased)
         facts = self._facts(leased)
         barred = before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=self._terms.policy)
@@ -158,25 +165,11 @@ class Dispatcher:
         if self._terms.suppress:
             note = "not sent: MAIL_SUPPRESS_SEND is on"
             return self._settle(leased, Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note))
-        return self._offer(leased, facts, content, connection, previous)
+        return self._offer(leased, facts, content, connection, unrecorded)
 
     def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
         """Release deliveries that were claimed and not begun, due as they were before."""
-        return self._recorder.submit(
-            *(
-                Outcome(
-                    leased.claimed,
-                    State.QUEUED,
-                    None,
-                    counted=False,
-                    suspected=False,
-                    reason=None,
-                    note=None,
-                    result=None,
-                )
-                for leased in unbegun
-            )
-        )
+        return self._recorder.submit(*(Outcome.released(leased.claimed) for leased in unbegun))
 
     def _disown_unanswered(self, worker_id: int) -> None:
         """Nobody works on what a claim leased whose answer was lost; without this it would wait for the lease's end."""
@@ -190,10 +183,10 @@ class Dispatcher:
         facts: Facts,
         content: Iterator[bytes],
         connection: Connection,
-        previous: Ticket | None,
+        unrecorded: Unrecorded,
     ) -> Ticket:
         message = leased.claimed.message
-        gate = _Gate(self, leased, previous)
+        gate = _Gate(self, leased, unrecorded)
         timeout = min(self._terms.send_timeout, self._remaining(leased))
         try:
             result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
@@ -261,10 +254,19 @@ class Dispatcher:
     def _claimed_at(self, leased: Leased) -> float:
         return leased.deadline - self._terms.lease
 
-    def may_finish(self, leased: Leased, previous: Ticket | None) -> str | None:
+    def _within(self, leased: Leased, holds: Callable[[float], bool]) -> bool:
+        """Wait until this `holds` (which it says after a number of seconds); False: there is no time left for it."""
+        while (left := self._remaining(leased)) > 0 and not self.cutoff.is_set():
+            if holds(min(left, _STEP_SECONDS)):
+                return True
+        return False
+
+    def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
         """Called right before a final dot: None, or why it must not be sent."""
-        if previous is not None and not previous.durable(max(0.0, self._remaining(leased))):
+        if not self._within(leased, unrecorded.durable):
             return "given up before the final dot: the outcome of the connection's last mail is not yet recorded"
+        if not self._within(leased, self._recorder.sound):
+            return "given up before the final dot: outcomes can't be recorded"
         if self.cutoff.is_set():
             return "given up before the final dot: the worker has to stop"
         if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self._marked(leased):
@@ -284,8 +286,8 @@ class Dispatcher:
 class _Gate:
     """The last question before the final dot, and its answer for later."""
 
-    def __init__(self, dispatcher: Dispatcher, leased: Leased, previous: Ticket | None) -> None:
-        self._ask = partial(dispatcher.may_finish, leased, previous)
+    def __init__(self, dispatcher: Dispatcher, leased: Leased, unrecorded: Unrecorded) -> None:
+        self._ask = partial(dispatcher.may_finish, leased, unrecorded)
         self.refused: str | None = None
 
     def __call__(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -19,6 +19,8 @@ from outbox.models import OutboxAttempt, OutboxDelivery, table_of
 from outbox.policy import Decision
 from outbox.reply import Phase, Result
 from outbox.states import State
+
+UNSTORABLE = "(the reply holds text that the database can't store)"
 
 _delivery = table_of(OutboxDelivery)
 _attempt = table_of(OutboxAttempt)
@@ -77,6 +79,22 @@ class Outcome:
             transport=None if result.phase is Phase.LOCAL else transport,
         )
 
+    @classmethod
+    def released(cls, claimed: Claimed) -> Outcome:
+        """Given back untried, due as it was before."""
+        return cls(claimed, State.QUEUED, None, counted=False, suspected=False, reason=None, note=None, result=None)
+
+    def under(self, claimed: Claimed) -> Outcome:
+        """The same, of a delivery that was claimed a second time before this was recorded."""
+        return replace(self, claimed=claimed)
+
+    def without_words(self) -> Outcome | None:
+        """The same without what the server said; None where it said nothing."""
+        if self.result is None:
+            return None
+        plain = replace(self.result, reply=replace(self.result.reply, text=UNSTORABLE), relay_id=None)
+        return None if plain == self.result else replace(self, result=plain)
+
 
 class Ledger:
     """Records outcomes. Safe to use from several threads."""
@@ -101,6 +119,26 @@ class Ledger:
         if len(recorded) == len(outcomes):
             return set()
         return self._record_carefully(worker_id, [o for o in outcomes if o.claimed.id not in recorded])
+
+    def rehearse(self, worker_id: int, outcome: Outcome) -> None:
+        """Write the outcome and undo it. Raises what the database has against it."""
+        row = self._row(outcome, worker_id)
+        with self._engine.connect() as connection, connection.begin() as transaction:
+            self._run(connection, self._statements.update, [row])
+            self._run(connection, self._statements.insert, [row])
+            transaction.rollback()
+
+    def check(self) -> None:
+        """Have the database look at all that recording does, with nothing to record. Raises what recording raises."""
+        with self._engine.connect() as connection:
+            for statement in (self._statements.update, self._statements.insert):
+                if self._one_by_one:
+                    connection.exec_driver_sql(f"EXPLAIN {statement}", _NOTHING)
+                else:
+                    connection.exec_driver_sql(statement, {"rows": "[]"})
+            if self._at_once:
+                connection.exec_driver_sql(self._statements.both, {"rows": "[]"})
+            connection.rollback()
 
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread keeps its connection."""
