@@ -186,6 +186,43 @@ class Connection(flask_mail.Connection):
         reply = parse_reply(answer.code, answer.text)
         return Result(Verdict.ACCEPTED, answer.phase, reply, self._monotonic() - started, reusable=True)
 
+    def probe(self, sender: str, recipient: str | None = None) -> Result:
+        """MAIL for `sender`, RCPT for `recipient` if there is one, and RSET: ACCEPTED if the relay takes them. No DATA.
+
+        Goes over the connection that `check` has opened, or over a new one.
+        """
+        started = self._monotonic()
+        self._deadline = started + self.relay.send_timeout
+        self._aborted = False
+        envelope = Envelope(sender, recipient or sender, 0)
+        try:
+            smtp_commands.check(envelope)
+            session, _ = self._session(reuse=True)
+            commands = smtp_commands.commands(envelope, b"", session.esmtp_features)
+            answer = session.ask(Phase.MAIL, commands.mail, self._deadline)
+            if answer.code < 300 and recipient is not None:
+                answer = session.ask(Phase.RCPT, commands.rcpt, self._deadline)
+        except Broken as broken:
+            return self._failure(broken, started)
+        except smtp_commands.UnfitError as unfit:
+            return self._unfit(unfit, started)
+        except Refused as refused:
+            answer = Answer(refused.phase, refused.code, refused.text)
+        else:
+            self._reset(session, answer)
+        if not 200 <= answer.code < 300:
+            return self._result(answer, started)
+        reply = parse_reply(answer.code, answer.text)
+        return Result(Verdict.ACCEPTED, answer.phase, reply, self._monotonic() - started, reusable=self.is_open)
+
+    def _reset(self, session: Session, answer: Answer) -> None:
+        """Ends the transaction that `probe` began; a relay that does not go along loses the connection, no more."""
+        try:
+            if answer.code == 421 or session.ask(Phase.MAIL, b"RSET", self._deadline).code != 250:
+                self._drop()
+        except Broken:
+            self._drop()
+
     def close(self) -> None:
         """Says QUIT, without insisting on an answer. Never raises."""
         host, self.host = self.host, None

@@ -110,6 +110,13 @@ class Session(Channel):
                 break
         return Answer(Phase.MAIL, code, text)
 
+    def ask(self, phase: Phase, command: bytes, deadline: float) -> Answer:
+        """One command by itself, and its reply."""
+        self.wire.deadline, self.wire.silence = deadline, self.relay.command_timeout
+        self.phase = phase
+        self.wire.write(command + b"\r\n")
+        return Answer(phase, *self.wire.read_reply())
+
     @property
     def _pipelining(self) -> bool:
         return "pipelining" in self.esmtp_features

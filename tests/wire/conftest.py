@@ -32,6 +32,9 @@ class InHub(Connection):
     def check(self) -> Result:
         return self._job(super().check)
 
+    def probe(self, *arguments: Any) -> Result:
+        return self._job(partial(super().probe, *arguments))
+
     def close(self) -> None:
         if greenlet.getcurrent().parent is None:
             self._job(super().close)

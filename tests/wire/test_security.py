@@ -15,7 +15,7 @@ import pytest
 from outbox.relay import Relay, Security
 from outbox.reply import Phase, Verdict
 from outbox.transport import Connection, tls_context
-from tests.wire.actions import turns
+from tests.wire.actions import Close, turns
 from tests.wire.certificates import ca_file
 from tests.wire.conftest import CONTENT, envelope, mail_state
 from tests.wire.server import SmtpServer
@@ -253,3 +253,54 @@ def test_check_tells_what_is_wrong(
     with SmtpServer(script, tls="starttls", auth={"u": PASSWORD}) as server:
         result = connect(server.relay(**{"username": "u", "password": PASSWORD} | changes)).check()
         assert (result.verdict, result.phase) == (verdict, phase)
+
+
+@TLS
+def test_probe(tls: str, connect: Connect) -> None:
+    """MAIL, RCPT and RSET over the connection of the check, and nothing else."""
+    with SmtpServer(tls=tls, auth={"u": PASSWORD}) as server:
+        connection = connect(server.relay(username="u", password=PASSWORD))
+        assert connection.check().verdict is Verdict.ACCEPTED
+        server.commands.clear()
+        assert connection.probe("a@example.org").phase is Phase.MAIL
+        result = connection.probe("a@example.org", "b@example.net")
+        assert (result.verdict, result.phase, result.reply.code) == (Verdict.ACCEPTED, Phase.RCPT, 250)
+        server.wait_until(lambda: len(server.commands) == 5)
+        assert [line.partition(" ")[0] for line in server.commands] == ["MAIL", "RSET", "MAIL", "RCPT", "RSET"]
+        assert (server.connections, server.messages) == (1, [])
+        assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("script", "phase", "verdict"),
+    [
+        ({"mail": "530 5.7.0 Authentication required"}, Phase.MAIL, Verdict.CONFIGURATION),
+        ({"mail": "550 5.1.8 sender unknown"}, Phase.MAIL, Verdict.PERMANENT),
+        ({"rcpt": "450 4.2.0 greylisted"}, Phase.RCPT, Verdict.TRANSIENT),
+        ({"mail": "421 4.7.0 go away"}, Phase.MAIL, Verdict.TRANSPORT),
+        ({"rcpt": Close()}, Phase.RCPT, Verdict.TRANSPORT),
+        ({"mail": "nonsense"}, Phase.MAIL, Verdict.TRANSPORT),
+    ],
+)
+def test_probe_tells_what_is_wrong(script: dict[str, Any], phase: Phase, verdict: Verdict, connect: Connect) -> None:
+    """As the reply to a mail would be judged."""
+    with SmtpServer(script) as server:
+        result = connect(server.relay()).probe("a@example.org", "b@example.net")
+        assert (result.phase, result.verdict) == (phase, verdict)
+
+
+def test_a_probe_is_no_way_to_inject_commands(connect: Connect) -> None:
+    """An address with a line break is refused here."""
+    with SmtpServer() as server:
+        result = connect(server.relay()).probe("a@example.org>\r\nDATA", "b@example.net")
+        assert (result.verdict, server.commands) == (Verdict.PERMANENT, [])
+
+
+def test_a_probe_that_finds_the_connection_closed_says_so(connect: Connect) -> None:
+    """RSET unanswered or refused costs the connection, not the answer."""
+    with SmtpServer({"rset": turns("250 ok", "500 what")}) as server:
+        connection = connect(server.relay())
+        assert connection.check().verdict is Verdict.ACCEPTED
+        for _ in range(2):
+            assert connection.probe("a@example.org").verdict is Verdict.ACCEPTED
+        assert server.connections == 2
