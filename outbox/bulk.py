@@ -7,8 +7,10 @@ is saved is the round trips and the cost of a statement.
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 from outbox.arrays import Given, arrays, insert_from_arrays
 from outbox.dialect import MYSQL_FAMILY, DbNow
 from outbox.enqueue import (
+    KEYED,
     PATIENCE,
     Posting,
     add_deliveries,
@@ -44,6 +47,9 @@ _GIVEN: dict[str, sa.types.TypeEngine[Any]] = {  # what `message_values` says of
 } | {"max_age": sa.Float()}
 
 
+_FOUND = (_message.c.id, _message.c.message_id, *(_message.c[name] for name in KEYED))
+
+
 class Queued(NamedTuple):
     """What became of one message."""
 
@@ -53,6 +59,9 @@ class Queued(NamedTuple):
 
 
 Item = tuple[Composed, Posting]
+
+Key = tuple[str, str]
+"""The environment, and what is unique in it."""
 
 
 def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
@@ -94,8 +103,9 @@ def _write(connection: sa.Connection, chunk: list[Item], digests: set[str]) -> l
     new: list[tuple[int, Item]] = []
     for item in chunk:
         composed, posting = item
-        found = Queued(ids[id(item)], composed.message_id, True) if posting.key is None else by_key[posting.key]
-        is_new = posting.key is None or fresh.get(posting.key) is item
+        key = _key(posting)
+        found = Queued(ids[id(item)], composed.message_id, True) if key is None else by_key[key]
+        is_new = key is None or fresh.get(key) is item
         queued.append(Queued(found.id, found.message_id, is_new))
         if is_new:
             new.append((found.id, item))
@@ -132,8 +142,8 @@ def _insert_arrays(connection: sa.Connection, items: list[Item], *, keyed: bool)
 def _insert_all(keyed: bool) -> sa.sql.dml.ReturningInsert[Any]:
     insert = insert_from_arrays(_message, _GIVEN, _computed)
     if keyed:
-        insert = insert.on_conflict_do_nothing(index_elements=["key"])
-    return insert.returning(_message.c.id, _message.c.message_id, _message.c.key)
+        insert = insert.on_conflict_do_nothing(index_elements=list(KEYED))
+    return insert.returning(*_FOUND)
 
 
 def _computed(given: Given) -> dict[str, Any]:
@@ -160,14 +170,18 @@ def _runs(items: list[Item]) -> Iterator[tuple[bool, list[dict[str, Any]]]]:
         yield "max_age" in run[0], run
 
 
-def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[str, Queued], dict[str, Item]]:
+def _key(posting: Posting) -> Key | None:
+    return None if posting.key is None else (posting.environment, posting.key)
+
+
+def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[Key, Queued], dict[Key, Item]]:
     """The message of each key, and those that are new: the first of the chunk that asked for it."""
-    wanted: dict[str, Item] = {}
+    wanted: dict[Key, Item] = {}
     for item in chunk:
-        if item[1].key is not None:
-            wanted.setdefault(item[1].key, item)
-    found: dict[str, Queued] = {}
-    fresh: dict[str, Item] = {}
+        if (key := _key(item[1])) is not None:
+            wanted.setdefault(key, item)
+    found: dict[Key, Queued] = {}
+    fresh: dict[Key, Item] = {}
     for _ in range(PATIENCE):
         missing = sorted(wanted.keys() - found.keys())
         if not missing:
@@ -178,34 +192,40 @@ def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[str, Queu
             inserted = _insert_keyed(connection, absent)
             found |= inserted
             fresh |= {key: wanted[key] for key in inserted}
-    raise unsettled_key(min(wanted.keys() - found.keys()))
+    raise unsettled_key(min(wanted.keys() - found.keys())[1])
 
 
-def _with_keys(connection: sa.Connection, keys: list[str]) -> dict[str, Queued]:
-    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(_message.c.key.in_(keys))
+def _with_keys(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, Queued]:
+    of_one = (  # not as pairs: MariaDB would not use the index for them
+        sa.and_(_message.c.environment == environment, _message.c.key.in_([key for _, key in group]))
+        for environment, group in itertools.groupby(sorted(keys), key=operator.itemgetter(0))
+    )
+    statement = sa.select(*_FOUND).where(sa.or_(*of_one))
     if connection.dialect.name in MYSQL_FAMILY:
         # at REPEATABLE READ a plain SELECT does not see what was committed since the transaction began
         statement = statement.with_for_update(read=True)
-    return {row.key: Queued(row.id, row.message_id, False) for row in connection.execute(statement)}
+    return _by_key(connection.execute(statement), is_new=False)
 
 
-def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[str, Queued]:
+def _by_key(rows: Iterable[Any], *, is_new: bool) -> dict[Key, Queued]:
+    return {(row.environment, row.key): Queued(row.id, row.message_id, is_new) for row in rows}
+
+
+def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[Key, Queued]:
     """By key the messages that are new; a key that another transaction has taken meanwhile is left out."""
     dialect = connection.dialect.name
     if dialect == "postgresql":
-        rows = _insert_arrays(connection, items, keyed=True)
-        return {row.key: Queued(row.id, row.message_id, True) for row in rows}
-    found: dict[str, Queued] = {}
+        return _by_key(_insert_arrays(connection, items, keyed=True), is_new=True)
+    found: dict[Key, Queued] = {}
     for by_age, run in _runs(items):
         statement = insert_unless_key_taken(dialect, by_age)
         if dialect in MYSQL_FAMILY:
             connection.execute(statement, run)
             ours = {values["message_id"] for values in run}
-            now = _with_keys(connection, [values["key"] for values in run])
+            now = _with_keys(connection, [(values["environment"], values["key"]) for values in run])
             found |= {key: one for key, one in now.items() if one.message_id in ours}
         else:
-            sent = connection.execute(statement.returning(_message.c.id, _message.c.message_id, _message.c.key), run)
-            found |= {row.key: Queued(row.id, row.message_id, True) for row in sent}
+            found |= _by_key(connection.execute(statement.returning(*_FOUND), run), is_new=True)
     return found
 
 

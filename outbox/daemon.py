@@ -111,6 +111,7 @@ class Worker:
 
     def _run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
         settings = self._settings
+        operations.check_schema(self._engine)
         with operations.guarded(self._engine):
             self._ledger.check()
             worker_id = self._presence.register(

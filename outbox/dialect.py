@@ -87,6 +87,17 @@ def big_binary() -> sa.types.TypeEngine[bytes]:
     return sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
+class No(sa.ColumnElement[bool]):
+    """False as a column's default, in the form in which the database gives it back."""
+
+    inherit_cache = True
+
+
+@compiles(No)
+def _no(element: No, compiler: SQLCompiler, **kw: Any) -> str:
+    return "false" if compiler.dialect.name == "postgresql" else "0"
+
+
 class DbNow(FunctionElement[datetime]):
     """The database's clock plus a number of seconds: the one clock for due times, leases and heartbeats.
 

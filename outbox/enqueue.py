@@ -32,6 +32,9 @@ _part = table_of(OutboxMessageBlob)
 
 _KNOWN = ("message_id", "key")  # of a message that was just written; each one more costs as much as a header
 
+KEYED = ("environment", "key")
+"""What is unique: each environment has keys of its own."""
+
 PATIENCE = 5  # how often to look again for a row that another transaction made and took away meanwhile
 
 
@@ -40,7 +43,7 @@ class Posting:
     """How a composed message is to be queued."""
 
     environment: str = ""
-    key: str | None = None  # idempotency: the same key yields the same message
+    key: str | None = None  # idempotency: the same key in the same environment yields the same message
     kind: str | None = None
     lane: Lane = Lane.NORMAL
     send_at: datetime | None = None  # aware; None: at once
@@ -62,7 +65,7 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
     if posting.key is None:
         return _add(session, connection, composed, posting, values), True
     for _ in range(PATIENCE):
-        first = _with_key(session, connection, posting.key)
+        first = _with_key(session, connection, posting)
         if first is not None:
             return first, False
         pk = _insert_keyed(connection, values)
@@ -150,7 +153,7 @@ def insert_unless_key_taken(dialect: str, by_age: bool) -> Insert:
     if dialect in MYSQL_FAMILY:
         return mysql.insert(_message).values(_computed(by_age)).on_duplicate_key_update(id=_message.c.id)
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(_message).values(_computed(by_age)).on_conflict_do_nothing(index_elements=["key"])
+    return insert(_message).values(_computed(by_age)).on_conflict_do_nothing(index_elements=list(KEYED))
 
 
 def _computed(by_age: bool) -> dict[str, Any]:
@@ -257,15 +260,19 @@ def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | No
         connection.execute(statement, values)
         # see by the Message-ID whose row it is
         row = connection.execute(
-            sa.select(_message.c.id, _message.c.message_id).where(_message.c.key == values["key"]).with_for_update()
+            sa.select(_message.c.id, _message.c.message_id)
+            .where(*(_message.c[name] == values[name] for name in KEYED))
+            .with_for_update()
         ).first()
         return int(row.id) if row is not None and row.message_id == values["message_id"] else None
     pk = connection.execute(statement.returning(_message.c.id), values).scalar()
     return None if pk is None else int(pk)
 
 
-def _with_key(session: Session, connection: sa.Connection, key: str) -> OutboxMessage | None:
-    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(_message.c.key == key)
+def _with_key(session: Session, connection: sa.Connection, posting: Posting) -> OutboxMessage | None:
+    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(
+        _message.c.environment == posting.environment, _message.c.key == posting.key
+    )
     if connection.dialect.name in MYSQL_FAMILY:
         # at REPEATABLE READ a plain SELECT does not see what was committed since the transaction began
         statement = statement.with_for_update(read=True)

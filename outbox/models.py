@@ -11,8 +11,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from outbox.dialect import UtcDateTime, big_binary, big_integer
+from outbox.dialect import No, UtcDateTime, big_binary, big_integer
 from outbox.states import LIVE, OnUncertain, State
+
+_NOT_TWICE: dict[str, Any] = {"sqlite_autoincrement": True}
+"""SQLite would give the id of the newest row again once that is deleted; the audit and logs refer to ids."""
 
 _OPTIONS = {  # case-sensitive keys, full Unicode, transactions
     "mysql_engine": "InnoDB",
@@ -45,10 +48,10 @@ class OutboxMessage(Base):
 
     __tablename__ = "outbox_message"
     __table_args__ = (
-        sa.UniqueConstraint("key", name="uq_outbox_message_key"),
+        sa.UniqueConstraint("environment", "key", name="uq_outbox_message_environment_key"),
         sa.CheckConstraint(_one_of("on_uncertain", OnUncertain), name="ck_outbox_message_on_uncertain"),
         sa.Index("ix_outbox_message_message_id", "message_id"),
-        _OPTIONS,
+        _OPTIONS | _NOT_TWICE,
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
@@ -129,7 +132,7 @@ class OutboxDelivery(Base):
             postgresql_where=sa.text("finished_at IS NOT NULL"),
             sqlite_where=sa.text("finished_at IS NOT NULL"),
         ),
-        _OPTIONS,
+        _OPTIONS | _NOT_TWICE,
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
@@ -143,6 +146,7 @@ class OutboxDelivery(Base):
     rescues: Mapped[int] = mapped_column(
         sa.SmallInteger, default=0
     )  # leases lost, or connections that broke on it alone
+    deferrals: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")  # attempts that did not count, so far
     token: Mapped[int | None] = mapped_column(big_integer())  # the lease's fence
     worker_id: Mapped[int | None] = mapped_column(big_integer())  # who holds the lease
     marked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # "hold": the final dot may have been sent
@@ -178,6 +182,7 @@ class OutboxAttempt(Base):
     duration: Mapped[float] = mapped_column(sa.Float)  # seconds
     counted: Mapped[bool] = mapped_column(sa.Boolean)  # whether it cost the delivery an attempt
     fenced: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # tried although its lease was lost
+    about: Mapped[str | None] = mapped_column(sa.String(11))  # what the failure was about (`reply.About`)
     note: Mapped[str | None] = mapped_column(sa.String(255))  # what was decided and why
 
 
@@ -187,7 +192,7 @@ class OutboxWorker(Base):
     __tablename__ = "outbox_worker"
     __table_args__ = (
         sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"),
-        _OPTIONS | {"sqlite_autoincrement": True},  # an id is not given twice: claims carry it
+        _OPTIONS | _NOT_TWICE,  # claims carry it
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
@@ -199,6 +204,7 @@ class OutboxWorker(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime())
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime())
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # ended, or declared dead by another
+    dead_after: Mapped[float | None] = mapped_column(sa.Float)  # seconds without a heartbeat until it counts as dead
     health: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # transports, counters, faults
 
 
@@ -207,18 +213,26 @@ class OutboxPause(Base):
 
     __tablename__ = "outbox_pause"
     __table_args__ = (
-        sa.CheckConstraint("what IN ('all', 'kind', 'domain', 'transport')", name="ck_outbox_pause_what"),
-        sa.UniqueConstraint("what", "value", name="uq_outbox_pause_value"),
+        sa.CheckConstraint("what IN ('all', 'kind', 'domain', 'transport', 'sender')", name="ck_outbox_pause_what"),
+        sa.UniqueConstraint("what", "value", "environment", "transport", name="uq_outbox_pause_scope"),
         _OPTIONS,
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     what: Mapped[str] = mapped_column(sa.String(16))  # `pauses.What`
-    value: Mapped[str] = mapped_column(sa.String(255))  # the kind, domain or transport; "" for all
+    value: Mapped[str] = mapped_column(sa.String(255))  # the kind, domain, transport or sender; "" for all
+    environment: Mapped[str] = mapped_column(sa.String(64), server_default="*")  # "*": all of them
+    transport: Mapped[str] = mapped_column(
+        sa.String(255), server_default=sa.text("''")
+    )  # host:port where an automatic one arose
+    automatic: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # set by a worker, not a person
     reason: Mapped[str] = mapped_column(sa.String(500))
+    reply: Mapped[str | None] = mapped_column(sa.String(1000))  # automatic: the server's words
     actor: Mapped[str] = mapped_column(sa.String(255))  # who set it
     since: Mapped[datetime] = mapped_column(UtcDateTime())
     until: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # automatic: when one delivery may try it
+    probe_seconds: Mapped[float | None] = mapped_column(sa.Float)  # automatic: from the last probe to the next
 
 
 class OutboxAudit(Base):
@@ -235,3 +249,13 @@ class OutboxAudit(Base):
     filters: Mapped[str] = mapped_column(sa.String(1000))  # what was asked for
     note: Mapped[str | None] = mapped_column(sa.String(500))
     delivery_ids: Mapped[str | None] = mapped_column(sa.String(1100))  # where they are few: " 1 2 3 "
+
+
+class OutboxSchema(Base):
+    """One row: the version of these tables, where `outbox.schema` made them; none after `create_all`."""
+
+    __tablename__ = "outbox_schema"
+    __table_args__ = (_OPTIONS,)
+
+    version: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
+    compatible: Mapped[int | None] = mapped_column(sa.Integer)  # releases from this version on work with it, too

@@ -38,7 +38,10 @@ class Readiness:
     def _ask(self) -> str | None:
         try:
             lacking = operations.missing(self._engine)
-        except (DatabaseError, SchemaError) as error:
+        except SchemaError as error:  # migrated by a newer release
+            self._log(str(error))
+            return "the database is of another release"
+        except DatabaseError as error:
             self._log(str(error))
             return "the database does not answer"
         if lacking:

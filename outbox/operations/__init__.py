@@ -7,7 +7,18 @@ connection, and turn what a database may do wrong into the package's own errors.
 from __future__ import annotations
 
 from outbox.operations import audit, pauses
-from outbox.operations.access import connected, guarded, missing, now, server, session, transaction, unmigrated, where
+from outbox.operations.access import (
+    check_schema,
+    connected,
+    guarded,
+    missing,
+    now,
+    server,
+    session,
+    transaction,
+    unmigrated,
+    where,
+)
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
@@ -46,6 +57,7 @@ __all__ = [
     "audit",
     "browse",
     "cancel",
+    "check_schema",
     "connected",
     "correct_recipient",
     "count",

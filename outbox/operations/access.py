@@ -71,11 +71,24 @@ def server(engine: sa.Engine) -> str:
 
 
 def missing(engine: sa.Engine) -> list[str]:
-    """The tables and columns that the database lacks, `unmigrated` tells it. Raises DatabaseError."""
+    """What the database lacks of its tables, `unmigrated` tells it.
+
+    Raises DatabaseError, or SchemaError where a newer release has migrated it.
+    """
     from outbox import schema  # it brings Alembic, which a web process has no use for
 
     with guarded(engine), engine.connect() as connection:
         return schema.missing(connection)
+
+
+def check_schema(engine: sa.Engine) -> None:
+    """Raises SchemaError where the database has no tables of the outbox, or those of a release that is not ours."""
+    from outbox import schema
+
+    with guarded(engine), engine.connect() as connection:
+        version = schema.check_version(connection)
+    if version is not None and version < schema.LATEST:
+        raise SchemaError(f"The outbox's tables have version {version}, too old for this release. {schema.REMEDY}")
 
 
 def unmigrated(lacking: list[str]) -> str:

@@ -74,6 +74,17 @@ class TestSender:
         done = terminal.run("outbox-sender", "--once", env={"OUTBOX_LOG_JSON": "true"})
         assert all(line.startswith("{") for line in done.stderr.splitlines())
 
+    def test_tables_of_a_newer_release_are_refused(self, terminal: Terminal, server: SmtpServer) -> None:
+        """The worker says what to do, and ends before it registers; the check says the same."""
+        with terminal.engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO outbox_schema (version) VALUES (2)")
+        for command in ("outbox-sender", "outbox-check"):
+            done = terminal.run(command)
+            assert "Upgrade the package" in done.stdout + done.stderr
+            assert done.returncode != 0
+        with terminal.engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM outbox_worker").scalar() == 0
+
     @pytest.mark.parametrize("words", [["--once", "--drain"], ["--connections", "0"]])
     def test_wrong_use_ends_in_2(self, terminal: Terminal, words: list[str]) -> None:
         """Before anything is sent."""

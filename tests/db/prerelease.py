@@ -1,34 +1,12 @@
-"""The outbox's tables as numbered versions, to be called from any Alembic history.
-
-    # in a migration of the application
-    import outbox.schema
-
-    def upgrade() -> None:
-        outbox.schema.upgrade(op, version=1)
-
-    def downgrade() -> None:
-        outbox.schema.downgrade(op, version=0)
-
-So the application's own history stays one line. A later release of the package that needs more says so in its
-changelog, and `missing()` (the `outbox-check` command) tells what a database lacks.
-"""
+"""The tables as they were before the first release, to be migrated from."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.operations import Operations
 
 from outbox.dialect import MYSQL_FAMILY, UtcDateTime, big_binary, big_integer
-from outbox.models import Base
-
-LATEST = 1
-
-REMEDY = (
-    "Migrate the database: `python -m alembic upgrade head` (in an application with a history of its own, add a "
-    "migration that calls outbox.schema.upgrade(op), see docs/migrations.md)."
-)
 
 _OPTIONS: dict[str, Any] = {
     f"{dialect}_{option}": value
@@ -37,41 +15,8 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def upgrade(op: Operations | Any, version: int = LATEST) -> None:
-    """Take the database from the version below to `version`, creating or altering the outbox's tables.
-
-    `op`: Alembic's `op` module, or an `Operations` object. Run once for each version, in a migration of its own.
-    """
-    _step(_UPGRADES, version)(op)
-
-
-def downgrade(op: Operations | Any, version: int = 0) -> None:
-    """Undo the version above `version`. All mail in the tables that it removes is lost."""
-    _step(_DOWNGRADES, version)(op)
-
-
-def missing(connection: sa.Connection) -> list[str]:
-    """Tables and columns (`table.column`) that the package needs and the database lacks, in a sorted list."""
-    inspector = sa.inspect(connection)
-    present = set(inspector.get_table_names())
-    lacking: list[str] = []
-    for table in Base.metadata.sorted_tables:
-        if table.name not in present:
-            lacking.append(table.name)
-            continue
-        columns = {column["name"] for column in inspector.get_columns(table.name)}
-        lacking.extend(f"{table.name}.{column.name}" for column in table.columns if column.name not in columns)
-    return sorted(lacking)
-
-
-def _step(steps: dict[int, Any], version: int) -> Any:
-    try:
-        return steps[version]
-    except KeyError:
-        raise ValueError(f"outbox.schema has no version {version}; there are {sorted(steps)}") from None
-
-
-def _create_version_1(op: Any) -> None:
+def create(op: Any) -> None:
+    """All eight, by Alembic's operations."""
     op.create_table(
         "outbox_message",
         sa.Column("id", big_integer(), autoincrement=True, nullable=False),
@@ -233,21 +178,3 @@ def _create_version_1(op: Any) -> None:
         sa.PrimaryKeyConstraint("id"),
         **_OPTIONS,
     )
-
-
-def _drop_version_1(op: Any) -> None:
-    for table in (
-        "outbox_audit",
-        "outbox_pause",
-        "outbox_worker",
-        "outbox_attempt",
-        "outbox_delivery",
-        "outbox_message_blob",
-        "outbox_blob",
-        "outbox_message",
-    ):
-        op.drop_table(table)
-
-
-_UPGRADES = {1: _create_version_1}
-_DOWNGRADES = {0: _drop_version_1}
