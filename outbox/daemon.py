@@ -177,7 +177,7 @@ class Worker:
         if port is None or self._meters is None:
             return
         self.events.observe(self._meters.observe)
-        queue = metrics.Queue(self._engine, dead_after=self._settings.dead_after_seconds, meters=self._meters)
+        queue = metrics.Queue(self._engine, self._settings, meters=self._meters)
         queue.look()  # for the clock
         database = Readiness(self._engine)
         own = metrics.Worker(self._meters, crew.health, lambda: self._presence.pulse.age(monotonic()), _version())

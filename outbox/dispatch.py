@@ -198,9 +198,10 @@ class Dispatcher:
             self._feed.withdraw()
             return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
         decision = decide(result, facts, self._terms.policy, self._chance())
-        if self._feed.done(result, self._chance()):
+        came_up = self._feed.done(result, self._chance())
+        if came_up is not None:
             self._events.emit(
-                "transport-closed" if result.verdict is Verdict.ACCEPTED else "transport-open",
+                "transport-up" if came_up else "transport-down",
                 transport=self._terms.transport,
                 verdict=result.verdict,
                 phase=result.phase,

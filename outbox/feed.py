@@ -81,8 +81,8 @@ class Feed:
             self._breaker.withdrawn()
             self._bell.ring()
 
-    def done(self, result: Result, chance: float) -> bool:
-        """A taken mail was offered: tell the breaker. True where the transport has just gone out of use, or come back.
+    def done(self, result: Result, chance: float) -> bool | None:
+        """A taken mail was offered: tell the breaker. True: the transport has just come up; False: it has gone down.
 
         `chance`: random, 0 ≤ chance < 1.
         """
@@ -97,7 +97,8 @@ class Feed:
                 self._breaker.success()
             if self._waiting:
                 self._bell.ring()
-            return (self._breaker.since is not None) is not troubled
+            up = self._breaker.since is None
+            return up if up is troubled else None
 
     def __len__(self) -> int:
         """How many wait for a connection."""

@@ -16,6 +16,7 @@ from outbox.errors import ConfigurationError
 from outbox.events import logger
 from outbox.meters import Histogram, Meters
 from outbox.operations import GAUGE_CAP, Gauges
+from outbox.settings import Settings
 from outbox.states import Lane, State
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ GAUGES = {
     "paused_deliveries": f"Deliveries that are due now and paused, {_CAPPED}.",
     "pauses": "Pauses in force.",
     "oldest_due_age_seconds": "Since when the oldest delivery has been due that is not paused, by lane; 0: none.",
+    "deferred_deliveries": f"Deliveries that wait for their next attempt, {_CAPPED}.",
+    "problems": "What outbox-status calls a problem, by kind; degraded where one is above 0.",
     "unresolved_deliveries": f"Deliveries that a person has to look at, by state, {_CAPPED}.",
     "workers": "Workers with a fresh heartbeat.",
     "worker_heartbeat_age_seconds": "Since the last heartbeat of each worker that has not ended in good order.",
-    "transport_workers": "Living workers by relay and the state in which their circuit breaker sees it.",
+    "transport_workers": "Living workers by relay and whether it is up or down for them.",
 }
 COUNTERS = {
     "deliveries_total": "Tries, by verdict and class of the relay's reply code.",
@@ -67,10 +70,10 @@ HELP: Mapping[str, str] = {
 class Queue:
     """The database's part. Reads at most once in FRESH_SECONDS, for all who ask."""
 
-    def __init__(self, engine: Engine, *, dead_after: float, meters: Meters | None = None) -> None:
+    def __init__(self, engine: Engine, settings: Settings, *, meters: Meters | None = None) -> None:
         """`meters` are told of the database's clock."""
         self._engine = engine
-        self._dead_after = dead_after
+        self._settings = settings
         self._meters = meters
         self._lock = Lock()
         self._read_at: float | None = None
@@ -90,7 +93,12 @@ class Queue:
                 if self._meters is not None:
                     began = utcnow()
                     self._meters.ahead = operations.database_time(connection) - began - (utcnow() - began) / 2
-                return operations.gauges(connection, dead_after=self._dead_after)
+                return operations.gauges(
+                    connection,
+                    dead_after=self._settings.dead_after_seconds,
+                    alarms=operations.Alarms.of(self._settings),
+                    environment=self._settings.environment,
+                )
         except Exception as error:  # noqa: BLE001 - whatever it is, the other metrics are told
             logger.error("the metrics can't read the database: %s", str(error).strip().splitlines()[0])
             return None
@@ -148,6 +156,8 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
     yield _gauge("due_deliveries", ("lane",), {(lane,): seen.due[lane] for lane in Lane})
     yield _gauge("paused_deliveries", (), {(): seen.paused})
     yield _gauge("pauses", (), {(): seen.pauses})
+    yield _gauge("deferred_deliveries", (), {(): seen.deferred})
+    yield _gauge("problems", ("kind",), {(kind.value,): number for kind, number in seen.problems.items()})
     yield _gauge("oldest_due_age_seconds", ("lane",), {(lane,): seen.oldest_due[lane] for lane in Lane})
     yield _gauge("unresolved_deliveries", ("state",), {(state,): n for state, n in seen.unresolved.items()})
     yield _gauge("workers", (), {(): sum(one.alive for one in seen.heartbeats)})

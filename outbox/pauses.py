@@ -40,6 +40,9 @@ class Pause:
     by: str  # who set it
     since: datetime
     until: datetime | None  # None: until somebody lifts it
+    automatic: bool = False  # set by a worker, for what its relay refuses
+    reply: str | None = None  # automatic: the server's words
+    probe_at: datetime | None = None  # automatic: when one delivery is tried again
 
     def __str__(self) -> str:
         return f"{self.what} {self.value}".rstrip()

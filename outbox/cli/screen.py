@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -10,7 +10,7 @@ from rich.text import Text
 from outbox.cli.base import safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.words import COLOURS, moment, number
-from outbox.operations import Shape, ShapeRow, Status, Transport, Worker, duration
+from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Worker, duration, relay_words
 from outbox.states import Lane, State
 
 SMALL = 30
@@ -54,6 +54,7 @@ def _mail(out: Console, seen: Status) -> None:
 
 def _rates(seen: Status) -> Iterator[tuple[str, str]]:
     yield "due now", number(seen.due_now, seen.count_cap) + _till_drained(seen)
+    yield "deferred", number(seen.deferred, seen.count_cap)
     if seen.oldest_due_seconds is not None:
         lanes = [f"{lane} {duration(age)}" for lane in Lane if (age := seen.oldest_due_by_lane[lane]) is not None]
         yield "oldest due", f"{duration(seen.oldest_due_seconds)} ({', '.join(lanes)})"
@@ -72,6 +73,7 @@ def _ended(out: Console, seen: Status) -> None:
     rows = (
         ("sent", "green", (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day)),
         ("failed", "red", (seen.failed_last_minute, seen.failed_last_hour, seen.failed_last_day)),
+        ("deferred", "yellow", (seen.deferred_last_minute, seen.deferred_last_hour, seen.deferred_last_day)),
     )
     _gap(out)
     print_table(
@@ -120,29 +122,25 @@ def _worker(worker: Worker) -> list[Text]:
 
 def _transports(out: Console, seen: Status) -> None:
     told = {(t.name, t.state, t.error): t for t in seen.transports}.values()
-    shown = [one for one in told if not _small(out) or one.state == "closed" or seen.rests(one.name)]
-    if shown:  # on a small terminal not what stands among the problems already
+    shown = [one for one in told if not _small(out) or one.state == "up" or seen.rests(one.name)]
+    if shown:  # on a small terminal not what is among the problems already
         _heading(out, "transports")
-        print_pairs(out, [(safe(transport.name), _transport(transport, seen)) for transport in shown])
-
-
-def _transport(transport: Transport, seen: Status) -> Text:
-    words = Text(safe(transport.state), style="green" if transport.state == "closed" else "red")
-    if seen.rests(transport.name):
-        words.append(" (paused)", style="yellow")
-    if transport.since is not None:
-        words.append(f" for {duration((seen.at - transport.since).total_seconds())}")
-    if transport.next_probe_seconds is not None:
-        words.append(f", next probe in {duration(transport.next_probe_seconds)}")
-    if transport.error:
-        words.append(f": {safe(transport.error)}")
-    return words
+    for one in shown:
+        words = Text(f"  {safe(relay_words(one, seen.at))}", style="green" if one.state == "up" else "red")
+        if seen.rests(one.name):
+            words.append(" (paused)", style="yellow")
+        out.print(words)
 
 
 def _failures(out: Console, seen: Status) -> None:
-    if not seen.failures:
+    _groups(out, "failures of the last 24 hours", seen.failures, "red")
+    _groups(out, "deferred: will be retried", seen.deferred_groups, "yellow")
+
+
+def _groups(out: Console, heading: str, groups: Sequence[FailureGroup], colour: str) -> None:
+    if not groups:
         return
-    _heading(out, "failures of the last 24 hours")
+    _heading(out, heading)
     columns = (
         Column("  COUNT", right=True),
         Column("ERROR"),
@@ -150,20 +148,20 @@ def _failures(out: Console, seen: Status) -> None:
         Column("SINCE"),
         Column("REPLY", ratio=2),
     )
-    room = 3 if _small(out) else len(seen.failures)
+    room = 3 if _small(out) else len(groups)
     rows = [
         [
             Text(number(group.count)),
-            Text(safe(group.error), style="red"),
+            Text(safe(group.error), style=colour),
             Text(safe(group.domain)),
             Text(group.first.strftime("%d %b %H:%M")),
             Text(safe(group.reply or ""), style="dim"),
         ]
-        for group in seen.failures[:room]
+        for group in groups[:room]
     ]
     print_table(out, columns, rows)
-    if len(seen.failures) > room:
-        out.print(f"  and {len(seen.failures) - room} more groups")
+    if len(groups) > room:
+        out.print(f"  and {len(groups) - room} more groups")
 
 
 def print_shape(out: Console, shape: Shape) -> None:

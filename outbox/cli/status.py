@@ -32,14 +32,16 @@ WATCH_CAP = 10_000
     "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, metavar="SECONDS", help="With --watch."
 )
 def status(as_json: bool, shaped: bool, watch: bool, interval: float) -> None:
-    """Show how the outbox fares.
+    """Show the state of the outbox.
 
-    Mail by state, oldest due mail, rates, workers, transports, failures; what is wrong comes first, and what is
-    paused.
+    Mail by state, oldest due mail, rates, workers, transports, what failed and what is deferred. What is wrong comes
+    first, with what to do about it, then what is paused.
 
-    Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS, no worker lives
-    while mail is due, a transport is not closed, or mail of another environment is due. 2: cannot tell: not
-    configured, no database, not migrated.
+    Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS; no worker lives
+    while mail is due; a relay is down, or a quota holds; too many of the last attempts were refused or deferred
+    (OUTBOX_ALARM_REFUSED, OUTBOX_ALARM_DEFERRED); workers have stopped a sender or domain that the relay refuses; much
+    is paused for long (OUTBOX_ALARM_PAUSED); mail comes faster than it goes; or mail of another environment is due. 2:
+    cannot tell: not configured, no database, not migrated.
 
     \b
     Examples:
@@ -123,7 +125,7 @@ def look(**options: Any) -> Status:
         return operations.status(
             connection,
             dead_after=configured.dead_after_seconds,
-            alarm_oldest=configured.alarm_oldest_seconds,
+            alarms=operations.Alarms.of(configured),
             environment=configured.environment,
             suppressed=configured.suppress_send,
             **options,

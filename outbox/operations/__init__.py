@@ -19,6 +19,7 @@ from outbox.operations.access import (
     unmigrated,
     where,
 )
+from outbox.operations.alarms import Alarms
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
@@ -28,20 +29,26 @@ from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, r
 from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
+from outbox.operations.outcomes import Group, Outcomes
+from outbox.operations.problems import Kind, relay_words
 from outbox.operations.purge import purge, purgeable
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status
-from outbox.operations.words import duration, parse_duration, parse_moment
+from outbox.operations.words import duration, parse_duration, parse_moment, spelled
 
 __all__ = [
     "CORRECTABLE",
     "PUBLIC_HEADERS",
+    "Alarms",
     "Attempt",
     "Detail",
     "FailureGroup",
     "Filter",
+    "Group",
+    "Kind",
     "Known",
+    "Outcomes",
     "Page",
     "GAUGE_CAP",
     "Gauges",
@@ -80,11 +87,13 @@ __all__ = [
     "purge",
     "purgeable",
     "recipients",
+    "relay_words",
     "requeue",
     "server",
     "session",
     "shape",
     "show",
+    "spelled",
     "status",
     "transaction",
     "unmigrated",

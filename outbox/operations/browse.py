@@ -54,7 +54,7 @@ def browse(
     deadline = monotonic() + seconds
     start = before
     if wanted.older_than is not None and not wanted.ids and not wanted.recipient:
-        start = _lesser(before, _bound(connection, wanted.older_than, window))
+        start = _lesser(before, id_above_older(connection, wanted.older_than, window))
     return _by_windows(connection, wanted, _Look(before, start, limit, cap, window, deadline))
 
 
@@ -114,7 +114,7 @@ def _matching(connection: sa.Connection, wanted: Filter, lower: int, upper: int 
     return list(connection.execute(hits.order_by(DELIVERY.c.id.desc())).scalars())
 
 
-def _bound(connection: sa.Connection, age: timedelta, slack: int) -> int:
+def id_above_older(connection: sa.Connection, age: timedelta, slack: int = 0) -> int:
     """An id above those of the mail that is older than `age`, by halving the ids: no index on the time is needed."""
     low, high = connection.execute(sa.select(sa.func.min(DELIVERY.c.id), sa.func.max(DELIVERY.c.id))).one()
     if low is None:

@@ -64,7 +64,7 @@ def _searched_all(connection: sa.Connection, now: datetime, held: Held, cap: int
     for slot, lane in _SLOTS.items():
         seen = _searched(connection, held, slot)
         free[lane] = min(free[lane] + seen.free, cap + 1)
-        paused = min(paused + seen.paused, cap + 1)
+        paused = min(paused + int(seen.paused), cap + 1)  # MariaDB sums to a Decimal
         if seen.first is not None:
             oldest[lane] = max(oldest[lane] or 0.0, (now - seen.first).total_seconds())
     return Due(free, paused, oldest)

@@ -1,4 +1,4 @@
-"""What failed lately, and what waits after a failure, grouped by cause and domain."""
+"""What failed lately, and what is deferred, counted and grouped by cause and domain."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
+from outbox.operations.due import count_to
 from outbox.operations.health import FailureGroup
 from outbox.operations.tables import DELIVERY, in_state
 from outbox.states import Lane, State
@@ -14,7 +15,6 @@ from outbox.states import Lane, State
 FAILURES_SEEN = 5_000
 FAILURE_GROUPS = 10
 DAY = 86_400.0
-RETRIES = [lane.slot(retry=True) for lane in Lane]
 
 
 def failures(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[FailureGroup]:
@@ -33,29 +33,54 @@ def failures(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[Fail
 
 
 def deferred(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[FailureGroup]:
-    """The same of mail that was tried in vain and waits for its next try, among the FAILURES_SEEN due first.
+    """The same of what is deferred: it was attempted, and waits for its next attempt; the FAILURES_SEEN due first.
 
-    Its times are those of the last try.
+    Its times are those of the last attempt.
     """
-    waiting = sa.union_all(
-        *(
-            sa.select(
-                _causes(DELIVERY.c.updated_at)
-                .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at.is_not(None), DELIVERY.c.state == State.QUEUED.value)
-                .order_by(DELIVERY.c.due_at)
-                .limit(FAILURES_SEEN)
-                .subquery()
-            )
-            for slot in RETRIES
-        )
-    )
+    waiting = sa.union_all(*(sa.select(_waiting(lane, retry)) for lane in Lane for retry in (True, False)))
     return _groups(connection, waiting.subquery(), most)
 
 
-def _causes(at: sa.ColumnElement[Any]) -> sa.Select[Any]:
+def count_deferred(connection: sa.Connection, cap: int) -> int:
+    """How many deliveries are deferred; it stops at `cap` + 1.
+
+    Attempts that did not count leave a delivery among those that were never attempted: of these only the FAILURES_SEEN
+    that are due first in each lane are looked at.
+    """
+    retries = DELIVERY.c.lane.in_([lane.slot(retry=True) for lane in Lane])
+    counted = count_to(connection, cap, retries, DELIVERY.c.due_at.is_not(None), _queued())
+    others = sa.union_all(*(sa.select(_waiting(lane, retry=False).c.at) for lane in Lane)).subquery()
+    found = connection.execute(sa.select(sa.func.count()).select_from(others)).scalar_one()
+    return min(counted + int(found), cap + 1)
+
+
+def was_deferred() -> sa.ColumnElement[bool]:
+    """Queued again after an attempt, counted or not; `due_at` may be past by now."""
+    return sa.and_(_queued(), sa.or_(DELIVERY.c.attempts > 0, DELIVERY.c.rescues > 0, DELIVERY.c.reason.is_not(None)))
+
+
+def _queued() -> sa.ColumnElement[bool]:
+    return DELIVERY.c.state == State.QUEUED.value
+
+
+def _waiting(lane: Lane, retry: bool) -> sa.Subquery:
+    """What was attempted in one index range: all of it among the retries, of the others those that have a reason."""
+    at = DELIVERY.c.updated_at
+    in_range = (DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at.is_not(None))
+    first = (
+        _causes(at, _queued().label("waits") if retry else was_deferred().label("waits"))
+        .where(*in_range, *(() if retry else (DELIVERY.c.due_at > DbNow(),)))
+        .order_by(DELIVERY.c.due_at)
+        .limit(FAILURES_SEEN)
+        .subquery()
+    )
+    return sa.select(first).where(first.c.waits).subquery()
+
+
+def _causes(at: sa.ColumnElement[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
     code = sa.cast(DELIVERY.c.code, sa.String(11))
     error = sa.func.coalesce(DELIVERY.c.enhanced, code, DELIVERY.c.reason, "?").label("error")
-    return sa.select(error, DELIVERY.c.domain, at.label("at"), DELIVERY.c.reply)
+    return sa.select(error, DELIVERY.c.domain, at.label("at"), DELIVERY.c.reply, *more)
 
 
 def _groups(connection: sa.Connection, causes: sa.Subquery, most: int) -> list[FailureGroup]:

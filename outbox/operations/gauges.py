@@ -9,8 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
+from outbox.operations.alarms import Alarms
 from outbox.operations.due import look_at_due
+from outbox.operations.failures import count_deferred
+from outbox.operations.problems import Kind
+from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
+from outbox.operations.transports import transports_said, up_or_down
 from outbox.pauses import Held, active
 from outbox.states import Lane, State
 
@@ -33,7 +38,7 @@ class Heartbeat:
     environment: str
     age: float  # seconds
     alive: bool
-    transports: tuple[tuple[str, str], ...]  # (host:port, state of its breaker), as the worker said last
+    transports: tuple[tuple[str, str], ...]  # (host:port, "up" or "down"), as the worker said last
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,9 @@ class Gauges:
     paused: int  # due and paused
     pauses: int
     unresolved: dict[State, int]  # what waits for a person
+    deferred: int  # wait for their next attempt
     heartbeats: list[Heartbeat]
+    problems: dict[Kind, int]  # how many of each kind `outbox-status` would tell
 
 
 def database_time(connection: sa.Connection) -> datetime:
@@ -54,8 +61,18 @@ def database_time(connection: sa.Connection) -> datetime:
     return connection.execute(sa.select(DbNow())).scalar_one()
 
 
-def gauges(connection: sa.Connection, *, dead_after: float, cap: int = GAUGE_CAP) -> Gauges:
-    """Look once. `dead_after`: seconds without heartbeat after which a worker counts as dead."""
+def gauges(
+    connection: sa.Connection,
+    *,
+    dead_after: float,
+    cap: int = GAUGE_CAP,
+    alarms: Alarms = Alarms(),  # noqa: B008 - frozen
+    environment: str = "",
+) -> Gauges:
+    """Look once. `dead_after`: seconds without heartbeat after which a worker counts as dead; the rest: as `status`."""
+    seen = status(
+        connection, dead_after=dead_after, alarms=alarms, environment=environment, count_cap=cap, counts=False
+    )
     now = database_time(connection)
     sending = _sending(connection, cap)
     heartbeats = _heartbeats(connection, now, dead_after)
@@ -71,7 +88,9 @@ def gauges(connection: sa.Connection, *, dead_after: float, cap: int = GAUGE_CAP
         paused=min(due.held, cap),
         pauses=len(paused),
         unresolved={state: _count(connection, cap, DELIVERY.c.state == state.value) for state in _WAITING},
+        deferred=min(count_deferred(connection, cap), cap),
         heartbeats=heartbeats,
+        problems={kind: seen.problem_kinds.count(kind) for kind in Kind},
     )
 
 
@@ -110,6 +129,4 @@ def _heartbeats(connection: sa.Connection, now: datetime, dead_after: float) -> 
 
 
 def _transports(health: Any) -> tuple[tuple[str, str], ...]:
-    said = health.get("transport") if isinstance(health, dict) else None
-    listed = said if isinstance(said, list) else [said]
-    return tuple((str(one.get("name")), str(one.get("state"))) for one in listed if isinstance(one, dict))
+    return tuple((str(one.get("name")), up_or_down(one)) for one in transports_said(health))

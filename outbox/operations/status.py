@@ -1,19 +1,26 @@
-"""How the outbox fares: one look that costs the same however much mail there is."""
+"""The state of the outbox: one look that costs the same however much mail there is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
-from outbox.operations.due import count_to, look_at_due
-from outbox.operations.failures import DAY, failures
-from outbox.operations.health import Status, Transport, Worker, drain_seconds, notes, problems
+from outbox.hints import hint_for
+from outbox.operations.alarms import Alarms
+from outbox.operations.due import Due, count_to, look_at_due
+from outbox.operations.failures import DAY, count_deferred, deferred, failures
+from outbox.operations.growth import growing
+from outbox.operations.health import Status, Transport, Worker
+from outbox.operations.outcomes import outcomes, with_group
+from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
-from outbox.pauses import Held, active
+from outbox.operations.transports import transports_said, up_or_down
+from outbox.pauses import Held, Pause, active
 from outbox.states import Lane, State
 
 COUNT_CAP = 100_000
@@ -24,35 +31,46 @@ FOREIGN_SEEN = 200
 WORKERS_SHOWN = 100
 SPANS = (60.0, 3_600.0, DAY)
 ENDS = (State.SENT, State.FAILED)
+_CODE = re.compile(r"[2-5]\d\d\b")
 
 
 def status(
     connection: sa.Connection,
     *,
     dead_after: float,
-    alarm_oldest: float,
+    alarms: Alarms = Alarms(),  # noqa: B008 - frozen
     environment: str = "",
     suppressed: bool = False,
     count_cap: int = COUNT_CAP,
+    counts: bool = True,
 ) -> Status:
     """Look at everything once.
 
-    `dead_after`: seconds without heartbeat after which a worker counts as dead. `alarm_oldest`: seconds that mail may
-    be due before it is a problem. `environment`: ours. `suppressed`: whether MAIL_SUPPRESS_SEND is on here.
+    `dead_after`: seconds without heartbeat after which a worker counts as dead. `alarms`: from where on something is a
+    problem. `environment`: ours. `suppressed`: whether MAIL_SUPPRESS_SEND is on here. Without `counts` only what the
+    problems rest on is looked at, and the other numbers are 0.
     """
     now = connection.execute(sa.select(DbNow())).scalar_one()
     workers = _workers(connection, now, dead_after)
     living = [worker for worker in workers if worker.alive]
     transports = [transport for worker in living for transport in _transports(worker, now)]
+    names = {one.name for one in transports}
     paused = active(connection, now)
-    due = look_at_due(connection, now, Held.by(paused, {one.name for one in transports}), count_cap)
+    held = Held.by(paused, names)
+    due = look_at_due(connection, now, held, count_cap)
     due_now = min(sum(due.free.values()), count_cap + 1)
     unserved = _unserved(connection, {worker.environment for worker in living})
     ours = unserved.pop(environment, 0)
     sent, failed = ({span: _ended(connection, count_cap, state, span) for span in SPANS} for state in ENDS)
+    came_of, deferred_in = outcomes(connection, alarms.window, SPANS)
+    too_many = worst(came_of, alarms)
+    going = bool(living) and not held.everything and (not transports or any(one.state == "up" for one in transports))
+    drain = drain_seconds(due_now, sent[60.0], sent[3_600.0]) if going else None
     seen = Status(
         at=now,
-        states={state: count_to(connection, count_cap, DELIVERY.c.state == state.value) for state in State},
+        states={
+            state: count_to(connection, count_cap, DELIVERY.c.state == state.value) if counts else 0 for state in State
+        },
         due_now=due_now,
         held=due.held,
         oldest_due_seconds=max((age for age in due.oldest.values() if age is not None), default=None),
@@ -65,16 +83,57 @@ def status(
         failed_last_minute=failed[60.0],
         failed_last_hour=failed[3_600.0],
         failed_last_day=failed[DAY],
-        drain_seconds=drain_seconds(due_now, sent[60.0], sent[3_600.0]),
+        deferred=count_deferred(connection, count_cap) if counts else 0,
+        deferred_last_minute=deferred_in[0],
+        deferred_last_hour=deferred_in[1],
+        deferred_last_day=deferred_in[2],
+        outcomes=came_of if too_many is None else with_group(connection, came_of, refused=too_many is Kind.REFUSED),
+        drain_seconds=drain,
+        growing=_growing(connection, due_now, drain, alarms),
         pauses=paused,
-        failures=failures(connection),
+        held_for_long=_held_for_long(connection, now, paused, names, due, count_cap, alarms),
+        failures=failures(connection) if counts else [],
+        deferred_groups=deferred(connection) if counts else [],
         foreign=unserved,
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
         count_cap=count_cap,
     )
-    seen.problems.extend(problems(seen, alarm_oldest=alarm_oldest, environment=environment, unserved=ours > 0))
+    for problem in problems(seen, alarms, environment=environment, unserved=ours > 0):
+        seen.problems.append(problem.words)
+        seen.problem_kinds.append(problem.kind.value)
     seen.notes.extend(notes(seen))
     return seen
+
+
+def drain_seconds(due: int, last_minute: int, last_hour: int) -> float | None:
+    """Until so many are sent; None where nothing is due or nothing was sent of late."""
+    rate = last_minute / 60.0 or last_hour / 3_600.0
+    return due / rate if due and rate else None
+
+
+def _growing(connection: sa.Connection, due: int, drain: float | None, alarms: Alarms) -> bool:
+    """Whether what is due grows faster than it goes; looked at only where it is much."""
+    if drain is None or drain < alarms.drain or due < alarms.outcomes:
+        return False
+    return growing(connection, due, alarms.growing)
+
+
+def _held_for_long(
+    connection: sa.Connection,
+    now: datetime,
+    paused: list[Pause],
+    names: set[str],
+    due: Due,
+    cap: int,
+    alarms: Alarms,
+) -> int:
+    """How many are due and held by a person's pause that is not only for now."""
+    long = [one for one in paused if lasting(one, alarms)]
+    if not due.held or not long:
+        return 0
+    if len(long) == len(paused):
+        return due.held
+    return look_at_due(connection, now, Held.by(long, names), cap).held
 
 
 def _ended(connection: sa.Connection, cap: int, state: State, seconds: float) -> int:
@@ -112,21 +171,36 @@ def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> lis
 
 def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
     """What the worker said of its relays at its last heartbeat."""
-    said = worker.health.get("transport")
-    for one in said if isinstance(said, list) else [said]:
-        if isinstance(one, dict):
-            since, probe = _number(one, "since_seconds"), _number(one, "next_probe_seconds")
-            yield Transport(
-                name=str(one.get("name")),
-                state=str(one.get("state")),
-                since=None if since is None else now - timedelta(seconds=since + worker.heartbeat_age),
-                error=str(one["error"]) if one.get("error") else None,
-                next_probe_seconds=None if probe is None else max(0.0, probe - worker.heartbeat_age),
-                worker_id=worker.id,
-            )
+    for one in transports_said(worker.health):
+        since, probe = _number(one, "since_seconds"), _number(one, "next_probe_seconds")
+        error = str(one["error"]) if one.get("error") else None
+        name = str(one.get("name"))
+        yield Transport(
+            name=name,
+            state=up_or_down(one),
+            since=None if since is None else now - timedelta(seconds=since + worker.heartbeat_age),
+            error=error,
+            remedy=None if error is None else _remedy(name, error),
+            next_probe_seconds=None if probe is None else max(0.0, probe - worker.heartbeat_age),
+            worker_id=worker.id,
+            about=str(one["about"]) if one.get("about") else None,
+        )
 
 
-def _number(said: dict[str, Any], name: str) -> float | None:
+def _remedy(name: str, error: str) -> str | None:
+    """What to do about `phase: reply`, as workers write it."""
+    phase, _, reply = error.partition(": ")
+    found = _CODE.match(reply)
+    port = name.rpartition(":")[2]
+    return hint_for(
+        phase,
+        int(found[0]) if found else None,
+        reply,
+        port=int(port) if port.isascii() and port.isdigit() else None,
+    )
+
+
+def _number(said: Mapping[str, Any], name: str) -> float | None:
     value = said.get(name)
     return float(value) if isinstance(value, int | float) else None
 

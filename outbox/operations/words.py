@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, time, timedelta
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+_SPELLED = {"m": "min"}
 _CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?")
 _ONE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw])", re.IGNORECASE)
 
@@ -23,6 +24,11 @@ def duration(seconds: float) -> str:
         if len(parts) == 2:
             break
     return " ".join(part for part in parts if part)
+
+
+def spelled(seconds: float) -> str:
+    """The same for a sentence: "45 s", "2 min 5 s", "3 h"."""
+    return re.sub(r"([\d.]+)(\w)", lambda part: f"{part[1]} {_SPELLED.get(part[2], part[2])}", duration(seconds))
 
 
 def parse_duration(text: str) -> timedelta:

@@ -23,6 +23,7 @@ from outbox.settings.values import (
     SECONDS,
     SECRET,
     SENDER,
+    SHARE,
     URL,
     Form,
     choice,
@@ -232,6 +233,44 @@ class Table:
     probe_max_seconds: float = _set("OUTBOX_PROBE_MAX_SECONDS", SECONDS, 60.0, "The longest wait between probes.")
     alarm_oldest_seconds: float = _set(
         "OUTBOX_ALARM_OLDEST_SECONDS", SECONDS, 300.0, "The status is degraded when the oldest due mail is older."
+    )
+    alarm_window_seconds: float = _set(
+        "OUTBOX_ALARM_WINDOW_SECONDS", SECONDS, 900.0, "How far back the status looks at what came of attempts."
+    )
+    alarm_outcomes: int = _set(
+        "OUTBOX_ALARM_OUTCOMES",
+        whole(1, 10_000),
+        20,
+        "The status judges by the attempts of that time only if there were so many.",
+    )
+    alarm_refused: float = _set(
+        "OUTBOX_ALARM_REFUSED",
+        SHARE,
+        0.33,
+        "The status is degraded when this share of the attempts was refused for good. 0: never.",
+    )
+    alarm_deferred: float = _set(
+        "OUTBOX_ALARM_DEFERRED", SHARE, 0.5, "The same for the share that was deferred. 0: never."
+    )
+    alarm_paused: float = _set(
+        "OUTBOX_ALARM_PAUSED",
+        SHARE,
+        0.1,
+        "The status is degraded when this share of what is due is held by pauses that last long, or all mail is. 0: "
+        "never.",
+    )
+    alarm_paused_seconds: float = _set(
+        "OUTBOX_ALARM_PAUSED_SECONDS",
+        SECONDS,
+        86_400.0,
+        "A pause without an end, or that lasts longer than this, lasts long.",
+    )
+    alarm_growing_seconds: float = _set(
+        "OUTBOX_ALARM_GROWING_SECONDS",
+        SECONDS,
+        600.0,
+        "The status is degraded when the time until all due mail is sent is above a minute, and has been growing for "
+        "so long.",
     )
     poison_rescues: int = _set(
         "OUTBOX_POISON_RESCUES", whole(1, 1000), 5, "A mail on which more workers or connections broke has failed."

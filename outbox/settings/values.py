@@ -166,6 +166,18 @@ def _parse_seconds(raw: Any) -> float:
     return seconds
 
 
+def _parse_share(raw: Any) -> float:
+    try:
+        if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+            raise ValueError
+        share = float(raw)
+    except (ValueError, OverflowError):
+        raise ValueError(f"is {_shown(raw)}, not a number from 0 to 1") from None
+    if not 0 <= share <= 1:
+        raise ValueError(f"is {_shown(raw)}, not a number from 0 to 1")
+    return share
+
+
 def _parse_debug(raw: Any) -> int:
     if isinstance(raw, str) and raw.strip().isdigit():
         return int(raw)
@@ -261,6 +273,7 @@ def _either(values: tuple[str, ...]) -> str:
 EHLO_NAME = Form("a host name or address", _parse_ehlo_name)
 FLAG = Form("true or false", boolean)
 SECONDS = Form("seconds, fractions allowed, above 0", _parse_seconds)
+SHARE = Form("a number from 0 to 1", _parse_share)
 DEBUG = Form("true, false or a level from 0", _parse_debug)
 SECRET = Form("text, secret", _parse_secret, secret=True)
 URL = Form("a database URL, secret", _parse_url, secret=True)

@@ -33,8 +33,7 @@ def health_blueprint(*, may_view: Check = nobody, token: str | None = None, name
     def here() -> _Sources:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         if app not in sources:
-            dead_after = bound().settings(app).dead_after_seconds
-            sources[app] = _Sources(Readiness(engine()), metrics.Queue(engine(), dead_after=dead_after))
+            sources[app] = _Sources(Readiness(engine()), metrics.Queue(engine(), bound().settings(app)))
         return sources[app]
 
     def healthz() -> Response:

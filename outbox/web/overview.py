@@ -1,4 +1,4 @@
-"""How the outbox fares, and what failed for the same cause."""
+"""The state of the outbox, and what failed for the same cause."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ def overview() -> ResponseReturnValue:
         status = operations.status(
             connection,
             dead_after=settings.dead_after_seconds,
-            alarm_oldest=settings.alarm_oldest_seconds,
+            alarms=operations.Alarms.of(settings),
             environment=settings.environment,
             suppressed=settings.suppress_send,
             count_cap=CAP,
         )
         drawn = charts.charts(connection, status.at)
-    return render_template("outbox_admin/overview.html", status=status, charts=drawn, failures=status.failures[:GROUPS])
+    return render_template(
+        "outbox_admin/overview.html",
+        status=status,
+        charts=drawn,
+        failures=status.failures[:GROUPS],
+        deferred=status.deferred_groups[:GROUPS],
+    )
 
 
 def failures() -> ResponseReturnValue:

@@ -57,7 +57,7 @@ def test_heartbeats_tell_of_workers_and_their_relays(engine: sa.Engine) -> None:
     worker(engine, heartbeat=300, pid=1, health={"transport": 7})
     worker(engine, stopped_at=sa.func.current_timestamp())
     living, dead = look(engine).heartbeats
-    assert (living.alive, living.transports, living.pid) == (True, (("mail:25", "open"),), 4711)
+    assert (living.alive, living.transports, living.pid) == (True, (("mail:25", "down"),), 4711)
     assert (dead.alive, dead.transports) == (False, ())
     assert dead.age == pytest.approx(300, abs=20)
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from outbox import operations
 from outbox.enqueue import Posting
 from outbox.models import OutboxWorker
-from outbox.operations import Status, pauses
-from outbox.operations.health import drain_seconds
+from outbox.operations import Alarms, Status, pauses
+from outbox.operations.status import drain_seconds
 from outbox.pauses import What
 from outbox.queue import Queue
 from outbox.states import Lane, State
@@ -25,7 +25,7 @@ DEAD = 20.0
 def look(engine: sa.Engine, **options: Any) -> Status:
     """The status by usual settings."""
     with engine.connect() as connection:
-        return operations.status(connection, **{"dead_after": DEAD, "alarm_oldest": ALARM, **options})
+        return operations.status(connection, **{"dead_after": DEAD, "alarms": Alarms(oldest=ALARM), **options})
 
 
 def relay(state: str = "closed", **facts: Any) -> dict[str, Any]:
@@ -104,15 +104,17 @@ def test_workers_are_shown_with_their_heartbeat(engine: sa.Engine) -> None:
     assert seen.workers[0].uptime == pytest.approx(3600, abs=20)
 
 
-def test_an_open_transport_is_a_problem_in_the_servers_words(engine: sa.Engine) -> None:
+def test_a_relay_that_is_down_is_a_problem_with_its_remedy(engine: sa.Engine) -> None:
     """Told once, however many workers say so; times go on since the heartbeat."""
     health = relay("open", since_seconds=100.0, error="auth: 535 5.7.8 bad password", next_probe_seconds=30.0)
     worker(engine, heartbeat=10, health=health)
     worker(engine, heartbeat=10, health=health)
     seen = look(engine)
     (problem,) = seen.problems
-    assert "mail.example.org:587 is open" in problem
-    assert "535 5.7.8 bad password" in problem
+    assert problem.startswith("relay mail.example.org:587: down for 1 min")
+    assert "535 5.7.8 bad password." in problem
+    assert "Check MAIL_USERNAME and MAIL_PASSWORD" in problem
+    assert seen.problem_kinds == ["transport-down"]
     transport = seen.transports[0]
     assert transport.since is not None
     assert (seen.at - transport.since).total_seconds() == pytest.approx(110, abs=10)
@@ -204,7 +206,7 @@ def test_paused_mail_is_not_stuck(engine: sa.Engine) -> None:
     put(engine, "d@example.org", ago=50)
     with engine.begin() as connection:
         pauses.pause(connection, What.KIND, "newsletter", by="ann", reason="wrong link", seconds=3600)
-        pauses.pause(connection, What.DOMAIN, "example.com", by="ben")
+        pauses.pause(connection, What.DOMAIN, "example.com", by="ben", seconds=3600)
     seen = look(engine)
     assert seen.healthy
     assert (seen.due_now, seen.held) == (1, 3)
@@ -221,7 +223,7 @@ def test_a_pause_of_all_leaves_nothing_due(engine: sa.Engine) -> None:
     worker(engine, health=relay("open", error="connection refused"))
     assert len(look(engine).problems) == 2
     with engine.begin() as connection:
-        pauses.pause(connection, What.ALL, by="ann")
+        pauses.pause(connection, What.ALL, by="ann", seconds=3600)
     seen = look(engine)
     assert (seen.due_now, seen.held, seen.oldest_due_seconds, seen.problems) == (0, 1, None, [])
 
@@ -231,7 +233,7 @@ def test_a_pause_of_the_transport_holds_what_goes_by_it(engine: sa.Engine) -> No
     put(engine, ago=ALARM + 900)
     worker(engine, health=relay("open"))
     with engine.begin() as connection:
-        pauses.pause(connection, What.TRANSPORT, "mail.example.org:587", by="ann")
+        pauses.pause(connection, What.TRANSPORT, "mail.example.org:587", by="ann", seconds=3600)
     assert look(engine).problems == []
     worker(engine, pid=2, health=relay(name="other.example.org:25"))
     assert "oldest due" in look(engine).problems[0]
@@ -243,6 +245,7 @@ def test_rates_and_the_time_to_drain(engine: sa.Engine) -> None:
         put(engine, state=State.SENT, ago=ago)
         put(engine, state=State.FAILED, ago=ago + 45)
     put(engine, *(f"r{number}@example.org" for number in range(4)))
+    worker(engine)
     seen = look(engine)
     assert (seen.sent_last_minute, seen.sent_last_hour, seen.sent_last_day) == (2, 3, 4)
     assert (seen.failed_last_minute, seen.failed_last_hour, seen.failed_last_day) == (1, 3, 4)

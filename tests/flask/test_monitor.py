@@ -248,7 +248,7 @@ class TestBlueprint:
         assert value(text, "outbox_queue_depth", state="queued", lane="normal") == 1
         assert value(text, "outbox_oldest_due_age_seconds", lane="normal") == pytest.approx(100, abs=20)
         assert value(text, "outbox_worker_heartbeat_age_seconds", pid="4711") == pytest.approx(5, abs=20)
-        assert value(text, "outbox_transport_workers", state="open") == 1
+        assert value(text, "outbox_transport_workers", state="down") == 1
 
     def test_the_database_is_read_once_in_some_seconds(self, make_app: Callable[..., Flask], engine: sa.Engine) -> None:
         """However often it is asked."""

@@ -66,7 +66,7 @@ def test_an_open_breaker_lets_nothing_through() -> None:
     feed = ready()
     feed.put([leased(1), leased(2)])
     feed.take(0, 0)
-    assert feed.done(BROKEN, 0.5)
+    assert feed.done(BROKEN, 0.5) is False
     assert feed.take(0, 0) is None
     assert feed.room(10) == 0
 

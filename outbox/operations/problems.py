@@ -1,0 +1,210 @@
+"""What is wrong with the outbox, judged by what its status found, each with what to do about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from outbox.operations.alarms import Alarms
+from outbox.operations.health import Status, Transport
+from outbox.operations.outcomes import Group, Outcomes
+from outbox.operations.words import duration, spelled
+from outbox.pauses import Pause, What
+from outbox.reply import About
+from outbox.states import State
+
+FOREIGN_CAP = 1_000
+"""Where the count of another environment's mail stops."""
+
+
+class Kind(StrEnum):
+    """What a problem is about, in one word, for metrics and alert rules."""
+
+    OLDEST = "oldest-due"
+    NO_WORKER = "no-worker"
+    DOWN = "transport-down"
+    QUOTA = "quota"
+    REFUSED = "refused"
+    DEFERRED = "deferred"
+    STOPPED = "scope-stopped"
+    PAUSED = "paused"
+    GROWING = "backlog-growing"
+    DATABASE = "database"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong."""
+
+    kind: Kind
+    words: str  # with the remedy
+
+
+def problems(seen: Status, alarms: Alarms, *, environment: str, unserved: bool) -> Iterator[Problem]:
+    """What makes `seen` degraded. `unserved`: our environment has mail and no worker."""
+    oldest = seen.oldest_due_seconds
+    if oldest is not None and oldest > alarms.oldest:
+        words = f"the oldest due mail has been waiting for {duration(oldest)}, longer than {duration(alarms.oldest)}"
+        yield Problem(Kind.OLDEST, words)
+    if seen.due_now and unserved:
+        dead = next((worker for worker in seen.workers if not worker.alive), None)
+        last = f"; {dead.host} pid {dead.pid} was last heard of {duration(dead.heartbeat_age)} ago" if dead else ""
+        yield Problem(Kind.NO_WORKER, f"mail is due and no worker is alive{last}: start `outbox-sender`")
+    yield from _transports(seen)
+    yield from _outcomes(seen.outcomes, alarms)
+    yield from (Problem(Kind.STOPPED, stopped(one, seen.at)) for one in seen.pauses if one.automatic)
+    yield from _paused(seen, alarms)
+    if seen.growing and seen.drain_seconds is not None:
+        yield Problem(
+            Kind.GROWING,
+            f"mail comes faster than it goes: {_about(seen.due_now, seen.count_cap)} due, "
+            f"about {spelled(seen.drain_seconds)} to send them, growing for {spelled(alarms.growing)}. "
+            "Start more workers or raise OUTBOX_CONNECTIONS, unless the relay is slow or limits the rate",
+        )
+    for worker in seen.workers:
+        if worker.alive and worker.health.get("database"):
+            words = f"worker {worker.host} pid {worker.pid} has trouble with the database: {worker.health['database']}"
+            yield Problem(Kind.DATABASE, words)
+    for name, number in seen.foreign.items():
+        yield Problem(
+            Kind.ENVIRONMENT,
+            f"{_about(number, FOREIGN_CAP)} due mail of environment {name!r}, which no worker sends; ours is "
+            f"{environment!r}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
+        )
+
+
+def relay_words(transport: Transport, now: datetime) -> str:
+    """`relay mail:587: up`, or since when it is down, why, and what to do."""
+    held = transport.about == About.ACCOUNT
+    if transport.state == "up" and not held:
+        return f"relay {transport.name}: up"
+    words = f"relay {transport.name}: {'held by a quota or rate limit' if held else 'down'}"
+    if transport.since is not None:
+        words += f" for {spelled((now - transport.since).total_seconds())}"
+    words += f": {_stopped(transport.error)}" if transport.error else "."
+    if transport.remedy:
+        words += f" {_stopped(transport.remedy)}"
+    if not held:
+        words += " `outbox-check` says more."
+    if transport.next_probe_seconds is not None:
+        words += f" Next attempt in {spelled(transport.next_probe_seconds)}."
+    return words
+
+
+def stopped(pause: Pause, now: datetime) -> str:
+    """An automatic pause: what is stopped, since when, in the server's words, and how it goes on."""
+    words = f"stopped: {pause}, for {spelled((now - pause.since).total_seconds())}"
+    if pause.reply:
+        words += f": {_stopped(pause.reply)}"
+    else:
+        words += "."
+    words += f" Fix the cause, then `outbox-resume --{pause.what} {pause.value}`."
+    if pause.probe_at is not None:
+        words += f" One delivery is tried again in {spelled(max(0.0, (pause.probe_at - now).total_seconds()))}."
+    return words
+
+
+def notes(seen: Status) -> Iterator[str]:
+    """What one should know although nothing is wrong."""
+    if seen.suppressed:
+        yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
+    yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
+    if seen.held:
+        yield f"{_about(seen.held, seen.count_cap)} due and paused; `outbox-resume` lets it go"
+    for worker in seen.workers:
+        for what, ago in worker.mended if worker.alive else ():
+            yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
+    uncertain = seen.states[State.UNCERTAIN]
+    if uncertain:
+        number = _about(uncertain, seen.count_cap)
+        yield f"{number} uncertain: did it arrive? `outbox-mark-sent` if so, else `outbox-requeue`"
+
+
+def lasting(pause: Pause, alarms: Alarms) -> bool:
+    """Whether a person's pause has no end, or one that is too far away to be only for now."""
+    if pause.automatic:
+        return False
+    return pause.until is None or (pause.until - pause.since).total_seconds() > alarms.paused_seconds
+
+
+def _transports(seen: Status) -> Iterator[Problem]:
+    """Of relays that are down, or held by a quota; many workers say the same of one relay: once is enough."""
+    troubled = [one for one in seen.transports if (one.state == "down" or one.about == About.ACCOUNT)]
+    by_name = {(one.name, one.state, one.about): one for one in reversed(troubled) if not seen.rests(one.name)}
+    for one in by_name.values():
+        yield Problem(Kind.QUOTA if one.about == About.ACCOUNT else Kind.DOWN, relay_words(one, seen.at))
+
+
+def _outcomes(seen: Outcomes, alarms: Alarms) -> Iterator[Problem]:
+    kind = worst(seen, alarms)
+    if kind is None:
+        return
+    number = seen.refused if kind is Kind.REFUSED else seen.deferred
+    within = f"in the last {spelled(seen.seconds)}" if seen.complete else "most recently"
+    words = f"{number:,} of {seen.total:,} attempts {within} were {kind}"
+    state = "failed" if kind is Kind.REFUSED else "queued"
+    group = seen.group
+    if group is None:
+        yield Problem(kind, words)
+        return
+    error = group.enhanced or group.code
+    look = f"`outbox-list --state {state}{f' --error {error}' if error else ''}`"
+    yield Problem(kind, f"{words}, most of them {_group_words(group)} Look at them: {look}")
+
+
+def worst(seen: Outcomes, alarms: Alarms) -> Kind | None:
+    """Whether too many of the outcomes were refused, or deferred."""
+    if seen.total < max(1, alarms.outcomes):
+        return None
+    if alarms.refused and seen.refused >= alarms.refused * seen.total:
+        return Kind.REFUSED
+    if alarms.deferred and seen.deferred >= alarms.deferred * seen.total:
+        return Kind.DEFERRED
+    return None
+
+
+def _group_words(group: Group) -> str:
+    where = ""
+    if group.domain:
+        where = f" at {group.domain}"
+    elif group.sender:
+        where = f" from {group.sender}"
+    codes = " ".join(str(part) for part in (group.code, group.enhanced) if part)
+    return (
+        f"with {codes}{where}: {_stopped(group.reply)}" if codes else f"with this error{where}: {_stopped(group.reply)}"
+    )
+
+
+def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:
+    long = [one for one in seen.pauses if lasting(one, alarms)]
+    due = seen.due_now + seen.held
+    everything = any(one.what is What.ALL for one in long)
+    much = bool(alarms.paused and due) and seen.held_for_long >= alarms.paused * due and seen.held_for_long > 0
+    if alarms.paused and (everything or much):
+        what = "all mail" if everything else f"{_about(seen.held_for_long, seen.count_cap)} of {due:,} due"
+        yield Problem(
+            Kind.PAUSED,
+            f"{what} is paused without an end or for more than {spelled(alarms.paused_seconds)} "
+            f"({', '.join(f'{one} by {one.by}' for one in long[:3])}): `outbox-resume` lets it go, "
+            "`outbox-pause … --for 1h` gives it an end",
+        )
+
+
+def _pause_note(pause: Pause, now: datetime) -> str:
+    words = f"paused: {pause}, for {duration((now - pause.since).total_seconds())}, by {pause.by}"
+    if pause.until is not None:
+        words += f", {duration((pause.until - now).total_seconds())} to go"
+    return f"{words}: {pause.reason}" if pause.reason else words
+
+
+def _stopped(text: str) -> str:
+    """With a full stop at its end."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _about(number: int, cap: int) -> str:
+    return f"more than {cap}" if number > cap else str(number)
