@@ -151,6 +151,7 @@ class Worker:
                     most=settings.retry_max_seconds,
                     attempts=settings.max_attempts,
                     poison=settings.poison_rescues,
+                    lead=settings.poll_seconds + settings.connect_timeout_seconds,
                 ),
                 lease=settings.lease_seconds,
                 send_timeout=settings.send_timeout,

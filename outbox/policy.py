@@ -33,6 +33,9 @@ class RetryPolicy:
     most: float = 4 * 3600.0
     attempts: int = 30
     poison: int = 5
+    lead: float = 10.0
+    """What one attempt needs: the last one before an expiry is due at least so long before it, for a worker sees it a
+    poll late and has to connect. What it began in time it may finish after the expiry."""
 
     def backoff(self, attempt: int, chance: float) -> float:
         """Seconds to wait after the `attempt`-th try (from 1): doubled each time, capped, ± 20 %.
@@ -41,6 +44,22 @@ class RetryPolicy:
         """
         grown = self.first * 2.0 ** min(attempt - 1, 60)
         return min(grown, self.most) * (0.8 + 0.4 * chance)
+
+    def within(self, delay: float, facts: Facts, chance: float) -> float | None:
+        """`delay`, or an earlier one if the delivery expires before it: None if it has had its last attempt.
+
+        The last attempt comes within the last minute before the expiry, spread over it by `chance` (0 ≤ chance < 1),
+        so that a message is not given up while there is time. An attempt that failed in that minute was the last one,
+        unless it was the only one: what lives for seconds gets a second attempt, too.
+        """
+        left = facts.expires_in
+        if left is None or delay <= left - self.lead:
+            return delay
+        if left <= 0 or (facts.attempts and left <= max(_LAST_STRETCH, self.lead)):
+            return None
+        least = min(self.lead, left / 4)
+        most = max(least, min(_LAST_STRETCH, left / 2))
+        return min(delay, left - least - (most - least) * chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,8 @@ class Decision:
 
 LONGEST_WAIT = 24 * 3600.0
 """Seconds: the most that a server's "try again in …" is believed."""
+_LAST_STRETCH = 60.0
+"""Seconds before an expiry in which the last attempt comes."""
 
 
 def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
@@ -111,9 +132,10 @@ def _again(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> 
     if facts.attempts + 1 >= policy.attempts:
         note = f"given up after {facts.attempts + 1} tries"
         return Decision(State.FAILED, Reason.ATTEMPTS, counted=True, note=note)
-    if facts.expires_in is not None and delay >= facts.expires_in:
-        return Decision(State.FAILED, Reason.EXPIRED, counted=True, note="expires before the next try")
-    return Decision(State.QUEUED, Reason.DEFERRED, delay, counted=True)
+    due = policy.within(delay, facts, chance)
+    if due is None:
+        return Decision(State.FAILED, Reason.EXPIRED, counted=True, note="expires before it could be tried again")
+    return Decision(State.QUEUED, Reason.DEFERRED, due, counted=True)
 
 
 def _unknown(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
@@ -136,4 +158,6 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
     if facts.rescues + 1 > policy.poison:
         note = f"given up: {facts.rescues + 1} connections broke on this mail while they carried others"
         return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
-    return Decision(State.QUEUED, reason, policy.backoff(facts.rescues + 1, chance), suspected=True)
+    delay = policy.backoff(facts.rescues + 1, chance)
+    due = policy.within(delay, facts, chance)  # it expires by its next claim if there is no time for one more attempt
+    return Decision(State.QUEUED, reason, delay if due is None else due, suspected=True)

@@ -40,6 +40,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
         most=settings.retry_max_seconds,
         attempts=settings.max_attempts,
         poison=settings.poison_rescues,
+        lead=settings.poll_seconds + settings.connect_timeout_seconds,
     )
     worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)
     tries: list[Try] = []

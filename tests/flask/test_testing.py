@@ -204,10 +204,14 @@ def test_time_stands_still_and_moves_when_told(
         session.commit()
     assert mailbox[0].headers["Date"] == "Sun, 01 Mar 2026 06:00:00 +0000"
     assert mailbox[0].due_at == DAWN
-    tries = mailbox.drain(["451 4.3.0 try again in 1 hour"] * 2)
-    assert [(one.subject, one.delay) for one in tries] == [("now", 3600.0), ("brief", None)]
+    now, brief = mailbox.drain(["451 4.3.0 try again in 1 hour"] * 2)
+    assert (now.subject, now.delay) == ("now", 3600.0)
+    assert brief.delay is not None
+    assert 60 * 29 < brief.delay < 60 * 30  # its last attempt, before it expires
     assert mailbox.drain() == []
-    mailbox.travel(3601)
+    mailbox.travel(60 * 30)
+    assert [(one.subject, one.reason) for one in mailbox.drain()] == [("brief", "expired")]
+    mailbox.travel(60 * 30 + 1)
     assert [(one.subject, one.state) for one in mailbox.drain()] == [("now", State.SENT)]
     mailbox.travel(timedelta(hours=1))
     assert [(one.subject, one.state) for one in mailbox.drain()] == [("later", State.SENT)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from outbox.breaker import Breaker, Health
 from outbox.policy import Facts, Reason, RetryPolicy, before_sending, decide
@@ -78,7 +80,114 @@ def test_expired_mail_is_not_sent() -> None:
     barred = before_sending(replace(FACTS, expires_in=0.0), rescued=False, marked=False, policy=POLICY)
     assert barred is not None
     assert (barred.state, barred.reason) == (State.FAILED, Reason.EXPIRED)
-    assert decide(result(Verdict.TRANSIENT), replace(FACTS, expires_in=30), POLICY, 0.5).reason is Reason.EXPIRED
+    late = replace(FACTS, attempts=1, expires_in=30)
+    assert decide(result(Verdict.TRANSIENT), late, POLICY, 0.5).reason is Reason.EXPIRED
+
+
+CHANCES = st.floats(0, 1, exclude_max=True)
+REFUSALS = st.builds(
+    result,
+    st.sampled_from([Verdict.TRANSIENT, Verdict.UNKNOWN]),
+    st.just(Phase.DOT),
+    st.just(451),
+    st.none() | st.floats(0, 1e6),
+)
+LEADS = st.floats(0.1, 300)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "left", "wait"), [(6, 29 * 60.0, None), (1, 3600.0, 7200.0), (1, 61.0, 3600.0), (3, 90.0, 1e9)]
+)
+@pytest.mark.parametrize("chance", [0.0, 0.3, 0.999])
+def test_the_last_attempt_comes_shortly_before_the_expiry(
+    attempts: int, left: float, wait: float | None, chance: float
+) -> None:
+    """Between a minute and the time that a send needs before it, where the backoff or the server's wish is later."""
+    policy = RetryPolicy(lead=10)
+    decision = decide(
+        result(Verdict.TRANSIENT, wait=wait), replace(FACTS, attempts=attempts, expires_in=left), policy, chance
+    )
+    assert decision.state is State.QUEUED
+    assert decision.delay is not None
+    assert 10 <= left - decision.delay <= 60
+
+
+@given(REFUSALS, st.integers(0, 28), st.floats(-10, 1e6), LEADS, CHANCES)
+def test_a_retry_is_never_due_too_late_to_be_made(
+    refused: Result, attempts: int, left: float, lead: float, chance: float
+) -> None:
+    """Before the expiry by what a send needs, or by a quarter of what is left of a short life."""
+    decision = decide(refused, replace(FACTS, attempts=attempts, expires_in=left), RetryPolicy(lead=lead), chance)
+    if decision.state is State.QUEUED:
+        assert decision.delay is not None
+        assert 0 <= decision.delay <= max(left - lead, 0.75 * left) + 1e-6
+    else:
+        assert (decision.state, decision.reason) in {
+            (State.FAILED, Reason.EXPIRED),
+            (State.UNCERTAIN, Reason.UNKNOWN),
+        }
+
+
+@given(REFUSALS, st.integers(0, 28), st.floats(0.001, 1e6), LEADS, CHANCES)
+def test_nothing_is_given_up_while_there_is_time(
+    refused: Result, attempts: int, left: float, lead: float, chance: float
+) -> None:
+    """As expired only in the last minute (or what a send needs), and never after the first attempt."""
+    decision = decide(refused, replace(FACTS, attempts=attempts, expires_in=left), RetryPolicy(lead=lead), chance)
+    if decision.state is not State.QUEUED:
+        assert left <= max(60, lead)
+        assert attempts > 0
+
+
+@given(REFUSALS, st.integers(0, 28), st.floats(0.001, 1e6), st.floats(0.001, 1e6), LEADS, CHANCES)
+def test_more_time_never_means_an_earlier_retry(
+    refused: Result, attempts: int, one: float, other: float, lead: float, chance: float
+) -> None:
+    """Nor that a delivery is given up which with less time was not."""
+    policy = RetryPolicy(lead=lead)
+
+    def delay(left: float | None) -> float:
+        facts = replace(FACTS, attempts=attempts, expires_in=left)
+        found = decide(refused, facts, policy, chance).delay
+        return -1.0 if found is None else found
+
+    assert delay(min(one, other)) <= delay(max(one, other)) + 1e-6
+    assert delay(one) <= delay(None) + 1e-6
+
+
+@given(st.floats(5, 50_000), LEADS, st.lists(CHANCES, min_size=1), st.none() | st.floats(30, 1e6))
+def test_a_life_of_deferrals_ends_with_a_late_attempt(
+    life: float, lead: float, chances: list[float], wait: float | None
+) -> None:
+    """Whatever the chances: the last of all attempts comes in the last minute, and there is a last one."""
+    policy, left, attempts = RetryPolicy(lead=lead, attempts=10_000), life, 0
+    while True:
+        decision = decide(
+            result(Verdict.TRANSIENT, wait=wait),
+            replace(FACTS, attempts=attempts, expires_in=left),
+            policy,
+            chances[attempts % len(chances)],
+        )
+        attempts += 1
+        if decision.delay is None:
+            break
+        left -= decision.delay
+    assert decision.reason is Reason.EXPIRED
+    assert 0 < left <= max(60, lead)
+
+
+def test_the_limit_of_attempts_holds_before_the_expiry() -> None:
+    """The last attempt that is allowed is the last, with or without time left."""
+    facts = replace(FACTS, attempts=POLICY.attempts - 1, expires_in=3600)
+    assert decide(result(Verdict.TRANSIENT), facts, POLICY, 0.5).reason is Reason.ATTEMPTS
+
+
+def test_a_suspected_mail_gets_its_last_attempt_too() -> None:
+    """One that breaks connections is not offered for the last time after its expiry."""
+    facts = replace(FACTS, rescues=2, expires_in=200)
+    delay = decide(result(Verdict.TRANSPORT, Phase.BODY, None), facts, replace(POLICY, lead=10), 0.5).delay
+    assert delay is not None
+    assert 140 <= delay <= 190
 
 
 def test_a_mail_that_alone_breaks_connections_is_poison() -> None:
