@@ -1,11 +1,13 @@
-"""Where the databases differ: types, the clock, locking, and how a worker's engine is set up. Nothing else is SQL here.
+"""Where the databases differ: types, the clock, locking. Nothing else is SQL here.
 
 Known limits: SQLite's clock has a resolution of 1 ms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,10 +28,7 @@ CHANNEL = "outbox"
 SQLITE_BUSY_SECONDS = 30
 """How long SQLite waits for another writer before it says "database is locked"."""
 
-
-IDLE_TRANSACTION_SECONDS = 10
-"""After this the server ends a worker's transaction in which nothing happens: that worker stands still, and its row
-locks hold up the others."""
+_READS = "outbox_reads"  # the execution option of a connection that only looks
 
 OUTAGES = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
 """What is raised when a database is away, full, locked, or chose us in a deadlock: the same again may succeed."""
@@ -136,48 +135,21 @@ def _now_mysql(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(UTC_TIMESTAMP(6) + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)" if seconds else "UTC_TIMESTAMP(6)"
 
 
-def worker_engine(url: sa.URL | str, *, connections: int = 4, echo: bool = False) -> Engine:
-    """An engine for the daemon: short transactions, dead connections noticed, parameters (mail!) kept out of errors.
-
-    `connections`: how many threads use it at once.
-    """
-    url = sa.make_url(url)
-    options: dict[str, Any] = {"hide_parameters": True, "echo": echo}
-    if url.get_dialect().name == "sqlite":
-        engine = sa.create_engine(url, **options, connect_args={"timeout": SQLITE_BUSY_SECONDS})
-        configure_sqlite(engine, immediate=True)
-        return engine
-    if url.get_dialect().name in MYSQL_FAMILY:
-        # at REPEATABLE READ an open claim blocks the application's inserts, and two claims of an empty queue deadlock
-        options["isolation_level"] = "READ COMMITTED"
-    engine = sa.create_engine(
-        url,
-        **options,
-        pool_size=connections,
-        max_overflow=2,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        pool_timeout=30,
-        connect_args=_connect_limits(url),
-    )
-    _end_idle_transactions(engine)
-    return engine
-
-
-def configure_sqlite(engine: Engine, *, immediate: bool) -> None:
-    """WAL, foreign keys, a busy timeout; with `immediate` each transaction takes the write lock at its start.
+def configure_sqlite(engine: Engine, *, immediate: bool, busy: float = SQLITE_BUSY_SECONDS) -> None:
+    """WAL, foreign keys, a busy timeout of `busy` seconds; with `immediate` each transaction that may write takes the
+    write lock at its start.
 
     A deferred transaction that reads and then writes fails at once with "database is locked" when another has
-    committed in between, whatever the busy timeout; so a worker's must be immediate. `synchronous=FULL` stays: a
-    "sent" that a power cut takes back is a duplicate.
+    committed in between, whatever the busy timeout; so a worker's must be immediate, but for those that only read (see
+    `reading`). `synchronous=FULL` stays: a "sent" that a power cut takes back is a duplicate.
     """
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, record: ConnectionPoolEntry) -> None:
         if immediate:
-            connection.isolation_level = None  # or the driver begins transactions of its own
+            _begins_by_hand(connection)
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+        cursor.execute(f"PRAGMA busy_timeout = {math.ceil(busy * 1000)}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -187,7 +159,27 @@ def configure_sqlite(engine: Engine, *, immediate: bool) -> None:
 
         @event.listens_for(engine, "begin")
         def begun(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            driver: Any = connection.connection.dbapi_connection
+            if driver.isolation_level is not None:  # a listener of the application's, at each checkout
+                _begins_by_hand(driver)
+            if driver.in_transaction:  # begun, in another way, by a listener of the application's
+                driver.execute("ROLLBACK")
+            reads = connection.get_execution_options().get(_READS)
+            connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _begins_by_hand(connection: Any) -> None:
+    """Let Python's driver neither begin nor end transactions of its own."""
+    if hasattr(connection, "autocommit"):  # from Python 3.12 on; True would make a rollback do nothing
+        connection.autocommit = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL
+    connection.isolation_level = None
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection to look with, not to write: it takes no lock, and waits for none."""
+    with engine.connect() as connection:
+        yield connection.execution_options(**{_READS: True})
 
 
 def skip_locked(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
@@ -209,16 +201,11 @@ def latest(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:
     return statement.with_for_update(read=True) if dialect in MYSQL_FAMILY else statement
 
 
-def steady_plans(connection: Connection) -> None:
-    """Have statements that must be quick use the indexes they were made for, whatever the statistics say.
-
-    Those of a queue are always wrong: it was empty when they were taken, or full.
-    """
-    if connection.dialect.name == "postgresql":
-        for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
-            connection.exec_driver_sql(f"SET enable_{kind} = off")
-        connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")  # planning a claim takes longer than it
-        connection.exec_driver_sql("SET jit = off")  # and compiling it longer still
+def table_text(engine: Engine, table: sa.Table) -> str:
+    """The name of a table as SQL text, with the schema that the engine translates its own to."""
+    schemas = engine.get_execution_options().get("schema_translate_map") or {}
+    schema, quoting = schemas.get(table.schema, table.schema), engine.dialect.identifier_preparer
+    return f"{quoting.quote_schema(schema)}.{quoting.quote(table.name)}" if schema else quoting.quote(table.name)
 
 
 def now_text(dialect: Dialect, seconds: str) -> str:
@@ -270,35 +257,3 @@ _JSON_TYPES: dict[str, dict[type, str]] = {
     "postgresql": {int: "bigint", float: "double precision", str: "text", datetime: "timestamptz"},
     "mysql": {int: "BIGINT", float: "DOUBLE", str: "VARCHAR(1000)", datetime: "DATETIME(6)"},
 }
-
-
-def _end_idle_transactions(engine: Engine) -> None:
-    statement = {
-        "postgresql": f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'",
-        # MySQL has no such setting; in the comment MariaDB alone sees it
-        "mysql": f"SET @outbox_worker = 1 /*M!, SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS} */",
-    }["postgresql" if engine.dialect.name == "postgresql" else "mysql"]
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        cursor.close()
-        connection.commit()
-
-
-def _connect_limits(url: sa.URL) -> dict[str, Any]:
-    """Time limits of a connection, in seconds: a database that is gone must be noticed, not waited for."""
-    driver = url.get_driver_name()
-    if driver in {"psycopg", "psycopg2"}:
-        return {
-            "connect_timeout": 10,
-            "keepalives": 1,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 20_000,
-        }
-    if driver == "pymysql":
-        return {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
-    return {}

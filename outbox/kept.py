@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from outbox.bell import Flag
 from outbox.clock import monotonic
-from outbox.dialect import OUTAGES, steady_plans
+from outbox.dialect import OUTAGES
 from outbox.events import logger
+from outbox.server_settings import is_direct, steady_plans
 from outbox.wake import Listener, can_listen
 
 TRUSTED_SECONDS = 1.0
@@ -25,7 +26,10 @@ LOST_SECONDS = 0.1
 
 
 class Connections:
-    """Connections to one database. On PostgreSQL each of their statements is its own transaction."""
+    """Connections to one database. On PostgreSQL each of their statements is its own transaction.
+
+    Through a pooler all that is done in one `use` is one, which begins with the settings that a session has elsewhere.
+    """
 
     def __init__(self, engine: Engine, *, listening: bool = False) -> None:
         """`listening`: those that are kept tell of commits."""
@@ -51,11 +55,13 @@ class Connections:
         kept: _Kept | None = getattr(self._own, "kept", None)
         with self._turn:
             if kept is None:
-                with self._engine.connect() as connection:
-                    yield self._prepared(connection)
+                with self._engine.connect() as connection, self._prepared(connection):
+                    yield connection
                 return
             try:
-                yield kept.take()
+                connection = kept.take()
+                with self._prepared(connection, kept=True):
+                    yield connection
             except BaseException:  # what state it is in is not known
                 kept.drop()
                 raise
@@ -79,9 +85,15 @@ class Connections:
     def _open(self) -> tuple[sa.Connection, Listener | None]:
         connection = self._engine.connect()
         try:
-            self._prepared(connection)
-            steady_plans(connection)
-            listener = self._listener(connection) if self._listening else None
+            listener = None
+            if is_direct(connection):
+                if self._autocommit:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                steady_plans(connection)
+                listener = self._listener(connection) if self._listening else None
+            elif self._listening:
+                self._listening = False
+                logger.warning("a pooler is between us and the database, which can't pass on NOTIFY: polling goes on")
             connection.detach()  # it is never given back: the pool is for those who come and go
         except BaseException:
             connection.close()
@@ -98,8 +110,19 @@ class Connections:
             logger.warning("the database does not let us listen, polling goes on: %s", str(error.orig).strip())
             return None
 
-    def _prepared(self, connection: sa.Connection) -> sa.Connection:
-        return connection.execution_options(isolation_level="AUTOCOMMIT") if self._autocommit else connection
+    @contextmanager
+    def _prepared(self, connection: sa.Connection, *, kept: bool = False) -> Iterator[None]:
+        if not self._autocommit:
+            yield
+        elif is_direct(connection):
+            if not kept:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield
+        else:
+            with connection.begin():
+                if kept:
+                    steady_plans(connection, local=True)
+                yield
 
 
 _TURNS: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
@@ -145,7 +168,7 @@ class _Kept:
         if connection is None:
             return
         if lost:
-            driver: Any = connection.connection.driver_connection
+            driver: Any = connection.connection.dbapi_connection
             with suppress(Exception):
                 driver.close()
             connection.invalidate()

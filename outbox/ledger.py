@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.claims import Claimed
-from outbox.dialect import now_text, rows_text, time_text, update_text
+from outbox.dialect import now_text, rows_text, table_text, time_text, update_text
 from outbox.kept import Connections
 from outbox.models import OutboxAttempt, OutboxDelivery, table_of
 from outbox.policy import Decision
@@ -103,7 +103,7 @@ class Ledger:
         self._engine = engine
         self._one_by_one = engine.dialect.name == "sqlite"  # in process: nothing is gained by one statement for all
         self._at_once = engine.dialect.name == "postgresql"  # both writes are one statement, which is its transaction
-        self._statements = _Statements(engine.dialect)
+        self._statements = _Statements(engine)
         self._connections = Connections(engine)
 
     def record(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
@@ -206,15 +206,17 @@ _NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
 class _Statements:
     """The update of deliveries and the insert of attempts, from rows as `_row` makes them, as text for the driver."""
 
-    def __init__(self, dialect: sa.Dialect) -> None:
+    def __init__(self, engine: Engine) -> None:
+        dialect = engine.dialect
+        delivery_table, attempt_table = table_text(engine, _delivery), table_text(engine, _attempt)
         sqlite = dialect.name == "sqlite"
         source = None if sqlite else rows_text(dialect, _COLUMNS)
         changes, where, attempt = _changes(dialect, {name: f":{name}" if sqlite else f"i.{name}" for name in _COLUMNS})
-        insert = f"INSERT INTO {_attempt.name} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
-        update = update_text(dialect, _delivery.name, source, changes, where)
+        insert = f"INSERT INTO {attempt_table} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
+        update = update_text(dialect, delivery_table, source, changes, where)
         self.update = _for_driver(dialect, update)
         self.insert = _for_driver(dialect, insert if source is None else f"{insert} FROM {source}")
-        held = update_text(dialect, _delivery.name, "i", changes, where) + " RETURNING d.id"
+        held = update_text(dialect, delivery_table, "i", changes, where) + " RETURNING d.id"
         written = f"{insert} FROM i JOIN held ON held.id = i.id WHERE i.tried = 1"
         both = f"WITH i AS (SELECT * FROM {source}), held AS ({held}), written AS ({written}) SELECT id FROM held"  # noqa: S608
         self.both = _for_driver(dialect, both)

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from werkzeug.local import LocalProxy
 
-from outbox.dialect import worker_engine
+from outbox.engines import engine_like, worker_engine
 from outbox.errors import ConfigurationError
 from outbox.models import OutboxMessage
 from outbox.settings import Settings
@@ -92,14 +92,15 @@ class Sessions:
             self._bind().dispose(close=False)
 
     def _made(self) -> Engine:
+        connections, timeout = self._settings.connections, self._settings.database_timeout_seconds
         if self._url is not None:
-            return worker_engine(self._url, connections=self._settings.connections)
+            return worker_engine(self._url, connections=connections, timeout=timeout)
         if self._source is None:
             raise ConfigurationError([_NOTHING_GIVEN])
         engine = self._bind()
         if _is_in_memory(engine.url):
             return engine  # another engine would have another, empty database
-        return worker_engine(engine.url, connections=self._settings.connections)
+        return engine_like(engine, connections=connections, timeout=timeout)
 
     def _bind(self) -> Engine:
         if has_app_context() and current_app._get_current_object() is self._app:  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ class Listener:
 
     def __init__(self, connection: sa.Connection) -> None:
         """On PostgreSQL with psycopg, in autocommit mode: see `can_listen`. Raises SQLAlchemyError."""
-        driver: Any = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         self._driver = driver
         self._heard = False
         connection.exec_driver_sql(f"LISTEN {CHANNEL}")

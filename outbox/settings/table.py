@@ -112,6 +112,12 @@ class Table:
         "transaction of its own on it.",
         says="unset: the session's database",
     )
+    database_timeout_seconds: float = _set(
+        "OUTBOX_DATABASE_TIMEOUT_SECONDS",
+        SECONDS,
+        30.0,
+        "How long workers, commands and pages wait for one answer of the database; then they close that connection.",
+    )
     environment: str = _set(
         "OUTBOX_ENVIRONMENT",
         text(64),

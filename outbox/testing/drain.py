@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -100,6 +100,9 @@ class Joined:
         self._connection = connection
         self.dialect = connection.dialect
 
+    def get_execution_options(self) -> Mapping[str, Any]:
+        return self._connection.get_execution_options()
+
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         with self._connection.begin_nested():
@@ -133,8 +136,8 @@ class _Within:
         self.kept = True
         return self._connection.begin_nested()
 
-    def execution_options(self, *, isolation_level: str) -> _Within:
-        self.kept = isolation_level == "AUTOCOMMIT"
+    def execution_options(self, **options: Any) -> _Within:
+        self.kept = options.get("isolation_level") == "AUTOCOMMIT"
         return self
 
     def __getattr__(self, name: str) -> Any:

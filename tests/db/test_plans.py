@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from outbox.dialect import steady_plans
 from outbox.ledger import Ledger, Outcome
 from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.server_settings import steady_plans
 from outbox.states import State
 from tests.db.mails import put
 from tests.servers.databases import Database

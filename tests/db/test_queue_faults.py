@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from outbox.breaker import Breaker
 from outbox.claims import Claimed
 from outbox.clock import monotonic
-from outbox.dialect import IDLE_TRANSACTION_SECONDS
 from outbox.dispatch import Dispatcher, Terms
 from outbox.events import Events
 from outbox.feed import Feed
@@ -18,6 +17,7 @@ from outbox.policy import RetryPolicy
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder
+from outbox.server_settings import IDLE_TRANSACTION_SECONDS
 from outbox.states import State
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
 

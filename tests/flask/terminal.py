@@ -25,7 +25,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from outbox import Outbox, Settings, cli
-from outbox.dialect import worker_engine
+from outbox.engines import worker_engine
 from outbox.models import Base
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
-from outbox.dialect import worker_engine
+from outbox.engines import worker_engine
 from outbox.models import Base
 from tests.servers.mariadb import ExternalMariaDB, MariaDBServer
 from tests.servers.postgres import ExternalPostgres, PostgresServer

@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
     ("errors", "clock", "bell", "events", "signals", "stopping"),
-    ("states", "waits", "reply", "message", "relay"),
+    ("states", "waits", "reply", "message", "relay", "deadline"),
     ("verdicts", "reply_rules", "hints", "policy", "breaker", "turns", "mime", "preview", "dialect", "settings"),
+    ("server_settings", "engines"),
     ("models", "schema", "compose", "kept", "wake", "arrays", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
     ("ledger", "operations"),
@@ -45,6 +46,8 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
 OUTSIDE = {  # what only these modules may import, but for the sake of a type
     "sqlalchemy": (
         "dialect",
+        "server_settings",
+        "engines",
         "models",
         "schema",
         "kept",
