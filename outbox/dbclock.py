@@ -67,14 +67,14 @@ class DatabaseClock:
         with self._lock:
             self._unmended -= step
 
-    def stepped_within(self, seconds: float) -> bool:
-        """Whether a step was noticed so recently."""
+    def since_step(self) -> float | None:
+        """Seconds since the latest step that was noticed; None: there was none."""
         with self._lock:
-            return self._stepped is not None and self._monotonic() - self._stepped < seconds
+            return None if self._stepped is None else self._monotonic() - self._stepped
 
-    def watched_for(self, seconds: float) -> bool:
-        """Whether this process has been at it for so long."""
-        return self._monotonic() - self._began >= seconds
+    def watched(self) -> float:
+        """Seconds that this process has been at it."""
+        return self._monotonic() - self._began
 
 
 def written_ahead(connection: sa.Connection) -> bool:

@@ -37,7 +37,9 @@ class Presence:
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
         """Enter this worker; its id. Raises DatabaseError."""
         self.pulse = Pulse(self._dead_after, monotonic())  # from before the row, which is its first heartbeat
-        self.id = self._queue.register(host=host, pid=pid, version=version, connections=connections)
+        self.id = self._queue.register(
+            host=host, pid=pid, version=version, connections=connections, dead_after=self._dead_after
+        )
         return self.id
 
     def beat(self, health: Health) -> None:

@@ -62,14 +62,18 @@ class Queue:
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
 
-    def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
-        """Write this worker's row; its id goes into every claim."""
+    def register(self, *, host: str, pid: int, version: str, connections: int, dead_after: float | None = None) -> int:
+        """Write this worker's row; its id goes into every claim.
+
+        `dead_after`: seconds without a heartbeat after which it wants to count as dead; None: as who judges sees fit.
+        """
         values = {
             "host": host,
             "pid": pid,
             "version": version,
             "environment": self._environment,
             "connections": connections,
+            "dead_after": dead_after,
             "started_at": DbNow(),
             "heartbeat_at": DbNow(),
         }
@@ -194,16 +198,12 @@ class Queue:
             return marked.rowcount == 1
 
     def rescue(self, *, dead_after: float) -> list[int]:
-        """Make due at once what workers hold whose heartbeat is older than `dead_after` seconds; their ids.
+        """Make due at once what workers of this environment hold that count as dead; their ids.
 
-        After a step of the database's clock nobody is declared dead before all had the time to beat again.
+        Each by the limit that it asked for, one of a release that asks for none by `dead_after` seconds. After a step
+        of the database's clock nobody is declared dead before all had the time to beat again.
         """
-        if self._clock.stepped_within(dead_after):
-            return []
-        stale = _worker.c.heartbeat_at < DbNow(-dead_after)
-        if self._clock.watched_for(dead_after):  # whoever lives has beaten since: such a one died before a step back
-            stale = sa.or_(stale, _worker.c.heartbeat_at > DbNow(dead_after))
-        stale = sa.and_(_worker.c.stopped_at.is_(None), stale)
+        stale = self._stale(dead_after)
         with self._engine.connect() as connection:
             if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
                 return []
@@ -212,12 +212,22 @@ class Queue:
             if not dead:
                 return []
             held = _held_by(dead).where(_delivery.c.due_at > DbNow())
-            self._release(connection, list(connection.execute(skip_locked(held, self._dialect)).scalars()))
+            self._release(connection, dead, connection.execute(skip_locked(held, self._dialect)).all())
             # what a transaction of the dead one's own still locks is rescued once the database has ended that
             locked = set(connection.execute(held.with_only_columns(_delivery.c.worker_id)).scalars())
             gone = [one for one in dead if one not in locked]
             connection.execute(_worker.update().where(_worker.c.id.in_(gone)).values(stopped_at=DbNow()))
         return gone
+
+    def _stale(self, dead_after: float) -> sa.ColumnElement[bool]:
+        limit: sa.ColumnElement[float] = sa.func.coalesce(_worker.c.dead_after, sa.literal(dead_after, sa.Float()))
+        late = _worker.c.heartbeat_at < DbNow(-limit)
+        # whoever lives has beaten since this process watches: such a one died before a step back
+        ahead = sa.and_(_worker.c.heartbeat_at > DbNow(limit), limit < self._clock.watched())
+        mine = sa.and_(_worker.c.stopped_at.is_(None), _worker.c.environment == self._environment)
+        stepped = self._clock.since_step()
+        beaten_since = sa.true() if stepped is None else limit < stepped
+        return sa.and_(mine, sa.or_(late, ahead), beaten_since)
 
     def bury(self, worker_id: int, *, for_good: bool) -> int:
         """Make due at once what a worker held whose process has ended; how many deliveries.
@@ -225,15 +235,23 @@ class Queue:
         To be called again `for_good` a moment later: the server may still finish a claim whose client is no more.
         """
         with self._engine.begin() as connection:
-            held = list(connection.execute(_held_by([worker_id])).scalars())
-            self._release(connection, held)
+            freed = self._release(connection, [worker_id], connection.execute(_held_by([worker_id])).all())
             if for_good:
                 connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
-            return len(held)
+            return freed
 
-    def _release(self, connection: sa.Connection, held: list[int]) -> None:
-        for ids in _chunks(held, 1000):
-            connection.execute(_delivery.update().where(_delivery.c.id.in_(ids)).values(due_at=DbNow()))
+    def _release(self, connection: sa.Connection, workers: Sequence[int], held: Sequence[sa.Row[Any]]) -> int:
+        """How many are due now; what somebody else has claimed since it was looked at is not touched."""
+        freed = 0
+        for rows in _chunks(held, 1000):
+            leases = (
+                _delivery.c.id.in_([row.id for row in rows]),
+                _delivery.c.state == State.SENDING,
+                _delivery.c.worker_id.in_(workers),
+                _delivery.c.token.in_({row.token for row in rows}),
+            )
+            freed += connection.execute(_delivery.update().where(*leases).values(due_at=DbNow())).rowcount
+        return freed
 
     def due(self) -> int:
         """How many deliveries are due now, counted to 10,000 at most."""
@@ -242,10 +260,11 @@ class Queue:
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
-def _held_by(workers: Sequence[int]) -> sa.Select[int]:
-    held = sa.select(_delivery.c.id).where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
+def _held_by(workers: Sequence[int]) -> sa.Select[Any]:
+    held = sa.select(_delivery.c.id, _delivery.c.token)
+    held = held.where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
     return held.order_by(_delivery.c.id)
 
 
-def _chunks(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
+def _chunks(rows: Sequence[sa.Row[Any]], size: int) -> Iterable[Sequence[sa.Row[Any]]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))

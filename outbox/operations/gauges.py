@@ -123,7 +123,7 @@ def _heartbeats(connection: sa.Connection, now: datetime, dead_after: float) -> 
     found = []
     for row in rows:
         age = max(0.0, (now - row.heartbeat_at).total_seconds())
-        alive = age <= dead_after
+        alive = age <= (row.dead_after or dead_after)
         found.append(Heartbeat(row.id, row.host, row.pid, row.environment, age, alive, _transports(row.health)))
     return found
 

@@ -46,9 +46,9 @@ def status(
 ) -> Status:
     """Look at everything once.
 
-    `dead_after`: seconds without heartbeat after which a worker counts as dead. `alarms`: from where on something is a
-    problem. `environment`: ours. `suppressed`: whether MAIL_SUPPRESS_SEND is on here. Without `counts` only what the
-    problems rest on is looked at, and the other numbers are 0.
+    `dead_after`: seconds without heartbeat after which a worker counts as dead, if its row names no limit. `alarms`:
+    from where on something is a problem. `environment`: ours. `suppressed`: whether MAIL_SUPPRESS_SEND is on here.
+    Without `counts` only what the problems rest on is looked at, and the other numbers are 0.
     """
     now = connection.execute(sa.select(DbNow())).scalar_one()
     workers = _workers(connection, now, dead_after)
@@ -161,7 +161,7 @@ def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> lis
                 started_at=row.started_at,
                 uptime=max(0.0, (now - row.started_at).total_seconds()),
                 heartbeat_age=age,
-                alive=age <= dead_after,
+                alive=age <= (row.dead_after or dead_after),
                 health=row.health if isinstance(row.health, dict) else {},
                 per_second=_number(row.health, "per_second") if isinstance(row.health, dict) else None,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -284,6 +285,75 @@ def test_what_a_dead_worker_has_locked_is_rescued_once_the_lock_is_gone(
         stopped.rollback()
     assert queue.rescue(dead_after=20.0) == [worker]
     assert [one.recipient for one in queue.claim(other, 9, 10)] == ["locked@example.org"]
+
+
+def age(engine: sa.Engine, worker: int, seconds: float) -> None:
+    """Let the worker's latest heartbeat be so old."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(OutboxWorker).where(OutboxWorker.id == worker).values(heartbeat_at=DbNow(-seconds))
+        )
+
+
+def test_each_worker_is_judged_by_the_limit_that_it_asked_for(engine: sa.Engine, queue: Queue) -> None:
+    """Not by the judge's, as while a setting is being rolled out; one that asks for none by the judge's."""
+    patient = queue.register(host="here", pid=1, version="1", connections=1, dead_after=300.0)
+    eager = queue.register(host="here", pid=2, version="1", connections=1, dead_after=5.0)
+    before = queue.register(host="here", pid=3, version="0", connections=1)
+    for worker in (patient, eager, before):
+        age(engine, worker, 10.0)
+    assert queue.rescue(dead_after=20.0) == [eager]
+    age(engine, before, 30.0)
+    age(engine, patient, 290.0)
+    assert queue.rescue(dead_after=20.0) == [before]
+    age(engine, patient, 310.0)
+    assert queue.rescue(dead_after=3600.0) == [patient]
+
+
+def test_a_worker_judges_those_of_its_own_environment_alone(engine: sa.Engine, queue: Queue) -> None:
+    """Another environment's workers may have other settings, and what they hold is none of its business."""
+    theirs = Queue(engine, environment="staging", lease=LEASE)
+    dead = theirs.register(host="there", pid=2, version="1", connections=1, dead_after=5.0)
+    age(engine, dead, 60.0)
+    assert queue.rescue(dead_after=5.0) == []
+    assert theirs.rescue(dead_after=5.0) == [dead]
+
+
+def test_what_was_claimed_since_a_dead_worker_held_it_is_not_released(
+    engine: sa.Engine, queue: Queue, worker: int
+) -> None:
+    """Another worker claims it between the look at what the dead one held and the release: it keeps its lease."""
+    put(engine, "a@example.org", "b@example.org")
+    lost, held = queue.claim(worker, 7, 10)
+    other = queue.register(host="here", pid=2, version="1", connections=1)
+    releasing = threading.Event()
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def executes(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE outbox_delivery"):
+            releasing.set()
+
+    claims = sa.create_engine(engine.url)
+    if engine.dialect.name == "sqlite":  # where a transaction that writes excludes the others: it can only be before
+        with claims.begin() as connection:
+            take_over(connection, lost.id, other)
+        assert queue.bury(worker, for_good=True) == 1
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            with claims.begin() as connection:
+                take_over(connection, lost.id, other)
+                burying = pool.submit(queue.bury, worker, for_good=True)
+                assert releasing.wait(20)
+            assert burying.result(20) == 1
+    claims.dispose()
+    assert [(row.worker_id, row.token) for row in rows(engine)] == [(other, 8), (worker, 7)]
+    assert [one.id for one in queue.claim(other, 9, 10)] == [held.id]
+
+
+def take_over(connection: sa.Connection, delivery: int, worker: int) -> None:
+    """What a claim by another worker changes once a lease has run out."""
+    changed = sa.update(OutboxDelivery).where(OutboxDelivery.id == delivery)
+    connection.execute(changed.values(worker_id=worker, token=8, due_at=DbNow(LEASE)))
 
 
 def test_another_environments_mail_is_left_alone(engine: sa.Engine, queue: Queue, worker: int) -> None:

@@ -121,6 +121,16 @@ def test_a_relay_that_is_down_is_a_problem_with_its_remedy(engine: sa.Engine) ->
     assert transport.next_probe_seconds == pytest.approx(20, abs=10)
 
 
+def test_a_worker_is_judged_by_its_own_limit(engine: sa.Engine) -> None:
+    """As the other workers do: the one who looks may have other settings."""
+    patient = worker(engine, heartbeat=60, pid=1, dead_after=3600.0)
+    eager = worker(engine, heartbeat=10, pid=2, dead_after=1.0)
+    assert [(one.id, one.alive) for one in look(engine).workers] == [(patient, True), (eager, False)]
+    with engine.connect() as connection:
+        heartbeats = operations.gauges(connection, dead_after=DEAD).heartbeats
+    assert {one.id: one.alive for one in heartbeats} == {patient: True, eager: False}
+
+
 def test_what_a_dead_worker_said_of_its_transport_is_no_problem(engine: sa.Engine) -> None:
     """It was true once."""
     worker(engine, heartbeat=DEAD + 60, health=relay("open", error="gone"))

@@ -110,3 +110,20 @@ def test_a_killed_worker_costs_no_attempt(stage: Stage, relay: Relay) -> None:
     assert stage.settle() == {"sent": 40}
     assert {row.attempts for row in stage.deliveries()} == {1}
     assert sum(relay.copies().values()) - len(relay.copies()) <= 4
+
+
+def test_two_workers_with_different_limits_send_nothing_twice(database: Database, make_stage: MakeStage) -> None:
+    """One says that it is dead after 1 s, the other beats every 3 s: as while a setting is rolled out."""
+    with SmtpServer({"dot": Take(Later(0.3, "250 2.0.0 ok"))}) as server:
+        stage = make_stage(database, server.port, OUTBOX_LEASE_SECONDS="60", OUTBOX_CONNECTIONS="2")
+        slow = stage.fork(ready=True, OUTBOX_HEARTBEAT_SECONDS="3", OUTBOX_DEAD_AFTER_SECONDS="12")
+        stage.send_together(30)
+        until(lambda: stage.states()["sending"] >= 25, "the slow one holds nearly all")
+        eager = stage.fork(ready=True, OUTBOX_HEARTBEAT_SECONDS="0.25", OUTBOX_DEAD_AFTER_SECONDS="1")
+        assert stage.settle() == {"sent": 30}
+        assert len(server.messages) == 30
+        assert {row.rescues for row in stage.deliveries()} == {0}
+        for worker in (slow, eager):
+            row = stage.row(worker)
+            assert row is not None
+            assert row.stopped_at is None
