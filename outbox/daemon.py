@@ -31,6 +31,7 @@ from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
 from outbox.settings import Settings
+from outbox.smtp.learned import Learned
 from outbox.stopping import Stop, on_signals
 from outbox.transport import Connection
 from outbox.wake import FileWatch, watches_file
@@ -140,7 +141,7 @@ class Worker:
         return code
 
     def _crew(self, worker_id: int) -> Crew:
-        settings = self._settings
+        settings, learned = self._settings, Learned()
         return Crew(
             self._queue,
             self._ledger,
@@ -164,7 +165,7 @@ class Worker:
             ),
             self.events,
             self._presence.pulse,
-            connect=lambda waiting: Connection(self._mail, settings.relay, waiting=waiting),
+            connect=lambda waiting: Connection(self._mail, settings.relay, waiting=waiting, learned=learned),
             connections=self._connections,
             poll=settings.poll_seconds,
             idle=settings.relay.idle_timeout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +42,7 @@ class Relay:
     dot_timeout: float = 600.0  # wait for the reply to the final dot; RFC 5321 §4.5.3.2.6 asks for ten minutes
     max_messages: int = 100  # on one connection, then a fresh one
     idle_timeout: float = 30.0  # an idle connection older than this is not reused
+    pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
     preset: str = "auto"  # which table of reply rules applies on top of the general one; "auto": by the host's name
 
     @property
@@ -61,6 +63,11 @@ class Relay:
     @property
     def refusal(self) -> str | None:
         """Why this relay must not be talked to as it is configured, with the remedy; None: nothing is against it."""
+        if self.local_hostname is not None and not re.fullmatch("[!-~]+", self.local_hostname):
+            return (
+                f"the name for EHLO, {self.local_hostname!r}, can't be said in SMTP, which knows ASCII only: set "
+                "OUTBOX_LOCAL_HOSTNAME to its A-label (xn--…)"
+            )
         if self.username and not self.password:
             return "a user name is set without a password: set MAIL_PASSWORD, or leave MAIL_USERNAME out"
         if self.security is not Security.NONE or self.allow_plaintext:

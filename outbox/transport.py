@@ -11,9 +11,10 @@ import functools
 import logging
 import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import flask_mail
 
@@ -21,18 +22,23 @@ from outbox import clock
 from outbox.errors import OutboxError
 from outbox.message import Envelope
 from outbox.relay import Relay, Security
-from outbox.reply import Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
+from outbox.reply import About, Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
 from outbox.smtp import commands as smtp_commands
+from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
-from outbox.smtp.session import Answer, Refused, Session
+from outbox.smtp.session import Answer, GroupBroken, Refused, Session
 from outbox.smtp.sockets import Broken
 from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
 
 log = logging.getLogger("outbox.transport")
 
+T = TypeVar("T")
+
 _STALE = frozenset({Failure.DISCONNECTED, Failure.TIMEOUT, Failure.GARBAGE, Failure.OVERSIZED})
 _SELF_EVIDENT = frozenset(Failure) - _STALE  # the text says by itself where it happened
+_BEFORE_CONTENT = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
+_AFTER_RCPT = frozenset({Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
 _WHERE = {
     Phase.RESOLVE: "resolving the relay's name",
     Phase.CONNECT: "connecting",
@@ -63,8 +69,9 @@ class Connection(flask_mail.Connection):
         *,
         monotonic: Callable[[], float] = clock.monotonic,
         waiting: Waiting | None = None,
+        learned: Learned | None = None,
     ) -> None:
-        """`waiting`: how it waits for the relay; by default its thread does."""
+        """`waiting`: how it waits for the relay; by default its thread does. `learned`: what it shares with others."""
         super().__init__(mail)  # type: ignore[arg-type]  # Flask-Mail itself passes the state, and names the face
         self.relay = relay
         self.extensions: dict[str, str] = {}
@@ -72,6 +79,7 @@ class Connection(flask_mail.Connection):
         self._preset = preset_for(relay.host) if relay.preset == "auto" else relay.preset
         self._monotonic = monotonic
         self._waiting = waiting
+        self._learned = learned or Learned()
         self._resolver = Resolver()
         self._deadline = 0.0
         self._aborted = False
@@ -89,8 +97,16 @@ class Connection(flask_mail.Connection):
         """A session that is ready for MAIL. Raises an smtplib.SMTPException."""
         return self._connect(self._monotonic() + self.relay.send_timeout)
 
-    def _connect(self, deadline: float) -> Session:
-        self.host = Session(self.relay, self._resolver, lambda: tls_context(self.relay), self._monotonic, self._waiting)
+    def _connect(self, deadline: float, *, one_by_one: bool = False) -> Session:
+        self.host = Session(
+            self.relay,
+            self._resolver,
+            lambda: tls_context(self.relay),
+            self._monotonic,
+            self._waiting,
+            learned=self._learned,
+            one_by_one=one_by_one,
+        )
         if self._aborted:
             self.host.abort()
         self.host.open(deadline)
@@ -142,29 +158,36 @@ class Connection(flask_mail.Connection):
         before_dot: Callable[[], bool] | None,
         started: float,
     ) -> Result:
-        for reuse in (True, False):
+        turn = _Turn(self.relay.name, self._learned, self._preset)
+        while True:
             reused = False
             try:
-                session, reused = self._session(reuse)
+                session, reused = self._session(again=turn.again, one_by_one=turn.one_by_one)
                 commands = smtp_commands.commands(envelope, content, session.esmtp_features)
+            except Broken as broken:
+                return self._failure(broken, started)
+            except Refused as refused:
+                return self._result(Answer(refused.phase, refused.code, refused.text), started)
+            except smtp_commands.UnfitError:
+                raise
+            except Exception as error:  # no command of the message was said: it cannot be at fault
+                log.exception("%s: connecting failed within the outbox", self.relay.name)
+                return self._failure(Broken(Failure.OURS, f"failed within the outbox: {type(error).__name__}"), started)
+            try:
                 answer = session.transact(commands, content, before_dot, self._deadline)
             except Broken as broken:
-                if reused and not session.answered and broken.failure in _STALE:
+                if turn.repairs(session, reused, broken):
                     self._drop()
                     continue
                 return self._failure(broken, started)
-            except Refused as refused:
-                answer = Answer(refused.phase, refused.code, refused.text)
-            except smtp_commands.UnfitError:
-                raise
             except BaseException:
                 self._drop()
                 raise
-            if reused and answer.code == 421 and answer.phase is Phase.MAIL:
-                self._drop()  # it speaks of the time between two mails, not of this one
+            if reused and turn.is_about_session(session, answer):
+                self.close()  # with a QUIT, so that a relay that counts connections has one less before the next
                 continue
-            return self._result(answer, started)
-        raise AssertionError("unreachable: a fresh connection is never stale")
+            turn.passed(session, answer, self._monotonic())
+            return self._result(answer, started, fresh=not reused)
 
     def check(self) -> Result:
         """Connects, negotiates TLS, logs in, and asks for a NOOP and an RSET: ACCEPTED if mail could go now.
@@ -197,7 +220,7 @@ class Connection(flask_mail.Connection):
         envelope = Envelope(sender, recipient or sender, 0)
         try:
             smtp_commands.check(envelope)
-            session, _ = self._session(reuse=True)
+            session, _ = self._session()
             commands = smtp_commands.commands(envelope, b"", session.esmtp_features)
             answer = session.ask(Phase.MAIL, commands.mail, self._deadline)
             if answer.code < 300 and recipient is not None:
@@ -235,13 +258,13 @@ class Connection(flask_mail.Connection):
         if (host := self.host) is not None:
             host.abort()
 
-    def _session(self, reuse: bool) -> tuple[Session, bool]:
-        """The session for the next mail, and whether it has been used before."""
+    def _session(self, *, again: bool = False, one_by_one: bool = False) -> tuple[Session, bool]:
+        """The session for the next mail, and whether it has been used before; a fresh one if `again`."""
         if self.host is not None:
-            if reuse and self.host.is_usable():
+            if not again and self.host.is_usable():
                 return self.host, True
             self.close()
-        return self._connect(self._deadline), False
+        return self._connect(self._deadline, one_by_one=one_by_one), False
 
     def _drop(self) -> Phase:
         """Closes without a word; the phase that was reached."""
@@ -251,24 +274,35 @@ class Connection(flask_mail.Connection):
         host.close()
         return host.phase
 
-    def _result(self, answer: Answer, started: float) -> Result:
+    def _result(self, answer: Answer, started: float, *, fresh: bool = True) -> Result:
         reply = parse_reply(answer.code, answer.text)
         judgement = judge_reply(answer.phase, reply, self._preset)
+        if fresh and judgement.about is About.SESSION:  # the first message of a session is not too many for it
+            judgement = judge_reply(answer.phase, replace(reply, text=""), self._preset)
         accepted = judgement.verdict is Verdict.ACCEPTED
-        reusable = self.is_open
-        if not reusable:
+        if judgement.about is About.SESSION:
+            self.close()
+        elif not self.is_open:
             self._drop()
         return Result(
             judgement.verdict,
             answer.phase,
             reply,
             self._monotonic() - started,
-            relay_id=relay_id(reply) if accepted else None,
-            retry_after=None if accepted else retry_after(reply),
-            reusable=reusable,
+            relay_id=self._heeded(relay_id, reply) if accepted else None,
+            retry_after=None if accepted else self._heeded(retry_after, reply),
+            reusable=self.is_open,
             note=judgement.note,
             about=judgement.about,
         )
+
+    def _heeded(self, read: Callable[[Reply], T | None], reply: Reply) -> T | None:
+        """What the words say beside the verdict. Words that we cannot read change nothing about that."""
+        try:
+            return read(reply)
+        except Exception:
+            log.exception("%s: the reply %r can't be read", self.relay.name, str(reply))
+            return None
 
     def _failure(self, broken: Broken, started: float) -> Result:
         phase = self._drop()
@@ -290,6 +324,58 @@ class Connection(flask_mail.Connection):
             note=judgement.note,
             about=judgement.about,
         )
+
+
+class _Turn:
+    """One delivery over one connection, and once more over a fresh one where what failed was not about the delivery."""
+
+    def __init__(self, relay: str, learned: Learned, preset: str) -> None:
+        self.again = False  # a fresh connection is wanted
+        self.one_by_one = False  # and no PIPELINING on it
+        self._relay = relay
+        self._learned = learned
+        self._preset = preset
+        self._ended: tuple[int, bool] | None = None  # messages that the connection before carried; whether it said why
+
+    def repairs(self, session: Session, reused: bool, broken: Broken) -> bool:
+        """Whether the failure is about the connection: stale, or its commands do not get through in groups."""
+        if isinstance(broken, GroupBroken):
+            self.again = self.one_by_one = True
+        elif reused and not session.answered and broken.failure in _STALE:
+            self.again = True
+        else:
+            return False
+        return True
+
+    def is_about_session(self, session: Session, answer: Answer) -> bool:
+        """Whether a reply on a reused connection may be about that: a limit a session, the time between two messages.
+
+        Not once content was sent, which can't be had a second time.
+        """
+        if answer.code < 400 or answer.phase not in _BEFORE_CONTENT:
+            return False
+        about = self._about(answer)
+        at_mail = answer.phase is Phase.MAIL and answer.code < 500 and about is not About.CONNECTIONS
+        if not at_mail and about is not About.SESSION:
+            return False
+        self.again = True
+        self._ended = session.transactions - 1, about is About.SESSION
+        return True
+
+    def passed(self, session: Session, answer: Answer, now: float) -> None:
+        """The reply is the delivery's own: what it proves about the relay."""
+        repeated = answer.phase is Phase.MAIL or self._about(answer) is About.SESSION
+        if self._ended is not None and not repeated:
+            messages, told = self._ended
+            self._learned.session_ended(self._relay, messages, now, told=told)
+        if self.one_by_one and answer.phase in _AFTER_RCPT:
+            if session.slow:  # no command was lost: it takes its time
+                self._learned.pipelining_works()
+            else:
+                self._learned.pipelining_fails(self._relay)
+
+    def _about(self, answer: Answer) -> About | None:
+        return judge_reply(answer.phase, parse_reply(answer.code, answer.text), self._preset).about
 
 
 def tls_context(relay: Relay) -> ssl.SSLContext:

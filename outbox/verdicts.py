@@ -35,6 +35,7 @@ class Failure(StrEnum):
     TOO_LARGE = "too large"  # over the server's SIZE (RFC 1870)
     NO_SMTPUTF8 = "no smtputf8"  # needed, not offered (RFC 6531)
     NO_8BITMIME = "no 8bitmime"  # needed, not offered (RFC 6152)
+    OURS = "ours"  # a defect of the outbox, before a command of the message was said
     MALFORMED = "malformed"  # the envelope or the content cannot be put on the wire
 
 
@@ -72,6 +73,7 @@ _BY_CLASS: dict[Phase, tuple[Verdict, Verdict]] = {  # what 4xx and 5xx mean
 _BEFORE_RULES = frozenset({Phase.GREETING, Phase.EHLO, Phase.TLS})
 
 _OF_THE_RELAY = frozenset({Phase.EHLO, Phase.TLS, Phase.AUTH})
+_BEFORE_MAIL = _OF_THE_RELAY | {Phase.RESOLVE, Phase.CONNECT, Phase.GREETING}
 _OF_THE_MESSAGE = frozenset({Phase.DATA, Phase.BODY, Phase.DOT})
 _OF_THE_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.4", "1.6", "1.10"})  # RFC 3463 §3.2, RFC 7505
 
@@ -94,7 +96,8 @@ def judge_failure(phase: Phase, failure: Failure) -> Judgement:
     """The verdict for a failure without a deciding reply: after the final dot nobody can know (RFC 1047)."""
     if phase is Phase.DOT:
         return Judgement(Verdict.UNKNOWN)
-    return Judgement(_OURS.get(failure, Verdict.TRANSPORT))
+    about = About.RELAY if phase in _BEFORE_MAIL or failure is Failure.OURS else None
+    return Judgement(_OURS.get(failure, Verdict.TRANSPORT), about=about)
 
 
 def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgement:

@@ -229,6 +229,13 @@ class Table:
     local_hostname: str | None = _set(
         "OUTBOX_LOCAL_HOSTNAME", EHLO_NAME, None, "The name for EHLO.", says="unset: an address literal"
     )
+    pipelining: bool = _set(
+        "OUTBOX_PIPELINING",
+        FLAG,
+        True,
+        "The commands of a message go out in one packet where the relay offers PIPELINING (RFC 2920). False: one at a "
+        "time, for a firewall in between that swallows all but the first.",
+    )
     breaker_faults: int = _set(
         "OUTBOX_BREAKER_FAULTS",
         whole(1, 1000),
@@ -332,6 +339,7 @@ class Table:
             send_timeout=self.send_timeout - dot_timeout,
             dot_timeout=dot_timeout,
             max_messages=self.max_emails or _MESSAGES_PER_CONNECTION,
+            pipelining=self.pipelining,
             preset=self.relay_preset,
         )
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from outbox.message import Envelope
 from outbox.verdicts import Failure
 
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>\ud800-\udfff]")  # surrogates: no UTF-8 has them
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_MAILMAX = re.compile(r"(?:^|\s)MAILMAX=(\S+)", re.IGNORECASE)
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+)?")
 
 _EXTENSION = {  # option of MAIL or RCPT -> the extension that it belongs to, where the names differ
@@ -78,12 +80,23 @@ def commands(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mappi
     )
 
 
+def max_messages(offers: Mapping[str, str]) -> int | None:
+    """How many messages one connection carries, as far as the relay announces it (LIMITS MAILMAX, RFC 9422)."""
+    found = _MAILMAX.search(offers.get("limits", ""))
+    return (_number(found[1]) or None) if found else None
+
+
 def _size(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mapping[str, str]) -> int:
     size = len(content) if isinstance(content, bytes) else envelope.size
-    limit = offers.get("size", "")
-    if limit.isdigit() and 0 < int(limit) < size:
-        raise UnfitError(Failure.TOO_LARGE, f"the mail has {size} bytes, the relay takes {int(limit)} at most (SIZE)")
+    limit = _number(offers.get("size", ""))
+    if limit and limit < size:
+        raise UnfitError(Failure.TOO_LARGE, f"the mail has {size} bytes, the relay takes {limit} at most (SIZE)")
     return size
+
+
+def _number(word: str) -> int | None:
+    """A server's number; None for what is none, or so large that it limits nothing."""
+    return int(word) if _NUMBER.fullmatch(word) else None
 
 
 def _body(envelope: Envelope, content: bytes | Iterable[bytes], utf8: bool, offers: Mapping[str, str]) -> list[str]:

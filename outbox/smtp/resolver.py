@@ -35,7 +35,10 @@ class Resolver:
         """The addresses, or the error; None if there is none by `end`. `check` may raise to end the wait."""
         bare = host.strip("[]")
         if _is_address(bare):
-            return socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            try:
+                return socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            except OSError as error:  # a scope that this machine does not have
+                return error
         if self._pending is None or self._pending.key != (host, port):
             self._pending = _Lookup(host, port)
         pending = self._pending
@@ -57,7 +60,7 @@ class _Lookup:
     def _run(self) -> None:
         try:
             self.answer = socket.getaddrinfo(*self.key, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+        except (OSError, ValueError) as error:  # UnicodeError: a label that is empty or too long; ValueError: a NUL
             self.answer = error
         self.done.set()
 

@@ -14,7 +14,8 @@ from outbox.relay import Relay
 from outbox.reply import Phase
 from outbox.smtp import body
 from outbox.smtp.channel import Channel, Refused, log
-from outbox.smtp.commands import Commands
+from outbox.smtp.commands import Commands, max_messages
+from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.sockets import Broken
 from outbox.smtp.waiting import Waiting
@@ -24,6 +25,9 @@ __all__ = ["Answer", "Refused", "Session"]
 
 _DOT = b"\r\n.\r\n"
 _SETTLE = 5.0  # seconds at most for replies that no longer decide anything
+_PROMPT = (
+    4  # the share of the command timeout after which a group's next reply is missed, until groups are known to pass
+)
 _OURS_TO_END = frozenset({Failure.TIMEOUT, Failure.ABORTED})  # ends of a wait that say nothing of the relay
 _RECORD = 16_384  # bytes of one TLS record: written whole or not at all
 
@@ -37,6 +41,13 @@ class Answer:
     text: bytes
 
 
+class GroupBroken(Broken):
+    """The first commands of a group were answered, the next one was not: the others may never have arrived."""
+
+    def __init__(self) -> None:
+        super().__init__(Failure.TIMEOUT, "no reply to a command that was pipelined")
+
+
 class Session(Channel):
     """`open` it, then call `transact` as long as `is_usable`."""
 
@@ -47,8 +58,17 @@ class Session(Channel):
         context: Callable[[], ssl.SSLContext],
         monotonic: Callable[[], float],
         waiting: Waiting | None = None,
+        *,
+        learned: Learned,
+        one_by_one: bool = False,
     ) -> None:
+        """`one_by_one`: leave PIPELINING alone, though it is offered."""
         super().__init__(relay, resolver, context, monotonic, waiting)
+        self._learned = learned
+        self._one_by_one = one_by_one
+        self.pipelined = False  # whether commands go out in groups
+        self.slow = False  # whether a reply to RCPT or DATA took so long that a group's would have been missed
+        self._most: int | None = None  # messages on one connection, as announced
         self.answered = False  # whether the transaction under way has had a reply to MAIL
         self.reusable = False
         self.transactions = 0
@@ -58,6 +78,9 @@ class Session(Channel):
     def open(self, deadline: float) -> None:
         """As Channel's; afterwards the session is usable."""
         super().open(deadline)
+        self._most = max_messages(self.esmtp_features)
+        wanted = self.relay.pipelining and not self._one_by_one and self._learned.pipelining is not False
+        self.pipelined = wanted and "pipelining" in self.esmtp_features
         self.reusable = True
         self.used_at = self._monotonic()
 
@@ -77,7 +100,7 @@ class Session(Channel):
         """Whether the next mail may go over this connection: not too old or worn, and nothing unasked came in."""
         return (
             self.reusable
-            and self.transactions < self.relay.max_messages
+            and self.transactions < self._max_messages()
             and self._monotonic() - self.used_at < self.relay.idle_timeout
             and self.wire.is_quiet()
         )
@@ -117,15 +140,15 @@ class Session(Channel):
         self.wire.write(command + b"\r\n")
         return Answer(phase, *self.wire.read_reply())
 
-    @property
-    def _pipelining(self) -> bool:
-        return "pipelining" in self.esmtp_features
+    def _max_messages(self) -> int:
+        limits = (self.relay.max_messages, self._most, self._learned.max_messages(self._monotonic()))
+        return min(limit for limit in limits if limit is not None)
 
     def _offer(self, commands: Commands) -> Answer | None:
         """MAIL, RCPT, DATA: in one write where the relay can take it (RFC 2920). None: it waits for the content."""
         log.debug("%s: %r %r", self.relay.name, commands.mail, commands.rcpt)
         self.phase = Phase.MAIL
-        if self._pipelining:
+        if self.pipelined:
             self.wire.write(_group(commands, self._dirty))
         elif self._dirty:
             self.wire.write(b"RSET\r\n")
@@ -137,22 +160,45 @@ class Session(Channel):
             self._settle(answer, 1)
         else:
             answer = self._step(Phase.DATA, b"DATA")
+            if self.pipelined:
+                self._learned.pipelining_works()
         return answer
 
     def _step(self, phase: Phase, command: bytes) -> Answer | None:
         """One command and its reply; None if that is the one that lets the transaction go on."""
         self.phase = phase
-        if not self._pipelining:
+        if not self.pipelined:
             self.wire.write(command + b"\r\n")
-        code, text = self.wire.read_reply()
+        code, text = self._next_of_group() if self._in_doubt else self.wire.read_reply()
         self.answered = True
         if code == 354 if phase is Phase.DATA else 200 <= code < 300:
             return None
         return Answer(phase, code, text)
 
+    @property
+    def _in_doubt(self) -> bool:
+        """Whether the next reply may be missing because its command was lost on the way."""
+        return self.phase is not Phase.MAIL and self._learned.pipelining is None
+
+    def _next_of_group(self) -> tuple[int, bytes]:
+        """As `read_reply`; raises GroupBroken where a reply that should follow at once is missing."""
+        began, prompt = self._monotonic(), self.relay.command_timeout / _PROMPT
+        if self.pipelined:
+            self.wire.silence = prompt
+        try:
+            code, text = self.wire.read_reply()
+        except Broken as broken:
+            if self.pipelined and broken.failure is Failure.TIMEOUT and self._monotonic() < self.wire.deadline:
+                raise GroupBroken
+            raise
+        finally:
+            self.wire.silence = self.relay.command_timeout
+        self.slow = self.slow or self._monotonic() - began >= prompt
+        return code, text
+
     def _settle(self, refused: Answer, left: int) -> None:
         """Reads the replies to what was pipelined behind a refused command. They decide nothing."""
-        if not self._pipelining or refused.code < 400 or refused.code == 421:
+        if not self.pipelined or refused.code < 400 or refused.code == 421:
             return
         self.wire.deadline = min(self.wire.deadline, self._monotonic() + _SETTLE)
         code = 0

@@ -468,6 +468,7 @@ def test_relay_gets_every_setting_of_it() -> None:
             "OUTBOX_COMMAND_TIMEOUT_SECONDS": 2,
             "OUTBOX_SEND_TIMEOUT_SECONDS": 3,
             "OUTBOX_RELAY_PRESET": "ses",
+            "OUTBOX_PIPELINING": "false",
         }
     ).relay
     assert relay == Relay(
@@ -485,6 +486,7 @@ def test_relay_gets_every_setting_of_it() -> None:
         send_timeout=1.5,
         dot_timeout=1.5,
         max_messages=7,
+        pipelining=False,
         preset="ses",
     )
 

@@ -362,6 +362,6 @@ def test_an_answer_is_waited_for_as_long_as_commands_are(extensions: tuple[str, 
     names = [f"r{number}@example.net" for number in range(4)]
     script: dict[str, Any] = {"data": Later(0.3, "354 go"), "dot": Take(Later(0.3, "250 2.0.0 ok"))}
     with SmtpServer(script, extensions=extensions) as server:
-        assert verdicts(deliver(connect(server.relay(command_timeout=1)), *names)) == [ACCEPTED] * 4
+        assert verdicts(deliver(connect(server.relay(command_timeout=2)), *names)) == [ACCEPTED] * 4
         assert [mail.rcpt for mail in server.messages] == names
         assert server.connections == 1

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from outbox import transport
 from outbox.relay import Relay
-from outbox.reply import Phase, Verdict
+from outbox.reply import About, Phase, Verdict
+from outbox.smtp import session
 from outbox.transport import Connection
+from tests.wire.actions import turns
 from tests.wire.conftest import CONTENT, envelope
 from tests.wire.server import SmtpServer
 
@@ -56,7 +59,11 @@ def test_a_message_over_the_servers_size(extensions: tuple[str, ...], connect: C
         assert commands(server) == [f"MAIL FROM:<a@example.org> SIZE={len(CONTENT)}", "RCPT TO:<b@example.net>"]
 
 
-@pytest.mark.parametrize("offer", ["SIZE", "SIZE 0", "SIZE nonsense", "SIZE 99999999999999999999"])
+@pytest.mark.parametrize(
+    "offer",
+    ["SIZE", "SIZE 0", "SIZE nonsense", "SIZE 99999999999999999999", "SIZE " + "9" * 5000, "SIZE \xb2", "SIZE \u0665"],
+    ids=ascii,
+)
 def test_a_size_without_a_limit(offer: str, connect: Connect) -> None:
     """SIZE without a number, or 0, is no limit (RFC 1870 §4)."""
     with SmtpServer(extensions=(offer,)) as server:
@@ -186,6 +193,7 @@ def test_no_bare_line_ends(content: bytes, size: int | None, connect: Connect) -
         {"recipient": "b@example.net>\r\nRCPT TO:<evil@example.net"},
         {"recipient": "b@example.net> NOTIFY=NEVER"},
         {"sender": "a@example.org\n"},
+        {"sender": "\ud800@example.org"},
         {"mail_options": ("RET=HDRS\r\nRSET",)},
         {"rcpt_options": ("NOTIFY=NEVER ORCPT=x",)},
     ],
@@ -196,3 +204,59 @@ def test_an_envelope_that_breaks_out_of_its_command(changes: dict[str, Any], con
         result = connect(server.relay()).deliver(envelope(**changes), CONTENT)
         assert (result.verdict, result.phase) == (Verdict.PERMANENT, Phase.LOCAL)
         assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["b\N{LATIN SMALL LETTER U WITH DIAERESIS}ro.example", "a b", "a\r\nRSET", "\ud800"], ids=ascii
+)
+def test_a_name_for_ehlo_that_can_not_be_said(name: str, connect: Connect) -> None:
+    """It is a fault of the configuration, with the remedy; no message's, and no exception."""
+    with SmtpServer() as server:
+        result = connect(server.relay(local_hostname=name)).deliver(envelope(), CONTENT)
+        assert (result.verdict, result.about) == (Verdict.CONFIGURATION, About.RELAY)
+        assert "OUTBOX_LOCAL_HOSTNAME" in result.reply.text
+        assert server.connections == 0
+
+
+def test_an_error_of_ours_while_connecting(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before a command of the message was said it is never the message's: a value, and the traceback in the log."""
+
+    def broken(offers: object) -> int:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(session, "max_messages", broken)
+    with SmtpServer() as server:
+        connection = connect(server.relay())
+        result = connection.deliver(envelope(), CONTENT)
+        assert (result.verdict, result.about) == (Verdict.TRANSPORT, About.RELAY)
+        assert "LookupError" in result.reply.text
+        assert not connection.is_open
+        monkeypatch.undo()
+        assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+    assert "a defect" in caplog.text
+
+
+@pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
+@pytest.mark.parametrize("name", ["relay_id", "retry_after"])
+def test_words_that_we_can_not_read(step: str, name: str, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours in reading what a reply says beside its code changes nothing about the verdict."""
+
+    def broken(reply: object) -> None:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(transport, name, broken)
+    with SmtpServer({step: turns("451 4.3.0 try again in 5 \u017f", None)}) as server:
+        connection = connect(server.relay())
+        assert connection.deliver(envelope(), CONTENT).verdict is Verdict.TRANSIENT
+        assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+        assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("host", ["fe80::1%nosuch", "a\0b", "\ud800.example"], ids=ascii)
+def test_a_host_that_can_not_be_looked_up(host: str, connect: Connect) -> None:
+    """Whatever the resolver raises is a value, in time."""
+    result = connect(Relay(host=host, allow_plaintext=True, connect_timeout=5)).deliver(envelope(), CONTENT)
+    assert (result.verdict, result.phase, result.about) == (Verdict.TRANSPORT, Phase.RESOLVE, About.RELAY)
+    assert result.duration < 3

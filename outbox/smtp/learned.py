@@ -1,0 +1,69 @@
+"""What a worker's connections have found out about their relay, so that the next ones need not find out again.
+
+Known limit: it is kept in memory, so each worker finds out for itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+
+log = logging.getLogger("outbox.transport")
+
+VALID_SECONDS = 3600.0
+"""A limit that was learnt is forgotten after this: the relay may have been configured anew."""
+
+ALIKE = 3
+"""Connections that end after the same number of messages, with a reply that does not say why, until that is a limit."""
+
+
+class Learned:
+    """Shared by the connections of one transport. Thread-safe. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._messages: int | None = None
+        self._learnt_at = 0.0
+        self._ends: Counter[int] = Counter()
+        self._pipelining: bool | None = None
+
+    def max_messages(self, now: float) -> int | None:
+        """Messages that one connection carries; None: no limit is known."""
+        with self._lock:
+            if self._messages is not None and now - self._learnt_at > VALID_SECONDS:
+                self._messages = None
+                self._ends.clear()
+            return self._messages
+
+    def session_ended(self, relay: str, messages: int, now: float, *, told: bool) -> None:
+        """A connection was refused more after `messages`, and a fresh one was not. `told`: the reply said why."""
+        with self._lock:
+            self._ends[messages] += 1
+            known = self._messages
+            if messages < 1 or (known is not None and known <= messages) or not (told or self._ends[messages] >= ALIKE):
+                return
+            self._messages, self._learnt_at = messages, now
+        log.info("%s: takes %d messages on one connection; from here on a fresh one follows in time", relay, messages)
+
+    @property
+    def pipelining(self) -> bool | None:
+        """Whether several commands in one packet get through: None until that has been seen."""
+        return self._pipelining
+
+    def pipelining_works(self) -> None:
+        """All commands of a group were answered."""
+        if self._pipelining is None:
+            self._pipelining = True
+
+    def pipelining_fails(self, relay: str) -> None:
+        """Only the first commands of a group were answered, and one at a time all of them."""
+        with self._lock:
+            if self._pipelining is not None:
+                return
+            self._pipelining = False
+        log.warning(
+            "%s: offers PIPELINING, but only the first command of a packet is answered (a firewall in between, most "
+            "likely); commands go out one at a time from here on. OUTBOX_PIPELINING=false does so from the start",
+            relay,
+        )
