@@ -21,6 +21,7 @@ from outbox.hub import Hub
 from outbox.ledger import Ledger, Outcome
 from outbox.meters import Meters
 from outbox.pauses import Held
+from outbox.progress import Progress
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Unrecorded
@@ -38,6 +39,10 @@ _STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by somet
 _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
 
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
+
+_CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off
+
+_JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
 
 
 class Carrier(Connection, Protocol):
@@ -72,6 +77,7 @@ class Crew:
         poll: float,
         idle: float,
         chance: Callable[[], float],
+        progress: Progress,
         watch: FileWatch | None = None,
         meters: Meters | None = None,
     ) -> None:
@@ -79,6 +85,7 @@ class Crew:
         self._queue = queue
         self._held = Held()
         self._meters = meters
+        self._progress = progress
         self._worker_id = worker_id
         self._terms = terms
         self._breaker = breaker
@@ -91,7 +98,12 @@ class Crew:
         self._hub = Hub()
         self._feed = Feed(breaker, monotonic, self._hub.bell())
         self._recorder = Recorder(
-            ledger, worker_id, self._recorded, crowd=max(2, connections // 2), bell=self._hub.bell()
+            ledger,
+            worker_id,
+            self._recorded,
+            crowd=max(2, connections // 2),
+            bell=self._hub.bell(),
+            step=lambda: progress.step("recording"),
         )
         self._dispatcher = Dispatcher(
             queue,
@@ -103,7 +115,7 @@ class Crew:
             monotonic=monotonic,
             chance=chance,
             token=lambda: secrets.randbits(62) + 1,
-            aside=self._hub.aside,
+            aside=self._aside,
             gathers=True,
         )
         self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
@@ -163,8 +175,16 @@ class Crew:
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         self._recorder.close() if recorded else self._recorder.abandon()
         for thread in self._recording:
-            thread.join(_CONFIRM_SECONDS)
-        return recorded
+            thread.join(_JOIN_SECONDS)
+        return recorded and not self._claiming.is_alive()  # which may yet come back with mail under lease
+
+    def leave(self) -> None:
+        """Begin nothing more, and join nothing: what the relay has answered is recorded, if the database lets us."""
+        self._stopping.set()
+        self._feed.close()
+        self._dispatcher.cutoff.set()
+        self._dispatcher.give_back(self._feed.empty())
+        self._recorder.flush(_CONFIRM_SECONDS)
 
     @property
     def down(self) -> bool:
@@ -182,11 +202,19 @@ class Crew:
         return self._recorder.trouble is None
 
     @property
-    def hangs(self) -> bool:
-        """Whether a connection has not come back although its mail's lease has long run out."""
+    def hangs(self) -> str | None:
+        """Why the connections don't get on: theirs is one thread, or a mail's lease has run out long ago."""
         now = monotonic()
-        stands = self._carrying.is_alive() and now - self._hub.turned_at > _STILL_SECONDS
-        return stands or any(now > end + _STUCK_SECONDS for end in list(self._ends.values()))
+        if self._carrying.is_alive() and now - self._hub.turned_at > _STILL_SECONDS:
+            return "the thread of the connections hangs"
+        if any(now > end + _STUCK_SECONDS for end in list(self._ends.values())):
+            return "a connection hangs"
+        return None
+
+    @property
+    def hanging(self) -> str | None:
+        """The name of a thread that has not ended after a stop."""
+        return next((thread.name for thread in self._threads() if thread.is_alive()), None)
 
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
@@ -256,7 +284,8 @@ class Crew:
         self._dry.clear()
         began = monotonic()
         try:
-            found = self._dispatcher.claim(self._worker_id, room)
+            with self._progress.step("claiming"):
+                found = self._dispatcher.claim(self._worker_id, room)
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if self.trouble is None:
@@ -286,9 +315,18 @@ class Crew:
                 carrier.close()
         carrier.close()
 
+    def _aside(self, call: Callable[[], Any]) -> Any:
+        """`call`, made in another thread: it may have to wait for the database."""
+
+        def watched() -> Any:
+            with self._progress.step("reading or marking a message"):
+                return call()
+
+        return self._hub.aside(watched)
+
     def _cut_off(self) -> None:
         self._dispatcher.cutoff.set()
-        end = monotonic() + _CONFIRM_SECONDS
+        end = monotonic() + _CUT_OFF_SECONDS
         while self._carrying.is_alive() and monotonic() < end:
             for carrier in self._carriers:
                 carrier.abort()  # more than once: it may have been between two mails

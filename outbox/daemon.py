@@ -1,32 +1,33 @@
-"""The `outbox-sender` process: APScheduler's jobs (poll, heartbeat, purge), signals, the stop in good order."""
+"""The `outbox-sender` process: its jobs by the clock, signals, the stop in good order."""
 
 from __future__ import annotations
 
 import os
 import random
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
 from outbox import metrics, operations, signals
 from outbox.breaker import Breaker
 from outbox.clock import Steps, monotonic, utcnow
 from outbox.crew import Crew
+from outbox.dialect import tell_progress
 from outbox.dispatch import Terms
 from outbox.events import Events, logger
+from outbox.jobs import Job, Jobs
 from outbox.ledger import Ledger
 from outbox.meters import Meters
 from outbox.monitor import Monitor
 from outbox.pauses import Held
 from outbox.policy import RetryPolicy
 from outbox.presence import Presence
+from outbox.progress import Progress
 from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
@@ -35,17 +36,19 @@ from outbox.smtp.learned import Learned
 from outbox.stopping import Stop, on_signals
 from outbox.transport import Connection
 from outbox.wake import FileWatch, watches_file
+from outbox.watchdog import Watchdog, end_process
 
 PURGE_SECONDS = 600.0
 PURGE_BATCH = 1000
 REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
+_ENDING_SECONDS = 1.0  # for jobs of the scheduler that are under way at the end
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
 _STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
 _STEP_SECONDS = 2.0  # a wall clock that is off by more was stepped, and the scheduler counts by it
 
-Progress = Callable[[int, int], None]
+Progressed = Callable[[int, int], None]
 """Called with (done, due) while a queue is drained."""
 
 
@@ -56,6 +59,7 @@ class Place:
     number: int  # from 0: its metrics' port is so much higher
     lifeline: int  # a descriptor that becomes readable when the supervisor has gone
     registered: Callable[[int], None]  # told the worker's id before anything is claimed
+    alive: Callable[[], None]  # called several times a second while the process can run
 
 
 def run(
@@ -64,7 +68,7 @@ def run(
     once: bool = False,
     drain: bool = False,
     connections: int | None = None,
-    progress: Progress | None = None,
+    progress: Progressed | None = None,
     place: Place | None = None,
 ) -> int:
     """Be a worker until told to stop; the exit code.
@@ -105,42 +109,85 @@ class Worker:
         self._rate = Rate(self._ticked)
         self._meters = None if self._settings.metrics_port is None else Meters()
         self._monitor: Monitor | None = None
+        self._progress = Progress()
+        self._crew: Crew | None = None
+        self._pause = threading.Event()
+        tell_progress(self._engine)
+        self._watchdog = Watchdog(
+            self._progress,
+            self._settings.database_timeout_seconds,
+            lambda: self._crew.hangs if self._crew is not None else None,
+            told_to_stop=self._stop.is_set,
+            grace=self._settings.shutdown_seconds,
+            alive=place.alive if place is not None else lambda: None,
+        )
 
-    def run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
+    def run(self, *, once: bool, drain: bool, progress: Progressed | None) -> int:
         with on_signals(self._stop):  # before the row is written: whoever sees it may send one
             return self._run(once=once, drain=drain, progress=progress)
 
-    def _run(self, *, once: bool, drain: bool, progress: Progress | None) -> int:
-        settings = self._settings
-        operations.check_schema(self._engine)
-        with operations.guarded(self._engine):
-            self._ledger.check()
-            worker_id = self._presence.register(
-                host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
-            )
-        if self._place is not None:
-            self._place.registered(worker_id)
-        crew = self._crew(worker_id)
-        self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
-        self._presence.rescue()
-        self._heed_pauses(crew)
-        crew.start()
-        self._open_monitor(crew)
-        code = self._watch(crew, once=once, drain=drain, progress=progress)
-        if self._stop.is_set():
-            self.events.emit("worker-stopping", worker=worker_id, grace=settings.shutdown_seconds)
+    def _run(self, *, once: bool, drain: bool, progress: Progressed | None) -> int:
+        settings, step = self._settings, self._progress.step
+        self._watchdog.start()
+        try:
+            with step("the look at the tables"):
+                operations.check_schema(self._engine)
+            with step("the registration"), operations.guarded(self._engine):
+                self._ledger.check()
+                worker_id = self._presence.register(
+                    host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
+                )
+            if self._place is not None:
+                self._place.registered(worker_id)
+            crew = self._crew = self._new_crew(worker_id)
+            self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
+            with step("the look for dead workers"):
+                self._presence.rescue()
+            with step("the look at the pauses"):
+                self._heed_pauses(crew)
+            crew.start()
+            with step("the start of the metrics"):
+                self._open_monitor(crew)
+            code = self._watch(crew, once=once, drain=drain, progress=progress)
+            if self._watchdog.hung:
+                self._leave(crew)
+            if self._stop.is_set():
+                self.events.emit("worker-stopping", worker=worker_id, grace=settings.shutdown_seconds)
+            return self._end(crew, code)
+        finally:
+            self._watchdog.close()
+
+    def _end(self, crew: Crew, code: int) -> int:
+        """Stop in good order, as far as that is possible; the exit code."""
+        self._watchdog.stopping()
+        if crew.stop(self._settings.shutdown_seconds):
+            with self._progress.step("the end of the registration"):
+                self._presence.retire(lambda: self._health(crew))
+        else:  # not retired, so that its missing heartbeat tells the others to take over
+            logger.error("not everything could be recorded or given back; another worker takes over")
+            code = 1
         if self._monitor is not None:
             self._monitor.stop()
-        if crew.stop(settings.shutdown_seconds):
-            self._presence.retire(lambda: self._health(crew))
-        else:  # not retired, so that its missing heartbeat tells the others to take over
-            logger.error("not everything could be recorded; another worker takes over")
-            code = 1
+        if hanging := self._hanging(crew):
+            end_process(1, f"the worker could not stop in good order, {hanging} hangs: the process ends")
         counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
-        self.events.emit("worker-stopped", worker=worker_id, did=counts)
+        self.events.emit("worker-stopped", worker=self._presence.id, did=counts)
         return code
 
-    def _crew(self, worker_id: int) -> Crew:
+    def _leave(self, crew: Crew) -> None:
+        """End the process though something hangs, and join nothing; what the relay has answered is recorded first."""
+        logger.error("%s; the worker ends so that it can be started again", self._watchdog.wrong() or "a thread hung")
+        crew.leave()
+        end_process(1)
+
+    def _hanging(self, crew: Crew) -> str | None:
+        """What has not come back after a stop; None: every thread has ended, or is about to."""
+        end = monotonic() + _ENDING_SECONDS
+        while (steps := self._progress.underway(monotonic())) and monotonic() < end:
+            self._pause.wait(0.02)
+        return steps[0].what if steps else crew.hanging
+
+    def _new_crew(self, worker_id: int) -> Crew:
         settings, learned = self._settings, Learned()
         return Crew(
             self._queue,
@@ -165,6 +212,7 @@ class Worker:
             ),
             self.events,
             self._presence.pulse,
+            progress=self._progress,
             connect=lambda waiting: Connection(self._mail, settings.relay, waiting=waiting, learned=learned),
             connections=self._connections,
             poll=settings.poll_seconds,
@@ -196,44 +244,29 @@ class Worker:
         """Why the process had better be started anew; None while its threads do their duty."""
         if not crew.alive:
             return "a thread of the worker has died"
-        if crew.hangs:
-            return "a connection hangs"
-        return "the scheduler stands still" if self._late() else None
+        return self._watchdog.wrong() or ("the scheduler stands still" if self._late() else None)
 
-    def _scheduler(self, crew: Crew) -> BackgroundScheduler:
+    def _jobs(self, crew: Crew) -> Jobs:
         settings = self._settings
-        scheduler = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": ThreadPoolExecutor(5)},
-            # the defaults drop a job that is a second late
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
-        scheduler.add_job(lambda: self._poll(crew), "interval", seconds=settings.poll_seconds, id="poll")
-        scheduler.add_job(
-            lambda: self._beat(crew),
-            "interval",
-            seconds=settings.heartbeat_seconds,
-            id="heartbeat",
-            next_run_time=utcnow(),  # at once: the last one may be long ago
-        )
-        scheduler.add_job(lambda: self._heed_pauses(crew), "interval", seconds=PAUSES_SECONDS, id="pauses")
-        scheduler.add_job(self._purge, "interval", seconds=PURGE_SECONDS, id="purge")
+        jobs = [
+            Job("poll", settings.poll_seconds, lambda: self._poll(crew)),
+            # at once: the last one may be long ago
+            Job("heartbeat", settings.heartbeat_seconds, lambda: self._beat(crew), at_once=True),
+            Job("look at the pauses", PAUSES_SECONDS, lambda: self._heed_pauses(crew)),
+            Job("purge", PURGE_SECONDS, self._purge),
+        ]
         if settings.sensitive_kinds:  # at once, too: what a worker has sent that lived for one pass alone
-            now = utcnow()
-            scheduler.add_job(self._redact, "interval", seconds=REDACT_SECONDS, id="redact", next_run_time=now)
-        scheduler.start()
-        return scheduler
+            jobs.append(Job("redaction", REDACT_SECONDS, self._redact, at_once=True))
+        return Jobs(self._progress, *jobs)
 
-    def _watch(self, crew: Crew, *, once: bool, drain: bool, progress: Progress | None) -> int:
+    def _watch(self, crew: Crew, *, once: bool, drain: bool, progress: Progressed | None) -> int:
         """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
         self._stalled()  # the first reading of the wall clock
-        scheduler = self._scheduler(crew)
+        jobs = self._jobs(crew)
+        jobs.start()
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
-                if crew.fault.is_set():
-                    return 1
-                if crew.hangs:
-                    logger.error("a connection hangs; the worker ends so that it can be started again")
+                if crew.fault.is_set() or self._watchdog.hung:
                     return 1
                 if (once or drain) and crew.wait_dry(0.05):
                     return 0
@@ -241,13 +274,13 @@ class Worker:
                     logger.error("the transport can't be used; what is due stays queued")
                     return 0
                 if progress is not None:
-                    progress(sum(crew.tally.counts.values()), self._queue.due())
+                    with self._progress.step("the count of what is due"):
+                        progress(sum(crew.tally.counts.values()), self._queue.due())
                 if fault := self._stalled():
                     self._presence.mended(fault)
-                    scheduler.shutdown(wait=False)
-                    scheduler = self._scheduler(crew)
+                    jobs.restart()
         finally:
-            scheduler.shutdown(wait=False)
+            jobs.stop()
         return 0
 
     def _poll(self, crew: Crew) -> None:
@@ -271,7 +304,8 @@ class Worker:
     def _beat(self, crew: Crew) -> None:
         if self._monitor is not None:
             self._monitor.start()  # its port may have been taken by the worker before
-        self._presence.beat(lambda: self._health(crew))
+        if not self._watchdog.wrong():  # else the others shall take over
+            self._presence.beat(lambda: self._health(crew))
 
     def _health(self, crew: Crew) -> dict[str, Any]:
         return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}

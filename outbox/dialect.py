@@ -20,6 +20,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from outbox.progress import got_on
+
 MYSQL_FAMILY = frozenset({"mysql", "mariadb"})
 
 CHANNEL = "outbox"
@@ -180,6 +182,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection to look with, not to write: it takes no lock, and waits for none."""
     with engine.connect() as connection:
         yield connection.execution_options(**{_READS: True})
+
+
+def tell_progress(engine: Engine) -> None:
+    """Have each statement tell that the thread which makes it gets on: see `progress`."""
+
+    if not event.contains(engine, "before_cursor_execute", _executing):
+        event.listen(engine, "before_cursor_execute", _executing)
+
+
+def _executing(*_: Any) -> None:
+    got_on()
 
 
 def skip_locked(statement: sa.Select[Any], dialect: str) -> sa.Select[Any]:

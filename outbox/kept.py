@@ -15,6 +15,7 @@ from outbox.bell import Flag
 from outbox.clock import monotonic
 from outbox.dialect import OUTAGES
 from outbox.events import logger
+from outbox.progress import got_on
 from outbox.server_settings import is_direct, steady_plans
 from outbox.wake import Listener, can_listen
 
@@ -54,6 +55,7 @@ class Connections:
         """The thread's own connection, or one of the pool's. Raises what connecting raises."""
         kept: _Kept | None = getattr(self._own, "kept", None)
         with self._turn:
+            got_on()
             if kept is None:
                 with self._engine.connect() as connection, self._prepared(connection):
                     yield connection

@@ -11,6 +11,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from outbox.bell import Bell, ThreadBell
 from outbox.claims import Claimed
@@ -79,8 +80,13 @@ class Recorder:
         *,
         crowd: int = 1,
         bell: Bell | None = None,
+        step: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was."""
+        """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was.
+
+        What may hang happens within a `step()`.
+        """
+        self._step = step
         self._ledger = ledger
         self._worker_id = worker_id
         self._recorded = recorded
@@ -198,11 +204,14 @@ class Recorder:
         """Why it could not be recorded."""
         outcomes = [ticket.outcome for ticket in batch]
         try:
-            lost = self._ledger.record(self._worker_id, outcomes)
+            with self._step():
+                lost = self._ledger.record(self._worker_id, outcomes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the outcome is not durable
             return error
-        for outcome in self._settle(batch, outcomes, lost):  # only now: who is told may be slow, and connections wait
-            self._recorded(outcome, outcome.claimed.id in lost)
+        settled = self._settle(batch, outcomes, lost)
+        with self._step():
+            for outcome in settled:  # only now: who is told may be slow, and connections wait
+                self._recorded(outcome, outcome.claimed.id in lost)
         return None
 
     def _settle(self, batch: Sequence[Ticket], outcomes: Sequence[Outcome], lost: set[int]) -> list[Outcome]:
@@ -253,7 +262,8 @@ class Recorder:
 
     def _rehearses(self, outcome: Outcome) -> bool:
         try:
-            self._ledger.rehearse(self._worker_id, outcome)
+            with self._step():
+                self._ledger.rehearse(self._worker_id, outcome)
         except Exception:  # noqa: BLE001 - which one, is told of the recording
             return False
         return True

@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -20,12 +21,13 @@ from multiprocessing.context import ForkProcess
 from flask import Flask
 
 from outbox import daemon, operations
-from outbox.clock import monotonic
+from outbox.clock import Debounce, monotonic
 from outbox.errors import ConfigurationError, OutboxError
 from outbox.events import Events, logger
 from outbox.queue import Queue
 from outbox.settings import Settings
 from outbox.stopping import Stop, on_signals
+from outbox.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -34,7 +36,10 @@ SOUND_SECONDS = 60.0
 
 _AGAIN_SECONDS = 2.0  # until a dead child's leases are looked at a second time
 _WATCH_SECONDS = 1.0
-_CONFIRM_SECONDS = 15.0  # beyond the grace period of a stop, until a child is killed
+_SIGN_SECONDS = 1.0  # between two signs of life of a child
+_CONFIRM_SECONDS = STOP_SECONDS + 5.0  # beyond the grace period of a stop, until a child is killed
+_SILENT_SECONDS = NOTICE_SECONDS + LEAVE_SECONDS + 10.0  # a child that hangs has ended by itself by then, if it can
+_JUMP_SECONDS = 5.0  # the supervisor itself did not run for so long: so did its children, perhaps
 
 
 def run(app: Flask, count: int, *, once: bool = False, drain: bool = False, connections: int | None = None) -> int:
@@ -53,9 +58,10 @@ class _Child:
 
     number: int
     process: ForkProcess | None = None
-    words: Connection | None = None  # on which the child tells its worker's id
+    words: Connection | None = None  # on which the child tells its worker's id, and that it can run
     worker_id: int | None = None
     started: float = 0.0
+    heard_at: float = 0.0
     pause: float = 0.0
     start_at: float = 0.0
     ended: bool = False  # came to its end, and is not started again
@@ -86,6 +92,7 @@ class _Supervisor:
         self._settings: Settings = outbox.settings(self.app)
         with self.app.app_context():
             self._engine = outbox.database(self.app)
+        self._limit = self._settings.database_timeout_seconds
         self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
         self._events = Events()
         self._fork = multiprocessing.get_context("fork")
@@ -118,6 +125,7 @@ class _Supervisor:
             self._engine.dispose()  # no connection is there to be forked
 
     def _supervise(self) -> None:
+        looked_at = monotonic()
         while not self._stop.is_set() and not all(child.ended for child in self._children):
             now = monotonic()
             for child in self._children:
@@ -126,6 +134,9 @@ class _Supervisor:
             self._wait(_WATCH_SECONDS)
             for child in self._dead():
                 self._mourn(child)
+            if monotonic() - looked_at < _JUMP_SECONDS:
+                self._end_silent()
+            looked_at = monotonic()
             self._bury()
 
     def _start(self, child: _Child) -> None:
@@ -135,7 +146,8 @@ class _Supervisor:
         sys.stdout.flush(), sys.stderr.flush()
         process.start()
         theirs.close()
-        child.process, child.started = process, monotonic()
+        child.process = process
+        child.started = child.heard_at = monotonic()
 
     def _be_a_worker(self, number: int, words: Connection) -> None:
         """In the child."""
@@ -148,7 +160,7 @@ class _Supervisor:
         try:
             with self.app.app_context():
                 self.app.extensions["mail"].sessions.forget()
-            place = daemon.Place(number, self._lifeline, words.send)
+            place = daemon.Place(number, self._lifeline, words.send, _signs_of_life(words))
             code = daemon.run(self.app, once=self.once, drain=self.drain, connections=self.connections, place=place)
         except OutboxError as error:
             logger.error("worker process %d can't run: %s", number, error)
@@ -170,12 +182,31 @@ class _Supervisor:
             if child.process is not None and child.process.exitcode is not None:
                 yield child
 
+    def _listen(self, child: _Child) -> None:
+        """Take in what a child has said; one that died in the middle of it, or before, has said no more."""
+        assert child.words is not None  # noqa: S101
+        with suppress(EOFError, OSError):
+            while child.words.poll():
+                worker_id = child.words.recv()
+                child.heard_at = monotonic()
+                child.worker_id = worker_id or child.worker_id
+
+    def _end_silent(self) -> None:
+        """Kill children that can't even run; what else hangs in one, it finds by itself."""
+        for child in self._children:
+            if child.process is None:
+                continue
+            self._listen(child)
+            silence = monotonic() - child.heard_at
+            if silence > self._limit + _SILENT_SECONDS:
+                logger.error("worker process %d has not run for %.0f s; it is killed", child.process.pid, silence)
+                child.process.kill()
+
     def _mourn(self, child: _Child, *, stopping: bool = False) -> None:
         """Read its last words, rescue what it held, and decide whether it is started again."""
         process, words = child.process, child.words
         assert process is not None and words is not None and process.exitcode is not None  # noqa: S101, PT018
-        if words.poll():
-            child.worker_id = words.recv()
+        self._listen(child)
         words.close()
         process.join()
         code = process.exitcode
@@ -234,6 +265,18 @@ class _Supervisor:
 
     def _living(self) -> Iterator[_Child]:
         return (child for child in self._children if child.process is not None)
+
+
+def _signs_of_life(words: Connection) -> Callable[[], None]:
+    os.set_blocking(words.fileno(), False)  # a supervisor that does not listen must hold up nobody
+    passes = Debounce(_SIGN_SECONDS).passes
+
+    def alive() -> None:
+        if passes():
+            with suppress(BlockingIOError, BrokenPipeError):
+                words.send(None)
+
+    return alive
 
 
 def _how(code: int) -> str:

@@ -1,4 +1,4 @@
-"""A TCP proxy before a database that loses the answer to one COMMIT: the database has it, the client never hears."""
+"""TCP proxies before a database: one loses the answer to a COMMIT, one lets connections hang."""
 
 from __future__ import annotations
 
@@ -8,6 +8,77 @@ import threading
 from typing import Self
 
 COMMIT = b"COMMIT"
+
+
+class Freezer:
+    """Forwards from a free port of 127.0.0.1 to another; frozen connections stay up, and nothing passes any more."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thawed = threading.Event()
+        self._thawed.set()
+        self._over = threading.Event()
+        self._old: list[threading.Event] = []  # of each connection: set, it is frozen
+        self._sockets: list[socket.socket] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._forwarding: list[threading.Thread] = []
+
+    def freeze(self, *, new: bool) -> None:
+        """All connections there are, for ever; with `new` those to come as well, until `thaw`."""
+        if new:
+            self._thawed.clear()
+        for frozen in self._old:
+            frozen.set()
+
+    def thaw(self) -> None:
+        """New connections work again."""
+        self._thawed.set()
+
+    def __enter__(self) -> Self:
+        self._accepting.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._forwarding:
+            thread.join()
+        for sock in self._sockets:
+            sock.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                frozen = threading.Event()
+                if not self._thawed.is_set():
+                    frozen.set()
+                self._old.append(frozen)
+                database = socket.create_connection(self._target)
+                self._sockets += [client, database]
+                for pair in ((client, database), (database, client)):
+                    thread = threading.Thread(target=self._forward, args=(*pair, frozen), daemon=True)
+                    self._forwarding.append(thread)
+                    thread.start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket, frozen: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if frozen.is_set():
+                    self._over.wait()
+                sink.sendall(data)
+        if not frozen.is_set():
+            for sock in (source, sink):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 class CommitCutter:

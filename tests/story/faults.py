@@ -2,6 +2,8 @@
 
 STORY_POISON     "raise", "kill" or "hang": what delivering to poison@example.org does
 STORY_SCHEDULER  a file; once it exists, it is removed and the scheduler's thread dies
+STORY_HANG       "claim FILE", "record FILE", …: once the file exists, that call of the database never returns;
+                 FILE.hangs tells that one was made
 """
 
 from __future__ import annotations
@@ -23,6 +25,25 @@ def commit(environ: Mapping[str, str]) -> None:
         _poison(environ["STORY_POISON"])
     if "STORY_SCHEDULER" in environ:
         _scheduler(Path(environ["STORY_SCHEDULER"]))
+    if "STORY_HANG" in environ:
+        _hang(*environ["STORY_HANG"].split())
+
+
+def _hang(name: str, file: str) -> None:
+    from outbox import operations
+    from outbox.ledger import Ledger
+    from outbox.queue import Queue
+
+    owner: Any = {"record": Ledger, "missing": operations}.get(name, Queue)
+    call, fault = getattr(owner, name), Path(file)
+
+    def hanging(*arguments: Any, **options: Any) -> Any:
+        if fault.exists():
+            fault.with_suffix(".hangs").touch()
+            threading.Event().wait()
+        return call(*arguments, **options)
+
+    setattr(owner, name, hanging)
 
 
 def _poison(how: str) -> None:

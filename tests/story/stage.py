@@ -148,6 +148,11 @@ class CommandWorker:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     def wait(self, limit: float) -> int:
         """The exit code. Raises subprocess.TimeoutExpired."""
         return self._process.wait(limit)

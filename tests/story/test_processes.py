@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from outbox.models import OutboxWorker
 from tests.servers.databases import Database
@@ -81,6 +82,56 @@ def test_one_that_is_killed_is_started_again_and_what_it_held_is_sent_at_once(
     assert "the process ended by SIGKILL" in supervisor.log()
     supervisor.signal(signal.SIGTERM)
     assert supervisor.wait(30) == 0
+
+
+@pytest.mark.databases("postgresql")
+def test_one_that_dies_before_it_has_registered_ends_no_other(
+    database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """Killed while it waits for the database, or refused by it: the others go on, and it is started again."""
+    stage = make_stage(database, relay.port)
+    supervisor = supervised(stage, 2)
+    kept, victim = children(supervisor)
+    with stage.engine.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE outbox_worker IN ACCESS EXCLUSIVE MODE"))
+        victim.kill()
+        successor = until(lambda: _others(supervisor, kept, victim), "another is started")[0]
+        until(lambda: connection.execute(_WAITING).scalar(), "it waits for the lock")
+        successor.kill()
+        until(lambda: supervisor.log().count("ended by SIGKILL") == 2, "the supervisor has noticed both")
+        connection.execute(sa.text("ALTER TABLE outbox_worker RENAME TO outbox_worker_away"))
+    until(lambda: "ended by exit code" in supervisor.log(), "one ends by itself", 30)
+    assert kept.is_running()
+    with stage.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE outbox_worker_away RENAME TO outbox_worker"))
+    before = len(rows(stage))
+    until(lambda: len(rows(stage)) == before + 1, "a later one registers", 30)
+    stage.send(3)
+    assert stage.settle() == {"sent": 3}
+    supervisor.signal(signal.SIGTERM)
+    assert supervisor.wait(30) == 0, supervisor.log()
+
+
+_WAITING = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'outbox_worker'::regclass")
+
+
+def _others(supervisor: CommandWorker, *known: psutil.Process) -> list[psutil.Process]:
+    return [child for child in children(supervisor) if child not in known and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_one_that_does_not_run_is_killed_and_started_again(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """It can't find out by itself; what it held is sent by the others."""
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS="1")
+    supervisor = supervised(stage, 2)
+    victim = children(supervisor)[0]
+    victim.suspend()
+    until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, "it is killed", 40)
+    until(lambda: len(rows(stage)) == 3, "another is started", 30)
+    assert f"worker process {victim.pid} has not run for " in supervisor.log()
+    supervisor.signal(signal.SIGTERM)
+    assert supervisor.wait(30) == 0, supervisor.log()
 
 
 def _holder(stage: Stage) -> OutboxWorker | None:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "bell", "events", "signals", "stopping"),
+    ("errors", "clock", "bell", "events", "signals", "stopping", "progress", "watchdog"),
     ("states", "waits", "reply", "message", "relay", "deadline"),
     ("verdicts", "reply_rules", "hints", "policy", "breaker", "turns", "mime", "preview", "dialect", "settings"),
     ("server_settings", "engines"),
@@ -33,6 +33,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "metrics",
         "monitor",
         "readiness",
+        "jobs",
     ),
     ("dispatch",),
     ("crew",),
@@ -70,7 +71,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "testing",
     ),
     "smtplib": ("transport", "smtp"),
-    "apscheduler": ("daemon",),
+    "apscheduler": ("jobs",),
     "alembic": ("schema",),
     "prometheus_client": ("metrics",),
     "app": (),

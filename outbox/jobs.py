@@ -1,0 +1,72 @@
+"""A worker's duties by the clock (poll, heartbeat, purge), on APScheduler.
+
+The scheduler must be watched from outside it: a dead scheduler thread still says that it runs, and one that waits by a
+wall clock that was stepped back does nothing for as long. `restart` is the cure for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from outbox.clock import utcnow
+from outbox.events import logger
+from outbox.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do again and again."""
+
+    name: str
+    seconds: float
+    call: Callable[[], None]
+    at_once: bool = False
+
+
+class Jobs:
+    """Runs each job in its interval, never one beside itself. For the main thread."""
+
+    def __init__(self, progress: Progress, *jobs: Job) -> None:
+        self._progress = progress
+        self._jobs = jobs
+        self._scheduler: BackgroundScheduler | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(len(self._jobs))},
+            # the defaults drop a job that is a second late
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        for job in self._jobs:
+            begin = {"next_run_time": utcnow()} if job.at_once else {}
+            scheduler.add_job(
+                self._run, "interval", args=[job], seconds=job.seconds, id=job.name, name=f"outbox {job.name}", **begin
+            )
+        scheduler.start()
+        self._scheduler = scheduler
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way goes on."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+            self._scheduler = None
+
+    def restart(self) -> None:
+        """With a new scheduler."""
+        self.stop()
+        self.start()
+
+    def _run(self, job: Job) -> None:
+        with self._progress.step(f"the {job.name}"):
+            try:
+                job.call()
+            except Exception as error:  # noqa: BLE001 - the next run tries again
+                line = (str(error).strip().splitlines() or [""])[0]
+                logger.error("the %s failed and will be repeated: %s: %s", job.name, type(error).__name__, line)

@@ -1,0 +1,129 @@
+"""What waits without an end is found, told of, and ends the process; nothing that hangs keeps it alive."""
+
+from __future__ import annotations
+
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from outbox.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS
+from tests.servers.databases import Database
+from tests.servers.process import free_port
+from tests.servers.proxy import Freezer
+from tests.story.conftest import MakeStage
+from tests.story.stage import Relay, until
+
+LIMIT = 2.0
+"""OUTBOX_DATABASE_TIMEOUT_SECONDS in these tests."""
+
+SLACK = 6.0
+"""Seconds for a busy machine."""
+
+DUTIES = {
+    "claim": "claiming",
+    "record": "recording",
+    "mark": "reading or marking a message",
+    "beat": "the heartbeat",
+    "pauses": "the look at the pauses",
+}
+"""Calls of the database, and what the log names them."""
+
+
+def answered(port: int) -> tuple[int, str]:
+    """Code and text of /healthz; (0, "") where nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+@pytest.mark.parametrize("call", DUTIES)
+def test_a_duty_that_hangs_ends_the_worker(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path, call: str
+) -> None:
+    """/healthz says 503 and why, then the process ends with 1 and joins nothing; another worker sends the rest."""
+    fault, port = tmp_path / "fault", free_port()
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS=str(LIMIT))
+    worker = stage.start(STORY_HANG=f"{call} {fault}", OUTBOX_METRICS_PORT=str(port))
+    stage.send()
+    stage.settle()
+    fault.touch()
+    stage.send(3, on_uncertain="hold")
+    code, words = until(lambda: (said := answered(port))[0] == 503 and said, "it says that it is ill", LIMIT + SLACK)
+    assert (code, words.startswith(f"{DUTIES[call]} has not got on for ")) == (503, True)
+    assert worker.wait(NOTICE_SECONDS + LEAVE_SECONDS + SLACK) == 1
+    assert f"{DUTIES[call]} has not got on for " in worker.log()
+    assert "worker-stopped" not in worker.log()
+    fault.unlink()
+    stage.fork()
+    states = stage.settle()
+    assert set(states) <= {"sent", "uncertain"}
+    assert sum(states.values()) == 4
+
+
+def test_a_hung_registration_ends_the_worker(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path
+) -> None:
+    """Before anything else runs that could notice."""
+    fault = tmp_path / "fault"
+    fault.touch()
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS=str(LIMIT))
+    worker = stage.start(ready=False, STORY_HANG=f"register {fault}")
+    assert worker.wait(LIMIT + NOTICE_SECONDS + LEAVE_SECONDS + SLACK) == 1
+    assert "the registration has not got on for " in worker.log()
+
+
+@pytest.mark.parametrize("call", [*DUTIES, "retire"])
+def test_a_stop_comes_to_its_end_whatever_hangs(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path, call: str
+) -> None:
+    """Within the grace period and a few seconds; it does not say that it has stopped in good order."""
+    fault = tmp_path / "fault"
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_SHUTDOWN_SECONDS="1", OUTBOX_DATABASE_TIMEOUT_SECONDS="60")
+    worker = stage.start(STORY_HANG=f"{call} {fault}")
+    stage.send()
+    stage.settle()
+    fault.touch()
+    stage.send(3, on_uncertain="hold")
+    if call != "retire":
+        until(fault.with_suffix(".hangs").exists, "it hangs", 5)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(1 + STOP_SECONDS + SLACK) == 1
+    assert "worker-stopped" not in worker.log()
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("frozen", ["all", "new ones work"])
+def test_database_connections_that_hang_stop_no_mail(
+    database: Database, relay: Relay, make_stage: MakeStage, frozen: str
+) -> None:
+    """They are up and say nothing (a frozen server, a lost NAT entry): the worker goes on with others, or ends."""
+    with Freezer((database.address.host or "", database.address.port or 0)) as freezer:
+        stage = make_stage(
+            database,
+            relay.port,
+            DATABASE_URL=database.address.set(host="127.0.0.1", port=freezer.port).render_as_string(False),
+            OUTBOX_DATABASE_TIMEOUT_SECONDS=str(LIMIT),
+            OUTBOX_SHUTDOWN_SECONDS="1",
+        )
+        worker = stage.start()
+        stage.send()
+        stage.settle()
+        freezer.freeze(new=frozen == "all")
+        stage.send(3)
+        if frozen == "all":
+            until(lambda: worker.dead or "waits for the database" in worker.log(), "it says so, or ends", 60)
+            freezer.thaw()
+        until(lambda: worker.dead or stage.settled(), "it goes on, or ends", 60)
+        if worker.dead:
+            worker = stage.start()
+        assert stage.settle() == {"sent": 4}
+        freezer.freeze(new=False)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(1 + STOP_SECONDS + SLACK) in {0, 1}
