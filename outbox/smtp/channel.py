@@ -16,6 +16,7 @@ from typing import Any
 from outbox.relay import Relay, Security
 from outbox.reply import Phase
 from outbox.smtp import auth
+from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.sockets import Broken, Wire
 from outbox.smtp.waiting import Waiting
@@ -24,6 +25,7 @@ from outbox.verdicts import Failure
 log = logging.getLogger("outbox.transport")
 
 _FAREWELL = 1.0  # seconds to wait for the reply to QUIT
+_NO_OTHER = frozenset({Failure.ABORTED, Failure.REFUSED_HERE})  # failures that another address can't mend
 _NOT_SUPPORTED = frozenset({500, 501, 502, 504, 534})  # to AUTH: this mechanism, perhaps another
 
 
@@ -49,6 +51,8 @@ class Channel(smtplib.SMTP):
         context: Callable[[], ssl.SSLContext],
         monotonic: Callable[[], float],
         waiting: Waiting | None = None,
+        *,
+        learned: Learned,
     ) -> None:
         super().__init__(local_hostname=relay.local_hostname or "[127.0.0.1]")
         self.relay = relay
@@ -56,6 +60,7 @@ class Channel(smtplib.SMTP):
         self.phase = Phase.RESOLVE
         self._context = context
         self._monotonic = monotonic
+        self._learned = learned
 
     def set_debuglevel(self, debuglevel: object) -> None:
         """Does nothing: smtplib prints passwords and content. The logger `outbox.transport` has the commands."""
@@ -72,15 +77,8 @@ class Channel(smtplib.SMTP):
         wire.deadline, wire.silence = deadline, relay.command_timeout
         if relay.refusal is not None:
             raise Broken(Failure.REFUSED_HERE, relay.refusal)
-        self._connect()
-        if relay.security is Security.TLS:
-            self._secure()
-        self.phase = Phase.GREETING
-        self._expect(220, *self.getreply())
-        self._hello()
-        if relay.security is Security.STARTTLS:
-            self._start_tls()
-            self._hello()
+        self._reach(deadline)
+        wire.deadline, wire.silence = deadline, relay.command_timeout
         if relay.username:
             self._log_in()
 
@@ -111,16 +109,60 @@ class Channel(smtplib.SMTP):
         """As smtplib's, but bounded in time and size."""
         return self.wire.read_reply()
 
-    def _connect(self) -> None:
-        relay, end = self.relay, self._monotonic() + self.relay.connect_timeout
+    def _reach(self, deadline: float) -> None:
+        """Goes as far as the log-in with one of the relay's addresses: the next one where one takes no connection, or
+        takes it and then refuses, closes, is silent or fails at TLS. They share the time; the first failure counts.
+        """
         self.phase = Phase.RESOLVE
-        addresses = self.wire.resolve(relay.host, relay.port, relay.connect_timeout)
+        found = self.wire.resolve(self.relay.host, self.relay.port, self.relay.connect_timeout)
+        addresses = self._learned.in_order(found)
+        failed: tuple[Phase, Broken | Refused] | None = None
+        while addresses:
+            try:
+                address = self._greet(addresses, deadline)
+            except (Broken, Refused) as error:
+                failed = failed or (self.phase, error)
+                if isinstance(error, Broken) and error.failure in _NO_OTHER:
+                    break
+                log.debug("%s: %s at %s", self.relay.name, error, self.phase)
+                self.wire.close()
+            else:
+                self._learned.reached(address)
+                return
+        assert failed is not None  # noqa: S101 - a look-up that finds nothing is an error
+        self.phase = failed[0]
+        raise failed[1]
+
+    def _greet(self, addresses: list[Any], deadline: float) -> Any:
+        """From the connection to EHLO (in TLS), with the first of `addresses` that takes one, which is returned.
+
+        Those that were tried are taken out of the list.
+        """
+        relay, wire = self.relay, self.wire
         self.phase = Phase.CONNECT
-        self.wire.dial(addresses, relay.name, end - self._monotonic())
-        self.sock = self.wire.sock
+        wire.deadline = deadline
+        try:
+            index = wire.dial(addresses, relay.name, relay.connect_timeout)
+        except Broken:
+            addresses.clear()
+            raise
+        address = addresses[index]
+        del addresses[: index + 1]
+        self.sock = wire.sock
         if relay.local_hostname is None:
-            self.local_hostname = _address_literal(self.wire.sock)
+            self.local_hostname = _address_literal(wire.sock)
         log.debug("%s: connected", relay.name)
+        now, ways = self._monotonic(), len(addresses) + 1
+        wire.deadline, wire.silence = now + (deadline - now) / ways, relay.command_timeout / ways
+        if relay.security is Security.TLS:
+            self._secure()
+        self.phase = Phase.GREETING
+        self._expect(220, *self.getreply())
+        self._hello()
+        if relay.security is Security.STARTTLS:
+            self._start_tls()
+            self._hello()
+        return address
 
     def _secure(self) -> None:
         self.phase = Phase.TLS

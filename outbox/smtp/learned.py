@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from typing import Any
 
 log = logging.getLogger("outbox.transport")
 
@@ -27,6 +28,15 @@ class Learned:
         self._learnt_at = 0.0
         self._ends: Counter[int] = Counter()
         self._pipelining: bool | None = None
+        self._address: Any = None
+
+    def in_order(self, addresses: list[Any]) -> list[Any]:
+        """The addresses of a look-up, each once, the one that served last before the others."""
+        return sorted(dict.fromkeys(addresses), key=lambda address: address != self._address)
+
+    def reached(self, address: Any) -> None:
+        """The relay was ready at this one."""
+        self._address = address
 
     def max_messages(self, now: float) -> int | None:
         """Messages that one connection carries; None: no limit is known."""

@@ -63,8 +63,7 @@ class Session(Channel):
         one_by_one: bool = False,
     ) -> None:
         """`one_by_one`: leave PIPELINING alone, though it is offered."""
-        super().__init__(relay, resolver, context, monotonic, waiting)
-        self._learned = learned
+        super().__init__(relay, resolver, context, monotonic, waiting, learned=learned)
         self._one_by_one = one_by_one
         self.pipelined = False  # whether commands go out in groups
         self.slow = False  # whether a reply to RCPT or DATA took so long that a group's would have been missed

@@ -68,8 +68,8 @@ class Wire:
             raise Broken(Failure.UNRESOLVED, f"the name {host} cannot be resolved: {addresses}")
         return addresses
 
-    def dial(self, addresses: list[Any], name: str, limit: float) -> None:
-        """Connects to the first address that answers; each has its share of `limit` seconds."""
+    def dial(self, addresses: list[Any], name: str, limit: float) -> int:
+        """Connects to the first address that answers, and says which; each has its share of `limit` seconds."""
         end = min(self._monotonic() + limit, self.deadline)
         error: OSError | None = None
         for index, (family, kind, proto, _, address) in enumerate(addresses):
@@ -83,7 +83,7 @@ class Wire:
                 error = failed
                 self._close()
             else:
-                return
+                return index
         raise Broken(Failure.UNREACHABLE, f"cannot connect to {name}: {error or 'no time left'}")
 
     def _connect(self, family: int, kind: int, proto: int, address: Any, limit: float) -> None:
