@@ -62,7 +62,7 @@ class Bound(flask_mail._Mail):
         posted = posting(self.settings, **options)
         if self.settings.wake and self._wake.passes():
             posted = replace(posted, wake=True)
-        composed = self._composed(message, now, envelope_from)
+        composed = self._composed(message, now, posted, envelope_from)
         with self._writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
@@ -88,7 +88,7 @@ class Bound(flask_mail._Mail):
         for message, own_options in asked:
             posted = common if own_options is None else posting(self.settings, **options | dict(own_options))
             try:
-                composed = self._composed(message, now)
+                composed = self._composed(message, now, posted)
             except MessageError as error:
                 error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
                 raise
@@ -102,11 +102,50 @@ class Bound(flask_mail._Mail):
             self._dispatched(asked[number][0], *items[number], now, committed=own)
         return queued
 
-    def _composed(self, message: flask_mail.Message, now: datetime, envelope_from: Address | None = None) -> Composed:
+    def send_now(
+        self,
+        message: OutboxMessage | Queued | int | None,
+        session: Any,
+        *,
+        key: str | None,
+        delivery_ids: Iterable[int],
+        by: str,
+        note: str | None,
+        send_at: datetime | None = None,
+    ) -> int:
+        """As `Outbox.send_now`, and with `send_at` as `Outbox.reschedule`."""
+        from outbox import operations  # not at the top: most requests have no use for it
+
+        ids = tuple(delivery_ids)
+        if sum((message is not None, key is not None, bool(ids))) != 1:
+            raise MessageError(
+                "message", "is not named, or more than one is", "Give a message, a key, or delivery ids."
+            )
+        at = None if send_at is None else posting(self.settings, send_at=send_at).send_at
+        with self._writing(session) as (current, _):
+            connection = current.connection(bind_arguments={"mapper": OutboxMessage})
+            if not ids:
+                pk = message if isinstance(message, int) else None if message is None else message.id
+                ids = tuple(operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment))
+            if not ids:
+                return 0
+            wanted = operations.Filter(ids=ids)
+            who: dict[str, Any] = {"by": by, "note": note, "wake": self.settings.wake}
+            if at is None:
+                return operations.send_now(connection, wanted, **who)
+            return operations.reschedule(connection, wanted, at, **who)
+
+    def _composed(
+        self, message: flask_mail.Message, now: datetime, posted: Posting, envelope_from: Address | None = None
+    ) -> Composed:
+        """Dated to when it is due: readers would take a Date of long ago for a delay."""
+        date = max(now, posted.send_at or now)
+        if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
+            message.date = None  # it is ours, of when the same object was enqueued before
         return compose(
             message,
             default_sender=self.default_sender,
-            now=now,
+            now=date,
             max_bytes=self.settings.max_message_bytes,
             ascii_attachments=self.ascii_attachments,
             envelope_from=envelope_from,
@@ -130,11 +169,16 @@ class Bound(flask_mail._Mail):
     ) -> None:
         message.msgId = composed.message_id
         if message.date is None:
-            message.date = now.timestamp()
+            message.date = max(now, posted.send_at or now).timestamp()
+            setattr(message, _DATED, message.date)
         if flask_mail.email_dispatched.receivers:
             flask_mail.email_dispatched.send(self.app, message=message)
         if committed:
             signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
+
+
+_DATED = "_outbox_date"
+"""The attribute of a message that says which date was set here, and not by the application."""
 
 
 def _told(composed: Composed, posted: Posting) -> tuple[str, int, str | None]:

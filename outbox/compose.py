@@ -67,6 +67,7 @@ def compose(
         addresses=tuple(header.addresses),
         mail_options=_options(message.mail_options, "mail_options"),
         rcpt_options=_options(message.rcpt_options, "rcpt_options"),
+        dated=header.dated,
     )
 
 

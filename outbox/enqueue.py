@@ -225,6 +225,8 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
     options = {
         name: list(given) for name, given in (("mail", composed.mail_options), ("rcpt", composed.rcpt_options)) if given
     }
+    if composed.dated:
+        options["date"] = ["given"]  # `operations.send_now` leaves it as it is
     return {
         "message_id": composed.message_id,
         "environment": posting.environment,

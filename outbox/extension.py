@@ -88,7 +88,8 @@ class Outbox(flask_mail.Mail):
     ) -> OutboxMessage:
         """Write `message` to the outbox in `session`, which defaults to the one given to `init_app`.
 
-        Never commits that session, and does no network I/O. The bytes, Message-ID and Date are frozen now.
+        Never commits that session, and does no network I/O. The bytes, Message-ID and Date are frozen now; the Date is
+        `send_at` where that is given and to come.
 
         `key`: idempotency; the same key twice, in one or in two transactions, yields one message, and the second call
         returns the first. `priority`: "high", "normal" or "bulk". `send_at`, `expires_at`: aware datetimes; without
@@ -142,6 +143,43 @@ class Outbox(flask_mail.Mail):
             kind=kind,
             on_uncertain=on_uncertain,
             metadata=metadata,
+        )
+
+    def send_now(
+        self,
+        message: OutboxMessage | Queued | int | None = None,
+        session: Any = None,
+        *,
+        key: str | None = None,
+        delivery_ids: Iterable[int] = (),
+        by: str = "application",
+        note: str | None = None,
+    ) -> int:
+        """Make queued mail due at once that is scheduled or deferred, in the caller's transaction; how many deliveries.
+
+        Give one of: what `enqueue` returned (or its id), its `key`, the ids of deliveries. Attempts and lane stay, and
+        pauses hold it as before. A message that was never offered to a relay gets a new Date. `by` and `note` go into
+        the audit. Raises MessageError where nothing or more than one is named.
+        """
+        return self._bound().send_now(message, session, key=key, delivery_ids=delivery_ids, by=by, note=note)
+
+    def reschedule(
+        self,
+        message: OutboxMessage | Queued | int | None = None,
+        session: Any = None,
+        *,
+        send_at: datetime,
+        key: str | None = None,
+        delivery_ids: Iterable[int] = (),
+        by: str = "application",
+        note: str | None = None,
+    ) -> int:
+        """The same for another time: `send_at`, an aware datetime. Mail that would expire before loses its expiry date.
+
+        Raises MessageError also for a `send_at` that is no such time.
+        """
+        return self._bound().send_now(
+            message, session, key=key, delivery_ids=delivery_ids, by=by, note=note, send_at=send_at
         )
 
     def send_many(self, messages: Iterable[flask_mail.Message]) -> None:

@@ -47,6 +47,7 @@ class Composed:
     addresses: tuple[tuple[str, str], ...] = field(default=())  # (field, address) for look-up: ("to", "a@b.c")
     mail_options: tuple[str, ...] = ()  # ESMTP parameters of MAIL, as Flask-Mail's Message carries them
     rcpt_options: tuple[str, ...] = ()
+    dated: bool = False  # its Date was given by the application, and stays
 
     def wire(self) -> bytes:
         """The whole wire form in one piece."""

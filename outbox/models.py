@@ -68,7 +68,7 @@ class OutboxMessage(Base):
     smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
     options: Mapped[dict[str, list[str]] | None] = mapped_column(
         sa.JSON(none_as_null=True)
-    )  # {"mail": […], "rcpt": […]}
+    )  # {"mail": […], "rcpt": […]} as Flask-Mail has them; "date": the application gave the Date
     on_uncertain: Mapped[str] = mapped_column(sa.String(8), default=OnUncertain.RETRY)
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", sa.JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())

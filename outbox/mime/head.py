@@ -56,6 +56,7 @@ class Header:
     subject: str = ""
     message_id: str = ""
     smtputf8: bool = False  # an address in a field is not ASCII
+    dated: bool = False  # the Date was given
     fields: list[tuple[str, str, bytes]] = field(default_factory=list)  # name, value as people read it, wire form
     addresses: list[tuple[str, str]] = field(default_factory=list)  # (field in lower case, address)
 
@@ -95,6 +96,7 @@ def header_of(
     header.subject = _subject(message)
     header.message_id = _message_id(own.get("message-id"), header.sender, unique)
 
+    header.dated = "date" in own or message.date is not None
     header.add("Date", _given_date(own["date"]) if "date" in own else _date(message.date, now))
     header.add_addresses("From", [header.sender])
     header.add_addresses("To", to)
@@ -180,6 +182,11 @@ def _date(given: object, now: datetime) -> str:
             raise MessageError("date", f"{given!r} is out of range", "Give seconds since 1970, as time.time().")
     else:
         raise MessageError("date", f"is {kind_of(given)}", "Give seconds since 1970, as time.time().")
+    return date_value(moment)
+
+
+def date_value(moment: datetime) -> str:
+    """A date of RFC 5322 §3.3, always 31 characters. Raises MessageError for a time without zone, or before 1900."""
     if moment.tzinfo is None:
         raise MessageError("now", "has no time zone", "Give an aware datetime, such as clock.utcnow().")
     moment = moment.astimezone(UTC)

@@ -33,6 +33,7 @@ from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.problems import Kind, relay_words
 from outbox.operations.purge import purge, purgeable
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
+from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
 from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status
 from outbox.operations.words import duration, parse_duration, parse_moment, spelled
@@ -70,6 +71,7 @@ __all__ = [
     "count",
     "database_time",
     "deferred",
+    "deliveries_of",
     "duration",
     "eligible",
     "failures",
@@ -89,12 +91,16 @@ __all__ = [
     "recipients",
     "relay_words",
     "requeue",
+    "reschedule",
+    "send_now",
+    "send_now_in_batches",
     "server",
     "session",
     "shape",
     "show",
     "spelled",
     "status",
+    "to_send_now",
     "transaction",
     "unmigrated",
     "where",

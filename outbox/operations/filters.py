@@ -41,6 +41,7 @@ class Filter:
     search: str | None = None  # a whole address or Message-ID; anything else is a part of recipient or subject
     transport: str | None = None  # tried by this one: "host:port", or a host
     redacted: bool | None = None  # whether the body is gone
+    waiting: bool | None = None  # whether it is queued and due later
 
     @property
     def is_empty(self) -> bool:
@@ -123,6 +124,9 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(_tried_by(wanted.transport.strip()))
     if wanted.redacted is not None:
         found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
+    if wanted.waiting is not None:
+        later = sa.and_(DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.due_at > DbNow())
+        found.append(later if wanted.waiting else sa.not_(later))
     return found
 
 
