@@ -197,6 +197,10 @@ class Outbox(flask_mail.Mail):
         """
         return self._bound(app).sessions.engine()
 
+    def application_database(self, app: Flask | None = None) -> Engine | None:
+        """The engine of the session that `init_app` was given; None if there is none. Raises NotBoundError."""
+        return self._bound(app).sessions.application_engine()
+
     def __getattr__(self, name: str) -> Any:
         # Flask-Mail answers None for every name; here a typo is an error.
         if name not in STATE:

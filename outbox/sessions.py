@@ -91,6 +91,10 @@ class Sessions:
         if self._source is not None:
             self._bind().dispose(close=False)
 
+    def application_engine(self) -> Engine | None:
+        """The engine of the application's own session; None if it gave none."""
+        return None if self._source is None else self._bind()
+
     def _made(self) -> Engine:
         connections, timeout = self._settings.connections, self._settings.database_timeout_seconds
         if self._url is not None:

@@ -15,6 +15,7 @@ import flask_mail
 from outbox import clock, operations
 from outbox.cli.base import No, application, database, extension, in_app, safe, settings
 from outbox.cli.logs import log_to_stderr
+from outbox.mime.addresses import parse
 from outbox.operations import Detail, duration
 from outbox.states import FINAL, State
 
@@ -38,7 +39,7 @@ def test_mail(address: str, sender: str | None, timeout: float) -> None:
 
     It goes to ADDRESS: enqueued, committed, sent by a worker to the relay; each step is told. Where no worker
     lives, this process is one for a single pass, which also sends other mail that is due. Exit code 0 only if the
-    relay took the mail.
+    relay took the mail; else it shows what outbox-check finds.
 
     \b
     Example:
@@ -53,7 +54,7 @@ def test_mail(address: str, sender: str | None, timeout: float) -> None:
     else:
         _say("no worker lives; sending from this process")
         _send_here()
-    _tell_end(_awaited(engine, id, timeout if worker else 0.0), settings().suppress_send)
+    _tell_end(_awaited(engine, id, timeout if worker else 0.0), sender)
 
 
 def _enqueue(engine: Any, address: str, sender: str | None) -> tuple[int, str]:
@@ -107,7 +108,7 @@ def _awaited(engine: Any, id: int, timeout: float) -> Detail:
         pause(LOOK_SECONDS)
 
 
-def _tell_end(detail: Detail, suppressed: bool) -> None:
+def _tell_end(detail: Detail, sender: str | None) -> None:
     if detail.state is State.SENT and detail.reason == "suppressed":
         raise No("not sent: MAIL_SUPPRESS_SEND is on, the mail was only recorded")
     if detail.state is State.SENT:
@@ -115,7 +116,17 @@ def _tell_end(detail: Detail, suppressed: bool) -> None:
         return
     why = f" ({detail.reason})" if detail.reason else ""
     hint = "; it stays in the outbox and is tried again" if detail.state not in FINAL else ""
+    _diagnose(detail, sender)
     raise No(f"not sent: mail {detail.id} is {detail.state}{why}{hint}. See: outbox-show {detail.id}")
+
+
+def _diagnose(detail: Detail, sender: str | None) -> None:
+    """What `outbox-check` finds, with this sender and recipient."""
+    from outbox.cli import diagnosis
+    from outbox.cli.check import show
+
+    _say("outbox-check says:")
+    show(diagnosis.findings([] if sender is None else [parse(sender, "--from").envelope], detail.recipient))
 
 
 def _say(words: str) -> None:

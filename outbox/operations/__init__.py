@@ -23,9 +23,11 @@ from outbox.operations.alarms import Alarms
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
+from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
 from outbox.operations.filters import Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
+from outbox.operations.finding import Finding
 from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
@@ -46,6 +48,7 @@ __all__ = [
     "Detail",
     "FailureGroup",
     "Filter",
+    "Finding",
     "Group",
     "Kind",
     "Known",
@@ -70,6 +73,7 @@ __all__ = [
     "correct_recipient",
     "count",
     "database_time",
+    "diagnose",
     "deferred",
     "deliveries_of",
     "duration",
@@ -105,4 +109,5 @@ __all__ = [
     "unmigrated",
     "where",
     "wire",
+    "within",
 ]

@@ -103,10 +103,14 @@ class TestCheck:
             ["database", "ok"],
             ["migrations", "ok"],
             ["smtp", "ok"],
+            ["sender", "ok"],
+            ["recipient", "note"],
         ]
         assert "logged in as shop" in done.stdout
+        assert "ready for mail from shop@example.org" in done.stdout
         assert "hunter2" not in done.stdout + done.stderr
-        assert not any(command.startswith("MAIL") for command in server.commands)
+        assert not any(command.startswith(("RCPT", "DATA")) for command in server.commands)
+        assert server.messages == []
 
     def test_every_fault_is_told_at_once(self, bare: Terminal) -> None:
         """Not migrated and a wrong password: both, in one go."""
@@ -135,6 +139,8 @@ class TestCheck:
             "configuration": True,
             "database": False,
             "smtp": True,
+            "sender": True,
+            "recipient": None,
         }
 
 

@@ -1,0 +1,161 @@
+"""What `outbox-check` looks at: configuration, database, relay. Each look takes ten seconds at most."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from outbox import operations
+from outbox.cli import dotenv
+from outbox.cli.base import application, database, extension, settings
+from outbox.errors import ConfigurationError, MessageError, OutboxError
+from outbox.hints import hint_for
+from outbox.mime.addresses import mailbox_of
+from outbox.operations import Finding, duration
+from outbox.relay import Relay, Security
+from outbox.reply import Phase, Result, Verdict
+from outbox.settings import Settings, remarks
+from outbox.settings.table import MECHANISMS
+
+if TYPE_CHECKING:
+    from outbox.transport import Connection
+
+SECONDS = 10.0
+"""Longer than this no diagnosis may take."""
+
+_SILENCE = 8.0  # seconds for one reply of the relay
+_CONNECTING = 5.0
+_SENDER = re.compile(r"(^|_)E?MAIL_SENDER$")  # an application's own: FLASKY_MAIL_SENDER, SECURITY_EMAIL_SENDER
+
+
+def findings(senders: Iterable[str] = (), recipient: str | None = None) -> Iterator[Finding]:
+    """Everything that mail needs. `senders`: addresses to try besides the configured ones."""
+    yield from _configuration()
+    yield from _database()
+    yield from _relay(senders, recipient)
+
+
+def _configuration() -> Iterator[Finding]:
+    try:
+        configured = settings()
+    except ConfigurationError as error:
+        for fault in error.faults:
+            yield Finding("configuration", False, fault)
+    except OutboxError as error:
+        yield Finding("configuration", False, str(error))
+    else:
+        yield Finding("configuration", True, f"complete; relay {configured.relay.name}")
+        for words in (*_remarks(configured), *remarks(application().config), *dotenv.replaced(application().config)):
+            yield Finding("configuration", None, words)
+
+
+def _remarks(configured: Settings) -> Iterator[str]:
+    if configured.suppress_send:
+        yield "MAIL_SUPPRESS_SEND is on (TESTING sets it): workers record mail and send nothing"
+    if configured.default_sender is None:
+        yield "MAIL_DEFAULT_SENDER is not set: every message must name its sender"
+    if configured.security is not Security.NONE and not configured.tls_verify:
+        yield "OUTBOX_TLS_VERIFY is off: anybody on the way can read the mail and the password"
+
+
+def _database() -> Iterator[Finding]:
+    try:
+        engine, session, configured = database(), extension().application_database(application()), settings()
+    except OutboxError as error:
+        yield Finding("database", False, str(error))
+        return
+    yield from operations.diagnose(
+        engine,
+        session=session,
+        max_message_bytes=configured.max_message_bytes,
+        wake=configured.wake,
+        seconds=SECONDS,
+    )
+
+
+def _relay(senders: Iterable[str], recipient: str | None) -> Iterator[Finding]:
+    from outbox.transport import Connection
+
+    try:
+        relay = _impatient(settings().relay)
+    except OutboxError:
+        return  # reported as a finding about the configuration
+    with Connection(application().extensions["mail"], relay) as connection:
+        opened = connection.check()
+        if opened.verdict is not Verdict.ACCEPTED:
+            yield _refused("smtp", opened, relay, _other_mechanism(opened, relay))
+            return
+        log_in = f"logged in as {relay.username}" if relay.username else "no log-in"
+        tls = connection.tls_version or "plain text"
+        yield Finding("smtp", True, f"{relay.name} is reached: {tls}, {log_in}, in {duration(opened.duration)}")
+        yield from _tried(connection, relay, [*_senders(), *senders], recipient)
+
+
+def _tried(connection: Connection, relay: Relay, senders: list[str], recipient: str | None) -> Iterator[Finding]:
+    for sender in dict.fromkeys(senders):
+        result = connection.probe(sender, recipient)
+        if result.phase is Phase.RCPT or result.verdict is Verdict.ACCEPTED:
+            yield Finding("sender", True, f"{relay.name} is ready for mail from {sender}")
+        else:
+            yield _refused("sender", result, relay, subject=sender)
+        if result.phase is Phase.RCPT and result.verdict is Verdict.ACCEPTED:
+            yield Finding("recipient", True, f"{relay.name} takes mail from {sender} to {recipient}")
+        elif result.phase is Phase.RCPT:
+            yield _refused("recipient", result, relay, subject=f"{recipient} (mail from {sender})")
+    if not senders:
+        result = connection.probe("")
+        if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION}:
+            yield _refused("sender", result, relay, subject="MAIL")
+        else:
+            yield Finding("sender", None, "no sender was tried: set MAIL_DEFAULT_SENDER, or give --from ADDRESS")
+    if recipient is None:
+        words = "no recipient was tried, and many relays refuse senders only then"
+        yield Finding("recipient", None, words, "Give --to ADDRESS to try one; nothing is sent to it.")
+
+
+def _senders() -> Iterator[str]:
+    """The addresses of the senders that the configuration names."""
+    config = application().config
+    named = [settings().default_sender, *(value for name, value in config.items() if _SENDER.search(name))]
+    for value in named:
+        try:
+            if value:
+                yield mailbox_of(value, "sender").envelope
+        except MessageError:
+            pass  # an application's own; the outbox's is checked when the application starts
+
+
+def _impatient(relay: Relay) -> Relay:
+    return dataclasses.replace(
+        relay,
+        connect_timeout=min(relay.connect_timeout, _CONNECTING),
+        command_timeout=min(relay.command_timeout, _SILENCE),
+        send_timeout=min(relay.send_timeout, SECONDS),
+    )
+
+
+def _other_mechanism(refused: Result, relay: Relay) -> str:
+    """The remedy where the log-in works in another way than the one that was refused; "" where it does not."""
+    from outbox.transport import Connection
+
+    said_no = refused.phase is Phase.AUTH and refused.reply.code is not None and refused.reply.code >= 500
+    if not said_no or relay.auth is not None:
+        return ""
+    for mechanism in MECHANISMS:
+        limit = SECONDS - refused.duration
+        patient = dataclasses.replace(relay, auth=mechanism, send_timeout=max(limit / len(MECHANISMS), 0.1))
+        with Connection(application().extensions["mail"], patient) as connection:
+            if connection.check().verdict is Verdict.ACCEPTED:
+                return f"The log-in by {mechanism} works: set OUTBOX_AUTH={mechanism}."
+    return ""
+
+
+def _refused(check: str, result: Result, relay: Relay, remedy: str = "", *, subject: str = "") -> Finding:
+    note = f" ({result.note})" if result.note else ""
+    reply = result.reply
+    said = " ".join(part for part in (reply.enhanced, reply.text) if part)
+    hint = remedy or hint_for(result.phase, reply.code, said, port=relay.port) or ""
+    about = f"{subject}: " if subject else ""
+    return Finding(check, False, f"{relay.name}: {about}{result.verdict} fault at {result.phase}: {reply}{note}", hint)

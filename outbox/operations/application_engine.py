@@ -1,0 +1,76 @@
+"""Whether the application's own engine and that of the workers fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.dialect import MYSQL_FAMILY
+from outbox.operations.access import where
+from outbox.operations.finding import Finding
+
+
+def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:
+    """Mail is committed where workers look."""
+    if _place(engine.url) != _place(session.url):
+        yield Finding(
+            "database",
+            False,
+            f"the application's session writes to {where(session)}, workers look in {where(engine)}: mail would be "
+            "committed where no worker sends it",
+            "Set OUTBOX_DATABASE_URL to the database of the session, or leave it out.",
+        )
+
+
+def _place(url: sa.URL) -> tuple[Any, ...]:
+    """What makes two URLs the same database, whatever the driver and the user."""
+    family = url.get_backend_name()
+    family = "mysql" if family in MYSQL_FAMILY else family
+    if family == "sqlite":
+        name = url.database or ""
+        return (family, name if name in {"", ":memory:"} or name.startswith("file:") else str(Path(name).resolve()))
+    host = (url.host or str(url.query.get("host", "")) or "localhost").lower().rstrip(".")
+    local = {"127.0.0.1", "::1"}
+    usual = {"postgresql": 5432, "mysql": 3306}.get(family)
+    return (family, "localhost" if host in local else host, url.port or usual, url.database)
+
+
+def autocommit(session: sa.Engine) -> Iterator[Finding]:
+    """Mail goes with the transaction that wrote it."""
+    if autocommits(session):
+        yield Finding(
+            "database",
+            False,
+            "the application's engine is in AUTOCOMMIT: mail of a transaction that rolls back is sent all the same",
+            "Create the engine without isolation_level='AUTOCOMMIT' (SQLite: without the driver's isolation_level "
+            "None or autocommit=True).",
+        )
+
+
+def autocommits(engine: sa.Engine) -> bool:
+    """Whether transactions of this engine can't be rolled back; False as well where it does not answer."""
+    options = engine.get_execution_options()
+    if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
+        return True
+    try:
+        with engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            if engine.dialect.name == "sqlite":
+                return _sqlite_autocommits(engine, connection, driver)
+            autocommit = getattr(driver, "get_autocommit", None)  # PyMySQL, mysqlclient
+            return bool(autocommit() if callable(autocommit) else getattr(driver, "autocommit", False))
+    except (sa.exc.SQLAlchemyError, OSError):
+        return False
+
+
+def _sqlite_autocommits(engine: sa.Engine, connection: sa.Connection, driver: Any) -> bool:
+    """Python's driver begins no transaction by itself, and no listener of the application's does."""
+    if getattr(driver, "autocommit", None) is True:
+        return True
+    if driver.isolation_level is not None or getattr(driver, "autocommit", None) is False:
+        return False
+    connection.exec_driver_sql("SELECT 1")
+    return not driver.in_transaction

@@ -1,0 +1,148 @@
+"""What of the database keeps mail from being written, claimed or recorded: small probes, each with its findings.
+
+Each is one look; none waits longer than `SECONDS`. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+
+import sqlalchemy as sa
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+
+from outbox.errors import OutboxError
+from outbox.operations.access import connected, missing, server, unmigrated, where
+from outbox.operations.application_engine import autocommit, same_database
+from outbox.operations.finding import Finding
+from outbox.operations.server_settings import server_settings, session_settings
+
+SECONDS = 10.0
+"""Longer than this no diagnosis may take."""
+
+NEEDED_CONNECTIONS = 5
+"""What one worker opens at once: it claims, records twice over, writes its heartbeat, and does what is due besides."""
+
+_POOLER_LOOKS = 5
+
+
+def diagnose(
+    engine: sa.Engine, *, session: sa.Engine | None, max_message_bytes: int, wake: bool, seconds: float = SECONDS
+) -> Iterator[Finding]:
+    """Everything about the database. `engine`: the workers'; `session`: the application's own, if it gave one."""
+    if isinstance(engine.pool, SingletonThreadPool | StaticPool):
+        seconds = 0.0  # in memory: another thread would find another, empty database
+    reached = within(seconds, "database", lambda: [_answers(engine)])
+    yield from reached
+    if session is not None:
+        yield from same_database(engine, session)
+        yield from within(seconds, "database", lambda: autocommit(session))
+    if any(finding.ok is False for finding in reached):
+        return
+    yield from within(seconds, "migrations", lambda: [_migrations(engine)])
+    for probe in (
+        lambda: _connections(engine),
+        lambda: server_settings(engine, max_message_bytes),
+        lambda: _pooler(engine, wake),
+    ):
+        yield from within(seconds, "database", probe)
+    if session is not None:
+        yield from within(seconds, "database", lambda: session_settings(session))
+
+
+def within(seconds: float, check: str, probe: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """The findings of `probe`, or that it did not end in time. It goes on in its thread, which holds up nothing.
+
+    0 seconds: in this thread, for as long as it takes.
+    """
+    ended: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put(list(probe()))
+        except OutboxError as error:
+            ended.put([Finding(check, False, str(error))])
+        except Exception as error:  # noqa: BLE001 - a finding, whatever it is
+            ended.put([Finding(check, False, _line(error))])
+
+    if not seconds:
+        run()
+        return ended.get()
+    threading.Thread(target=run, name=f"outbox-check-{check}", daemon=True).start()
+    try:
+        return ended.get(timeout=seconds)
+    except queue.Empty:
+        remedy = "Check that the database is not overloaded or locked, and that no firewall drops its connections."
+        return [Finding(check, False, f"no answer within {seconds:g} s", remedy)]
+
+
+def _answers(engine: sa.Engine) -> Finding:
+    return Finding("database", True, f"{server(engine)} at {where(engine)}, driver {engine.driver}")
+
+
+def _migrations(engine: sa.Engine) -> Finding:
+    lacking = missing(engine)
+    return Finding("migrations", not lacking, unmigrated(lacking) if lacking else "all tables are there")
+
+
+def _connections(engine: sa.Engine) -> Iterator[Finding]:
+    if engine.dialect.name == "sqlite":
+        return
+    opened = 0
+    error: Exception | None = None
+    with ExitStack() as held:
+        for _ in range(min(NEEDED_CONNECTIONS, _most(engine))):
+            try:
+                held.enter_context(engine.connect()).exec_driver_sql("SELECT 1")
+            except sa.exc.SQLAlchemyError as failed:
+                error = failed
+                break
+            opened += 1
+    if error is not None:
+        yield Finding(
+            "connections",
+            False,
+            f"a worker needs {NEEDED_CONNECTIONS} database connections at once, and only {opened} can be opened: "
+            f"{_line(error)}",
+            "Raise the limit of the server or of its user (PostgreSQL: max_connections, ALTER ROLE … CONNECTION "
+            "LIMIT; MariaDB: max_connections, max_user_connections), or the pool size of the pooler.",
+        )
+
+
+def _most(engine: sa.Engine) -> int:
+    """How many connections the engine's pool opens at once."""
+    size = getattr(engine.pool, "size", None)
+    return int(size()) + max(0, int(getattr(engine.pool, "_max_overflow", 0))) if callable(size) else NEEDED_CONNECTIONS
+
+
+def _pooler(engine: sa.Engine, wake: bool) -> Iterator[Finding]:
+    """A pooler in transaction mode: two clients whose transactions ran in the same server process."""
+    if engine.dialect.name != "postgresql" or not _shares_processes(engine):
+        return
+    yield Finding(
+        "database",
+        None,
+        "a pooler in transaction mode is in between (PgBouncer's pool_mode=transaction)"
+        + ("; it passes no LISTEN on, so workers find new mail by polling (OUTBOX_POLL_SECONDS)" if wake else ""),
+        "To wake workers at once, set OUTBOX_DATABASE_URL to the address of the database itself." if wake else "",
+    )
+
+
+def _shares_processes(engine: sa.Engine) -> bool:
+    with connected(engine) as one, connected(engine) as other:
+        for _ in range(_POOLER_LOOKS):
+            seen = []
+            for connection in (one, other):
+                seen.append(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+                connection.rollback()
+            if seen[0] == seen[1]:
+                return True
+    return False
+
+
+def _line(error: Exception) -> str:
+    """What the driver said, in one line: neither the statement nor its parameters."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split()) or type(cause).__name__
