@@ -94,12 +94,14 @@ def _relay(senders: Iterable[str], recipient: str | None) -> Iterator[Finding]:
 
 
 def _tried(connection: Connection, relay: Relay, senders: list[str], recipient: str | None) -> Iterator[Finding]:
+    passed = True
     for sender in dict.fromkeys(senders):
         result = connection.probe(sender, recipient)
         if result.phase is Phase.RCPT or result.verdict is Verdict.ACCEPTED:
             yield Finding("sender", True, f"{relay.name} is ready for mail from {sender}")
         else:
             yield _refused("sender", result, relay, subject=sender)
+            passed = False
         if result.phase is Phase.RCPT and result.verdict is Verdict.ACCEPTED:
             yield Finding("recipient", True, f"{relay.name} takes mail from {sender} to {recipient}")
         elif result.phase is Phase.RCPT:
@@ -108,9 +110,10 @@ def _tried(connection: Connection, relay: Relay, senders: list[str], recipient: 
         result = connection.probe("")
         if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION}:
             yield _refused("sender", result, relay, subject="MAIL")
+            passed = False
         else:
             yield Finding("sender", None, "no sender was tried: set MAIL_DEFAULT_SENDER, or give --from ADDRESS")
-    if recipient is None:
+    if recipient is None and passed:
         words = "no recipient was tried, and many relays refuse senders only then"
         yield Finding("recipient", None, words, "Give --to ADDRESS to try one; nothing is sent to it.")
 

@@ -18,6 +18,7 @@ from outbox.operations.access import connected, missing, server, unmigrated, whe
 from outbox.operations.application_engine import autocommit, same_database
 from outbox.operations.finding import Finding
 from outbox.operations.server_settings import server_settings, session_settings
+from outbox.server_settings import is_direct
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""
@@ -118,14 +119,19 @@ def _most(engine: sa.Engine) -> int:
 
 
 def _pooler(engine: sa.Engine, wake: bool) -> Iterator[Finding]:
-    """A pooler in transaction mode: two clients whose transactions ran in the same server process."""
-    if engine.dialect.name != "postgresql" or not _shares_processes(engine):
+    """A pooler works, but it passes no LISTEN on; in transaction mode two clients run in one server process."""
+    if engine.dialect.name != "postgresql":
+        return
+    with connected(engine) as connection:
+        direct = is_direct(connection)
+    mode = "transaction" if _shares_processes(engine) else "session"
+    if mode == "session" and direct:
         return
     yield Finding(
         "database",
         None,
-        "a pooler in transaction mode is in between (PgBouncer's pool_mode=transaction)"
-        + ("; it passes no LISTEN on, so workers find new mail by polling (OUTBOX_POLL_SECONDS)" if wake else ""),
+        f"a pooler in {mode} mode (PgBouncer, for example) is between workers and the database"
+        + ("; they find new mail by polling, every OUTBOX_POLL_SECONDS" if wake else ""),
         "To wake workers at once, set OUTBOX_DATABASE_URL to the address of the database itself." if wake else "",
     )
 
