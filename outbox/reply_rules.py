@@ -1,103 +1,179 @@
-"""The reply rules: which replies are the account's fault and not the message's. Data, first match wins."""
+"""The reply rules for every relay: whose fault a refusal is, and what it is about.
+
+Data, first match wins: the narrow before the wide, the recipient's own before the account's. Each word here was seen
+in a provider's documentation or in a public report; tests/unit/replies.py holds the texts with their sources, and the
+recipients' own faults that no rule may take for the account's. `docs/replies.md` says how to report another.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from outbox.reply import About, Phase, Verdict
+from outbox.reply_accounts import ACCOUNT, SENDER
+from outbox.reply_rule import (
+    AFTER_RCPT,
+    AT_RCPT,
+    BLOCKED,
+    COMMANDS,
+    GREETED,
+    LOG_IN,
+    THROTTLE,
+    Rule,
+    both,
+    words,
+)
 
-from outbox.reply import About, Phase, Reply, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A pattern on a reply and its verdict. What is left empty fits everything."""
-
-    verdict: Verdict | None  # None: stop here, the class of the code decides
-    note: str
-    codes: frozenset[int] = frozenset()
-    enhanced: frozenset[str] = frozenset()
-    text: re.Pattern[str] | None = None
-    phases: frozenset[Phase] = frozenset()
-    about: About | None = None  # what such a reply is about; None: the words don't tell
-
-    def fits(self, phase: Phase, reply: Reply) -> bool:
-        """Whether the rule speaks about this reply."""
-        return (
-            (not self.codes or reply.code in self.codes)
-            and (not self.enhanced or reply.enhanced in self.enhanced)
-            and (not self.phases or phase in self.phases)
-            and (self.text is None or self.text.search(reply.text) is not None)
-        )
-
-
-def _words(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE)
-
-
-_RCPT = frozenset({Phase.RCPT})
-_AFTER_RCPT = frozenset({Phase.DATA, Phase.BODY, Phase.DOT})
-_NOT_RCPT = _AFTER_RCPT | {Phase.AUTH, Phase.MAIL}
-
-_QUOTA = "a quota of the account or of the relay is used up"
-_THROTTLE = "the relay throttles this account"
-_CONNECTIONS = "the relay admits fewer connections at once"
-_NOT_VERIFIED = "the relay does not know the sender as verified"
-_NOT_ALLOWED = "the account may not send (as this sender)"
-_LOG_IN = "the relay asks for a log-in or refuses it"
-_UNAUTHENTICATED = "the sender's domain fails SPF, DKIM or DMARC"
-
-GENERAL: tuple[Rule, ...] = (
+_RECIPIENTS_OWN: tuple[Rule, ...] = (
+    Rule(
+        None,
+        "the sender's address can't be verified",
+        text=words(r"\bsender verify (?:failed|callout)", r"\bsender address rejected: (?!not )"),
+        phases=AT_RCPT,
+        about=About.SENDER,
+    ),
+    Rule(
+        None,
+        "the recipient's server refuses the recipient",
+        text=words(r"\bhost \S+ said:", r"\b(?:unverified|undeliverable) address", r"\bcallout\b"),
+        phases=AT_RCPT,
+        about=About.RECIPIENT,
+    ),
+    Rule(
+        None,
+        "the recipient accepts mail from some senders only",
+        text=words(r"\bRESOLVER\.RST\.", r"\bto (?:this|the) (?:group|distribution list|mailing list)\b"),
+        about=About.RECIPIENT,
+    ),
     Rule(
         None,
         "the recipient's own limits",
-        enhanced=frozenset({"4.2.1", "4.2.2", "5.2.1", "5.2.2"}),
-        text=_words(
-            r"you (?:are |have )?tr(?:ied|ying) to (?:reach|contact)", r"recipient'?s? (?:mailbox|inbox|account|is|has)"
+        enhanced=both("2.0", "2.1", "2.2", "2.3", "2.4"),
+        text=words(
+            r"you (?:are |have )?tr(?:ied|ying) to (?:reach|contact)",
+            r"recipient'?s? (?:mailbox|inbox|account|is|has)",
+            r"^(?!.*(?:\brelay|\bsen[dt]|\bcustomer|\bstoredrv|\bsubmission))(?=.*\b(?:user|mailbox|inbox|recipient)\b)"
+            r".*\b(?:rate|limit|too (?:many|quickly|fast))",
         ),
         about=About.RECIPIENT,
     ),
     Rule(
         Verdict.TRANSIENT,
-        "the relay limits what this recipient gets",
-        text=_words(
-            r"\brate[- ]limit\w* (?:\w+ )?(?:for|of|to|on) (?:this|the|that) (?:recipient|address|mailbox)",
-            r"\brecipient(?:'s)? rate[- ]limit",
+        "the relay limits what this domain gets",
+        text=words(
+            r"\b(?:rate[- ]?limit\w*|too many \w+) .{0,20}"
+            r"\b(?:for|to) (?:this|the) (?:recipient|destination)(?:'s)? domain"
         ),
-        phases=_RCPT | _AFTER_RCPT,
+        phases=AT_RCPT | AFTER_RCPT,
+        about=About.DOMAIN,
+    ),
+    Rule(
+        Verdict.TRANSIENT,
+        "the relay limits what this recipient gets",
+        text=words(
+            r"\brate[- ]?limit\w* .{0,20}\b(?:for|of|to|on) (?:this|the|that) (?:recipient|address|mailbox|user)\b",
+            r"\brecipient(?:'s)? (?:rate|receiving)[- ]?limit",
+            r'\bratelimit "(?:bounce_)?to\w*" exceeded',
+            r"\btoo many (?:messages|e?-?mails) (?:to|for) (?:this|the same) (?:recipient|address|mailbox)",
+            r"\breceiving mail (?:at a rate|too quickly)",
+        ),
+        phases=AT_RCPT | AFTER_RCPT,
         about=About.RECIPIENT,
     ),
-    Rule(None, "greylisted", text=_words(r"\bgr[ea]y-?list"), phases=_NOT_RCPT | _RCPT, about=About.RECIPIENT),
+    Rule(None, "about the recipient's domain", text=words(r"\bfor rcpt domain\b"), about=About.DOMAIN),
+    Rule(None, "greylisted", text=words(r"\bgr[ea]y-?list"), phases=COMMANDS, about=About.RECIPIENT),
+)
+
+_SESSION: tuple[Rule, ...] = (
     Rule(
         Verdict.TRANSPORT,
         "a limit of this connection is reached",
-        text=_words(
+        text=words(
             r"\b(?:messages?|mails?|e-?mails?|recipients?|transactions?|commands?)\b.{0,30}"
             r"\b(?:per|in|on|for|during|within) (?:this |the |a |one |each |single |same |your )*"
             r"(?:smtp )?(?:session|connection)\b",
             r"\b(?:session|connection) (?:message|mail|recipient|transaction)s? (?:limit|count|quota)",
         ),
-        phases=_NOT_RCPT | _RCPT,
+        phases=COMMANDS,
         about=About.SESSION,
     ),
     Rule(
-        Verdict.TRANSIENT,
-        "too many recipients at once",
-        enhanced=frozenset({"4.5.3", "5.5.3"}),
-        phases=_RCPT | _AFTER_RCPT,
+        Verdict.TRANSPORT,
+        "the relay had closed this connection: it was idle for too long",
+        codes=frozenset({421, 451}),
+        text=words(r"\btime-?out\b.{0,40}\b(?:waiting|closing|idle|client)", r"\bidle\b.{0,20}\b(?:time|too long)"),
+        phases=frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY}),
+        about=About.SESSION,
     ),
-    Rule(Verdict.TRANSIENT, "too many recipients at once", text=_words(r"too many recipients")),
+)
+
+_RECIPIENTS: tuple[Rule, ...] = (
+    Rule(
+        Verdict.TRANSPORT,
+        THROTTLE,
+        text=words(r"\btoo (?:much mail|many recipients|many AUTH commands|many messages) from\b"),
+        about=About.ACCOUNT,
+    ),
+    Rule(Verdict.TRANSIENT, "too many recipients at once", enhanced=both("5.3"), phases=AT_RCPT | AFTER_RCPT),
+    Rule(Verdict.TRANSIENT, "too many recipients at once", text=words(r"too many recipients\b")),
+)
+
+_RELAY: tuple[Rule, ...] = (
+    Rule(Verdict.CONFIGURATION, LOG_IN, codes=frozenset({530, 534, 538}), phases=COMMANDS, about=About.RELAY),
     Rule(
         Verdict.CONFIGURATION,
-        _LOG_IN,
-        codes=frozenset({530, 534, 538}),
-        phases=_NOT_RCPT | _RCPT,
+        LOG_IN,
+        text=words(
+            r"\bsend AUTH command first",
+            r"\bauth(?:entication)? (?:is )?(?:required|needed)\b",
+            r"\b(?:must|need to|have to|please) (?:first )?(?:authenticate|log ?in|sign in)\b",
+            r"\bturn on smtp authentication",
+            r"\bwithout (?:smtp )?authentication\b",
+            r"\brequires? (?:smtp )?authentication\b",
+            r"\bclient was not authenticated\b",
+            r"\bmust issue a STARTTLS\b",
+        ),
+        phases=COMMANDS,
         about=About.RELAY,
     ),
     Rule(
         Verdict.CONFIGURATION,
-        _UNAUTHENTICATED,
-        enhanced=frozenset({"5.7.26", "5.7.515", "5.7.27", "5.7.30"}),
+        GREETED,
+        text=words(
+            r"\b(?:helo|ehlo) (?:command )?(?:name )?rejected", r"\b(?:invalid|bad|fake|need) (?:\S+ )?(?:helo|ehlo)\b"
+        ),
+        about=About.RELAY,
+    ),
+    Rule(
+        None,
+        "the content names a domain on a blocklist",
+        text=words(r"\b(?:url|uri|link|content|body)s?\b.{0,60}\b(?:(?:block|black)-?list|listed|dbl|uribl|surbl)"),
+        about=About.MESSAGE,
+    ),
+    Rule(
+        Verdict.CONFIGURATION,
+        "the sender's domain is on a blocklist",
+        text=words(
+            r"\b(?:sender address|mail ?from|sender domain|having a domain)\b.{0,60}"
+            r"\b(?:blocked using|listed|present in|dbl\.)"
+        ),
         about=About.SENDER,
+    ),
+    Rule(
+        Verdict.CONFIGURATION,  # only a person can have an address delisted, or send by another
+        BLOCKED,
+        text=words(
+            r"\b(?:client|host|ip|address|service unavailable)\b.{0,60}\bblocked (?:using|by)\b",
+            r"\b(?:listed|found|rejected) (?:at|in|on|by|using) .{0,40}"
+            r"(?:spamhaus|spamcop|sorbs|barracuda|dnsbls?\b|\brbl)",
+            r"\bip\b(?: address)?.{0,40}\b(?:black|block|deny)-? ?list",
+            r"\bip address .{0,40}\b(?:is )?not (?:allowed|authori[sz]ed)",
+            r"\bip you're using to send mail is not authori[sz]ed",
+            r"\bbanned sending ip",
+            r"\bpoor reputation\b",
+            r"\bclient host (?:rejected|blocked for)",
+            r"\baccess to (?:submit messages to )?this (?:e-?mail|mail) system has been rejected",
+            r"\byou are not allowed to connect",
+        ),
+        about=About.RELAY,
     ),
     Rule(
         Verdict.CONFIGURATION,
@@ -105,184 +181,41 @@ GENERAL: tuple[Rule, ...] = (
         enhanced=frozenset({"5.7.25", "5.7.29"}),
         about=About.RELAY,
     ),
+)
+
+_ONLY_ABOUT: tuple[Rule, ...] = (
     Rule(
-        Verdict.CONFIGURATION,
-        _NOT_VERIFIED,  # SES: of a sandbox, the recipient's; only comparison can tell whose
-        text=_words(r"identities failed the check", r"^message rejected: email address is not verified"),
-    ),
-    Rule(
-        Verdict.CONFIGURATION,
-        _NOT_VERIFIED,
-        text=_words(
-            r"(?:address|domain|identity|identities|sender|from) (?:is |are |has |have )?(?:not (?:been )?|un)verified",
-            r"does not match a verified",
-            r"unverified (?:sender|domain|address|identity)",
-            r"verify your (?:sender|domain|account)",
+        None,
+        "the recipient's address or mailbox",
+        text=words(
+            r"\b(?:user|recipient|mailbox|account|addressee?|alias)\b.{0,60}"
+            r"\b(?:unknown|not found|does(?: not|n't) exist|unavailable|disabled|inactive|full|over ?-?quota|invalid"
+            r"|unallocated)\b",
+            r"\b(?:no such|unknown|invalid|unrouteable|not our) (?:user|recipient|mailbox|address|person|customer)\b",
+            r"\bover ?-?quota\b",
+            r"\bquota exceeded\b",
         ),
-        about=About.SENDER,
+        phases=AT_RCPT,
+        about=About.RECIPIENT,
     ),
     Rule(
-        Verdict.CONFIGURATION,
-        _NOT_ALLOWED,
-        text=_words(
-            r"not (?:allowed|authori[sz]ed|permitted|entitled) to (?:send|submit|relay|use) "
-            r"(?:mail |email |messages? )?(?:as|from|using|on behalf|this (?:sender|address|from|domain))",
-            r"permissions? to send (?:as|on behalf|from)",
-            r"SendAsDenied",
-            r"not authori[sz]ed to perform\W+ses:",
-            r"sender address rejected: (?:not owned|not logged in)",
-            r"bad outbound sender",
-            r"unauthenticated senders? (?:is |are )?not allowed",
-            r"domain \S+ is not allowed to send",
+        None,
+        "the content",
+        text=words(
+            r"\bspam\b", r"\bvirus\b", r"\bmalware\b", r"\bcontent\b", r"\bmessage size\b", r"\btoo (?:large|big)\b"
         ),
-        about=About.SENDER,
-    ),
-    Rule(
-        Verdict.CONFIGURATION,
-        "the relay has suspended the account",
-        text=_words(
-            r"\b(?:sending|sender|your account) (?:for this account )?(?:is |was |has been )?(?:suspended|paused)"
-        ),
-        about=About.RELAY,
-    ),
-    Rule(Verdict.TRANSPORT, _THROTTLE, codes=frozenset({432}), phases=frozenset({Phase.AUTH}), about=About.RELAY),
-    Rule(Verdict.TRANSPORT, _CONNECTIONS, codes=frozenset({432}), about=About.CONNECTIONS),
-    Rule(Verdict.TRANSPORT, _QUOTA, enhanced=frozenset({"5.4.5", "5.1.90", "5.7.705"}), about=About.ACCOUNT),
-    Rule(
-        Verdict.TRANSPORT,
-        _THROTTLE,
-        enhanced=frozenset(f"{c}.2.{n}" for c in (4, 5) for n in (251, 252, 253, 254, 255)),
-        about=About.ACCOUNT,
-    ),
-    Rule(
-        Verdict.TRANSPORT,
-        _QUOTA,
-        text=_words(
-            r"submission ?quota",
-            r"\b(?:daily|hourly|monthly|weekly|peak)\b.{0,60}?\b(?:limit|quota|rate|credits|allowance)\b",
-            r"\b(?:sending|submission|outbound|relay|outgoing) (?:message |e?-?mail )?(?:quota|limit|rate|credits)\b",
-            r"\b(?:message|mail|email|e-mail) (?:rate|limit|credits)\b.{0,30}\b(?:exceed|reach|hit)",
-            r"\bcredits? (?:exceeded|exhausted|used)",
-            r"sender'?s? .{0,30}\b(?:quota|limit|mailbox is full|mailbox full)",
-            r"storedrv\.submission",
-        ),
-        about=About.ACCOUNT,
-    ),
-    Rule(
-        Verdict.TRANSPORT,
-        _QUOTA,
-        text=_words(r"\bquota exceeded", r"\bover quota"),
-        phases=frozenset({Phase.AUTH, Phase.MAIL}),
-        about=About.ACCOUNT,
-    ),
-    Rule(
-        Verdict.TRANSPORT,
-        _QUOTA,
-        codes=frozenset({554}),
-        enhanced=frozenset({"5.2.2"}),
-        phases=_NOT_RCPT,
-        about=About.ACCOUNT,
-    ),
-    Rule(
-        Verdict.TRANSPORT,
-        _CONNECTIONS,
-        text=_words(
-            r"\btoo many (?:\w+ ){0,2}(?:connections|sessions)\b",
-            r"\b(?:concurrent|simultaneous) (?:\w+ )?(?:connections?|sessions?)\b",
-        ),
-        about=About.CONNECTIONS,
-    ),
-    Rule(
-        Verdict.TRANSPORT,
-        _THROTTLE,
-        text=_words(
-            r"\bthrottl",
-            r"\btoo many (?:\w+ )?(?:messages|e?-?mails?|requests|log-?[io]ns?|auth\w*)\b",
-            r"\brate[- ]limit",
-            r"\b(?:sending|message|mail|connection) rate\b",
-            r"\bexceed\w* .{0,40}\brate\b",
-        ),
-        about=About.ACCOUNT,
+        phases=AFTER_RCPT,
+        about=About.MESSAGE,
     ),
 )
-"""Rules for every relay. Each recipient's own fault must pass through: `550 5.1.1`, mailbox full, greylisting."""
 
-PRESETS: dict[str, tuple[Rule, ...]] = {
-    "gmail": (
-        Rule(
-            Verdict.CONFIGURATION,
-            _LOG_IN,
-            codes=frozenset({535}),
-            enhanced=frozenset({"5.7.8", "5.7.9", "5.7.14"}),
-            about=About.RELAY,
-        ),
-        Rule(
-            Verdict.CONFIGURATION,
-            _UNAUTHENTICATED,
-            enhanced=frozenset({"4.7.26", "4.7.27", "4.7.30", "4.7.32", "5.7.32"}),
-            about=About.SENDER,
-        ),
-        Rule(
-            Verdict.CONFIGURATION,
-            _NOT_ALLOWED,
-            text=_words(r"mail relay denied", r"invalid credentials for relay"),
-            about=About.RELAY,
-        ),
-    ),
-    "exchange": (
-        Rule(Verdict.CONFIGURATION, _NOT_ALLOWED, text=_words(r"SendAsDenied"), about=About.SENDER),
-        Rule(
-            Verdict.CONFIGURATION,
-            _NOT_ALLOWED,
-            enhanced=frozenset({"5.1.8", "5.7.60", "5.7.501", "5.7.502", "5.7.503", "5.7.750"}),
-            about=About.SENDER,
-        ),
-        Rule(Verdict.CONFIGURATION, _LOG_IN, enhanced=frozenset({"5.7.57", "5.7.139", "5.7.708"}), about=About.RELAY),
-        Rule(
-            Verdict.TRANSPORT,
-            _THROTTLE,
-            enhanced=frozenset({"4.3.2", "4.7.500", "4.7.501", "4.7.550"}),
-            about=About.ACCOUNT,
-        ),
-    ),
-    "ses": (
-        Rule(
-            Verdict.CONFIGURATION,
-            _NOT_ALLOWED,
-            text=_words(r"^access denied", r"sending paused", r"sending suspended"),
-            about=About.RELAY,
-        ),
-        Rule(
-            Verdict.CONFIGURATION,
-            _NOT_VERIFIED,
-            text=_words(r"mail.?from domain is not verified"),
-            about=About.SENDER,
-        ),
-        Rule(Verdict.CONFIGURATION, _NOT_VERIFIED, text=_words(r"not verified")),  # of a sandbox, the recipient's, too
-    ),
-    "sendgrid": (
-        Rule(Verdict.TRANSPORT, _QUOTA, text=_words(r"maximum credits exceeded"), about=About.ACCOUNT),
-        Rule(Verdict.CONFIGURATION, _NOT_VERIFIED, text=_words(r"verified sender identity"), about=About.SENDER),
-        Rule(
-            Verdict.CONFIGURATION,
-            _LOG_IN,
-            text=_words(r"authentication failed", r"account (?:disabled|frozen)"),
-            about=About.RELAY,
-        ),
-    ),
-    "mailgun": (
-        Rule(
-            Verdict.CONFIGURATION,
-            _NOT_ALLOWED,
-            text=_words(r"sandbox subdomains", r"is not allowed to send"),
-            about=About.SENDER,
-        ),
-        Rule(
-            Verdict.TRANSPORT,
-            _QUOTA,
-            text=_words(r"\b(?:recipient|message|request|account) limit (?:exceeded|reached)"),
-            about=About.ACCOUNT,
-        ),
-    ),
-}
-"""Rules of single relays; they go before the general ones."""
+GENERAL: tuple[Rule, ...] = (
+    *_RECIPIENTS_OWN,
+    *_SESSION,
+    *_RECIPIENTS,
+    *_RELAY,
+    *SENDER,
+    *ACCOUNT,
+    *_ONLY_ABOUT,
+)
+"""Rules for every relay. Each recipient's own fault must pass through: `550 5.1.1`, mailbox full, greylisting."""

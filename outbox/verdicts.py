@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from outbox.reply import About, Phase, Reply, Verdict
-from outbox.reply_rules import GENERAL, PRESETS, Rule
+from outbox.reply_presets import PRESETS
+from outbox.reply_rule import Rule
+from outbox.reply_rules import GENERAL
 
 
 class Failure(StrEnum):
@@ -75,6 +77,7 @@ _BEFORE_RULES = frozenset({Phase.GREETING, Phase.EHLO, Phase.TLS})
 _OF_THE_RELAY = frozenset({Phase.EHLO, Phase.TLS, Phase.AUTH})
 _BEFORE_MAIL = _OF_THE_RELAY | {Phase.RESOLVE, Phase.CONNECT, Phase.GREETING}
 _OF_THE_MESSAGE = frozenset({Phase.DATA, Phase.BODY, Phase.DOT})
+_NAMED = _OF_THE_MESSAGE | {Phase.RCPT}  # the one recipient of the transaction was named
 _OF_THE_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.4", "1.6", "1.10"})  # RFC 3463 §3.2, RFC 7505
 
 _HOSTS = (
@@ -131,7 +134,7 @@ def _told_by_code(phase: Phase, reply: Reply) -> About | None:
     subject = (reply.enhanced or "").partition(".")[2]
     if subject in {"1.7", "1.8"}:
         return About.SENDER
-    if phase is Phase.RCPT and (subject in _OF_THE_RECIPIENT or subject.startswith("2.")):
+    if phase in _NAMED and (subject in _OF_THE_RECIPIENT or subject.startswith("2.")):
         return About.RECIPIENT
     if phase in _OF_THE_MESSAGE and (subject == "3.4" or subject.startswith("6.")):
         return About.MESSAGE

@@ -11,7 +11,7 @@ import pytest
 
 from outbox.errors import ConfigurationError
 from outbox.relay import Relay, Security
-from outbox.reply_rules import PRESETS
+from outbox.reply_presets import PRESETS
 from outbox.settings import Settings, remarks
 from outbox.settings.docs import markdown
 from outbox.settings.table import PRESETS as KNOWN_PRESETS

@@ -7,8 +7,10 @@ import itertools
 import pytest
 
 from outbox.reply import About, Phase, Verdict, parse_reply
-from outbox.reply_rules import GENERAL, PRESETS
+from outbox.reply_presets import PRESETS
+from outbox.reply_rules import GENERAL
 from outbox.verdicts import Failure, judge_failure, judge_reply, preset_for
+from tests.unit.replies import ACCOUNT, RECIPIENTS, SAID, Said
 
 TRANSPORT, CONFIGURATION = Verdict.TRANSPORT, Verdict.CONFIGURATION
 TRANSIENT, PERMANENT = Verdict.TRANSIENT, Verdict.PERMANENT
@@ -260,3 +262,30 @@ def test_what_a_reply_is_about(phase: Phase, line: str, about: About | None) -> 
     """As far as its words or codes say; None where only comparison with other deliveries can tell."""
     code, _, text = line.partition(" ")
     assert judge_reply(phase, parse_reply(int(code), text.encode())).about is about
+
+
+@pytest.mark.parametrize("said", ACCOUNT, ids=lambda said: f"{said.relay} {said.line[:60]}")
+def test_what_relays_say_of_the_account(said: Said) -> None:
+    """Real replies of many relays: verdict and what they are about, each from the relay's words alone or its preset."""
+    assert _judged(said) == (said.verdict, said.about)
+
+
+@pytest.mark.parametrize("said", RECIPIENTS, ids=lambda said: f"{said.relay} {said.line[:60]}")
+@pytest.mark.parametrize("preset", ["generic", *PRESETS])
+def test_what_relays_say_of_recipients_stays_theirs(said: Said, preset: str) -> None:
+    """No rule of any table takes a recipient's or a message's own fault for the account's."""
+    assert _judged(said._replace(preset=preset)) == (said.verdict, said.about)
+
+
+def test_each_text_names_where_it_was_seen() -> None:
+    """And the tables are as large as they claim to be."""
+    assert len({said.line for said in ACCOUNT}) >= 60
+    assert len({said.line for said in RECIPIENTS}) >= 40
+    assert {said.fault for said in SAID} == {"account", "recipient"}
+    assert all(said.source and said.relay for said in SAID)
+
+
+def _judged(said: Said) -> tuple[Verdict, About | None]:
+    code, _, text = said.line.partition(" ")
+    judgement = judge_reply(said.phase, parse_reply(int(code), text.encode()), said.preset)
+    return judgement.verdict, judgement.about
