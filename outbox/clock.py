@@ -19,9 +19,25 @@ def freeze(moment: datetime | None) -> None:
     _frozen = None if moment is None else moment.astimezone(UTC)
 
 
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
+"""Linux' plain monotonic clock stands still while the machine is suspended, macOS' own (`time.monotonic`) too: a worker
+would wake and take its leases for good that the others have long seen run out."""
+
+
 def monotonic() -> float:
-    """Seconds that never go back. For deadlines and durations within one process."""
+    """Seconds that never go back, those of a suspended machine included. For deadlines within one process."""
+    return time.monotonic() if _MONOTONIC is None else time.clock_gettime(_MONOTONIC)
+
+
+def awake() -> float:
+    """Seconds that this machine was awake. To tell a thread that hangs from one that had no time to run."""
     return time.monotonic()
+
+
+def ahead() -> float:
+    """Seconds that the wall clock is ahead of the monotonic one: more of a sudden where it was stepped, or where a
+    virtual machine was stopped, which no clock of its own counts, and its wall clock was put right afterwards."""
+    return time.time() - monotonic()
 
 
 class Debounce:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from outbox.breaker import Breaker, Health
-from outbox.clock import monotonic
+from outbox.clock import awake, monotonic
 from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
 from outbox.feed import Feed
@@ -119,7 +119,7 @@ class Crew:
             gathers=True,
         )
         self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
-        self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through
+        self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through, by `awake`
         self._stopping = threading.Event()
         self._dry = threading.Event()
         self.tally = Tally()
@@ -204,7 +204,7 @@ class Crew:
     @property
     def hangs(self) -> str | None:
         """Why the connections don't get on: theirs is one thread, or a mail's lease has run out long ago."""
-        now = monotonic()
+        now = awake()
         if self._carrying.is_alive() and now - self._hub.turned_at > _STILL_SECONDS:
             return "the thread of the connections hangs"
         if any(now > end + _STUCK_SECONDS for end in list(self._ends.values())):
@@ -306,7 +306,7 @@ class Crew:
         while True:
             leased = self._feed.take(self._idle, self._low)
             if leased is not None:
-                self._ends[carrier] = leased.deadline
+                self._ends[carrier] = awake() + leased.deadline - monotonic()
                 self._dispatcher.work(leased, carrier, unrecorded)
                 del self._ends[carrier]
             elif self._feed.closed:

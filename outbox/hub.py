@@ -19,7 +19,7 @@ from typing import TypeVar
 import greenlet  # type: ignore[import-untyped]
 
 from outbox.bell import Bell
-from outbox.clock import monotonic
+from outbox.clock import awake, monotonic
 from outbox.ready import READY, Ready
 
 T = TypeVar("T")
@@ -46,8 +46,8 @@ class Hub:
         self._next_end = 0.0  # no sleeper's time is up before
         self._aside: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._helpers = 0
-        self.turned_at = monotonic()
-        """When it last had its hands free."""
+        self.turned_at = awake()
+        """When it last had its hands free, by `clock.awake`."""
         self.turned: Callable[[], None] = lambda: None
         """Called after each turn, when all that could go on has done so."""
 
@@ -133,7 +133,7 @@ class Hub:
         patience = 0.0 if self._posted else min(LONGEST_SLEEP, max(0.0, self._next_end - monotonic()))
         ready = self._sockets.poll(patience)
         self._sleeping = False
-        now = self.turned_at = monotonic()
+        now, self.turned_at = monotonic(), awake()
         for waiter in ready:
             if waiter is None:
                 with contextlib.suppress(BlockingIOError):

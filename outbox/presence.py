@@ -61,7 +61,7 @@ class Presence:
     def _beat(self, health: Health) -> None:
         began = monotonic()
         step = self._queue.beat(self.id, health() | {"mended": self._told()})
-        if not self.pulse.beat(began, monotonic()):
+        if not self.pulse.beat(began, monotonic(), slept=step > 0):
             self.mended("a late heartbeat: earlier claims are void")
         if step:
             self.mended(f"the database's clock was stepped by {step:+.0f} s: due times and leases mended")

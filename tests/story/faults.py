@@ -4,6 +4,8 @@ STORY_POISON     "raise", "kill" or "hang": what delivering to poison@example.or
 STORY_SCHEDULER  a file; once it exists, it is removed and the scheduler's thread dies
 STORY_HANG       "claim FILE", "record FILE", …: once the file exists, that call of the database never returns;
                  FILE.hangs tells that one was made
+STORY_SLEPT      a file with a number of seconds that the machine's monotonic clock has not counted
+STORY_STOPPED    the same, and CLOCK_BOOTTIME has not counted them either: a virtual machine
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+import types
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -27,6 +31,9 @@ def commit(environ: Mapping[str, str]) -> None:
         _scheduler(Path(environ["STORY_SCHEDULER"]))
     if "STORY_HANG" in environ:
         _hang(*environ["STORY_HANG"].split())
+    for name in ("STORY_SLEPT", "STORY_STOPPED"):
+        if name in environ:
+            _slept(Path(environ[name]), all_clocks=name == "STORY_STOPPED")
 
 
 def _hang(name: str, file: str) -> None:
@@ -44,6 +51,19 @@ def _hang(name: str, file: str) -> None:
         return call(*arguments, **options)
 
     setattr(owner, name, hanging)
+
+
+def _slept(file: Path, *, all_clocks: bool) -> None:
+    from outbox import clock
+
+    def uncounted() -> float:
+        return float(file.read_text() or 0)
+
+    kinds = {name: getattr(time, name) for name in dir(time)}
+    kinds["monotonic"] = lambda: time.monotonic() - uncounted()
+    if all_clocks:
+        kinds["clock_gettime"] = lambda number: time.clock_gettime(number) - uncounted()
+    clock.time = types.SimpleNamespace(**kinds)  # type: ignore[assignment]
 
 
 def _poison(how: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,34 @@ def test_two_workers_with_different_limits_send_nothing_twice(database: Database
             row = stage.row(worker)
             assert row is not None
             assert row.stopped_at is None
+
+
+@pytest.mark.parametrize("how", ["STORY_SLEPT", "STORY_STOPPED"], ids=["suspended", "a virtual machine stopped"])
+@pytest.mark.parametrize(("lease", "dead_after"), [("60", "2"), ("3", "600")], ids=["the heartbeat", "the lease"])
+def test_a_machine_that_slept_sends_nothing_that_others_took_over(
+    sqlite_database: Database, make_stage: MakeStage, tmp_path: Path, how: str, lease: str, dead_after: str
+) -> None:
+    """Its monotonic clock stood still meanwhile: it wakes, and its leases look as good as before."""
+    settings = {"OUTBOX_CONNECTIONS": "2", "OUTBOX_LEASE_SECONDS": lease, "OUTBOX_DEAD_AFTER_SECONDS": dead_after}
+    uncounted = tmp_path / "uncounted"
+    uncounted.write_text("0")
+    with SmtpServer({"dot": Take(Later(0.1, "250 2.0.0 ok"))}) as server:
+        stage = make_stage(sqlite_database, server.port, **settings)
+        sleeper = stage.fork(**{how: str(uncounted)})
+        stage.send_together(32)
+        server.wait_for(3)
+        stand_still(sleeper, stage.engine)
+        began = time.time()
+        stage.fork(ready=True)
+        assert stage.settle() == {"sent": 32}
+        taken = len(server.messages)
+        uncounted.write_text(str(time.time() - began))
+        before = stage.row(sleeper)
+        assert before is not None
+        sleeper.signal(signal.SIGCONT)
+        until(lambda: stage.row(sleeper).heartbeat_at > before.heartbeat_at, "it beats")  # type: ignore[union-attr]
+        stage.send()
+        server.wait_for(taken + 1)
+        assert stage.settle() == {"sent": 33}
+        assert len(server.messages) == taken + 1
+        assert taken <= 34  # what was under way when it fell asleep

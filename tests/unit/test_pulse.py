@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outbox.pulse import Pulse
 
 
@@ -38,3 +40,44 @@ def test_a_heartbeat_that_takes_long_counts_from_its_beginning() -> None:
     assert pulse.beat(5, 15)
     assert not pulse.alive(23.5)
     assert not Pulse(20, 0).beat(5, 18.5)
+
+
+@pytest.mark.parametrize("slept", [3.0, 3600.0])
+def test_a_wall_clock_that_jumps_ahead_voids_claims_until_the_next_heartbeat(slept: float) -> None:
+    """A virtual machine may have been stopped meanwhile, and its monotonic clock does not know."""
+    ahead = 100.0
+    pulse = Pulse(20, 0, ahead=lambda: ahead)
+    assert pulse.beat(5, 5.1)
+    ahead += slept
+    assert not pulse.alive(6)
+    assert not pulse.holds(5.5, 6)
+    assert not pulse.beat(7, 7.1)
+    assert pulse.alive(8)
+    assert not pulse.holds(5.5, 8)
+    assert pulse.holds(7.5, 8)
+
+
+def test_a_wall_clock_that_is_put_right_little_by_little_or_set_back_voids_nothing() -> None:
+    """Nobody has slept."""
+    ahead = 100.0
+    pulse = Pulse(20, 0, ahead=lambda: ahead)
+    for second, ahead in ((5, 100.5), (10, 101.5), (15, 50.0), (20, 50.1)):  # noqa: B007
+        assert pulse.holds(1, second)
+        assert pulse.beat(second, second + 0.1)
+
+
+def test_a_little_sleep_counts_towards_the_limit() -> None:
+    """A jump too small to void claims by itself still makes the heartbeat older."""
+    ahead = 0.0
+    pulse = Pulse(20, 0, ahead=lambda: ahead)
+    ahead = 1.9
+    assert pulse.alive(16.0)
+    assert not pulse.alive(16.2)
+
+
+def test_a_database_clock_that_went_further_than_ours_voids_claims() -> None:
+    """With all clocks of a machine stopped, only another's can tell."""
+    pulse = Pulse(20, 0)
+    assert not pulse.beat(5, 5.1, slept=True)
+    assert not pulse.holds(4, 6)
+    assert pulse.holds(5.5, 6)
