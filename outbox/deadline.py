@@ -30,7 +30,7 @@ class Deadline:
         self._seconds = seconds
 
     def timed(self, call: Callable[..., _Result]) -> Callable[..., _Result]:
-        """`call` with the limit; its first argument is the driver's connection, or a cursor of it."""
+        """`call` with the limit; its first argument is a cursor, a connection, or SQLAlchemy's proxy of one."""
         seconds, calls = self._seconds, _CALLS
 
         def run(subject: Any, *arguments: Any, **options: Any) -> _Result:
@@ -111,7 +111,8 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _shut(subject: Any) -> None:
     with suppress(Exception):  # whatever a driver says of a connection that has ended meanwhile
-        descriptor = _descriptor(getattr(subject, "connection", subject))
+        connection = getattr(subject, "dbapi_connection", None) or getattr(subject, "connection", subject)
+        descriptor = _descriptor(connection)
         with socket.socket(fileno=os.dup(descriptor)) as double:
             double.shutdown(socket.SHUT_RDWR)
 

@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 from tests.servers.databases import NAMES, Database, Databases
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.process import ServerUnavailable
 
 # No deadline: a busy machine is slow, not wrong. The same examples at each run in CI: red is red for a reason there.
@@ -109,6 +110,19 @@ def empty_database(databases: Databases, database_name: str) -> Iterator[Databas
     _need(databases, database_name)
     with databases.empty(database_name) as made:
         yield made
+
+
+@pytest.fixture
+def pooler(database: Database) -> Iterator[PgBouncer]:
+    """PgBouncer in transaction mode before the PostgreSQL database, with one server connection that all share."""
+    try:
+        pooler = PgBouncer(database.address, "transaction", default_pool_size="1")
+    except ServerUnavailable as unavailable:
+        if required("pgbouncer"):
+            pytest.fail(f"pgbouncer is required (OUTBOX_TEST_REQUIRE): {unavailable}", pytrace=False)
+        pytest.skip(str(unavailable))
+    with pooler:
+        yield pooler
 
 
 @pytest.fixture

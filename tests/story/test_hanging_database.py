@@ -1,0 +1,89 @@
+"""A worker whose database hangs or is behind a pooler: it goes on, or says what it does instead."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from tests.servers.databases import Database
+from tests.servers.pgbouncer import PgBouncer
+from tests.servers.proxy import Freezer
+from tests.story.conftest import MakeStage
+from tests.story.stage import Relay, Stage, until
+
+LIMIT = "2"  # seconds
+
+
+@pytest.mark.databases("postgresql")
+def test_frozen_server_processes_are_left_behind(database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """The processes that serve the worker stand still, all of them; it goes on with others."""
+    stage = make_stage(database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS=LIMIT)
+    worker = stage.start()
+    stage.send(1)
+    stage.settle()
+    with frozen(stage, database):
+        stage.send(5)
+        until(lambda: len(relay.taken()) == 6, "sent all the same", 30)
+        until(stage.settled, "recorded, too", 30)
+        assert stage.command("outbox-status").returncode == 0
+    assert "the database did not answer in time" in worker.log()
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_database_that_swallows_everything_for_a_while(
+    database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """Nothing comes through, on old connections and new ones; once it does, all is sent, by the same worker."""
+    with Freezer((str(database.address.host), int(database.address.port or 0))) as proxy:
+        through = Database(database.name, database.address.set(port=proxy.port))
+        stage = make_stage(database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS=LIMIT)
+        worker = stage.start(DATABASE_URL=through.url)
+        stage.send(1)
+        stage.settle()
+        proxy.freeze(new=True)
+        until(lambda: "waits for the database" in worker.log(), "the worker says so", 30)
+        proxy.thaw()
+        stage.send(5)
+        stage.settle()
+        assert len(relay.taken()) == 6
+
+
+@pytest.mark.databases("postgresql")
+def test_behind_a_pooler(pooler: PgBouncer, relay: Relay, make_stage: MakeStage) -> None:
+    """PgBouncer in transaction mode: a worker sends, and says once that it polls; commands answer."""
+    through = Database("postgresql", pooler.address)
+    stage = make_stage(through, relay.port)
+    worker = stage.start()
+    for _ in range(4):
+        stage.send(5)
+        stage.settle()
+    assert len(relay.taken()) == 20
+    assert worker.log().count("polling goes on") == 1
+    assert "can't store" not in worker.log()
+    assert stage.command("outbox-status").returncode == 0, stage.command("outbox-status").stdout
+    through.dispose()
+
+
+@contextmanager
+def frozen(stage: Stage, database: Database) -> Iterator[None]:
+    """All server processes of the database, but for those that are started from here on."""
+    engine = sa.create_engine(database.address.set(database="postgres"))
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text("SELECT pid FROM pg_stat_activity WHERE datname = :name"), {"name": database.address.database}
+        )
+        pids = list(found.scalars())
+    engine.dispose()
+    stage.engine.dispose()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
