@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outbox.cli.change import cancel, mark_sent, requeue
+from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
 from outbox.cli.list import list_
 from outbox.cli.pause import pause, resume
@@ -21,6 +21,7 @@ __all__ = [
     "purge",
     "requeue",
     "resume",
+    "send_now",
     "sender",
     "show",
     "status",

@@ -1,15 +1,18 @@
-"""`outbox-requeue`, `outbox-cancel`, `outbox-mark-sent`: one manner for all, since a slip touches customers' mail."""
+"""`outbox-requeue`, `outbox-cancel`, `outbox-mark-sent`, `outbox-send-now`: one manner for all.
+
+A slip touches customers' mail.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, console, database, in_app, on_terminal, print_json, who
+from outbox.cli.base import ask, console, database, in_app, on_terminal, print_json, safe, settings, who
 from outbox.cli.waiting import waiting
 from outbox.cli.words import filter_options, mails, number, taken
 from outbox.operations import Filter
@@ -17,6 +20,9 @@ from outbox.states import State, sources
 
 SHOWN = 20
 CAP = 1_000_000
+HELD_CAP = 1_000
+
+Held = list[tuple[operations.pauses.Pause, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +33,50 @@ class Change:
     done: str  # "requeued"
     target: State
     default: tuple[State, ...]  # where a filter says no state
+    name: str  # in the JSON object
+
+    def eligible(self, wanted: Filter) -> Filter | None:
+        """What of `wanted` it can change."""
+        return operations.eligible(wanted, self.target)
+
+    def batches(self, engine: Any, wanted: Filter, note: str | None) -> Iterator[int]:
+        """Do it, a batch at a time; how many each."""
+        return operations.in_batches(engine, wanted, self.target, by=who(), note=note)
+
+    def able(self) -> list[str]:
+        """The states that it can change."""
+        return [str(source) for source in sources(self.target) if source is not State.SENDING]
+
+    def held(self, engine: Any, eligible: Filter) -> Held | None:
+        """The pauses that hold some of it all the same, each with how much; None: they don't matter."""
+        return None
 
 
-REQUEUE = Change("requeue", "requeued", State.QUEUED, (State.FAILED, State.UNCERTAIN))
-CANCEL = Change("cancel", "cancelled", State.CANCELLED, (State.QUEUED,))
-MARK_SENT = Change("mark as sent", "marked as sent", State.SENT, (State.FAILED, State.UNCERTAIN))
+class SendNow(Change):
+    """Another due time, and no other state."""
+
+    def eligible(self, wanted: Filter) -> Filter | None:
+        return operations.to_send_now(wanted)
+
+    def batches(self, engine: Any, wanted: Filter, note: str | None) -> Iterator[int]:
+        return operations.send_now_in_batches(engine, wanted, by=who(), note=note, wake=settings().wake)
+
+    def able(self) -> list[str]:
+        return [str(State.QUEUED)]
+
+    def held(self, engine: Any, eligible: Filter) -> Held:
+        with operations.connected(engine) as connection:
+            return operations.pauses.holding_of(connection, eligible, HELD_CAP)
+
+
+REQUEUE = Change("requeue", "requeued", State.QUEUED, (State.FAILED, State.UNCERTAIN), "queued")
+CANCEL = Change("cancel", "cancelled", State.CANCELLED, (State.QUEUED,), "cancelled")
+MARK_SENT = Change("mark as sent", "marked as sent", State.SENT, (State.FAILED, State.UNCERTAIN), "sent")
+SEND_NOW = SendNow("send now", "due now", State.QUEUED, (State.QUEUED,), "send-now")
 
 
 def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What all three commands take."""
+    """What all of these commands take."""
     function = in_app(function)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
@@ -99,6 +140,23 @@ def mark_sent(ids: tuple[int, ...], **options: Any) -> None:
     _change(MARK_SENT, ids, options)
 
 
+@click.command("outbox-send-now")
+@change_options
+def send_now(ids: tuple[int, ...], **options: Any) -> None:
+    """Try deferred or scheduled mail now.
+
+    Queued mail that is due later: the IDS (of outbox-list), or all that match a filter. It is due at once; its attempts
+    and its priority stay. What is paused waits until the pause ends. A message that was never offered to a relay gets a
+    new Date. Mail that a worker is sending is left alone. Asks before it touches more than one, on a terminal.
+
+    \b
+    Examples:
+      outbox-send-now 4711
+      outbox-send-now --error 4.7.1 --domain example.org --dry-run
+    """
+    _change(SEND_NOW, ids, options)
+
+
 def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> None:
     wanted, dry_run = taken(options, ids), bool(options["dry_run"])
     if wanted.is_empty:
@@ -107,26 +165,29 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         wanted = replace(wanted, states=change.default)
         click.echo(f"No --state given: {' and '.join(change.default)} mail.", err=True)
     engine = database()
-    eligible = operations.eligible(wanted, change.target)
+    eligible = change.eligible(wanted)
     matched, rows = 0, []
     if eligible is not None:
         with waiting("looking"), operations.connected(engine) as connection:
             matched = operations.count(connection, eligible, cap=CAP)
             rows = operations.find(connection, eligible, limit=SHOWN)
     left = _left_alone(engine, wanted, eligible)
+    held = change.held(engine, eligible) if eligible is not None else None
     if not dry_run and matched > 1 and not options["yes"] and on_terminal():
         _preview(matched, rows)
         ask(f"{change.verb.capitalize()} {mails(matched, CAP)}?", yes=False)
     changed = 0 if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
     if options["as_json"]:
-        print_json(
-            {"action": change.target, "dry_run": dry_run, "matched": matched, "changed": changed, "left_alone": left}
-        )
+        said = {"action": change.name, "dry_run": dry_run, "matched": matched, "changed": changed, "left_alone": left}
+        print_json(said if held is None else said | {"held": {str(one): count for one, count in held}})
     else:
         if dry_run and rows:
             _preview(matched, rows)
         for id, state in left.items():
             click.echo(f"{id}: {_why_not(change, state)}")
+        if held:
+            names = ", ".join(f"{one} ({mails(count, HELD_CAP)})" for one, count in held)
+            click.echo(safe(f"Paused, and sent only when the pause ends: {names}. `outbox-resume` ends it."))
         click.echo(f"Would {change.verb} {mails(matched, CAP)}." if dry_run else f"{mails(changed)} {change.done}.")
     if left:
         raise click.exceptions.Exit(1)
@@ -157,9 +218,11 @@ def _all(connection: Any, wanted: Filter) -> list[operations.Row]:
 def _why_not(change: Change, state: str | None) -> str:
     if state is None:
         return "there is no such mail"
-    able = [str(source) for source in sources(change.target) if source is not State.SENDING]
+    able = change.able()
     if state not in able:
         return f"is {state}; only {' or '.join(able)} mail can be {change.done}"
+    if change is SEND_NOW:
+        return "is due already, or left out by the filter"
     return "is left out by the filter, or its body was redacted"
 
 
@@ -167,7 +230,7 @@ def _work(change: Change, wanted: Filter, matched: int, engine: Any, note: str |
     """Change batch after batch; how many were changed."""
     changed = 0
     with operations.guarded(engine), waiting(change.done, None if matched > CAP else matched) as told:
-        for batch in operations.in_batches(engine, wanted, change.target, by=who(), note=note):
+        for batch in change.batches(engine, wanted, note):
             changed += batch
             told(batch)
     return changed

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.operations import audit
-from outbox.operations.tables import PAUSE
+from outbox.operations.filters import Filter, clauses
+from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.words import storable
 from outbox.pauses import Held, Pause, What, active
 
-__all__ = ["Pause", "What", "active", "holding", "pause", "resume", "value_of"]
+__all__ = ["Pause", "What", "active", "holding", "holding_of", "pause", "resume", "value_of"]
 
 MOST_VALUE = 255
 MOST_REASON = 500
@@ -73,6 +74,34 @@ def resume(
 def holding(connection: sa.Connection, recipient: str, kind: str | None) -> list[Pause]:
     """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
     return [one for one in active(connection) if not one.narrow or Held.by([one], ()).holds(recipient, kind)]
+
+
+def holding_of(connection: sa.Connection, wanted: Filter, cap: int = 1_000) -> list[tuple[Pause, int]]:
+    """The pauses because of which mail that matches may wait, each with how much of it; it counts to `cap` + 1."""
+    found = []
+    for one in active(connection):
+        number = _count_to(connection, [*clauses(wanted), _of(one)], cap)
+        if number:
+            found.append((one, number))
+    return found
+
+
+def _of(pause: Pause) -> sa.ColumnElement[bool]:
+    """What it holds back; a pause of a transport may hold back all."""
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        "kind": MESSAGE.c.kind,
+        "domain": DELIVERY.c.domain,
+        "sender": MESSAGE.c.envelope_from,
+    }
+    column = columns.get(pause.what)
+    return sa.true() if column is None else column == pause.value
+
+
+def _count_to(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cap: int) -> int:
+    """How many deliveries there are for which these hold; it stops at `cap` + 1."""
+    joined = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
+    inner = sa.select(sa.literal(1).label("one")).select_from(joined).where(*conditions).limit(cap + 1).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
 def value_of(what: What, value: str) -> str:

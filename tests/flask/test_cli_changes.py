@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from outbox.enqueue import Posting
-from outbox.operations import audit
+from outbox.operations import audit, pauses
+from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import put, states
 from tests.flask.terminal import SGR, Terminal
@@ -25,7 +27,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     made.engine.dispose()
 
 
-@pytest.mark.parametrize("command", ["outbox-requeue", "outbox-cancel", "outbox-mark-sent"])
+@pytest.mark.parametrize("command", ["outbox-requeue", "outbox-cancel", "outbox-mark-sent", "outbox-send-now"])
 def test_nothing_selected_is_wrong_use(terminal: Terminal, command: str) -> None:
     """Nobody means all mail by saying nothing."""
     put(terminal.engine, state=State.FAILED)
@@ -132,3 +134,41 @@ def test_purge_takes_the_filter_words(terminal: Terminal) -> None:
         (row,) = audit.recent(connection)
     assert (row.action, row.count) == ("purge", 1)
     assert terminal.here("outbox-purge", "--state", "queued").returncode == 2
+
+
+def test_send_now_takes_what_is_due_later(terminal: Terminal) -> None:
+    """Deferred and scheduled mail, with its attempts; what is due already or in another state is named."""
+    deferred = put(
+        terminal.engine, "a@slow.example", ago=-500, delivery={"attempts": 3, "lane": 3, "enhanced": "4.7.1"}
+    )
+    scheduled, due, sent = (
+        put(terminal.engine, ago=-9_000),
+        put(terminal.engine),
+        put(terminal.engine, state=State.SENT),
+    )
+    done = terminal.here("outbox-send-now", "--error", "4.7.1", "--dry-run")
+    assert ("a@slow.example" in done.stdout, done.stdout.splitlines()[-1]) == (True, "Would send now 1 mail.")
+    done = terminal.here("outbox-send-now", *map(str, [*deferred, *scheduled, *due, *sent]))
+    assert done.returncode == 1
+    assert f"{due[0]}: is due already, or left out by the filter" in done.stdout
+    assert f"{sent[0]}: is sent; only queued mail can be due now" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 mails due now."
+    with terminal.engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT attempts, lane, due_at <= updated_at FROM outbox_delivery ORDER BY id")
+        )
+        assert [tuple(row) for row in rows][:2] == [(3, 3, 1), (0, 2, 1)]
+        assert audit.recent(connection)[0].action == "send-now"
+
+
+def test_send_now_says_what_a_pause_holds(terminal: Terminal) -> None:
+    """It is due, and waits all the same."""
+    put(terminal.engine, "a@slow.example", ago=-500)
+    put(terminal.engine, "b@fast.example", ago=-500)
+    with terminal.engine.begin() as connection:
+        pauses.pause(connection, What.DOMAIN, "slow.example", by="ann")
+    said = terminal.json("outbox-send-now", "--state", "queued", "--dry-run")[1]
+    assert (said["action"], said["matched"], said["held"]) == ("send-now", 2, {"domain slow.example": 1})
+    done = terminal.here("outbox-send-now", "--state", "queued", "--yes")
+    assert "sent only when the pause ends: domain slow.example (1 mail)." in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 mails due now."
