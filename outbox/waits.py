@@ -54,9 +54,9 @@ _ASKS = re.compile(  # what stands before a duration that is a wait
     r"(?:"
     r"\b(?:again|retry(?:ing)?|re-?send|wait|later|reattempt(?:ed)?|(?<![\w-])back(?:-?off)?|delay|gr[ea]y-?list\w*)\b"
     r"[^0-9.;!?]{0,40}?"
-    r"|\b(?:deferred|delayed|postponed|blocked|banned|throttled|limited|limit|suspended|locked|refused|rejected|denied"
+    r"|\b(?:deferred|delayed|postponed|blocked|banned|throttled|limited|suspended|locked|refused|rejected|denied"
     r"|penali[sz]ed|disabled)\b[^0-9.;!?]{0,20}?\bfor\b(?:\s(?:about|another|at\sleast|approximately|the\snext|up\sto))?\s"
-    r"|\b(?:resets?|lifted|unblock(?:ed)?|removed|resumes?|reset)\s(?:automatically\s)?in\s"
+    r"|\b(?:resets?|lifted|unblock(?:ed)?|enabled|removed|resumes?|reset)\s(?:automatically\s)?in\s"
     r")$",
     re.IGNORECASE | re.ASCII,
 )
@@ -68,7 +68,7 @@ _NOT_A_WAIT_BEFORE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _NOT_A_WAIT_AFTER = re.compile(
-    r"\s?\(?(?:ago|old|already|elapsed|passed|since|late|idle|window|time-?out|limit|period|o'clock)\b",
+    r"\s?\(?(?:ago|old|already|elapsed|passed|since|late|idle|window|time-?out|limit|period|exceeded|o'clock)\b",
     re.IGNORECASE | re.ASCII,
 )
 _ASKS_AFTERWARDS = re.compile(

@@ -55,6 +55,11 @@ WAITS: tuple[tuple[str, float, str], ...] = (
     ("Too many messages, wait 1,000 seconds", 1_000, "of the kind"),
     ("Your IP is temporarily blocked for 10 minutes", 600, "of the kind"),
     ("Sending is limited; the quota resets in 3 hours", 10_800, "of the kind"),
+    (
+        "Your account is on probation. Account will be enabled in 2081 seconds",
+        2_081,
+        "pivorakmeetup/pivorak-web-app#557",
+    ),
     ("try again in 9999 hours", 86_400, "of the kind"),
     ("try again in " + "9" * 900 + " seconds", 86_400, "of the kind"),
 )
@@ -85,6 +90,8 @@ NOT_WAITS: tuple[tuple[str, str], ...] = (
     ("try again, no response within 30 seconds", "of the kind"),
     ("connection idle for 300 seconds", "of the kind"),
     ("Try again later, 100 messages per 60 minutes", "of the kind"),
+    ("the sending limit for 1 hour exceeded", "of the kind"),
+    ("rate limited: 10 messages for 60 minutes exceeded", "of the kind"),
     ("try again later; the limit is 5 minutes", "of the kind"),
     ("You sent to many mails from different domains in the last 10 minutes", "spam-mail-blocker.de, 4.2.1"),
     ("try again in 5 \N{LATIN SMALL LETTER LONG S}", "issue 9"),
