@@ -25,6 +25,7 @@ from outbox.progress import Progress
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Unrecorded
+from outbox.reply import About, Verdict
 from outbox.smtp.waiting import Waiting
 from outbox.states import State
 from outbox.wake import FileWatch
@@ -37,6 +38,8 @@ _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after som
 _STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by something that does not end
 
 _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
+
+_UNSENT_KEPT = 10_000
 
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
 
@@ -57,6 +60,8 @@ class Tally:
 
     counts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0, "failed": 0, "uncertain": 0})
     lost_leases: int = 0
+    unsent: dict[int, str] = field(default_factory=dict)
+    """Deliveries given back for a fault of relay or account, and its words; `_UNSENT_KEPT` of them at most."""
 
 
 class Crew:
@@ -342,9 +347,27 @@ class Crew:
                 "lost-lease", message_id, delivery=outcome.claimed.id, verdict=result.verdict if result else None
             )
             return
+        self._keep_unsent(outcome)
         name = tell(self._events, outcome)
         if name in self.tally.counts:
             self.tally.counts[name] += 1
+
+    def _keep_unsent(self, outcome: Outcome) -> None:
+        unsent = self.tally.unsent
+        if outcome.result is not None and _relays_fault(outcome):
+            if len(unsent) < _UNSENT_KEPT:
+                unsent[outcome.claimed.id] = f"{outcome.result.phase}: {outcome.result.reply}"
+        else:
+            unsent.pop(outcome.claimed.id, None)
+
+
+def _relays_fault(outcome: Outcome) -> bool:
+    """Whether nothing but the relay or the account kept the delivery from being sent."""
+    result = outcome.result
+    if result is None or outcome.state is not State.QUEUED or outcome.counted or outcome.suspected:
+        return False
+    own = {About.RECIPIENT, About.MESSAGE}
+    return result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION} and result.about not in own
 
 
 def tell(events: Events, outcome: Outcome) -> str:

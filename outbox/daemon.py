@@ -38,6 +38,9 @@ from outbox.transport import Connection
 from outbox.wake import FileWatch, watches_file
 from outbox.watchdog import Watchdog, end_process
 
+UNSENT = 75
+"""EX_TEMPFAIL of sysexits.h, for the supervisor; `outbox-sender` ends in 1."""
+
 PURGE_SECONDS = 600.0
 PURGE_BATCH = 1000
 REDACT_SECONDS = 10.0
@@ -74,7 +77,8 @@ def run(
     """Be a worker until told to stop; the exit code.
 
     `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: for ever. 0: stopped
-    in good order; 1: something is left that could not be recorded, or a thread died. Raises SchemaError where the
+    in good order; 1: something is left that could not be recorded, or a thread died; UNSENT: after `once` or `drain`
+    something is due that relay or account kept from being sent. Raises SchemaError where the
     database is not migrated, DatabaseError where it does not answer.
     """
     with app.app_context():
@@ -153,11 +157,11 @@ class Worker:
                 self._leave(crew)
             if self._stop.is_set():
                 self.events.emit("worker-stopping", worker=worker_id, grace=settings.shutdown_seconds)
-            return self._end(crew, code)
+            return self._end(crew, code, one_pass=once or drain)
         finally:
             self._watchdog.close()
 
-    def _end(self, crew: Crew, code: int) -> int:
+    def _end(self, crew: Crew, code: int, *, one_pass: bool) -> int:
         """Stop in good order, as far as that is possible; the exit code."""
         self._watchdog.stopping()
         if crew.stop(self._settings.shutdown_seconds):
@@ -166,6 +170,8 @@ class Worker:
         else:  # not retired, so that its missing heartbeat tells the others to take over
             logger.error("not everything could be recorded or given back; another worker takes over")
             code = 1
+        if one_pass and code != 1 and not self._stop.is_set():
+            code = self._left(crew, stopped=code == UNSENT)
         if self._monitor is not None:
             self._monitor.stop()
         if hanging := self._hanging(crew):
@@ -271,8 +277,7 @@ class Worker:
                 if (once or drain) and crew.wait_dry(0.05):
                     return 0
                 if once and crew.down:
-                    logger.error("the transport can't be used; what is due stays queued")
-                    return 0
+                    return UNSENT
                 if progress is not None:
                     with self._progress.step("the count of what is due"):
                         progress(sum(crew.tally.counts.values()), self._queue.due())
@@ -282,6 +287,27 @@ class Worker:
         finally:
             jobs.stop()
         return 0
+
+    def _left(self, crew: Crew, *, stopped: bool = False) -> int:
+        """The exit code after one pass: UNSENT if what was due stays queued for a fault of relay or account."""
+        settings, relay = self._settings, self._settings.relay.name
+        with self._progress.step("the look at what is left"):
+            pauses = self._queue.pauses()
+            with self._engine.connect() as connection:
+                left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
+        unsent = crew.tally.unsent
+        left |= unsent.keys()
+        if not left:
+            return 0
+        why = next(reversed(unsent.values()), None) or crew.health()["transport"]["error"]
+        why = why or next((one.reply or one.reason for one in pauses if one.automatic), "")
+        logger.error(
+            "%s due and could not be sent by %s: %s. It stays queued; see outbox-status and outbox-check",
+            f"{len(left)} {'delivery is' if len(left) == 1 else 'deliveries are'}",
+            relay,
+            why,
+        )
+        return UNSENT
 
     def _poll(self, crew: Crew) -> None:
         self._ticked = monotonic()

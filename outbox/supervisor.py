@@ -211,9 +211,10 @@ class _Supervisor:
         process.join()
         code = process.exitcode
         child.process = child.words = None
-        if code and child.worker_id is not None:
+        unsent = code == daemon.UNSENT  # else it ended in good order
+        if code and not unsent and child.worker_id is not None:
             self._graves.append(_Grave(child.worker_id, monotonic()))
-        if stopping or (code == 0 and (self.once or self.drain)):
+        if stopping or ((code == 0 or unsent) and (self.once or self.drain)):
             child.ended = True
             self._code = self._code or (1 if code else 0)
             return

@@ -24,6 +24,10 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
     OUTBOX_SHUTDOWN_SECONDS, the rest given back. A second signal ends it at once. Any number of workers may share
     one database. The log goes to stderr.
 
+    Exit code 0: stopped in good order; with --once and --drain nothing that was due is left for a fault of relay or
+    account (what an operator has paused does not count). 1: something is, or the worker could not go on. 2: it could
+    not start.
+
     With --processes N there are N workers with that many connections each. One that dies is started again, and what
     it held is rescued at once.
 
@@ -45,7 +49,7 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
         code = _drain(connections)
     else:
         code = daemon.run(application(), once=once, drain=drain, connections=connections)
-    raise click.exceptions.Exit(code)
+    raise click.exceptions.Exit(1 if code == daemon.UNSENT else code)
 
 
 def _drain(connections: int | None) -> int:

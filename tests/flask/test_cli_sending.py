@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from outbox.operations import pauses
+from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import put, states
 from tests.flask.terminal import SECONDS, Terminal
+from tests.wire.actions import turns
 from tests.wire.server import SmtpServer
 
 
@@ -67,6 +70,49 @@ class TestSender:
         assert "draining" in shown
         assert set(states(terminal.engine).values()) == {"sent"}
         assert len(server.messages) == 30
+
+    @pytest.mark.parametrize(
+        ("script", "words"),
+        [
+            ({"greeting": "421 4.3.2 down for maintenance"}, "down for maintenance"),
+            ({"auth": "535 5.7.8 who are you"}, "who are you"),
+            ({"mail": "550 5.4.5 Daily user sending limit exceeded"}, "limit exceeded"),
+        ],
+        ids=["relay", "log-in", "quota"],
+    )
+    @pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one", "supervised"])
+    def test_once_ends_in_1_where_due_mail_could_not_go(
+        self,
+        script: dict[str, str],
+        words: str,
+        processes: tuple[str, ...],
+        terminal: Terminal,
+        server: SmtpServer,
+    ) -> None:
+        """With how many are left and why; nothing has cost them an attempt. Cron tells its owner."""
+        server.script.update(script)
+        ids = put(terminal.engine, *(f"r{number}@example.org" for number in range(40)))
+        done = terminal.run("outbox-sender", "--once", *processes)
+        assert done.returncode == 1, done.stderr
+        assert states(terminal.engine) == dict.fromkeys(ids, "queued")
+        said = [line for line in done.stderr.splitlines() if "could not be sent" in line]
+        assert said
+        assert words in said[0]
+        assert "40 deliveries" in said[0] or processes
+
+    @pytest.mark.parametrize("option", ["--once", "--drain"])
+    def test_recipients_own_faults_and_pauses_of_operators_end_in_0(
+        self, option: str, terminal: Terminal, server: SmtpServer
+    ) -> None:
+        """Nothing is wrong with relay or account."""
+        server.script["rcpt"] = turns("450 4.2.1 mailbox busy", "550 5.1.1 no such user")
+        put(terminal.engine, "a@example.org", "b@example.org", "c@example.org")
+        put(terminal.engine, "d@example.net")
+        with terminal.engine.begin() as connection:
+            pauses.pause(connection, What.DOMAIN, "example.net", by="ann")
+        done = terminal.run("outbox-sender", option)
+        assert (done.returncode, "could not be sent" in done.stderr) == (0, False), done.stderr
+        assert sorted(states(terminal.engine).values()) == ["failed", "queued", "queued", "sent"]
 
     def test_the_log_can_be_json(self, terminal: Terminal) -> None:
         """One object a line."""

@@ -1,0 +1,42 @@
+"""What a worker that ends after one pass leaves due, although nobody has paused it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+
+from outbox.claims import due_now, is_of
+from outbox.operations.tables import DELIVERY
+from outbox.pauses import Held, Pause
+from outbox.states import State
+
+CAP = 10_000
+"""Where the look stops."""
+
+
+def left_due(
+    connection: sa.Connection, environment: str, pauses: Collection[Pause], transport: str, *, stopped: bool
+) -> set[int]:
+    """The ids of deliveries that are due and that the relay keeps from being sent; `CAP` of them at most.
+
+    Those under an automatic pause; and `stopped` (the transport can't be used) all that no operator has paused.
+    """
+    automatic = _held((one for one in pauses if one.automatic), transport)
+    by_hand = _held((one for one in pauses if not one.automatic), transport)
+    wanted = sa.true() if stopped else _holds(automatic)
+    statement = due_now().where(
+        DELIVERY.c.state == State.QUEUED, is_of(sa.literal(environment)), wanted, sa.not_(_holds(by_hand))
+    )
+    return set(connection.execute(statement.limit(CAP)).scalars())
+
+
+def _held(pauses: Iterable[Pause], transport: str) -> Held:
+    return Held.by(pauses, {transport})
+
+
+def _holds(held: Held) -> sa.ColumnElement[bool]:
+    if held.everything:
+        return sa.true()
+    narrow = held.passed_over(DELIVERY)
+    return sa.false() if narrow is None else narrow
