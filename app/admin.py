@@ -17,6 +17,7 @@ def init_app(app: Flask) -> None:
         may_view=is_admin,
         may_read_bodies=is_admin,
         may_act=is_admin,
+        may_send_now=is_admin,
         actor=lambda: current_user.email if current_user.is_authenticated else None,
     )
     app.register_blueprint(pages, url_prefix=PREFIX)

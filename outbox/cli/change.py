@@ -72,7 +72,7 @@ class SendNow(Change):
 REQUEUE = Change("requeue", "requeued", State.QUEUED, (State.FAILED, State.UNCERTAIN), "queued")
 CANCEL = Change("cancel", "cancelled", State.CANCELLED, (State.QUEUED,), "cancelled")
 MARK_SENT = Change("mark as sent", "marked as sent", State.SENT, (State.FAILED, State.UNCERTAIN), "sent")
-SEND_NOW = SendNow("send now", "due now", State.QUEUED, (State.QUEUED,), "send-now")
+SEND_NOW = SendNow("send now", "made due now", State.QUEUED, (State.QUEUED,), "send-now")
 
 
 def change_options(function: Callable[..., Any]) -> Callable[..., Any]:

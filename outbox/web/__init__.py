@@ -6,6 +6,7 @@
         may_view=lambda: current_user.is_admin,
         may_read_bodies=lambda: current_user.is_admin,
         may_act=lambda: current_user.is_admin,
+        may_send_now=lambda: current_user.is_admin,
         actor=lambda: current_user.email,
     )
     app.register_blueprint(pages, url_prefix="/admin/outbox")
@@ -33,16 +34,18 @@ def blueprint(
     may_view: Check = nobody,
     may_read_bodies: Check = nobody,
     may_act: Check = nobody,
+    may_send_now: Check = nobody,
     actor: Actor = no_name,
     name: str = "outbox_admin",
 ) -> Blueprint:
     """The pages, to be registered once under a prefix of the application's choice.
 
     `may_view`: the queue, envelopes, replies. `may_read_bodies`: also what the mail says; it may hold live tokens.
-    `may_act`: requeue, cancel, mark as sent, pause. The last two count only together with the first. `actor`: the name
-    that the history keeps for a change. `name`: the blueprint's, if `outbox_admin` is taken.
+    `may_act`: requeue, cancel, mark as sent, pause. `may_send_now`: make deferred and scheduled mail due at once. All
+    count only together with the first. `actor`: the name that the history keeps for a change. `name`: the blueprint's,
+    if `outbox_admin` is taken.
     """
-    rights = Rights(may_view, may_read_bodies, may_act, actor)
+    rights = Rights(may_view, may_read_bodies, may_act, actor, may_send_now)
     made = Blueprint(name, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     for rule, endpoint, method, needed, view in _VIEWS:
         made.add_url_rule(rule, endpoint, rights.guard(view, *needed), methods=[method])

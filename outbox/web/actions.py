@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flask import abort, redirect, render_template, request, url_for
+from flask import abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import clock, operations
 from outbox.operations import Filter
 from outbox.states import State, may
 from outbox.web import csrf, query
-from outbox.web.database import connected, engine
+from outbox.web.database import bound, connected, engine
 from outbox.web.rights import Right, actor
+from outbox.web.rights import may as may_here
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -43,6 +45,7 @@ class Action:
     done: str
     becomes: str
     warning: str = ""
+    right: Right = Right.ACT
 
     def takes(self, state: State) -> bool:
         """Whether a person may do it to mail in `state`; what a worker holds is the worker's."""
@@ -52,10 +55,47 @@ class Action:
         """Whether one mail in `state` needs no second question: it can be taken back and can duplicate nothing."""
         return self.target is not State.SENT and state is not State.UNCERTAIN
 
+    def eligible(self, wanted: Filter) -> Filter | None:
+        """What of `wanted` it can change."""
+        return operations.eligible(wanted, self.target)
+
+    def batches(self, wanted: Filter, note: str | None) -> Iterator[int]:
+        """Do it, a batch at a time; how many each."""
+        return operations.in_batches(engine(), wanted, self.target, by=actor(), note=note)
+
+    def held(self, connection: Connection, wanted: Filter) -> list[tuple[operations.pauses.Pause, int]]:
+        """The pauses that hold some of it all the same, each with how much."""
+        return []
+
+
+class SendNow(Action):
+    """Another due time, and no other state."""
+
+    def takes(self, state: State) -> bool:
+        return state is State.QUEUED
+
+    def eligible(self, wanted: Filter) -> Filter | None:
+        return operations.to_send_now(wanted)
+
+    def batches(self, wanted: Filter, note: str | None) -> Iterator[int]:
+        wake = bound().settings(current_app).wake
+        return operations.send_now_in_batches(engine(), wanted, by=actor(), note=note, wake=wake)
+
+    def held(self, connection: Connection, wanted: Filter) -> list[tuple[operations.pauses.Pause, int]]:
+        return operations.pauses.holding_of(connection, wanted, CAP)
+
 
 ACTIONS = {
     action.name: action
     for action in (
+        SendNow(
+            "send-now",
+            State.QUEUED,
+            "Send now",
+            "made due now",
+            "queued, due at once, with the attempts that it has; what is due already stays as it is",
+            right=Right.SEND_NOW,
+        ),
         Action("requeue", State.QUEUED, "Requeue", "requeued", "queued: due at once, with all tries again"),
         Action("cancel", State.CANCELLED, "Cancel", "cancelled", "cancelled: not sent, unless requeued"),
         Action(
@@ -95,14 +135,16 @@ def confirm() -> ResponseReturnValue:
     wanted = selection.wanted
     states = wanted.states or tuple(State)
     with connected() as connection:
-        eligible = operations.eligible(wanted, action.target)
+        eligible = action.eligible(wanted)
         counts = {state: _tally(connection, replace(wanted, states=(state,)), len(states)) for state in states}
         willing = _tally(connection, eligible or NOTHING)
+        held = action.held(connection, eligible or NOTHING)
     return render_template(
         "outbox_admin/confirm.html",
         action=action,
         selection=selection,
         willing=willing,
+        held=held,
         redacted=_left_out(action, counts, willing),
         cap=CAP,
         counts={state: page for state, page in counts.items() if page.total or page.looked},
@@ -115,7 +157,7 @@ def act() -> ResponseReturnValue:
     csrf.check()
     action, selection = _asked()
     wanted = selection.wanted
-    changed, finished = _change(wanted, action.target, selection.note)
+    changed, finished = _change(action, wanted, selection.note)
     log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
     result: dict[str, Any] = {"did": action.name, "changed": changed} | ({} if finished else {"more": "1"})
     return redirect(_back(selection, **result), 303)
@@ -148,6 +190,8 @@ def _asked() -> tuple[Action, Selection]:
     action = ACTIONS.get(request.form.get("action", ""))
     if action is None:
         abort(400, f"There is no such action. There are: {', '.join(ACTIONS)}.")
+    if not may_here(action.right):
+        abort(403, f"You lack the right to {action.right} here.")
     everything = request.form.get("scope") == "all"
     origin = query.cursor(request.form.get("origin"))
     note = request.form.get("note", "").strip() or None
@@ -173,19 +217,20 @@ def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations
 
 def _left_out(action: Action, counts: dict[State, operations.Page], willing: operations.Page) -> int:
     """How many could be requeued, had they anything left to say; 0 where not all could be counted."""
+    if action.name == "send-now":
+        return 0
     able = [page for state, page in counts.items() if action.takes(state)]
     if not all(page.complete for page in [*able, willing]):
         return 0
     return sum(page.total or 0 for page in able) - (willing.total or 0)
 
 
-def _change(wanted: Filter, target: State, note: str | None) -> tuple[int, bool]:
+def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, bool]:
     """How many were changed, and whether that is all of them."""
     deadline = clock.monotonic() + BUDGET_SECONDS
     changed = 0
-    database = engine()
-    with operations.guarded(database):
-        for batch in operations.in_batches(database, wanted, target, by=actor(), note=note):
+    with operations.guarded(engine()):
+        for batch in action.batches(wanted, note):
             changed += batch
             if clock.monotonic() > deadline:
                 return changed, False
@@ -201,7 +246,7 @@ def _back(selection: Selection, **more: Any) -> str:
 
 
 VIEWS = (
-    ("/confirm", "confirm", "POST", (Right.VIEW, Right.ACT), confirm),
-    ("/act", "act", "POST", (Right.VIEW, Right.ACT), act),
+    ("/confirm", "confirm", "POST", (Right.VIEW,), confirm),  # and the right of the action
+    ("/act", "act", "POST", (Right.VIEW,), act),
     ("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.ACT), correct),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, abort, make_response, redirect, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from outbox import operations
+from outbox import clock, operations
 from outbox.errors import DamagedMessageError
 from outbox.operations import Filter
 from outbox.preview import Preview, preview
@@ -65,6 +65,8 @@ def mail(id: int) -> ResponseReturnValue:
     with connected() as connection:
         detail = _detail(connection, id)
         changes = operations.audit.of_delivery(connection, id)
+        queued = detail.state is State.QUEUED
+        holding = operations.pauses.holding(connection, detail.recipient, detail.kind) if queued else []
     readable = may(Right.READ_BODIES)
     content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
@@ -76,7 +78,12 @@ def mail(id: int) -> ResponseReturnValue:
         readable=readable,
         headers=[(n, v) for n, v in detail.headers if readable or n.lower() in operations.PUBLIC_HEADERS],
         hidden=0 if readable else sum(n.lower() not in operations.PUBLIC_HEADERS for n, _ in detail.headers),
-        actions=_fitting((detail.state,), redacted=detail.redacted_at is not None),
+        actions=[
+            action
+            for action in _fitting((detail.state,), redacted=detail.redacted_at is not None)
+            if action.name != "send-now" or _is_later(detail)
+        ],
+        holding=holding,
         correctable=detail.state in operations.CORRECTABLE and detail.redacted_at is None,
         outcome=actions.outcome(),
         remote=request.args.get("remote") == "1",
@@ -155,13 +162,18 @@ def _as_file(data: bytes, name: str, kind: str) -> Response:
 
 
 def _fitting(states: tuple[State, ...], *, redacted: bool = False) -> list[actions.Action]:
-    """The actions that can change something in one of these states (none given: any)."""
+    """The actions that this request may do and that can change something in one of these states (none given: any)."""
     return [
         action
         for action in actions.ACTIONS.values()
         if any(action.takes(state) for state in states or tuple(State))
         and not (redacted and action.target is State.QUEUED)
+        and may(action.right)
     ]
+
+
+def _is_later(detail: operations.Detail) -> bool:
+    return detail.due_at is not None and detail.due_at > clock.utcnow()
 
 
 def _older(page: operations.Page, before: int | None, trail: list[str]) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ class Right(StrEnum):
     VIEW = "view"
     READ_BODIES = "read bodies"
     ACT = "act"
+    SEND_NOW = "send now"
 
 
 def nobody() -> bool:
@@ -41,10 +42,16 @@ class Rights:
     may_read_bodies: Check = nobody
     may_act: Check = nobody
     actor: Actor = no_name
+    may_send_now: Check = nobody
 
     def may(self, right: Right) -> bool:
         """Whether this request has `right`; reading and acting count only for who may also view."""
-        check = {Right.VIEW: self.may_view, Right.READ_BODIES: self.may_read_bodies, Right.ACT: self.may_act}[right]
+        check = {
+            Right.VIEW: self.may_view,
+            Right.READ_BODIES: self.may_read_bodies,
+            Right.ACT: self.may_act,
+            Right.SEND_NOW: self.may_send_now,
+        }[right]
         return bool(self.may_view()) and bool(check())
 
     def guard(self, view: View, *needed: Right) -> View:

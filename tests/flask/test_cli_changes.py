@@ -151,8 +151,8 @@ def test_send_now_takes_what_is_due_later(terminal: Terminal) -> None:
     done = terminal.here("outbox-send-now", *map(str, [*deferred, *scheduled, *due, *sent]))
     assert done.returncode == 1
     assert f"{due[0]}: is due already, or left out by the filter" in done.stdout
-    assert f"{sent[0]}: is sent; only queued mail can be due now" in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 mails due now."
+    assert f"{sent[0]}: is sent; only queued mail can be made due now" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 mails made due now."
     with terminal.engine.connect() as connection:
         rows = connection.execute(
             sa.text("SELECT attempts, lane, due_at <= updated_at FROM outbox_delivery ORDER BY id")
@@ -171,4 +171,4 @@ def test_send_now_says_what_a_pause_holds(terminal: Terminal) -> None:
     assert (said["action"], said["matched"], said["held"]) == ("send-now", 2, {"domain slow.example": 1})
     done = terminal.here("outbox-send-now", "--state", "queued", "--yes")
     assert "sent only when the pause ends: domain slow.example (1 mail)." in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 mails due now."
+    assert done.stdout.splitlines()[-1] == "2 mails made due now."

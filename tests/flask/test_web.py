@@ -126,7 +126,7 @@ class TestWhoMay:
         """Who may look but not act sees no button, and what they send all the same is refused."""
         id = ids["ann@example.org"]
         valid = token(client)
-        pages.rights.act = False
+        pages.rights.act = pages.rights.send_now = False
         for path in ("/mail?state=failed", f"/mail/{id}", "/failures"):
             assert 'method="post"' not in client.get(ROOT + path).text, path
         for path in CHANGES:
@@ -505,7 +505,7 @@ class TestChanging:
             ("ann@example.org", {"requeue", "cancel"}, {"mark-sent"}),
             ("invoice@example.com", set(), {"requeue", "mark-sent"}),
             ("bob@example.com", {"requeue"}, set()),
-            ("long@example.com", {"cancel"}, set()),
+            ("long@example.com", {"cancel", "send-now"}, set()),
             ("carol@example.com", set(), set()),
             ("tanaka@example.jp", set(), set()),
         ],

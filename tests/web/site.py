@@ -22,6 +22,7 @@ class Rights:
     view: bool = True
     read_bodies: bool = True
     act: bool = True
+    send_now: bool = True
 
 
 @dataclass
@@ -52,6 +53,7 @@ def site(url: str, **config: Any) -> Site:
         may_view=lambda: made.rights.view,
         may_read_bodies=lambda: made.rights.read_bodies,
         may_act=lambda: made.rights.act,
+        may_send_now=lambda: made.rights.send_now,
         actor=lambda: "ann@example.org",
     )
     made.app.register_blueprint(pages, url_prefix="/admin/outbox")

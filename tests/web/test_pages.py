@@ -135,11 +135,24 @@ def test_tick_and_cancel(browser: WebDriver, pages: Site, ids: dict[str, int], s
     assert state_of(seeded, ids["dora@example.com"]) is State.QUEUED
 
 
+def test_send_a_deferred_mail_now(browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database) -> None:
+    """By keyboard: one key presses the button of the page; its group is offered the same."""
+    id = ids["long@example.com"]
+    browser.get(f"{pages.url}/failures")
+    assert "Send now…" in texts(browser, "main button")
+    browser.get(f"{pages.url}/mail/{id}")
+    css(browser, "button[value=send-now]").send_keys(Keys.ENTER)
+    until(browser, lambda: "1 made due now." in css(browser, "[role=status]").text)
+    assert "send-now" in css(browser, "#changes").text
+    assert count(seeded, ids=(id,), waiting=True) == 0
+    assert state_of(seeded, id) is State.QUEUED
+
+
 def test_without_the_right(browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database) -> None:
     """Who lost the right while the page was open is refused, and nothing is changed."""
     id = ids["ann@example.org"]
     browser.get(f"{pages.url}/mail/{id}")
-    pages.rights.act = False
+    pages.rights.act = pages.rights.send_now = False
     click(browser, "button[value=requeue]")
     assert css(browser, "h1").text == "Not allowed"
     assert state_of(seeded, id) is State.FAILED
