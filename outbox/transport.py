@@ -7,12 +7,9 @@ is left behind in its thread.
 
 from __future__ import annotations
 
-import functools
 import logging
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -21,9 +18,10 @@ import flask_mail
 from outbox import clock
 from outbox.errors import OutboxError
 from outbox.message import Envelope
-from outbox.relay import Relay, Security
+from outbox.relay import Relay
 from outbox.reply import About, Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
 from outbox.smtp import commands as smtp_commands
+from outbox.smtp import tls
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.session import Answer, GroupBroken, Refused, Session
@@ -101,7 +99,7 @@ class Connection(flask_mail.Connection):
         self.host = Session(
             self.relay,
             self._resolver,
-            lambda: tls_context(self.relay),
+            lambda: tls.verifying(self.relay),
             self._monotonic,
             self._waiting,
             learned=self._learned,
@@ -376,29 +374,3 @@ class _Turn:
 
     def _about(self, answer: Answer) -> About | None:
         return judge_reply(answer.phase, parse_reply(answer.code, answer.text), self._preset).about
-
-
-def tls_context(relay: Relay) -> ssl.SSLContext:
-    """TLS 1.2 or later, certificate and host name verified against the relay's CA file or the system's store.
-
-    Raises OSError (ssl.SSLError among them) for a CA file that cannot be used. A file that changed is read again.
-    """
-    if relay.security is not Security.NONE and not relay.verify:
-        _warn_unverified(relay.name)
-    changed = relay.ca_file.stat().st_mtime_ns if relay.ca_file is not None else 0
-    return _context(relay.ca_file, relay.verify, changed)
-
-
-@functools.lru_cache(maxsize=16)
-def _context(ca_file: Path | None, verify: bool, changed: int) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-@functools.lru_cache(maxsize=64)
-def _warn_unverified(name: str) -> None:
-    log.warning("%s: the certificate is not verified (OUTBOX_TLS_VERIFY=false): anyone between can read the mail", name)

@@ -31,6 +31,8 @@ class Failure(StrEnum):
     ABORTED = "aborted"  # by us, from another thread
     GIVEN_UP = "given up"  # by us, before the final dot
     CERTIFICATE = "certificate"  # the server's certificate does not prove its name
+    OLD_TLS = "old tls"  # nothing newer than TLS 1.1
+    CLIENT_CERTIFICATE = "client certificate"  # wanted of us
     NO_STARTTLS = "no starttls"  # not offered: never fall back to plain text
     NO_MECHANISM = "no mechanism"  # no common way to log in
     REFUSED_HERE = "refused here"  # our own settings forbid it
@@ -52,6 +54,8 @@ class Judgement:
 
 _OURS = {
     Failure.CERTIFICATE: Verdict.CONFIGURATION,
+    Failure.OLD_TLS: Verdict.CONFIGURATION,
+    Failure.CLIENT_CERTIFICATE: Verdict.CONFIGURATION,
     Failure.NO_STARTTLS: Verdict.CONFIGURATION,
     Failure.NO_MECHANISM: Verdict.CONFIGURATION,
     Failure.REFUSED_HERE: Verdict.CONFIGURATION,

@@ -5,17 +5,33 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+CHALLENGES = 3
+"""How many challenges of a relay are answered; no mechanism that is known here has more than two."""
+
+_NOT_SUPPORTED = frozenset({500, 501, 502, 503, 504, 534})  # to AUTH: this mechanism, perhaps another
+_ABOUT_MECHANISM = re.compile(
+    rb"^5\.5\.[14]\b|mechanism|auth\w* (?:method|type|scheme)|not (?:supported|enabled|implement)", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """`initial` goes with the AUTH command; each challenge (decoded) is answered by the next of `answers`."""
+    """`initial` goes with the AUTH command; `answer` takes a challenge (decoded; None if it is no base64) and how many
+    came before it. Its None: that is no challenge of this mechanism."""
 
     name: str
     initial: bytes | None
-    answers: Sequence[Callable[[bytes], bytes]]
+    answer: Callable[[bytes | None, int], bytes | None]
+
+
+def is_about_mechanism(code: int, text: bytes) -> bool:
+    """Whether a refusal says that another mechanism may do. A wrong password is wrong with each of them, and each
+    further use of it counts towards a lock-out."""
+    return code in _NOT_SUPPORTED or (code >= 500 and _ABOUT_MECHANISM.search(text) is not None)
 
 
 def mechanisms(
@@ -46,23 +62,36 @@ def decode(challenge: bytes) -> bytes | None:
 
 
 def _plain(username: bytes, password: bytes) -> Mechanism:
-    return Mechanism("PLAIN", b"\0" + username + b"\0" + password, ())
+    both = b"\0" + username + b"\0" + password
+    return Mechanism("PLAIN", both, lambda challenge, turn: both if challenge == b"" else None)  # asked for again
 
 
 def _login(username: bytes, password: bytes) -> Mechanism:
-    return Mechanism("LOGIN", None, (lambda _: username, lambda _: password))
+    """It is answered by what the prompt asks for; prompts in other words are taken to come in the usual order."""
+
+    def answer(challenge: bytes | None, turn: int) -> bytes:
+        prompt = (challenge or b"").lower()
+        if b"pass" in prompt:
+            return password
+        if b"user" in prompt:
+            return username
+        return password if turn else username
+
+    return Mechanism("LOGIN", None, answer)
 
 
 def _cram_md5(username: bytes, password: bytes) -> Mechanism:
-    def answer(challenge: bytes) -> bytes:
-        return username + b" " + hmac.new(password, challenge, "md5").hexdigest().encode()
+    def answer(challenge: bytes | None, turn: int) -> bytes:
+        return username + b" " + hmac.new(password, challenge or b"", "md5").hexdigest().encode()
 
-    return Mechanism("CRAM-MD5", None, (answer,))
+    return Mechanism("CRAM-MD5", None, answer)
 
 
 def _xoauth2(username: bytes, token: bytes) -> Mechanism:
-    """The password is an access token. A refusal comes as a challenge (JSON) that wants an empty answer."""
-    return Mechanism("XOAUTH2", b"user=" + username + b"\x01auth=Bearer " + token + b"\x01\x01", (lambda _: b"",))
+    """The password is an access token. A refusal comes as a challenge (JSON) that wants an empty answer; an empty
+    challenge asks for the token once more."""
+    initial = b"user=" + username + b"\x01auth=Bearer " + token + b"\x01\x01"
+    return Mechanism("XOAUTH2", initial, lambda challenge, turn: initial if challenge == b"" else b"")
 
 
 _MAKERS = {"PLAIN": _plain, "LOGIN": _login, "CRAM-MD5": _cram_md5, "XOAUTH2": _xoauth2}

@@ -15,7 +15,7 @@ from typing import Any
 
 from outbox.relay import Relay, Security
 from outbox.reply import Phase
-from outbox.smtp import auth
+from outbox.smtp import auth, tls
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.sockets import Broken, Wire
@@ -24,9 +24,9 @@ from outbox.verdicts import Failure
 
 log = logging.getLogger("outbox.transport")
 
+_LOOK = 5.0  # seconds at most for a look at a certificate that was refused
 _FAREWELL = 1.0  # seconds to wait for the reply to QUIT
 _NO_OTHER = frozenset({Failure.ABORTED, Failure.REFUSED_HERE})  # failures that another address can't mend
-_NOT_SUPPORTED = frozenset({500, 501, 502, 504, 534})  # to AUTH: this mechanism, perhaps another
 
 
 class Refused(smtplib.SMTPResponseException):
@@ -118,9 +118,12 @@ class Channel(smtplib.SMTP):
         addresses = self._learned.in_order(found)
         failed: tuple[Phase, Broken | Refused] | None = None
         while addresses:
+            before = list(addresses)
             try:
                 address = self._greet(addresses, deadline)
             except (Broken, Refused) as error:
+                if isinstance(error, Broken) and error.failure is Failure.CERTIFICATE:
+                    error = self._with_certificate(error, before[: len(before) - len(addresses)][-1:], deadline)
                 failed = failed or (self.phase, error)
                 if isinstance(error, Broken) and error.failure in _NO_OTHER:
                     break
@@ -133,11 +136,37 @@ class Channel(smtplib.SMTP):
         self.phase = failed[0]
         raise failed[1]
 
+    def _with_certificate(self, error: Broken, address: list[Any], deadline: float) -> Broken:
+        """The failure, with what the certificate holds that was refused.
+
+        A handshake that failed does not show it, hence another one, after which nothing is said.
+        """
+        phase = self.phase
+        self.wire.close()
+        try:
+            self._dial(address, min(deadline, self._monotonic() + _LOOK))
+            self._begin(tls.unverified)
+        except (Broken, Refused):
+            return error
+        finally:
+            self.phase = phase
+        words = self.wire.describe_certificate()
+        return Broken(error.failure, f"{error.text}; {words}" if words else error.text)
+
     def _greet(self, addresses: list[Any], deadline: float) -> Any:
         """From the connection to EHLO (in TLS), with the first of `addresses` that takes one, which is returned.
 
         Those that were tried are taken out of the list.
         """
+        address = self._dial(addresses, deadline)
+        self._begin(self._context)
+        if self.relay.security is Security.TLS:
+            self._welcome()
+        elif self.relay.security is Security.STARTTLS:
+            self._hello()
+        return address
+
+    def _dial(self, addresses: list[Any], deadline: float) -> Any:
         relay, wire = self.relay, self.wire
         self.phase = Phase.CONNECT
         wire.deadline = deadline
@@ -154,23 +183,29 @@ class Channel(smtplib.SMTP):
         log.debug("%s: connected", relay.name)
         now, ways = self._monotonic(), len(addresses) + 1
         wire.deadline, wire.silence = now + (deadline - now) / ways, relay.command_timeout / ways
-        if relay.security is Security.TLS:
-            self._secure()
+        return address
+
+    def _begin(self, context: Callable[[], ssl.SSLContext]) -> None:
+        """From the connection to TLS; without TLS to EHLO."""
+        if self.relay.security is Security.TLS:
+            self._secure(context)
+            return
+        self._welcome()
+        if self.relay.security is Security.STARTTLS:
+            self._start_tls(context)
+
+    def _welcome(self) -> None:
         self.phase = Phase.GREETING
         self._expect(220, *self.getreply())
         self._hello()
-        if relay.security is Security.STARTTLS:
-            self._start_tls()
-            self._hello()
-        return address
 
-    def _secure(self) -> None:
+    def _secure(self, context: Callable[[], ssl.SSLContext]) -> None:
         self.phase = Phase.TLS
         try:
-            context = self._context()
+            made = context()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise Broken(Failure.REFUSED_HERE, f"the CA file {self.relay.ca_file} cannot be used: {error}")
-        self.wire.start_tls(context, self.relay.host)
+        self.wire.start_tls(made, self.relay.host)
         self.sock = self.wire.sock
         log.debug("%s: %s", self.relay.name, self.tls_version)
 
@@ -178,12 +213,12 @@ class Channel(smtplib.SMTP):
         self.phase = Phase.EHLO
         self._expect(250, *self.ehlo())
 
-    def _start_tls(self) -> None:
+    def _start_tls(self, context: Callable[[], ssl.SSLContext]) -> None:
         self.phase = Phase.TLS
         if not self.has_extn("starttls"):
             raise Broken(Failure.NO_STARTTLS, "the relay does not offer STARTTLS, or someone between removed it")
         self._expect(220, *self.docmd("STARTTLS"))
-        self._secure()  # `ehlo` begins anew: what was learned in plain text is forgotten (RFC 3207 §4.2)
+        self._secure(context)  # `ehlo` begins anew: what was learned in plain text is forgotten (RFC 3207 §4.2)
 
     def _expect(self, wanted: int, code: int, text: bytes) -> None:
         if code == wanted:
@@ -209,7 +244,7 @@ class Channel(smtplib.SMTP):
             code, text = self._authenticate(mechanism)
             if code == 235:
                 return
-            if code not in _NOT_SUPPORTED:
+            if not auth.is_about_mechanism(code, text):
                 break
         self._expect(235, code, text)
 
@@ -221,13 +256,16 @@ class Channel(smtplib.SMTP):
         self.wire.write(command + b"\r\n")
         code, text = self.wire.read_reply()
         hints = b""
-        for answer in mechanism.answers:
+        for turn in range(auth.CHALLENGES):
             if code != 334:
                 break
             challenge = auth.decode(text)
             if mechanism.name == "XOAUTH2":
                 hints = b" " + (challenge or b"")
-            self.wire.write(auth.encode(answer(challenge or b"")) + b"\r\n")
+            answer = mechanism.answer(challenge, turn)
+            if answer is None:
+                break
+            self.wire.write(auth.encode(answer) + b"\r\n")
             code, text = self.wire.read_reply()
         return code, text + hints
 

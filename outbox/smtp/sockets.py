@@ -15,6 +15,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from outbox.clock import utcnow
+from outbox.smtp import tls
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.waiting import READ, WRITE, Blocking, Waiting
 from outbox.verdicts import Failure
@@ -25,6 +27,11 @@ MAX_LINE = 8_192
 MAX_REPLY = 65_536
 """Bytes of one reply."""
 
+_OLD_TLS = "the relay speaks TLS 1.1 or older only; TLS 1.2 is the oldest that is allowed: update it, or use another"
+_CLIENT_CERTIFICATE = (
+    "the relay asks for a client certificate, which the outbox does not have: use a port of it, or another relay, that "
+    "takes a log-in by name and password"
+)
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 _AFTER_CODE = (b" ", b"-", b"")
 _CHUNK = 16_384
@@ -121,6 +128,10 @@ class Wire:
             raise Broken(Failure.CERTIFICATE, f"the certificate of {host} is not accepted: {error.verify_message}")
         except (OSError, ValueError) as error:
             self._check()
+            if tls.is_too_old(error):
+                raise Broken(Failure.OLD_TLS, _OLD_TLS)
+            if tls.asks_for_certificate(error, self.sock):
+                raise Broken(Failure.CLIENT_CERTIFICATE, _CLIENT_CERTIFICATE)
             raise Broken(Failure.HANDSHAKE, f"the TLS handshake with {host} failed: {_handshake_text(error)}")
 
     def write(self, data: bytes) -> None:
@@ -132,7 +143,7 @@ class Wire:
             while sent < len(view):
                 sent += self._ready(send, view[sent : sent + _SEND])
         except OSError as error:
-            raise self._lost(error)
+            raise self._lost(self._alert() or error)
 
     def read_reply(self) -> tuple[int, bytes]:
         """The next reply: its code, and its text with lines joined by LF (RFC 5321 §4.2)."""
@@ -157,6 +168,10 @@ class Wire:
         """As `read_reply`, after one that broke off, but of what has arrived: no wait, no deadline, even if aborted."""
         self._waits = False
         return self.read_reply()
+
+    def describe_certificate(self) -> str:
+        """What the relay's certificate holds, however little it proves; "" where that can't be read."""
+        return tls.described(self.sock, utcnow()) if isinstance(self.sock, ssl.SSLSocket) else ""
 
     @property
     def has_unread(self) -> bool:
@@ -259,9 +274,23 @@ class Wire:
         if self._aborted:
             raise Broken(Failure.ABORTED, "given up by this worker")
 
+    def _alert(self) -> ssl.SSLError | None:
+        """What the relay said before it closed under a write: in TLS 1.3 a refused handshake ends so."""
+        if not isinstance(self.sock, ssl.SSLSocket):
+            return None
+        try:
+            self.sock.recv(1)
+        except ssl.SSLError as error:
+            return error if tls.asks_for_certificate(error, self.sock) else None
+        except OSError:
+            return None
+        return None
+
     def _lost(self, error: OSError) -> Broken:
         if isinstance(error, Broken):
             return error
+        if tls.asks_for_certificate(error, self.sock):
+            return Broken(Failure.CLIENT_CERTIFICATE, _CLIENT_CERTIFICATE)
         if self._aborted:
             return Broken(Failure.ABORTED, "given up by this worker")
         if isinstance(error, TimeoutError):

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from outbox.hints import hint_for
 from outbox.relay import Relay, Security
-from outbox.reply import Phase, Verdict
-from outbox.transport import Connection, tls_context
-from tests.wire.actions import Close, turns
-from tests.wire.certificates import ca_file
+from outbox.reply import About, Phase, Verdict
+from outbox.smtp import tls as outbox_tls
+from outbox.transport import Connection
+from tests.wire.actions import SILENCE, Close, turns
+from tests.wire.certificates import ca_file, plain_issuer
 from tests.wire.conftest import CONTENT, envelope, mail_state
-from tests.wire.server import SmtpServer
+from tests.wire.server import Client, SmtpServer
 
 Connect = Callable[[Relay], Connection]
 TLS = pytest.mark.parametrize("tls", ["starttls", "implicit"])
@@ -68,6 +70,68 @@ def test_nothing_is_said_to_a_server_that_is_not_proven(certificate: str, tls: s
         assert not [line for line in server.commands if line.startswith(("AUTH", "MAIL"))]
 
 
+WORDS = {
+    "expired": ["the certificate is for localhost, 127.0.0.1, ", "expired on 2020-01-01 00:00 UTC"],
+    "wrong host": ["not valid for", "the certificate is for mail.elsewhere.example"],
+    "unknown issuer": ["the certificate is for localhost"],
+}
+
+
+@TLS
+@pytest.mark.parametrize("certificate", WORDS)
+def test_what_a_refused_certificate_holds_is_told(certificate: str, tls: str, connect: Connect) -> None:
+    """Its names, and what of it expired when; the look at it says nothing beyond STARTTLS."""
+    with SmtpServer(tls=tls, certificate=certificate, auth={"u": PASSWORD}) as server:
+        result = connect(server.relay(username="u", password=PASSWORD)).deliver(envelope(), CONTENT)
+        assert (result.verdict, result.phase, result.about) == (Verdict.CONFIGURATION, Phase.TLS, About.RELAY)
+        for words in WORDS[certificate]:
+            assert words in result.reply.text
+        assert {line.split()[0] for line in server.commands} <= {"EHLO", "STARTTLS"}
+
+
+def test_a_relay_that_hangs_at_the_look(connect: Connect) -> None:
+    """The verdict stays, with OpenSSL's own words, in time."""
+    with SmtpServer({"handshake": turns(None, SILENCE)}, tls="implicit", certificate="expired") as server:
+        result = connect(server.relay(send_timeout=0.5)).deliver(envelope(), CONTENT)
+        assert (result.verdict, result.phase) == (Verdict.CONFIGURATION, Phase.TLS)
+        assert "expired" in result.reply.text
+        assert result.duration < 1.5
+
+
+@TLS
+def test_an_authority_that_a_house_made_by_hand(tls: str, connect: Connect) -> None:
+    """No key usage and no key identifiers: accepted on every Python, though the newer ones' own default refuses it."""
+    strict = ssl.create_default_context(cafile=plain_issuer())
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT
+    with SmtpServer(tls=tls, certificate="plain issuer") as server:
+        relay = server.relay(ca_file=plain_issuer())
+        assert connect(relay).deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+        result = connect(server.relay(ca_file=plain_issuer(), host="127.0.0.2")).deliver(envelope(), CONTENT)
+        assert result.verdict is not Verdict.ACCEPTED
+        if tls == "implicit":
+            raw = socket.create_connection(("127.0.0.1", server.port))
+            with raw, pytest.raises(ssl.SSLCertVerificationError):
+                strict.wrap_socket(raw, server_hostname="localhost")
+
+
+@TLS
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [
+        ("old", "TLS 1.1 or older"),
+        ("client certificate 1.2", "client certificate"),
+        ("client certificate 1.3", "client certificate"),
+    ],
+)
+def test_tls_that_can_not_be(certificate: str, words: str, tls: str, connect: Connect) -> None:
+    """A relay that is too old, or that wants a certificate of ours, is a fault of the configuration."""
+    with SmtpServer(tls=tls, certificate=certificate) as server:
+        result = connect(server.relay()).deliver(envelope(), CONTENT)
+        assert (result.verdict, result.about) == (Verdict.CONFIGURATION, About.RELAY)
+        assert words in result.reply.text
+        assert hint_for(result.phase, result.reply.code, result.reply.text) is not None
+
+
 def test_without_ca_file_the_systems_store_counts(connect: Connect) -> None:
     """A private issuer is unknown to it."""
     with SmtpServer(tls="starttls") as server:
@@ -110,10 +174,12 @@ def test_not_verified_where_it_is_said_so(tls: str, connect: Connect, caplog: py
 
 def test_the_context() -> None:
     """TLS 1.2 at least, certificate required, host name checked."""
-    context = tls_context(Relay(security=Security.TLS))
+    context = outbox_tls.verifying(Relay(security=Security.TLS))
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
 def test_starttls_is_never_left_out(connect: Connect) -> None:
@@ -174,6 +240,82 @@ def test_a_mechanism_that_is_offered_and_not_supported(connect: Connect) -> None
         connection = connect(server.relay(username="u", password=PASSWORD))
         assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
         assert [line for line in server.commands if line.startswith("AUTH")] == ["AUTH PLAIN", "AUTH LOGIN"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    ["503 5.5.1 no", "504 5.5.4 no", "535 5.5.4 no", "535 5.7.8 mechanism not available", "550 AUTH PLAIN not enabled"],
+)
+def test_log_in_goes_on_with_the_next_mechanism(refusal: str, connect: Connect) -> None:
+    """A refusal that is about PLAIN, in whatever words: LOGIN is tried, each mechanism once."""
+    with SmtpServer({"auth": turns(refusal)}, tls="starttls", auth={"u": PASSWORD}, mechanisms="PLAIN LOGIN") as server:
+        connection = connect(server.relay(username="u", password=PASSWORD))
+        assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+        assert [line for line in server.commands if line.startswith("AUTH")] == ["AUTH PLAIN", "AUTH LOGIN"]
+
+
+def test_each_mechanism_is_tried_once(connect: Connect) -> None:
+    """Where none may be used, the last reply is the verdict's."""
+    with SmtpServer({"auth": "503 5.5.1 no"}, tls="starttls", auth={"u": PASSWORD}) as server:
+        result = connect(server.relay(username="u", password=PASSWORD)).deliver(envelope(), CONTENT)
+        assert (result.verdict, result.phase, result.reply.code) == (Verdict.CONFIGURATION, Phase.AUTH, 503)
+        auths = [line for line in server.commands if line.startswith("AUTH")]
+        assert auths == ["AUTH PLAIN", "AUTH LOGIN", "AUTH CRAM-MD5"]
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "prompts"),
+    [
+        ("PLAIN", [""]),
+        ("XOAUTH2", [""]),
+        ("LOGIN", ["Username:", "Password:"]),
+        ("LOGIN", ["Password:", "Username:"]),
+        ("LOGIN", ["User Name\0", "Password\0"]),
+        ("LOGIN", ["PASSWORD", "USERNAME"]),
+        ("LOGIN", ["Benutzer", "Kennwort"]),
+        ("LOGIN", [None, None]),
+    ],
+)
+def test_challenges(mechanism: str, prompts: list[str | None], connect: Connect) -> None:
+    """A 334 is answered by what it asks for: after an initial response with that, else by its prompt."""
+    answers: list[str] = []
+
+    def ask(client: Any) -> str:
+        for prompt in prompts:
+            client._say("334 " + ("?" if prompt is None else base64.b64encode(prompt.encode()).decode()))
+            answers.append(base64.b64decode(client._read_line()).decode())
+        return "235 2.7.0 welcome"
+
+    with SmtpServer(tls="starttls", auth={"u": PASSWORD}, mechanisms=mechanism) as server:
+        connection = connect(server.relay(username="u", password=PASSWORD, auth=mechanism))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Client, "_auth", lambda client: (client._say(ask(client)), setattr(client, "user", "u")))
+            assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+    if mechanism == "PLAIN":
+        assert answers == [f"\0u\0{PASSWORD}"]
+    elif mechanism == "XOAUTH2":
+        assert answers == [f"user=u\x01auth=Bearer {PASSWORD}\x01\x01"]
+    else:
+        turned = str(prompts[0]).upper().startswith("PASS")
+        assert answers == ([PASSWORD, "u"] if turned else ["u", PASSWORD])
+
+
+def test_challenges_without_end(connect: Connect) -> None:
+    """A relay that asks and asks is given up after a few."""
+    asked: list[int] = []
+
+    def ask(client: Any) -> None:
+        while True:
+            asked.append(1)
+            client._ask("Username:")
+
+    with SmtpServer(tls="starttls", auth={"u": PASSWORD}, mechanisms="LOGIN") as server:
+        connection = connect(server.relay(username="u", password=PASSWORD))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Client, "_auth", ask)
+            result = connection.deliver(envelope(), CONTENT)
+        assert (result.verdict, result.phase) == (Verdict.TRANSPORT, Phase.AUTH)
+        assert len(asked) < 6
 
 
 @pytest.mark.parametrize(

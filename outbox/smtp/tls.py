@@ -1,0 +1,115 @@
+"""TLS: what is verified, and in which words a failure is told.
+
+Known limit: what a certificate that was refused holds is read through a private part of the ssl module; where a Python
+does not have it, the words are OpenSSL's alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from outbox.relay import Relay, Security
+
+log = logging.getLogger("outbox.transport")
+
+_MOST_NAMES = 8  # of a certificate, in a message
+_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
+_ASKS_FOR_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE"})
+
+
+def verifying(relay: Relay) -> ssl.SSLContext:
+    """TLS 1.2 or later, certificate and host name verified against the relay's CA file or the system's store.
+
+    Raises OSError (ssl.SSLError among them) for a CA file that cannot be used. A file that changed is read again.
+    """
+    if relay.security is not Security.NONE and not relay.verify:
+        _warn_unverified(relay.name)
+    changed = relay.ca_file.stat().st_mtime_ns if relay.ca_file is not None else 0
+    return _context(relay.ca_file, relay.verify, changed)
+
+
+@functools.lru_cache(maxsize=1)
+def unverified() -> ssl.SSLContext:
+    """For a look at a certificate that was refused: nothing may be said over such a connection."""
+    return _context(None, verify=False, changed=0)
+
+
+def is_too_old(error: Exception) -> bool:
+    """Whether the relay speaks no version of TLS that is allowed."""
+    return isinstance(error, ssl.SSLError) and error.reason in _OLD
+
+
+def asks_for_certificate(error: Exception, sock: socket.socket | None) -> bool:
+    """Whether the relay insists on a certificate of the client; in TLS 1.3 it says so after the handshake only."""
+    if not isinstance(error, ssl.SSLError) or not isinstance(sock, ssl.SSLSocket):
+        return False
+    if error.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":  # TLS 1.2: with a cipher agreed on, only this is left
+        return sock.cipher() is not None
+    return error.reason in _ASKS_FOR_CERTIFICATE
+
+
+def described(sock: ssl.SSLSocket, now: datetime) -> str:
+    """The names that the relay's certificate is for, and which of its chain is not valid now; "" if they can't be read.
+
+    `now`: an aware time.
+    """
+    try:
+        chain = [certificate.get_info() for certificate in sock._sslobj.get_unverified_chain()]  # type: ignore[attr-defined]
+        return "; ".join([f"the certificate is for {_names(chain[0])}", *_not_valid(chain, now)])
+    except Exception:  # noqa: BLE001 - the certificate is a stranger's, and the way to it is not documented
+        return ""
+
+
+def _names(certificate: Mapping[str, Any]) -> str:
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in {"DNS", "IP Address"}]
+    if not names:
+        return f"{_subject(certificate)} (which names no host)"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _not_valid(chain: list[dict[str, Any]], now: datetime) -> Iterator[str]:
+    for position, certificate in enumerate(chain):
+        who = "it" if position == 0 else f"that of its issuer {_subject(certificate)}"
+        begins, ends = _time(certificate["notBefore"]), _time(certificate["notAfter"])
+        if now > ends:
+            yield f"{who} expired on {ends:%Y-%m-%d %H:%M} UTC"
+        elif now < begins:
+            yield f"{who} is valid from {begins:%Y-%m-%d %H:%M} UTC only"
+
+
+def _subject(certificate: Mapping[str, Any]) -> str:
+    """The common name of whom the certificate is about, or what stands in its place."""
+    parts = dict(pair for group in certificate.get("subject", ()) for pair in group)
+    return str(parts.get("commonName") or ", ".join(str(value) for value in parts.values()) or "nobody")
+
+
+def _time(words: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(words), UTC)
+
+
+@functools.lru_cache(maxsize=16)
+def _context(ca_file: Path | None, verify: bool, changed: int) -> ssl.SSLContext:
+    """The same on every Python: 3.13 and later would refuse certificates that lack what RFC 5280 wants of authorities
+    (key usage, key identifiers), as those of many houses do; and would trust each certificate of the CA file by itself,
+    which is what naming it there means. Chain, dates and host name are verified as before.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@functools.lru_cache(maxsize=64)
+def _warn_unverified(name: str) -> None:
+    log.warning("%s: the certificate is not verified (OUTBOX_TLS_VERIFY=false): anyone between can read the mail", name)
