@@ -129,7 +129,7 @@ class Bound(flask_mail._Mail):
                 ids = tuple(operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment))
             if not ids:
                 return 0
-            wanted = operations.Filter(ids=ids)
+            wanted = operations.Filter(ids=ids, environment=self.settings.environment)
             who: dict[str, Any] = {"by": by, "note": note, "wake": self.settings.wake}
             if at is None:
                 return operations.send_now(connection, wanted, **who)

@@ -109,7 +109,9 @@ class Worker:
         self._ticked = monotonic()
         self._wall = Steps(_STEP_SECONDS)
         self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
-        self._redactor = operations.Redactor(self._engine, self._settings.sensitive_kinds)
+        self._redactor = operations.Redactor(
+            self._engine, self._settings.sensitive_kinds, environment=self._settings.environment
+        )
         self._rate = Rate(self._ticked)
         self._meters = None if self._settings.metrics_port is None else Meters()
         self._monitor: Monitor | None = None

@@ -20,6 +20,10 @@ _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
 
 
+EVERY = "*"
+"""The environment of a pause that holds for all of them."""
+
+
 class What(StrEnum):
     """What a pause holds back."""
 
@@ -43,6 +47,7 @@ class Pause:
     automatic: bool = False  # set by a worker, for what its relay refuses
     reply: str | None = None  # automatic: the server's words
     probe_at: datetime | None = None  # automatic: when one delivery is tried again
+    environment: str = EVERY  # whose mail it holds back
 
     def __str__(self) -> str:
         return f"{self.what} {self.value}".rstrip()
@@ -53,16 +58,27 @@ class Pause:
         return self.what in (What.KIND, What.DOMAIN)
 
 
-def active(connection: sa.Connection, now: datetime | None = None) -> list[Pause]:
-    """The pauses in force at `now` (by default by the database's clock), the oldest first."""
+def active(connection: sa.Connection, environment: str | None = None, now: datetime | None = None) -> list[Pause]:
+    """The pauses in force at `now` (by default by the database's clock), the oldest first.
+
+    `environment`: only those that hold back mail of this one; None: of any.
+    """
     moment = DbNow() if now is None else sa.literal(now, _pause.c.until.type)
-    rows = connection.execute(
-        sa.select(_pause)
-        .where(sa.or_(_pause.c.until.is_(None), _pause.c.until > moment))
-        .order_by(_pause.c.since, _pause.c.id)
-    )
+    statement = sa.select(_pause).where(sa.or_(_pause.c.until.is_(None), _pause.c.until > moment))
+    if environment is not None:
+        statement = statement.where(_pause.c.environment.in_([EVERY, environment]))
+    rows = connection.execute(statement.order_by(_pause.c.since, _pause.c.id))
     return [
-        Pause(row.id, What(row.what), row.value, row.reason, row.actor, since=row.since, until=row.until)
+        Pause(
+            row.id,
+            What(row.what),
+            row.value,
+            row.reason,
+            row.actor,
+            since=row.since,
+            until=row.until,
+            environment=row.environment,
+        )
         for row in rows
     ]
 

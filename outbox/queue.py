@@ -110,7 +110,7 @@ class Queue:
     def pauses(self) -> list[Pause]:
         """Those in force now."""
         with self._engine.connect() as connection:
-            return active(connection)
+            return active(connection, self._environment)
 
     def hold(self, held: Held) -> bool:
         """Leave these alone from the next claim on. False: as it is already. Not beside a claim."""

@@ -64,6 +64,7 @@ EDGES: frozenset[tuple[State, State]] = frozenset(
         (State.SENDING, State.FAILED),  # permanent, expired, attempts used up, poison
         (State.SENDING, State.UNCERTAIN),  # nobody can know, and the message says "hold"
         (State.QUEUED, State.CANCELLED),  # a person
+        (State.QUEUED, State.UNCERTAIN),  # the same, where the final dot of a "hold" may have been sent before
         (State.FAILED, State.QUEUED),  # requeue, a person
         (State.FAILED, State.CANCELLED),  # nothing more is to be done about it, says a person
         (State.UNCERTAIN, State.QUEUED),
@@ -74,11 +75,15 @@ EDGES: frozenset[tuple[State, State]] = frozenset(
 )
 
 
-def may(source: State, target: State) -> bool:
-    """Whether a delivery may go from `source` to `target`."""
-    return (source, target) in EDGES
+SUPPRESSED_EDGES = EDGES | {(State.SENT, State.QUEUED)}
+"""What MAIL_SUPPRESS_SEND kept back is recorded as sent, and can be requeued."""
 
 
-def sources(target: State) -> tuple[State, ...]:
+def may(source: State, target: State, *, suppressed: bool = False) -> bool:
+    """Whether a delivery may go from `source` to `target`; `suppressed`: MAIL_SUPPRESS_SEND kept it back."""
+    return (source, target) in (SUPPRESSED_EDGES if suppressed else EDGES)
+
+
+def sources(target: State, *, suppressed: bool = False) -> tuple[State, ...]:
     """The states from which `target` can be reached, in the order of the enum."""
-    return tuple(state for state in State if (state, target) in EDGES)
+    return tuple(state for state in State if may(state, target, suppressed=suppressed))

@@ -15,7 +15,7 @@ from outbox import operations
 from outbox.cli.base import ask, console, database, in_app, on_terminal, print_json, safe, settings, who
 from outbox.cli.waiting import waiting
 from outbox.cli.words import filter_options, mails, number, taken
-from outbox.operations import Filter
+from outbox.operations import Filter, Row
 from outbox.states import State, sources
 
 SHOWN = 20
@@ -39,9 +39,9 @@ class Change:
         """What of `wanted` it can change."""
         return operations.eligible(wanted, self.target)
 
-    def batches(self, engine: Any, wanted: Filter, note: str | None) -> Iterator[int]:
-        """Do it, a batch at a time; how many each."""
-        return operations.in_batches(engine, wanted, self.target, by=who(), note=note)
+    def batches(self, engine: Any, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
+        """Do it, a batch at a time; how many each. `uncertain`: is given how many became that instead."""
+        return operations.in_batches(engine, wanted, self.target, by=who(), note=note, uncertain=uncertain)
 
     def able(self) -> list[str]:
         """The states that it can change."""
@@ -58,7 +58,7 @@ class SendNow(Change):
     def eligible(self, wanted: Filter) -> Filter | None:
         return operations.to_send_now(wanted)
 
-    def batches(self, engine: Any, wanted: Filter, note: str | None) -> Iterator[int]:
+    def batches(self, engine: Any, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
         return operations.send_now_in_batches(engine, wanted, by=who(), note=note, wake=settings().wake)
 
     def able(self) -> list[str]:
@@ -98,7 +98,7 @@ def requeue(ids: tuple[int, ...], **options: Any) -> None:
     Also mail that is uncertain or was cancelled: the IDS (of outbox-list), or all that match a filter. It is due at
     once, with all its tries before it; mail that had expired loses its expiry date. A filter without --state means
     failed and uncertain mail. Asks before it touches more than one, on a terminal. Uncertain mail may have arrived:
-    sent again, it arrives twice.
+    sent again, it arrives twice. --reason suppressed requeues what MAIL_SUPPRESS_SEND kept from being sent.
 
     \b
     Examples:
@@ -115,6 +115,7 @@ def cancel(ids: tuple[int, ...], **options: Any) -> None:
 
     The IDS (of outbox-list), or all that match a filter, will not be sent. Mail that a worker is sending is left
     alone. Failed mail, by its ID or with --state failed, is given up and no longer counted. outbox-requeue undoes it.
+    Mail with on_uncertain="hold" that a relay may have already becomes uncertain.
 
     \b
     Examples:
@@ -162,8 +163,9 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
     if wanted.is_empty:
         raise click.UsageError(f"Nothing is selected: give ids, or a filter like --state {change.default[0]}.")
     if not wanted.ids and not wanted.states:
-        wanted = replace(wanted, states=change.default)
-        click.echo(f"No --state given: {' and '.join(change.default)} mail.", err=True)
+        default = (State.SENT,) if wanted.is_suppressed and change is REQUEUE else change.default
+        wanted = replace(wanted, states=default)
+        click.echo(f"No --state given: {' and '.join(default)} mail.", err=True)
     engine = database()
     eligible = change.eligible(wanted)
     matched, rows = 0, []
@@ -176,20 +178,29 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
     if not dry_run and matched > 1 and not options["yes"] and on_terminal():
         _preview(matched, rows)
         ask(f"{change.verb.capitalize()} {mails(matched, CAP)}?", yes=False)
-    changed = 0 if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
+    changed, uncertain = (0, 0) if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
     if options["as_json"]:
-        said = {"action": change.name, "dry_run": dry_run, "matched": matched, "changed": changed, "left_alone": left}
+        states = {id: None if row is None else row.state for id, row in left.items()}
+        counts: dict[str, Any] = {"matched": matched, "changed": changed}
+        if change is CANCEL:
+            counts["uncertain"] = uncertain
+        said = {"action": change.name, "dry_run": dry_run, **counts, "left_alone": states}
         print_json(said if held is None else said | {"held": {str(one): count for one, count in held}})
     else:
         if dry_run and rows:
             _preview(matched, rows)
-        for id, state in left.items():
-            click.echo(f"{id}: {_why_not(change, state)}")
+        for id, row in left.items():
+            click.echo(f"{id}: {_why_not(change, row, wanted)}")
         if held:
             names = ", ".join(f"{one} ({mails(count, HELD_CAP)})" for one, count in held)
             click.echo(safe(f"Paused, and sent only when the pause ends: {names}. `outbox-resume` ends it."))
         click.echo(f"Would {change.verb} {mails(matched, CAP)}." if dry_run else f"{mails(changed)} {change.done}.")
-    if left:
+        if uncertain:
+            click.echo(
+                f"{mails(uncertain)} may have been sent already, and "
+                f"{'is' if uncertain == 1 else 'are'} uncertain now: outbox-requeue or outbox-mark-sent settles that."
+            )
+    if left or uncertain:
         raise click.exceptions.Exit(1)
 
 
@@ -201,23 +212,28 @@ def _preview(matched: int, rows: list[operations.Row]) -> None:
         click.echo(f"and {number(matched - len(rows), CAP)} more")
 
 
-def _left_alone(engine: Any, wanted: Filter, eligible: Filter | None) -> dict[int, str | None]:
-    """The ids that were asked for by name and can't be changed, with their state (None: there is no such mail)."""
+def _left_alone(engine: Any, wanted: Filter, eligible: Filter | None) -> dict[int, Row | None]:
+    """The ids that were asked for by name and can't be changed (None: there is no such mail)."""
     if not wanted.ids:
         return {}
     with operations.connected(engine) as connection:
         able = set() if eligible is None else {row.id for row in _all(connection, eligible)}
-        states = {row.id: str(row.state) for row in _all(connection, Filter(ids=wanted.ids))}
-    return {id: states.get(id) for id in dict.fromkeys(wanted.ids) if id not in able}
+        rows = {row.id: row for row in _all(connection, Filter(ids=wanted.ids))}
+    return {id: rows.get(id) for id in dict.fromkeys(wanted.ids) if id not in able}
 
 
 def _all(connection: Any, wanted: Filter) -> list[operations.Row]:
     return operations.find(connection, wanted, limit=len(wanted.ids))
 
 
-def _why_not(change: Change, state: str | None) -> str:
-    if state is None:
+def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
+    if row is None:
         return "there is no such mail"
+    if wanted.environment not in (None, row.environment):
+        return f"is of the environment {safe(repr(row.environment))}, not of {safe(repr(wanted.environment))}"
+    state = str(row.state)
+    if state == State.SENT and change is REQUEUE and row.reason == "suppressed":
+        return "was not sent, for MAIL_SUPPRESS_SEND was on; --reason suppressed requeues it"
     able = change.able()
     if state not in able:
         return f"is {state}; only {' or '.join(able)} mail can be {change.done}"
@@ -226,11 +242,12 @@ def _why_not(change: Change, state: str | None) -> str:
     return "is left out by the filter, or its body was redacted"
 
 
-def _work(change: Change, wanted: Filter, matched: int, engine: Any, note: str | None) -> int:
-    """Change batch after batch; how many were changed."""
+def _work(change: Change, wanted: Filter, matched: int, engine: Any, note: str | None) -> tuple[int, int]:
+    """Change batch after batch; how many were changed, and how many became uncertain instead."""
     changed = 0
+    uncertain: list[int] = []
     with operations.guarded(engine), waiting(change.done, None if matched > CAP else matched) as told:
-        for batch in change.batches(engine, wanted, note):
+        for batch in change.batches(engine, wanted, note, uncertain.append):
             changed += batch
             told(batch)
-    return changed
+    return changed, sum(uncertain)

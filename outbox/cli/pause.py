@@ -13,7 +13,7 @@ import click
 from outbox import operations
 from outbox.cli.base import ask, console, database, in_app, print_json, safe, say, who
 from outbox.cli.waiting import waiting
-from outbox.cli.words import mails, moment, to_timedelta
+from outbox.cli.words import environment_of, environment_options, mails, moment, to_timedelta
 from outbox.operations import Filter, duration, parse_moment, pauses
 from outbox.operations.pauses import Pause, What
 from outbox.states import State
@@ -40,6 +40,7 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--dry-run", is_flag=True, help="Only show what would be done."),
         click.option("--reason", metavar="TEXT", default="", help="Why, for those who find it so."),
+        environment_options,
         click.option("--transport", "transports", multiple=True, metavar="NAME", help="What goes by this host:port."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
         click.option("--kind", "kinds", multiple=True, metavar="NAME", help="Mail of this kind."),
@@ -65,6 +66,7 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
       outbox-pause --kind newsletter --for 2h --reason "wrong link in it"
       outbox-pause --all --until 06:00
     """
+    environment = environment_of(options)
     asked, targets = _asked(options)
     if not targets:
         raise click.UsageError("Nothing is named: give --all, --kind, --domain or --transport.")
@@ -72,11 +74,13 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
         raise click.UsageError("--for and --until exclude each other.")
     engine = database()
     with _wrong_use():
-        held = _held(engine, targets)
+        held = _held(engine, targets, environment)
         words = f"{' and '.join(_words(what, value) for what, value in targets)}, {mails(held, CAP)} queued now"
         if not asked.dry_run:
             ask(f"Pause {words}?", yes=asked.yes or held <= 1)
-        made = _pause(engine, targets, asked, {"reason": reason, "until": until, "for_": for_})
+        made = _pause(
+            engine, targets, asked, {"reason": reason, "until": until, "for_": for_, "environment": environment}
+        )
     if asked.as_json:
         print_json({"action": "pause", "dry_run": asked.dry_run, "queued": held, "pauses": made})
     else:
@@ -98,15 +102,17 @@ def resume(reason: str, **options: Any) -> None:
       outbox-resume --all --yes
     """
     every = bool(options["everything"])
+    environment = environment_of(options)
     asked, targets = _asked(options)
     engine = database()
     with operations.connected(engine) as connection:
-        there = pauses.active(connection)
+        there = pauses.active(connection, environment)
     with _wrong_use():
-        wanted = there if every else [one for what, value in targets for one in _of(there, what, value)]
+        mine = [one for one in there if environment in (None, one.environment)]
+        wanted = mine if every else [one for what, value in targets for one in _of(mine, what, value)]
         lifted = wanted
         if wanted and not asked.dry_run:
-            held = _held(engine, [(one.what, one.value) for one in wanted])
+            held = _held(engine, [(one.what, one.value) for one in wanted], environment)
             names = " and ".join(_words(one.what, one.value) for one in wanted)
             ask(f"Resume {names}, {mails(held, CAP)} queued now?", yes=asked.yes or held <= 1)
             lifted = _resume(engine, wanted, reason)
@@ -116,6 +122,8 @@ def resume(reason: str, **options: Any) -> None:
         _list(there)
     else:
         _tell(lifted, asked)
+        if len(lifted) < len(targets) and len(mine) < len(there):
+            click.echo("Some pauses hold in all environments: --all-environments lifts these, too.")
     if targets and len(lifted) < (1 if every else len(targets)):
         raise click.exceptions.Exit(1)
 
@@ -136,7 +144,16 @@ def _pause(engine: Any, targets: Targets, asked: Asked, options: dict[str, Any])
         end = None if until is None else parse_moment(until, operations.now(connection))
         seconds = None if options["for_"] is None else options["for_"].total_seconds()
         made = [
-            pauses.pause(connection, what, value, by=who(), reason=options["reason"], until=end, seconds=seconds)
+            pauses.pause(
+                connection,
+                what,
+                value,
+                by=who(),
+                reason=options["reason"],
+                until=end,
+                seconds=seconds,
+                environment=pauses.EVERY if options["environment"] is None else options["environment"],
+            )
             for what, value in targets
         ]
         connection.rollback() if asked.dry_run else connection.commit()
@@ -145,7 +162,10 @@ def _pause(engine: Any, targets: Targets, asked: Asked, options: dict[str, Any])
 
 def _resume(engine: Any, wanted: list[Pause], reason: str) -> list[Pause]:
     with operations.transaction(engine) as connection:
-        lifted = [pauses.resume(connection, one.what, one.value, by=who(), note=reason) for one in wanted]
+        lifted = [
+            pauses.resume(connection, one.what, one.value, by=who(), note=reason, environment=one.environment)
+            for one in wanted
+        ]
     return [one for some in lifted for one in some]
 
 
@@ -154,17 +174,19 @@ def _of(there: list[Pause], what: What, value: str) -> Iterator[Pause]:
     return (one for one in there if (one.what, one.value) == (what, name))
 
 
-def _held(engine: Any, targets: Targets) -> int:
+def _held(engine: Any, targets: Targets, environment: str | None) -> int:
     """How much queued mail they concern; of a transport, all."""
     with operations.connected(engine) as connection, waiting("counting"):
         if any(what in (What.ALL, What.TRANSPORT) for what, _ in targets):
-            return operations.count(connection, Filter(states=(State.QUEUED,)), cap=CAP)
-        return sum(operations.count(connection, _filter(what, value), cap=CAP) for what, value in targets)
+            queued = Filter(states=(State.QUEUED,), environment=environment)
+            return operations.count(connection, queued, cap=CAP)
+        wanted = (_filter(what, value, environment) for what, value in targets)
+        return sum(operations.count(connection, one, cap=CAP) for one in wanted)
 
 
-def _filter(what: What, value: str) -> Filter:
+def _filter(what: What, value: str, environment: str | None) -> Filter:
     value = pauses.value_of(what, value)
-    queued = Filter(states=(State.QUEUED,))
+    queued = Filter(states=(State.QUEUED,), environment=environment)
     return replace(queued, kind=value) if what is What.KIND else replace(queued, domain=value)
 
 
@@ -189,12 +211,25 @@ def _list(there: list[Pause]) -> None:
         Column("REASON", ratio=2),
     )
     rows = [
-        (_words(one.what, one.value), _short(one.since), _short(one.until), safe(one.by), safe(one.reason))
+        (
+            _named(one),
+            _short(one.since),
+            _short(one.until),
+            safe(one.by),
+            safe(one.reason),
+        )
         for one in there
     ]
     if rows:
         print_table(console(), columns, [[Text(cell) for cell in row] for row in rows])
     click.echo(f"{len(there) or 'Nothing'} {'are' if len(there) > 1 else 'is'} paused.")
+
+
+def _named(one: Pause) -> str:
+    words = _words(one.what, one.value)
+    if one.environment == pauses.EVERY:
+        return f"{words} (all environments)"
+    return f"{words} ({safe(one.environment)})" if one.environment else words
 
 
 def _short(at: datetime | None) -> str:

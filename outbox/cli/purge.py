@@ -46,7 +46,7 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     wanted = taken(options)
     states = _states(wanted.states, failed)
     wanted = replace(wanted, states=())
-    words = f"{' and '.join(states)} mail older than {duration(seconds)}" + ("" if wanted.is_empty else f", {wanted}")
+    words = f"{' and '.join(states)} mail older than {duration(seconds)}" + (f", {wanted}" if str(wanted) else "")
     engine = database()
     with waiting("looking"), operations.connected(engine) as connection:
         found = operations.purgeable(connection, older_than=seconds, states=states, wanted=wanted, cap=CAP)

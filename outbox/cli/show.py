@@ -67,7 +67,9 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
         wire = operations.wire(connection, detail.message_id) if raw or page else b""
         changes = operations.audit.of_delivery(connection, id)
         waits = detail.state is State.QUEUED
-        paused = operations.pauses.holding(connection, detail.recipient, detail.kind) if waits else []
+        paused = (
+            operations.pauses.holding(connection, detail.recipient, detail.kind, detail.environment) if waits else []
+        )
     if raw:
         _print_raw(wire)
     elif page is not None:

@@ -72,8 +72,10 @@ def print_pairs(out: Console, pairs: Sequence[tuple[str, Text]]) -> None:
 
 
 def print_mails(out: Console, rows: Sequence[Row]) -> None:
-    """Deliveries, as `outbox-list` and a dry run show them."""
+    """Deliveries, as `outbox-list` and a dry run show them; with their environment where there are several."""
+    several = len({row.environment for row in rows}) > 1
     columns = (
+        *([Column("ENVIRONMENT")] if several else []),
         Column("ID", right=True),
         Column("STATE"),
         Column("AGE", right=True),
@@ -86,6 +88,7 @@ def print_mails(out: Console, rows: Sequence[Row]) -> None:
         columns,
         [
             (
+                *([Text(safe(row.environment or "-"))] if several else []),
                 Text(str(row.id)),
                 Text(row.state, style=COLOURS[row.state]),
                 Text(age(row.age)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from outbox.cli.base import settings
 from outbox.operations import Filter, Row, duration, parse_duration
 from outbox.states import Lane, State
 
@@ -41,6 +42,7 @@ _OPTIONS = (
     ),
     click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
     click.option("--transport", metavar="NAME", help="Tried by this transport: host:port, or a host."),
+    click.option("--reason", "because", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
     click.option("--search", metavar="TEXT", help="An address or Message-ID; else a part of recipient or subject."),
 )
 
@@ -55,9 +57,25 @@ FILTER_NAMES = (  # in the order of the options
     "since",
     "older_than",
     "transport",
+    "because",
     "search",
 )
 _TIMES = ("since", "older_than")
+
+
+def environment_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Whose messages a command is about; `environment_of` reads them."""
+    every = click.option("--all-environments", is_flag=True, help="Of all environments in this database.")
+    one = click.option("--environment", metavar="NAME", help="Of this environment, instead of OUTBOX_ENVIRONMENT.")
+    return one(every(function))
+
+
+def environment_of(options: dict[str, Any]) -> str | None:
+    """The environment that a command is about, None for all; takes it out of the options."""
+    named, every = options.pop("environment", None), options.pop("all_environments", False)
+    if named is not None and every:
+        raise click.UsageError("--environment and --all-environments exclude each other.")
+    return None if every else settings().environment if named is None else named
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,6 +89,7 @@ def options_of_ended(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with(options: Sequence[Callable[..., Any]], function: Callable[..., Any]) -> Callable[..., Any]:
+    function = environment_options(function)
     for option in reversed(options):
         function = option(function)
     return function
@@ -92,6 +111,8 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
         newer_than=words["since"],
         search=words["search"],
         transport=words["transport"],
+        reason=words["because"],
+        environment=environment_of(options),
     )
 
 

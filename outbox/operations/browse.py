@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from outbox.clock import monotonic
 from outbox.dialect import DbNow
-from outbox.operations.filters import Filter, clauses, in_span, indexed, newest_first
+from outbox.operations.filters import Filter, clauses, in_span, indexed, narrowed, newest_first
 from outbox.operations.find import Row, count, find, source
 from outbox.operations.tables import DELIVERY, MESSAGE
 
@@ -49,6 +49,7 @@ def browse(
     that ids and times of enqueuing rise together, but for that many rows.
     """
     window = window or WINDOW
+    wanted = narrowed(connection, wanted)
     if indexed(wanted) == wanted:
         return _by_index(connection, wanted, before, limit, cap)
     deadline = monotonic() + seconds

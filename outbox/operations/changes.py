@@ -6,7 +6,7 @@ leaves one row in the audit: `by` is who does it, `note` why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from outbox.dialect import DbNow
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.policy import Reason
 from outbox.states import State, sources
 
 BATCH = 1_000
@@ -41,7 +42,8 @@ def cancel(
 ) -> int:
     """Take back what is queued and not held by a worker, and give up what failed. How many.
 
-    Raises ValueError for an empty filter.
+    What may have been sent already (`on_uncertain="hold"`, the final dot sent under a lease that was lost) becomes
+    uncertain instead. Raises ValueError for an empty filter.
     """
     return sum(_changed(connection, wanted, State.CANCELLED, _trail(wanted, State.CANCELLED, by, note), limit))
 
@@ -53,17 +55,28 @@ def mark_sent(
     return sum(_changed(connection, wanted, State.SENT, _trail(wanted, State.SENT, by, note), limit))
 
 
-def in_batches(engine: sa.Engine, wanted: Filter, target: State, *, by: str, note: str | None = None) -> Iterator[int]:
+def in_batches(
+    engine: sa.Engine,
+    wanted: Filter,
+    target: State,
+    *,
+    by: str,
+    note: str | None = None,
+    uncertain: Callable[[int], None] | None = None,
+) -> Iterator[int]:
     """Take what matches to `target` in a transaction for each BATCH, so that nobody waits long; how many each.
 
-    What a worker puts back among the matching ones meanwhile is not taken a second time.
+    What a worker puts back among the matching ones meanwhile is not taken a second time. `uncertain`: called with the
+    number of those that could not be cancelled, because they may have been sent already, and became uncertain.
     """
     eligible_ = eligible(wanted, target)
     trail = _trail(wanted, target, by, note)
     last: int | None = 0
     while eligible_ is not None and last is not None:
         with engine.begin() as connection:
-            last, changed = _step(connection, eligible_, target, trail, last, BATCH)
+            last, changed, held = _step(connection, eligible_, target, trail, last, BATCH)
+        if held and uncertain is not None:
+            uncertain(held)
         yield changed
 
 
@@ -74,7 +87,7 @@ def eligible(wanted: Filter, target: State) -> Filter | None:
     """
     if wanted.is_empty:
         raise ValueError("an empty filter matches all mail: name ids or say what to look for")
-    by_hand = [state for state in sources(target) if state is not State.SENDING]
+    by_hand = [state for state in sources(target, suppressed=wanted.is_suppressed) if state is not State.SENDING]
     states = tuple(state for state in by_hand if not wanted.states or state in wanted.states)
     if not states:
         return None
@@ -92,7 +105,8 @@ def _changed(
     last: int | None = 0
     while eligible_ is not None and last is not None and (limit is None or limit > 0):
         size = BATCH if limit is None else min(limit, BATCH)
-        last, changed = _step(connection, eligible_, target, trail, last, size)
+        last, changed, held = _step(connection, eligible_, target, trail, last, size)
+        changed += held
         if limit is not None:
             limit -= changed
         yield changed
@@ -100,8 +114,10 @@ def _changed(
 
 def _step(
     connection: sa.Connection, wanted: Filter, target: State, trail: Trail, after: int, size: int
-) -> tuple[int | None, int]:
-    """Change the next `size` that match, by id; the last id looked at (None: no more) and how many were changed.
+) -> tuple[int | None, int, int]:
+    """Change the next `size` that match, by id.
+
+    Gives the last id looked at (None: no more), how many went to `target`, and how many became uncertain instead.
 
     The ids are read first: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
     """
@@ -113,16 +129,23 @@ def _step(
         .limit(size)
     ).all()
     if not rows:
-        return None, 0
+        return None, 0, 0
+    ids = DELIVERY.c.id.in_([row.id for row in rows])
+    held = _hold_marked(connection, ids) if target is State.CANCELLED else 0
     changed = connection.execute(
-        DELIVERY.update()
-        .where(DELIVERY.c.id.in_([row.id for row in rows]), DELIVERY.c.state.in_([str(s) for s in wanted.states]))
-        .values(_values(target))
+        DELIVERY.update().where(ids, DELIVERY.c.state.in_([str(s) for s in wanted.states])).values(_values(target))
     ).rowcount
     if target is State.QUEUED:
         let_live(connection, {row.message_id for row in rows})
-    trail.add(connection, changed, [row.id for row in rows])
-    return (rows[-1].id if len(rows) == size else None), changed
+    trail.add(connection, changed + held, [row.id for row in rows])
+    return (rows[-1].id if len(rows) == size else None), changed, held
+
+
+def _hold_marked(connection: sa.Connection, ids: sa.ColumnElement[bool]) -> int:
+    """Mail that a relay may have already is not cancelled: nobody can know whether it was sent."""
+    values = _values(State.UNCERTAIN) | {"marked_at": DELIVERY.c.marked_at, "reason": Reason.UNKNOWN.value}
+    marked = sa.and_(DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.marked_at.is_not(None))
+    return connection.execute(DELIVERY.update().where(ids, marked).values(values)).rowcount
 
 
 def _values(target: State) -> dict[str, Any]:
@@ -146,6 +169,7 @@ def requeued() -> dict[str, Any]:
         "lane": DELIVERY.c.lane - DELIVERY.c.lane % 2,  # `Lane.slot`: among the new mail, not the retries
         "attempts": 0,
         "rescues": 0,
+        "deferrals": 0,
         "marked_at": None,
         "reason": None,
         "worker_id": None,

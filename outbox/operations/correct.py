@@ -18,8 +18,16 @@ CORRECTABLE = (State.QUEUED, State.FAILED, State.CANCELLED)
 """States in which the old address certainly did not get it, and no worker is about to send it there."""
 
 
-def correct_recipient(connection: sa.Connection, id: int, address: str, *, by: str, note: str | None = None) -> str:
-    """Give the delivery `id` another recipient and requeue it; its envelope address.
+def correct_recipient(
+    connection: sa.Connection,
+    id: int,
+    address: str,
+    *,
+    by: str,
+    note: str | None = None,
+    environment: str | None = None,
+) -> str:
+    """Give the delivery `id` another recipient and requeue it; its envelope address. Only of `environment`, if given.
 
     If the message goes to nobody else, its To or Cc is corrected as well. A message to several stays as the others got
     it: there only the envelope changes. Raises AddressError for what is no address, ValueError where it can't be done,
@@ -30,6 +38,8 @@ def correct_recipient(connection: sa.Connection, id: int, address: str, *, by: s
     if row is None:
         raise ValueError(f"there is no mail with the number {id}; was it purged?")
     siblings = _siblings(connection, row)
+    if environment is not None and row.environment != environment:
+        raise ValueError(f"the message belongs to the environment {row.environment!r}, not to {environment!r}")
     _check(row, new, siblings)
     changed = connection.execute(
         DELIVERY.update()
@@ -37,6 +47,7 @@ def correct_recipient(connection: sa.Connection, id: int, address: str, *, by: s
             DELIVERY.c.id == row.id,
             DELIVERY.c.recipient == row.recipient,
             DELIVERY.c.state.in_([state.value for state in CORRECTABLE]),
+            DELIVERY.c.marked_at.is_(None),
         )
         .values(
             recipient=new.envelope,
@@ -67,7 +78,15 @@ def correct_recipient(connection: sa.Connection, id: int, address: str, *, by: s
 def _look(id: int) -> sa.Select[Any]:
     columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.headers, MESSAGE.c.smtputf8, MESSAGE.c.redacted_at)
     return (
-        sa.select(DELIVERY.c.id, DELIVERY.c.message_id, DELIVERY.c.recipient, DELIVERY.c.state, *columns)
+        sa.select(
+            DELIVERY.c.id,
+            DELIVERY.c.message_id,
+            DELIVERY.c.recipient,
+            DELIVERY.c.state,
+            DELIVERY.c.marked_at,
+            MESSAGE.c.environment,
+            *columns,
+        )
         .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
         .where(DELIVERY.c.id == min(id, MAX_ID))
     )
@@ -82,6 +101,8 @@ def _siblings(connection: sa.Connection, row: Any) -> set[str]:
 def _check(row: Any, new: Mailbox, siblings: set[str]) -> None:
     if State(row.state) not in CORRECTABLE:
         raise ValueError(f"the recipient of mail that is {row.state} can't be corrected")
+    if row.marked_at is not None:
+        raise ValueError("the relay may have the message for the old address already: wait until it is uncertain")
     if row.redacted_at is not None:
         raise ValueError("what it said was redacted, so there is nothing left to send")
     if new.envelope == row.recipient:

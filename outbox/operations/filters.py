@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +15,23 @@ import sqlalchemy as sa
 from outbox.dialect import DbNow
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, in_state
 from outbox.operations.words import duration, storable
+from outbox.policy import Reason
 from outbox.states import Lane, State
 
 MAX_ID = 2**63 - 1
+
+_TEXTS = (
+    "recipient",
+    "domain",
+    "kind",
+    "error",
+    "reason",
+    "subject",
+    "priority",
+    "search",
+    "transport",
+    "environment",
+)
 
 
 _CODE = re.compile(r"[2-5]\d\d")
@@ -42,15 +56,23 @@ class Filter:
     transport: str | None = None  # tried by this one: "host:port", or a host
     redacted: bool | None = None  # whether the body is gone
     waiting: bool | None = None  # whether it is queued and due later
+    environment: str | None = None  # of this one; None: of all
+    reason: str | None = None  # why it is in its state, one word ("suppressed")
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything matches."""
-        return all(getattr(self, field.name) in (None, (), "") for field in fields(self))
+        """Whether everything matches, of one environment or of all."""
+        asked = (getattr(self, field.name) for field in fields(self) if field.name != "environment")
+        return all(value in (None, (), "") for value in asked)
 
     def __str__(self) -> str:
         """In the words that the commands and pages take: `state=failed error=5.1.1 since=2h`."""
         return " ".join(f"{name}={_quoted(word)}" for name, word in _words(self))
+
+    @property
+    def is_suppressed(self) -> bool:
+        """Whether only what MAIL_SUPPRESS_SEND kept back matches."""
+        return self.reason == Reason.SUPPRESSED.value
 
     @property
     def needs_message(self) -> bool:
@@ -122,6 +144,10 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(_search(wanted.search.strip()))
     if wanted.transport:
         found.append(_tried_by(wanted.transport.strip()))
+    if wanted.environment is not None:
+        found.append(_of_environment(wanted.environment))
+    if wanted.reason:
+        found.append(_equal(DELIVERY.c.reason, wanted.reason.lower()))
     if wanted.redacted is not None:
         found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
     if wanted.waiting is not None:
@@ -130,12 +156,28 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     return found
 
 
+def narrowed(connection: sa.Connection, wanted: Filter) -> Filter:
+    """`wanted` without the environment where all messages are of that one: so the indexes serve that serve without."""
+    if wanted.environment is None:
+        return wanted
+    # the ends of the index on environment and key
+    ends = [connection.execute(sa.select(end(MESSAGE.c.environment))).scalar() for end in (sa.func.min, sa.func.max)]
+    return replace(wanted, environment=None) if ends == [wanted.environment] * 2 else wanted
+
+
+def _of_environment(environment: str) -> sa.ColumnElement[bool]:
+    # one look by primary key for each row; a join might be turned into a scan of all messages
+    its = MESSAGE.alias("its")  # the statement may have joined the message's row itself
+    stamp = sa.select(its.c.environment).where(its.c.id == DELIVERY.c.message_id).scalar_subquery()
+    return stamp == environment if storable(environment) else sa.false()
+
+
 def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
     if wanted.ids:
         yield "id", ",".join(str(id) for id in wanted.ids)
     if wanted.states:
         yield "state", ",".join(wanted.states)
-    for name in ("recipient", "domain", "kind", "error", "subject", "priority", "search", "transport"):
+    for name in _TEXTS:
         if value := getattr(wanted, name):
             yield name, value
     if wanted.newer_than is not None:

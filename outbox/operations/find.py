@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from outbox.dialect import DbNow
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob, splice
-from outbox.operations.filters import MAX_ID, Filter, clauses, in_span, newest_first
+from outbox.operations.filters import MAX_ID, Filter, clauses, in_span, narrowed, newest_first
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.reply import Phase, Verdict
 from outbox.states import Lane, OnUncertain, State
@@ -39,6 +39,7 @@ class Row:
     reply: str | None
     reason: str | None  # why it is in this state, one word
     updated_at: datetime
+    environment: str  # that wrote the message
     age: float  # seconds since it was enqueued
 
 
@@ -80,7 +81,6 @@ class Detail(Row):
     headers: tuple[tuple[str, str], ...]  # decoded, in wire order
     envelope_from: str
     size: int  # bytes of the wire form
-    environment: str
     key: str | None
     metadata: dict[str, Any] | None
     on_uncertain: OnUncertain
@@ -110,6 +110,7 @@ _ROW = (
     DELIVERY.c.reply,
     DELIVERY.c.reason,
     DELIVERY.c.updated_at,
+    MESSAGE.c.environment,
     DbNow().label("now"),
 )
 
@@ -118,7 +119,6 @@ _DETAIL = (
     MESSAGE.c.headers,
     MESSAGE.c.envelope_from,
     MESSAGE.c.size,
-    MESSAGE.c.environment,
     MESSAGE.c.key,
     MESSAGE.c.metadata.label("metadata"),
     MESSAGE.c.on_uncertain,
@@ -135,6 +135,7 @@ JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
 
 def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50) -> list[Row]:
     """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page)."""
+    wanted = narrowed(connection, wanted)
     hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), *in_span(wanted, None, before))
     page = hits.order_by(*newest_first(wanted)).limit(limit).subquery("page")  # the join is only made for what is shown
     rows = connection.execute(
@@ -145,6 +146,7 @@ def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None
 
 def count(connection: sa.Connection, wanted: Filter, *, cap: int = 10_000) -> int:
     """How many match; it stops at `cap` + 1, which means "more than `cap`"."""
+    wanted = narrowed(connection, wanted)
     inner = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted)).limit(cap + 1).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 

@@ -76,7 +76,7 @@ def gauges(
     now = database_time(connection)
     sending = _sending(connection, cap)
     heartbeats = _heartbeats(connection, now, dead_after)
-    paused = active(connection, now)
+    paused = active(connection, now=now)
     names = {name for one in heartbeats if one.alive for name, _ in one.transports}
     due = look_at_due(connection, now, Held.by(paused, names), cap)
     live = {lane: _count(connection, cap, *_of(lane), DELIVERY.c.due_at.is_not(None)) for lane in Lane}

@@ -14,9 +14,9 @@ from outbox.operations import audit
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.words import storable
-from outbox.pauses import Held, Pause, What, active
+from outbox.pauses import EVERY, Held, Pause, What, active
 
-__all__ = ["Pause", "What", "active", "holding", "holding_of", "pause", "resume", "value_of"]
+__all__ = ["EVERY", "Pause", "What", "active", "holding", "holding_of", "pause", "resume", "value_of"]
 
 MOST_VALUE = 255
 MOST_REASON = 500
@@ -31,21 +31,43 @@ def pause(
     reason: str = "",
     until: datetime | None = None,
     seconds: float | None = None,
+    environment: str = EVERY,
 ) -> Pause:
     """Hold back from now on; what is paused already gets the new reason and end. Workers heed it within seconds.
 
     `value`: the kind, domain or transport (`host:port`); "" for `What.ALL`. `until`, or `seconds` from now by the
     database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that does
-    not fit and for an end that is past.
+    not fit and for an end that is past. `environment`: whose mail is held back, "*": everybody's.
     """
     value = value_of(what, value)
     now = connection.execute(sa.select(DbNow())).scalar_one()
     until = _end(connection, now, until, seconds)
-    connection.execute(PAUSE.delete().where(PAUSE.c.what == what.value, PAUSE.c.value == value))
-    made = Pause(0, what, value, audit.cut(reason, MOST_REASON), audit.cut(by, audit.MOST_BY), since=now, until=until)
+    same = sa.and_(
+        PAUSE.c.what == what.value,
+        PAUSE.c.value == value,
+        PAUSE.c.environment == environment,
+        PAUSE.c.transport == "",
+    )
+    connection.execute(PAUSE.delete().where(same))
+    made = Pause(
+        0,
+        what,
+        value,
+        audit.cut(reason, MOST_REASON),
+        audit.cut(by, audit.MOST_BY),
+        since=now,
+        until=until,
+        environment=environment,
+    )
     inserted = connection.execute(
         PAUSE.insert().values(
-            what=what.value, value=value, reason=made.reason, actor=made.by, since=made.since, until=made.until
+            what=what.value,
+            value=value,
+            environment=environment,
+            reason=made.reason,
+            actor=made.by,
+            since=made.since,
+            until=made.until,
         )
     )
     audit.write(connection, "pause", by=by, count=1, filters=_words(made), note=reason)
@@ -54,32 +76,41 @@ def pause(
 
 
 def resume(
-    connection: sa.Connection, what: What | None = None, value: str = "", *, by: str, note: str | None = None
+    connection: sa.Connection,
+    what: What | None = None,
+    value: str = "",
+    *,
+    by: str,
+    note: str | None = None,
+    environment: str | None = None,
 ) -> list[Pause]:
     """Lift one pause, or with `what` None every one; those that were in force.
 
+    `environment`: only those of this one, and not those of all; None: whosever they are; "*": those of all.
+
     Raises ValueError for a value that does not fit.
     """
-    wanted = active(connection)
+    wanted = [one for one in active(connection) if environment is None or one.environment == environment]
     if what is not None:
         value = value_of(what, value)
         wanted = [one for one in wanted if (one.what, one.value) == (what, value)]
     lifted = [one for one in wanted if connection.execute(PAUSE.delete().where(PAUSE.c.id == one.id)).rowcount]
     connection.execute(PAUSE.delete().where(PAUSE.c.until <= DbNow()))  # those that ended by themselves
     for one in lifted:
-        audit.write(connection, "resume", by=by, count=1, filters=str(one), note=note)
+        audit.write(connection, "resume", by=by, count=1, filters=_whose(one), note=note)
     return lifted
 
 
-def holding(connection: sa.Connection, recipient: str, kind: str | None) -> list[Pause]:
+def holding(connection: sa.Connection, recipient: str, kind: str | None, environment: str) -> list[Pause]:
     """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
-    return [one for one in active(connection) if not one.narrow or Held.by([one], ()).holds(recipient, kind)]
+    there = active(connection, environment)
+    return [one for one in there if not one.narrow or Held.by([one], ()).holds(recipient, kind)]
 
 
 def holding_of(connection: sa.Connection, wanted: Filter, cap: int = 1_000) -> list[tuple[Pause, int]]:
     """The pauses because of which mail that matches may wait, each with how much of it; it counts to `cap` + 1."""
     found = []
-    for one in active(connection):
+    for one in active(connection, wanted.environment):
         number = _count_to(connection, [*clauses(wanted), _of(one)], cap)
         if number:
             found.append((one, number))
@@ -94,7 +125,8 @@ def _of(pause: Pause) -> sa.ColumnElement[bool]:
         "sender": MESSAGE.c.envelope_from,
     }
     column = columns.get(pause.what)
-    return sa.true() if column is None else column == pause.value
+    held = sa.true() if column is None else column == pause.value
+    return held if pause.environment == EVERY else sa.and_(held, MESSAGE.c.environment == pause.environment)
 
 
 def _count_to(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cap: int) -> int:
@@ -137,4 +169,8 @@ def _end(connection: sa.Connection, now: datetime, until: datetime | None, secon
 
 
 def _words(made: Pause) -> str:
-    return f"{made} until {made.until:%Y-%m-%d %H:%M:%S} UTC" if made.until else str(made)
+    return f"{_whose(made)} until {made.until:%Y-%m-%d %H:%M:%S} UTC" if made.until else _whose(made)
+
+
+def _whose(one: Pause) -> str:
+    return str(one) if one.environment in ("", EVERY) else f"{one} environment={one.environment}"

@@ -44,10 +44,17 @@ def purge(
     digests = _digests(connection, message_pks) | _some_digests(connection)
     _remove(connection, message_pks)
     remove_orphans(connection, digests)
-    connection.execute(WORKER.delete().where(WORKER.c.stopped_at < DbNow(-older_than)))
+    _remove_workers(connection, older_than, done.wanted.environment)
     if trail is not None:
         trail.add(connection, len(message_pks))
     return len(message_pks)
+
+
+def _remove_workers(connection: sa.Connection, older_than: float, environment: str | None) -> None:
+    stopped = WORKER.delete().where(WORKER.c.stopped_at < DbNow(-older_than))
+    if environment is not None:
+        stopped = stopped.where(WORKER.c.environment == environment)
+    connection.execute(stopped)
 
 
 @dataclass(frozen=True, slots=True)

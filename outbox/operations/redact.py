@@ -12,6 +12,7 @@ from outbox.dialect import DbNow
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
+from outbox.policy import Reason
 from outbox.states import State
 
 LAG = 15.0
@@ -27,7 +28,11 @@ PUBLIC_HEADERS = frozenset(
 class Redactor:
     """Goes along what ended: first what is new, then back through what ended before this process began."""
 
-    def __init__(self, engine: sa.Engine, kinds: Sequence[str], *, lag: float = LAG) -> None:
+    def __init__(
+        self, engine: sa.Engine, kinds: Sequence[str], *, environment: str | None = None, lag: float = LAG
+    ) -> None:
+        """`environment`: only of this one."""
+        self._environment = environment
         self._engine = engine
         self._kinds = tuple(kinds)
         self._lag = lag
@@ -72,7 +77,10 @@ class Redactor:
                 .order_by(*order)
                 .limit(PAGE)
             ).all()
-            found = [row.id for row in _sensitive(connection, [row.message_id for row in rows], self._kinds)]
+            found = [
+                row.id
+                for row in _sensitive(connection, [row.message_id for row in rows], self._kinds, self._environment)
+            ]
         if not found:
             return rows, 0
         with self._engine.begin() as connection:
@@ -100,18 +108,24 @@ def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequenc
     return len(pks)
 
 
-def _sensitive(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str]) -> Sequence[Any]:
+def _sensitive(
+    connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str], environment: str | None = None
+) -> Sequence[Any]:
     """Those that still have their text, with their headers."""
-    return connection.execute(
-        sa.select(MESSAGE.c.id, MESSAGE.c.headers).where(
-            MESSAGE.c.id.in_(message_pks), MESSAGE.c.kind.in_(kinds), MESSAGE.c.redacted_at.is_(None)
-        )
-    ).all()
+    statement = sa.select(MESSAGE.c.id, MESSAGE.c.headers).where(
+        MESSAGE.c.id.in_(message_pks), MESSAGE.c.kind.in_(kinds), MESSAGE.c.redacted_at.is_(None)
+    )
+    if environment is not None:
+        statement = statement.where(MESSAGE.c.environment == environment)
+    return connection.execute(statement).all()
 
 
 def _sent(connection: sa.Connection, message_pks: list[int]) -> set[int]:
-    """Those that reached somebody."""
-    of_these = sa.and_(DELIVERY.c.message_id.in_(message_pks), DELIVERY.c.state == State.SENT.value)
+    """Those that reached somebody; what MAIL_SUPPRESS_SEND kept back did not, and may be requeued."""
+    reached = sa.and_(
+        DELIVERY.c.state == State.SENT.value, sa.func.coalesce(DELIVERY.c.reason, "") != Reason.SUPPRESSED.value
+    )
+    of_these = sa.and_(DELIVERY.c.message_id.in_(message_pks), reached)
     return set(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
 
 

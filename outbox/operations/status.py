@@ -20,7 +20,7 @@ from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
 from outbox.operations.transports import transports_said, up_or_down
-from outbox.pauses import Held, Pause, active
+from outbox.pauses import EVERY, Held, Pause, active
 from outbox.states import Lane, State
 
 COUNT_CAP = 100_000
@@ -55,8 +55,9 @@ def status(
     living = [worker for worker in workers if worker.alive]
     transports = [transport for worker in living for transport in _transports(worker, now)]
     names = {one.name for one in transports}
-    paused = active(connection, now)
-    held = Held.by(paused, names)
+    paused = active(connection, now=now)
+    effective = [one for one in paused if one.environment in (EVERY, environment)]
+    held = Held.by(effective, names)
     due = look_at_due(connection, now, held, count_cap)
     due_now = min(sum(due.free.values()), count_cap + 1)
     unserved = _unserved(connection, {worker.environment for worker in living})
@@ -91,7 +92,7 @@ def status(
         drain_seconds=drain,
         growing=_growing(connection, due_now, drain, alarms),
         pauses=paused,
-        held_for_long=_held_for_long(connection, now, paused, names, due, count_cap, alarms),
+        held_for_long=_held_for_long(connection, now, effective, names, due, count_cap, alarms),
         failures=failures(connection) if counts else [],
         deferred_groups=deferred(connection) if counts else [],
         foreign=unserved,

@@ -43,8 +43,8 @@ def test_a_pause_ends_by_itself(connection: sa.Connection) -> None:
     """Past its end it is not in force, and needs nobody."""
     made = pauses.pause(connection, What.ALL, by="ann", seconds=60)
     assert made.until is not None
-    assert pauses.active(connection, made.until - timedelta(seconds=1)) == [made]
-    assert pauses.active(connection, made.until + timedelta(seconds=1)) == []
+    assert pauses.active(connection, now=made.until - timedelta(seconds=1)) == [made]
+    assert pauses.active(connection, now=made.until + timedelta(seconds=1)) == []
     connection.execute(sa.update(OutboxPause).values(until=DbNow(-1.0)))
     assert pauses.active(connection) == []
 

@@ -10,7 +10,7 @@ from outbox.models import OutboxDelivery, table_of
 from outbox.states import EDGES, FINAL, LIVE, Lane, State, may, sources
 
 PICTURE = """
-queued -> sending cancelled
+queued -> sending cancelled uncertain
 sending -> sending queued sent failed uncertain
 sent ->
 failed -> queued sent cancelled
@@ -30,6 +30,13 @@ def test_every_pair_is_as_the_picture_shows(source: State, target: State) -> Non
 def test_sent_is_the_end() -> None:
     """Nothing leaves `sent`: a mail that arrived can't be sent again by the outbox."""
     assert not any(source is State.SENT for source, _ in EDGES)
+
+
+def test_what_was_suppressed_is_not_the_end() -> None:
+    """MAIL_SUPPRESS_SEND records as sent what nobody got: that alone can be requeued."""
+    assert may(State.SENT, State.QUEUED, suppressed=True)
+    assert State.SENT in sources(State.QUEUED, suppressed=True)
+    assert not may(State.SENT, State.CANCELLED, suppressed=True)
 
 
 def test_sources_are_the_edges_read_backwards() -> None:
