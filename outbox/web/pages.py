@@ -66,7 +66,9 @@ def mail(id: int) -> ResponseReturnValue:
         detail = _detail(connection, id)
         changes = operations.audit.of_delivery(connection, id)
         queued = detail.state is State.QUEUED
-        holding = operations.pauses.holding(connection, detail.recipient, detail.kind) if queued else []
+        holding = (
+            operations.pauses.holding(connection, detail.recipient, detail.kind, detail.environment) if queued else []
+        )
     readable = may(Right.READ_BODIES)
     content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
