@@ -20,27 +20,32 @@ class Hint:
     codes: frozenset[int | None] = frozenset()  # None in it: no reply came
     text: re.Pattern[str] | None = None
     port: int | None = None
+    plain: bool = False  # only where TLS does not come first
 
-    def fits(self, phase: Phase, code: int | None, text: str, port: int | None) -> bool:
+    def fits(self, phase: Phase, code: int | None, text: str, port: int | None, tls_first: bool) -> bool:
         """Whether this hint is about the failure."""
         return (
             (not self.phases or phase in self.phases)
             and (not self.codes or code in self.codes)
             and (self.port is None or self.port == port)
+            and not (self.plain and tls_first)
             and (self.text is None or self.text.search(text) is not None)
         )
 
 
-def hint_for(phase: Phase | str, code: int | None, text: str, *, port: int | None = None) -> str | None:
+def hint_for(
+    phase: Phase | str, code: int | None, text: str, *, port: int | None = None, tls_first: bool = False
+) -> str | None:
     """The remedy for a relay's reply, or for our own error where `code` is None; None where nothing is known.
 
-    `phase` and `text` are those of the reply (`Result.phase`, `Result.reply`), `port` is the relay's.
+    `phase` and `text` are those of the reply (`Result.phase`, `Result.reply`), `port` is the relay's,
+    `tls_first` whether TLS is spoken from the first byte (MAIL_USE_SSL).
     """
     try:
         reached = Phase(phase)
     except ValueError:
         return None
-    return next((hint.remedy for hint in HINTS if hint.fits(reached, code, text, port)), None)
+    return next((hint.remedy for hint in HINTS if hint.fits(reached, code, text, port, tls_first)), None)
 
 
 def _words(*patterns: str) -> re.Pattern[str]:
@@ -56,6 +61,12 @@ _TLS = frozenset({Phase.TLS})
 _TLS_FROM_START = "Port 465 speaks TLS from the first byte: set MAIL_USE_SSL=true."
 
 _CONNECTING: tuple[Hint, ...] = (
+    Hint(
+        "The relay asks for a client certificate, which the outbox cannot present. Use a port or a relay with a "
+        "log-in by name and password (usually 587).",
+        phases=_TLS | _TO_EHLO,
+        text=_words(r"certificate.required", r"client certificate", r"alert.bad.certificate", r"peer did not return"),
+    ),
     Hint(
         "The name server did not answer. Check this machine's DNS, or set MAIL_SERVER to an IP address.",
         phases=frozenset({Phase.RESOLVE}),
@@ -81,12 +92,13 @@ _CONNECTING: tuple[Hint, ...] = (
         "MAIL_USE_TLS=true, and check MAIL_SERVER.",
         phases=frozenset({Phase.CONNECT}),
     ),
-    Hint(_TLS_FROM_START, phases=frozenset({Phase.GREETING}), codes=_NO_REPLY, port=465),
+    Hint(_TLS_FROM_START, phases=frozenset({Phase.GREETING}), codes=_NO_REPLY, port=465, plain=True),
     Hint(
         "What answers there speaks TLS from the first byte: set MAIL_USE_SSL=true, and MAIL_USE_TLS=false.",
         phases=frozenset({Phase.GREETING}),
         codes=_NO_REPLY,
         text=_words(r"\\x15\\x03"),
+        plain=True,
     ),
     Hint(
         "What answers there is not an SMTP server. Check MAIL_SERVER and MAIL_PORT.",
@@ -95,8 +107,14 @@ _CONNECTING: tuple[Hint, ...] = (
         text=_words(r"no SMTP reply", r"not an SMTP reply", r"more than \d+ bytes"),
     ),
     Hint(
-        "The relay accepts the connection and says nothing: it is overloaded, or a proxy stands in front of it. If the "
-        "port speaks TLS from the first byte (465), set MAIL_USE_SSL=true.",
+        "The relay accepts the connection and says nothing. If the port speaks TLS from the first byte (465), set "
+        "MAIL_USE_SSL=true; else the relay is overloaded, or its proxy cannot reach it.",
+        phases=frozenset({Phase.GREETING}),
+        codes=_NO_REPLY,
+        plain=True,
+    ),
+    Hint(
+        "The relay accepts the connection and says nothing: it is overloaded, or its proxy cannot reach it.",
         phases=frozenset({Phase.GREETING}),
         codes=_NO_REPLY,
     ),
@@ -142,12 +160,6 @@ _TLS_HINTS: tuple[Hint, ...] = (
         "another one.",
         phases=_TLS,
         text=_words(r"unsupported.protocol", r"protocol.version", r"no.protocols.available", r"TLS 1\.[01]"),
-    ),
-    Hint(
-        "The relay asks for a client certificate, which the outbox cannot present. Use a port or a relay with a "
-        "log-in by name and password (usually 587).",
-        phases=_TLS | _TO_EHLO,
-        text=_words(r"certificate.required", r"client certificate", r"alert.bad.certificate", r"peer did not return"),
     ),
     Hint("The relay cannot start TLS now. Try again later.", phases=_TLS, codes=frozenset({421, 454})),
     Hint(

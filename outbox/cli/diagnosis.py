@@ -159,6 +159,10 @@ def _refused(check: str, result: Result, relay: Relay, remedy: str = "", *, subj
     note = f" ({result.note})" if result.note else ""
     reply = result.reply
     said = " ".join(part for part in (reply.enhanced, reply.text) if part)
-    hint = remedy or hint_for(result.phase, reply.code, said, port=relay.port) or ""
+    hint = (
+        remedy
+        or hint_for(result.phase, reply.code, said, port=relay.port, tls_first=relay.security is Security.TLS)
+        or ""
+    )
     about = f"{subject}: " if subject else ""
     return Finding(check, False, f"{relay.name}: {about}{result.verdict} fault at {result.phase}: {reply}{note}", hint)

@@ -73,6 +73,7 @@ def test_the_port_for_tls_from_the_first_byte() -> None:
     for text in ("silence for 10 s (waiting for the greeting)", "the relay closed the connection"):
         said = hint_for(Phase.GREETING, None, text, port=465)
         assert said == "Port 465 speaks TLS from the first byte: set MAIL_USE_SSL=true."
+        assert "MAIL_USE_SSL" not in (hint_for(Phase.GREETING, None, text, port=465, tls_first=True) or "")
 
 
 @pytest.mark.parametrize(
