@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-from outbox import metrics, operations, signals
+from outbox import metrics, operations
 from outbox.breaker import Breaker
 from outbox.clock import Steps, monotonic, utcnow
 from outbox.crew import Crew
@@ -31,6 +31,7 @@ from outbox.progress import Progress
 from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
+from outbox.receivers import Receivers
 from outbox.settings import Settings
 from outbox.smtp.learned import Learned
 from outbox.stopping import Stop, on_signals
@@ -46,6 +47,7 @@ PURGE_BATCH = 1000
 REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
+_RECEIVERS_SECONDS = 1.0  # for what receivers are still to be told at the end of the grace period
 _ENDING_SECONDS = 1.0  # for jobs of the scheduler that are under way at the end
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
 _STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
@@ -102,7 +104,8 @@ class Worker:
         )
         self._ledger = Ledger(self._engine)
         self.events = Events()
-        self.events.observe(signals.observer(app))
+        self._receivers = Receivers(app)
+        self.events.observe(self._receivers.observe)
         self._mail = app.extensions["mail"]
         self._place = place
         self._stop = Stop(place.lifeline if place is not None else None)
@@ -166,7 +169,10 @@ class Worker:
     def _end(self, crew: Crew, code: int, *, one_pass: bool) -> int:
         """Stop in good order, as far as that is possible; the exit code."""
         self._watchdog.stopping()
-        if crew.stop(self._settings.shutdown_seconds):
+        end = monotonic() + self._settings.shutdown_seconds
+        recorded = crew.stop(self._settings.shutdown_seconds)
+        self._receivers.close(max(_RECEIVERS_SECONDS, end - monotonic()))
+        if recorded:
             with self._progress.step("the end of the registration"):
                 self._presence.retire(lambda: self._health(crew))
         else:  # not retired, so that its missing heartbeat tells the others to take over
@@ -313,6 +319,7 @@ class Worker:
 
     def _poll(self, crew: Crew) -> None:
         self._ticked = monotonic()
+        self._receivers.look()
         crew.nudge()
 
     def _stalled(self) -> str | None:

@@ -20,11 +20,14 @@ The sender is the Flask application. Take `**more`: later releases may tell more
 there is nothing to tell. Never a body.
 
 In which thread: `message_queued` in the one that committed, in SQLAlchemy's `after_commit`, where the session can't be
-used for SQL. The others in the recording threads of the worker (two may call a receiver at once), after the outcome is
-durable, within an application context of their own: they hold up recording, so hand long work to somebody else. They
-tell of what this process did: a worker that is killed between commit and signal sends none.
+used for SQL. The others in a thread of the worker that is there for them alone, one call after the other, after the
+outcome is durable, within an application context of their own. They tell of what this process did: a worker that is
+killed between commit and signal sends none.
 
-A receiver that raises is logged on one line, and harms neither delivery nor the other receivers.
+A receiver that raises is logged on one line, and harms neither delivery nor the other receivers. One that is slow holds
+up no mail, but 10,000 calls wait at the most: what comes on top is dropped, and the log says how many. One that has not
+returned after 30 seconds is named in the log and told of nothing more until it returns. For what must not be missed ask
+the database (`outbox_delivery`, `outbox_attempt`).
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ delivery_retried = _signals.signal("outbox-delivery-retried")
 delivery_failed = _signals.signal("outbox-delivery-failed")
 delivery_uncertain = _signals.signal("outbox-delivery-uncertain")
 
-_BY_EVENT = {
+BY_EVENT = {
     "sent": delivery_sent,
     "retried": delivery_retried,
     "failed": delivery_failed,
@@ -68,33 +71,43 @@ def queued(app: Flask, message_id: str, *, recipients: int, kind: str | None) ->
 
 
 def observer(app: Flask) -> Callable[[Event], None]:
-    """Turns the events of a worker of `app` into signals; to be given to `Events.observe`."""
+    """Turns the events of a worker of `app` into signals, in the thread that emits them."""
 
     def observe(event: Event) -> None:
-        signal = _BY_EVENT.get(event.name)
-        if signal is None or not signal.receivers:
-            return
-        facts = event.facts
-        with app.app_context():
-            _send(
-                signal,
-                app,
-                message_id=event.message_id,
-                delivery_id=facts.get("delivery"),
-                recipient=facts.get("to"),
-                **{name: facts.get(name) for name in _FACTS},
-            )
+        signal = BY_EVENT.get(event.name)
+        if signal is not None and signal.receivers:
+            for receiver in list(signal.receivers_for(app)):
+                tell(app, signal, receiver, event)
 
     return observe
+
+
+def tell(app: Flask, signal: NamedSignal, receiver: Callable[..., Any], event: Event) -> None:
+    """Tell one receiver what a worker of `app` did."""
+    facts = event.facts
+    with app.app_context():
+        _call(
+            receiver,
+            signal,
+            app,
+            message_id=event.message_id,
+            delivery_id=facts.get("delivery"),
+            recipient=facts.get("to"),
+            **{name: facts.get(name) for name in _FACTS},
+        )
 
 
 def _send(signal: NamedSignal, app: Flask, **told: Any) -> None:
     # not `signal.send`: there the first receiver that raises keeps the others from being called
     for receiver in list(signal.receivers_for(app)):
-        try:
-            receiver(app, **told)
-        except Exception as error:  # noqa: BLE001 - it is the application's, and must not break delivery
-            logger.error("%s: a receiver of %s failed: %s", told["message_id"], signal.name, _place(error))
+        _call(receiver, signal, app, **told)
+
+
+def _call(receiver: Callable[..., Any], signal: NamedSignal, app: Flask, **told: Any) -> None:
+    try:
+        receiver(app, **told)
+    except Exception as error:  # noqa: BLE001 - it is the application's, and must not break delivery
+        logger.error("%s: a receiver of %s failed: %s", told["message_id"], signal.name, _place(error))
 
 
 def _place(error: Exception) -> str:

@@ -27,7 +27,7 @@ from outbox.events import Events, logger
 from outbox.queue import Queue
 from outbox.settings import Settings
 from outbox.stopping import Stop, on_signals
-from outbox.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS
+from outbox.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, end_process
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -168,8 +168,7 @@ class _Supervisor:
         except BaseException:  # noqa: BLE001 - the process ends here, whatever it is
             traceback.print_exc()
             code = 1
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
+        end_process(code)
 
     def _wait(self, timeout: float) -> None:
         """Until a child ends, a signal comes, or for so many seconds."""

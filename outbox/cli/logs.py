@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import select
 import sys
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import Any, TextIO
 
 from outbox.cli.base import safe_lines
+from outbox.clock import monotonic
 from outbox.events import Event
+
+CAPACITY = 10_000
+"""Lines that wait to be written at the most."""
+
+READER_SECONDS = 1.0
+"""How long a process without a writer of its own waits for somebody to read."""
+
+FLUSH_SECONDS = 2.0
+"""For what is still to be written when the process ends."""
 
 
 class Lines(logging.Formatter):
@@ -40,27 +56,121 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return event.fields() if isinstance(event, Event) else {"message": record.getMessage()}
 
 
-class Stderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever stderr is now, so that a progress bar can take it over for a while."""
+class Stderr(logging.Handler):
+    """Writes to whatever stderr is now, so that a progress bar can take it over for a while.
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
+    Whoever reads it may stop (a full pipe, Ctrl-S on a terminal), and the worker must go on: lines are written by a
+    thread of their own, and dropped, and counted, once CAPACITY of them wait. Without `aside` they are written at once
+    by who logs, and dropped where nobody has read for READER_SECONDS; that is for a process which is about to fork.
+    """
 
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stderr
+    def __init__(self, *, aside: bool = True) -> None:
+        super().__init__()
+        self._aside = aside
+        self._begin()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by `logging` under the handler's lock."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - as every handler does it
+            self.handleError(record)
+            return
+        stuck = self._put - self._written >= CAPACITY if self._aside else not _is_read(READER_SECONDS)
+        if stuck:
+            self._dropped += 1
+        else:
+            if self._dropped:
+                self._say(self._gap())
+            self._say(line)
+
+    def flush(self) -> None:
+        """Wait until all is written, for FLUSH_SECONDS at the most."""
+        end = monotonic() + FLUSH_SECONDS
+        while self._written < self._put and monotonic() < end:
+            self._progress.wait(0.02)
+
+    def _begin(self) -> None:
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._progress = threading.Event()  # never set: to wait a moment
+        self._put = self._written = self._dropped = 0
+        self._writer: threading.Thread | None = None
+
+    def _forked(self) -> None:
+        self._aside = True
+        self._begin()
+
+    def _say(self, line: str) -> None:
+        if not self._aside:
+            _write(line)
+            return
+        self._put += 1
+        self._lines.put(line)
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_all, name="outbox-log", daemon=True)
+            self._writer.start()
+
+    def _write_all(self) -> None:
+        while True:
+            _write(self._lines.get())
+            self._written += 1
+
+    def _gap(self) -> str:
+        words = f"{self._dropped} log lines were dropped: whoever reads this log did not keep up"
+        self._dropped = 0
+        return self.format(logging.LogRecord("outbox", logging.WARNING, __file__, 0, words, None, None))
 
 
-def log_to_stderr(*, as_json: bool, level: int = logging.INFO) -> None:
-    """Send the package's log to stderr, unless the application has set up its own logging."""
+def _write(line: str) -> None:
+    stream: TextIO | None = sys.stderr  # None without a terminal, on some systems
+    if stream is None:
+        return
+    with suppress(OSError, ValueError):  # nobody reads it any more: there is nobody to tell
+        if stream is sys.__stderr__ and isinstance(stream, io.TextIOWrapper):
+            _write_at_once(stream.fileno(), (line + "\n").encode(errors="backslashreplace"))
+        else:
+            stream.write(line + "\n")
+            stream.flush()
+
+
+def _write_at_once(descriptor: int, left: bytes) -> None:
+    """Without the stream's own lock: one that a stuck writer holds would break the interpreter's end."""
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def _is_read(timeout: float) -> bool:
+    """Whether somebody takes what is written to stderr."""
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(sys.stderr.fileno(), select.POLLOUT)
+        return bool(poll.poll(timeout * 1000))
+    except (OSError, ValueError):
+        return True
+
+
+def log_to_stderr(*, as_json: bool, level: int = logging.INFO, aside: bool = True) -> None:
+    """Send the package's log to stderr, unless the application has set up its own logging.
+
+    `aside`: see `Stderr`.
+    """
     root = logging.getLogger()
     logger = logging.getLogger("outbox")
     if not root.handlers and not logger.handlers:
-        handler = Stderr()
+        handler = Stderr(aside=aside)
         handler.setFormatter(JsonLines() if as_json else Lines())
         root.addHandler(handler)
     if logger.level == logging.NOTSET:
         logger.setLevel(level)
+    scheduler = logging.getLogger("apscheduler")  # it tells of each run, and of each that is still under way
+    if scheduler.level == logging.NOTSET:
+        scheduler.setLevel(logging.ERROR)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -40,7 +40,8 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
     if once and drain:
         raise click.UsageError("--once and --drain exclude each other.")
     bar = drain and sys.stderr.isatty() and processes is None
-    log_to_stderr(as_json=settings().log_json, level=logging.WARNING if bar else logging.INFO)
+    level = logging.WARNING if bar else logging.INFO
+    log_to_stderr(as_json=settings().log_json, level=level, aside=processes is None)
     from outbox import daemon, supervisor
 
     if processes is not None:

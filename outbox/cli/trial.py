@@ -85,7 +85,7 @@ def _living_worker(engine: Any) -> str | None:
 def _send_here() -> None:
     from outbox import daemon
 
-    log_to_stderr(as_json=settings().log_json, level=logging.WARNING)
+    log_to_stderr(as_json=settings().log_json, level=logging.WARNING, aside=False)
     daemon.run(application(), once=True)
 
 

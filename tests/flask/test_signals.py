@@ -109,7 +109,7 @@ def test_a_receiver_that_raises_breaks_neither_the_commit_nor_the_others(
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_what_became_of_a_delivery(worker_app: Flask, engine: sa.Engine, server: SmtpServer, name: str) -> None:
-    """Told after it is recorded, by the recording thread, with the server's words."""
+    """Told after it is recorded, in a thread of its own, with the server's words."""
     server.script["dot"] = ENDINGS[name]
     put(engine, posting=Posting(kind="news"), message_id="<7@example.org>")
     with heard(getattr(package, name)) as told:
@@ -118,7 +118,7 @@ def test_what_became_of_a_delivery(worker_app: Flask, engine: sa.Engine, server:
     code, enhanced, reply = ENDINGS[name].split(" ", 2)
     assert (one["code"], one["enhanced"], one["reply"]) == (int(code), enhanced, reply)
     assert (one["message_id"], one["recipient"], one["kind"]) == ("<7@example.org>", "to@example.org", "news")
-    assert (one["thread"][:15], one["current"], one["phase"]) == ("outbox-recorder", worker_app.name, "dot")
+    assert (one["thread"], one["current"], one["phase"]) == ("outbox-receivers", worker_app.name, "dot")
     assert one["duration"] > 0
     assert (one["delay"] is not None) == (name == "delivery_retried")
 

@@ -6,10 +6,13 @@ STORY_HANG       "claim FILE", "record FILE", …: once the file exists, that ca
                  FILE.hangs tells that one was made
 STORY_SLEPT      a file with a number of seconds that the machine's monotonic clock has not counted
 STORY_STOPPED    the same, and CLOCK_BOOTTIME has not counted them either: a virtual machine
+STORY_LOG        text: the application logs by itself, and its handler hangs at a line that has the text in it
+STORY_RECEIVER   an address: the receiver of delivery_sent never returns when it is told of that recipient
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -29,11 +32,36 @@ def commit(environ: Mapping[str, str]) -> None:
         _poison(environ["STORY_POISON"])
     if "STORY_SCHEDULER" in environ:
         _scheduler(Path(environ["STORY_SCHEDULER"]))
+    if "STORY_LOG" in environ:
+        _log(environ["STORY_LOG"])
+    if "STORY_RECEIVER" in environ:
+        _receiver(environ["STORY_RECEIVER"])
     if "STORY_HANG" in environ:
         _hang(*environ["STORY_HANG"].split())
     for name in ("STORY_SLEPT", "STORY_STOPPED"):
         if name in environ:
             _slept(Path(environ[name]), all_clocks=name == "STORY_STOPPED")
+
+
+def _log(text: str) -> None:
+    class Handler(logging.StreamHandler[Any]):
+        def emit(self, record: logging.LogRecord) -> None:
+            if text in record.getMessage():
+                threading.Event().wait()
+            super().emit(record)
+
+    logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s", handlers=[Handler()])
+
+
+def _receiver(address: str) -> None:
+    from outbox import delivery_sent, receivers
+
+    def hang(app: Any, *, recipient: str, **more: Any) -> None:
+        if recipient == address:
+            threading.Event().wait()
+
+    receivers.PATIENCE_SECONDS = 1.0
+    delivery_sent.connect(hang, weak=False)
 
 
 def _hang(name: str, file: str) -> None:

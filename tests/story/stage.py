@@ -138,7 +138,7 @@ class CommandWorker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "flask", "--app", "tests.story.worker_app", "outbox-sender", *arguments],
                 cwd=ROOT,
-                env={**_plain_environment(), **environ},
+                env={**plain_environment(), **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -239,7 +239,7 @@ class Stage:
         return subprocess.run(
             [sys.executable, "-m", "flask", "--app", "tests.story.worker_app", *words],
             cwd=ROOT,
-            env={**_plain_environment(), **self.environ, **settings},
+            env={**plain_environment(), **self.environ, **settings},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -414,7 +414,7 @@ def _be_a_worker(environ: dict[str, str], log: str) -> None:
     sys.exit(daemon.run(create_app(environ)))
 
 
-def _plain_environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """The caller's environment without settings of its own."""
     prefixes = ("OUTBOX_", "MAIL_", "FLASK_", "DATABASE_URL", "COVERAGE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import subprocess
+import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,7 +19,7 @@ from tests.servers.databases import Database
 from tests.servers.process import free_port
 from tests.servers.proxy import Freezer
 from tests.story.conftest import MakeStage
-from tests.story.stage import Relay, until
+from tests.story.stage import ROOT, Relay, plain_environment, until
 
 LIMIT = 2.0
 """OUTBOX_DATABASE_TIMEOUT_SECONDS in these tests."""
@@ -127,3 +132,105 @@ def test_database_connections_that_hang_stop_no_mail(
         freezer.freeze(new=False)
         worker.signal(signal.SIGTERM)
         assert worker.wait(1 + STOP_SECONDS + SLACK) in {0, 1}
+
+
+def test_a_log_that_nobody_reads_stops_no_mail(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path
+) -> None:
+    """A full pipe, or Ctrl-S on a terminal: lines are dropped, mail is not; the count of them is told afterwards."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    stage = make_stage(sqlite_database, relay.port)
+    stage.send_together(400)
+    with subprocess.Popen(
+        [sys.executable, "-c", FEW_LINES, "--app", "tests.story.worker_app", "outbox-sender"],
+        cwd=ROOT,
+        env={**plain_environment(), **stage.environ},
+        stdin=subprocess.DEVNULL,
+        stderr=writer,
+    ) as worker:
+        os.close(writer)
+        try:
+            assert stage.settle() == {"sent": 400}
+            said = bytearray()
+            reading = threading.Thread(
+                target=lambda: [said.extend(part) for part in iter(lambda: os.read(reader, 4096), b"")]
+            )
+            reading.start()
+            stage.send()
+            until(lambda: b"were dropped" in said, "it tells of them")
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(20) == 0
+            reading.join()
+        finally:
+            worker.kill()
+            os.close(reader)
+    assert b"status=worker-stopped" in said
+    assert stage.settled()
+
+
+FEW_LINES = "import sys; from outbox.cli import logs; logs.CAPACITY = 20; import flask.cli; flask.cli.main()"
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")])
+def test_a_worker_ends_though_its_log_is_stuck(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, processes: tuple[str, ...]
+) -> None:
+    """Within a few seconds of SIGTERM, with nobody reading a full pipe."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    stage = make_stage(sqlite_database, relay.port)
+    stage.send_together(100)
+    command = [sys.executable, "-m", "flask", "--app", "tests.story.worker_app", "outbox-sender", *processes]
+    environ = {**plain_environment(), **stage.environ}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stderr=writer) as worker:
+        os.close(writer)
+        try:
+            assert stage.settle() == {"sent": 100}
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(STOP_SECONDS + SLACK) == 0
+        finally:
+            worker.kill()
+            os.close(reader)
+
+
+def test_a_handler_of_the_application_that_hangs_ends_the_worker(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """Its logging is its own; what stands still because of it is noticed, and the mail goes to another worker."""
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS=str(LIMIT))
+    stage.send_together(20)
+    worker = stage.start(STORY_LOG="status=sent")
+    assert worker.wait(LIMIT + NOTICE_SECONDS + LEAVE_SECONDS + SLACK) == 1
+    stage.fork()
+    assert stage.settle() == {"sent": 20}
+
+
+def test_a_receiver_that_hangs_holds_up_no_mail(sqlite_database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """It is named in the log, and told of nothing more; the worker ends in good order all the same."""
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_SHUTDOWN_SECONDS="1")
+    stage.send_together(40)
+    worker = stage.start(STORY_RECEIVER="r3@example.org")
+    assert stage.settle() == {"sent": 40}
+    until(lambda: "has not returned for" in worker.log(), "it is named")
+    assert "outbox-delivery-sent" in worker.log()
+    assert "tests.story.faults._receiver.<locals>.hang" in worker.log()
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(1 + STOP_SECONDS + SLACK) == 0
+    assert "status=worker-stopped" in worker.log()
+    assert len(relay.taken()) == 40
+
+
+def test_an_idle_worker_logs_no_run_of_its_jobs(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path
+) -> None:
+    """Not under the application's own logging at INFO either, nor that a job is still under way."""
+    fault = tmp_path / "fault"
+    stage = make_stage(sqlite_database, relay.port)
+    worker = stage.start(STORY_LOG="never", STORY_HANG=f"pauses {fault}")
+    stage.send()
+    stage.settle()
+    fault.touch()
+    until(lambda: "the look at the pauses has not got on for 10 s" in worker.log(), "it is told of")
+    assert "apscheduler" not in worker.log()
+    assert "skipped" not in worker.log()

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "bell", "events", "signals", "stopping", "progress", "watchdog"),
+    ("errors", "clock", "bell", "events", "signals", "stopping", "progress", "watchdog", "receivers"),
     ("states", "waits", "reply", "message", "relay", "deadline"),
     (
         "verdicts",
