@@ -197,7 +197,7 @@ class Worker:
     def _hanging(self, crew: Crew) -> str | None:
         """What has not come back after a stop; None: every thread has ended, or is about to."""
         end = monotonic() + _ENDING_SECONDS
-        while (steps := self._progress.underway(monotonic())) and monotonic() < end:
+        while (steps := self._progress.underway()) and monotonic() < end:
             self._pause.wait(0.02)
         return steps[0].what if steps else crew.hanging
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import NamedTuple
 
-from outbox.clock import monotonic
+from outbox.clock import awake
 
 _here = threading.local()
 
@@ -29,8 +29,9 @@ class Progress:
         """Within it the calling thread does something that may hang: `what`, in words for the log."""
         return _Step(self._open, what)
 
-    def underway(self, now: float) -> list[Underway]:
+    def underway(self) -> list[Underway]:
         """All steps, the one that has stood still for longest first."""
+        now = awake()
         steps = [Underway(step.what, now - step.since) for step in self._open.copy()]
         return sorted(steps, key=lambda step: -step.seconds)
 
@@ -44,7 +45,7 @@ def got_on() -> None:
     """The calling thread's step got something done, and begins to wait for the next thing."""
     step: _Step | None = getattr(_here, "step", None)
     if step is not None:
-        step.since = monotonic()
+        step.since = awake()
 
 
 class _Step:
@@ -57,7 +58,7 @@ class _Step:
         self._outer: _Step | None = None
 
     def __enter__(self) -> None:
-        self.since = monotonic()
+        self.since = awake()
         self._outer = getattr(_here, "step", None)
         if self._outer is not None:
             self._open.discard(self._outer)
@@ -70,5 +71,5 @@ class _Step:
         self._open.discard(self)
         _here.step = self._outer
         if self._outer is not None:
-            self._outer.since = monotonic()
+            self._outer.since = awake()
             self._open.add(self._outer)

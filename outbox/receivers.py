@@ -15,7 +15,7 @@ from blinker import NamedSignal
 from flask import Flask
 
 from outbox import signals
-from outbox.clock import Debounce, monotonic
+from outbox.clock import Debounce, awake
 from outbox.events import Event, logger
 
 CAPACITY = 10_000
@@ -68,7 +68,7 @@ class Receivers:
     def look(self) -> None:
         """Notice a receiver that hangs, and say what was dropped. To be called every second or so."""
         with self._lock:
-            call, seconds = self._current, monotonic() - self._began
+            call, seconds = self._current, awake() - self._began
             hangs = call is not None and seconds > self._patience
             if call is not None and hangs:
                 self._hung.add(call.receiver)
@@ -89,9 +89,9 @@ class Receivers:
 
     def close(self, timeout: float) -> None:
         """Wait until the receivers were told of all that happened, for `timeout` seconds at the most."""
-        end = monotonic() + timeout
+        end = awake() + timeout
         with self._lock:
-            while (self._waiting or self._current is not None) and (left := end - monotonic()) > 0:
+            while (self._waiting or self._current is not None) and (left := end - awake()) > 0:
                 self._lock.wait(min(left, 0.2))
             unsaid = len(self._waiting) + (self._current is not None) + self._dropped
         if unsaid:
@@ -108,7 +108,7 @@ class Receivers:
                 while not self._waiting:
                     self._lock.wait()
                 call = self._current = self._waiting.popleft()
-                self._began = monotonic()
+                self._began = awake()
             try:
                 signals.tell(self._app, call.signal, call.receiver, call.event)
             except BaseException as error:  # noqa: BLE001 - a SystemExit of theirs, or what a teardown raises

@@ -21,7 +21,7 @@ from multiprocessing.context import ForkProcess
 from flask import Flask
 
 from outbox import daemon, operations
-from outbox.clock import Debounce, monotonic
+from outbox.clock import Debounce, awake, monotonic
 from outbox.errors import ConfigurationError, OutboxError
 from outbox.events import Events, logger
 from outbox.queue import Queue
@@ -125,7 +125,7 @@ class _Supervisor:
             self._engine.dispose()  # no connection is there to be forked
 
     def _supervise(self) -> None:
-        looked_at = monotonic()
+        looked_at = awake()
         while not self._stop.is_set() and not all(child.ended for child in self._children):
             now = monotonic()
             for child in self._children:
@@ -134,9 +134,9 @@ class _Supervisor:
             self._wait(_WATCH_SECONDS)
             for child in self._dead():
                 self._mourn(child)
-            if monotonic() - looked_at < _JUMP_SECONDS:
+            if awake() - looked_at < _JUMP_SECONDS:
                 self._end_silent()
-            looked_at = monotonic()
+            looked_at = awake()
             self._bury()
 
     def _start(self, child: _Child) -> None:
@@ -147,7 +147,7 @@ class _Supervisor:
         process.start()
         theirs.close()
         child.process = process
-        child.started = child.heard_at = monotonic()
+        child.started, child.heard_at = monotonic(), awake()
 
     def _be_a_worker(self, number: int, words: Connection) -> None:
         """In the child."""
@@ -187,7 +187,7 @@ class _Supervisor:
         with suppress(EOFError, OSError):
             while child.words.poll():
                 worker_id = child.words.recv()
-                child.heard_at = monotonic()
+                child.heard_at = awake()
                 child.worker_id = worker_id or child.worker_id
 
     def _end_silent(self) -> None:
@@ -196,7 +196,7 @@ class _Supervisor:
             if child.process is None:
                 continue
             self._listen(child)
-            silence = monotonic() - child.heard_at
+            silence = awake() - child.heard_at
             if silence > self._limit + _SILENT_SECONDS:
                 logger.error("worker process %d has not run for %.0f s; it is killed", child.process.pid, silence)
                 child.process.kill()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from outbox.clock import monotonic
+from outbox.clock import awake
 from outbox.events import logger
 from outbox.progress import Progress
 
@@ -58,7 +58,7 @@ class Watchdog:
         self._grace = grace
         self._alive = alive
         self._ended = threading.Event()
-        self._looked_at = monotonic()
+        self._looked_at = awake()
         self._stop_at: float | None = None
         self._hung_at: float | None = None
         self._told: dict[str, float] = {}
@@ -76,18 +76,18 @@ class Watchdog:
     def stopping(self) -> None:
         """The worker is about to stop: the grace period begins, if it has not yet."""
         if self._stop_at is None:
-            self._stop_at = monotonic()
+            self._stop_at = awake()
 
     def wrong(self) -> str | None:
         """What hangs; None while everything gets on."""
-        for step in self._progress.underway(monotonic())[:1]:
+        for step in self._progress.underway()[:1]:
             if step.seconds >= self._limit:
                 return f"{step.what} has not got on for {step.seconds:.0f} s"
         return self._faults()
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            now = monotonic()
+            now = awake()
             if (gap := now - self._looked_at) > _JUMP_SECONDS:
                 self._progress.excuse(gap)
             self._looked_at = now
@@ -96,7 +96,7 @@ class Watchdog:
             if self._told_to_stop():
                 self.stopping()
             if self._stop_at is not None and now - self._stop_at > self._grace + STOP_SECONDS:
-                end_process(1, f"the stop takes too long: {self._hanging(now)}; the process ends, others take over")
+                end_process(1, f"the stop takes too long: {self._hanging()}; the process ends, others take over")
 
     def _watch(self, now: float) -> None:
         self._mention_slow(now)
@@ -107,20 +107,20 @@ class Watchdog:
         if self._hung_at is None:
             self._hung_at = now
         if now - self._hung_at > NOTICE_SECONDS + LEAVE_SECONDS:
-            end_process(1, f"{wrong or self._hanging(now)}; the process ends so that it can be started again")
+            end_process(1, f"{wrong or self._hanging()}; the process ends so that it can be started again")
         if now - self._hung_at > NOTICE_SECONDS:
             self.hung = True
 
     def _mention_slow(self, now: float) -> None:
-        slow = [step for step in self._progress.underway(now) if step.seconds > min(_SLOW_SECONDS, self._limit / 2)]
+        slow = [step for step in self._progress.underway() if step.seconds > min(_SLOW_SECONDS, self._limit / 2)]
         self._told = {what: at for what, at in self._told.items() if any(step.what == what for step in slow)}
         for step in slow:
             if now - self._told.get(step.what, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
                 self._told[step.what] = now
                 _aside(partial(logger.warning, "%s has not got on for %.0f s", *step))
 
-    def _hanging(self, now: float) -> str:
-        return ", ".join(f"{step.what} for {step.seconds:.0f} s" for step in self._progress.underway(now)) or "a thread"
+    def _hanging(self) -> str:
+        return ", ".join(f"{step.what} for {step.seconds:.0f} s" for step in self._progress.underway()) or "a thread"
 
 
 def end_process(code: int, reason: str | None = None) -> None:
