@@ -38,7 +38,15 @@ SENDER: tuple[Rule, ...] = (
             r"\baccount is not (?:yet )?(?:activated|active)",
             r"\baccount (?:\S+ )?(?:is |was |has been )?(?:disabled|suspended|frozen|blocked) (?:from|for) sending",
             r"\b(?:sending|sender|your account) (?:for this account )?(?:is |was |has been )?(?:suspended|paused)",
+            r"\byour account (?:is |was |has been )?(?:disabled|blocked|restricted|locked|frozen)",
         ),
+        about=About.RELAY,
+    ),
+    Rule(
+        Verdict.CONFIGURATION,
+        NOT_USABLE,
+        text=words(r"\baccount (?:is |was |has been )?(?:disabled|suspended|blocked|restricted|locked|frozen)"),
+        phases=AT_MAIL,  # once a recipient was named it may be the recipient's account
         about=About.RELAY,
     ),
     Rule(
@@ -50,7 +58,12 @@ SENDER: tuple[Rule, ...] = (
     Rule(
         Verdict.CONFIGURATION,
         UNAUTHENTICATED,
-        text=words(r"\bdue to (?:\S+ )?(?:domain's )?dmarc\b", r"\bper dmarc policy", r"\bfails? dmarc\b"),
+        text=words(
+            r"\bdue to (?:\S+ )?(?:domain's )?dmarc\b",
+            r"\bper dmarc policy",
+            r"\b(?:fails?|not pass) dmarc\b",
+            r"\bunauthenticated e?-?mail\b",
+        ),
         about=About.SENDER,
     ),
     Rule(
@@ -69,6 +82,8 @@ SENDER: tuple[Rule, ...] = (
             r"verify your (?:sender|domain|account)",
             r"\bunconfigured sending domain",
             r"\bsender signature\b.{0,40}\bnot\b",
+            r"\bnot a sender signature\b",
+            r"\b(?:validate|authenticate) your (?:sender|domain)\b",
             r"\b(?:domain|address|sender) .{0,30}\bnot associated with (?:your|this) account",
         ),
         about=About.SENDER,
@@ -146,7 +161,26 @@ ACCOUNT: tuple[Rule, ...] = (
             r"\blimit on the number of allowed outgoing\b",
             r"\breached its limit for processing requests\b",
             r"\btoo many recipient attempts\b",
+            r"\byou(?:'ve| have)? (?:exceeded|reached) (?:the|your|an?) (?!.*\bsize\b).{0,40}\b(?:limit|quota|maximum)",
         ),
+        about=About.ACCOUNT,
+    ),
+    Rule(
+        Verdict.TRANSPORT,
+        QUOTA,
+        enhanced=both("7.0", "7.1"),
+        text=words(r"^e?-?mail quota exceeded"),
+        about=About.ACCOUNT,
+    ),
+    Rule(
+        Verdict.TRANSPORT,
+        QUOTA,
+        text=words(
+            r"^(?:sorry, |error: )?(?!size|length|line|hop|mailbox|storage|recipient)"
+            r"(?:\w+ )?limit (?:is |was |has been )?(?:exceeded|reached)"
+        ),
+        codes=frozenset({450, 451, 452, 454}),
+        phases=NOT_RCPT,
         about=About.ACCOUNT,
     ),
     Rule(
@@ -174,6 +208,8 @@ ACCOUNT: tuple[Rule, ...] = (
             r"\b(?:sending|message|mail) rate\b",
             r"\bexceed\w* .{0,40}\brate\b",
             r"\bdeferred due to unexpected volume\b",
+            r"\bslow(?:er)? down\b",
+            r"\btry again slower\b",
         ),
         about=About.ACCOUNT,
     ),

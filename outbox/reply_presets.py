@@ -7,6 +7,7 @@ from outbox.reply_rule import (
     AT_AUTH,
     COMMANDS,
     CONNECTIONS,
+    DELIVERING,
     LOG_IN,
     NOT_ALLOWED,
     NOT_USABLE,
@@ -41,14 +42,21 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "exchange": (
+        DELIVERING,
         Rule(Verdict.CONFIGURATION, NOT_ALLOWED, text=words(r"SendAsDenied"), about=About.SENDER),
+        Rule(Verdict.CONFIGURATION, UNAUTHENTICATED, enhanced=frozenset({"5.7.509"}), about=About.SENDER),
         Rule(
             Verdict.CONFIGURATION,
             NOT_ALLOWED,
             enhanced=frozenset({"5.1.8", "5.7.60", "5.7.501", "5.7.502", "5.7.503", "5.7.750"}),
             about=About.SENDER,
         ),
-        Rule(Verdict.CONFIGURATION, LOG_IN, enhanced=frozenset({"5.7.57", "5.7.139", "5.7.708"}), about=About.RELAY),
+        Rule(
+            Verdict.CONFIGURATION,
+            LOG_IN,
+            enhanced=frozenset({"5.7.54", "5.7.57", "5.7.64", "5.7.139", "5.7.708"}),
+            about=About.RELAY,
+        ),
         Rule(
             Verdict.TRANSPORT,
             CONNECTIONS,

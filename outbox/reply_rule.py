@@ -40,6 +40,10 @@ def both(*ends: str) -> frozenset[str]:
     return frozenset(f"{digit}.{end}" for digit in (4, 5) for end in ends)
 
 
+DELIVERING = Rule(  # Exchange: its name for handing a message over to a mailbox of its own
+    None, "the recipient's mailbox", text=words(r"\bstoredrv\.deliver\b"), about=About.RECIPIENT
+)
+
 AT_AUTH = frozenset({Phase.AUTH})
 AT_MAIL = frozenset({Phase.MAIL})
 AT_RCPT = frozenset({Phase.RCPT})

@@ -14,6 +14,7 @@ from outbox.reply_rule import (
     AT_RCPT,
     BLOCKED,
     COMMANDS,
+    DELIVERING,
     GREETED,
     LOG_IN,
     THROTTLE,
@@ -43,6 +44,7 @@ _RECIPIENTS_OWN: tuple[Rule, ...] = (
         text=words(r"\bRESOLVER\.RST\.", r"\bto (?:this|the) (?:group|distribution list|mailing list)\b"),
         about=About.RECIPIENT,
     ),
+    DELIVERING,
     Rule(
         None,
         "the recipient's own limits",
@@ -74,6 +76,7 @@ _RECIPIENTS_OWN: tuple[Rule, ...] = (
             r'\bratelimit "(?:bounce_)?to\w*" exceeded',
             r"\btoo many (?:messages|e?-?mails) (?:to|for) (?:this|the same) (?:recipient|address|mailbox)",
             r"\breceiving mail (?:at a rate|too quickly)",
+            r"\breceiv(?:e|ing)(?: rate)? (?:limit|quota)",
         ),
         phases=AT_RCPT | AFTER_RCPT,
         about=About.RECIPIENT,
@@ -138,7 +141,8 @@ _RELAY: tuple[Rule, ...] = (
         Verdict.CONFIGURATION,
         GREETED,
         text=words(
-            r"\b(?:helo|ehlo) (?:command )?(?:name )?rejected", r"\b(?:invalid|bad|fake|need) (?:\S+ )?(?:helo|ehlo)\b"
+            r"\b(?:helo|ehlo)\b.{0,30}\b(?:rejected|invalid|not (?:accepted|allowed|resolv))",
+            r"\b(?:invalid|bad|fake|need) (?:\S+ )?(?:helo|ehlo)\b",
         ),
         about=About.RELAY,
     ),
@@ -165,6 +169,9 @@ _RELAY: tuple[Rule, ...] = (
             r"\b(?:listed|found|rejected) (?:at|in|on|by|using) .{0,40}"
             r"(?:spamhaus|spamcop|sorbs|barracuda|dnsbls?\b|\brbl)",
             r"\bip\b(?: address)?.{0,40}\b(?:black|block|deny)-? ?list",
+            r"\bspamhaus\.org/(?:query|lookup)",
+            r"\bin an? (?:black ?list at|rbl)\b",
+            r"\bconnections (?:will )?not (?:be )?accepted from\b",
             r"\bip address .{0,40}\b(?:is )?not (?:allowed|authori[sz]ed)",
             r"\bip you're using to send mail is not authori[sz]ed",
             r"\bbanned sending ip",
