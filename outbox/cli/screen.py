@@ -10,7 +10,7 @@ from rich.text import Text
 from outbox.cli.base import safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.words import COLOURS, moment, number
-from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Worker, duration, relay_words
+from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Transport, Worker, duration, state_words
 from outbox.states import Lane, State
 
 SMALL = 30
@@ -125,11 +125,14 @@ def _transports(out: Console, seen: Status) -> None:
     shown = [one for one in told if not _small(out) or one.state == "up" or seen.rests(one.name)]
     if shown:  # on a small terminal not what is among the problems already
         _heading(out, "transports")
-    for one in shown:
-        words = Text(f"  {safe(relay_words(one, seen.at))}", style="green" if one.state == "up" else "red")
-        if seen.rests(one.name):
-            words.append(" (paused)", style="yellow")
-        out.print(words)
+        print_pairs(out, [(f"relay {safe(one.name)}:", _transport(one, seen)) for one in shown])
+
+
+def _transport(transport: Transport, seen: Status) -> Text:
+    words = Text(safe(state_words(transport, seen.at)), style="green" if transport.state == "up" else "red")
+    if seen.rests(transport.name):
+        words.append(" (paused)", style="yellow")
+    return words
 
 
 def _failures(out: Console, seen: Status) -> None:

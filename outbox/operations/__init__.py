@@ -32,7 +32,7 @@ from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.outcomes import Group, Outcomes
-from outbox.operations.problems import Kind, relay_words
+from outbox.operations.problems import Kind, state_words
 from outbox.operations.purge import purge, purgeable
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
@@ -95,7 +95,6 @@ __all__ = [
     "purge",
     "purgeable",
     "recipients",
-    "relay_words",
     "requeue",
     "reschedule",
     "send_now",
@@ -105,6 +104,7 @@ __all__ = [
     "shape",
     "show",
     "spelled",
+    "state_words",
     "status",
     "to_send_now",
     "transaction",

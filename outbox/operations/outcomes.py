@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
-from outbox.reply import About, Verdict
+from outbox.reply import About, Phase, Verdict
 
 SEEN = 10_000
 """The newest attempts, which are looked at."""
@@ -25,6 +25,9 @@ GROUPED = 1_000
 
 DOMINATES = 0.8
 """The share of a group that makes a domain or sender worth naming."""
+
+_OFFERED = sorted(phase.value for phase in (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT, Phase.LOCAL))
+"""Phases in which an attempt says something of mail; before them it says that the relay is down."""
 
 _NOT_OF_MAIL = (About.SESSION.value, About.CONNECTIONS.value)  # the same delivery is offered again at once
 _VARIABLE = re.compile(r"<[^>]*>|\S+@\S+|\[[^\]]*\]|\S*\d\S*")
@@ -61,7 +64,7 @@ class Outcomes:
 
 def outcomes(connection: sa.Connection, seconds: float, spans: Sequence[float]) -> tuple[Outcomes, list[int]]:
     """The outcomes of the last `seconds`, and how many attempts were deferred in the last of each of `spans`."""
-    newest = _newest(ATTEMPT.c.id, ATTEMPT.c.at, ATTEMPT.c.verdict, ATTEMPT.c.fenced, ATTEMPT.c.about)
+    newest = _newest(ATTEMPT.c.id, ATTEMPT.c.at, ATTEMPT.c.verdict, ATTEMPT.c.phase, ATTEMPT.c.fenced, ATTEMPT.c.about)
     row = connection.execute(
         sa.select(
             sa.func.count().label("seen"),
@@ -95,7 +98,7 @@ def with_group(connection: sa.Connection, seen: Outcomes, *, refused: bool) -> O
     return replace(seen, group=_largest(rows))
 
 
-_OF_ONE = ("id", "delivery_id", "at", "verdict", "fenced", "about", "code", "enhanced", "reply")
+_OF_ONE = ("id", "delivery_id", "at", "verdict", "phase", "fenced", "about", "code", "enhanced", "reply")
 
 
 def _newest(*columns: sa.ColumnElement[Any]) -> sa.Subquery:
@@ -109,6 +112,7 @@ def _is(newest: sa.Subquery, what: str) -> sa.ColumnElement[bool]:
     return sa.and_(
         newest.c.verdict.not_in(sorted(ends.values())),
         newest.c.fenced.is_(sa.false()),
+        newest.c.phase.in_(_OFFERED),
         sa.func.coalesce(newest.c.about, "").not_in(_NOT_OF_MAIL),
     )
 

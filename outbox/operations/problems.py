@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,9 @@ from outbox.operations.words import duration, spelled
 from outbox.pauses import Pause, What
 from outbox.reply import About
 from outbox.states import State
+
+_CODE = re.compile(r"[2-5]\d\d\b")
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 FOREIGN_CAP = 1_000
 """Where the count of another environment's mail stops."""
@@ -78,20 +82,41 @@ def problems(seen: Status, alarms: Alarms, *, environment: str, unserved: bool) 
 
 def relay_words(transport: Transport, now: datetime) -> str:
     """`relay mail:587: up`, or since when it is down, why, and what to do."""
-    held = transport.about == About.ACCOUNT
-    if transport.state == "up" and not held:
-        return f"relay {transport.name}: up"
-    words = f"relay {transport.name}: {'held by a quota or rate limit' if held else 'down'}"
-    if transport.since is not None:
-        words += f" for {spelled((now - transport.since).total_seconds())}"
-    words += f": {_stopped(transport.error)}" if transport.error else "."
+    words = f"relay {transport.name}: {state_words(transport, now)}"
+    if _is_well(transport):
+        return words
+    words = _stopped(words)
     if transport.remedy:
         words += f" {_stopped(transport.remedy)}"
-    if not held:
+    if not _is_held(transport):
         words += " `outbox-check` says more."
     if transport.next_probe_seconds is not None:
         words += f" Next attempt in {spelled(transport.next_probe_seconds)}."
     return words
+
+
+def state_words(transport: Transport, now: datetime) -> str:
+    """`up`, or since when it is down, and why."""
+    if _is_well(transport):
+        return "up"
+    words = "held by a quota or rate limit" if _is_held(transport) else "down"
+    if transport.since is not None:
+        words += f" for {spelled((now - transport.since).total_seconds())}"
+    return f"{words}: {_said(transport.error)}" if transport.error else words
+
+
+def _is_held(transport: Transport) -> bool:
+    return transport.about == About.ACCOUNT
+
+
+def _is_well(transport: Transport) -> bool:
+    return transport.state == "up" and not _is_held(transport)
+
+
+def _said(error: str) -> str:
+    """Our own words say by themselves how far it came; a server's reply needs the phase before it."""
+    phase, _, text = error.partition(": ")
+    return error if _CODE.match(text) or not text or " " in phase else _ERRNO.sub("", text)
 
 
 def stopped(pause: Pause, now: datetime) -> str:
@@ -132,10 +157,10 @@ def lasting(pause: Pause, alarms: Alarms) -> bool:
 
 def _transports(seen: Status) -> Iterator[Problem]:
     """Of relays that are down, or held by a quota; many workers say the same of one relay: once is enough."""
-    troubled = [one for one in seen.transports if (one.state == "down" or one.about == About.ACCOUNT)]
+    troubled = [one for one in seen.transports if not _is_well(one)]
     by_name = {(one.name, one.state, one.about): one for one in reversed(troubled) if not seen.rests(one.name)}
     for one in by_name.values():
-        yield Problem(Kind.QUOTA if one.about == About.ACCOUNT else Kind.DOWN, relay_words(one, seen.at))
+        yield Problem(Kind.QUOTA if _is_held(one) else Kind.DOWN, relay_words(one, seen.at))
 
 
 def _outcomes(seen: Outcomes, alarms: Alarms) -> Iterator[Problem]:

@@ -120,10 +120,11 @@ def test_shares_can_be_set_and_switched_off(engine: sa.Engine) -> None:
 
 
 def test_outcomes_of_lost_leases_and_of_connections_say_nothing_of_mail(engine: sa.Engine) -> None:
-    """The one belongs to another attempt; after the other the same delivery is offered again at once."""
+    """The one belongs to another attempt; after the others the same delivery is offered again, or the relay is down."""
     attempts(engine, 20, TAKEN)
     attempts(engine, 30, {**LATER, "fenced": True})
     attempts(engine, 30, {**LATER, "about": "connections", "verdict": "transport"})
+    attempts(engine, 30, {**LATER, "phase": "connect", "verdict": "transport"})
     assert look(engine).healthy
 
 
@@ -178,6 +179,7 @@ def test_a_quota_is_a_problem_of_its_own(engine: sa.Engine) -> None:
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
+        ("connect: cannot connect to mail:25: [Errno 111] Connection refused", "25: Connection refused. Nothing"),
         ("connect: cannot connect to mail:25: [Errno 111] Connection refused", "MAIL_SERVER and MAIL_PORT"),
         ("resolve: the name mail cannot be resolved: no such host", "spelling of MAIL_SERVER"),
         ("auth: 535 5.7.8 Error: authentication failed", "MAIL_USERNAME and MAIL_PASSWORD"),

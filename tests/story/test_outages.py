@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
@@ -36,11 +37,36 @@ def test_a_server_that_is_down_costs_nothing(database: Database, make_stage: Mak
     assert "refused" in transport(stage, worker)["error"].lower()
     until(lambda: len(stage.attempts()) >= 3, "some probes")
     until(lambda: untouched(stage), "no mail is held")
+    seen = stage.status()
+    assert [one["state"] for one in seen["transports"]] == ["down"]
+    assert seen["drain_seconds"] is None
+    assert f"relay 127.0.0.1:{port}: down for " in seen["problems"][0]
+    assert "Check that the relay runs, and that MAIL_SERVER and MAIL_PORT are right" in seen["problems"][0]
     with SmtpServer(port=port) as server:
         assert stage.settle() == {"sent": 40}
         assert len(server.messages) == len(ids)
         assert {row.attempts for row in stage.deliveries()} == {1}
         until(lambda: transport(stage, worker).get("state") == "closed", "the breaker closes")
+        assert [one["state"] for one in stage.status()["transports"]] == ["up"]
+    events = re.findall(r"status=(transport-\w+)", worker.log())
+    assert events == ["transport-down", "transport-up"]
+
+
+def test_a_relay_that_defers_everything_is_no_healthy_outbox(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """Worker and relay are up and nothing is accepted: the status says so, with the relay's words."""
+    with SmtpServer() as server:
+        server.script["rcpt"] = lambda client: "450 4.2.0 Greylisted"
+        stage = make_stage(sqlite_database, server.port)
+        stage.send_together(30)
+        stage.fork()
+        until(lambda: len(stage.attempts()) >= 30, "all were attempted")
+        seen = stage.status()
+        assert "deferred" in seen["problem_kinds"]
+        assert any("450 4.2.0" in problem and "Greylisted" in problem for problem in seen["problems"])
+        assert not seen["healthy"]
+        assert seen["deferred"] > 0
+        assert seen["deferred_last_hour"] >= 30
+        server.script.clear()
 
 
 def test_a_wrong_password_says_so_and_costs_nothing(sqlite_database: Database, make_stage: MakeStage) -> None:
