@@ -30,6 +30,7 @@ from outbox.enqueue import (
     message_values,
     notify,
     unsettled_key,
+    write_connection,
 )
 from outbox.message import Composed
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
@@ -70,7 +71,7 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     Where another transaction that has not ended yet holds a key, this waits for its end. The keys of a chunk are asked
     for in sorted order, so that two that hold some of the same don't wait for each other.
     """
-    connection = session.connection(bind_arguments={"mapper": OutboxMessage})
+    connection = write_connection(session)
     digests: set[str] = set()
     queued: list[Queued] = []
     for chunk in _chunks(items):

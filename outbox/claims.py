@@ -90,6 +90,15 @@ class Claims:
         """Whether a claim can be one statement."""
         return self._dialect == "postgresql"
 
+    @property
+    def idle(self) -> bool:
+        """Whether the last claim found nothing, so that a look may come before the next."""
+        return not self._busy
+
+    def is_any(self, connection: sa.Connection) -> bool:
+        """Whether anything is due that is not passed over."""
+        return connection.execute(self._any, {"environment": self._environment}).first() is not None
+
     def pass_over(self, paused: sa.ColumnElement[bool] | None) -> None:
         """Leave alone what this holds for, from the next claim on."""
         self._searches = paused is not None
@@ -153,7 +162,7 @@ class Claims:
 
     def _by_steps(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         rows: list[sa.Row[Any]] = []
-        if not self._busy and connection.execute(self._any, {"environment": self._environment}).first() is None:
+        if not self._busy and not self.is_any(connection):
             return []
         for slot, share in wanted.shares:
             room = min(share, wanted.limit - len(rows))

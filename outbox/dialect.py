@@ -184,6 +184,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection.execution_options(**{_READS: True})
 
 
+@contextmanager
+def only_reading(connection: Connection) -> Iterator[None]:
+    """A transaction of that kind on a connection that is used for others as well."""
+    connection.execution_options(**{_READS: True})
+    try:
+        with connection.begin():
+            yield
+    finally:
+        connection.execution_options(**{_READS: False})
+
+
 def tell_progress(engine: Engine) -> None:
     """Have each statement tell that the thread which makes it gets on: see `progress`."""
 

@@ -30,6 +30,9 @@ _delivery = table_of(OutboxDelivery)
 _blob = table_of(OutboxBlob)
 _part = table_of(OutboxMessageBlob)
 
+_MAPPER = sa.inspect(OutboxMessage)
+_WRITE = _message.update()  # an INSERT is not among what the manual's routing session takes for a write
+
 _KNOWN = ("message_id", "key")  # of a message that was just written; each one more costs as much as a header
 
 KEYED = ("environment", "key")
@@ -60,7 +63,7 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
     It is not new where `posting.key` is already taken: then the first message is returned and nothing is written. Where
     another transaction that has not ended yet holds the key, this waits for its end.
     """
-    connection = session.connection(bind_arguments={"mapper": OutboxMessage})
+    connection = write_connection(session)
     values = message_values(composed, posting)
     if posting.key is None:
         return _add(session, connection, composed, posting, values), True
@@ -73,6 +76,24 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
             _add_rows(connection, pk, composed, posting)
             return _persistent(session, pk, values), True
     raise unsettled_key(posting.key)
+
+
+def write_connection(session: Session) -> sa.Connection:
+    """Where the session writes messages, in its transaction."""
+    return session.connection(bind_arguments={"bind": write_bind(session)})
+
+
+def write_bind(session: Session) -> sa.Engine | sa.Connection:
+    """What the session writes messages to; it may read from somewhere else.
+
+    A session that routes reads to a replica tells a write by its statement, or by the flush that is under way:
+    SQLAlchemy's manual shows both. Raises UnboundExecutionError.
+    """
+    flushing, session._flushing = session._flushing, True
+    try:
+        return session.get_bind(mapper=_MAPPER, clause=_WRITE)
+    finally:
+        session._flushing = flushing
 
 
 def unsettled_key(key: str) -> OutboxError:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from outbox import clock, dbclock
 from outbox.bell import Flag
 from outbox.claims import Claimed, Claims, due_now
-from outbox.dialect import OUTAGES, DbNow, latest, skip_locked
+from outbox.dialect import OUTAGES, DbNow, latest, only_reading, reading, skip_locked
 from outbox.errors import DamagedMessageError
 from outbox.events import logger
 from outbox.kept import Connections
@@ -109,7 +109,7 @@ class Queue:
 
     def pauses(self) -> list[Pause]:
         """Those in force now."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return active(connection, self._environment)
 
     def hold(self, held: Held) -> bool:
@@ -136,6 +136,10 @@ class Queue:
         """
         if self._held.everything:
             return []
+        if self._dialect == "sqlite" and self._claims.idle:
+            with self._connections.use() as connection, only_reading(connection):
+                if not self._claims.is_any(connection):
+                    return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
                 return self._claims.claim(connection, worker_id, token, limit)
@@ -154,7 +158,7 @@ class Queue:
         """Due deliveries of other environments, `limit` at the most."""
         columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
         due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
             return [Refused(*row) for row in rows]
 
@@ -180,7 +184,7 @@ class Queue:
         return bytes(self._of_blob(sa.func.substr(OutboxBlob.data, start + 1, length, type_=sa.LargeBinary()), digest))
 
     def _of_blob(self, what: Any, digest: str) -> Any:
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             statement = sa.select(what).where(OutboxBlob.digest == digest)
             value = connection.execute(latest(statement, self._dialect)).scalar()
         if value is None:
@@ -204,7 +208,7 @@ class Queue:
         of the database's clock nobody is declared dead before all had the time to beat again.
         """
         stale = self._stale(dead_after)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
                 return []
         with self._engine.begin() as connection:
@@ -255,7 +259,7 @@ class Queue:
 
     def due(self) -> int:
         """How many deliveries are due now, counted to 10,000 at most."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             inner = due_now().limit(10_000).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from werkzeug.local import LocalProxy
 
 from outbox.engines import engine_like, worker_engine
+from outbox.enqueue import write_bind
 from outbox.errors import ConfigurationError
-from outbox.models import OutboxMessage
 from outbox.settings import Settings
 
 KINDS = (
@@ -157,7 +157,7 @@ def _has_session(source: Any) -> bool:
 
 def _bind_of(session: Session) -> Engine:
     try:
-        bind = session.get_bind(OutboxMessage)
+        bind = write_bind(session)
     except sa.exc.UnboundExecutionError as error:
         raise ConfigurationError([f"The session has no database for the outbox ({error}). Bind it to one."]) from None
     return bind if isinstance(bind, Engine) else bind.engine

@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import DbNow
+from outbox.dialect import DbNow, reading
 from outbox.errors import DatabaseError, SchemaError
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
@@ -19,7 +19,7 @@ _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mar
 @contextmanager
 def connected(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection to look with. Raises DatabaseError, or SchemaError where the database is not migrated."""
-    with guarded(engine), engine.connect() as connection:
+    with guarded(engine), reading(engine) as connection:
         yield connection
 
 
@@ -64,7 +64,7 @@ def where(engine: sa.Engine) -> str:
 
 def server(engine: sa.Engine) -> str:
     """What answers at the address: "PostgreSQL 15.4". Raises DatabaseError."""
-    with guarded(engine), engine.connect() as connection:
+    with guarded(engine), reading(engine) as connection:
         name = _NAMES.get("mariadb" if getattr(connection.dialect, "is_mariadb", False) else connection.dialect.name)
         version = connection.dialect.server_version_info or ()
         return f"{name or connection.dialect.name} {'.'.join(str(part) for part in version[:3])}".strip()
@@ -77,7 +77,7 @@ def missing(engine: sa.Engine) -> list[str]:
     """
     from outbox import schema  # it brings Alembic, which a web process has no use for
 
-    with guarded(engine), engine.connect() as connection:
+    with guarded(engine), reading(engine) as connection:
         return schema.missing(connection)
 
 
@@ -85,7 +85,7 @@ def check_schema(engine: sa.Engine) -> None:
     """Raises SchemaError where the database has no tables of the outbox, or those of a release that is not ours."""
     from outbox import schema
 
-    with guarded(engine), engine.connect() as connection:
+    with guarded(engine), reading(engine) as connection:
         version = schema.check_version(connection)
     if version is not None and version < schema.LATEST:
         raise SchemaError(f"The outbox's tables have version {version}, too old for this release. {schema.REMEDY}")
@@ -111,7 +111,7 @@ def _missing_if_it_answers(engine: sa.Engine) -> list[str]:
     from outbox import schema
 
     try:
-        with engine.connect() as connection:
+        with reading(engine) as connection:
             return schema.missing(connection)
     except sa.exc.SQLAlchemyError:
         return []  # it is down: that is the error to tell

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.clock import monotonic
-from outbox.dialect import DbNow
+from outbox.dialect import DbNow, reading
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
@@ -42,7 +42,7 @@ class Redactor:
     def run(self, *, seconds: float = 1.0) -> int:
         """Redact what there is to redact, for little more than `seconds` of history; how many messages."""
         deadline = monotonic() + seconds
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             now = connection.execute(sa.select(DbNow(-self._lag))).scalar_one()
         changed = 0
         if self._high is None:
@@ -70,7 +70,7 @@ class Redactor:
 
     def _step(self, where: sa.ColumnElement[bool], *order: Any) -> tuple[Sequence[Any], int]:
         states = [state.value for state in DONE_WITH]
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 sa.select(DELIVERY.c.message_id, DELIVERY.c.finished_at, DELIVERY.c.id)
                 .where(where, DELIVERY.c.state.in_(states))

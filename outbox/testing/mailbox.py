@@ -15,6 +15,7 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy.orm import Session
 
 from outbox import clock, operations
+from outbox.enqueue import write_connection
 from outbox.errors import UncommittedMailError
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
 from outbox.states import Lane, State
@@ -155,7 +156,7 @@ class Mailbox:
     def _connection(self, session: Session | None) -> Iterator[sa.Connection]:
         """That of the session's open transaction; else one of its own, so that none is opened for looking."""
         if session is not None and session.in_transaction():
-            yield session.connection(bind_arguments={"mapper": OutboxMessage})
+            yield write_connection(session)
             return
         bind = self._outbox.database(self._app) if session is None else session.get_bind(OutboxMessage)
         if isinstance(bind, sa.Connection):
@@ -180,7 +181,7 @@ class Mailbox:
             if isinstance(bind, sa.Connection):
                 yield cast(sa.Engine, Joined(bind))
             elif session.in_transaction() and bind.dialect.name == "sqlite":  # it would wait for its own lock
-                yield cast(sa.Engine, Joined(session.connection(bind_arguments={"mapper": OutboxMessage})))
+                yield cast(sa.Engine, Joined(write_connection(session)))
             else:
                 yield bind
 

@@ -49,7 +49,7 @@ def test_a_creator_is_the_workers_too(database: Database) -> None:
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_password_that_a_listener_sets_is_the_workers_too(database: Database) -> None:
     """As with log-in tokens of a cloud provider: the URL has no password, a `do_connect` listener adds it."""
-    engine = sa.create_engine(database.address.set(password=None))
+    engine = sa.create_engine(database.address._replace(password=None))
 
     @event.listens_for(engine, "do_connect")
     def with_token(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:

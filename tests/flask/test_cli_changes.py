@@ -99,7 +99,7 @@ def test_who_waits_for_more_than_a_second_sees_a_bar(terminal: Terminal) -> None
     put(terminal.engine, *(f"r{number}@example.org" for number in range(2500)), state=State.UNCERTAIN)
     words = ("outbox-mark-sent", "--state", "uncertain", "--yes", "--note", "all rang up")
     with terminal.engine.begin() as other, terminal.screen(*words) as screen:  # holds SQLite's one lock
-        screen.until(" looking")
+        screen.until(" marked as sent")
         other.rollback()
         shown = screen.to_end()
     assert SGR.sub("", shown).splitlines()[-1].endswith("2,500 mails marked as sent.")

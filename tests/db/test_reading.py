@@ -1,0 +1,86 @@
+"""Looking takes no lock on SQLite: it neither waits for the application's writers, nor they for it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from outbox import operations
+from outbox.engines import engine_like
+from outbox.errors import DatabaseError
+from outbox.operations import Redactor
+from outbox.queue import Queue
+from tests.db.mails import put
+from tests.servers.databases import Database
+
+pytestmark = pytest.mark.databases("sqlite")
+
+WAIT_SECONDS = 0.2
+
+
+@pytest.fixture
+def impatient(database: Database) -> Iterator[sa.Engine]:
+    """A worker's engine that does not wait for a lock."""
+    engine = engine_like(sa.create_engine(database.address), timeout=WAIT_SECONDS)
+    yield engine
+    engine.dispose()
+
+
+LOOKS: dict[str, Callable[[sa.Engine], object]] = {
+    "status": lambda engine: looked(engine, lambda c: operations.status(c, dead_after=20)),
+    "list": lambda engine: looked(engine, lambda c: operations.find(c, operations.Filter())),
+    "show": lambda engine: looked(engine, lambda c: operations.show(c, 1)),
+    "gauges": lambda engine: looked(engine, lambda c: operations.gauges(c, dead_after=20)),
+    "missing": operations.missing,
+    "pauses": lambda engine: queue(engine).pauses(),
+    "due": lambda engine: queue(engine).due(),
+    "rescue": lambda engine: queue(engine).rescue(dead_after=20),
+    "redact": lambda engine: Redactor(engine, ("reset",)).run(),
+    "claim of nothing": lambda engine: queue(engine).claim(1, 1, 10),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=list(LOOKS))
+def test_a_look_does_not_wait_for_a_writer(database: Database, impatient: sa.Engine, look: Any) -> None:
+    """The application is in the midst of a transaction."""
+    with writing(database):
+        look(impatient)
+
+
+def test_a_long_look_does_not_stop_a_writer(database: Database, impatient: sa.Engine) -> None:
+    """Another transaction begins, writes and commits while a report is being read, which sees its own moment."""
+    put(database.worker_engine)
+    with operations.connected(impatient) as connection:
+        assert operations.count(connection, operations.Filter()) == 1
+        with writing(database):
+            pass
+        put(impatient)
+        assert operations.count(connection, operations.Filter()) == 1
+
+
+def test_changes_take_the_lock_at_their_start(database: Database, impatient: sa.Engine) -> None:
+    """Or they would fail in the middle, whatever the patience."""
+    with writing(database), pytest.raises(DatabaseError, match="locked"), operations.transaction(impatient):
+        pass
+
+
+@contextmanager
+def writing(database: Database) -> Iterator[None]:
+    with closing(sqlite3.connect(str(database.path), timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+
+
+def looked(engine: sa.Engine, what: Callable[[sa.Connection], object]) -> object:
+    with operations.connected(engine) as connection:
+        return what(connection)
+
+
+def queue(engine: sa.Engine) -> Queue:
+    return Queue(engine, environment="", lease=60)
