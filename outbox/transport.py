@@ -24,8 +24,9 @@ from outbox.smtp import commands as smtp_commands
 from outbox.smtp import tls
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
-from outbox.smtp.session import Answer, GroupBroken, Refused, Session
+from outbox.smtp.session import Answer, Refused, Session
 from outbox.smtp.sockets import Broken
+from outbox.smtp.turn import STALE, Turn
 from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
 
@@ -33,10 +34,7 @@ log = logging.getLogger("outbox.transport")
 
 T = TypeVar("T")
 
-_STALE = frozenset({Failure.DISCONNECTED, Failure.TIMEOUT, Failure.GARBAGE, Failure.OVERSIZED})
-_SELF_EVIDENT = frozenset(Failure) - _STALE  # the text says by itself where it happened
-_BEFORE_CONTENT = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
-_AFTER_RCPT = frozenset({Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
+_SELF_EVIDENT = frozenset(Failure) - STALE  # the text says by itself where it happened
 _WHERE = {
     Phase.RESOLVE: "resolving the relay's name",
     Phase.CONNECT: "connecting",
@@ -156,7 +154,7 @@ class Connection(flask_mail.Connection):
         before_dot: Callable[[], bool] | None,
         started: float,
     ) -> Result:
-        turn = _Turn(self.relay.name, self._learned, self._preset)
+        turn = Turn(self.relay.name, self._learned, self._preset)
         while True:
             reused = False
             try:
@@ -322,55 +320,3 @@ class Connection(flask_mail.Connection):
             note=judgement.note,
             about=judgement.about,
         )
-
-
-class _Turn:
-    """One delivery over one connection, and once more over a fresh one where what failed was not about the delivery."""
-
-    def __init__(self, relay: str, learned: Learned, preset: str) -> None:
-        self.again = False  # a fresh connection is wanted
-        self.one_by_one = False  # and no PIPELINING on it
-        self._relay = relay
-        self._learned = learned
-        self._preset = preset
-        self._ended: tuple[int, bool] | None = None  # messages that the connection before carried; whether it said why
-
-    def repairs(self, session: Session, reused: bool, broken: Broken) -> bool:
-        """Whether the failure is about the connection: stale, or its commands do not get through in groups."""
-        if isinstance(broken, GroupBroken):
-            self.again = self.one_by_one = True
-        elif reused and not session.answered and broken.failure in _STALE:
-            self.again = True
-        else:
-            return False
-        return True
-
-    def is_about_session(self, session: Session, answer: Answer) -> bool:
-        """Whether a reply on a reused connection may be about that: a limit a session, the time between two messages.
-
-        Not once content was sent, which can't be had a second time.
-        """
-        if answer.code < 400 or answer.phase not in _BEFORE_CONTENT:
-            return False
-        about = self._about(answer)
-        at_mail = answer.phase is Phase.MAIL and answer.code < 500 and about is not About.CONNECTIONS
-        if not at_mail and about is not About.SESSION:
-            return False
-        self.again = True
-        self._ended = session.transactions - 1, about is About.SESSION
-        return True
-
-    def passed(self, session: Session, answer: Answer, now: float) -> None:
-        """The reply is the delivery's own: what it proves about the relay."""
-        repeated = answer.phase is Phase.MAIL or self._about(answer) is About.SESSION
-        if self._ended is not None and not repeated:
-            messages, told = self._ended
-            self._learned.session_ended(self._relay, messages, now, told=told)
-        if self.one_by_one and answer.phase in _AFTER_RCPT:
-            if session.slow:  # no command was lost: it takes its time
-                self._learned.pipelining_works()
-            else:
-                self._learned.pipelining_fails(self._relay)
-
-    def _about(self, answer: Answer) -> About | None:
-        return judge_reply(answer.phase, parse_reply(answer.code, answer.text), self._preset).about

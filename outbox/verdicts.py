@@ -103,8 +103,11 @@ def judge_failure(phase: Phase, failure: Failure) -> Judgement:
     """The verdict for a failure without a deciding reply: after the final dot nobody can know (RFC 1047)."""
     if phase is Phase.DOT:
         return Judgement(Verdict.UNKNOWN)
+    verdict = _OURS.get(failure, Verdict.TRANSPORT)
+    if verdict is Verdict.PERMANENT:
+        return Judgement(verdict, about=About.MESSAGE)
     about = About.RELAY if phase in _BEFORE_MAIL or failure is Failure.OURS else None
-    return Judgement(_OURS.get(failure, Verdict.TRANSPORT), about=about)
+    return Judgement(verdict, about=about)
 
 
 def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgement:

@@ -1,0 +1,45 @@
+"""A relay that takes a few messages a session: nobody waits for it, and no attempt is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.servers.databases import Database
+from tests.story.conftest import MakeStage
+from tests.wire.server import SmtpServer
+
+MESSAGES = 80
+PER_SESSION = 7
+
+
+@pytest.mark.parametrize(
+    ("step", "reply"),
+    [
+        ("mail", "451 4.7.1 Too many messages in this session"),
+        ("rcpt", "452 4.5.3 Maximum number of recipients per session reached"),
+        ("mail", "421 4.7.0 exim: too many messages in this connection"),
+    ],
+)
+def test_a_limit_a_session_costs_nothing(
+    step: str, reply: str, sqlite_database: Database, make_stage: MakeStage
+) -> None:
+    """Each message is taken once with one attempt, by all connections of a worker, and the limit is learnt."""
+    taken: Counter[int] = Counter()
+
+    def count(client: Any) -> None:
+        taken[client.number] += 1
+
+    script = {"dot": count, step: lambda client: reply if taken[client.number] >= PER_SESSION else None}
+    with SmtpServer(script) as server:
+        stage = make_stage(sqlite_database, server.port, OUTBOX_CONNECTIONS="4")
+        stage.send_together(MESSAGES)
+        stage.fork()
+        assert stage.settle() == {"sent": MESSAGES}
+        assert Counter(mail.rcpt for mail in server.messages) == Counter(f"r{n}@example.org" for n in range(MESSAGES))
+        assert server.connections < MESSAGES / PER_SESSION + 2 * 4
+    assert Counter(attempt.verdict for attempt in stage.attempts()) == {"accepted": MESSAGES}
+    assert all(delivery.attempts == 1 for delivery in stage.deliveries())
+    assert f"takes {PER_SESSION} messages on one connection" in stage.logs()
