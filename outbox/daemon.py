@@ -310,8 +310,8 @@ class Worker:
         why = next(reversed(unsent.values()), None) or crew.health()["transport"]["error"]
         why = why or next((one.reply or one.reason for one in pauses if one.automatic), "")
         logger.error(
-            "%s due and could not be sent by %s: %s. It stays queued; see outbox-status and outbox-check",
-            f"{len(left)} {'delivery is' if len(left) == 1 else 'deliveries are'}",
+            "%s could not be sent through %s and will be retried (%s): see outbox-status and outbox-check",
+            "1 due delivery" if len(left) == 1 else f"{len(left)} due deliveries",
             relay,
             why,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from outbox.cli.base import Failure, No, console, in_app, print_json, safe
+from outbox.cli.base import Failure, No, console, in_app, print_json, safe, say
 from outbox.operations import Finding
 
 _STYLES = {True: ("ok", "green"), False: ("FAULT", "bold red"), None: ("note", "yellow")}
@@ -50,7 +50,12 @@ def _check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> bo
         print_json({"ok": not faults, "checks": found})
     else:
         show(found)
+        say(f"{_counted(faults)} found." if faults else "No fault found: mail can go, as far as was tried.")
     return not faults
+
+
+def _counted(faults: int) -> str:
+    return "1 fault" if faults == 1 else f"{faults} faults"
 
 
 def show(found: Iterable[Finding]) -> None:

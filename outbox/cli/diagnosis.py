@@ -13,7 +13,7 @@ from outbox.cli.base import application, database, extension, settings
 from outbox.errors import ConfigurationError, MessageError, OutboxError
 from outbox.hints import hint_for
 from outbox.mime.addresses import mailbox_of
-from outbox.operations import Finding, duration
+from outbox.operations import Finding
 from outbox.relay import Relay, Security
 from outbox.reply import Phase, Result, Verdict
 from outbox.settings import Settings, remarks
@@ -89,7 +89,7 @@ def _relay(senders: Iterable[str], recipient: str | None) -> Iterator[Finding]:
             return
         log_in = f"logged in as {relay.username}" if relay.username else "no log-in"
         tls = connection.tls_version or "plain text"
-        yield Finding("smtp", True, f"{relay.name} is reached: {tls}, {log_in}, in {duration(opened.duration)}")
+        yield Finding("smtp", True, f"{relay.name} is reached: {tls}, {log_in}, in {opened.duration:.2f} s")
         yield from _tried(connection, relay, [*_senders(), *senders], recipient)
 
 

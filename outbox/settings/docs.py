@@ -22,12 +22,18 @@ app.config.update(Settings.from_env(os.environ))  # MAIL_* and OUTBOX_*, nothing
 ```
 
 All faults are told at once, in one `ConfigurationError`: values out of their range, settings that contradict each
-other, and `OUTBOX_*` keys that do not exist. `flask outbox-check` shows the same.
+other, `OUTBOX_*` keys that do not exist, and misspelt `MAIL_*` keys (`MAIL_SERVR` while `MAIL_SERVER` is not set).
+Other `MAIL_*` keys are another package's or the application's own and are left alone. `flask outbox-check` shows the
+same.
 
 - Numbers and truth values may be texts, as an environment has them; `"false"`, `"no"`, `"off"` and `"0"` mean false.
 - Times are seconds; fractions are allowed, a `timedelta` too. Sizes are bytes.
 - `None` and blank texts mean unset.
 - Secrets belong into the environment, not into the source. No error, log line or `repr` shows them.
+- In a `.env` file, python-dotenv and the `flask` command take `${...}` for a variable, in quotes too; one that is not
+  set is replaced by nothing. If a password contains `${`, set `FLASK_SKIP_DOTENV=1` in the environment and load the
+  file literally: `app.config.update(Settings.from_env(dotenv_values(".env", interpolate=False)))`.
+  `flask outbox-check` says which setting was changed.
 
 """
 

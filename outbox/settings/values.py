@@ -226,9 +226,9 @@ def _parse_sender(raw: Any) -> str | tuple[str, str]:
         raise ValueError(f"is {_shown(raw)}, neither an address nor a pair (name, address)")
     try:
         mailbox_of(sender, "sender")
-    except MessageError as error:
-        remedy = "give an address such as shop@example.org, or a name with it: Shop <shop@example.org>"
-        raise ValueError(f"is {_shown(raw)}, not a sender's address ({error.problem}): {remedy}") from None
+    except MessageError:
+        remedy = "give one such as shop@example.org, or a name with it: Shop <shop@example.org>"
+        raise ValueError(f"is {_shown(raw)}, not a valid address: {remedy}") from None
     return sender
 
 

@@ -157,6 +157,19 @@ def test_too_few_connections_for_a_worker_are_a_fault(limited: sa.URL, made: Cal
     assert "CONNECTION LIMIT" in said
 
 
+def test_a_user_who_may_not_record_is_a_fault(postgresql: Database, made: Callable[..., sa.Engine]) -> None:
+    """A right that was revoked, or a driver that can't do it: nothing would be recorded, and all sent again."""
+    with postgresql.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("CREATE ROLE reader LOGIN PASSWORD 'pw'")
+        connection.exec_driver_sql("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO reader")
+        engine = made(postgresql.address.set(username="reader", password="pw"), worker=True)
+        said = words(found(engine))
+        engine.dispose()
+        connection.exec_driver_sql("DROP OWNED BY reader")
+        connection.exec_driver_sql("DROP ROLE reader")
+    assert "can't be recorded: permission denied for table outbox_attempt" in said
+
+
 @pytest.fixture
 def narrow(mariadb: Database) -> Iterator[sa.Engine]:
     """An engine whose user may open four connections, one of which is taken."""

@@ -98,7 +98,7 @@ class TestSender:
         said = [line for line in done.stderr.splitlines() if "could not be sent" in line]
         assert said
         assert words in said[0]
-        assert "40 deliveries" in said[0] or processes
+        assert "40 due deliveries" in said[0] or processes
 
     @pytest.mark.parametrize("option", ["--once", "--drain"])
     def test_recipients_own_faults_and_pauses_of_operators_end_in_0(
@@ -151,6 +151,7 @@ class TestCheck:
             ["smtp", "ok"],
             ["sender", "ok"],
             ["recipient", "note"],
+            ["No", "fault"],
         ]
         assert "logged in as shop" in done.stdout
         assert "ready for mail from shop@example.org" in done.stdout
