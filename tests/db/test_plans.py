@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from outbox import operations
 from outbox.ledger import Ledger, Outcome
+from outbox.operations.failures import count_deferred
+from outbox.operations.growth import growing
+from outbox.operations.outcomes import outcomes, with_group
 from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.server_settings import steady_plans
@@ -138,3 +142,28 @@ def test_the_clock_bounds_the_scan(engine: sa.Engine, worker: tuple[Queue, Ledge
     queue, _, id_ = worker
     (plan,) = plans(engine, seen_by(engine, lambda: queue.claim(id_, 7, 10))[-1:])
     assert len([line for line in plan.splitlines() if "Index Cond" in line and "due_at <=" in line]) == 1
+
+
+def test_what_the_status_judges_by_is_found_by_index(engine: sa.Engine) -> None:
+    """Outcomes, their largest group, what is deferred, the growth: no table is read whole, however long its history.
+
+    Of the attempts the newest are read, from the end of their primary key.
+    """
+
+    def judge() -> None:
+        with engine.connect() as connection:
+            found, _ = outcomes(connection, 900.0, (60.0, 86_400.0))
+            with_group(connection, found, refused=True)
+            operations.deferred(connection)
+            count_deferred(connection, 1_000)
+            growing(connection, 300, 600.0)
+
+    found = plans(engine, seen_by(engine, judge))
+    assert len(found) > 10
+    whole = [scan for plan in found for scan in scans(plan, engine.dialect.name)]
+    small = ("attempt", "sort", "Sort", "TEMP", *(["outbox_message"] if engine.dialect.name == "mariadb" else []))
+    assert [scan for scan in whole if not any(word in scan for word in small)] == []  # three messages: MariaDB counts
+    if engine.dialect.name == "postgresql":
+        newest = [line for line in "\n".join(found).splitlines() if "Scan" in line and "outbox_attempt" in line]
+        assert newest
+        assert all("Index" in line for line in newest)
