@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from outbox import clock, pending, signals
 from outbox.bulk import Queued, enqueue_many
 from outbox.compose import compose, new_unique
-from outbox.enqueue import Posting, enqueue
+from outbox.enqueue import Posting, enqueue, write_connection
 from outbox.errors import MessageError, SchemaError
 from outbox.mail import Address, Connection, Message
 from outbox.message import Composed
@@ -123,7 +123,7 @@ class Bound(flask_mail._Mail):
             )
         at = None if send_at is None else posting(self.settings, send_at=send_at).send_at
         with self._writing(session) as (current, _):
-            connection = current.connection(bind_arguments={"mapper": OutboxMessage})
+            connection = write_connection(current)
             if not ids:
                 pk = message if isinstance(message, int) else None if message is None else message.id
                 ids = tuple(operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment))
