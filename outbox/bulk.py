@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from outbox import packet
 from outbox.arrays import Given, arrays, insert_from_arrays
 from outbox.dialect import MYSQL_FAMILY, DbNow
 from outbox.enqueue import (
@@ -72,6 +73,8 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     for in sorted order, so that two that hold some of the same don't wait for each other.
     """
     connection = write_connection(session)
+    for composed, _ in items:
+        packet.check(connection, composed)
     digests: set[str] = set()
     queued: list[Queued] = []
     for chunk in _chunks(items):
@@ -87,11 +90,12 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
     chunk: list[Item] = []
     size = 0
     for item in items:
-        chunk.append(item)
-        size += len(item[0].skeleton)
-        if len(chunk) == CHUNK or size > _CHUNK_BYTES:
+        longer = len(item[0].skeleton)
+        if chunk and (len(chunk) == CHUNK or size + longer > _CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
+        chunk.append(item)
+        size += longer
     if chunk:
         yield chunk
 
@@ -183,11 +187,11 @@ def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[Key, Queu
             wanted.setdefault(key, item)
     found: dict[Key, Queued] = {}
     fresh: dict[Key, Item] = {}
-    for _ in range(PATIENCE):
+    for turn in range(PATIENCE):
         missing = sorted(wanted.keys() - found.keys())
         if not missing:
             return found, fresh
-        found |= _with_keys(connection, missing)
+        found |= _with_keys(connection, missing, locking=turn > 0)
         absent = [wanted[key] for key in missing if key not in found]
         if absent:
             inserted = _insert_keyed(connection, absent)
@@ -196,16 +200,21 @@ def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[Key, Queu
     raise unsettled_key(min(wanted.keys() - found.keys())[1])
 
 
-def _with_keys(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, Queued]:
+def _with_keys(connection: sa.Connection, keys: Sequence[Key], *, locking: bool) -> dict[Key, Queued]:
+    """The messages that have the keys. `locking`: after an insert has found them, as in `enqueue`."""
+    if locking and connection.dialect.name in MYSQL_FAMILY:
+        # One by one: a look-up of several may go through the index, and lock what lies between.
+        looks = (_look([key]).with_for_update(read=True) for key in keys)
+        return {key: one for look in looks for key, one in _by_key(connection.execute(look), is_new=False).items()}
+    return _by_key(connection.execute(_look(keys)), is_new=False)
+
+
+def _look(keys: Sequence[Key]) -> sa.Select[Any]:
     of_one = (  # not as pairs: MariaDB would not use the index for them
         sa.and_(_message.c.environment == environment, _message.c.key.in_([key for _, key in group]))
         for environment, group in itertools.groupby(sorted(keys), key=operator.itemgetter(0))
     )
-    statement = sa.select(*_FOUND).where(sa.or_(*of_one))
-    if connection.dialect.name in MYSQL_FAMILY:
-        # at REPEATABLE READ a plain SELECT does not see what was committed since the transaction began
-        statement = statement.with_for_update(read=True)
-    return _by_key(connection.execute(statement), is_new=False)
+    return sa.select(*_FOUND).where(sa.or_(*of_one))
 
 
 def _by_key(rows: Iterable[Any], *, is_new: bool) -> dict[Key, Queued]:
@@ -223,7 +232,8 @@ def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[Key, Que
         if dialect in MYSQL_FAMILY:
             connection.execute(statement, run)
             ours = {values["message_id"] for values in run}
-            now = _with_keys(connection, [(values["environment"], values["key"]) for values in run])
+            # a plain look sees the transaction's own rows, if not always those of others
+            now = _with_keys(connection, [(values["environment"], values["key"]) for values in run], locking=False)
             found |= {key: one for key, one in now.items() if one.message_id in ours}
         else:
             found |= _by_key(connection.execute(statement.returning(*_FOUND), run), is_new=True)
@@ -234,7 +244,7 @@ def _add_parts(connection: sa.Connection, new: list[tuple[int, Item]], digests: 
     """`digests`: of the blobs that this transaction has seen to already."""
     parts = []
     for pk, (composed, _) in new:
-        for position, (offset, blob) in enumerate(composed.blobs):
+        for position, (offset, blob) in enumerate(packet.pieces(connection, composed.blobs)):
             digest = blob.digest
             if digest not in digests:
                 keep_blob(connection, blob)

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
+from outbox import packet
 from outbox.arrays import arrays, insert_from_arrays
 from outbox.dialect import CHANNEL, MYSQL_FAMILY, DbNow
 from outbox.errors import OutboxError
@@ -64,11 +65,12 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
     another transaction that has not ended yet holds the key, this waits for its end.
     """
     connection = write_connection(session)
+    packet.check(connection, composed)
     values = message_values(composed, posting)
     if posting.key is None:
         return _add(session, connection, composed, posting, values), True
-    for _ in range(PATIENCE):
-        first = _with_key(session, connection, posting)
+    for turn in range(PATIENCE):
+        first = _with_key(session, connection, posting, locking=turn > 0)
         if first is not None:
             return first, False
         pk = _insert_keyed(connection, values)
@@ -137,7 +139,7 @@ def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: P
     if composed.blobs:
         parts = [
             {"message_id": pk, "position": position, "skeleton_offset": offset, "digest": keep_blob(connection, blob)}
-            for position, (offset, blob) in enumerate(composed.blobs)
+            for position, (offset, blob) in enumerate(packet.pieces(connection, composed.blobs))
         ]
         connection.execute(_part.insert(), parts)
     add_deliveries(connection, delivery_values(pk, composed, posting))
@@ -278,26 +280,27 @@ def _expiry(posting: Posting) -> dict[str, Any]:
 def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | None:
     """The id of the new message, or None where the key is taken; waits for a transaction that holds it."""
     dialect = connection.dialect.name
+    if dialect in MYSQL_FAMILY:  # a duplicate costs the statement alone, not the transaction
+        try:
+            inserted: Any = connection.execute(insert_message("max_age" in values), values)
+        except sa.exc.IntegrityError as error:
+            if not is_duplicate(error):
+                raise
+            return None
+        return int(inserted.inserted_primary_key[0])
     statement = insert_unless_key_taken(dialect, "max_age" in values)
-    if dialect in MYSQL_FAMILY:
-        connection.execute(statement, values)
-        # see by the Message-ID whose row it is
-        row = connection.execute(
-            sa.select(_message.c.id, _message.c.message_id)
-            .where(*(_message.c[name] == values[name] for name in KEYED))
-            .with_for_update()
-        ).first()
-        return int(row.id) if row is not None and row.message_id == values["message_id"] else None
     pk = connection.execute(statement.returning(_message.c.id), values).scalar()
     return None if pk is None else int(pk)
 
 
-def _with_key(session: Session, connection: sa.Connection, posting: Posting) -> OutboxMessage | None:
+def _with_key(session: Session, connection: sa.Connection, posting: Posting, *, locking: bool) -> OutboxMessage | None:
+    """The message that has the key. `locking`: after the insert has found one, so there is one to be locked."""
     statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(
         _message.c.environment == posting.environment, _message.c.key == posting.key
     )
-    if connection.dialect.name in MYSQL_FAMILY:
-        # at REPEATABLE READ a plain SELECT does not see what was committed since the transaction began
+    if locking and connection.dialect.name in MYSQL_FAMILY:
+        # At REPEATABLE READ a plain SELECT does not see what was committed since the transaction began, and a locking
+        # one that finds nothing locks the gap, where other transactions want to insert other keys.
         statement = statement.with_for_update(read=True)
     row = connection.execute(statement).first()
     return None if row is None else _persistent(session, row.id, {"message_id": row.message_id, "key": row.key})
@@ -320,15 +323,23 @@ def keep_blob(connection: sa.Connection, blob: Blob) -> str:
     """See that the blob is stored and stays until this transaction ends; its digest."""
     digest = blob.digest
     dialect = connection.dialect.name
-    present = sa.select(_blob.c.digest).where(_blob.c.digest == digest)
+    there = present = sa.select(_blob.c.digest).where(_blob.c.digest == digest)
     if dialect != "sqlite":  # a purge must not take it between here and the reference to it
         present = present.with_for_update(read=True, key_share=dialect == "postgresql")
     values = {"digest": digest, "size": len(blob.data), "data": blob.data, "created_at": DbNow()}
-    for _ in range(PATIENCE):
-        if connection.execute(present).first() is not None:
+    for turn in range(PATIENCE):
+        # on MariaDB a locking read that finds nothing locks the gap: it follows a plain one, or the insert
+        may_lock = dialect not in MYSQL_FAMILY or turn > 0 or connection.execute(there).first() is not None
+        if may_lock and connection.execute(present).first() is not None:
             return digest
         connection.execute(_insert_blob(dialect).values(values))
     raise OutboxError(f"blob {digest} comes and goes while a message that needs it is enqueued. Enqueue again.")
+
+
+def is_duplicate(error: sa.exc.IntegrityError) -> bool:
+    """Whether MySQL or MariaDB refuses a second row with the same key (error 1062)."""
+    number = getattr(error.orig, "errno", None) or next(iter(getattr(error.orig, "args", ())), None)
+    return number == 1062
 
 
 def _insert_blob(dialect: str) -> Any:

@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from outbox.dialect import MYSQL_FAMILY
 from outbox.operations.access import connected
 from outbox.operations.finding import Finding
-
-_PACKET_SHARE = 2.2  # drivers write a byte of an attachment as up to two, and the rest of the statement needs room
+from outbox.packet import longest_value, packet_for
 
 
 def server_settings(engine: sa.Engine, max_message_bytes: int) -> Iterator[Finding]:
@@ -67,15 +66,14 @@ def _of_mariadb(engine: sa.Engine, max_message_bytes: int) -> Iterator[Finding]:
             "the server is read-only (a replica): only users with special rights can write",
             "Give workers the address of the primary server in OUTBOX_DATABASE_URL.",
         )
-    if packet < max_message_bytes * _PACKET_SHARE:
+    if longest_value(packet) < max_message_bytes:
         yield Finding(
             "database",
             None,
-            f"max_allowed_packet is {_mib(packet)}: a message with an attachment above about "
-            f"{_mib(packet / _PACKET_SHARE)} may not be stored, and OUTBOX_MAX_MESSAGE_BYTES allows "
+            f"max_allowed_packet is {_mib(packet)}: text and HTML of a message above about "
+            f"{_mib(longest_value(packet))} are refused (attachments are not), and OUTBOX_MAX_MESSAGE_BYTES allows "
             f"{_mib(max_message_bytes)}",
-            f"Set max_allowed_packet to {_mib(max_message_bytes * _PACKET_SHARE)} or more, or lower "
-            "OUTBOX_MAX_MESSAGE_BYTES.",
+            f"If texts may be as long, set max_allowed_packet to {_mib(packet_for(max_message_bytes))} or more.",
         )
     if flush != "1":
         yield Finding(

@@ -31,7 +31,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "settings",
     ),
     ("server_settings", "engines"),
-    ("models", "schema", "compose", "kept", "wake", "arrays", "rendered"),
+    ("models", "schema", "compose", "kept", "wake", "arrays", "packet", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
     ("ledger", "operations"),
     (
@@ -67,6 +67,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "schema",
         "kept",
         "arrays",
+        "packet",
         "rendered",
         "enqueue",
         "bulk",
@@ -95,6 +96,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
 
 SQL = (
     "arrays",
+    "packet",
     "rendered",
     "enqueue",
     "bulk",
