@@ -166,9 +166,8 @@ class Connection(flask_mail.Connection):
                 return self._result(Answer(refused.phase, refused.code, refused.text), started)
             except smtp_commands.UnfitError:
                 raise
-            except Exception as error:  # no command of the message was said: it cannot be at fault
-                log.exception("%s: connecting failed within the outbox", self.relay.name)
-                return self._failure(Broken(Failure.OURS, f"failed within the outbox: {type(error).__name__}"), started)
+            except Exception as error:  # noqa: BLE001 - no command of the message was said: it cannot be at fault
+                return self._defect(error, started)
             try:
                 answer = session.transact(commands, content, before_dot, self._deadline)
             except Broken as broken:
@@ -200,6 +199,8 @@ class Connection(flask_mail.Connection):
             return self._failure(broken, started)
         except Refused as refused:
             answer = Answer(refused.phase, refused.code, refused.text)
+        except Exception as error:  # noqa: BLE001 - told as a value, like whatever else is wrong
+            return self._defect(error, started)
         if answer.code != 250:
             return self._result(answer, started)
         reply = parse_reply(answer.code, answer.text)
@@ -305,6 +306,10 @@ class Connection(flask_mail.Connection):
         judgement = judge_failure(phase, broken.failure)
         text = broken.text if broken.failure in _SELF_EVIDENT else f"{broken.text} ({_WHERE[phase]})"
         return self._local(phase, judgement, text, started)
+
+    def _defect(self, error: Exception, started: float) -> Result:
+        log.error("%s: connecting failed within the outbox", self.relay.name, exc_info=error)
+        return self._failure(Broken(Failure.OURS, f"failed within the outbox: {type(error).__name__}"), started)
 
     def _unfit(self, unfit: smtp_commands.UnfitError, started: float) -> Result:
         phase = Phase.LOCAL if unfit.failure is Failure.MALFORMED else Phase.MAIL

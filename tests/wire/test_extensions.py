@@ -233,6 +233,7 @@ def test_an_error_of_ours_while_connecting(
         assert (result.verdict, result.about) == (Verdict.TRANSPORT, About.RELAY)
         assert "LookupError" in result.reply.text
         assert not connection.is_open
+        assert connection.check().reply == result.reply
         monkeypatch.undo()
         assert connection.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
     assert "a defect" in caplog.text
