@@ -15,7 +15,7 @@ from outbox.operations.finding import Finding
 
 def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:
     """Mail is committed where workers look."""
-    if _place(engine.url) != _place(session.url):
+    if _place(engine.url) != _place(session.url) and not _same_server(engine, session):
         yield Finding(
             "database",
             False,
@@ -23,6 +23,28 @@ def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:
             "committed where no worker sends it",
             "Set OUTBOX_DATABASE_URL to the database of the session, or leave it out.",
         )
+
+
+def _same_server(engine: sa.Engine, session: sa.Engine) -> bool:
+    """Whether both find the same database, though by other addresses: a pooler, a socket, another name of the host."""
+    statement = _IDENTITIES.get("mysql" if engine.dialect.name in MYSQL_FAMILY else engine.dialect.name)
+    if statement is None or engine.dialect.name != session.dialect.name:
+        return False
+    seen = []
+    for one in (engine, session):
+        try:
+            with one.connect() as connection:
+                seen.append(tuple(connection.exec_driver_sql(statement).one()))
+        except (sa.exc.SQLAlchemyError, OSError):
+            return False  # told as a finding of its own, or it is no server where the mail is written
+    return seen[0] == seen[1]
+
+
+_IDENTITIES = {
+    # the process's start and the table's number: two servers have the same of both by no accident
+    "postgresql": "SELECT pg_postmaster_start_time(), current_database(), to_regclass('outbox_message')::oid",
+    "mysql": "SELECT @@hostname, @@port, @@datadir, DATABASE()",
+}
 
 
 def _place(url: sa.URL) -> tuple[Any, ...]:

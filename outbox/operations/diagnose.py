@@ -39,7 +39,7 @@ def diagnose(
     reached = within(seconds, "database", lambda: [_answers(engine)])
     yield from reached
     if session is not None:
-        yield from same_database(engine, session)
+        yield from within(seconds, "database", lambda: same_database(engine, session))
         yield from within(seconds, "database", lambda: autocommit(session))
     if any(finding.ok is False for finding in reached):
         return

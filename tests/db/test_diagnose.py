@@ -78,6 +78,31 @@ def test_a_session_on_another_database_is_a_fault(databases: Databases, database
     assert "OUTBOX_DATABASE_URL" in said
 
 
+def test_the_same_database_by_another_address_is_none_other(database: Database, made: Callable[..., sa.Engine]) -> None:
+    """By another form of the host, or of the path."""
+    if database.path is not None:
+        address = database.address.set(
+            database=f"{database.path.parent}/../{database.path.parent.name}/{database.path.name}"
+        )
+    else:
+        address = database.address.set(host="127.1")
+    assert words(found(database.worker_engine, made(address))) == ""
+
+
+def test_an_application_behind_a_pooler_and_workers_that_are_not(
+    postgresql: Database, made: Callable[..., sa.Engine]
+) -> None:
+    """As recommended, for workers to be woken."""
+    try:
+        with PgBouncer(postgresql.address, "transaction") as pooler:
+            session = made(pooler.address)
+            findings = found(postgresql.worker_engine, session)
+            session.dispose()
+    except ServerUnavailable as reason:
+        pytest.skip(str(reason))
+    assert words(findings) == ""
+
+
 @pytest.mark.parametrize(
     ("session", "worker"),
     [
