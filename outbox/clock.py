@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+UNREADABLE = datetime(1, 1, 1, tzinfo=UTC)
+"""Stands for a stored time that can't be read: any text on SQLite, MariaDB's zero dates."""
+
 _frozen: datetime | None = None
 
 

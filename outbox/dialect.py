@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from outbox.clock import UNREADABLE
 from outbox.progress import got_on
 
 MYSQL_FAMILY = frozenset({"mysql", "mariadb"})
@@ -55,6 +56,19 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if dialect.name in MYSQL_FAMILY:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))  # plain DATETIME drops fractions
         return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        process = super().result_processor(dialect, coltype)
+        if process is None:
+            return None
+
+        def careful(value: Any) -> datetime | None:
+            try:
+                return process(value)
+            except (ValueError, TypeError, AttributeError):
+                return UNREADABLE  # one row, edited by hand, must not end a list of many
+
+        return careful
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:

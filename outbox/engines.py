@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, QueuePool, Sing
 from outbox.deadline import Deadline, harden
 from outbox.dialect import MYSQL_FAMILY, configure_sqlite
 from outbox.server_settings import set_at_connect
+from outbox.sqlite_file import notice_replaced
 
 TIMEOUT_SECONDS = 30.0
 """How long a call to the database may take, unless told otherwise."""
@@ -55,6 +56,7 @@ def engine_like(source: Engine, *, connections: int = 4, timeout: float = TIMEOU
     engine.update_execution_options(**options)
     if sqlite:
         configure_sqlite(engine, immediate=True, busy=timeout)
+        notice_replaced(engine)
     elif source.dialect.name in MYSQL_FAMILY and "isolation_level" not in source.get_execution_options():
         _isolate_once(engine)  # an execution option would cost two round trips for each transaction
     else:

@@ -130,7 +130,7 @@ def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting
         given |= {"recipient": composed.recipients[0], "domain": domains[0]}
     else:
         given |= {"recipients": list(composed.recipients), "domains": domains}
-    wake = posting.wake and posting.send_at is None
+    wake = wakes(connection, posting)
     statement = _insert_all(connection.dialect, names, alone, posting.send_at is None, wake)
     return int(statement.execute(connection, given).scalar_one())
 
@@ -240,8 +240,14 @@ def _insert_all(dialect: sa.Dialect, names: frozenset[str], alone: bool, now: bo
 
 def notify(connection: sa.Connection, posting: Posting) -> None:
     """PostgreSQL tells who listens when the transaction commits, and nobody when it is rolled back."""
-    if posting.wake and posting.send_at is None and connection.dialect.name == "postgresql":
+    if wakes(connection, posting):
         connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+
+
+def wakes(connection: sa.Connection, posting: Posting) -> bool:
+    """Whether the commit is to wake a worker. PostgreSQL prepares no transaction (two-phase commit) with a NOTIFY."""
+    wanted = posting.wake and posting.send_at is None and connection.dialect.name == "postgresql"
+    return wanted and not isinstance(connection.get_transaction(), sa.TwoPhaseTransaction)
 
 
 def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:

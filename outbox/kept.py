@@ -17,6 +17,7 @@ from outbox.dialect import OUTAGES
 from outbox.events import logger
 from outbox.progress import got_on
 from outbox.server_settings import is_direct, steady_plans
+from outbox.sqlite_file import is_replaced
 from outbox.wake import Listener, can_listen
 
 TRUSTED_SECONDS = 1.0
@@ -145,6 +146,8 @@ class _Kept:
 
     def take(self) -> sa.Connection:
         now = monotonic()
+        if self._connection is not None and is_replaced(self._connection.info):
+            self.drop()
         if self._connection is not None and now - self._used_at > TRUSTED_SECONDS and not _answers(self._connection):
             self.drop()
         if self._connection is None:

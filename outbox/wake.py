@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from outbox.dialect import CHANNEL
 from outbox.events import logger
+from outbox.sqlite_file import is_replaced
 
 LOOK_SECONDS = 0.02
 """How often SQLite's data version is looked at: some 50 µs each, 0.25 % of a core."""
@@ -85,7 +86,7 @@ class FileWatch:
         try:
             cursor = raw.cursor()
             seen = None
-            while not self._stopped.wait(LOOK_SECONDS):
+            while not self._stopped.wait(LOOK_SECONDS) and not is_replaced(raw.info):
                 version = cursor.execute("PRAGMA data_version").fetchone()[0]
                 if version != seen:
                     seen = version

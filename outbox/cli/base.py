@@ -20,6 +20,7 @@ import click
 from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
 
+from outbox.clock import UNREADABLE
 from outbox.errors import NotBoundError, OutboxError
 from outbox.settings import Settings
 
@@ -167,7 +168,7 @@ def plain(value: object) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
-        return value.isoformat()
+        return None if value == UNREADABLE else value.isoformat()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

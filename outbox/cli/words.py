@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from outbox.cli.base import settings
+from outbox.clock import UNREADABLE
 from outbox.operations import Filter, Row, duration, parse_duration
 from outbox.states import Lane, State
 
@@ -118,6 +119,8 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
 
 def moment(at: datetime | None) -> str:
     """A time in UTC, to the second."""
+    if at == UNREADABLE:
+        return "unreadable"
     return "-" if at is None else at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

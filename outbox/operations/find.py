@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.clock import UNREADABLE
 from outbox.dialect import DbNow
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob, splice
@@ -203,7 +204,7 @@ def _row_values(row: Any) -> dict[str, Any]:
     values = {column.key: getattr(row, column.key) for column in _ROW if column.key != "now"}
     values["state"] = State(row.state)
     values["lane"] = Lane.of_rank(row.lane)
-    values["age"] = max(0.0, (row.now - row.created_at).total_seconds())
+    values["age"] = 0.0 if row.created_at == UNREADABLE else max(0.0, (row.now - row.created_at).total_seconds())
     return values
 
 

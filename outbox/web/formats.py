@@ -106,6 +106,8 @@ def ages(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def _time(moment: datetime, text: str, *, title: str) -> Markup:
+    if moment == clock.UNREADABLE:
+        return Markup("unreadable")
     stamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(stamp, title, text)
 

@@ -307,3 +307,15 @@ class TestLook:
             assert all(len(line) <= COLUMNS or "--raw" in words for line in shown.splitlines())
             if "--raw" not in words:
                 assert "[bo" in shown
+
+
+@pytest.mark.parametrize(("table", "column"), [("outbox_message", "created_at"), ("outbox_delivery", "updated_at")])
+def test_a_date_that_is_none_ends_no_list(terminal: Terminal, table: str, column: str) -> None:
+    """Edited by hand, or restored badly: in words for people, null in JSON."""
+    put(terminal.engine, "a@example.org")
+    with terminal.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {table} SET {column} = 'long ago'")
+    assert "a@example.org" in terminal.here("outbox-list").stdout
+    assert terminal.here("outbox-show", "1").stdout.count("unreadable") == (column == "created_at")
+    (listed,) = terminal.json("outbox-list")[1]
+    assert listed[column] is None

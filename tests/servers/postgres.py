@@ -30,9 +30,16 @@ class PostgresServer(OwnServer):
     """A server of our own. `fsync=False` makes it faster and survives `kill -9`, but not a loss of power."""
 
     def __init__(
-        self, *, fsync: bool = True, folder: Path | None = None, environ: Mapping[str, str] | None = None
+        self,
+        *,
+        fsync: bool = True,
+        folder: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        **settings: str,
     ) -> None:
-        """`folder`: where the data is kept, else a new one; `environ`: what the server finds in its environment."""
+        """`folder`: where the data is kept, else a new one; `environ`: what the server finds in its environment;
+        `settings`: of the server."""
+        self._settings = settings
         self._fsync = fsync
         self._folder = folder or own_folder("outbox-postgres-")
         self._data = self._folder / "data"
@@ -58,6 +65,7 @@ class PostgresServer(OwnServer):
             "shared_buffers": "64MB",
             "dynamic_shared_memory_type": "mmap",  # in its own folder: /dev/shm keeps what a killed server had there
             "timezone": "Europe/Berlin",  # as many are: nothing may depend on it
+            **self._settings,
         }
         words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         self._process.start([self._bin / "postgres", "-D", self._data, *words], self._accepts)

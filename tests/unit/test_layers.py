@@ -30,7 +30,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "dialect",
         "settings",
     ),
-    ("server_settings", "engines"),
+    ("server_settings", "sqlite_file", "engines"),
     ("models", "schema", "compose", "kept", "wake", "arrays", "packet", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
     ("ledger", "operations"),
@@ -62,6 +62,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
     "sqlalchemy": (
         "dialect",
         "server_settings",
+        "sqlite_file",
         "engines",
         "models",
         "schema",
