@@ -106,6 +106,7 @@ class Dispatcher:
         self._shelf = Shelf(
             lambda digest: int(aside(lambda: queue.blob_size(digest))),
             lambda digest, start, length: bytes(aside(lambda: queue.blob_part(digest, start, length))),
+            lambda message, start, length: bytes(aside(lambda: queue.text_part(message, start, length))),
         )
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)

@@ -24,6 +24,7 @@ from outbox.kept import Connections
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.pauses import Held, Pause, active
 from outbox.states import State
+from outbox.stored import Stored
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
@@ -182,6 +183,18 @@ class Queue:
     def blob_part(self, digest: str, start: int, length: int) -> bytes:
         """Some of a big part, from byte `start` on. Raises DamagedMessageError where it is gone."""
         return bytes(self._of_blob(sa.func.substr(OutboxBlob.data, start + 1, length, type_=sa.LargeBinary()), digest))
+
+    def text_part(self, message: Stored, start: int, length: int) -> bytes:
+        """Some of a long text, from byte `start` on. Raises DamagedMessageError where it is no longer what it was."""
+        skeleton = OutboxMessage.skeleton
+        part = sa.select(sa.func.substr(skeleton, start + 1, length, type_=sa.LargeBinary())).where(
+            OutboxMessage.id == message.pk, sa.func.length(skeleton) == message.skeleton_size
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(latest(part, self._dialect)).scalar()
+        if found is None:
+            raise DamagedMessageError("its text is missing, or was changed while it was sent")
+        return bytes(found)
 
     def _of_blob(self, what: Any, digest: str) -> Any:
         with reading(self._engine) as connection:

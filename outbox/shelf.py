@@ -1,5 +1,5 @@
 """Puts the stored pieces of a mail together: small blobs that many mails share (a logo) are kept within a bound, large
-ones are read piece by piece as they are sent."""
+ones, and long texts, are read piece by piece as they are sent."""
 
 from __future__ import annotations
 
@@ -18,14 +18,23 @@ CAPACITY = 8 * 1024 * 1024
 """Bytes kept in all."""
 
 PIECE = 8 * BASE64_CUT
-"""Bytes of a large blob that are in memory at once, for each connection that sends one."""
+"""Bytes of a large blob or text that are in memory at once, for each connection that sends one."""
 
 
 class Shelf:
     """A least-recently-used cache of blobs by digest, for several threads."""
 
-    def __init__(self, size: Callable[[str], int], fetch: Callable[[str, int, int], bytes]) -> None:
-        """`fetch(digest, start, length)` reads some of a blob, `size(digest)` tells how many bytes it has."""
+    def __init__(
+        self,
+        size: Callable[[str], int],
+        fetch: Callable[[str, int, int], bytes],
+        fetch_text: Callable[[Stored, int, int], bytes],
+    ) -> None:
+        """`fetch(digest, start, length)` reads some of a blob, `size(digest)` tells how many bytes it has.
+
+        `fetch_text(message, start, length)` reads some of a skeleton that the claim left where it was.
+        """
+        self._fetch_text = fetch_text
         self._size_of = size
         self._fetch = fetch
         self._kept: OrderedDict[str, bytes] = OrderedDict()
@@ -37,10 +46,10 @@ class Shelf:
         if message.damage is not None:
             raise DamagedMessageError(message.damage)
         parts = [(offset, digest, self._measure(digest)) for offset, digest in message.parts]
-        size = len(message.skeleton) + sum(base64_length(length) for _, _, length in parts)
+        size = _text_size(message) + sum(base64_length(length) for _, _, length in parts)
         if size != message.size:
             raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
-        return self._spliced(message.skeleton, parts)
+        return self._spliced(message, parts)
 
     def pieces(self, digest: str, size: int) -> Iterator[bytes]:
         """The content of a blob. Raises what `fetch` raises."""
@@ -50,14 +59,22 @@ class Shelf:
         else:
             yield self._small(digest, size)
 
-    def _spliced(self, skeleton: bytes, parts: list[tuple[int, str, int]]) -> Iterator[bytes]:
+    def _spliced(self, message: Stored, parts: list[tuple[int, str, int]]) -> Iterator[bytes]:
         start = 0
         for offset, digest, size in parts:
-            yield skeleton[start:offset]
+            yield from self._text(message, start, offset)
             for piece in self.pieces(digest, size):
                 yield from base64_chunks(piece)
             start = offset
-        yield skeleton[start:]
+        yield from self._text(message, start, _text_size(message))
+
+    def _text(self, message: Stored, start: int, end: int) -> Iterator[bytes]:
+        """The skeleton from byte `start` to `end`."""
+        if message.skeleton is not None:
+            yield message.skeleton[start:end]
+            return
+        for at in range(start, end, PIECE):
+            yield self._fetch_text(message, at, min(PIECE, end - at))
 
     def _measure(self, digest: str) -> int:
         """Its size, as it is now: it may have been purged by hand. What is kept needs no asking."""
@@ -80,3 +97,7 @@ class Shelf:
                 self._size += len(data)
             while self._size > CAPACITY:
                 self._size -= len(self._kept.popitem(last=False)[1])
+
+
+def _text_size(message: Stored) -> int:
+    return message.skeleton_size if message.skeleton is None else len(message.skeleton)

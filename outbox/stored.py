@@ -17,6 +17,12 @@ from outbox.states import OnUncertain
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)
 
+CLAIMED_BYTES = 128 * 1024
+"""A text up to this size comes along with the claim, which takes 16 messages for each connection; a longer one is read
+piece by piece as it is sent."""
+
+_length = sa.func.length(_message.c.skeleton, type_=sa.BigInteger())
+
 MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
     _message.c.id.label("pk"),
     *(
@@ -32,9 +38,10 @@ MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
             "on_uncertain",
             "created_at",
             "expires_at",
-            "skeleton",
         )
     ),
+    _length.label("skeleton_size"),
+    sa.case((_length <= sa.literal_column(str(CLAIMED_BYTES)), _message.c.skeleton)).label("skeleton"),
 ]
 """What `stored_from` reads, beside the time of the reading as `now`."""
 
@@ -60,9 +67,10 @@ class Stored:
     on_uncertain: OnUncertain
     created_at: datetime
     expires_in: float | None  # seconds from the claim, by the database's clock; None: never
-    skeleton: bytes
+    skeleton: bytes | None  # None: too long to be held in memory, to be read as it is sent
     parts: tuple[tuple[int, str], ...]  # (offset in the skeleton, digest of the blob)
     damage: str | None = None  # why it can't be read; all the rest means nothing then
+    skeleton_size: int = 0  # bytes, where it is None
 
 
 def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, Stored]:
@@ -141,8 +149,9 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
         on_uncertain=OnUncertain(row.on_uncertain),
         created_at=utc(row.created_at),
         expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),
-        skeleton=bytes(row.skeleton),
+        skeleton=None if row.skeleton is None and row.skeleton_size > CLAIMED_BYTES else bytes(row.skeleton),
         parts=parts,
+        skeleton_size=row.skeleton_size,
     )
 
 

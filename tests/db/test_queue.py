@@ -22,6 +22,7 @@ from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessa
 from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import Lane, State
+from outbox.stored import CLAIMED_BYTES
 
 LEASE = 60.0
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, "2.0.0", "OK queued as 1"), 0.01, relay_id="1")
@@ -85,6 +86,28 @@ def rows(engine: sa.Engine) -> list[OutboxDelivery]:
     """All deliveries, oldest first."""
     with Session(engine) as session:
         return list(session.scalars(sa.select(OutboxDelivery).order_by(OutboxDelivery.id)))
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_a_long_text_is_not_held_in_the_window(engine: sa.Engine, queue: Queue, worker: int, longer: int) -> None:
+    """It is read in pieces as it is sent; one that was changed meanwhile is not sent in parts of both."""
+    text = b"Subject: x\r\n\r\n" + bytes(n % 256 for n in range(CLAIMED_BYTES - 14 + longer))
+    id_ = put(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxMessage).values(skeleton=text, size=len(text)))
+    (claimed,) = queue.claim(worker, 7, 10)
+    assert claimed.id == id_
+    assert claimed.message.damage is None
+    if not longer:
+        assert claimed.message.skeleton == text
+        return
+    assert (claimed.message.skeleton, claimed.message.skeleton_size) == (None, len(text))
+    cuts = [(0, 1000), (1000, len(text) - 1000)]
+    assert b"".join(queue.text_part(claimed.message, start, length) for start, length in cuts) == text
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxMessage).values(skeleton=text + b"."))
+    with pytest.raises(DamagedMessageError):
+        queue.text_part(claimed.message, 0, 1000)
 
 
 def make_due(engine: sa.Engine) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outbox import Message
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.faults import POISON
@@ -108,3 +109,24 @@ def test_an_endless_reply_does_not_fill_the_worker(sqlite_database: Database, ma
         stage.send_together(20, on_uncertain="hold")
         server.wait_until(lambda: server.steps[step] >= 8, 30, "offers")
         assert resident_bytes(worker.pid, peak=True) - before < 10_000_000
+
+
+def test_long_texts_do_not_fill_the_worker(database: Database, make_stage: MakeStage) -> None:
+    """64 texts of 2 MB, a window for four connections: each reads its own piece by piece, and they arrive whole."""
+    text = "lorem ipsum dolor sit amet\r\n" * 75_000
+    with SmtpServer({"dot": turns(None)}) as server:
+        stage = make_stage(database, server.port, OUTBOX_LEASE_SECONDS="120", OUTBOX_CONNECTIONS="4")
+        worker = stage.start()
+        stage.send()
+        stage.settle()
+        before = resident_bytes(worker.pid)
+        with stage.transaction() as session:
+            for number in range(64):
+                stage.outbox.enqueue(Message("long", recipients=[f"{number}@example.org"], body=text))
+                session.flush()
+                session.expunge_all()
+            session.commit()
+        assert stage.settle(90) == {"sent": 65}
+        assert resident_bytes(worker.pid, peak=True) - before < 60_000_000
+        expected = text.encode().rstrip()
+        assert all(expected in message.content for message in server.messages[1:])

@@ -22,7 +22,10 @@ def counting(blobs: dict[str, bytes]) -> tuple[Shelf, list[tuple[str, int]]]:
         fetched.append((digest, len(piece)))
         return piece
 
-    return Shelf(lambda digest: len(blobs[digest]), fetch), fetched
+    def fetch_text(message: Stored, start: int, length: int) -> bytes:
+        return fetch(message.message_id, start, length)
+
+    return Shelf(lambda digest: len(blobs[digest]), fetch, fetch_text), fetched
 
 
 def whole(shelf: Shelf, digest: str, size: int) -> bytes:
@@ -55,6 +58,18 @@ def test_the_pieces_make_the_wire_form(size: int) -> None:
     shelf, _ = counting({"it": blob.data})
     message = stored(skeleton, ((10, "it"),), len(skeleton) + base64_length(size))
     assert b"".join(shelf.content(message)) == b"".join(splice(skeleton, ((10, blob),)))
+
+
+@pytest.mark.parametrize("offset", [0, 10, PIECE, PIECE + 1, 2 * PIECE + 5])
+def test_a_long_text_is_read_piece_by_piece(offset: int) -> None:
+    """Where the claim has left it: with a big part in any place, it is the same to the byte, never whole in memory."""
+    text = bytes(number % 251 for number in range(2 * PIECE + 5))
+    blob = Blob(b"a part")
+    shelf, fetched = counting({"it": blob.data, "<1@x>": text})
+    message = stored(text, ((offset, "it"),), len(text) + base64_length(6))
+    message.skeleton, message.skeleton_size = None, len(text)
+    assert b"".join(shelf.content(message)) == b"".join(splice(text, ((offset, blob),)))
+    assert max(length for _, length in fetched) <= PIECE
 
 
 def test_what_is_not_what_was_written_is_told_before_anything_is_sent() -> None:
