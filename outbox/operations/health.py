@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from outbox.operations.outcomes import Outcomes
-from outbox.pauses import Pause, What
+from outbox.pauses import EVERY, Pause, What
 from outbox.states import Lane, State
 
 
@@ -97,6 +97,7 @@ class Status:
     deferred_groups: list[FailureGroup]
     foreign: dict[str, int]  # due mail of other environments that have no living worker
     suppressed: bool
+    environment: str  # ours
     count_cap: int
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)
@@ -106,6 +107,12 @@ class Status:
     def healthy(self) -> bool:
         return not self.problems
 
+    @property
+    def our_pauses(self) -> list[Pause]:
+        """Those that hold back mail of our environment."""
+        return [one for one in self.pauses if one.environment in (EVERY, self.environment)]
+
     def rests(self, transport: str) -> bool:
         """Whether a pause is why nothing goes by this transport."""
-        return any(one.what is What.ALL or one.value == transport.lower() for one in self.pauses if not one.narrow)
+        ours = (one for one in self.our_pauses if not one.narrow)
+        return any(one.what is What.ALL or one.value == transport.lower() for one in ours)

@@ -125,8 +125,8 @@ def _of(pause: Pause) -> sa.ColumnElement[bool]:
         "sender": MESSAGE.c.envelope_from,
     }
     column = columns.get(pause.what)
-    held = sa.true() if column is None else column == pause.value
-    return held if pause.environment == EVERY else sa.and_(held, MESSAGE.c.environment == pause.environment)
+    its = sa.true() if pause.environment == EVERY else MESSAGE.c.environment == pause.environment
+    return its if column is None else sa.and_(its, column == pause.value)
 
 
 def _count_to(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cap: int) -> int:

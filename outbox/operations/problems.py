@@ -47,7 +47,7 @@ class Problem:
     words: str  # with the remedy
 
 
-def problems(seen: Status, alarms: Alarms, *, environment: str, unserved: bool) -> Iterator[Problem]:
+def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Problem]:
     """What makes `seen` degraded. `unserved`: our environment has mail and no worker."""
     oldest = seen.oldest_due_seconds
     if oldest is not None and oldest > alarms.oldest:
@@ -59,7 +59,7 @@ def problems(seen: Status, alarms: Alarms, *, environment: str, unserved: bool) 
         yield Problem(Kind.NO_WORKER, f"mail is due and no worker is alive{last}: start `outbox-sender`")
     yield from _transports(seen)
     yield from _outcomes(seen.outcomes, alarms)
-    yield from (Problem(Kind.STOPPED, stopped(one, seen.at)) for one in seen.pauses if one.automatic)
+    yield from (Problem(Kind.STOPPED, stopped(one, seen.at)) for one in seen.our_pauses if one.automatic)
     yield from _paused(seen, alarms)
     if seen.growing and seen.drain_seconds is not None:
         yield Problem(
@@ -76,7 +76,7 @@ def problems(seen: Status, alarms: Alarms, *, environment: str, unserved: bool) 
         yield Problem(
             Kind.ENVIRONMENT,
             f"{_about(number, FOREIGN_CAP)} due mail of environment {name!r}, which no worker sends; ours is "
-            f"{environment!r}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
+            f"{seen.environment!r}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
         )
 
 
@@ -204,7 +204,7 @@ def _group_words(group: Group) -> str:
 
 
 def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:
-    long = [one for one in seen.pauses if lasting(one, alarms)]
+    long = [one for one in seen.our_pauses if lasting(one, alarms)]
     due = seen.due_now + seen.held
     everything = any(one.what is What.ALL for one in long)
     much = bool(alarms.paused and due) and seen.held_for_long >= alarms.paused * due and seen.held_for_long > 0

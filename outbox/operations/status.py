@@ -62,7 +62,8 @@ def status(
     due_now = min(sum(due.free.values()), count_cap + 1)
     unserved = _unserved(connection, {worker.environment for worker in living})
     ours = unserved.pop(environment, 0)
-    sent, failed = ({span: _ended(connection, count_cap, state, span) for span in SPANS} for state in ENDS)
+    spans = SPANS if counts else SPANS[:-1]  # of the last day only the numbers are shown
+    sent, failed = ({span: _ended(connection, count_cap, state, span) for span in spans} for state in ENDS)
     came_of, deferred_in = outcomes(connection, alarms.window, SPANS)
     too_many = worst(came_of, alarms)
     going = bool(living) and not held.everything and (not transports or any(one.state == "up" for one in transports))
@@ -80,10 +81,10 @@ def status(
         transports=transports,
         sent_last_minute=sent[60.0],
         sent_last_hour=sent[3_600.0],
-        sent_last_day=sent[DAY],
+        sent_last_day=sent.get(DAY, 0),
         failed_last_minute=failed[60.0],
         failed_last_hour=failed[3_600.0],
-        failed_last_day=failed[DAY],
+        failed_last_day=failed.get(DAY, 0),
         deferred=count_deferred(connection, count_cap) if counts else 0,
         deferred_last_minute=deferred_in[0],
         deferred_last_hour=deferred_in[1],
@@ -97,9 +98,10 @@ def status(
         deferred_groups=deferred(connection) if counts else [],
         foreign=unserved,
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
+        environment=environment,
         count_cap=count_cap,
     )
-    for problem in problems(seen, alarms, environment=environment, unserved=ours > 0):
+    for problem in problems(seen, alarms, unserved=ours > 0):
         seen.problems.append(problem.words)
         seen.problem_kinds.append(problem.kind.value)
     seen.notes.extend(notes(seen))

@@ -164,6 +164,15 @@ def test_a_pause_of_all_without_an_end_is_a_problem(engine: sa.Engine) -> None:
     assert problem.startswith("all mail is paused without an end")
 
 
+def test_a_pause_of_another_environment_is_not_ours(engine: sa.Engine) -> None:
+    """Nor does it excuse a relay that is down for us."""
+    worker(engine, health={"transport": {"name": "mail:25", "state": "open"}})
+    with engine.begin() as connection:
+        pauses.pause(connection, What.ALL, by="ann", environment="staging")
+    assert look(engine).problem_kinds == ["transport-down"]
+    assert look(engine, environment="staging").problem_kinds == ["paused"]
+
+
 def test_a_quota_is_a_problem_of_its_own(engine: sa.Engine) -> None:
     """The relay is not down: it goes on by itself, and the remedy is another."""
     error = "mail: 454 4.7.0 Throttling failure: Daily message quota exceeded"

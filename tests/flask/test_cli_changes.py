@@ -167,6 +167,7 @@ def test_send_now_says_what_a_pause_holds(terminal: Terminal) -> None:
     put(terminal.engine, "b@fast.example", ago=-500)
     with terminal.engine.begin() as connection:
         pauses.pause(connection, What.DOMAIN, "slow.example", by="ann")
+        pauses.pause(connection, What.ALL, by="ann", environment="another")
     said = terminal.json("outbox-send-now", "--state", "queued", "--dry-run")[1]
     assert (said["action"], said["matched"], said["held"]) == ("send-now", 2, {"domain slow.example": 1})
     done = terminal.here("outbox-send-now", "--state", "queued", "--yes")
