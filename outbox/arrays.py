@@ -76,5 +76,5 @@ def _array(name: str, element: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any
 def _value(given: Given, name: str, kind: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
     if not isinstance(kind, sa.LargeBinary):
         return given.c[name]
-    whole = sa.bindparam(name, type_=kind)
+    whole = sa.cast(sa.bindparam(name, type_=kind), kind)  # not every driver says the type of bytes
     return sa.func.substr(whole, given.c[name + _START], given.c[name + _LENGTH])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -17,6 +17,7 @@ from outbox.dialect import now_text, rows_text, table_text, time_text, update_te
 from outbox.kept import Connections
 from outbox.models import OutboxAttempt, OutboxDelivery, table_of
 from outbox.policy import Decision
+from outbox.rendered import Text
 from outbox.reply import Phase, Result
 from outbox.states import State
 
@@ -133,11 +134,11 @@ class Ledger:
         with self._engine.connect() as connection:
             for statement in (self._statements.update, self._statements.insert):
                 if self._one_by_one:
-                    connection.exec_driver_sql(f"EXPLAIN {statement}", _NOTHING)
+                    statement.execute(connection, _NOTHING, prefix="EXPLAIN ")
                 else:
-                    connection.exec_driver_sql(statement, {"rows": "[]"})
+                    statement.execute(connection, {"rows": "[]"})
             if self._at_once:
-                connection.exec_driver_sql(self._statements.both, {"rows": "[]"})
+                self._statements.both.execute(connection, {"rows": "[]"})
             connection.rollback()
 
     def connected(self) -> AbstractContextManager[None]:
@@ -147,7 +148,7 @@ class Ledger:
     def _record_held(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
         """The way that is nearly always right: all leases are held. The ids of those that were, or none of any."""
         if self._at_once:
-            found = connection.exec_driver_sql(self._statements.both, {"rows": json.dumps(rows)})
+            found = self._statements.both.execute(connection, {"rows": json.dumps(rows)})
             return set(found.scalars())
         with connection.begin() as transaction:
             if self._run(connection, self._statements.update, rows) != len(rows):
@@ -170,13 +171,13 @@ class Ledger:
             self._run(connection, self._statements.insert, rows)
         return lost
 
-    def _run(self, connection: sa.Connection, statement: str, rows: list[dict[str, Any]]) -> int:
+    def _run(self, connection: sa.Connection, statement: Text, rows: list[dict[str, Any]]) -> int:
         """How many rows were hit."""
         if not rows:
             return 0
         if self._one_by_one:
-            return connection.exec_driver_sql(statement, [{**_NOTHING, **row} for row in rows]).rowcount
-        return connection.exec_driver_sql(statement, {"rows": json.dumps(rows)}).rowcount
+            return statement.execute(connection, [{**_NOTHING, **row} for row in rows]).rowcount
+        return statement.execute(connection, {"rows": json.dumps(rows)}).rowcount
 
     def _row(self, outcome: Outcome, worker_id: int) -> dict[str, Any]:
         row = _row(outcome, worker_id)
@@ -214,19 +215,13 @@ class _Statements:
         changes, where, attempt = _changes(dialect, {name: f":{name}" if sqlite else f"i.{name}" for name in _COLUMNS})
         insert = f"INSERT INTO {attempt_table} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
         update = update_text(dialect, delivery_table, source, changes, where)
-        self.update = _for_driver(dialect, update)
-        self.insert = _for_driver(dialect, insert if source is None else f"{insert} FROM {source}")
+        self.update = Text(dialect, update)
+        self.insert = Text(dialect, insert if source is None else f"{insert} FROM {source}")
         held = update_text(dialect, delivery_table, "i", changes, where) + " RETURNING d.id"
         written = f"{insert} FROM i JOIN held ON held.id = i.id WHERE i.tried = 1"
         both = f"WITH i AS (SELECT * FROM {source}), held AS ({held}), written AS ({written}) SELECT id FROM held"  # noqa: S608
-        self.both = _for_driver(dialect, both)
+        self.both = Text(dialect, both)
         """Both in one, on PostgreSQL only: what is not held is in neither, and the ids of what is come back."""
-
-
-def _for_driver(dialect: sa.Dialect, text: str) -> str:
-    """`text` with its parameters named as the driver takes them in a mapping."""
-    style = "named" if dialect.name == "sqlite" else "pyformat"
-    return str(sa.text(text).compile(dialect=cast(Any, type(dialect))(paramstyle=style)))
 
 
 def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:

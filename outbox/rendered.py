@@ -1,4 +1,4 @@
-"""A statement that is rendered to the driver's text once.
+"""Statements that are rendered to the driver's text once.
 
 `Connection.execute` looks a statement up among those it has rendered, by all of its parts, and wraps its result by its
 columns; of a short statement that is the greater part of what the client spends.
@@ -6,10 +6,36 @@ columns; of a short statement that is the greater part of what the client spends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+
+
+class Text:
+    """SQL text whose parameters are named `:so`, for whatever style the driver takes them in."""
+
+    def __init__(self, dialect: sa.Dialect, text: str) -> None:
+        compiled = sa.text(text).compile(dialect=dialect)
+        self._text = compiled.string
+        self._order = compiled.positiontup if compiled.positional else None
+
+    def execute(
+        self,
+        connection: sa.Connection,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        prefix: str = "",
+    ) -> sa.CursorResult[Any]:
+        """Execute it, once for each of several sets of parameters."""
+        if isinstance(parameters, Mapping):
+            return connection.exec_driver_sql(prefix + self._text, self._for_driver(parameters))
+        return connection.exec_driver_sql(prefix + self._text, [self._for_driver(one) for one in parameters])
+
+    def _for_driver(self, parameters: Mapping[str, Any]) -> Any:
+        if self._order is None:
+            return dict(parameters)
+        return tuple(parameters[name] for name in self._order)
 
 
 class Rendered:
