@@ -141,8 +141,9 @@ class Worker:
         try:
             with step("the look at the tables"):
                 operations.check_schema(self._engine)
+            with step("the look whether outcomes can be recorded"):
+                operations.check_recording(self._engine)
             with step("the registration"), operations.guarded(self._engine):
-                self._ledger.check()
                 worker_id = self._presence.register(
                     host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
                 )

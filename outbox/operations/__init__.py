@@ -34,6 +34,7 @@ from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.problems import Kind, state_words
 from outbox.operations.purge import purge, purgeable
+from outbox.operations.recording import check_recording
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
 from outbox.operations.shape import Shape, ShapeRow, shape
@@ -69,6 +70,7 @@ __all__ = [
     "audit",
     "browse",
     "cancel",
+    "check_recording",
     "check_schema",
     "connected",
     "correct_recipient",

@@ -15,6 +15,11 @@ from outbox.errors import DatabaseError, SchemaError
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 
+TESTED_DRIVERS = (
+    "postgresql+psycopg, postgresql+psycopg2, postgresql+pg8000, mysql+pymysql, mariadb+pymysql, mysql+mysqlconnector, "
+    "mariadb+mysqlconnector, sqlite"
+)
+
 
 @contextmanager
 def connected(engine: sa.Engine) -> Iterator[sa.Connection]:
@@ -46,6 +51,11 @@ def session(engine: sa.Engine) -> Iterator[Session]:
 def guarded(engine: sa.Engine) -> Iterator[None]:
     """Turns what the database raises in the block into DatabaseError, or SchemaError where it lacks tables."""
     _must_exist(engine)
+    if engine.dialect.is_async:
+        raise DatabaseError(
+            f"{engine.dialect.name}+{engine.driver} is an asynchronous driver, which the outbox can't use: give its "
+            f"database in OUTBOX_DATABASE_URL by one of {TESTED_DRIVERS}"
+        )
     try:
         yield
     except sa.exc.DBAPIError as error:

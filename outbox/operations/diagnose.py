@@ -18,6 +18,7 @@ from outbox.ledger import Ledger
 from outbox.operations.access import connected, missing, server, unmigrated, where
 from outbox.operations.application_engine import autocommit, same_database
 from outbox.operations.finding import Finding
+from outbox.operations.recording import recording
 from outbox.operations.server_settings import server_settings, session_settings
 from outbox.server_settings import is_direct
 
@@ -48,6 +49,7 @@ def diagnose(
     if all(finding.ok for finding in migrated):
         yield from within(seconds, "recording", lambda: _recording(engine))
     for probe in (
+        lambda: recording(engine),
         lambda: _connections(engine),
         lambda: server_settings(engine, max_message_bytes),
         lambda: _pooler(engine, wake),
