@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import socket
@@ -27,7 +28,7 @@ from outbox.monitor import Monitor
 from outbox.pauses import Held
 from outbox.policy import RetryPolicy
 from outbox.presence import Presence
-from outbox.progress import Progress
+from outbox.progress import Progress, got_on
 from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
@@ -43,7 +44,8 @@ UNSENT = 75
 """EX_TEMPFAIL of sysexits.h, for the supervisor; `outbox-sender` ends in 1."""
 
 PURGE_SECONDS = 600.0
-PURGE_BATCH = 1000
+PURGE_AT_END_SECONDS = 5.0
+"""How long --once and --drain go on purging when all else is done."""
 REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
@@ -112,6 +114,10 @@ class Worker:
         self._ticked = monotonic()
         self._wall = Steps(_STEP_SECONDS)
         self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
+        self._purger = operations.Purger(
+            self._engine, environment=self._settings.environment, older_than=self._settings.retention_seconds
+        )
+        self._purge_end = math.inf  # monotonic
         self._redactor = operations.Redactor(
             self._engine, self._settings.sensitive_kinds, environment=self._settings.environment
         )
@@ -159,6 +165,9 @@ class Worker:
             with step("the start of the metrics"):
                 self._open_monitor(crew)
             code = self._watch(crew, once=once, drain=drain, progress=progress)
+            self._purge_end = monotonic() + (PURGE_AT_END_SECONDS if once or drain else 0.0)
+            if code in (0, UNSENT) and (once or drain):
+                self._last_purge()
             if self._watchdog.hung:
                 self._leave(crew)
             if self._stop.is_set():
@@ -268,7 +277,7 @@ class Worker:
             # at once: the last one may be long ago
             Job("heartbeat", settings.heartbeat_seconds, lambda: self._beat(crew), at_once=True),
             Job("look at the pauses", PAUSES_SECONDS, lambda: self._heed_pauses(crew)),
-            Job("purge", PURGE_SECONDS, self._purge),
+            Job("purge", PURGE_SECONDS, self._purge, at_once=True),
         ]
         if settings.sensitive_kinds:  # at once, too: what a worker has sent that lived for one pass alone
             jobs.append(Job("redaction", REDACT_SECONDS, self._redact, at_once=True))
@@ -353,8 +362,21 @@ class Worker:
             logger.debug("the pauses can't be read: %s", type(error).__name__)
 
     def _purge(self) -> None:
-        with self._engine.begin() as connection:
-            operations.purge(connection, older_than=self._settings.retention_seconds, limit=PURGE_BATCH)
+        self._purger.run(self._purge_waits)
+
+    def _last_purge(self) -> None:
+        """A worker that lives for one pass alone purges, too."""
+        with self._progress.step("the purge"):
+            try:
+                self._purge()
+            except Exception as error:  # noqa: BLE001 - the next pass tries again
+                logger.error("the purge failed: %s", str(error).strip().splitlines()[0])
+
+    def _purge_waits(self, seconds: float) -> bool:
+        """Wait between two batches; whether it is time to stop."""
+        got_on()
+        left = self._purge_end - monotonic()
+        return left <= 0.0 or self._stop.wait(min(seconds, left))
 
     def _redact(self) -> None:
         try:

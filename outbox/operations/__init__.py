@@ -34,6 +34,7 @@ from outbox.operations.health import FailureGroup, Status, Transport, Worker
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.problems import Kind, state_words
 from outbox.operations.purge import purge, purgeable
+from outbox.operations.purger import Purger
 from outbox.operations.recording import check_recording
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
@@ -58,6 +59,7 @@ __all__ = [
     "Page",
     "GAUGE_CAP",
     "Gauges",
+    "Purger",
     "Redactor",
     "Row",
     "Shape",

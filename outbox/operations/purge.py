@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow, skip_locked
 from outbox.operations.audit import Trail
-from outbox.operations.filters import Filter, clauses
+from outbox.operations.filters import Filter, clauses, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.states import State
 
@@ -40,14 +41,28 @@ def purge(
     """
     take_write_lock(connection)
     done = Done(older_than, states, wanted or Filter())
-    message_pks = locked(connection, _candidates(connection, done, limit), done)
-    digests = _digests(connection, message_pks) | _some_digests(connection)
+    removed = remove(connection, _candidates(connection, done, limit), done)
+    sweep(connection, done)
+    if trail is not None:
+        trail.add(connection, removed)
+    return removed
+
+
+def remove(connection: sa.Connection, message_pks: list[int], done: Done) -> int:
+    """Remove those of the messages that are still done with, and the big parts that only they had; how many."""
+    take_write_lock(connection)
+    message_pks = locked(connection, message_pks, done)
+    digests = _digests(connection, message_pks)
     _remove(connection, message_pks)
     remove_orphans(connection, digests)
-    _remove_workers(connection, older_than, done.wanted.environment)
-    if trail is not None:
-        trail.add(connection, len(message_pks))
     return len(message_pks)
+
+
+def sweep(connection: sa.Connection, done: Done) -> None:
+    """Remove a few big parts that were left over, and the rows of workers that stopped as long ago."""
+    take_write_lock(connection)
+    remove_orphans(connection, _some_digests(connection))
+    _remove_workers(connection, done.older_than, done.wanted.environment)
 
 
 def _remove_workers(connection: sa.Connection, older_than: float, environment: str | None) -> None:
@@ -94,6 +109,30 @@ def take_write_lock(connection: sa.Connection) -> None:
     """On SQLite nothing may change between looking and removing; a write, even of nothing, takes the one lock."""
     if connection.dialect.name == "sqlite":
         connection.execute(BLOB.delete().where(BLOB.c.digest == ""))
+
+
+class Place(NamedTuple):
+    """A delivery in the order of ends."""
+
+    finished_at: datetime
+    id: int
+
+
+class Seen(NamedTuple):
+    """What one look along the order of ends has found."""
+
+    messages: list[int]  # to be removed
+    place: Place | None  # where it ended
+    more: bool  # whether there may be more behind it
+
+
+def look(connection: sa.Connection, done: Done, size: int, after: Place | None) -> Seen:
+    """Look at the next `size` deliveries that ended long enough ago, whosever they are: a look that costs little."""
+    mine = narrowed(connection, done.wanted)
+    page = _page(connection, replace(done, wanted=Filter()), after, size)
+    messages = _whole(connection, {row.message_id for row in page}, replace(done, wanted=mine))
+    place = Place(page[-1].finished_at, page[-1].id) if page else after
+    return Seen(sorted(messages), place, len(page) == size)
 
 
 def _candidates(connection: sa.Connection, done: Done, limit: int) -> list[int]:

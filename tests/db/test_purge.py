@@ -9,7 +9,7 @@ from outbox import operations
 from outbox.dialect import DbNow
 from outbox.enqueue import Posting, enqueue
 from outbox.models import Base, OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
-from outbox.operations import Filter, purge
+from outbox.operations import Filter, Purger, purge
 from outbox.states import State
 from tests.db.mails import beside, composed, put, states, worker
 from tests.servers.databases import Database
@@ -169,3 +169,37 @@ def test_a_filter_takes_only_what_matches(engine: sa.Engine) -> None:
         assert states(engine).keys() == left
         assert seen >= gone
     assert news[0] not in states(engine)
+
+
+def test_a_worker_removes_all_that_is_old(engine: sa.Engine) -> None:
+    """Batch after batch, with a wait between each two; the other environment's stays, however much there is of it."""
+    red, blue = Posting(environment="red"), Posting(environment="blue")
+    for turn in range(9):
+        put(engine, posting=blue, state=State.SENT, ago=900.0 - turn)
+        put(engine, posting=red, state=State.SENT, ago=500.0 - turn)
+    young = put(engine, posting=red, state=State.SENT)[0]
+    put(engine, posting=red, state=State.FAILED, ago=900.0)
+    waits: list[float] = []
+    purger = Purger(engine, environment="red", older_than=60.0, batch=2)
+    assert purger.run(lambda seconds: bool(waits.append(seconds))) == 9
+    assert len(waits) > 9
+    assert max(waits) > 0.0
+    with engine.connect() as connection:
+        left = operations.find(connection, Filter())
+    assert sorted((row.environment, row.state) for row in left) == [("blue", "sent")] * 9 + [
+        ("red", "failed"),
+        ("red", "sent"),
+    ]
+    assert young in {row.id for row in left}
+
+
+def test_a_worker_stops_purging_when_it_is_told_to(engine: sa.Engine) -> None:
+    """And goes on from there at the next run, also with what has ended since."""
+    for _ in range(6):
+        put(engine, state=State.SENT, ago=90.0)
+    purger = Purger(engine, environment="", older_than=60.0, batch=2)
+    answers = iter([False, False, True])
+    assert purger.run(lambda seconds: next(answers)) == 4
+    put(engine, state=State.SENT, ago=61.0)
+    assert purger.run(lambda seconds: False) == 3
+    assert states(engine) == {}

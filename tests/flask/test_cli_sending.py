@@ -61,6 +61,16 @@ class TestSender:
         assert "hunter2" not in done.stderr
         assert "body" not in done.stderr
 
+    @pytest.mark.parametrize("mode", ["--once", "--drain"])
+    def test_one_pass_purges_as_well(self, terminal: Terminal, mode: str) -> None:
+        """All that is older than the retention, not one batch of it."""
+        terminal.env["OUTBOX_RETENTION_SECONDS"] = "60"
+        for _ in range(230):
+            put(terminal.engine, state=State.SENT, ago=90.0)
+        young = put(terminal.engine, state=State.SENT)[0]
+        assert terminal.run("outbox-sender", mode).returncode == 0
+        assert states(terminal.engine) == {young: "sent"}
+
     def test_drain_goes_on_until_nothing_is_due(self, terminal: Terminal, server: SmtpServer) -> None:
         """With a progress bar on a terminal."""
         put(terminal.engine, *(f"r{number}@example.org" for number in range(30)))

@@ -1,0 +1,54 @@
+"""A worker's purge: batch after batch until nothing old is left, without standing in anybody's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+import sqlalchemy as sa
+
+from outbox.clock import monotonic
+from outbox.operations.filters import Filter
+from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
+
+BATCH = 200
+"""Messages removed in one transaction."""
+
+WHOLE_SECONDS = 3_600.0
+"""So often it looks from the start again, for what was locked when it came by."""
+
+PAUSE_SECONDS = 0.02
+
+
+class Purger:
+    """Goes along what has ended, the oldest first, and on from there at the next run. Thread-safe."""
+
+    def __init__(self, engine: sa.Engine, *, environment: str, older_than: float, batch: int = BATCH) -> None:
+        """`older_than`: seconds since the end, after which a message of `environment` goes."""
+        self._engine = engine
+        self._environment = environment
+        self._done = Done(older_than, DONE_WITH, Filter(environment=environment))
+        self._batch = batch
+        self._place: Place | None = None
+        self._whole_at = monotonic()
+        self._lock = Lock()
+
+    def run(self, wait: Callable[[float], bool]) -> int:
+        """Remove what is old; how many messages. Between two batches `wait` waits so many seconds, and says: stop."""
+        with self._lock:
+            if monotonic() - self._whole_at >= WHOLE_SECONDS:
+                self._place, self._whole_at = None, monotonic()
+            removed, more = 0, not wait(0.0)
+            while more:
+                began = monotonic()
+                with self._engine.connect() as connection:
+                    seen = look(connection, self._done, self._batch, self._place)
+                if seen.messages:
+                    with self._engine.begin() as connection:
+                        removed += remove(connection, seen.messages, self._done)
+                self._place = seen.place
+                # at most half of the time, so that claims and the application's writes get theirs
+                more = seen.more and not wait(max(PAUSE_SECONDS, monotonic() - began))
+            with self._engine.begin() as connection:
+                sweep(connection, self._done)
+            return removed
