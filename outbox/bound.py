@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from weakref import WeakSet
 
 import flask_mail
 import sqlalchemy as sa
@@ -14,10 +15,12 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox import clock, pending, signals
+from outbox.autocommit import REMEDY, commits_at_once
 from outbox.bulk import Queued, enqueue_many
 from outbox.compose import compose, new_unique
 from outbox.enqueue import Posting, enqueue, write_connection
 from outbox.errors import MessageError, SchemaError
+from outbox.events import logger
 from outbox.mail import Address, Connection, Message
 from outbox.message import Composed
 from outbox.models import OutboxMessage
@@ -40,6 +43,7 @@ class Bound(flask_mail._Mail):
         self.settings = settings
         self.sessions = Sessions(app, settings, session)
         self._wake = clock.Debounce(_WAKE_SECONDS)
+        self._looked_at: WeakSet[sa.Engine] = WeakSet()
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues."""
@@ -68,6 +72,7 @@ class Bound(flask_mail._Mail):
             if own:
                 current.refresh(queued)
             elif is_new:
+                self._must_be_in_a_transaction(current)
                 pending.watch(current, _told(composed, posted), app=self.app)
         if is_new:
             self._dispatched(message, composed, posted, now, committed=own)
@@ -97,6 +102,7 @@ class Bound(flask_mail._Mail):
             queued = enqueue_many(current, items)
             new = [number for number, one in enumerate(queued) if one.is_new]
             if not own and new:
+                self._must_be_in_a_transaction(current)
                 pending.watch(current, *(_told(*items[number]) for number in new), app=self.app)
         for number in new:
             self._dispatched(asked[number][0], *items[number], now, committed=own)
@@ -163,6 +169,19 @@ class Bound(flask_mail._Mail):
             if _lacks_tables(error):
                 raise _not_migrated() from error
             raise
+
+    def _must_be_in_a_transaction(self, session: Session) -> None:
+        """Warns, once for each engine, where a rollback would not take the mail back."""
+        connection = write_connection(session)
+        if connection.engine in self._looked_at:
+            return
+        self._looked_at.add(connection.engine)
+        if commits_at_once(connection):
+            logger.warning(
+                "the session's engine is in AUTOCOMMIT: mail is committed at once, and sent even if the request is "
+                "rolled back. %s",
+                REMEDY,
+            )
 
     def _dispatched(
         self, message: flask_mail.Message, composed: Composed, posted: Posting, now: datetime, *, committed: bool

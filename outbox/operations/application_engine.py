@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.autocommit import REMEDY, commits_at_once
 from outbox.dialect import MYSQL_FAMILY
 from outbox.operations.access import where
 from outbox.operations.finding import Finding
@@ -67,8 +68,7 @@ def autocommit(session: sa.Engine) -> Iterator[Finding]:
             "database",
             False,
             "the application's engine is in AUTOCOMMIT: mail of a transaction that rolls back is sent all the same",
-            "Create the engine without isolation_level='AUTOCOMMIT' (SQLite: without the driver's isolation_level "
-            "None or autocommit=True).",
+            REMEDY,
         )
 
 
@@ -82,8 +82,7 @@ def autocommits(engine: sa.Engine) -> bool:
             driver: Any = connection.connection.driver_connection
             if engine.dialect.name == "sqlite":
                 return _sqlite_autocommits(engine, connection, driver)
-            autocommit = getattr(driver, "get_autocommit", None)  # PyMySQL, mysqlclient
-            return bool(autocommit() if callable(autocommit) else getattr(driver, "autocommit", False))
+            return commits_at_once(connection)
     except (sa.exc.SQLAlchemyError, OSError):
         return False
 

@@ -27,6 +27,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "turns",
         "mime",
         "preview",
+        "autocommit",
         "dialect",
         "settings",
     ),
@@ -60,6 +61,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
 
 OUTSIDE = {  # what only these modules may import, but for the sake of a type
     "sqlalchemy": (
+        "autocommit",
         "dialect",
         "server_settings",
         "sqlite_file",
