@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,12 @@ class Action:
     warning: str = ""
     right: Right = Right.ACT
 
-    def takes(self, state: State) -> bool:
-        """Whether a person may do it to mail in `state`; what a worker holds is the worker's."""
-        return state is not State.SENDING and may(state, self.target)
+    def takes(self, state: State, *, suppressed: bool = False) -> bool:
+        """Whether a person may do it to mail in `state`; what a worker holds is the worker's.
+
+        `suppressed`: MAIL_SUPPRESS_SEND kept it from being sent.
+        """
+        return state is not State.SENDING and may(state, self.target, suppressed=suppressed)
 
     def at_once(self, state: State) -> bool:
         """Whether one mail in `state` needs no second question: it can be taken back and can duplicate nothing."""
@@ -59,9 +62,9 @@ class Action:
         """What of `wanted` it can change."""
         return operations.eligible(wanted, self.target)
 
-    def batches(self, wanted: Filter, note: str | None) -> Iterator[int]:
-        """Do it, a batch at a time; how many each."""
-        return operations.in_batches(engine(), wanted, self.target, by=actor(), note=note)
+    def batches(self, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
+        """Do it, a batch at a time; how many each. `uncertain`: is given how many became that instead."""
+        return operations.in_batches(engine(), wanted, self.target, by=actor(), note=note, uncertain=uncertain)
 
     def held(self, connection: Connection, wanted: Filter) -> list[tuple[operations.pauses.Pause, int]]:
         """The pauses that hold some of it all the same, each with how much."""
@@ -71,13 +74,13 @@ class Action:
 class SendNow(Action):
     """Another due time, and no other state."""
 
-    def takes(self, state: State) -> bool:
+    def takes(self, state: State, *, suppressed: bool = False) -> bool:
         return state is State.QUEUED
 
     def eligible(self, wanted: Filter) -> Filter | None:
         return operations.to_send_now(wanted)
 
-    def batches(self, wanted: Filter, note: str | None) -> Iterator[int]:
+    def batches(self, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
         wake = bound().settings(current_app).wake
         return operations.send_now_in_batches(engine(), wanted, by=actor(), note=note, wake=wake)
 
@@ -125,7 +128,8 @@ class Selection:
 
     @property
     def wanted(self) -> Filter:
-        return query.to_filter(self.words) if self.everything else Filter(ids=self.ids)
+        asked = query.to_filter(self.words)
+        return asked if self.everything else Filter(ids=self.ids, environment=asked.environment, reason=asked.reason)
 
 
 def confirm() -> ResponseReturnValue:
@@ -145,7 +149,8 @@ def confirm() -> ResponseReturnValue:
         selection=selection,
         willing=willing,
         held=held,
-        redacted=_left_out(action, counts, willing),
+        redacted=_left_out(action, counts, willing, suppressed=wanted.is_suppressed),
+        suppressed=wanted.is_suppressed,
         cap=CAP,
         counts={state: page for state, page in counts.items() if page.total or page.looked},
         back=_back(selection),
@@ -157,9 +162,11 @@ def act() -> ResponseReturnValue:
     csrf.check()
     action, selection = _asked()
     wanted = selection.wanted
-    changed, finished = _change(action, wanted, selection.note)
+    changed, uncertain, finished = _change(action, wanted, selection.note)
     log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
     result: dict[str, Any] = {"did": action.name, "changed": changed} | ({} if finished else {"more": "1"})
+    if uncertain:
+        result["uncertain"] = uncertain
     return redirect(_back(selection, **result), 303)
 
 
@@ -169,21 +176,33 @@ def correct(id: int) -> ResponseReturnValue:
     try:
         with operations.transaction(engine()) as connection:
             note = request.form.get("note", "").strip() or None
-            operations.correct_recipient(connection, id, request.form.get("recipient", ""), by=actor(), note=note)
+            operations.correct_recipient(
+                connection,
+                id,
+                request.form.get("recipient", ""),
+                by=actor(),
+                note=note,
+                environment=query.environment(request.form.get("environment")),
+            )
     except ValueError as error:
         abort(400, f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}.")
     log.info("status=edit-recipient by=%r delivery=%d", actor(), id)
-    return redirect(url_for(".mail", id=id, did=CORRECTED.name, changed=1), 303)
+    back: dict[str, Any] = {"did": CORRECTED.name, "changed": 1} | _kept(query.words(request.form))
+    return redirect(url_for(".mail", id=id, **back), 303)
 
 
 def outcome() -> dict[str, Any] | None:
     """What the change before this page did, from the address: fixed words and a number, nothing else."""
     did = request.args.get("did", "")
     action = CORRECTED if did == CORRECTED.name else ACTIONS.get(did)
-    changed = request.args.get("changed", "")
-    if action is None or not (changed.isascii() and changed.isdigit() and len(changed) < 12):
+    changed, uncertain = (_count(request.args.get(name, "0")) for name in ("changed", "uncertain"))
+    if action is None or changed is None or uncertain is None or "changed" not in request.args:
         return None
-    return {"action": action, "changed": int(changed), "more": bool(request.args.get("more"))}
+    return {"action": action, "changed": changed, "uncertain": uncertain, "more": bool(request.args.get("more"))}
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
 def _asked() -> tuple[Action, Selection]:
@@ -215,32 +234,40 @@ def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations
     return operations.browse(connection, wanted, limit=SAMPLE, cap=CAP, seconds=LOOK_SECONDS / share)
 
 
-def _left_out(action: Action, counts: dict[State, operations.Page], willing: operations.Page) -> int:
+def _left_out(
+    action: Action, counts: dict[State, operations.Page], willing: operations.Page, *, suppressed: bool
+) -> int:
     """How many could be requeued, had they anything left to say; 0 where not all could be counted."""
     if action.name == "send-now":
         return 0
-    able = [page for state, page in counts.items() if action.takes(state)]
+    able = [page for state, page in counts.items() if action.takes(state, suppressed=suppressed)]
     if not all(page.complete for page in [*able, willing]):
         return 0
     return sum(page.total or 0 for page in able) - (willing.total or 0)
 
 
-def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, bool]:
-    """How many were changed, and whether that is all of them."""
+def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, int, bool]:
+    """How many were changed, how many became uncertain instead, and whether that is all of them."""
+    uncertain: list[int] = []
     deadline = clock.monotonic() + BUDGET_SECONDS
     changed = 0
     with operations.guarded(engine()):
-        for batch in action.batches(wanted, note):
+        for batch in action.batches(wanted, note, uncertain.append):
             changed += batch
             if clock.monotonic() > deadline:
-                return changed, False
-    return changed, True
+                return changed, sum(uncertain), False
+    return changed, sum(uncertain), True
+
+
+def _kept(words: query.Words) -> dict[str, Any]:
+    """What the page of one mail needs of the filter: whose messages may be changed there."""
+    return {name: word for name, word in words.items() if name == "environment"}
 
 
 def _back(selection: Selection, **more: Any) -> str:
     """The page that the form came from: one mail's, or the list with its filter."""
     if selection.origin is not None:
-        return url_for(".mail", id=selection.origin, **more)
+        return url_for(".mail", id=selection.origin, **_kept(selection.words), **more)
     values: dict[str, Any] = {**selection.words, **more}
     return url_for(".mails", **values)
 

@@ -127,6 +127,8 @@ _CONTEXT: dict[str, Any] = {
     "STATES": tuple(State),
     "STATE_MEANS": STATE_MEANS,
     "may": rights.may,
+    "own_environment": query.own_environment,
+    "EVERY": query.EVERY,
     "Right": rights.Right,
     "outbox_token": csrf.token,
     "OUTBOX_TOKEN_FIELD": csrf.FIELD,

@@ -55,6 +55,7 @@ def pause() -> ResponseReturnValue:
                 by=actor(),
                 reason=request.form.get("reason", "").strip(),
                 seconds=None if span is None else span.total_seconds(),
+                environment=query.EVERY if request.form.get("every") else query.own_environment(),
             )
         except ValueError as error:
             abort(400, f"{error}.")
@@ -68,7 +69,8 @@ def resume() -> ResponseReturnValue:
     what, value = _asked()
     with operations.transaction(engine()) as connection:
         try:
-            lifted = operations.pauses.resume(connection, what, value, by=actor())
+            environment = request.form.get("environment", query.own_environment())
+            lifted = operations.pauses.resume(connection, what, value, by=actor(), environment=environment)
         except ValueError as error:
             abort(400, f"{error}.")
     for one in lifted:

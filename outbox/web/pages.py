@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from outbox import clock, operations
 from outbox.errors import DamagedMessageError
 from outbox.operations import Filter
+from outbox.policy import Reason
 from outbox.preview import Preview, preview
 from outbox.states import State
 from outbox.web import actions, headers, query
@@ -54,7 +55,7 @@ def mails() -> ResponseReturnValue:
         cap=CAP,
         older=_older(page, before, trail),
         newer=_newer(before, trail),
-        actions=_fitting(wanted.states),
+        actions=_fitting(wanted.states, suppressed=wanted.is_suppressed),
         all_possible=not wanted.is_empty,
         outcome=actions.outcome(),
     )
@@ -69,6 +70,7 @@ def mail(id: int) -> ResponseReturnValue:
         holding = (
             operations.pauses.holding(connection, detail.recipient, detail.kind, detail.environment) if queued else []
         )
+    foreign = query.environment(request.args.get("environment")) not in (None, detail.environment)
     readable = may(Right.READ_BODIES)
     content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
@@ -80,13 +82,15 @@ def mail(id: int) -> ResponseReturnValue:
         readable=readable,
         headers=[(n, v) for n, v in detail.headers if readable or n.lower() in operations.PUBLIC_HEADERS],
         hidden=0 if readable else sum(n.lower() not in operations.PUBLIC_HEADERS for n, _ in detail.headers),
-        actions=[
-            action
-            for action in _fitting((detail.state,), redacted=detail.redacted_at is not None)
-            if action.name != "send-now" or _is_later(detail)
-        ],
+        actions=[] if foreign else _possible(detail),
+        foreign=foreign,
+        suppressed=detail.reason == Reason.SUPPRESSED,
+        environment=request.args.get("environment", ""),
         holding=holding,
-        correctable=detail.state in operations.CORRECTABLE and detail.redacted_at is None,
+        correctable=not foreign
+        and detail.state in operations.CORRECTABLE
+        and detail.redacted_at is None
+        and detail.marked_at is None,
         outcome=actions.outcome(),
         remote=request.args.get("remote") == "1",
     )
@@ -163,12 +167,19 @@ def _as_file(data: bytes, name: str, kind: str) -> Response:
     return response
 
 
-def _fitting(states: tuple[State, ...], *, redacted: bool = False) -> list[actions.Action]:
+def _possible(detail: operations.Detail) -> list[actions.Action]:
+    """The actions for one mail."""
+    suppressed = detail.reason == Reason.SUPPRESSED
+    fitting = _fitting((detail.state,), redacted=detail.redacted_at is not None, suppressed=suppressed)
+    return [action for action in fitting if action.name != "send-now" or _is_later(detail)]
+
+
+def _fitting(states: tuple[State, ...], *, redacted: bool = False, suppressed: bool = False) -> list[actions.Action]:
     """The actions that this request may do and that can change something in one of these states (none given: any)."""
     return [
         action
         for action in actions.ACTIONS.values()
-        if any(action.takes(state) for state in states or tuple(State))
+        if any(action.takes(state, suppressed=suppressed) for state in states or tuple(State))
         and not (redacted and action.target is State.QUEUED)
         and may(action.right)
     ]

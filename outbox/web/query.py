@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from flask import abort
+from flask import abort, current_app
 
 from outbox.operations import Filter, parse_duration
 from outbox.states import Lane, State
+from outbox.web.database import bound
 
 Words = dict[str, str]
 
@@ -24,7 +25,12 @@ FIELDS = (
     "newer",
     "search",
     "transport",
+    "reason",
+    "environment",
 )
+
+EVERY = "*"
+"""The word for all environments; without a word it is the application's own."""
 
 AGES = {"10m": "10 minutes", "1h": "1 hour", "6h": "6 hours", "1d": "1 day", "7d": "7 days", "30d": "30 days"}
 """What the forms offer; the address takes any."""
@@ -52,7 +58,20 @@ def to_filter(asked: Words) -> Filter:
         newer_than=age(asked.get("newer")),
         search=asked.get("search"),
         transport=asked.get("transport"),
+        reason=asked.get("reason"),
+        environment=environment(asked.get("environment")),
     )
+
+
+def own_environment() -> str:
+    """The application's, as it is stamped on its messages."""
+    found: str = bound().settings(current_app).environment
+    return found
+
+
+def environment(word: str | None) -> str | None:
+    """The environment that the filter means; None: all."""
+    return None if word == EVERY else word or own_environment()
 
 
 def cursor(text: str | None) -> int | None:
