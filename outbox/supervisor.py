@@ -1,8 +1,9 @@
 """Several workers on one machine: children of one process that starts them again when they die, and passes on its end.
 
-The children are forked, so that they share what was imported. The supervisor itself runs no thread, sends no mail and
-holds no database connection but while it rescues. Should it be killed, its children end in good order by themselves:
-they watch a pipe that only it holds open. Not for Windows, which can't fork.
+The children are forked, so that they share what was imported. The supervisor itself sends no mail and waits for no
+database once they run: what a dead child held is released by a process that is there for that alone. Should it be
+killed, its children end in good order by themselves: they watch a pipe that only it holds open. Not for Windows, which
+can't fork.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ LONGEST_PAUSE = 30.0
 SOUND_SECONDS = 60.0
 """A child that lived so long is started again at once; else the pauses double."""
 
+_BURY_SECONDS = 5.0  # at the end, for what dead children held
 _AGAIN_SECONDS = 2.0  # until a dead child's leases are looked at a second time
 _WATCH_SECONDS = 1.0
 _SIGN_SECONDS = 1.0  # between two signs of life of a child
@@ -74,6 +76,8 @@ class _Grave:
     worker_id: int
     look_at: float
     for_good: bool = False
+    process: ForkProcess | None = None  # which looks
+    started: float = 0.0
 
 
 @dataclass
@@ -174,6 +178,7 @@ class _Supervisor:
         """Until a child ends, a signal comes, or for so many seconds."""
         sentinels: list[int] = [child.process.sentinel for child in self._children if child.process is not None]
         pauses = [child.start_at - monotonic() for child in self._children if child.process is None and not child.ended]
+        sentinels += [grave.process.sentinel for grave in self._graves if grave.process is not None]
         wait([*sentinels, self._stop.fileno()], max(0.0, min([timeout, *pauses])))
 
     def _dead(self) -> Iterator[_Child]:
@@ -228,19 +233,36 @@ class _Supervisor:
         )
 
     def _bury(self) -> None:
-        for grave in [grave for grave in self._graves if grave.look_at <= monotonic()]:
-            try:
-                self._queue.bury(grave.worker_id, for_good=grave.for_good)
-            except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
-                logger.error("what worker %d held waits for the database: %s", grave.worker_id, type(error).__name__)
-                grave.look_at = monotonic() + _AGAIN_SECONDS
-                continue
-            finally:
-                self._engine.dispose()
-            if grave.for_good:
-                self._graves.remove(grave)
+        """Have what dead workers held made due, each by a process of its own: a database that hangs is none of ours."""
+        for grave in list(self._graves):
+            if grave.process is None:
+                if grave.look_at <= monotonic():
+                    grave.process = self._fork.Process(target=self._release, args=(grave.worker_id, grave.for_good))
+                    grave.process.start()
+                    grave.started = awake()
+            elif grave.process.exitcode is None:
+                if awake() - grave.started > self._limit + _AGAIN_SECONDS:
+                    grave.process.kill()
             else:
-                grave.for_good, grave.look_at = True, monotonic() + _AGAIN_SECONDS
+                done = grave.process.exitcode == 0
+                grave.process.join()
+                grave.process, grave.look_at = None, monotonic() + _AGAIN_SECONDS
+                if done and grave.for_good:
+                    self._graves.remove(grave)
+                grave.for_good = grave.for_good or done
+
+    def _release(self, worker_id: int, for_good: bool) -> None:
+        """In the process for it."""
+        os.setpgid(0, 0)
+        os.close(self._held_open)
+        for number_of_signal in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number_of_signal, signal.SIG_DFL)
+        try:
+            self._queue.bury(worker_id, for_good=for_good)
+        except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
+            logger.error("what worker %d held waits for the database: %s", worker_id, type(error).__name__)
+            end_process(1)
+        end_process(0)
 
     def _end(self) -> None:
         """Pass the end on, and wait for it."""
@@ -254,9 +276,17 @@ class _Supervisor:
                 self._mourn(child, stopping=True)
             if monotonic() > deadline:
                 self._kill()
+        end = awake() + _BURY_SECONDS
+        while self._graves and awake() < end:
+            for grave in self._graves:
+                if grave.process is None:
+                    grave.for_good, grave.look_at = True, 0.0
+            self._bury()
+            wait([grave.process.sentinel for grave in self._graves if grave.process], _AGAIN_SECONDS / 10)
         for grave in self._graves:
-            grave.for_good, grave.look_at = True, 0.0
-        self._bury()
+            logger.error("what worker %d held is due again when its lease has run out", grave.worker_id)
+            if grave.process is not None:
+                grave.process.kill()
 
     def _kill(self) -> None:
         for child in self._children:

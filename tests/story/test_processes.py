@@ -119,6 +119,38 @@ def _others(supervisor: CommandWorker, *known: psutil.Process) -> list[psutil.Pr
     return [child for child in children(supervisor) if child not in known and child.status() != psutil.STATUS_ZOMBIE]
 
 
+def test_one_that_hangs_ends_and_is_started_again(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path
+) -> None:
+    """It finds that out by itself, and the supervisor does the rest; one whose database hangs is no hindrance to it."""
+    fault = tmp_path / "fault"
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS="1", OUTBOX_SHUTDOWN_SECONDS="1")
+    supervisor = supervised(stage, 2, STORY_HANG=f"claim {fault}")
+    fault.touch()
+    until(lambda: "ended by exit code 1" in supervisor.log(), "one ends by itself", 30)
+    fault.unlink()
+    stage.send(3)
+    assert stage.settle() == {"sent": 3}
+    supervisor.signal(signal.SIGTERM)
+    assert supervisor.wait(30) == 0, supervisor.log()
+
+
+def test_a_hung_database_does_not_hold_up_the_supervisor(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, tmp_path: Path
+) -> None:
+    """While it can't release what a dead child held, it starts another, and ends when it is told to."""
+    fault = tmp_path / "fault"
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_SHUTDOWN_SECONDS="1")
+    supervisor = supervised(stage, 2, STORY_HANG=f"bury {fault}")
+    fault.touch()
+    children(supervisor)[0].kill()
+    until(fault.with_suffix(".hangs").exists, "it hangs")
+    until(lambda: len(rows(stage)) == 3, "another is started")
+    supervisor.signal(signal.SIGTERM)
+    assert supervisor.wait(20) == 0, supervisor.log()
+    assert "held is due again when its lease has run out" in supervisor.log()
+
+
 def test_one_that_does_not_run_is_killed_and_started_again(
     sqlite_database: Database, relay: Relay, make_stage: MakeStage
 ) -> None:
