@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from outbox.errors import OutboxError
-from outbox.ledger import Ledger
 from outbox.operations.access import connected, missing, server, unmigrated, where
 from outbox.operations.application_engine import autocommit, same_database
 from outbox.operations.finding import Finding
@@ -47,9 +46,8 @@ def diagnose(
     migrated = within(seconds, "migrations", lambda: [_migrations(engine)])
     yield from migrated
     if all(finding.ok for finding in migrated):
-        yield from within(seconds, "recording", lambda: _recording(engine))
+        yield from within(seconds, "recording", lambda: recording(engine))
     for probe in (
-        lambda: recording(engine),
         lambda: _connections(engine),
         lambda: server_settings(engine, max_message_bytes),
         lambda: _pooler(engine, wake),
@@ -92,19 +90,6 @@ def _answers(engine: sa.Engine) -> Finding:
 def _migrations(engine: sa.Engine) -> Finding:
     lacking = missing(engine)
     return Finding("migrations", not lacking, unmigrated(lacking) if lacking else "all tables are there")
-
-
-def _recording(engine: sa.Engine) -> Iterator[Finding]:
-    try:
-        Ledger(engine).check()
-    except Exception as error:  # noqa: BLE001 - whatever a driver says, nothing could be recorded with it
-        yield Finding(
-            "recording",
-            False,
-            f"what becomes of messages can't be recorded: {_line(error)}",
-            "Give the database user the right to SELECT, INSERT, UPDATE and DELETE on all outbox tables, and use a "
-            "driver that the documentation lists: psycopg for PostgreSQL, PyMySQL for MariaDB.",
-        )
 
 
 def _connections(engine: sa.Engine) -> Iterator[Finding]:
