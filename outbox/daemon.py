@@ -20,6 +20,7 @@ from outbox.clock import Steps, monotonic, utcnow
 from outbox.crew import Crew
 from outbox.dialect import tell_progress
 from outbox.dispatch import Terms
+from outbox.errors import ConfigurationError
 from outbox.events import Events, logger
 from outbox.jobs import Job, Jobs
 from outbox.ledger import Ledger
@@ -97,6 +98,7 @@ class Worker:
         outbox = app.extensions["outbox"]
         self._settings: Settings = outbox.settings(app)
         self._engine = outbox.database(app)
+        self._session_engine = outbox.application_database(app)
         self._connections = connections or self._settings.connections
         self._queue = Queue(
             self._engine,
@@ -145,6 +147,9 @@ class Worker:
         settings, step = self._settings, self._progress.step
         self._watchdog.start()
         try:
+            with step("the look at the application's database"):
+                if wrong := operations.another_database(self._engine, self._session_engine):
+                    raise ConfigurationError([wrong])
             with step("the look at the tables"):
                 operations.check_schema(self._engine)
             with step("the look whether outcomes can be recorded"):

@@ -19,6 +19,7 @@ from werkzeug.local import LocalProxy
 from outbox.engines import engine_like, worker_engine
 from outbox.enqueue import write_bind
 from outbox.errors import ConfigurationError
+from outbox.events import logger
 from outbox.settings import Settings
 
 KINDS = (
@@ -52,13 +53,17 @@ class Sessions:
         self._pid = 0
         check_source(source)
         self._url = _url(settings.database_url)
+        self._compared = False
 
     @contextmanager
     def session(self, given: Any = None) -> Iterator[tuple[Session, bool]]:
         """The session to enqueue in, and whether it is one of our own, committed at the end."""
         source = self._source if given is None else given
         if source is not None:
-            yield session_of(source), False
+            current = session_of(source)
+            if self._url is not None and not self._compared:
+                self._compare(_bind_of(current).url, self._url)
+            yield current, False
             return
         with Session(self.engine(), expire_on_commit=False) as own, own.begin():
             yield own, True
@@ -92,8 +97,27 @@ class Sessions:
             self._bind().dispose(close=False)
 
     def application_engine(self) -> Engine | None:
-        """The engine of the application's own session; None if it gave none."""
-        return None if self._source is None else self._bind()
+        """The engine of the application's own session; None if it gave none, or has one only within a request."""
+        if self._source is None:
+            return None
+        try:
+            return self._bind()
+        except Exception:
+            if self._url is None:
+                raise
+            return None  # whatever the application's function says of being called here: it is not needed
+
+    def _compare(self, session: sa.URL, workers: sa.URL) -> None:
+        """Once: whether the mail that is about to be written is where workers look, as far as the addresses tell."""
+        from outbox import operations  # not at the top: a request has no need of the rest
+
+        if operations.place(session) != operations.place(workers):
+            said = operations.apart(workers, session)
+            kinds = {operations.place(session)[0], operations.place(workers)[0]}
+            if len(kinds) > 1 or "sqlite" in kinds:  # else a pooler may be at the other address, or at this one
+                raise ConfigurationError([f"{said}. Set OUTBOX_DATABASE_URL to the session's, or leave it out."])
+            logger.warning("unless these are two addresses of one database (outbox-check asks it), %s", said)
+        self._compared = True
 
     def _made(self) -> Engine:
         connections, timeout = self._settings.connections, self._settings.database_timeout_seconds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outbox import operations
-from outbox.cli.base import Failure, console, database, failures_told, in_app, plain, print_json, settings
+from outbox.cli.base import Failure, console, database, extension, failures_told, in_app, plain, print_json, settings
 from outbox.cli.waiting import waiting
 from outbox.operations import Shape, Status
 from outbox.states import State
@@ -122,7 +122,7 @@ def look(**options: Any) -> Status:
     """The status by the application's settings. Raises what `operations.connected` raises, and ConfigurationError."""
     configured = settings()
     with operations.connected(database()) as connection:
-        return operations.status(
+        seen = operations.status(
             connection,
             dead_after=configured.dead_after_seconds,
             alarms=operations.Alarms.of(configured),
@@ -130,6 +130,9 @@ def look(**options: Any) -> Status:
             suppressed=configured.suppress_send,
             **options,
         )
+    if wrong := operations.another_database(database(), extension().application_database()):
+        seen.problems.insert(0, wrong)
+    return seen
 
 
 def look_at_shape() -> Shape:

@@ -20,6 +20,7 @@ from outbox.operations.access import (
     where,
 )
 from outbox.operations.alarms import Alarms
+from outbox.operations.application_engine import another_database, apart, place
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
@@ -69,6 +70,8 @@ __all__ = [
     "Status",
     "Transport",
     "Worker",
+    "another_database",
+    "apart",
     "audit",
     "browse",
     "cancel",
@@ -96,6 +99,7 @@ __all__ = [
     "parse_duration",
     "parse_moment",
     "pauses",
+    "place",
     "purge",
     "purgeable",
     "recipients",

@@ -10,34 +10,57 @@ import sqlalchemy as sa
 
 from outbox.autocommit import REMEDY, commits_at_once
 from outbox.dialect import MYSQL_FAMILY
-from outbox.operations.access import where
 from outbox.operations.finding import Finding
 
 
 def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:
     """Mail is committed where workers look."""
-    if _place(engine.url) != _place(session.url) and not _same_server(engine, session):
-        yield Finding(
-            "database",
-            False,
-            f"the application's session writes to {where(session)}, workers look in {where(engine)}: mail would be "
-            "committed where no worker sends it",
-            "Set OUTBOX_DATABASE_URL to the database of the session, or leave it out.",
-        )
+    if place(engine.url) != place(session.url) and not _same_server(engine, session):
+        yield Finding("database", False, apart(engine.url, session.url), _ONE)
 
 
-def _same_server(engine: sa.Engine, session: sa.Engine) -> bool:
-    """Whether both find the same database, though by other addresses: a pooler, a socket, another name of the host."""
+def another_database(engine: sa.Engine, session: sa.Engine | None) -> str | None:
+    """What to say where it is certain that mail is committed where no worker looks; None where it is not.
+
+    The addresses may differ and the database be the same, behind a pooler for one: then the servers are asked.
+    """
+    if session is None or place(engine.url) == place(session.url):
+        return None
+    same = _same_server(engine, session)
+    if engine.dialect.name in MYSQL_FAMILY:  # the nodes of a cluster name themselves, and hold the same
+        same = same or (None if engine.url.database == session.url.database else False)
+    elif engine.dialect.name == "sqlite":
+        same = False
+    return f"{apart(engine.url, session.url)}. {_ONE}" if same is False else None
+
+
+def apart(engine: sa.URL, session: sa.URL) -> str:
+    """That the workers' database is another than the session's. Without passwords."""
+    ours, theirs = (url.render_as_string(hide_password=True) for url in (session, engine))
+    return (
+        f"the application's session writes to {ours}, workers look in {theirs}: mail would be committed where no "
+        "worker sends it"
+    )
+
+
+_ONE = "Set OUTBOX_DATABASE_URL to the database of the session, or leave it out."
+
+
+def _same_server(engine: sa.Engine, session: sa.Engine) -> bool | None:
+    """Whether both find the same database, though by other addresses: a pooler, a socket, another name of the host.
+
+    None: one of them can't be asked.
+    """
     statement = _IDENTITIES.get("mysql" if engine.dialect.name in MYSQL_FAMILY else engine.dialect.name)
     if statement is None or engine.dialect.name != session.dialect.name:
-        return False
+        return False if engine.dialect.name != session.dialect.name else None
     seen = []
     for one in (engine, session):
         try:
             with one.connect() as connection:
                 seen.append(tuple(connection.exec_driver_sql(statement).one()))
         except (sa.exc.SQLAlchemyError, OSError):
-            return False  # told as a finding of its own, or it is no server where the mail is written
+            return None  # told as a finding of its own, or it is no server where the mail is written
     return seen[0] == seen[1]
 
 
@@ -48,7 +71,7 @@ _IDENTITIES = {
 }
 
 
-def _place(url: sa.URL) -> tuple[Any, ...]:
+def place(url: sa.URL) -> tuple[Any, ...]:
     """What makes two URLs the same database, whatever the driver and the user."""
     family = url.get_backend_name()
     family = "mysql" if family in MYSQL_FAMILY else family

@@ -31,6 +31,8 @@ def overview() -> ResponseReturnValue:
             count_cap=CAP,
         )
         drawn = charts.charts(connection, status.at)
+    if wrong := operations.another_database(bound().database(current_app), bound().application_database(current_app)):
+        status.problems.insert(0, wrong)
     return render_template(
         "outbox_admin/overview.html",
         status=status,

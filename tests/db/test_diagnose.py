@@ -112,10 +112,10 @@ def test_an_application_behind_a_pooler_and_workers_that_are_not(
 )
 def test_the_same_database_may_be_written_in_many_ways(session: str, worker: str) -> None:
     """Driver, user, options and the usual port make no other database."""
-    from outbox.operations.application_engine import _place
+    from outbox.operations.application_engine import place
 
-    assert _place(sa.make_url(session)) == _place(sa.make_url(worker))
-    assert _place(sa.make_url(session)) != _place(sa.make_url(worker).set(database="other"))
+    assert place(sa.make_url(session)) == place(sa.make_url(worker))
+    assert place(sa.make_url(session)) != place(sa.make_url(worker).set(database="other"))
 
 
 def test_an_engine_in_autocommit_is_a_fault(database: Database, made: Callable[..., sa.Engine]) -> None:
