@@ -50,7 +50,8 @@ class Pause:
     environment: str = EVERY  # whose mail it holds back
 
     def __str__(self) -> str:
-        return f"{self.what} {self.value}".rstrip()
+        words = f"{self.what} {self.value}".rstrip()
+        return words if self.environment in ("", EVERY) else f"{words} in {self.environment}"
 
     @property
     def narrow(self) -> bool:

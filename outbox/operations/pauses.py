@@ -97,7 +97,7 @@ def resume(
     lifted = [one for one in wanted if connection.execute(PAUSE.delete().where(PAUSE.c.id == one.id)).rowcount]
     connection.execute(PAUSE.delete().where(PAUSE.c.until <= DbNow()))  # those that ended by themselves
     for one in lifted:
-        audit.write(connection, "resume", by=by, count=1, filters=_whose(one), note=note)
+        audit.write(connection, "resume", by=by, count=1, filters=str(one), note=note)
     return lifted
 
 
@@ -169,8 +169,4 @@ def _end(connection: sa.Connection, now: datetime, until: datetime | None, secon
 
 
 def _words(made: Pause) -> str:
-    return f"{_whose(made)} until {made.until:%Y-%m-%d %H:%M:%S} UTC" if made.until else _whose(made)
-
-
-def _whose(one: Pause) -> str:
-    return str(one) if one.environment in ("", EVERY) else f"{one} environment={one.environment}"
+    return f"{made} until {made.until:%Y-%m-%d %H:%M:%S} UTC" if made.until else str(made)

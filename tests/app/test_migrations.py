@@ -11,13 +11,16 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from flask import Flask
 
+import outbox.schema
 from app import models
 from outbox.models import Base
 from outbox.testing import Mailbox
 from tests.app.browser import Visitor
 from tests.app.conftest import ROOT, link_in, migrate
+from tests.db import prerelease
 from tests.servers.databases import Database
 
 NAMES = {*models.Base.metadata.tables, *Base.metadata.tables}
@@ -60,6 +63,22 @@ def test_registering_works_on_each_database(empty_database: Database, make_app: 
         session.add(models.User(email="ADÁ@example.org", username="other", password_hash="x"))
         with pytest.raises(sa.exc.IntegrityError):
             session.commit()
+
+
+def test_a_database_of_before_the_first_release(empty_database: Database) -> None:
+    """One that was migrated when 0003 was the newest: its rows stay, its tables become what the models say."""
+    migrate(empty_database.url, "0003")
+    with empty_database.engine.begin() as connection:
+        Base.metadata.drop_all(connection)
+        prerelease.create(Operations(MigrationContext.configure(connection)))
+        connection.exec_driver_sql(
+            "INSERT INTO outbox_audit (at, action, actor, count, filters) VALUES ('2026-11-26', 'purge', 'me', 1, '')"
+        )
+    migrate(empty_database.url)
+    with empty_database.engine.connect() as connection:
+        assert outbox.schema.missing(connection) == []
+        assert connection.exec_driver_sql("SELECT version FROM outbox_schema").scalar() == 1
+        assert connection.exec_driver_sql("SELECT actor FROM outbox_audit").scalar() == "me"
 
 
 @pytest.mark.databases("sqlite", "postgresql")
