@@ -62,6 +62,8 @@ class Tally:
     lost_leases: int = 0
     unsent: dict[int, str] = field(default_factory=dict)
     """Deliveries given back for a fault of relay or account, and its words; `_UNSENT_KEPT` of them at most."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """The same where the relay said nothing: the next message that it takes shows that it was not down."""
 
 
 class Crew:
@@ -353,12 +355,15 @@ class Crew:
             self.tally.counts[name] += 1
 
     def _keep_unsent(self, outcome: Outcome) -> None:
-        unsent = self.tally.unsent
-        if outcome.result is not None and _relays_fault(outcome):
-            if len(unsent) < _UNSENT_KEPT:
-                unsent[outcome.claimed.id] = f"{outcome.result.phase}: {outcome.result.reply}"
-        else:
-            unsent.pop(outcome.claimed.id, None)
+        result, tally = outcome.result, self.tally
+        for kept in (tally.unsent, tally.broken):
+            kept.pop(outcome.claimed.id, None)
+        if result is not None and _relays_fault(outcome):
+            kept = tally.broken if result.reply.code is None else tally.unsent
+            if len(kept) < _UNSENT_KEPT:
+                kept[outcome.claimed.id] = f"{result.phase}: {result.reply}"
+        elif outcome.state is State.SENT:
+            tally.broken.clear()
 
 
 def _relays_fault(outcome: Outcome) -> bool:

@@ -318,7 +318,7 @@ class Worker:
             pauses = self._queue.pauses()
             with self._engine.connect() as connection:
                 left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
-        unsent = crew.tally.unsent
+        unsent = crew.tally.unsent | crew.tally.broken
         left |= unsent.keys()
         if not left:
             return 0

@@ -13,7 +13,7 @@ from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import put, states
 from tests.flask.terminal import SECONDS, Terminal
-from tests.wire.actions import turns
+from tests.wire.actions import CLOSE, turns
 from tests.wire.server import SmtpServer
 
 
@@ -109,6 +109,14 @@ class TestSender:
         assert said
         assert words in said[0]
         assert "40 due deliveries" in said[0] or processes
+
+    def test_one_message_on_which_the_relay_hangs_up_ends_in_0(self, terminal: Terminal, server: SmtpServer) -> None:
+        """It waits for its next attempt; the relay takes the others, so nothing is wrong with it."""
+        server.script["data"] = turns(None, CLOSE)
+        put(terminal.engine, *(f"r{number}@example.org" for number in range(5)))
+        done = terminal.run("outbox-sender", "--once", env={"OUTBOX_CONNECTIONS": "1"})
+        assert (done.returncode, "could not be sent" in done.stderr) == (0, False), done.stderr
+        assert list(states(terminal.engine).values()).count("sent") >= 4
 
     @pytest.mark.parametrize("option", ["--once", "--drain"])
     def test_recipients_own_faults_and_pauses_of_operators_end_in_0(
