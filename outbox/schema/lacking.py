@@ -16,8 +16,10 @@ def lacking(connection: sa.Connection, metadata: sa.MetaData) -> dict[str, list[
     """
     inspector = sa.inspect(connection)
     names = list(metadata.tables)
-    present = set(names) & set(inspector.get_table_names())
-    found = _Found(inspector, sorted(present))
+    # where the application's engine translates schemas, the tables are in another one than the session's own
+    schema = (connection.get_execution_options().get("schema_translate_map") or {}).get(None)
+    present = set(names) & set(inspector.get_table_names(schema=schema))
+    found = _Found(inspector, sorted(present), schema)
     lacks: dict[str, list[Any]] = {}
     for table in metadata.sorted_tables:
         if table.name not in present:
@@ -35,13 +37,13 @@ def words(lacks: dict[str, list[Any]]) -> list[str]:
 class _Found:
     """What is there, asked for all tables at once where the database can."""
 
-    def __init__(self, inspector: sa.Inspector, names: list[str]) -> None:
+    def __init__(self, inspector: sa.Inspector, names: list[str], schema: str | None) -> None:
         if not names:
             return
-        self.columns = _by_name(inspector.get_multi_columns(filter_names=names))
-        self.indexes = _by_name(inspector.get_multi_indexes(filter_names=names))
-        self.uniques = _by_name(inspector.get_multi_unique_constraints(filter_names=names))
-        self.checks = _by_name(inspector.get_multi_check_constraints(filter_names=names))
+        self.columns = _by_name(inspector.get_multi_columns(filter_names=names, schema=schema))
+        self.indexes = _by_name(inspector.get_multi_indexes(filter_names=names, schema=schema))
+        self.uniques = _by_name(inspector.get_multi_unique_constraints(filter_names=names, schema=schema))
+        self.checks = _by_name(inspector.get_multi_check_constraints(filter_names=names, schema=schema))
 
 
 def _by_name(found: Any) -> dict[str, list[Any]]:

@@ -153,6 +153,7 @@ def went_through(engine: sa.Engine) -> list[str]:
         outcome = Outcome(claimed, State.SENT, None, True, False, None, None, None)
         assert ledger.record(worker_id, [outcome]) == set()
         assert ledger.record(worker_id, [outcome]) == {claimed.id}
+    operations.check_schema(theirs)
     with operations.connected(theirs) as connection:
         found = [row.state.value for row in operations.find(connection, operations.Filter())]
     theirs.dispose()
