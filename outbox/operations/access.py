@@ -105,7 +105,8 @@ def unmigrated(lacking: list[str]) -> str:
     """That the database lacks these, and the command that mends it."""
     from outbox import schema
 
-    return f"the database lacks {_few(lacking)}. {schema.REMEDY}"
+    lost = all(" of outbox_" in words for words in lacking)  # of tables that are there: an index, a constraint
+    return f"the database lacks {_few(lacking)}. {schema.REPAIR if lost else schema.REMEDY}"
 
 
 def _must_exist(engine: sa.Engine) -> None:

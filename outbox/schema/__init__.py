@@ -35,6 +35,9 @@ REMEDY = (
     f"migration that calls outbox.schema.upgrade(op, version={LATEST}), see docs/migrations.md)."
 )
 
+REPAIR = "Add a migration that calls outbox.schema.repair(op), see docs/migrations.md."
+"""What to do about a lost index or constraint."""
+
 _record = table_of(OutboxSchema)
 
 

@@ -17,6 +17,7 @@ from alembic.operations import Operations
 from outbox import schema
 from outbox.errors import SchemaError
 from outbox.models import Base
+from outbox.operations import unmigrated
 from tests.db import prerelease
 from tests.servers.databases import Database
 
@@ -288,6 +289,7 @@ def test_what_was_lost_is_reported_and_repaired(empty_database: Database, lost: 
         assert empty_database.path is not None
         _forget(str(empty_database.path), table, name)
     assert missing(empty_database) == [lost]
+    assert "outbox.schema.repair(op)" in unmigrated([lost])
     with operations(empty_database) as op:
         schema.repair(op)
     assert missing(empty_database) == []
