@@ -52,6 +52,7 @@ class Claimed:
     rescued: bool  # an earlier lease of it was lost
     marked: bool  # by that earlier lease, right before the final dot
     message: Stored
+    deferrals: int = 0  # attempts so far that did not count
 
 
 class _Wanted(NamedTuple):
@@ -210,7 +211,8 @@ def _due(
 ) -> sa.Select[Any]:
     """What is due of one index range behind a place, in order."""
     columns = [
-        _delivery.c[name] for name in ("id", "recipient", "lane", "due_at", "attempts", "rescues", "state", "marked_at")
+        _delivery.c[name]
+        for name in ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at")
     ]
     behind: sa.ColumnElement[bool] = sa.tuple_(_delivery.c.due_at, _delivery.c.id) > sa.tuple_(due_at, id_)
     if dialect in MYSQL_FAMILY:  # which does not look up pairs by the index
@@ -290,6 +292,7 @@ def _claimed(row: Any, token: int, message: Stored) -> Claimed:
         slot=row.lane,
         due_at=utc(row.due_at),
         attempts=row.attempts,
+        deferrals=row.deferrals,
         rescues=row.rescues + rescued,
         rescued=rescued,
         marked=row.marked_at is not None,

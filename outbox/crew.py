@@ -7,25 +7,30 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from outbox.breaker import Breaker, Health
+from outbox.blame import Blame
+from outbox.breaker import Health
 from outbox.clock import awake, monotonic
+from outbox.consequences import Consequences
 from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
+from outbox.evidence import Offer
 from outbox.feed import Feed
 from outbox.hub import Hub
 from outbox.ledger import Ledger, Outcome
 from outbox.meters import Meters
-from outbox.pauses import Held
+from outbox.pauses import Held, Pause
 from outbox.progress import Progress
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Unrecorded
 from outbox.reply import About, Verdict
+from outbox.rulings import Rulings, Seen
 from outbox.smtp.waiting import Waiting
 from outbox.states import State
 from outbox.wake import FileWatch
@@ -51,8 +56,6 @@ _JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
 class Carrier(Connection, Protocol):
     """A connection as the crew holds it."""
 
-    def close(self) -> None: ...
-
 
 @dataclass(slots=True)
 class Tally:
@@ -75,7 +78,8 @@ class Crew:
         ledger: Ledger,
         worker_id: int,
         terms: Terms,
-        breaker: Breaker,
+        blame: Blame,
+        rulings: Rulings,
         events: Events,
         pulse: Pulse,
         *,
@@ -95,7 +99,11 @@ class Crew:
         self._progress = progress
         self._worker_id = worker_id
         self._terms = terms
-        self._breaker = breaker
+        self._blame = blame
+        self._breaker = blame.breaker
+        self._rulings = rulings
+        self._consequences = Consequences(rulings, events, transport=terms.transport, delay=terms.policy.first)
+        self._probes: Sequence[Pause] = ()
         self._events = events
         self._pulse = pulse
         self._poll = poll
@@ -103,7 +111,8 @@ class Crew:
         self._size = connections * CLAIM_PER_CONNECTION
         self._low = connections * CLAIM_PER_CONNECTION // 2
         self._hub = Hub()
-        self._feed = Feed(breaker, monotonic, self._hub.bell())
+        self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
+        self._feed = Feed(blame, monotonic, self._hub.bell(), self._carriers)
         self._recorder = Recorder(
             ledger,
             worker_id,
@@ -124,8 +133,8 @@ class Crew:
             token=lambda: secrets.randbits(62) + 1,
             aside=self._aside,
             gathers=True,
+            consequences=self._consequences,
         )
-        self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
         self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through, by `awake`
         self._stopping = threading.Event()
         self._dry = threading.Event()
@@ -136,7 +145,7 @@ class Crew:
             threading.Thread(target=self._guard(self._recorder.run), name=f"outbox-recorder-{number}")
             for number in (1, 2)
         ]
-        self._claiming = threading.Thread(target=self._guard(self._claim), name="outbox-claimer")
+        self._claiming = threading.Thread(target=self._guard(self._run_claims), name="outbox-claimer")
         self._carrying = threading.Thread(target=self._guard(self._carry_all), name="outbox-connections")
         self._watch = watch
         self.fault = threading.Event()
@@ -154,10 +163,14 @@ class Crew:
         """Look at the queue now."""
         self._feed.hungry.set()
 
-    def hold(self, held: Held) -> None:
-        """Leave these alone from now on: what waits for a connection goes back, what is under way is finished."""
-        if held != self._held:
-            self._held = held
+    def hold(self, held: Held, probes: Sequence[Pause] = ()) -> None:
+        """Leave these alone from now on: what waits for a connection goes back, what is under way is finished.
+
+        `probes`: automatic pauses of which one delivery is to be offered now.
+        """
+        self._probes = probes
+        if held != self._held or probes:
+            self._held = self._consequences.held = held
             self.nudge()
 
     def wait_dry(self, timeout: float) -> bool:
@@ -192,6 +205,12 @@ class Crew:
         self._dispatcher.cutoff.set()
         self._dispatcher.give_back(self._feed.empty())
         self._recorder.flush(_CONFIRM_SECONDS)
+
+    def learn(self, seen: Iterable[Seen]) -> None:
+        """Take what earlier attempts came to, the oldest first, as evidence. Before `start`."""
+        for one in seen:
+            offer = Offer(one.delivery, one.sender, one.recipient)
+            self._consequences.note(self._blame.replay(offer, one.result, monotonic(), 0.5), offer, one.result)
 
     @property
     def down(self) -> bool:
@@ -232,7 +251,11 @@ class Crew:
                 "state": Health.CLOSED if breaker.since is None else breaker.state,
                 "since_seconds": None if breaker.since is None else round(now - breaker.since, 1),
                 "error": breaker.error,
-                "next_probe_seconds": None if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
+                "cause": breaker.cause,
+                "about": breaker.about,
+                "connections": self._feed.admission.limit,
+                "connections_reply": self._feed.admission.reply,
+                "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
             },
             "counts": dict(self.tally.counts),
             "lost_leases": self.tally.lost_leases,
@@ -253,7 +276,7 @@ class Crew:
 
         return guarded
 
-    def _claim(self) -> None:
+    def _run_claims(self) -> None:
         with self._queue.connected():
             self._claim_on()
 
@@ -264,6 +287,7 @@ class Crew:
             self._heed_pauses()
             if surplus := self._feed.surplus():
                 self._dispatcher.give_back(surplus)
+            self._carry_out()
             room = self._feed.room(self._size) if self._may_claim() else 0
             found = self._claim_safely(room) if room else 0
             if found and found >= room and len(self._feed) < self._low:
@@ -284,15 +308,51 @@ class Crew:
     def _heed_pauses(self) -> None:
         held = self._held
         if self._queue.hold(held):
-            back = self._feed.remove(lambda one: held.holds(one.recipient, one.message.kind))
+            back = self._feed.remove(lambda one: held.holds(one.recipient, one.message.kind, one.message.envelope_from))
             self._dispatcher.give_back(back)
+
+    def _carry_out(self) -> None:
+        """What rulings ask for, once the outcomes that they rest on are written down."""
+        if not self._consequences.pending:
+            return
+        try:
+            self._consequences.carry_out(lambda: self._recorder.flush(_SOON_SECONDS))
+        except Exception as error:  # noqa: BLE001 - most likely the database is away: the next look tries again
+            logger.error("a pause, or refusals to be taken back, wait for the database: %s", type(error).__name__)
+
+    def _claim(self, room: int) -> int:
+        """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
+        suspects = self._feed.suspects()
+        if suspects is None:
+            self._claim_probes()
+        elif any(suspects):  # preferably of another sender and domain
+            with self._holding(self._held.avoiding(*suspects)):
+                found = self._dispatcher.claim(self._worker_id, room)
+            if found:
+                return found
+        return self._dispatcher.claim(self._worker_id, room)
+
+    def _claim_probes(self) -> None:
+        probes, self._probes = self._probes, ()
+        for pause in probes:
+            if self._rulings.take_probe(pause.id):
+                with self._holding(self._held.only(pause.what, pause.value)):
+                    self._dispatcher.claim(self._worker_id, 1)
+
+    @contextmanager
+    def _holding(self, held: Held) -> Iterator[None]:
+        self._queue.hold(held)
+        try:
+            yield
+        finally:
+            self._queue.hold(self._held)
 
     def _claim_safely(self, room: int) -> int:
         self._dry.clear()
         began = monotonic()
         try:
             with self._progress.step("claiming"):
-                found = self._dispatcher.claim(self._worker_id, room)
+                found = self._claim(room)
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if self.trouble is None:
@@ -311,7 +371,7 @@ class Crew:
     def _carry(self, carrier: Carrier) -> None:
         unrecorded = Unrecorded()
         while True:
-            leased = self._feed.take(self._idle, self._low)
+            leased = self._feed.take(self._idle, self._low, carrier)
             if leased is not None:
                 self._ends[carrier] = awake() + leased.deadline - monotonic()
                 self._dispatcher.work(leased, carrier, unrecorded)

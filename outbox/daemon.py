@@ -15,6 +15,7 @@ from typing import Any
 from flask import Flask
 
 from outbox import metrics, operations
+from outbox.blame import Blame
 from outbox.breaker import Breaker
 from outbox.clock import Steps, monotonic, utcnow
 from outbox.crew import Crew
@@ -22,6 +23,7 @@ from outbox.dialect import tell_progress
 from outbox.dispatch import Terms
 from outbox.errors import ConfigurationError
 from outbox.events import Events, logger
+from outbox.evidence import Refusals
 from outbox.jobs import Job, Jobs
 from outbox.ledger import Ledger
 from outbox.meters import Meters
@@ -34,6 +36,7 @@ from outbox.queue import Queue
 from outbox.rate import Rate
 from outbox.readiness import Readiness
 from outbox.receivers import Receivers
+from outbox.rulings import Rulings
 from outbox.settings import Settings
 from outbox.smtp.learned import Learned
 from outbox.stopping import Stop, on_signals
@@ -107,6 +110,17 @@ class Worker:
             wake=self._settings.wake,
         )
         self._ledger = Ledger(self._engine)
+        self._rulings = Rulings(
+            self._engine, environment=self._settings.environment, transport=self._settings.relay.name
+        )
+        self._blame = Blame(
+            Breaker(
+                faults=self._settings.breaker_faults,
+                first_probe=self._settings.probe_seconds,
+                most=self._settings.probe_max_seconds,
+            ),
+            Refusals(self._settings.breaker_refusals),
+        )
         self.events = Events()
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
@@ -166,6 +180,8 @@ class Worker:
                 self._presence.rescue()
             with step("the look at the pauses"):
                 self._heed_pauses(crew)
+            with step("the look at earlier attempts"):
+                self._learn(crew)
             crew.start()
             with step("the start of the metrics"):
                 self._open_monitor(crew)
@@ -229,6 +245,7 @@ class Worker:
                     attempts=settings.max_attempts,
                     poison=settings.poison_rescues,
                     lead=settings.poll_seconds + settings.connect_timeout_seconds,
+                    probe=settings.probe_max_seconds,
                 ),
                 lease=settings.lease_seconds,
                 send_timeout=settings.send_timeout,
@@ -236,9 +253,8 @@ class Worker:
                 suppress=settings.suppress_send,
                 transport=settings.relay.name,
             ),
-            Breaker(
-                faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=settings.probe_max_seconds
-            ),
+            self._blame,
+            self._rulings,
             self.events,
             self._presence.pulse,
             progress=self._progress,
@@ -250,6 +266,13 @@ class Worker:
             watch=FileWatch(self._engine) if settings.wake and watches_file(self._engine) else None,
             meters=self._meters,
         )
+
+    def _learn(self, crew: Crew) -> None:
+        """From what was written down before this worker started: one that lives for a pass may see too little."""
+        try:
+            crew.learn(self._rulings.recent(2 * self._settings.breaker_refusals))
+        except Exception as error:  # noqa: BLE001 - it learns as it goes, then
+            logger.error("earlier attempts can't be read: %s", type(error).__name__)
 
     def _open_monitor(self, crew: Crew) -> None:
         port = self._settings.metrics_port
@@ -362,7 +385,8 @@ class Worker:
 
     def _heed_pauses(self, crew: Crew) -> None:
         try:
-            crew.hold(Held.by(self._queue.pauses(), {self._settings.relay.name}))
+            pauses, name = self._queue.pauses(), self._settings.relay.name
+            crew.hold(Held.by(pauses, {name}), [one for one in pauses if one.is_to_probe and one.transport == name])
         except Exception as error:  # noqa: BLE001 - the claims, too, wait for the database
             logger.debug("the pauses can't be read: %s", type(error).__name__)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 from outbox.claims import Claimed
 from outbox.clock import Debounce
+from outbox.consequences import Consequences
 from outbox.dialect import OUTAGES
 from outbox.errors import DamagedMessageError
 from outbox.events import Events, logger
@@ -24,7 +25,7 @@ from outbox.policy import Decision, Facts, Reason, RetryPolicy, before_sending, 
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder, Ticket, Unrecorded
-from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.reply import About, Phase, Reply, Result, Verdict
 from outbox.shelf import Shelf
 from outbox.states import OnUncertain, State
 
@@ -52,6 +53,11 @@ class Connection(Protocol):
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
     ) -> Result: ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    def close(self) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -90,6 +96,7 @@ class Dispatcher:
         token: Callable[[], int],
         aside: Callable[[Callable[[], Any]], Any] = lambda call: call(),
         gathers: bool = False,
+        consequences: Consequences | None = None,
     ) -> None:
         """`aside` makes a call that may have to wait for the database. `gathers`: who calls `work` begins recording."""
         self._queue = queue
@@ -103,6 +110,7 @@ class Dispatcher:
         self._token = token
         self._aside = aside
         self._gathers = gathers
+        self._consequences = consequences
         self._shelf = Shelf(
             lambda digest: int(aside(lambda: queue.blob_size(digest))),
             lambda digest, start, length: bytes(aside(lambda: queue.blob_part(digest, start, length))),
@@ -144,28 +152,29 @@ class Dispatcher:
 
     def work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> None:
         """Take one delivery through deliver, decide and record. `unrecorded`: this connection's outcomes till now."""
-        unrecorded.add(self._work(leased, connection, unrecorded))
+        if (ticket := self._work(leased, connection, unrecorded)) is not None:
+            unrecorded.add(ticket)
 
-    def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket:
+    def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket | None:
         claimed = leased.claimed
         if not self._within(leased, self._recorder.sound):
-            return self._return(leased)
+            return self._return(leased, connection)
         facts = self._facts(leased)
         barred = before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=self._terms.policy)
         if barred is not None:
-            return self._settle(leased, barred)
+            return self._settle(leased, connection, barred)
         if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
-            return self._return(leased)
+            return self._return(leased, connection)
         try:
             content = self._shelf.content(claimed.message)
         except DamagedMessageError as error:
-            return self._settle(leased, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
+            return self._settle(leased, connection, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
         except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
             logger.error("%s: its content can't be read: %s", claimed.message.message_id, type(error).__name__)
-            return self._settle(leased, self._broke(facts, error))
+            return self._settle(leased, connection, self._broke(facts, error))
         if self._terms.suppress:
             note = "not sent: MAIL_SUPPRESS_SEND is on"
-            return self._settle(leased, Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note))
+            return self._settle(leased, connection, Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note))
         return self._offer(leased, facts, content, connection, unrecorded)
 
     def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
@@ -185,7 +194,7 @@ class Dispatcher:
         content: Iterator[bytes],
         connection: Connection,
         unrecorded: Unrecorded,
-    ) -> Ticket:
+    ) -> Ticket | None:
         message = leased.claimed.message
         gate = _Gate(self, leased, unrecorded)
         timeout = min(self._terms.send_timeout, self._remaining(leased))
@@ -194,21 +203,30 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: sending it failed within the outbox", message.message_id)
             connection.abort()
-            return self._settle(leased, self._broke(facts, error))
+            return self._settle(leased, connection, self._broke(facts, error))
         if gate.refused:
-            self._feed.withdraw()
+            self._feed.withdraw(leased, connection)
             return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
-        decision = decide(result, facts, self._terms.policy, self._chance())
-        came_up = self._feed.done(result, self._chance())
-        if came_up is not None:
-            self._events.emit(
-                "transport-up" if came_up else "transport-down",
-                transport=self._terms.transport,
-                verdict=result.verdict,
-                phase=result.phase,
-                reply=result.reply.text,
-            )
-        return self._record(leased, decision, result)
+        if self._feed.turned_away(leased, result, connection):
+            connection.close()
+            return None
+        chance = self._chance()
+        offer, ruling = self._feed.done(leased, result, chance, connection)
+        if self._consequences is not None and self._consequences.note(ruling, offer, result):
+            self._feed.hungry.set()
+        if ruling.turned:
+            self._say_turned(result)
+        decision = decide(result, replace(facts, withheld=ruling.withheld), self._terms.policy, chance)
+        return self._record(leased, decision, result, ruling.about)
+
+    def _say_turned(self, result: Result) -> None:
+        self._events.emit(
+            "transport-down" if self._feed.is_down else "transport-up",
+            transport=self._terms.transport,
+            verdict=result.verdict,
+            phase=result.phase,
+            reply=result.reply.text,
+        )
 
     def _broke(self, facts: Facts, error: Exception) -> Decision:
         note = f"sending it failed within the outbox: {type(error).__name__}"
@@ -219,18 +237,18 @@ class Dispatcher:
             delay = min(delay, OUTAGE_SECONDS)
         return Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
 
-    def _return(self, leased: Leased) -> Ticket:
+    def _return(self, leased: Leased, connection: Connection) -> Ticket:
         """It was taken and not begun."""
-        self._feed.withdraw()
+        self._feed.withdraw(leased, connection)
         return self.give_back([leased])[0]
 
-    def _settle(self, leased: Leased, decision: Decision) -> Ticket:
+    def _settle(self, leased: Leased, connection: Connection, decision: Decision) -> Ticket:
         """Decided without a word from the server, which the breaker is to learn nothing from."""
-        self._feed.withdraw()
+        self._feed.withdraw(leased, connection)
         return self._record(leased, decision, _local(decision))
 
-    def _record(self, leased: Leased, decision: Decision, result: Result) -> Ticket:
-        outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport)
+    def _record(self, leased: Leased, decision: Decision, result: Result, about: About | None = None) -> Ticket:
+        outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport, about)
         return self._recorder.submit(outcome, later=self._gathers)[0]
 
     def _facts(self, leased: Leased) -> Facts:
@@ -244,6 +262,7 @@ class Dispatcher:
             on_uncertain=claimed.message.on_uncertain,
             expires_in=expires_in,
             healthy=self._feed.healthy,
+            deferrals=claimed.deferrals,
         )
 
     def _remaining(self, leased: Leased) -> float:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from outbox.admission import Admission, is_turned_away
 from outbox.bell import Bell, Flag, ThreadBell
-from outbox.breaker import Breaker
+from outbox.blame import Blame, Ruling
 from outbox.claims import Claimed
-from outbox.reply import Result, Verdict
+from outbox.evidence import Offer
+from outbox.reply import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,46 @@ class Leased:
 _Entry = tuple[int, int, Leased]  # slot, order of arrival
 
 
-class Feed:
-    """What connections take their next mail from: the most important first, and only as the breaker allows."""
+class Member(Protocol):
+    """What is asked of a connection to the relay."""
 
-    def __init__(self, breaker: Breaker, monotonic: Callable[[], float], bell: Bell | None = None) -> None:
-        self._breaker = breaker
+    @property
+    def is_connected(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """How a delivery was admitted."""
+
+    opening: int  # the breaker's `openings`
+    probe: bool
+    at: float  # monotonic seconds
+
+
+class Feed:
+    """What connections take their next message from: the most important first, and only as the breaker allows."""
+
+    def __init__(
+        self,
+        blame: Blame,
+        monotonic: Callable[[], float],
+        bell: Bell | None = None,
+        members: Sequence[Member] = (),
+    ) -> None:
+        """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
+        self._blame = blame
+        self._breaker = blame.breaker
         self._monotonic = monotonic
         self._heap: list[_Entry] = []
+        self._begun: dict[tuple[int, int], _Begun] = {}  # by delivery and token
+        self._working: set[object] = set()
+        self._members = members
+        self.admission = Admission(max(1, len(members)))
         self._waiting = 0
         self._order = itertools.count()
         self._lock = threading.RLock()
         self._bell = bell or ThreadBell()
         self._closed = False
-        self._busy = 0
         self.hungry = Flag()
         """Set when there is room for more: the claimer's signal."""
 
@@ -48,22 +78,20 @@ class Feed:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
             self._bell.ring()
 
-    def take(self, timeout: float, low: int) -> Leased | None:
-        """The next mail, or None after `timeout` seconds without one or when closed (see `closed`).
+    def take(self, timeout: float, low: int, who: Member | None = None) -> Leased | None:
+        """The next message, or None after `timeout` seconds without one or when closed (see `closed`).
 
-        Fewer than `low` left sets `hungry`. What is taken must be given back by
-        `done` or `withdraw`.
+        Fewer than `low` left sets `hungry`. What is taken must be followed by `done`, `withdraw` or `put_back`.
         """
         end = self._monotonic() + timeout
         while True:
             with self._lock:
                 now = self._monotonic()
-                entry = None if self._closed else self._next(now)
-                if entry is not None:
-                    self._busy += 1
+                leased = None if self._closed else self._next(who, now)
+                if leased is not None:
                     if len(self._heap) < low:
                         self.hungry.set()
-                    return entry[2]
+                    return leased
                 if self._closed or now >= end:
                     return None
                 self._waiting += 1
@@ -74,31 +102,44 @@ class Feed:
                 with self._lock:
                     self._waiting -= 1
 
-    def withdraw(self) -> None:
-        """A taken mail is finished without a result of the server's."""
+    def withdraw(self, leased: Leased, who: Member | None = None) -> None:
+        """A taken message is finished without a result of the server's."""
         with self._lock:
-            self._busy -= 1
-            self._breaker.withdrawn()
+            begun = self._end(leased, who)
+            self._breaker.withdrawn(probe=begun.probe)
             self._bell.ring()
 
-    def done(self, result: Result, chance: float) -> bool | None:
-        """A taken mail was offered: tell the breaker. True: the transport has just come up; False: it has gone down.
+    def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
+        """Whether `result` means that the relay admits no more connections than work now; if so, the message is here
+        again, for one of those."""
+        with self._lock:
+            working = sum(one.is_connected for one in self._members if one is not who)
+            if not working or not is_turned_away(result):
+                return False
+            self.admission.turned_away(working, f"{result.phase}: {result.reply}", self._monotonic())
+            begun = self._end(leased, who)
+            self._breaker.withdrawn(probe=begun.probe)
+            self.put([leased])
+            return True
+
+    def done(self, leased: Leased, result: Result, chance: float, who: Member | None = None) -> tuple[Offer, Ruling]:
+        """A taken message was offered: as what, and what follows from the outcome.
 
         `chance`: random, 0 ≤ chance < 1.
         """
         with self._lock:
-            self._busy -= 1
-            troubled = self._breaker.since is not None
-            if result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION, Verdict.UNKNOWN}:
-                self._breaker.fault(result, self._monotonic(), chance)
-            else:
-                if not self._breaker.healthy:  # the way is free (again): claim for all connections
-                    self.hungry.set()
-                self._breaker.success()
+            begun, was_closed = self._end(leased, who), self._breaker.healthy
+            claimed = leased.claimed
+            offer = Offer(claimed.id, claimed.message.envelope_from, claimed.recipient, begun.at)
+            ruling = self._blame.judge(offer, result, begun.opening, self._monotonic(), chance)
+            if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
+                self.hungry.set()
+            if ruling.turned:
+                self.admission.forget()
+                self.hungry.set()
             if self._waiting:
                 self._bell.ring()
-            up = self._breaker.since is None
-            return up if up is troubled else None
+            return offer, ruling
 
     def __len__(self) -> int:
         """How many wait for a connection."""
@@ -115,7 +156,7 @@ class Feed:
         """Take back what the breaker lets no connection begin now: others, or a later claim, may do better with it."""
         with self._lock:
             admits = self._breaker.ready(self._monotonic())
-            if admits is None:
+            if admits is None or self._breaker.hopeful:
                 return []
             first = sorted(self._heap)
             self._heap = first[:admits]
@@ -152,7 +193,12 @@ class Feed:
     def idle(self) -> bool:
         """Nothing waits and nothing is under way."""
         with self._lock:
-            return not len(self) and not self._busy
+            return not self._heap and not self._begun
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the relay is out of use."""
+        return self._breaker.since is not None
 
     @property
     def healthy(self) -> bool:
@@ -160,11 +206,44 @@ class Feed:
         with self._lock:
             return self._breaker.healthy
 
-    def _next(self, now: float) -> _Entry | None:
+    def suspects(self) -> tuple[frozenset[str], frozenset[str]] | None:
+        """(senders, domains) to be left alone by the next probe, if it may be another's; None: all is well."""
+        with self._lock:
+            return None if self._breaker.since is None else self._blame.suspects()
+
+    def _next(self, who: Member | None, now: float) -> Leased | None:
         """What may be begun now."""
-        if not self._heap or not self._breaker.admit(now):
+        if not self._heap or not self._may_connect(who, now) or not self._breaker.admit(now):
             return None
-        return heapq.heappop(self._heap)
+        probe = self._breaker.probing
+        leased = self._least_suspected() if probe else heapq.heappop(self._heap)[2]
+        self._begun[leased.claimed.id, leased.claimed.token] = _Begun(self._breaker.openings, probe, now)
+        if who is not None:
+            self._working.add(who)
+        return leased
+
+    def _may_connect(self, who: Member | None, now: float) -> bool:
+        limit = self.admission.now(now)
+        if who is None or limit >= self.admission.most or who.is_connected:
+            return True
+        return sum(one in self._working or one.is_connected for one in self._members if one is not who) < limit
+
+    def _least_suspected(self) -> Leased:
+        senders, domains = self._blame.suspects()
+
+        def suspicion(entry: _Entry) -> tuple[int, int, int]:
+            claimed = entry[2].claimed
+            suspected = (claimed.message.envelope_from in senders) + (claimed.recipient.rpartition("@")[2] in domains)
+            return suspected, entry[0], entry[1]
+
+        entry = min(self._heap, key=suspicion)
+        self._heap.remove(entry)
+        heapq.heapify(self._heap)
+        return entry[2]
+
+    def _end(self, leased: Leased, who: Member | None) -> _Begun:
+        self._working.discard(who)
+        return self._begun.pop((leased.claimed.id, leased.claimed.token))
 
     def _patience(self, now: float) -> float:
         """Seconds until the breaker may admit a probe; else a long time."""

@@ -18,7 +18,7 @@ from outbox.kept import Connections
 from outbox.models import OutboxAttempt, OutboxDelivery, table_of
 from outbox.policy import Decision
 from outbox.rendered import Text
-from outbox.reply import Phase, Result
+from outbox.reply import About, Phase, Result
 from outbox.states import State
 
 UNSTORABLE = "(the reply holds text that the database can't store)"
@@ -34,6 +34,7 @@ _COLUMNS = {  # of one outcome on its way to the database
     "lane": int,
     "counted": int,
     "suspected": int,
+    "deferred": int,
     "fenced": int,
     "tried": int,
     "delay": float,
@@ -44,6 +45,7 @@ _COLUMNS = {  # of one outcome on its way to the database
     "verdict": str,
     "code": int,
     "enhanced": str,
+    "about": str,
     "reply": str,
     "relay": str,
     "duration": float,
@@ -64,9 +66,13 @@ class Outcome:
     note: str | None
     result: Result | None  # None: given back untried
     transport: str | None = None
+    about: About | None = None  # what the failure was about
+    deferred: bool = False  # adds to `deferrals`
 
     @classmethod
-    def of(cls, claimed: Claimed, decision: Decision, result: Result, transport: str) -> Outcome:
+    def of(
+        cls, claimed: Claimed, decision: Decision, result: Result, transport: str, about: About | None = None
+    ) -> Outcome:
         """What was decided after a try; `transport` stands in it if the try got as far as the network."""
         return cls(
             claimed=claimed,
@@ -74,16 +80,27 @@ class Outcome:
             delay=decision.delay,
             counted=decision.counted,
             suspected=decision.suspected,
+            deferred=decision.deferred,
             reason=decision.reason,
             note=decision.note or result.note,
             result=result,
             transport=None if result.phase is Phase.LOCAL else transport,
+            about=about,
         )
 
     @classmethod
     def released(cls, claimed: Claimed) -> Outcome:
         """Given back untried, due as it was before."""
-        return cls(claimed, State.QUEUED, None, counted=False, suspected=False, reason=None, note=None, result=None)
+        return cls(
+            claimed,
+            State.QUEUED,
+            None,
+            counted=False,
+            suspected=False,
+            reason=None,
+            note=None,
+            result=None,
+        )
 
     def under(self, claimed: Claimed) -> Outcome:
         """The same, of a delivery that was claimed a second time before this was recorded."""
@@ -235,6 +252,7 @@ def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str]
         "marked_at": f"CASE WHEN {tried} THEN NULL ELSE d.marked_at END",  # given back: it tells of an earlier lease
         "lane": value["lane"],
         "attempts": f"d.attempts + {value['counted']}",
+        "deferrals": f"d.deferrals + {value['deferred']}",
         "rescues": f"d.rescues + {value['suspected']}",
         "due_at": (
             f"CASE WHEN NOT ({queued}) THEN NULL WHEN {value['delay']} IS NULL THEN {value['due']} ELSE {later} END"
@@ -257,6 +275,7 @@ def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str]
         "verdict": value["verdict"],
         "code": value["code"],
         "enhanced": value["enhanced"],
+        "about": value["about"],
         "reply": value["reply"],
         "relay_id": value["relay"],
         "duration": value["duration"],
@@ -275,9 +294,10 @@ def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:
         "token": claimed.token,
         "worker": worker_id,
         "state": outcome.state.value,
-        "lane": claimed.slot | (outcome.counted and outcome.state is State.QUEUED),
+        "lane": claimed.slot | ((outcome.counted or outcome.deferred) and outcome.state is State.QUEUED),
         "counted": int(outcome.counted),
         "suspected": int(outcome.suspected),
+        "deferred": int(outcome.deferred),
         "fenced": 0,
         "tried": int(result is not None),
         "delay": outcome.delay,
@@ -290,6 +310,7 @@ def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:
             "verdict": result.verdict.value,
             "code": result.reply.code,
             "enhanced": result.reply.enhanced,
+            "about": outcome.about.value if outcome.about is not None else None,
             "reply": result.reply.text[:1000],
             "relay": result.relay_id[:255] if result.relay_id else None,
             "duration": result.duration,

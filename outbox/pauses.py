@@ -1,19 +1,30 @@
-"""Pauses: what of the queue is held back for now, by whom and why. Workers read them, operators set them.
+"""Pauses: what of the queue is held back for now, by whom and why.
 
-What is paused stays queued with its due time; `operations.pauses` sets and lifts them.
+Workers read them; operators set and lift them (`operations.pauses`). Workers set some as well: those of a sender or a
+domain that a transport refuses while it takes other mail. Such a pause is probed with one delivery now and then, and
+lifted by the first that is accepted. What is paused stays queued with its due time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause, table_of
+
+FIRST_PROBE = 600.0
+"""Seconds until an automatic pause is probed; twice as many each time, up to LONGEST_PROBE."""
+
+LONGEST_PROBE = 4 * 3600.0
+
+BY = "automatic"
+"""Who set an automatic pause."""
 
 _pause = table_of(OutboxPause)
 _delivery = table_of(OutboxDelivery)
@@ -30,6 +41,7 @@ class What(StrEnum):
     ALL = "all"
     KIND = "kind"
     DOMAIN = "domain"  # of the recipient
+    SENDER = "sender"  # the envelope's sender
     TRANSPORT = "transport"  # `host:port`: the workers that send by it claim nothing
 
 
@@ -44,10 +56,12 @@ class Pause:
     by: str  # who set it
     since: datetime
     until: datetime | None  # None: until somebody lifts it
+    environment: str = EVERY  # whose mail it holds back
+    transport: str = ""  # automatic: where it was learnt
     automatic: bool = False  # set by a worker, for what its relay refuses
     reply: str | None = None  # automatic: the server's words
-    probe_at: datetime | None = None  # automatic: when one delivery is tried again
-    environment: str = EVERY  # whose mail it holds back
+    probe_at: datetime | None = None  # automatic: when one delivery is offered to see
+    is_to_probe: bool = False  # that moment has come
 
     def __str__(self) -> str:
         words = f"{self.what} {self.value}".rstrip()
@@ -56,7 +70,7 @@ class Pause:
     @property
     def narrow(self) -> bool:
         """Whether it concerns some mail only, whoever sends it."""
-        return self.what in (What.KIND, What.DOMAIN)
+        return self.what in (What.KIND, What.DOMAIN, What.SENDER)
 
 
 def active(connection: sa.Connection, environment: str | None = None, now: datetime | None = None) -> list[Pause]:
@@ -65,7 +79,8 @@ def active(connection: sa.Connection, environment: str | None = None, now: datet
     `environment`: only those that hold back mail of this one; None: of any.
     """
     moment = DbNow() if now is None else sa.literal(now, _pause.c.until.type)
-    statement = sa.select(_pause).where(sa.or_(_pause.c.until.is_(None), _pause.c.until > moment))
+    to_probe = sa.func.coalesce(_pause.c.probe_at <= moment, sa.false()).label("is_to_probe")
+    statement = sa.select(_pause, to_probe).where(sa.or_(_pause.c.until.is_(None), _pause.c.until > moment))
     if environment is not None:
         statement = statement.where(_pause.c.environment.in_([EVERY, environment]))
     rows = connection.execute(statement.order_by(_pause.c.since, _pause.c.id))
@@ -79,9 +94,75 @@ def active(connection: sa.Connection, environment: str | None = None, now: datet
             since=row.since,
             until=row.until,
             environment=row.environment,
+            transport=row.transport,
+            automatic=bool(row.automatic),
+            reply=row.reply,
+            probe_at=row.probe_at,
+            is_to_probe=bool(row.is_to_probe),
         )
         for row in rows
     ]
+
+
+def refuse(
+    connection: sa.Connection, what: What, value: str, *, environment: str, transport: str, reason: str, reply: str
+) -> bool:
+    """Pause what `transport` refuses while it takes other mail. False: it is paused so already."""
+    key = _key(what, value, environment, transport)
+    if connection.execute(sa.select(_pause.c.id).where(*key)).first() is not None:
+        return False
+    values = {"what": what.value, "value": value, "environment": environment, "transport": transport}
+    with connection.begin_nested() as savepoint:  # another worker may have found the same at the same moment
+        try:
+            connection.execute(
+                _pause.insert().values(
+                    **values,
+                    reason=reason,
+                    actor=BY,
+                    since=DbNow(),
+                    automatic=True,
+                    reply=reply[:1000],
+                    probe_at=DbNow(FIRST_PROBE),
+                    probe_seconds=FIRST_PROBE,
+                )
+            )
+        except sa.exc.IntegrityError:
+            savepoint.rollback()
+            return False
+    return True
+
+
+def passed(connection: sa.Connection, what: What, value: str, *, environment: str, transport: str) -> bool:
+    """Lift the automatic pause of what `transport` has just accepted. False: there was none."""
+    lifted = _pause.delete().where(*_key(what, value, environment, transport), _pause.c.automatic)
+    return bool(connection.execute(lifted).rowcount)
+
+
+def take_probe(connection: sa.Connection, pause_id: int) -> bool:
+    """Whether the caller is the one to probe an automatic pause now; the next probe is later than the last."""
+    next_wait = sa.case(
+        (_pause.c.probe_seconds * 2 < LONGEST_PROBE, _pause.c.probe_seconds * 2), else_=sa.literal(LONGEST_PROBE)
+    )
+    row = connection.execute(
+        sa.select(next_wait.label("wait")).where(_pause.c.id == pause_id, _pause.c.probe_at <= DbNow())
+    ).first()
+    if row is None:
+        return False
+    taken = (
+        _pause.update()
+        .where(_pause.c.id == pause_id, _pause.c.probe_at <= DbNow())
+        .values(probe_at=DbNow(float(row.wait)), probe_seconds=float(row.wait))
+    )
+    return bool(connection.execute(taken).rowcount)
+
+
+def _key(what: What, value: str, environment: str, transport: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        _pause.c.what == what.value,
+        _pause.c.value == value,
+        _pause.c.environment == environment,
+        _pause.c.transport == transport,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +172,95 @@ class Held:
     everything: bool = False
     kinds: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
+    senders: frozenset[str] = frozenset()
+    refused_senders: frozenset[str] = frozenset()
+    """Refused by the transport: their mail goes on to expire."""
+    refused_domains: frozenset[str] = frozenset()
+    probed: tuple[What, str] | None = None
+    """All but this sender or domain is left alone."""
 
     @classmethod
     def by(cls, pauses: Iterable[Pause], transports: Collection[str]) -> Held:
-        """What these pauses mean to who has only these transports (none known: no pause of a transport counts)."""
-        of: dict[What, set[str]] = {what: set() for what in What}
-        for one in pauses:
-            of[one.what].add(one.value)
+        """What these pauses mean to a worker that has only these transports; with none known, no pause of a transport
+        and no automatic one counts."""
+        of: dict[tuple[What, bool], set[str]] = {
+            (what, automatic): set() for what in What for automatic in (False, True)
+        }
         names = {name.lower() for name in transports}
-        everything = bool(of[What.ALL]) or (bool(names) and names <= of[What.TRANSPORT])
-        return cls(everything, frozenset(of[What.KIND]), frozenset(of[What.DOMAIN]))
+        for one in pauses:
+            if not one.automatic or one.transport.lower() in names:
+                of[one.what, one.automatic].add(one.value)
+        everything = bool(of[What.ALL, False]) or (bool(names) and names <= of[What.TRANSPORT, False])
+        return cls(
+            everything,
+            kinds=frozenset(of[What.KIND, False]),
+            domains=frozenset(of[What.DOMAIN, False]),
+            senders=frozenset(of[What.SENDER, False]),
+            refused_senders=frozenset(of[What.SENDER, True]),
+            refused_domains=frozenset(of[What.DOMAIN, True]),
+        )
 
-    def holds(self, recipient: str, kind: str | None) -> bool:
-        """Whether mail of this kind to this address is paused."""
-        return self.everything or kind in self.kinds or recipient.rpartition("@")[2] in self.domains
+    def holds(self, recipient: str, kind: str | None, sender: str = "") -> bool:
+        """Whether mail of this kind from this sender to this address is paused."""
+        domain = recipient.rpartition("@")[2]
+        return (
+            self.everything
+            or kind in self.kinds
+            or domain in self.domains
+            or domain in self.refused_domains
+            or sender in self.senders
+            or sender in self.refused_senders
+        )
+
+    def only(self, what: What, value: str) -> Held:
+        """The same, but of all that is not held only what one automatic pause is about, for it to be probed."""
+        if what is What.SENDER:
+            return replace(self, refused_senders=self.refused_senders - {value}, probed=(what, value))
+        return replace(self, refused_domains=self.refused_domains - {value}, probed=(what, value))
+
+    def avoiding(self, senders: Collection[str], domains: Collection[str]) -> Held:
+        """The same, and mail of these senders and to these domains left alone as well."""
+        return replace(
+            self,
+            refused_senders=self.refused_senders | frozenset(senders),
+            refused_domains=self.refused_domains | frozenset(domains),
+        )
 
     @property
     def narrow(self) -> bool:
         """Whether some is paused and some is not, so that one has to look at the mail."""
-        return not self.everything and bool(self.kinds or self.domains)
+        some = self.probed or self.kinds or self.domains or self.senders or self.refused_senders or self.refused_domains
+        return not self.everything and bool(some)
 
     def passed_over(self, delivery: sa.FromClause = _delivery) -> sa.ColumnElement[bool] | None:
-        """What holds for a delivery that is paused by its kind or domain; None: no such pause."""
+        """What holds for a delivery that is paused by its kind, sender or domain; None: no such pause."""
         found: list[sa.ColumnElement[bool]] = []
+        if self.probed is not None:
+            what, value = self.probed
+            column, values = _message.c.envelope_from, {value}
+            of = delivery.c.domain == value if what is What.DOMAIN else _of_message(delivery, column, values)
+            found.append(sa.not_(of))
         if self.domains:
             found.append(delivery.c.domain.in_(sorted(self.domains)))
-        if self.kinds:  # one look by primary key for each row, as for the environment
-            kind = sa.select(_message.c.kind).where(_message.c.id == delivery.c.message_id).scalar_subquery()
-            found.append(sa.func.coalesce(kind, "").in_(sorted(self.kinds)))
+        if self.kinds:
+            found.append(_of_message(delivery, _message.c.kind, self.kinds))
+        if self.senders:
+            found.append(_of_message(delivery, _message.c.envelope_from, self.senders))
+        if self.refused_senders:
+            found.append(_of_message(delivery, _message.c.envelope_from, self.refused_senders, _LIVING))
+        if self.refused_domains:
+            living = _of_message(delivery, sa.literal("yes"), {"yes"}, _LIVING)
+            found.append(sa.and_(delivery.c.domain.in_(sorted(self.refused_domains)), living))
         return sa.or_(*found) if found else None
+
+
+_LIVING = sa.or_(_message.c.expires_at.is_(None), _message.c.expires_at > DbNow())
+"""Of a message: expired mail is claimed in spite of an automatic pause, for it to end as failed."""
+
+
+def _of_message(
+    delivery: sa.FromClause, column: Any, values: Collection[str], *where: sa.ColumnElement[bool]
+) -> sa.ColumnElement[bool]:
+    """Whether `column` of a delivery's message is one of `values`: one look by primary key for each row."""
+    found = sa.select(column).where(_message.c.id == delivery.c.message_id, *where).scalar_subquery()
+    return sa.func.coalesce(found, "").in_(sorted(values))

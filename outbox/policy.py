@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from outbox.reply import Phase, Result, Verdict
+from outbox.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
+from outbox.reply import About, Result, Verdict
 from outbox.states import OnUncertain, State
 
 
@@ -36,6 +37,7 @@ class RetryPolicy:
     lead: float = 10.0
     """What one attempt needs: the last one before an expiry is due at least so long before it, for a worker sees it a
     poll late and has to connect. What it began in time it may finish after the expiry."""
+    probe: float = 60.0  # the longest wait of a delivery whose relay, not itself, is under suspicion
 
     def backoff(self, attempt: int, chance: float) -> float:
         """Seconds to wait after the `attempt`-th try (from 1): doubled each time, capped, ± 20 %.
@@ -71,6 +73,8 @@ class Facts:
     on_uncertain: OnUncertain
     expires_in: float | None  # seconds; None: never
     healthy: bool  # the transport had carried other mail right before this try
+    deferrals: int = 0  # attempts before this one that did not count
+    withheld: bool = False  # the refusal is not the delivery's own: every message meets it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Decision:
     delay: float | None = None  # seconds; None with QUEUED: due as it was before
     counted: bool = False
     suspected: bool = False
+    deferred: bool = False  # adds to `deferrals`
     note: str | None = None
 
 
@@ -93,6 +98,8 @@ _LAST_STRETCH = 60.0
 
 def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
     """The one place where the outcome of a try becomes the next state of its delivery."""
+    if facts.withheld:
+        return _blameless(result, facts, policy, chance, Reason.TRANSPORT)
     match result.verdict:
         case Verdict.ACCEPTED:
             return Decision(State.SENT, None, counted=True)
@@ -150,14 +157,23 @@ def _unknown(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -
 
 
 def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float, reason: Reason) -> Decision:
-    """The server's or our own fault: costs nothing, unless this mail alone breaks connections that work for others."""
-    in_transaction = result.phase in {Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT}
-    suspected = in_transaction and facts.healthy and result.reply.code is None
-    if not suspected:
+    """The server's or our own fault: costs nothing, unless this mail alone breaks connections that work for others.
+
+    What got as far as MAIL steps behind the others, further each time: should the fault be its own after all, it keeps
+    nobody waiting.
+    """
+    if result.phase not in IN_TRANSACTION or result.about is About.CONNECTIONS:
         return Decision(State.QUEUED, reason)
-    if facts.rescues + 1 > policy.poison:
+    suspected = facts.healthy and result.reply.code is None
+    if suspected and facts.rescues + 1 > policy.poison:
         note = f"given up: {facts.rescues + 1} connections broke on this mail while they carried others"
         return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
-    delay = policy.backoff(facts.rescues + 1, chance)
+    delay = policy.backoff(max(facts.deferrals, facts.rescues) + 1, chance)
+    told = result.retry_after
+    if not facts.healthy or result.about is About.ACCOUNT:  # it may be any delivery's turn to see whether it is over
+        delay = min(delay, policy.probe)
+        told = None if told is None else min(told, LONGEST_PROBE_WAIT)
+    if told is not None:
+        delay = max(delay, min(told, LONGEST_WAIT))
     due = policy.within(delay, facts, chance)  # it expires by its next claim if there is no time for one more attempt
-    return Decision(State.QUEUED, reason, delay if due is None else due, suspected=True)
+    return Decision(State.QUEUED, reason, delay if due is None else due, suspected=suspected, deferred=True)

@@ -121,6 +121,11 @@ class Connection(flask_mail.Connection):
         """Whether the next mail may do without a new connection, as far as is known without asking."""
         return self.host is not None and self.host.reusable
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the relay has let it in: a session is open, in a transaction or between two."""
+        return self.host is not None and self.host.is_established
+
     def deliver(
         self,
         envelope: Envelope,

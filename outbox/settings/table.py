@@ -242,6 +242,13 @@ class Table:
         3,
         "Transport faults in a row after which a worker only probes; one refused log-in or certificate is enough.",
     )
+    breaker_refusals: int = _set(
+        "OUTBOX_BREAKER_REFUSALS",
+        whole(0, 10_000),
+        10,
+        "Deliveries refused alike, over three domains or more and with nothing accepted between, after which a worker "
+        "only probes: it is the relay that refuses every message. Those refusals do not count. 0: never.",
+    )
     probe_seconds: float = _set("OUTBOX_PROBE_SECONDS", SECONDS, 5.0, "Wait before the first probe.")
     probe_max_seconds: float = _set("OUTBOX_PROBE_MAX_SECONDS", SECONDS, 60.0, "The longest wait between probes.")
     alarm_oldest_seconds: float = _set(

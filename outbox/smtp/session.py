@@ -83,6 +83,11 @@ class Session(Channel):
         self.reusable = True
         self.used_at = self._monotonic()
 
+    @property
+    def is_established(self) -> bool:
+        """Whether MAIL could be said over it, or has been, and it is not closed yet."""
+        return self.wire.sock is not None and (self.reusable or self.transactions > 0)
+
     def close(self) -> None:
         """As Channel's; afterwards the session is not usable."""
         self.reusable = False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from outbox.blame import Blame
 from outbox.breaker import Breaker
 from outbox.claims import Claimed
 from outbox.clock import monotonic
 from outbox.dispatch import Dispatcher, Terms
 from outbox.events import Events
+from outbox.evidence import Refusals
 from outbox.feed import Feed
 from outbox.ledger import Ledger
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
@@ -38,7 +40,7 @@ class AnswersLost(Queue):
 
 def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, Feed]:
     """One that claims into a feed that nobody empties."""
-    feed = Feed(Breaker(), monotonic)
+    feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
     tokens = iter(range(1, 100))
     recorder = Recorder(Ledger(engine), 1, lambda outcome, lost: None)
     pulse = Pulse(20, monotonic())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+from outbox.blame import Blame
 from outbox.breaker import Breaker
 from outbox.claims import Claimed
 from outbox.clock import monotonic
+from outbox.evidence import Refusals
 from outbox.feed import Feed, Leased
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain
@@ -29,8 +31,8 @@ def leased(number: int, slot: int = 2) -> Leased:
 def ready() -> Feed:
     """A feed whose breaker has seen a mail go through."""
     breaker = Breaker(faults=1, first_probe=1000)
-    breaker.success()
-    return Feed(breaker, monotonic)
+    breaker.accepted(0)
+    return Feed(Blame(breaker, Refusals(10)), monotonic)
 
 
 def test_the_most_important_goes_first_and_equals_in_order() -> None:
@@ -65,23 +67,26 @@ def test_an_open_breaker_lets_nothing_through() -> None:
     """Neither taken nor claimed while the transport is open."""
     feed = ready()
     feed.put([leased(1), leased(2)])
-    feed.take(0, 0)
-    assert feed.done(BROKEN, 0.5) is False
+    taken = feed.take(0, 0)
+    assert taken is not None
+    assert feed.done(taken, BROKEN, 0.5)[1].turned
+    assert feed.is_down
     assert feed.take(0, 0) is None
     assert feed.room(10) == 0
 
 
 def test_one_probe_at_a_time_and_success_opens_the_way() -> None:
     """Before anything went through one mail is out; when it is accepted the next follow at once."""
-    feed = Feed(Breaker(), monotonic)
+    feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
     assert feed.room(10) == 1
     feed.put([leased(1), leased(2)])
-    assert feed.take(0, 0) is not None
+    taken = feed.take(0, 0)
+    assert taken is not None
     assert feed.take(0, 0) is None
     got: list[Leased | None] = []
     thread = threading.Thread(target=lambda: got.append(feed.take(30, 0)))
     thread.start()
-    feed.done(ACCEPTED, 0.5)
+    feed.done(taken, ACCEPTED, 0.5)
     thread.join(10)
     assert got[0] is not None
 

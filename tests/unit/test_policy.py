@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.breaker import Breaker, Health
+from outbox.breaker import LONGEST_PROBE_WAIT
 from outbox.policy import Facts, Reason, RetryPolicy, before_sending, decide
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain, State
@@ -198,7 +198,27 @@ def test_a_mail_that_alone_breaks_connections_is_poison() -> None:
     last = decide(broken, replace(FACTS, rescues=POLICY.poison), POLICY, 0.5)
     assert (last.state, last.reason) == (State.FAILED, Reason.POISON)
     down = decide(broken, replace(FACTS, rescues=POLICY.poison, healthy=False), POLICY, 0.5)
-    assert (down.state, down.suspected, down.delay) == (State.QUEUED, False, None)
+    assert (down.state, down.suspected) == (State.QUEUED, False)
+
+
+def test_what_got_as_far_as_mail_steps_behind_further_each_time() -> None:
+    """Its fault or not: the next offer is another's. While nothing passes it waits no longer than a probe does."""
+    refused = result(Verdict.CONFIGURATION, Phase.MAIL, 550)
+    delays = [decide(refused, replace(FACTS, deferrals=n), POLICY, 0.5).delay for n in range(4)]
+    assert delays == [60, 120, 240, 480]
+    down = replace(FACTS, deferrals=3, healthy=False)
+    assert decide(refused, down, POLICY, 0.5).delay == POLICY.probe
+    assert decide(replace(refused, retry_after=86_400.0), FACTS, POLICY, 0.5).delay == 86_400.0
+    assert decide(replace(refused, retry_after=86_400.0), down, POLICY, 0.5).delay == LONGEST_PROBE_WAIT
+    connecting = decide(result(Verdict.TRANSPORT, Phase.CONNECT, None), FACTS, POLICY, 0.5)
+    assert (connecting.delay, connecting.deferred) == (None, False)
+
+
+def test_a_refusal_that_every_message_meets_costs_nothing() -> None:
+    """Not an attempt, and no failure: the relay would refuse any other message as well."""
+    denied = result(Verdict.PERMANENT, Phase.RCPT, 554)
+    decision = decide(denied, replace(FACTS, withheld=True), POLICY, 0.5)
+    assert (decision.state, decision.reason, decision.counted) == (State.QUEUED, Reason.TRANSPORT, False)
 
 
 def test_workers_that_die_on_a_mail_make_it_poison() -> None:
@@ -208,97 +228,3 @@ def test_workers_that_die_on_a_mail_make_it_poison() -> None:
     barred = before_sending(facts, rescued=True, marked=True, policy=POLICY)
     assert barred is not None
     assert barred.reason is Reason.POISON
-
-
-class TestBreaker:
-    """The circuit breaker, on a clock of its own."""
-
-    fault = result(Verdict.TRANSPORT, Phase.CONNECT, None)
-
-    def closed(self) -> Breaker:
-        """One that has seen a mail go through."""
-        breaker = Breaker(faults=3, first_probe=5, most=60)
-        assert breaker.admit(0)
-        breaker.success()
-        return breaker
-
-    def test_it_starts_with_one_mail(self) -> None:
-        """Before anything went through, one mail is offered at a time."""
-        breaker = Breaker()
-        assert breaker.ready(0) == 1
-        assert breaker.admit(0)
-        assert not breaker.admit(0)
-        breaker.success()
-        assert breaker.admit(0)
-        assert breaker.ready(0) is None
-
-    def test_it_opens_after_faults_in_a_row(self) -> None:
-        """A success in between starts the count anew."""
-        breaker = self.closed()
-        for _ in range(2):
-            breaker.fault(self.fault, 10, 0.5)
-        breaker.success()
-        for _ in range(2):
-            breaker.fault(self.fault, 10, 0.5)
-        assert breaker.state is Health.CLOSED
-        breaker.fault(self.fault, 10, 0.5)
-        assert breaker.state is Health.OPEN
-        assert not breaker.admit(10)
-
-    @pytest.mark.parametrize(
-        "fault", [result(Verdict.CONFIGURATION, Phase.AUTH, 535), result(Verdict.TRANSPORT, Phase.RCPT, 550)]
-    )
-    def test_a_wrong_password_or_a_quota_opens_it_at_once(self, fault: Result) -> None:
-        """What will not mend itself in a second is not tried three times."""
-        breaker = self.closed()
-        breaker.fault(fault, 10, 0.5)
-        assert breaker.state is Health.OPEN
-        assert breaker.error is not None
-        assert "text" in breaker.error
-
-    def test_probes_come_one_at_a_time_and_further_apart(self) -> None:
-        """5, 10, 20, 40, 60, 60 … seconds, one mail each: at most ten in a minute."""
-        breaker, now, gaps = self.closed(), 0.0, []
-        breaker.fault(result(Verdict.CONFIGURATION), now, 0.5)
-        for _ in range(6):
-            gaps.append(breaker.probe_at - now)
-            now = breaker.probe_at
-            assert breaker.admit(now)
-            assert not breaker.admit(now)
-            breaker.fault(self.fault, now, 0.5)
-        assert gaps == pytest.approx([5, 10, 20, 40, 60, 60])
-
-    def test_a_probe_that_succeeds_closes_it(self) -> None:
-        """When the server is back everything flows."""
-        breaker = self.closed()
-        breaker.fault(result(Verdict.CONFIGURATION), 0, 0.5)
-        assert breaker.admit(100)
-        breaker.success()
-        assert breaker.admit(100)
-        assert breaker.admit(100)
-        assert breaker.healthy
-
-    def test_a_withdrawn_probe_leaves_room_for_the_next(self) -> None:
-        """A probe mail that turned out to be expired was no probe."""
-        breaker = Breaker()
-        assert breaker.admit(0)
-        breaker.withdrawn()
-        assert breaker.admit(0)
-
-    def test_mail_under_way_when_it_opened_does_not_lengthen_the_wait(self) -> None:
-        """Thirty-two connections that fail at once are one outage."""
-        breaker = self.closed()
-        for _ in range(32):
-            breaker.fault(self.fault, 10, 0.5)
-        assert breaker.probe_at == pytest.approx(15)
-
-    def test_mail_under_way_when_it_opened_does_not_close_it(self) -> None:
-        """That a mail offered before is accepted after says nothing of what is offered next: a probe tells."""
-        breaker = self.closed()
-        breaker.fault(result(Verdict.CONFIGURATION), 10, 0.5)
-        breaker.success()
-        assert not breaker.admit(11)
-        assert breaker.probe_at == pytest.approx(15)
-        assert breaker.admit(15)
-        breaker.success()
-        assert breaker.healthy

@@ -1,0 +1,168 @@
+"""What the replies to many deliveries say together: whose fault a refusal is, which no single reply tells. Pure.
+
+`Refusals` finds what every message meets, `Scopes` the sender or the domain that is refused while others pass.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from outbox.breaker import IN_TRANSACTION
+from outbox.reply import About, Phase, Result, Verdict
+
+REMEMBERED = 500
+"""Scopes, and deliveries of one refusal, that are remembered at the most."""
+
+PASSED_SECONDS = 300.0
+"""How long an accepted message proves that the relay takes mail of other senders."""
+
+CERTAIN = 3
+"""Deliveries of one sender or domain refused while others pass, from which on it is the sender's or domain's fault."""
+
+_OWN = ("4.1.", "4.2.", "5.1.", "5.2.")  # enhanced codes at RCPT that speak of the recipient (RFC 3463 §3.2, §3.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A delivery as it was offered to the relay."""
+
+    delivery: int
+    sender: str  # of the envelope
+    recipient: str
+    began: float = 0.0  # monotonic seconds
+
+    @property
+    def domain(self) -> str:
+        """The recipient's domain."""
+        return self.recipient.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A sender's address or a recipient's domain."""
+
+    about: About  # SENDER or DOMAIN
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """A scope that the relay refuses while it takes other mail, and the words of the last refusal."""
+
+    scope: Scope
+    reply: str
+
+
+def is_recipients_own(result: Result) -> bool:
+    """Whether a refusal is about nobody but the recipient."""
+    if result.about is About.RECIPIENT:
+        return True
+    return result.phase is Phase.RCPT and (result.reply.enhanced or "").startswith(_OWN)
+
+
+class Refusals:
+    """The refusals since the last accepted message, by what was said where."""
+
+    def __init__(self, most: int, domains: int = 3) -> None:
+        """`most`: as many deliveries refused alike, over at least `domains` domains, are every message's; 0: never."""
+        self._most = most
+        self._domains = domains
+        self._seen: OrderedDict[tuple[Phase, int], dict[int, str]] = OrderedDict()
+
+    def accepted(self) -> None:
+        """A message went through: what was refused before was refused for its own sake."""
+        self._seen.clear()
+
+    def refused(self, offer: Offer, result: Result) -> tuple[int, ...]:
+        """The deliveries that were refused alike, this one among them, once they are too many; else none."""
+        code = result.reply.code
+        counts = result.verdict in {Verdict.TRANSIENT, Verdict.PERMANENT} and result.phase in IN_TRANSACTION
+        if not self._most or not counts or code is None or is_recipients_own(result):
+            return ()
+        alike = self._seen.setdefault((result.phase, code), {})
+        alike[offer.delivery] = offer.domain
+        if len(alike) < self._most or len(set(alike.values())) < self._domains:
+            if len(alike) > REMEMBERED:
+                del alike[next(iter(alike))]
+            return ()
+        self._seen.clear()
+        return tuple(alike)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is held against one scope since it last passed."""
+
+    first: float  # monotonic seconds: when the first of them began
+    named: bool = False  # a reply said that it is about such a scope
+    deliveries: set[int] = field(default_factory=set)
+    reply: str = ""
+
+
+class Scopes:
+    """Who was refused for the account's sake, and who passed meanwhile."""
+
+    def __init__(self) -> None:
+        self._tallies: OrderedDict[Scope, _Tally] = OrderedDict()
+        self._passed: OrderedDict[Scope, float] = OrderedDict()  # when what was accepted last had begun
+
+    def accepted(self, offer: Offer) -> list[Blamed]:
+        """The scopes for whose fault this acceptance is the proof."""
+        for scope in _scopes(offer):
+            self._tallies.pop(scope, None)
+            self._passed[scope] = offer.began
+            self._passed.move_to_end(scope)
+        _trim(self._passed)
+        return self._blamed(list(self._tallies), offer.began)
+
+    def refused(self, offer: Offer, result: Result) -> list[Blamed]:
+        """The scopes whose fault is certain by now."""
+        found = []
+        for scope in _scopes(offer):
+            if not _may_be_about(scope, result):
+                continue
+            tally = self._tallies.setdefault(scope, _Tally(offer.began))
+            self._tallies.move_to_end(scope)
+            tally.deliveries.add(offer.delivery)
+            tally.named |= result.about is scope.about and _is_named(offer, result)
+            tally.reply = str(result.reply)
+            found.append(scope)
+        _trim(self._tallies)
+        return self._blamed(found, offer.began)
+
+    def _blamed(self, scopes: list[Scope], now: float) -> list[Blamed]:
+        blamed = []
+        for scope in scopes:
+            tally = self._tallies[scope]
+            if self._others_passed(scope, tally, now):
+                blamed.append(Blamed(scope, tally.reply))
+                del self._tallies[scope]
+        return blamed
+
+    def _others_passed(self, scope: Scope, tally: _Tally, now: float) -> bool:
+        others = [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
+        if tally.named:
+            return any(now - at <= PASSED_SECONDS for at in others)
+        return len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
+
+
+def _scopes(offer: Offer) -> tuple[Scope, ...]:
+    domain = Scope(About.DOMAIN, offer.domain)
+    return (Scope(About.SENDER, offer.sender), domain) if offer.sender else (domain,)  # "" is the null sender, <>
+
+
+def _may_be_about(scope: Scope, result: Result) -> bool:
+    if scope.about is About.SENDER:
+        return result.about not in {About.DOMAIN, About.RECIPIENT, About.MESSAGE}
+    return result.phase is not Phase.MAIL and result.about not in {About.SENDER, About.RECIPIENT, About.MESSAGE}
+
+
+def _is_named(offer: Offer, result: Result) -> bool:
+    """Whether the words can be trusted to mean the scope: at RCPT a relay may as well speak of the recipient."""
+    return result.phase is not Phase.RCPT or offer.sender.lower() in result.reply.text.lower()
+
+
+def _trim(remembered: OrderedDict[Scope, object] | OrderedDict[Scope, _Tally] | OrderedDict[Scope, float]) -> None:
+    while len(remembered) > REMEMBERED:
+        remembered.popitem(last=False)
