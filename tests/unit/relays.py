@@ -209,7 +209,7 @@ class World:
         waits = [one.due for one in self.deliveries if one.state is State.QUEUED]
         waits += [self.blame.breaker.probe_at, *(probe_at for probe_at, _ in self.paused.values())]
         idle = [at for at in waits if at > self.now]
-        if any(leased for leased in self._waiting()) or self.eligible():
+        if self.blame.breaker.ready(self.now) != 0 and (self.eligible() or any(self._waiting())):
             idle.append(self.now + POLL)
         return min([*ends, *(max(at, self.now + 0.01) for at in idle)], default=self.now + POLL)
 
