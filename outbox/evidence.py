@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 from outbox.breaker import IN_TRANSACTION
 from outbox.reply import About, Phase, Result, Verdict
@@ -97,6 +98,7 @@ class _Tally:
     first: float  # monotonic seconds: when the first of them began
     named: bool = False  # a reply said that it is about such a scope
     deliveries: set[int] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)  # of a sender the domains, of a domain the senders
     reply: str = ""
 
 
@@ -105,12 +107,14 @@ class Scopes:
 
     def __init__(self) -> None:
         self._tallies: OrderedDict[Scope, _Tally] = OrderedDict()
+        self._guilty: OrderedDict[Scope, None] = OrderedDict()  # blamed, and not passed since
         self._passed: OrderedDict[Scope, float] = OrderedDict()  # when what was accepted last had begun
 
     def accepted(self, offer: Offer) -> list[Blamed]:
         """The scopes for whose fault this acceptance is the proof."""
         for scope in _scopes(offer):
             self._tallies.pop(scope, None)
+            self._guilty.pop(scope, None)
             self._passed[scope] = offer.began
             self._passed.move_to_end(scope)
         _trim(self._passed)
@@ -125,10 +129,12 @@ class Scopes:
             tally = self._tallies.setdefault(scope, _Tally(offer.began))
             self._tallies.move_to_end(scope)
             tally.deliveries.add(offer.delivery)
+            tally.others.add(offer.domain if scope.about is About.SENDER else offer.sender)
             tally.named |= result.about is scope.about and _is_named(offer, result)
             tally.reply = str(result.reply)
             found.append(scope)
         _trim(self._tallies)
+        _trim(self._guilty)
         return self._blamed(found, offer.began)
 
     def _blamed(self, scopes: list[Scope], now: float) -> list[Blamed]:
@@ -137,6 +143,7 @@ class Scopes:
             tally = self._tallies[scope]
             if self._others_passed(scope, tally, now):
                 blamed.append(Blamed(scope, tally.reply))
+                self._guilty[scope] = None
                 del self._tallies[scope]
         return blamed
 
@@ -144,7 +151,14 @@ class Scopes:
         others = [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
         if tally.named:
             return any(now - at <= PASSED_SECONDS for at in others)
-        return len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
+        certain = len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
+        return certain and (scope.about is About.SENDER or self._is_domains_own(scope, tally))
+
+    def _is_domains_own(self, scope: Scope, tally: _Tally) -> bool:
+        """Whether it is not rather the senders', who were refused elsewhere as well, or never sent elsewhere."""
+        senders = [Scope(About.SENDER, sender) for sender in tally.others]
+        held = [self._tallies.get(sender) for sender in senders if sender not in self._guilty]
+        return None in held or sum(one is not None and one.others == {scope.value} for one in held) > 1
 
 
 def _scopes(offer: Offer) -> tuple[Scope, ...]:
@@ -163,6 +177,6 @@ def _is_named(offer: Offer, result: Result) -> bool:
     return result.phase is not Phase.RCPT or offer.sender.lower() in result.reply.text.lower()
 
 
-def _trim(remembered: OrderedDict[Scope, object] | OrderedDict[Scope, _Tally] | OrderedDict[Scope, float]) -> None:
+def _trim(remembered: OrderedDict[Scope, Any]) -> None:
     while len(remembered) > REMEMBERED:
         remembered.popitem(last=False)

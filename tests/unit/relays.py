@@ -171,7 +171,8 @@ class World:
             self.paused[about, value] = self.now + min(wait * 2, LONGEST_PROBE), min(wait * 2, LONGEST_PROBE)
             due = [one for one in self.deliveries if one.state is State.QUEUED and one.due <= self.now]
             for one in due:
-                if value == (one.sender if about is About.SENDER else one.domain):
+                other = (About.DOMAIN, one.domain) if about is About.SENDER else (About.SENDER, one.sender)
+                if value == (one.sender if about is About.SENDER else one.domain) and other not in self.paused:
                     self._lease(one)
                     break
 
@@ -226,8 +227,6 @@ class World:
         )
         if self.feed.turned_away(leased, result, line):
             return
-        waiting = {entry.claimed.id for entry in self._waiting()} | {other.id for other in self.eligible()}
-        self.offers.append(Offered(self.now, one.id, result, frozenset(waiting - {one.id})))
         _, ruling = self.feed.done(leased, result, 0.5, line)
         decision = decide(result, replace(facts, withheld=ruling.withheld), self.policy, 0.5)
         one.state, one.code = decision.state, result.reply.code
@@ -245,6 +244,9 @@ class World:
         if result is ACCEPTED:
             self.paused.pop((About.SENDER, one.sender), None)
             self.paused.pop((About.DOMAIN, one.domain), None)
+        claimed = {entry.claimed.id for entry in self._waiting() if not self._is_paused(self.table[entry.claimed.id])}
+        others = claimed | {other.id for other in self.eligible()}
+        self.offers.append(Offered(self.now, one.id, result, frozenset(others - {one.id})))
 
     def _waiting(self) -> Iterator[Leased]:
         return (entry[2] for entry in self.feed._heap)

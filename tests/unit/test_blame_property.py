@@ -12,7 +12,7 @@ from outbox.reply import About, Phase, Result, Verdict
 from outbox.states import State
 from tests.unit.relays import POLL, TAKES, Delivery, World, answer
 
-EXAMPLES = int(os.environ.get("OUTBOX_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("OUTBOX_EXAMPLES", "150"))
 PROBE_INTERVAL = 60.0 * 1.1
 HOURS = 3600.0
 
