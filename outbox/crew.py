@@ -323,21 +323,25 @@ class Crew:
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
         suspects = self._feed.suspects()
-        if suspects is None:
-            self._claim_probes()
-        elif any(suspects):  # preferably of another sender and domain
+        probes = self._claim_probes(room if suspects is None else 1)
+        if suspects is None or probes:
+            return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
+        if any(suspects):  # preferably of another sender and domain
             with self._holding(self._held.avoiding(*suspects)):
                 found = self._dispatcher.claim(self._worker_id, room)
             if found:
                 return found
         return self._dispatcher.claim(self._worker_id, room)
 
-    def _claim_probes(self) -> None:
+    def _claim_probes(self, most: int) -> int:
+        """One delivery of each automatic pause whose time has come, `most` at most: the relay may have nothing else."""
         probes, self._probes = self._probes, ()
+        found = 0
         for pause in probes:
-            if self._rulings.take_probe(pause.id):
+            if found < most and self._rulings.take_probe(pause.id):
                 with self._holding(self._held.only(pause.what, pause.value)):
-                    self._dispatcher.claim(self._worker_id, 1)
+                    found += self._dispatcher.claim(self._worker_id, 1)
+        return found
 
     @contextmanager
     def _holding(self, held: Held) -> Iterator[None]:

@@ -149,7 +149,7 @@ class Scopes:
 
     def _others_passed(self, scope: Scope, tally: _Tally, now: float) -> bool:
         others = [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
-        if tally.named:
+        if tally.named and scope not in self._passed:  # else the words may mean another From, or the recipient
             return any(now - at <= PASSED_SECONDS for at in others)
         certain = len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
         return certain and (scope.about is About.SENDER or self._is_domains_own(scope, tally))

@@ -155,8 +155,10 @@ class World:
         if not room:
             return
         suspects = self.feed.suspects()
-        if suspects is None:
-            self._claim_probes()
+        probes = self._claim_probes(room if suspects is None else 1)
+        if probes and suspects is not None:
+            return
+        room -= probes
         eligible = self.eligible()
         if suspects is not None and any(suspects):
             apart = [one for one in eligible if one.sender not in suspects[0] and one.domain not in suspects[1]]
@@ -164,17 +166,20 @@ class World:
         for one in eligible[:room]:
             self._lease(one)
 
-    def _claim_probes(self) -> None:
+    def _claim_probes(self, most: int) -> int:
+        found = 0
         for (about, value), (probe_at, wait) in list(self.paused.items()):
-            if probe_at > self.now:
+            if probe_at > self.now or found >= most:
                 continue
             self.paused[about, value] = self.now + min(wait * 2, LONGEST_PROBE), min(wait * 2, LONGEST_PROBE)
             due = [one for one in self.deliveries if one.state is State.QUEUED and one.due <= self.now]
-            for one in due:
+            for one in sorted(due, key=lambda one: (one.attempts + one.deferrals > 0, one.due, one.id)):
                 other = (About.DOMAIN, one.domain) if about is About.SENDER else (About.SENDER, one.sender)
                 if value == (one.sender if about is About.SENDER else one.domain) and other not in self.paused:
                     self._lease(one)
+                    found += 1
                     break
+        return found
 
     def _lease(self, one: Delivery) -> None:
         one.state = State.SENDING
