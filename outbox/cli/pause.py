@@ -1,10 +1,10 @@
-"""`outbox-pause`, `outbox-resume`: hold back all mail, a kind, a domain or a transport, and let it go again."""
+"""`outbox-pause`, `outbox-resume`: hold back all mail, a kind, a domain, a sender or a transport, and let it go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,7 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--reason", metavar="TEXT", default="", help="Why, for those who find it so."),
         environment_options,
         click.option("--transport", "transports", multiple=True, metavar="NAME", help="What goes by this host:port."),
+        click.option("--sender", "senders", multiple=True, metavar="ADDRESS", help="Mail from this envelope sender."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
         click.option("--kind", "kinds", multiple=True, metavar="NAME", help="Mail of this kind."),
     ):
@@ -57,9 +58,9 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any) -> None:
     """Hold mail back for now.
 
-    All mail, or that of a kind, to a domain, by a transport (each may be given several times). It stays queued, is
-    sent when the pause ends or outbox-resume lifts it, and may expire meanwhile. Workers heed it within some seconds
-    and finish what they are sending. Paused again, the new reason and end count.
+    All mail, or that of a kind, to a domain, from a sender, by a transport (each may be given several times). It stays
+    queued, is sent when the pause ends or outbox-resume lifts it, and may expire meanwhile. Workers heed it within some
+    seconds and finish what they are sending. Paused again, the new reason and end count.
 
     \b
     Examples:
@@ -69,7 +70,7 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
     environment = environment_of(options)
     asked, targets = _asked(options)
     if not targets:
-        raise click.UsageError("Nothing is named: give --all, --kind, --domain or --transport.")
+        raise click.UsageError("Nothing is named: give --all, --kind, --domain, --sender or --transport.")
     if for_ is not None and until is not None:
         raise click.UsageError("--for and --until exclude each other.")
     engine = database()
@@ -93,7 +94,8 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
 def resume(reason: str, **options: Any) -> None:
     """Let go what outbox-pause holds back.
 
-    The pause of a kind, a domain, a transport, or every one. Without any of these it lists them.
+    The pause of a kind, a domain, a sender, a transport, or every one; also what workers stopped by themselves because
+    the relay refuses it. Without any of these it lists them.
 
     \b
     Examples:
@@ -130,7 +132,8 @@ def resume(reason: str, **options: Any) -> None:
 
 def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
     targets = [(What.ALL, "")] if options["everything"] else []
-    for what, name in ((What.KIND, "kinds"), (What.DOMAIN, "domains"), (What.TRANSPORT, "transports")):
+    names = {"kinds": What.KIND, "domains": What.DOMAIN, "senders": What.SENDER, "transports": What.TRANSPORT}
+    for name, what in names.items():
         targets += [(what, value) for value in options[name]]
     if options["everything"] and len(targets) > 1:
         raise click.UsageError("--all leaves nothing else to be named.")
@@ -177,17 +180,10 @@ def _of(there: list[Pause], what: What, value: str) -> Iterator[Pause]:
 def _held(engine: Any, targets: Targets, environment: str | None) -> int:
     """How much queued mail they concern; of a transport, all."""
     with operations.connected(engine) as connection, waiting("counting"):
+        queued = Filter(states=(State.QUEUED,), environment=environment)
         if any(what in (What.ALL, What.TRANSPORT) for what, _ in targets):
-            queued = Filter(states=(State.QUEUED,), environment=environment)
             return operations.count(connection, queued, cap=CAP)
-        wanted = (_filter(what, value, environment) for what, value in targets)
-        return sum(operations.count(connection, one, cap=CAP) for one in wanted)
-
-
-def _filter(what: What, value: str, environment: str | None) -> Filter:
-    value = pauses.value_of(what, value)
-    queued = Filter(states=(State.QUEUED,), environment=environment)
-    return replace(queued, kind=value) if what is What.KIND else replace(queued, domain=value)
+        return sum(pauses.concerned(connection, what, value, queued, CAP) for what, value in targets)
 
 
 @contextmanager
@@ -216,7 +212,7 @@ def _list(there: list[Pause]) -> None:
             _short(one.since),
             _short(one.until),
             safe(one.by),
-            safe(one.reason),
+            safe(f"{one.reason}: {one.reply}" if one.reply else one.reason),
         )
         for one in there
     ]

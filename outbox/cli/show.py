@@ -68,7 +68,11 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
         changes = operations.audit.of_delivery(connection, id)
         waits = detail.state is State.QUEUED
         paused = (
-            operations.pauses.holding(connection, detail.recipient, detail.kind, detail.environment) if waits else []
+            operations.pauses.holding(
+                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from
+            )
+            if waits
+            else []
         )
     if raw:
         _print_raw(wire)

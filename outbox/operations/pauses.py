@@ -16,7 +16,7 @@ from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.words import storable
 from outbox.pauses import EVERY, Held, Pause, What, active
 
-__all__ = ["EVERY", "Pause", "What", "active", "holding", "holding_of", "pause", "resume", "value_of"]
+__all__ = ["EVERY", "Pause", "What", "active", "concerned", "holding", "holding_of", "pause", "resume", "value_of"]
 
 MOST_VALUE = 255
 MOST_REASON = 500
@@ -101,32 +101,42 @@ def resume(
     return lifted
 
 
-def holding(connection: sa.Connection, recipient: str, kind: str | None, environment: str) -> list[Pause]:
+def holding(
+    connection: sa.Connection, recipient: str, kind: str | None, environment: str, sender: str = ""
+) -> list[Pause]:
     """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
     there = active(connection, environment)
-    return [one for one in there if not one.narrow or Held.by([one], ()).holds(recipient, kind)]
+    return [one for one in there if not one.narrow or Held.by([one], {one.transport}).holds(recipient, kind, sender)]
+
+
+def concerned(connection: sa.Connection, what: What, value: str, wanted: Filter, cap: int) -> int:
+    """How much of the mail that matches such a pause holds back; it counts to `cap` + 1. Raises ValueError."""
+    return _count_to(connection, [*clauses(wanted), _of(what, value_of(what, value))], cap)
 
 
 def holding_of(connection: sa.Connection, wanted: Filter, cap: int = 1_000) -> list[tuple[Pause, int]]:
     """The pauses because of which mail that matches may wait, each with how much of it; it counts to `cap` + 1."""
     found = []
     for one in active(connection, wanted.environment):
-        number = _count_to(connection, [*clauses(wanted), _of(one)], cap)
+        number = _count_to(connection, [*clauses(wanted), _of(one.what, one.value), _whose_mail(one)], cap)
         if number:
             found.append((one, number))
     return found
 
 
-def _of(pause: Pause) -> sa.ColumnElement[bool]:
-    """What it holds back; a pause of a transport may hold back all."""
+def _of(what: What, value: str) -> sa.ColumnElement[bool]:
+    """What such a pause holds back; that of a transport may hold back all."""
     columns: dict[str, sa.ColumnElement[Any]] = {
-        "kind": MESSAGE.c.kind,
-        "domain": DELIVERY.c.domain,
-        "sender": MESSAGE.c.envelope_from,
+        What.KIND: MESSAGE.c.kind,
+        What.DOMAIN: DELIVERY.c.domain,
+        What.SENDER: MESSAGE.c.envelope_from,
     }
-    column = columns.get(pause.what)
-    its = sa.true() if pause.environment == EVERY else MESSAGE.c.environment == pause.environment
-    return its if column is None else sa.and_(its, column == pause.value)
+    column = columns.get(what)
+    return sa.true() if column is None else column == value
+
+
+def _whose_mail(pause: Pause) -> sa.ColumnElement[bool]:
+    return sa.true() if pause.environment == EVERY else MESSAGE.c.environment == pause.environment
 
 
 def _count_to(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], cap: int) -> int:

@@ -20,6 +20,7 @@ MEANS = {
     What.ALL: "all mail",
     What.KIND: "a kind",
     What.DOMAIN: "a domain",
+    What.SENDER: "a sender",
     What.TRANSPORT: "a transport",
 }
 

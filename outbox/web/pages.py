@@ -68,7 +68,11 @@ def mail(id: int) -> ResponseReturnValue:
         changes = operations.audit.of_delivery(connection, id)
         queued = detail.state is State.QUEUED
         holding = (
-            operations.pauses.holding(connection, detail.recipient, detail.kind, detail.environment) if queued else []
+            operations.pauses.holding(
+                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from
+            )
+            if queued
+            else []
         )
     foreign = query.environment(request.args.get("environment")) not in (None, detail.environment)
     readable = may(Right.READ_BODIES)

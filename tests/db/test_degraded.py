@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.enqueue import Posting
-from outbox.models import OutboxAttempt
+from outbox.models import OutboxAttempt, OutboxPause
 from outbox.operations import Alarms, Status, pauses, status
 from outbox.pauses import What
 from outbox.states import State
@@ -259,3 +259,22 @@ def test_deferred_is_counted_beside_failed(engine: sa.Engine) -> None:
     seen = look(engine)
     assert seen.deferred == 2
     assert {(group.error, group.count) for group in seen.deferred_groups} == {("451", 1), ("550", 1)}
+
+
+def test_a_scope_that_workers_stopped_is_a_problem(engine: sa.Engine) -> None:
+    """With the server's words, how to let it go, and when it is tried again."""
+    worker(engine)
+    row = {"what": "sender", "value": "news@ours.example", "reason": "refused", "actor": "worker 7", "automatic": True}
+    with engine.begin() as connection:
+        reply = "554 Message rejected: Email address is not verified"
+        connection.execute(
+            sa.insert(OutboxPause).values(
+                **row, reply=reply, since=DbNow(-700), probe_at=DbNow(540), transport="mail:25"
+            )
+        )
+    seen = look(engine)
+    assert seen.problem_kinds == ["scope-stopped"]
+    assert seen.problems[0].startswith("stopped: sender news@ours.example, for 11 min")
+    assert "not verified." in seen.problems[0]
+    assert "`outbox-resume --sender news@ours.example`" in seen.problems[0]
+    assert "tried again in" in seen.problems[0]

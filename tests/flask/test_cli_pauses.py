@@ -10,6 +10,7 @@ import pytest
 
 from outbox.enqueue import Posting
 from outbox.operations import audit, parse_moment, pauses
+from outbox.pauses import What, refuse
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
 
@@ -127,3 +128,29 @@ def test_an_end_may_be_written_as_a_time_of_day() -> None:
     assert parse_moment("2026-11-24 10:00", now) - now == timedelta(days=1, hours=21)
     with pytest.raises(ValueError, match="no time"):
         parse_moment("25:00", now)
+
+
+def test_a_sender_that_workers_stopped_is_listed_and_resumed(terminal: Terminal) -> None:
+    """With the relay's words, in the list and in the status; `--sender` lets it go."""
+    put(terminal.engine, "a@example.org")
+    with terminal.engine.begin() as connection:
+        refused = {"environment": "", "transport": "mail:25", "reason": "refused by mail:25"}
+        reply = "554 Email address is not verified"
+        assert refuse(connection, What.SENDER, "from@example.org", **refused, reply=reply)
+    assert "sender from@example.org" in terminal.here("outbox-resume").stdout
+    assert reply in terminal.here("outbox-resume").stdout
+    code, said = terminal.json("outbox-status")
+    stopped = dict(zip(said["problem_kinds"], said["problems"], strict=True))["scope-stopped"]
+    assert (code, "`outbox-resume --sender from@example.org`" in stopped, reply in stopped) == (1, True, True)
+    done = terminal.here("outbox-resume", "--sender", "from@example.org", "--dry-run")
+    assert done.returncode == 0
+    assert terminal.here("outbox-resume", "--sender", "from@example.org").returncode == 0
+    assert terminal.json("outbox-status")[1]["pauses"] == []
+
+
+def test_a_sender_can_be_paused(terminal: Terminal) -> None:
+    """As a kind or a domain can: by the envelope's sender."""
+    put(terminal.engine, "a@example.org")
+    code, said = terminal.json("outbox-pause", "--sender", "from@example.org", "--for", "1h")
+    assert (code, said["queued"]) == (0, 1)
+    assert terminal.json("outbox-status")[1]["held"] == 1

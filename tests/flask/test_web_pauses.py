@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 import outbox.web
 from outbox import operations
 from outbox.operations.pauses import Pause, What
+from outbox.pauses import refuse
 from outbox.states import State
 from tests.flask.test_web import ROOT, change, count, text_of
 from tests.servers.databases import Database
@@ -194,3 +195,20 @@ class TestDeferred:
         client.post(f"{ROOT}/act", data=fields)
         assert count(seeded, states=(State.CANCELLED,), domain="slow.example") == 3
         assert count(seeded, states=(State.QUEUED,), domain="slow.example") == 1
+
+
+def test_a_sender_that_workers_stopped(client: FlaskClient, seeded: Database, ids: dict[str, int]) -> None:
+    """It is listed with the relay's words and the next attempt, named on the page of its mail, and resumed."""
+    with seeded.engine.begin() as connection:
+        refused = {"environment": "", "transport": "mail:25", "reason": "refused by mail:25"}
+        reply = f"554 not verified {SCRIPT}"
+        assert refuse(connection, What.SENDER, "flasky@example.com", **refused, reply=reply)
+    page = client.get(f"{ROOT}/pauses")
+    words = text_of(page)
+    assert SCRIPT not in page.text
+    assert "554 not verified" in words
+    assert "the relay accepts one; next attempt in" in words
+    assert "Paused: sender flasky@example.com" in text_of(client.get(f"{ROOT}/mail/{ids['dora@example.com']}"))
+    assert "stopped: sender flasky@example.com" in text_of(client.get(f"{ROOT}/"))
+    response = change(client, "/resume", what="sender", value="flasky@example.com")
+    assert "Resumed." in text_of(client.get(response.location))
