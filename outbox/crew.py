@@ -436,7 +436,7 @@ def _relays_fault(outcome: Outcome) -> bool:
     if result is None or outcome.state is not State.QUEUED or outcome.counted or outcome.suspected:
         return False
     own = {About.RECIPIENT, About.MESSAGE}
-    return result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION} and result.about not in own
+    return result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION} and (outcome.about or result.about) not in own
 
 
 def tell(events: Events, outcome: Outcome) -> str:

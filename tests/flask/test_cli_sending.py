@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from outbox.dialect import DbNow
+from outbox.models import OutboxPause, table_of
 from outbox.operations import pauses
 from outbox.pauses import What
 from outbox.states import State
@@ -131,6 +134,26 @@ class TestSender:
         done = terminal.run("outbox-sender", option)
         assert (done.returncode, "could not be sent" in done.stderr) == (0, False), done.stderr
         assert sorted(states(terminal.engine).values()) == ["failed", "queued", "queued", "sent"]
+
+    @pytest.mark.parametrize("option", ["--once", "--drain"])
+    def test_an_automatic_pause_ends_in_1(self, option: str, terminal: Terminal) -> None:
+        """What the relay refuses an account waits for a person; the rest goes."""
+        put(terminal.engine, "a@example.org", "b@example.net", "c@example.net")
+        with terminal.engine.begin() as connection:
+            pauses.pause(connection, What.DOMAIN, "example.net", by="automatic", reason="not verified")
+            connection.execute(
+                sa.update(table_of(OutboxPause)).values(
+                    automatic=True,
+                    transport=f"localhost:{terminal.env['MAIL_PORT']}",
+                    reply="554 Address is not verified",
+                    probe_at=DbNow(3600),
+                    probe_seconds=3600.0,
+                )
+            )
+        done = terminal.run("outbox-sender", option)
+        assert done.returncode == 1, done.stderr
+        assert "2 due deliveries could not be sent" in done.stderr
+        assert sorted(states(terminal.engine).values()) == ["queued", "queued", "sent"]
 
     def test_the_log_can_be_json(self, terminal: Terminal) -> None:
         """One object a line."""
