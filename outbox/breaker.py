@@ -42,8 +42,8 @@ def cause_of(result: Result) -> Cause | None:
     """What a failed attempt says against the relay; None: nothing, the reply is about the delivery."""
     if result.verdict is Verdict.UNKNOWN:
         return Cause.BROKEN
-    if result.verdict not in {Verdict.TRANSPORT, Verdict.CONFIGURATION}:
-        return None
+    if result.verdict not in {Verdict.TRANSPORT, Verdict.CONFIGURATION} or result.about is About.SESSION:
+        return None  # a session that has come to its end says nothing against the next
     if result.phase not in IN_TRANSACTION:
         return Cause.CONNECTION
     if result.about is About.RELAY and result.verdict is Verdict.CONFIGURATION:

@@ -215,7 +215,7 @@ class Crew:
     @property
     def down(self) -> bool:
         """Whether the transport can't be used now."""
-        return self._breaker.state is Health.OPEN
+        return self._breaker.state is Health.OPEN and not self._breaker.hopeful
 
     @property
     def alive(self) -> bool:

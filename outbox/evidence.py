@@ -149,7 +149,8 @@ class Scopes:
 
     def _others_passed(self, scope: Scope, tally: _Tally, now: float) -> bool:
         others = [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
-        if tally.named and scope not in self._passed:  # else the words may mean another From, or the recipient
+        passed_at = self._passed.get(scope)
+        if tally.named and (passed_at is None or now - passed_at > PASSED_SECONDS):  # else it may be of one From only
             return any(now - at <= PASSED_SECONDS for at in others)
         certain = len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
         return certain and (scope.about is About.SENDER or self._is_domains_own(scope, tally))

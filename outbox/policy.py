@@ -164,6 +164,8 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
     """
     if result.phase not in IN_TRANSACTION or result.about is About.CONNECTIONS:
         return Decision(State.QUEUED, reason)
+    if result.about is About.SESSION:  # over a fresh connection, which believes what it is told
+        return Decision(State.QUEUED, reason, 0.0)
     suspected = facts.healthy and result.reply.code is None
     if suspected and facts.rescues + 1 > policy.poison:
         note = f"given up: {facts.rescues + 1} connections broke on this mail while they carried others"

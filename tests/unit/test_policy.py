@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.breaker import LONGEST_PROBE_WAIT
+from outbox.breaker import LONGEST_PROBE_WAIT, cause_of
 from outbox.policy import Facts, Reason, RetryPolicy, before_sending, decide
-from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.reply import About, Phase, Reply, Result, Verdict
 from outbox.states import OnUncertain, State
 
 POLICY = RetryPolicy(first=60.0, most=3600.0, attempts=5, poison=3)
@@ -212,6 +212,14 @@ def test_what_got_as_far_as_mail_steps_behind_further_each_time() -> None:
     assert decide(replace(refused, retry_after=86_400.0), down, POLICY, 0.5).delay == LONGEST_PROBE_WAIT
     connecting = decide(result(Verdict.TRANSPORT, Phase.CONNECT, None), FACTS, POLICY, 0.5)
     assert (connecting.delay, connecting.deferred) == (None, False)
+
+
+def test_the_end_of_a_session_is_nobodys_fault() -> None:
+    """What was not taken because the session had carried enough goes at once over another."""
+    ended = replace(result(Verdict.TRANSPORT, Phase.DOT, 451), about=About.SESSION)
+    decision = decide(ended, FACTS, POLICY, 0.5)
+    assert (decision.state, decision.delay, decision.counted, decision.deferred) == (State.QUEUED, 0.0, False, False)
+    assert cause_of(ended) is None
 
 
 def test_a_refusal_that_every_message_meets_costs_nothing() -> None:
