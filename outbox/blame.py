@@ -1,7 +1,7 @@
 """Who is to blame for what became of an attempt: one delivery, a sender, a domain, or the relay. Pure.
 
 The circuit breaker says whether the relay can be used; the evidence of many deliveries says whose fault a refusal is.
-Here both are asked about each outcome, and one ruling comes back. See docs/decisions/0013.
+Here both are asked about each outcome, and one ruling comes back. See docs/decisions/0014.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The circuit breaker of one transport: whether a message may be offered now, and when to probe. Pure.
 
-It opens when the relay can't be used, on the evidence of more than one delivery (docs/decisions/0013). One probe at a
+It opens when the relay can't be used, on the evidence of more than one delivery (docs/decisions/0014). One probe at a
 time goes out then. After a reply that speaks of the account the first probes follow at once, for if the reply was about
 one sender, one domain or one recipient, another delivery shows it.
 """

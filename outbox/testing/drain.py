@@ -13,7 +13,6 @@ from flask import Flask
 
 from outbox import signals
 from outbox.claims import Claimed
-from outbox.crew import tell
 from outbox.dialect import DbNow
 from outbox.events import Events
 from outbox.ledger import Ledger, Outcome
@@ -21,6 +20,7 @@ from outbox.models import OutboxDelivery
 from outbox.policy import Facts, RetryPolicy, before_sending, decide
 from outbox.queue import Queue
 from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.report import tell
 from outbox.settings import Settings
 from outbox.states import State
 from outbox.testing.scripts import Relay, Try

@@ -1,0 +1,180 @@
+"""Claims: leases what is due for the connections of one worker, as pauses, breaker and rulings allow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from outbox.clock import monotonic
+from outbox.consequences import Consequences
+from outbox.dispatch import Dispatcher
+from outbox.events import logger
+from outbox.feed import Feed
+from outbox.meters import Meters
+from outbox.pauses import Held, Pause
+from outbox.progress import Progress
+from outbox.pulse import Pulse
+from outbox.queue import Queue
+from outbox.recorder import Recorder
+from outbox.rulings import Rulings
+
+CLAIM_PER_CONNECTION = 16
+"""How many mails are leased ahead for each connection: enough that none waits for a claim."""
+
+_SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
+
+
+class Claimer:
+    """The thread that claims. `hold`, `nudge` and `stop` are thread-safe, the rest belongs to it."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        feed: Feed,
+        dispatcher: Dispatcher,
+        recorder: Recorder,
+        rulings: Rulings,
+        consequences: Consequences,
+        pulse: Pulse,
+        *,
+        worker_id: int,
+        connections: int,
+        poll: float,
+        progress: Progress,
+        meters: Meters | None = None,
+    ) -> None:
+        """`poll`: seconds between looks at an empty queue."""
+        self._queue = queue
+        self._feed = feed
+        self._dispatcher = dispatcher
+        self._recorder = recorder
+        self._rulings = rulings
+        self._consequences = consequences
+        self._pulse = pulse
+        self._worker_id = worker_id
+        self._size = connections * CLAIM_PER_CONNECTION
+        self.low = connections * CLAIM_PER_CONNECTION // 2
+        """Fewer waiting than so many, and connections ask for more."""
+        self._poll = poll
+        self._progress = progress
+        self._meters = meters
+        self._held = Held()
+        self._probes: Sequence[Pause] = ()
+        self._stopping = threading.Event()
+        self.dry = threading.Event()
+        """Set while the last look at the queue found nothing due."""
+        self.trouble: str | None = None
+        """Why the last claim failed; None while the database answers."""
+
+    def nudge(self) -> None:
+        """Look at the queue now."""
+        self._feed.hungry.set()
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping.set()
+        self.nudge()
+
+    def hold(self, held: Held, probes: Sequence[Pause] = ()) -> None:
+        """Leave these alone from now on: what waits for a connection goes back, what is under way is finished.
+
+        `probes`: automatic pauses of which one delivery is to be offered now.
+        """
+        self._probes = probes
+        if held != self._held or probes:
+            self._held = self._consequences.held = held
+            self.nudge()
+
+    def run(self) -> None:
+        """Claims until told to stop. On a thread of its own."""
+        with self._queue.connected():
+            self._claim_on()
+
+    def _claim_on(self) -> None:
+        pause = self._poll
+        while not self._stopping.is_set():
+            self._feed.hungry.clear()
+            self._heed_pauses()
+            if surplus := self._feed.surplus():
+                self._dispatcher.give_back(surplus)
+            self._carry_out()
+            room = self._feed.room(self._size) if self._may_claim() else 0
+            found = self._claim_safely(room) if room else 0
+            if found and found >= room and len(self._feed) < self.low:
+                continue
+            if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
+                pause = _SOON_SECONDS if len(self._feed) < self.low else self._poll
+            else:
+                pause = min(pause * 2, self._poll)
+            if room and not found and self.trouble is None and self._feed.idle:
+                self.dry.set()
+            # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
+            self._queue.wait(self._feed.hungry, pause if pause < self._poll else 2 * self._poll)
+
+    def _may_claim(self) -> bool:
+        """Not while outcomes can't be recorded: after an outage the recorder goes first."""
+        return self._pulse.alive(monotonic()) and self._recorder.trouble is None
+
+    def _heed_pauses(self) -> None:
+        held = self._held
+        if self._queue.hold(held):
+            back = self._feed.remove(lambda one: held.holds(one.recipient, one.message.kind, one.message.envelope_from))
+            self._dispatcher.give_back(back)
+
+    def _carry_out(self) -> None:
+        """What rulings ask for, once the outcomes that they rest on are written down."""
+        if not self._consequences.pending:
+            return
+        try:
+            self._consequences.carry_out(lambda: self._recorder.flush(_SOON_SECONDS))
+        except Exception as error:  # noqa: BLE001 - most likely the database is away: the next look tries again
+            logger.error("a pause, or refusals to be taken back, wait for the database: %s", type(error).__name__)
+
+    def _claim(self, room: int) -> int:
+        """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
+        suspects = self._feed.suspects()
+        probes = self._claim_probes(room if suspects is None else 1)
+        if suspects is None or probes:
+            return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
+        if any(suspects):  # preferably of another sender and domain
+            with self._holding(self._held.avoiding(*suspects)):
+                found = self._dispatcher.claim(self._worker_id, room)
+            if found:
+                return found
+        return self._dispatcher.claim(self._worker_id, room)
+
+    def _claim_probes(self, most: int) -> int:
+        """One delivery of each automatic pause whose time has come, `most` at most: the relay may have nothing else."""
+        probes, self._probes = self._probes, ()
+        found = 0
+        for pause in probes:
+            if found < most and self._rulings.take_probe(pause.id):
+                with self._holding(self._held.only(pause.what, pause.value)):
+                    found += self._dispatcher.claim(self._worker_id, 1)
+        return found
+
+    @contextmanager
+    def _holding(self, held: Held) -> Iterator[None]:
+        self._queue.hold(held)
+        try:
+            yield
+        finally:
+            self._queue.hold(self._held)
+
+    def _claim_safely(self, room: int) -> int:
+        self.dry.clear()
+        began = monotonic()
+        try:
+            with self._progress.step("claiming"):
+                found = self._claim(room)
+        except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if self.trouble is None:
+                logger.error("claiming waits for the database: %s", line)
+            self.trouble = line
+            return 0
+        self.trouble = None
+        if found and self._meters is not None:
+            self._meters.claimed(monotonic() - began)
+        return found
