@@ -54,7 +54,7 @@ class Admission:
         return self.limit
 
     def turned_away(self, working: int, reply: str, now: float) -> None:
-        """One connection was refused while `working` others work, at least one."""
+        """One connection was refused while `working` others work, at least one, or are about to."""
         if self._raised:  # the limit is as it was
             self._wait = min(self._wait * 2, LONGEST_WAIT)
         self._raised = False

@@ -29,6 +29,7 @@ class Consequences:
         self._delay = delay
         self._wanted: deque[Callable[[], None]] = deque()
         self._unwritten: deque[Callable[[], None]] = deque()
+        self._paused: set[tuple[What, str]] = set()  # by rulings here, which `held` may not show yet
         self.held = Held()
         """The pauses in force, as the worker last read them."""
 
@@ -36,13 +37,14 @@ class Consequences:
         """Remember what follows from an outcome. Whether there is something to do."""
         before = len(self._wanted) + len(self._unwritten)
         for blamed in ruling.blamed:
+            self._paused.add((_WHAT[blamed.scope.about], blamed.scope.value))
             self._wanted.append(lambda blamed=blamed: self._pause(blamed))  # type: ignore[misc]
         if ruling.take_back and result.reply.code is not None:
             self._unwritten.append(lambda: self._take_back(ruling.take_back, result))
         if result.verdict is Verdict.ACCEPTED:
-            if offer.sender in self.held.refused_senders:
+            if offer.sender in self.held.refused_senders or (What.SENDER, offer.sender) in self._paused:
                 self._wanted.append(lambda: self._release(What.SENDER, offer.sender))
-            if offer.domain in self.held.refused_domains:
+            if offer.domain in self.held.refused_domains or (What.DOMAIN, offer.domain) in self._paused:
                 self._wanted.append(lambda: self._release(What.DOMAIN, offer.domain))
         return len(self._wanted) + len(self._unwritten) > before
 
@@ -71,6 +73,7 @@ class Consequences:
     def _release(self, what: What, value: str) -> None:
         if self._rulings.release(what, value):
             self._events.emit("scope-released", what=what, value=value, transport=self._transport)
+        self._paused.discard((what, value))
 
     def _take_back(self, ids: tuple[int, ...], result: Result) -> None:
         code = result.reply.code

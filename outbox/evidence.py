@@ -153,7 +153,20 @@ class Scopes:
         if tally.named and (passed_at is None or now - passed_at > PASSED_SECONDS):  # else it may be of one From only
             return any(now - at <= PASSED_SECONDS for at in others)
         certain = len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
-        return certain and (scope.about is About.SENDER or self._is_domains_own(scope, tally))
+        if scope.about is About.SENDER:
+            return certain and self._is_senders_own(scope, tally, now)
+        return certain and self._is_domains_own(scope, tally)
+
+    def _is_senders_own(self, scope: Scope, tally: _Tally, now: float) -> bool:
+        """Whether it is not rather the domain's to which it wrote: it was refused in others, or others passed there."""
+        domains = [
+            domain for domain in (Scope(About.DOMAIN, one) for one in tally.others) if domain not in self._guilty
+        ]
+        if len(domains) != 1:
+            return len(domains) > 1
+        if self._passed.get(domains[0], tally.first - 1) >= tally.first:
+            return True
+        return now - self._passed.get(scope, now - PASSED_SECONDS - 1) > PASSED_SECONDS
 
     def _is_domains_own(self, scope: Scope, tally: _Tally) -> bool:
         """Whether it is not rather the senders', who were refused elsewhere as well, or never sent elsewhere."""

@@ -116,7 +116,8 @@ class Feed:
             working = sum(one.is_connected for one in self._members if one is not who)
             if not working or not is_turned_away(result):
                 return False
-            self.admission.turned_away(working, f"{result.phase}: {result.reply}", self._monotonic())
+            trying = sum(one in self._working and not one.is_connected for one in self._members if one is not who)
+            self.admission.turned_away(working + trying, f"{result.phase}: {result.reply}", self._monotonic())
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
             self.put([leased])
