@@ -26,6 +26,9 @@ LONGEST_PROBE = 4 * 3600.0
 BY = "automatic"
 """Who set an automatic pause."""
 
+MOST_VALUE = 255
+"""Characters of a value: a longer one cannot be kept."""
+
 _pause = table_of(OutboxPause)
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
@@ -64,8 +67,13 @@ class Pause:
     is_to_probe: bool = False  # that moment has come
 
     def __str__(self) -> str:
-        words = f"{self.what} {self.value}".rstrip()
+        words = f"{self.what} {self.name}".rstrip()
         return words if self.environment in ("", EVERY) else f"{words} in {self.environment}"
+
+    @property
+    def name(self) -> str:
+        """`value` as people write it."""
+        return self.value or ("<>" if self.what is What.SENDER else "")
 
     @property
     def narrow(self) -> bool:
@@ -107,7 +115,9 @@ def active(connection: sa.Connection, environment: str | None = None, now: datet
 def refuse(
     connection: sa.Connection, what: What, value: str, *, environment: str, transport: str, reason: str, reply: str
 ) -> bool:
-    """Pause what `transport` refuses while it takes other mail. False: it is paused so already."""
+    """Pause what `transport` refuses while it takes other mail. False: it is paused so already, or too long a name."""
+    if len(value) > MOST_VALUE:
+        return False
     key = _key(what, value, environment, transport)
     if connection.execute(sa.select(_pause.c.id).where(*key)).first() is not None:
         return False

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from outbox import operations
+from outbox import clock, operations
 from outbox.cli.base import ask, console, database, in_app, print_json, safe, say, who
 from outbox.cli.waiting import waiting
 from outbox.cli.words import environment_of, environment_options, mails, moment, to_timedelta
-from outbox.operations import Filter, duration, parse_moment, pauses
+from outbox.operations import Filter, duration, parse_moment, pauses, stopped
 from outbox.operations.pauses import Pause, What
 from outbox.states import State
 
@@ -115,8 +115,7 @@ def resume(reason: str, **options: Any) -> None:
         lifted = wanted
         if wanted and not asked.dry_run:
             held = _held(engine, [(one.what, one.value) for one in wanted], environment)
-            names = " and ".join(_words(one.what, one.value) for one in wanted)
-            ask(f"Resume {names}, {mails(held, CAP)} queued now?", yes=asked.yes or held <= 1)
+            ask(f"Resume {_names(wanted)}, {mails(held, CAP)} queued now?", yes=asked.yes or held <= 1)
             lifted = _resume(engine, wanted, reason)
     if asked.as_json:
         print_json({"action": "resume", "dry_run": asked.dry_run, "pauses": lifted if targets else there})
@@ -173,7 +172,8 @@ def _resume(engine: Any, wanted: list[Pause], reason: str) -> list[Pause]:
 
 
 def _of(there: list[Pause], what: What, value: str) -> Iterator[Pause]:
-    name = pauses.value_of(what, value)
+    written = any((one.what, one.value) == (what, value) for one in there)
+    name = value if written else pauses.value_of(what, value)
     return (one for one in there if (one.what, one.value) == (what, name))
 
 
@@ -197,7 +197,7 @@ def _wrong_use() -> Iterator[None]:
 def _list(there: list[Pause]) -> None:
     from rich.text import Text
 
-    from outbox.cli.tables import Column, print_table
+    from outbox.cli.tables import Column, print_pairs, print_table
 
     columns = (
         Column("PAUSED", ratio=2),
@@ -206,23 +206,20 @@ def _list(there: list[Pause]) -> None:
         Column("BY", ratio=1),
         Column("REASON", ratio=2),
     )
-    rows = [
-        (
-            _named(one),
-            _short(one.since),
-            _short(one.until),
-            safe(one.by),
-            safe(f"{one.reason}: {one.reply}" if one.reply else one.reason),
-        )
-        for one in there
-    ]
+    by_people = [one for one in there if not one.automatic]
+    rows = [(_named(one), _short(one.since), _short(one.until), safe(one.by), safe(one.reason)) for one in by_people]
     if rows:
         print_table(console(), columns, [[Text(cell) for cell in row] for row in rows])
+    if len(rows) < len(there):
+        click.echo("By the outbox itself:")
+        now = clock.utcnow()
+        words = [stopped.stopped(one, now, _named(one)) for one in there if one.automatic]
+        print_pairs(console(), [("!", Text(safe(one), style="red")) for one in words])
     click.echo(f"{len(there) or 'Nothing'} {'are' if len(there) > 1 else 'is'} paused.")
 
 
 def _named(one: Pause) -> str:
-    words = _words(one.what, one.value)
+    words = _words(one.what, one.name)
     if one.environment == pauses.EVERY:
         return f"{words} (all environments)"
     return f"{words} ({safe(one.environment)})" if one.environment else words
@@ -233,11 +230,16 @@ def _short(at: datetime | None) -> str:
 
 
 def _tell(lifted: list[Pause], asked: Asked) -> None:
-    names = " and ".join(_words(one.what, one.value) for one in lifted)
+    names = _names(lifted)
     if not lifted:
         click.echo("That is not paused: `outbox-resume` lists what is.")
     else:
         say(f"{'Would resume' if asked.dry_run else 'Resumed'} {names}.")
+
+
+def _names(there: list[Pause]) -> str:
+    """Each once: a person and workers may have paused the same."""
+    return " and ".join(dict.fromkeys(_words(one.what, one.name) for one in there))
 
 
 def _words(what: What, value: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outbox import operations
+from outbox import clock, operations
 from outbox.cli.base import No, console, database, in_app, plain, print_json, safe
 from outbox.cli.words import COLOURS, moment, number
 from outbox.operations import Attempt, Detail, duration
@@ -205,6 +205,13 @@ def _change(change: Entry) -> Text:
 
 
 def _pause(pause: Pause) -> str:
+    if pause.automatic:
+        words, now = operations.stopped, clock.utcnow()
+        at = moment(pause.since)
+        return (
+            f"{pause}, by {words.who_paused(pause)} since {at}: {words.refusal(pause)} It goes when the relay "
+            f"accepts one of these or `outbox-resume` lets it go; {words.probe(pause, now)}"
+        )
     reason = f": {pause.reason}" if pause.reason else ""
     end = f" until {moment(pause.until)}" if pause.until else ""
     return f"{pause}, by {pause.by} since {moment(pause.since)}{end}{reason}"

@@ -6,7 +6,7 @@ connection, and turn what a database may do wrong into the package's own errors.
 
 from __future__ import annotations
 
-from outbox.operations import audit, pauses
+from outbox.operations import audit, pauses, stopped
 from outbox.operations.access import (
     check_schema,
     connected,
@@ -114,6 +114,7 @@ __all__ = [
     "spelled",
     "state_words",
     "status",
+    "stopped",
     "to_send_now",
     "transaction",
     "unmigrated",

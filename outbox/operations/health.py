@@ -52,6 +52,9 @@ class Transport:
     next_probe_seconds: float | None
     worker_id: int
     about: str | None = None  # "account": a quota or rate holds; "relay": it can't be used
+    cause: str | None = None  # why it is down, one word (`breaker.Cause`); "refusals": it refuses every message
+    connections: int | None = None  # how many it lets this worker have at once
+    connections_reply: str | None = None  # its words to the one that was too many
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,17 @@ import idna
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
+from outbox.errors import AddressError, BadHeaderError
+from outbox.mime.addresses import mailbox_of
 from outbox.operations import audit
 from outbox.operations.filters import Filter, clauses
+from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.words import storable
-from outbox.pauses import EVERY, Held, Pause, What, active
+from outbox.pauses import EVERY, MOST_VALUE, Held, Pause, What, active
 
 __all__ = ["EVERY", "Pause", "What", "active", "concerned", "holding", "holding_of", "pause", "resume", "value_of"]
 
-MOST_VALUE = 255
 MOST_REASON = 500
 
 
@@ -92,12 +94,14 @@ def resume(
     """
     wanted = [one for one in active(connection) if environment is None or one.environment == environment]
     if what is not None:
-        value = value_of(what, value)
+        if all((one.what, one.value) != (what, value) for one in wanted):  # it may be written in another way
+            value = value_of(what, value)
         wanted = [one for one in wanted if (one.what, one.value) == (what, value)]
     lifted = [one for one in wanted if connection.execute(PAUSE.delete().where(PAUSE.c.id == one.id)).rowcount]
     connection.execute(PAUSE.delete().where(PAUSE.c.until <= DbNow()))  # those that ended by themselves
     for one in lifted:
-        audit.write(connection, "resume", by=by, count=1, filters=str(one), note=note)
+        words = f"{one}, set by {who_paused(one)}" if one.automatic else str(one)
+        audit.write(connection, "resume", by=by, count=1, filters=words, note=note)
     return lifted
 
 
@@ -153,6 +157,8 @@ def value_of(what: What, value: str) -> str:
         if value:
             raise ValueError(f"a pause of all mail has no value, {value!r} was given")
         return ""
+    if what is What.SENDER:
+        return _sender(value)
     if not value or len(value) > MOST_VALUE or not storable(value):
         raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")
     if what is What.TRANSPORT and not value.rpartition(":")[2].isdecimal():
@@ -166,6 +172,19 @@ def _domain(value: str) -> str:
         return idna.encode(value.lower(), uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
         return value.lower()  # an address literal, [192.0.2.1]
+
+
+def _sender(value: str) -> str:
+    """As messages hold it; "<>" is the null sender, ""."""
+    if value == "<>":
+        return ""
+    try:
+        found = mailbox_of(value, "sender").envelope
+    except (AddressError, BadHeaderError):
+        found = ""
+    if not found or len(found) > MOST_VALUE:
+        raise ValueError(f"{value[:MOST_VALUE]!r} is not a sender: give an address, such as news@example.org, or <>")
+    return found
 
 
 def _end(connection: sa.Connection, now: datetime, until: datetime | None, seconds: float | None) -> datetime | None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from outbox.breaker import Cause
 from outbox.operations.alarms import Alarms
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
-from outbox.operations.words import duration, spelled
+from outbox.operations.stopped import stopped
+from outbox.operations.words import duration, sentence, spelled
 from outbox.pauses import Pause, What
 from outbox.reply import About
 from outbox.states import State
@@ -59,7 +61,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
         yield Problem(Kind.NO_WORKER, f"mail is due and no worker is alive{last}: start `outbox-sender`")
     yield from _transports(seen)
     yield from _outcomes(seen.outcomes, alarms)
-    yield from (Problem(Kind.STOPPED, stopped(one, seen.at)) for one in seen.our_pauses if one.automatic)
+    yield from (Problem(Kind.STOPPED, f"stopped: {stopped(one, seen.at)}") for one in seen.our_pauses if one.automatic)
     yield from _paused(seen, alarms)
     if seen.growing and seen.drain_seconds is not None:
         yield Problem(
@@ -85,10 +87,12 @@ def relay_words(transport: Transport, now: datetime) -> str:
     words = f"relay {transport.name}: {state_words(transport, now)}"
     if _is_well(transport):
         return words
-    words = _stopped(words)
+    words = sentence(words)
     if transport.remedy:
-        words += f" {_stopped(transport.remedy)}"
-    if not _is_held(transport):
+        words += f" {sentence(transport.remedy)}"
+    if transport.cause == Cause.REFUSALS:
+        words += " What it refused is kept, and cost no attempt. `outbox-check --to ADDRESS` says more."
+    elif not _is_held(transport):
         words += " `outbox-check` says more."
     if transport.next_probe_seconds is not None:
         words += f" Next attempt in {spelled(transport.next_probe_seconds)}."
@@ -102,6 +106,8 @@ def state_words(transport: Transport, now: datetime) -> str:
     words = "held by a quota or rate limit" if _is_held(transport) else "down"
     if transport.since is not None:
         words += f" for {spelled((now - transport.since).total_seconds())}"
+    if transport.cause == Cause.REFUSALS:
+        words += ", it refuses every message"
     return f"{words}: {_said(transport.error)}" if transport.error else words
 
 
@@ -119,19 +125,6 @@ def _said(error: str) -> str:
     return error if _CODE.match(text) or not text or " " in phase else _ERRNO.sub("", text)
 
 
-def stopped(pause: Pause, now: datetime) -> str:
-    """An automatic pause: what is stopped, since when, in the server's words, and how it goes on."""
-    words = f"stopped: {pause}, for {spelled((now - pause.since).total_seconds())}"
-    if pause.reply:
-        words += f": {_stopped(pause.reply)}"
-    else:
-        words += "."
-    words += f" Fix the cause, then `outbox-resume --{pause.what} {pause.value}`."
-    if pause.probe_at is not None:
-        words += f" One delivery is tried again in {spelled(max(0.0, (pause.probe_at - now).total_seconds()))}."
-    return words
-
-
 def notes(seen: Status) -> Iterator[str]:
     """What one should know although nothing is wrong."""
     if seen.suppressed:
@@ -142,10 +135,24 @@ def notes(seen: Status) -> Iterator[str]:
     for worker in seen.workers:
         for what, ago in worker.mended if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
+    yield from dict.fromkeys(_few_connections(seen))
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
         number = _about(uncertain, seen.count_cap)
         yield f"{number} uncertain: did it arrive? `outbox-mark-sent` if so, else `outbox-requeue`"
+
+
+def _few_connections(seen: Status) -> Iterator[str]:
+    """Of relays that admit fewer connections than a worker has, which goes on with those."""
+    own = {worker.id: worker.connections for worker in seen.workers}
+    for one in seen.transports:
+        most = own.get(one.worker_id, 0)
+        if one.state == "up" and one.connections_reply and one.connections is not None and one.connections < most:
+            yield (
+                f"relay {one.name} lets in {one.connections} of the {most} connections of a worker, which goes on "
+                f"with {'this' if one.connections == 1 else 'these'}: {sentence(one.connections_reply)} "
+                "Lower OUTBOX_CONNECTIONS, or ask for a higher limit"
+            )
 
 
 def lasting(pause: Pause, alarms: Alarms) -> bool:
@@ -199,7 +206,7 @@ def _group_words(group: Group) -> str:
         where = f" from {group.sender}"
     codes = " ".join(str(part) for part in (group.code, group.enhanced) if part)
     return (
-        f"with {codes}{where}: {_stopped(group.reply)}" if codes else f"with this error{where}: {_stopped(group.reply)}"
+        f"with {codes}{where}: {sentence(group.reply)}" if codes else f"with this error{where}: {sentence(group.reply)}"
     )
 
 
@@ -223,12 +230,6 @@ def _pause_note(pause: Pause, now: datetime) -> str:
     if pause.until is not None:
         words += f", {duration((pause.until - now).total_seconds())} to go"
     return f"{words}: {pause.reason}" if pause.reason else words
-
-
-def _stopped(text: str) -> str:
-    """With a full stop at its end."""
-    text = text.strip()
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _about(number: int, cap: int) -> str:

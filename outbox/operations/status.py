@@ -176,7 +176,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
     """What the worker said of its relays at its last heartbeat."""
     for one in transports_said(worker.health):
         since, probe = _number(one, "since_seconds"), _number(one, "next_probe_seconds")
-        error = str(one["error"]) if one.get("error") else None
+        error = _text(one, "error")
         name = str(one.get("name"))
         yield Transport(
             name=name,
@@ -186,7 +186,10 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             remedy=None if error is None else _remedy(name, error),
             next_probe_seconds=None if probe is None else max(0.0, probe - worker.heartbeat_age),
             worker_id=worker.id,
-            about=str(one["about"]) if one.get("about") else None,
+            about=_text(one, "about"),
+            cause=_text(one, "cause"),
+            connections=None if (limit := _number(one, "connections")) is None else int(limit),
+            connections_reply=_text(one, "connections_reply"),
         )
 
 
@@ -206,6 +209,10 @@ def _remedy(name: str, error: str) -> str | None:
 def _number(said: Mapping[str, Any], name: str) -> float | None:
     value = said.get(name)
     return float(value) if isinstance(value, int | float) else None
+
+
+def _text(said: Mapping[str, Any], name: str) -> str | None:
+    return str(said[name]) if said.get(name) else None
 
 
 def _unserved(connection: sa.Connection, served: set[str]) -> dict[str, int]:

@@ -31,6 +31,12 @@ def spelled(seconds: float) -> str:
     return re.sub(r"([\d.]+)(\w)", lambda part: f"{part[1]} {_SPELLED.get(part[2], part[2])}", duration(seconds))
 
 
+def sentence(text: str) -> str:
+    """With a full stop at its end."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def parse_duration(text: str) -> timedelta:
     """The time that "30s", "15m", "2h", "7d", "1h30m" or "1.5h" means. Raises ValueError for anything else."""
     compact = "".join(text.split())

@@ -33,6 +33,7 @@ def pauses() -> ResponseReturnValue:
         "outbox_admin/pauses.html",
         pauses=active,
         means=MEANS,
+        stopped=operations.stopped,
         spans=SPANS,
         what=request.args.get("what", What.DOMAIN.value),
         value=request.args.get("value", ""),

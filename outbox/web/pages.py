@@ -91,6 +91,7 @@ def mail(id: int) -> ResponseReturnValue:
         suppressed=detail.reason == Reason.SUPPRESSED,
         environment=request.args.get("environment", ""),
         holding=holding,
+        stopped=operations.stopped,
         correctable=not foreign
         and detail.state in operations.CORRECTABLE
         and detail.redacted_at is None

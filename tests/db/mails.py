@@ -20,12 +20,16 @@ SKELETON = b"Subject: x\r\n\r\nbody\r\n"
 
 
 def composed(
-    *recipients: str, subject: str = "Grüße", message_id: str = "<1@example.org>", blob: bytes = b""
+    *recipients: str,
+    subject: str = "Grüße",
+    message_id: str = "<1@example.org>",
+    blob: bytes = b"",
+    envelope_from: str = "from@example.org",
 ) -> Composed:
     """A small message, with a big part at its end if `blob` is given."""
     return Composed(
         message_id=message_id,
-        envelope_from="from@example.org",
+        envelope_from=envelope_from,
         recipients=recipients or ("to@example.org",),
         subject=subject,
         headers=(("Subject", subject),),

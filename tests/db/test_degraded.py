@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from outbox.dialect import DbNow
 from outbox.enqueue import Posting
 from outbox.models import OutboxAttempt, OutboxPause
 from outbox.operations import Alarms, Status, pauses, status
-from outbox.pauses import What
+from outbox.pauses import What, refuse
 from outbox.states import State
 from tests.db.mails import put, worker
 
@@ -275,6 +276,53 @@ def test_a_scope_that_workers_stopped_is_a_problem(engine: sa.Engine) -> None:
     seen = look(engine)
     assert seen.problem_kinds == ["scope-stopped"]
     assert seen.problems[0].startswith("stopped: sender news@ours.example, for 11 min")
-    assert "not verified." in seen.problems[0]
-    assert "`outbox-resume --sender news@ours.example`" in seen.problems[0]
-    assert "tried again in" in seen.problems[0]
+    assert "mail:25 refuses this sender while it takes other mail: 554 Message rejected: " in seen.problems[0]
+    assert "not verified. Verify the sender's address or domain with the provider" in seen.problems[0]
+    assert "`outbox-resume --sender news@ours.example` lets its mail go" in seen.problems[0]
+    assert "one message is tried again in" in seen.problems[0]
+
+
+def test_a_stopped_domain_has_a_remedy_of_its_own(engine: sa.Engine) -> None:
+    """Also where the relay's words say nothing that is known; a name that a shell would read otherwise is quoted."""
+    with engine.begin() as connection:
+        learnt = {"environment": "", "transport": "mail:25", "reason": "refused", "reply": "550 No"}
+        assert refuse(connection, What.DOMAIN, "far.example", **learnt)
+        assert refuse(connection, What.SENDER, "o'neil@ours.example", **learnt)
+    domain, sender = look(engine).problems
+    assert "mail:25 refuses mail to this domain while it takes other mail: 550 No. Ask the relay's provider" in domain
+    assert "`outbox-resume --domain far.example`" in domain
+    assert "550 No. Ask for this address to be allowed there" in sender
+    assert shlex.split(sender.split("`")[1])[-1] == "o'neil@ours.example"
+
+
+def test_a_relay_that_refuses_every_message_is_down_in_its_own_words(engine: sa.Engine) -> None:
+    """With what to do, and what becomes of the mail; quotas have words of their own."""
+    error = "rcpt: 554 5.7.1 Relay access denied"
+    said = {"name": "mail:25", "state": "open", "cause": "refusals", "about": "relay", "error": error}
+    worker(engine, health={"transport": {**said, "since_seconds": 125.0}})
+    seen = look(engine)
+    assert seen.problem_kinds == ["transport-down"]
+    (problem,) = seen.problems
+    assert problem.startswith("relay mail:25: down for 2 min")
+    assert ", it refuses every message: rcpt: 554 5.7.1 Relay access denied. The relay takes no mail for" in problem
+    assert "What it refused is kept, and cost no attempt. `outbox-check --to ADDRESS`" in problem
+    assert seen.transports[0].cause == "refusals"
+
+
+def test_a_limit_on_connections_is_a_note(engine: sa.Engine) -> None:
+    """The worker goes on with what it gets, so nothing is wrong; once for all workers that are told the same."""
+    full = {"name": "mail:25", "state": "closed", "connections": 4, "connections_reply": None}
+    few = {**full, "connections": 2, "connections_reply": "421 4.7.0 Too many connections"}
+    worker(engine, health={"transport": full})
+    assert look(engine).notes == []
+    for pid in (1, 2):
+        worker(engine, pid=pid, health={"transport": few})
+    seen = look(engine)
+    assert seen.healthy
+    (note,) = seen.notes
+    assert note.startswith(
+        "relay mail:25 lets in 2 of the 4 connections of a worker, which goes on with these: 421 4.7.0"
+    )
+    assert "OUTBOX_CONNECTIONS" in note
+    worker(engine, pid=3, health={"transport": {**few, "name": "down:25", "state": "open"}})
+    assert look(engine).notes == [note]

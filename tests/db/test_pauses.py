@@ -13,7 +13,7 @@ from outbox.dialect import DbNow
 from outbox.enqueue import Posting
 from outbox.models import OutboxPause
 from outbox.operations import audit, pauses
-from outbox.pauses import Held, Pause, What
+from outbox.pauses import Held, Pause, What, refuse
 from outbox.queue import Queue
 from tests.db.mails import put
 from tests.servers.databases import Database
@@ -24,6 +24,12 @@ def connection(database: Database) -> Iterator[sa.Connection]:
     """In a transaction that is rolled back."""
     with database.worker_engine.connect() as connection:
         yield connection
+
+
+@pytest.fixture
+def queue(engine: sa.Engine) -> Queue:
+    """A worker's view of the queue."""
+    return Queue(engine, environment="", lease=60.0)
 
 
 def test_a_pause_says_what_who_why_and_until_when(connection: sa.Connection) -> None:
@@ -63,6 +69,62 @@ def test_a_domain_is_held_as_deliveries_hold_it(connection: sa.Connection) -> No
     assert pauses.resume(connection, What.DOMAIN, "straße.EXAMPLE", by="ann")
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Ann.B@EXAMPLE.org", "Ann.B@example.org"),
+        ("News <news@bücher.example>", "news@xn--bcher-kva.example"),
+        ("<>", ""),
+    ],
+)
+def test_a_sender_is_held_as_messages_hold_it(
+    engine: sa.Engine, connection: sa.Connection, queue: Queue, written: str, kept: str
+) -> None:
+    """In the form of the envelope, so that the workers find its mail; its case before the @ is its own."""
+    made = pauses.pause(connection, What.SENDER, written, by="ann")
+    assert (made.value, str(made)) == (kept, f"sender {kept or '<>'}")
+    assert pauses.holding(connection, "a@example.org", None, "", kept) == [made]
+    assert pauses.holding(connection, "a@example.org", None, "", "other@example.org") == []
+    connection.rollback()
+    put(engine, "a@example.org", envelope_from=kept)
+    put(engine, "b@example.org")
+    assert claimed(queue, Held.by([made], ())) == ["b@example.org"]
+
+
+def test_resume_lifts_automatic_ones_as_well(connection: sa.Connection) -> None:
+    """By name, in any spelling, and with all; the history says who had set them."""
+    learnt = {"environment": "", "transport": "mail:25", "reason": "refused", "reply": "550 not verified"}
+    assert refuse(connection, What.SENDER, "news@example.org", **learnt)
+    assert refuse(connection, What.DOMAIN, "far.example", **learnt)
+    pauses.pause(connection, What.SENDER, "news@example.org", by="ann", environment="")
+    lifted = pauses.resume(connection, What.SENDER, "News <news@EXAMPLE.org>", by="ben", environment="")
+    assert sorted((one.value, one.automatic) for one in lifted) == [
+        ("news@example.org", False),
+        ("news@example.org", True),
+    ]
+    assert [one.automatic for one in pauses.resume(connection, by="ben")] == [True]
+    assert {row.filters for row in audit.recent(connection, 3)} == {
+        "sender news@example.org",
+        "sender news@example.org, set by the outbox itself",
+        "domain far.example, set by the outbox itself",
+    }
+
+
+def test_what_messages_hold_is_lifted_as_it_is(connection: sa.Connection) -> None:
+    """Also where it is not an address by today's rules."""
+    learnt = {"environment": "", "transport": "mail:25", "reason": "refused", "reply": "550 no"}
+    assert refuse(connection, What.SENDER, "odd..one@example.org", **learnt)
+    assert len(pauses.resume(connection, What.SENDER, "odd..one@example.org", by="ben")) == 1
+
+
+def test_a_sender_that_is_too_long_to_be_kept_is_not_paused(connection: sa.Connection) -> None:
+    """The worker goes on without, instead of failing at it again and again."""
+    long = f"{'l' * 64}@{'.'.join(['d' * 60] * 4)}"
+    learnt = {"environment": "", "transport": "mail:25", "reason": "refused", "reply": "550 no"}
+    assert not refuse(connection, What.SENDER, long, **learnt)
+    assert pauses.active(connection) == []
+
+
 def test_resume_lifts_one_or_all(connection: sa.Connection) -> None:
     """It tells what it lifted, and the audit has a row for each."""
     pauses.pause(connection, What.ALL, by="ann")
@@ -85,11 +147,14 @@ def test_resume_lifts_one_or_all(connection: sa.Connection) -> None:
         (What.KIND, "a\0"),
         (What.KIND, "x" * 256),
         (What.TRANSPORT, "mx.example.org"),
+        (What.SENDER, ""),
+        (What.SENDER, "news"),
+        (What.SENDER, "a\0@example.org"),
     ],
 )
 def test_what_does_not_fit_is_refused(connection: sa.Connection, what: What, value: str) -> None:
     """A pause of nothing, or of all with a name, is a slip."""
-    with pytest.raises(ValueError, match=r"is no|has no value"):
+    with pytest.raises(ValueError, match=r"is no|is not|has no value"):
         pauses.pause(connection, what, value, by="ann")
 
 
@@ -98,12 +163,6 @@ def test_an_end_that_is_past_is_refused(connection: sa.Connection) -> None:
     now = connection.execute(sa.select(DbNow())).scalar_one()
     with pytest.raises(ValueError, match="past"):
         pauses.pause(connection, What.ALL, by="ann", until=now - timedelta(minutes=1))
-
-
-@pytest.fixture
-def queue(engine: sa.Engine) -> Queue:
-    """A worker's view of the queue."""
-    return Queue(engine, environment="", lease=60.0)
 
 
 def claimed(queue: Queue, held: Held, limit: int = 10) -> list[str]:

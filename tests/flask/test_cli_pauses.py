@@ -81,6 +81,7 @@ def test_a_dry_run_pauses_nothing(terminal: Terminal) -> None:
         [],
         ["--all", "--kind", "x"],
         ["--kind", " "],
+        ["--sender", "nobody"],
         ["--all", "--until", "2020-01-01"],
         ["--all", "--until", "soon"],
         ["--all", "--until", "18:30", "--for", "2h"],
@@ -132,20 +133,44 @@ def test_an_end_may_be_written_as_a_time_of_day() -> None:
 
 def test_a_sender_that_workers_stopped_is_listed_and_resumed(terminal: Terminal) -> None:
     """With the relay's words, in the list and in the status; `--sender` lets it go."""
-    put(terminal.engine, "a@example.org")
+    (id,) = put(terminal.engine, "a@example.org")
     with terminal.engine.begin() as connection:
         refused = {"environment": "", "transport": "mail:25", "reason": "refused by mail:25"}
         reply = "554 Email address is not verified"
         assert refuse(connection, What.SENDER, "from@example.org", **refused, reply=reply)
-    assert "sender from@example.org" in terminal.here("outbox-resume").stdout
-    assert reply in terminal.here("outbox-resume").stdout
+    terminal.here("outbox-pause", "--kind", "newsletter")
+    listed = terminal.here("outbox-resume").stdout
+    assert "By the outbox itself:\n  !  sender from@example.org, for " in listed
+    assert f"mail:25 refuses this sender while it takes other mail: {reply}. Verify the sender's" in listed
+    assert "`outbox-resume --sender from@example.org` lets its mail go; one message is tried again in " in listed
+    assert listed.endswith("2 are paused.\n")
+    said = next(one for one in terminal.json("outbox-resume")[1]["pauses"] if one["automatic"])
+    assert (said["what"], said["reply"], said["transport"], said["by"]) == ("sender", reply, "mail:25", "automatic")
+    assert said["probe_at"] > said["since"]
     code, said = terminal.json("outbox-status")
     stopped = dict(zip(said["problem_kinds"], said["problems"], strict=True))["scope-stopped"]
     assert (code, "`outbox-resume --sender from@example.org`" in stopped, reply in stopped) == (1, True, True)
+    shown = terminal.here("outbox-show", str(id)).stdout
+    assert "sender from@example.org, by the outbox itself since " in shown
+    assert f"refuses this sender while it takes other mail: {reply}. It goes when the relay accepts one" in shown
     done = terminal.here("outbox-resume", "--sender", "from@example.org", "--dry-run")
     assert done.returncode == 0
-    assert terminal.here("outbox-resume", "--sender", "from@example.org").returncode == 0
-    assert terminal.json("outbox-status")[1]["pauses"] == []
+    assert terminal.here("outbox-resume", "--sender", "From <from@EXAMPLE.org>").returncode == 0
+    assert paused(terminal) == ["kind newsletter"]
+
+
+def test_all_and_domain_lift_what_workers_paused(terminal: Terminal) -> None:
+    """As they lift what people paused; what both paused is named once."""
+    with terminal.engine.begin() as connection:
+        for transport in ("mail:25", "other:25"):
+            refused = {"environment": "", "transport": transport, "reason": "refused", "reply": "450 later"}
+            assert refuse(connection, What.DOMAIN, "far.example", **refused)
+            assert refuse(connection, What.SENDER, "from@example.org", **refused)
+    done = terminal.here("outbox-resume", "--domain", "FAR.example")
+    assert (done.returncode, done.stdout) == (0, "Resumed domain far.example.\n")
+    done = terminal.here("outbox-resume", "--all")
+    assert (done.returncode, done.stdout) == (0, "Resumed sender from@example.org.\n")
+    assert paused(terminal) == []
 
 
 def test_a_sender_can_be_paused(terminal: Terminal) -> None:

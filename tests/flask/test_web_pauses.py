@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
@@ -207,8 +208,27 @@ def test_a_sender_that_workers_stopped(client: FlaskClient, seeded: Database, id
     words = text_of(page)
     assert SCRIPT not in page.text
     assert "554 not verified" in words
+    assert "mail:25 refuses this sender while it takes other mail: 554 not verified" in words
+    assert "Verify the sender's address" in words
+    assert "the outbox itself" in words
     assert "the relay accepts one; next attempt in" in words
-    assert "Paused: sender flasky@example.com" in text_of(client.get(f"{ROOT}/mail/{ids['dora@example.com']}"))
+    shown = client.get(f"{ROOT}/mail/{ids['dora@example.com']}")
+    assert "Paused: sender flasky@example.com, by the outbox itself . It goes when" in text_of(shown)
+    assert "mail:25 refuses this sender while it takes other mail: 554 not verified" in text_of(shown)
+    assert "By itself, one message is tried again in" in text_of(shown)
+    assert SCRIPT not in shown.text
     assert "stopped: sender flasky@example.com" in text_of(client.get(f"{ROOT}/"))
     response = change(client, "/resume", what="sender", value="flasky@example.com")
     assert "Resumed." in text_of(client.get(response.location))
+
+
+def test_a_sender_is_paused_by_a_form(client: FlaskClient, seeded: Database) -> None:
+    """As its mail holds it; also the null sender, under its name, and it can be resumed by that."""
+    change(client, "/pause", what="sender", value="Flasky <flasky@EXAMPLE.com>", **{"for": "1h"})
+    change(client, "/pause", what="sender", value="<>", **{"for": "1h"})
+    assert [one.value for one in pauses(seeded)] == ["flasky@example.com", ""]
+    page = client.get(f"{ROOT}/pauses").text
+    for value in re.findall(r'name="what" value="sender"><input type="hidden" name="value" value="([^"]*)"', page):
+        assert change(client, "/resume", what="sender", value=unescape(value)).location.endswith("did=resumed")
+    assert pauses(seeded) == []
+    assert "is not a sender" in change(client, "/pause", what="sender", value="nobody").text

@@ -1,0 +1,55 @@
+"""An automatic pause in words: whom the relay refuses, in its own words, what to do, and how it goes on. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import datetime
+
+from outbox.hints import hint_for
+from outbox.operations.words import sentence, spelled
+from outbox.pauses import Pause, What
+from outbox.reply import Phase
+
+_CODE = re.compile(r"[2-5]\d\d\b")
+
+
+def who_paused(pause: Pause) -> str:
+    """Who set it."""
+    return "the outbox itself" if pause.automatic else pause.by
+
+
+def stopped(pause: Pause, now: datetime, name: str | None = None) -> str:
+    """All of it, in a few sentences. `name`: of the pause, if it has another here."""
+    found = [
+        f"{name or pause}, for {spelled((now - pause.since).total_seconds())}: {refusal(pause)}",
+        remedy(pause),
+        f"Then `outbox-resume --{pause.what} {shlex.quote(pause.name)}` lets its mail go;",
+        probe(pause, now),
+    ]
+    return " ".join(found)
+
+
+def refusal(pause: Pause) -> str:
+    """What the relay refuses, in its own words."""
+    relay = pause.transport or "the relay"
+    of = "this sender" if pause.what is What.SENDER else "mail to this domain"
+    return sentence(f"{relay} refuses {of} while it takes other mail: {pause.reply or 'its words are not known'}")
+
+
+def remedy(pause: Pause) -> str:
+    """What to do about it."""
+    if pause.what is not What.SENDER:
+        return "Ask the relay's provider why it takes no mail for this domain."
+    reply = pause.reply or ""
+    code = _CODE.match(reply)
+    known = hint_for(Phase.MAIL, int(code[0]) if code else None, reply)
+    return known or "Ask for this address to be allowed there, or send from one that is."
+
+
+def probe(pause: Pause, now: datetime) -> str:
+    """When the outbox finds out by itself whether it is over."""
+    if pause.probe_at is None or pause.probe_at <= now:
+        return "one message is tried again next."
+    wait = spelled((pause.probe_at - now).total_seconds())
+    return f"one message is tried again in {wait}, at {pause.probe_at:%H:%M} UTC."
