@@ -312,7 +312,7 @@ def test_a_relay_that_refuses_every_message_is_down_in_its_own_words(engine: sa.
 def test_a_limit_on_connections_is_a_note(engine: sa.Engine) -> None:
     """The worker goes on with what it gets, so nothing is wrong; once for all workers that are told the same."""
     full = {"name": "mail:25", "state": "closed", "connections": 4, "connections_reply": None}
-    few = {**full, "connections": 2, "connections_reply": "421 4.7.0 Too many connections"}
+    few = {**full, "connections": 2, "connections_reply": "greeting: 421 4.7.0 Too many connections"}
     worker(engine, health={"transport": full})
     assert look(engine).notes == []
     for pid in (1, 2):

@@ -84,6 +84,10 @@ def test_a_sender_that_may_not_send_holds_up_nobody(sqlite_database: Database, m
         status = stage.status()
         (listed,) = status["pauses"]
         assert (listed["what"], listed["value"], listed["reply"]) == ("sender", BAD, NOT_ALLOWED)
+        told = dict(zip(status["problem_kinds"], status["problems"], strict=True))["scope-stopped"]
+        assert f"refuses this sender while it takes other mail: {NOT_ALLOWED}. The account may not send as this" in told
+        assert f"`outbox-resume --sender {BAD}`" in told
+        assert f"sender {BAD}, for " in stage.command("outbox-resume").stdout
 
         change_pauses(stage, probe_at=DbNow(-1.0))  # still refused: one delivery is offered, and no more
         before = offered(server, BAD)
@@ -111,7 +115,7 @@ def test_a_person_releases_what_was_paused_by_itself(sqlite_database: Database, 
         stage.fork()
         until(lambda: pauses(stage), "the sender is paused")
         del server.script["mail"]
-        done = stage.command("outbox-resume", "--all", "--yes", "--json")
+        done = stage.command("outbox-resume", "--sender", BAD, "--yes", "--json")
         assert done.returncode == 0, done.stderr
         assert BAD in json.dumps(json.loads(done.stdout))
         assert stage.settle() == {"sent": 21}
@@ -229,7 +233,7 @@ def test_what_every_message_meets_fails_none(sqlite_database: Database, make_sta
         assert not {one.counted for one in stage.attempts()} - {False}
         status = stage.command("outbox-status")
         assert status.returncode == 1
-        assert DENIED in status.stdout
+        assert f"it refuses every message: rcpt: {DENIED}. The relay takes no mail for other domains" in status.stdout
         assert offered(server, "RCPT") < 60
         del server.script["rcpt"]
         assert stage.settle() == {"sent": 60}
@@ -287,6 +291,8 @@ def test_a_relay_that_lets_in_two_connections_is_used_with_two(
         assert here, "a third connection was tried"
         assert len(here) < 10
         until(lambda: stage.health(worker).get("transport", {}).get("connections") == 2, "the limit is told")
+        (note,) = stage.status()["notes"]
+        assert "lets in 2 of the 4 connections of a worker, which goes on with these: greeting: 421 4.7.0 Error" in note
     assert of(stage) == {("sent", 1, None)}
     assert "transport-down" not in stage.logs()
 
