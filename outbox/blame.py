@@ -37,6 +37,7 @@ class Blame:
         self._scopes = Scopes()
         self._senders: set[str] = set()
         self._domains: set[str] = set()
+        self._faulty: set[int] = set()  # deliveries that met a fault since the last that went through
 
     def judge(self, offer: Offer, result: Result, opening: int, now: float, chance: float) -> Ruling:
         """Learn from an outcome.
@@ -46,6 +47,8 @@ class Blame:
         down = self.breaker.since is not None
         ruling = self._ruling(offer, result, opening, now, chance)
         self._suspect(offer, result)
+        if self.breaker.healthy:
+            self._faulty.clear()
         return ruling if (self.breaker.since is not None) is down else _turned(ruling)
 
     def suspects(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -79,7 +82,10 @@ class Blame:
         if blamed and self.breaker.since is None:
             self.breaker.withdrawn(probe=True)
             return Ruling(blamed[0].scope.about, blamed=blamed)
-        self.breaker.fault(result, opening, now, chance)
+        again, alone = offer.delivery in self._faulty, self._faulty <= {offer.delivery}
+        if len(self._faulty) < REMEMBERED:
+            self._faulty.add(offer.delivery)
+        self.breaker.fault(result, opening, now, chance, again=again, alone=alone)
         about = About.RELAY if cause is Cause.CONNECTION else None
         return Ruling(result.about or about, blamed=blamed)
 

@@ -122,8 +122,13 @@ class Breaker:
         if probe:
             self.probing = False
 
-    def fault(self, result: Result, opening: int, now: float, chance: float) -> None:
-        """The server could not be used. `chance`: random, 0 ≤ chance < 1."""
+    def fault(
+        self, result: Result, opening: int, now: float, chance: float, *, again: bool = False, alone: bool = False
+    ) -> None:
+        """The server could not be used. `chance`: random, 0 ≤ chance < 1.
+
+        `again`: for a delivery that has met a fault before; `alone`: and no other has since the last that went through.
+        """
         cause = cause_of(result) or Cause.CONNECTION
         self.in_a_row += 1
         if self.since is not None and opening < self.openings:
@@ -134,12 +139,13 @@ class Breaker:
             at_once = cause is Cause.ACCOUNT or result.verdict is Verdict.CONFIGURATION
             if cause is Cause.CONNECTION and (self.state is not Health.CLOSED or result.reply.code is not None):
                 at_once = True
-            if not at_once and self.in_a_row < self.faults:
+            only_one = alone and cause is Cause.BROKEN
+            if not at_once and (only_one or self.in_a_row < self.faults):
                 return
             self._open(now)
             self._spare = SPARE_PROBES if cause is Cause.ACCOUNT else 0
         self.cause, self.about, self.state = cause, result.about, Health.OPEN
-        self._wait(now, chance, result.retry_after)
+        self._wait(now, chance, result.retry_after, again)
 
     def stop(self, result: Result, now: float, chance: float) -> None:
         """Every message meets the same refusal, of which `result` is the last. `chance`: random, 0 ≤ chance < 1."""
@@ -155,10 +161,10 @@ class Breaker:
         self.since = now
         self.openings += 1
 
-    def _wait(self, now: float, chance: float, told: float | None) -> None:
+    def _wait(self, now: float, chance: float, told: float | None, again: bool = False) -> None:
         self.state = Health.OPEN
         if self._spare:
-            self._spare -= 1
+            self._spare -= not again  # it has a wait of its own, and shows nothing new
             self.probe_at = now
             return
         self._interval = min(self._interval * 2 or self.first_probe, self.most)

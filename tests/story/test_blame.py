@@ -210,6 +210,39 @@ def test_a_message_that_breaks_connections_stops_only_itself(
         assert not pauses(stage)
 
 
+@pytest.mark.parametrize(
+    ("step", "bad"),
+    [
+        ("data", CLOSE),
+        ("mail", "550 5.7.60 not allowed to send as this sender"),
+        ("rcpt", "450 4.7.1 rate limit exceeded"),
+    ],
+)
+def test_one_delivery_again_and_again_is_no_evidence(
+    step: str, bad: Action, sqlite_database: Database, make_stage: MakeStage
+) -> None:
+    """Alone in the queue, it is refused time and again: what comes later is sent at once, not at the next probe."""
+
+    def say(client: Client) -> Action | None:
+        about = [client.line, *client.recipients]
+        return bad if any("bad@one.example" in one for one in about) else None
+
+    with SmtpServer({step: say}) as server:
+        stage = make_stage(
+            sqlite_database,
+            server.port,
+            OUTBOX_PROBE_SECONDS="60",
+            OUTBOX_PROBE_MAX_SECONDS="60",
+            OUTBOX_CONNECTIONS="1",
+        )
+        enqueue(stage, ["bad@one.example"], sender="bad@one.example")
+        stage.fork()
+        until(lambda: server.steps[step] >= 5, "it is offered again and again")
+        enqueue(stage, OTHERS)
+        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent", 10)
+    assert of(stage, *OTHERS) == {("sent", 1, None)}
+
+
 def test_once_sends_what_is_behind_a_message_that_breaks(sqlite_database: Database, make_stage: MakeStage) -> None:
     """From cron, with the bad one first: the first run sends all others, and its exit code says that one is left."""
     with SmtpServer({"data": drop_the_first}) as server:

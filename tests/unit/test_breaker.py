@@ -150,3 +150,34 @@ class TestBreaker:
         assert breaker.admit(0)
         breaker.refused(0, 0, 0.5)
         assert breaker.healthy
+
+    def test_one_delivery_that_breaks_again_and_again_opens_nothing(self) -> None:
+        """It takes a second one, that broke as well."""
+        breaker, broken = self.closed(), result(Verdict.TRANSPORT, Phase.DATA, None)
+        for again in (False, True, True, True, True):
+            breaker.fault(broken, breaker.openings, 10, 0.5, again=again, alone=True)
+        assert breaker.admit(10)
+        breaker.fault(broken, breaker.openings, 10, 0.5)
+        assert breaker.cause is Cause.BROKEN
+        assert not breaker.admit(10)
+
+    def test_a_relay_that_is_away_is_so_for_one_delivery_too(self) -> None:
+        """Where no session comes about, the delivery has no part in it."""
+        breaker = self.closed()
+        for again in (False, True, True):
+            breaker.fault(self.fault, breaker.openings, 10, 0.5, again=again, alone=True)
+        assert breaker.cause is Cause.CONNECTION
+
+    def test_the_same_delivery_uses_up_no_probe(self) -> None:
+        """The probes that follow at once are for others, which may come later."""
+        breaker, quota = self.closed(), result(Verdict.TRANSPORT, Phase.MAIL, 454, About.ACCOUNT)
+        breaker.fault(quota, 0, 10, 0.5, alone=True)
+        for _ in range(9):
+            assert breaker.admit(10)
+            breaker.fault(quota, breaker.openings, 10, 0.5, again=True, alone=True)
+        for _ in range(SPARE_PROBES - 1):
+            assert breaker.admit(10)
+            breaker.fault(quota, breaker.openings, 10, 0.5)
+        assert breaker.admit(10)
+        breaker.fault(quota, breaker.openings, 10, 0.5)
+        assert not breaker.admit(10)
