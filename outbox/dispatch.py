@@ -216,7 +216,9 @@ class Dispatcher:
             self._feed.hungry.set()
         if ruling.turned:
             self._say_turned(result)
-        decision = decide(result, replace(facts, withheld=ruling.withheld), self._terms.policy, chance)
+        decision = decide(
+            result, replace(facts, withheld=ruling.withheld, down=self._feed.is_down), self._terms.policy, chance
+        )
         return self._record(leased, decision, result, ruling.about)
 
     def _say_turned(self, result: Result) -> None:

@@ -75,6 +75,7 @@ class Facts:
     healthy: bool  # the transport had carried other mail right before this try
     deferrals: int = 0  # attempts before this one that did not count
     withheld: bool = False  # the refusal is not the delivery's own: every message meets it
+    down: bool = True  # the transport is out of use after this attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,8 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
         return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
     delay = policy.backoff(max(facts.deferrals, facts.rescues) + 1, chance)
     told = result.retry_after
-    if not facts.healthy or result.about is About.ACCOUNT:  # it may be any delivery's turn to see whether it is over
+    is_relays = facts.down and not facts.healthy
+    if is_relays or result.about is About.ACCOUNT:  # it may be any delivery's turn to see whether it is over
         delay = min(delay, policy.probe)
         told = None if told is None else min(told, LONGEST_PROBE_WAIT)
     if told is not None:

@@ -233,7 +233,7 @@ class World:
         if self.feed.turned_away(leased, result, line):
             return
         _, ruling = self.feed.done(leased, result, 0.5, line)
-        decision = decide(result, replace(facts, withheld=ruling.withheld), self.policy, 0.5)
+        decision = decide(result, replace(facts, withheld=ruling.withheld, down=self.feed.is_down), self.policy, 0.5)
         one.state, one.code = decision.state, result.reply.code
         one.attempts += decision.counted
         one.deferrals += decision.deferred

@@ -236,3 +236,12 @@ def test_workers_that_die_on_a_mail_make_it_poison() -> None:
     barred = before_sending(facts, rescued=True, marked=True, policy=POLICY)
     assert barred is not None
     assert barred.reason is Reason.POISON
+
+
+def test_what_breaks_alone_steps_behind_further_each_time() -> None:
+    """Nothing else has gone through since, but the relay is not out of use: it is not offered every minute for days."""
+    broken = result(Verdict.TRANSPORT, Phase.DATA, None)
+    alone = replace(FACTS, healthy=False, down=False)
+    delays = [decide(broken, replace(alone, deferrals=n), POLICY, 0.5).delay for n in range(4)]
+    assert delays == [60, 120, 240, 480]
+    assert decide(broken, replace(alone, deferrals=3, down=True), POLICY, 0.5).delay == 60
