@@ -231,6 +231,24 @@ class TestScopes:
         (blamed,) = scopes.accepted(offer("r@one.example", "good@ours.example", 2.0))
         assert blamed.scope == Scope(About.SENDER, "bad@ours.example")
 
+    def test_a_sender_that_never_passed_is_to_blame_though_it_is_one_domain(self) -> None:
+        """It can't be told from the domain: the pause of the sender holds what is known to be refused."""
+        scopes = Scopes()
+        for _ in range(CERTAIN):
+            scopes.refused(offer("r@one.example", "bad@ours.example", 1.0), RATE)
+        (blamed,) = scopes.accepted(offer("r@two.example", "good@ours.example", 2.0))
+        assert blamed.scope == Scope(About.SENDER, "bad@ours.example")
+
+    def test_a_sender_that_is_to_blame_makes_no_domain_guilty(self) -> None:
+        """What was under way of it when it was paused is no witness against those it wrote to."""
+        scopes = Scopes()
+        for number in range(CERTAIN):
+            scopes.refused(offer(f"r@d{number}.example", "bad@ours.example", 1.0), RATE)
+        assert scopes.accepted(offer("r@two.example", "good@ours.example", 2.0))
+        for _ in range(CERTAIN - 1):  # fewer than would blame it once more
+            scopes.refused(offer("r@d0.example", "bad@ours.example", 1.5), RATE)
+        assert scopes.accepted(offer("r@two.example", "good@ours.example", 3.0)) == []
+
     def test_a_senders_own_acceptance_is_no_others(self) -> None:
         """Though what is refused after it had begun before."""
         scopes = Scopes()
