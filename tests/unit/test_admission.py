@@ -86,6 +86,21 @@ def test_refusals_at_one_moment_are_one_limit() -> None:
         admission.turned_away(3, "421", 0)
     assert admission.now(FIRST_WAIT - 1) == 1
     assert admission.now(FIRST_WAIT) == 2
+    for _ in range(5):
+        admission.turned_away(3, "421", FIRST_WAIT)
+    assert admission.now(3 * FIRST_WAIT - 1) == 1
+    assert admission.now(3 * FIRST_WAIT) == 2
+
+
+def test_with_all_back_the_waits_begin_anew() -> None:
+    """A limit that was lifted is another one when it comes again."""
+    admission = Admission(3)
+    admission.turned_away(1, "421", 0)
+    assert admission.now(30) == 2
+    admission.turned_away(1, "421", 30)
+    assert [admission.now(now) for now in (89, 90, 149, 150)] == [1, 2, 2, 3]
+    admission.turned_away(2, "421", 150)
+    assert [admission.now(now) for now in (209, 210)] == [2, 3]
 
 
 def test_a_relay_that_was_down_is_asked_anew() -> None:

@@ -249,6 +249,20 @@ class TestScopes:
             scopes.refused(offer("r@d0.example", "bad@ours.example", 1.5), RATE)
         assert scopes.accepted(offer("r@two.example", "good@ours.example", 3.0)) == []
 
+    def test_what_names_the_sender_is_no_domains(self) -> None:
+        """However many senders are named in one domain."""
+        scopes, named = Scopes(), result(Verdict.CONFIGURATION, Phase.RCPT, 550, About.SENDER)
+        for number in range(9):
+            scopes.refused(offer("r@one.example", f"s{number}@ours.example", 1.0), named)
+        assert scopes.accepted(offer("r@two.example", "good@ours.example", 2.0)) == []
+
+    def test_only_so_many_scopes_are_remembered(self) -> None:
+        """The oldest is forgotten."""
+        scopes = Scopes()
+        for number in range(REMEMBERED + 50):
+            scopes.refused(offer(sender=f"s{number}@ours.example"), NOT_ALLOWED)
+        assert len(scopes.accepted(offer(sender="good@ours.example", began=1.0))) == REMEMBERED
+
     def test_a_senders_own_acceptance_is_no_others(self) -> None:
         """Though what is refused after it had begun before."""
         scopes = Scopes()
