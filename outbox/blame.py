@@ -63,12 +63,25 @@ class Blame:
             self._senders.add(offer.sender)
             self._domains.add(offer.domain)
 
+    def forget_refusals(self) -> None:
+        """Before `replay`, which brings back what is still evidence."""
+        self._refusals.accepted()
+
     def replay(self, offer: Offer, result: Result, now: float, chance: float) -> Ruling:
         """Learn from an outcome that another worker, or this one before it was started anew, has written down."""
         if result.verdict is Verdict.ACCEPTED:
             self._refusals.accepted()
             return Ruling(None)
-        return self._stop(offer, result, now, chance) or Ruling(None)
+        ruling = self._stop(offer, result, self.breaker.openings, now, chance)
+        if ruling is None:
+            return Ruling(None)
+        self.breaker.probe_at = now  # it may be over by now
+        return ruling
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether what other workers have seen should be asked for: together it may be enough to stop."""
+        return self.breaker.since is None and self._refusals.is_suspicious
 
     def _ruling(self, offer: Offer, result: Result, opening: int, now: float, chance: float) -> Ruling:
         if result.verdict is Verdict.ACCEPTED:
@@ -90,17 +103,17 @@ class Blame:
         return Ruling(result.about or about, blamed=blamed)
 
     def _refused(self, offer: Offer, result: Result, opening: int, now: float, chance: float) -> Ruling:
-        if stopped := self._stop(offer, result, now, chance):
+        if stopped := self._stop(offer, result, opening, now, chance):
             return stopped
         withheld = self.breaker.cause in {Cause.ACCOUNT, Cause.REFUSALS} and not is_recipients_own(result)
         self.breaker.refused(opening, now, chance)
         return Ruling(About.RELAY if withheld else result.about, withheld=withheld)
 
-    def _stop(self, offer: Offer, result: Result, now: float, chance: float) -> Ruling | None:
+    def _stop(self, offer: Offer, result: Result, opening: int, now: float, chance: float) -> Ruling | None:
         alike = self._refusals.refused(offer, result)
         if not alike:
             return None
-        self.breaker.stop(result, now, chance)
+        self.breaker.stop(result, opening, now, chance)
         others = tuple(one for one in alike if one != offer.delivery)
         return Ruling(About.RELAY, withheld=True, take_back=others)
 

@@ -147,8 +147,10 @@ class Breaker:
         self.cause, self.about, self.state = cause, result.about, Health.OPEN
         self._wait(now, chance, result.retry_after, again)
 
-    def stop(self, result: Result, now: float, chance: float) -> None:
+    def stop(self, result: Result, opening: int, now: float, chance: float) -> None:
         """Every message meets the same refusal, of which `result` is the last. `chance`: random, 0 ≤ chance < 1."""
+        if self.cause is Cause.REFUSALS and opening < self.openings:
+            return  # known, and not the probe's
         if self.since is None:
             self._open(now)
         self._spare = 0

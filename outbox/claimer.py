@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from outbox.clock import monotonic
+from outbox.clock import Debounce, monotonic
 from outbox.consequences import Consequences
 from outbox.dispatch import Dispatcher
 from outbox.events import logger
+from outbox.evidence import Offer
 from outbox.feed import Feed
 from outbox.meters import Meters
 from outbox.pauses import Held, Pause
@@ -17,12 +18,18 @@ from outbox.progress import Progress
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 from outbox.recorder import Recorder
-from outbox.rulings import Rulings
+from outbox.rulings import Rulings, Seen
 
 CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
+
+_ASK_SECONDS = 2.0  # between two looks at what other workers were refused
+
+_RECENT = 200  # attempts that are looked at then
+
+_ALIKE_SECONDS = 60.0  # before all that is due is searched again for a sender or domain that did not fail
 
 
 class Claimer:
@@ -59,7 +66,10 @@ class Claimer:
         self._poll = poll
         self._progress = progress
         self._meters = meters
-        self._held = Held()
+        self._held = self._heeded = Held()
+        self._complain = Debounce(60.0)
+        self._asked = Debounce(_ASK_SECONDS)
+        self._no_other_until = 0.0
         self._probes: Sequence[Pause] = ()
         self._stopping = threading.Event()
         self.dry = threading.Event()
@@ -98,7 +108,7 @@ class Claimer:
             self._heed_pauses()
             if surplus := self._feed.surplus():
                 self._dispatcher.give_back(surplus)
-            self._carry_out()
+            self.carry_out()
             room = self._feed.room(self._size) if self._may_claim() else 0
             found = self._claim_safely(room) if room else 0
             if found and found >= room and len(self._feed) < self.low:
@@ -118,18 +128,34 @@ class Claimer:
 
     def _heed_pauses(self) -> None:
         held = self._held
-        if self._queue.hold(held):
+        if held != self._heeded:
+            self._heeded = held
+            self._queue.hold(held)
             back = self._feed.remove(lambda one: held.holds(one.recipient, one.message.kind, one.message.envelope_from))
             self._dispatcher.give_back(back)
 
-    def _carry_out(self) -> None:
-        """What rulings ask for, once the outcomes that they rest on are written down."""
+    def learn(self, seen: Iterable[Seen]) -> None:
+        """Take what earlier attempts came to, the oldest first, as evidence. Before `run`, or on its thread."""
+        offers = ((Offer(one.delivery, one.sender, one.recipient, message=one.message), one.result) for one in seen)
+        for offer, result, ruling in self._feed.learn(offers):
+            self._consequences.note(ruling, offer, result)
+
+    def carry_out(self) -> None:
+        """What rulings ask for, once the outcomes that they rest on are written down. Not beside `run`."""
         if not self._consequences.pending:
             return
         try:
-            self._consequences.carry_out(lambda: self._recorder.flush(_SOON_SECONDS))
+            with self._progress.step("carrying out rulings"):
+                self._consequences.carry_out(lambda: self._recorder.flush(_SOON_SECONDS))
         except Exception as error:  # noqa: BLE001 - most likely the database is away: the next look tries again
-            logger.error("a pause, or refusals to be taken back, wait for the database: %s", type(error).__name__)
+            if self._complain.passes():
+                line = (str(error).strip().splitlines() or [""])[0]
+                logger.error("a pause, or refusals to be taken back, can't be written: %s", line)
+
+    def _ask_others(self) -> None:
+        """Whether what all workers of this transport were refused is enough to stop."""
+        if self._feed.is_suspicious and self._asked.passes() and self._recorder.flush(_SOON_SECONDS):
+            self.learn(self._rulings.recent(_RECENT))
 
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
@@ -137,12 +163,18 @@ class Claimer:
         probes = self._claim_probes(room if suspects is None else 1)
         if suspects is None or probes:
             return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
-        if any(suspects):  # preferably of another sender and domain
+        if any(suspects) and not self._has_no_other:  # preferably of another sender and domain
             with self._holding(self._held.avoiding(*suspects)):
                 found = self._dispatcher.claim(self._worker_id, room)
             if found:
                 return found
+            self._no_other_until = monotonic() + _ALIKE_SECONDS  # it looks at all that is due
         return self._dispatcher.claim(self._worker_id, room)
+
+    @property
+    def _has_no_other(self) -> bool:
+        """Whether all that is due is of senders or domains that failed, as a look has found a short while ago."""
+        return monotonic() < self._no_other_until
 
     def _claim_probes(self, most: int) -> int:
         """One delivery of each automatic pause whose time has come, `most` at most: the relay may have nothing else."""
@@ -167,6 +199,7 @@ class Claimer:
         began = monotonic()
         try:
             with self._progress.step("claiming"):
+                self._ask_others()
                 found = self._claim(room)
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -54,14 +54,24 @@ class Consequences:
         return bool(self._wanted or self._unwritten)
 
     def carry_out(self, written: Callable[[], bool]) -> None:
-        """Do all that was noted. What fails stays to be done, and the error is raised.
+        """Do all that was noted. What fails stays to be done, behind the rest, and the error is raised.
 
         `written`: whether the outcomes so far are recorded, which refusals must be before they are taken back.
         """
+        failed: Exception | None = None
         for wanted in (self._wanted, self._unwritten):
-            while wanted and (wanted is self._wanted or written()):
-                wanted[0]()
-                wanted.popleft()
+            for _ in range(len(wanted)):
+                if wanted is self._unwritten and not written():
+                    break
+                try:
+                    wanted[0]()
+                except Exception as error:  # noqa: BLE001 - one that can't be written keeps back no other
+                    failed = error
+                    wanted.rotate(-1)
+                else:
+                    wanted.popleft()
+        if failed is not None:
+            raise failed
 
     def _pause(self, blamed: Blamed) -> None:
         what, value = _WHAT[blamed.scope.about], blamed.scope.value

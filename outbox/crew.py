@@ -18,7 +18,6 @@ from outbox.clock import awake, monotonic
 from outbox.consequences import Consequences
 from outbox.dispatch import Connection, Dispatcher, Terms
 from outbox.events import Events, logger
-from outbox.evidence import Offer
 from outbox.feed import Feed
 from outbox.hub import Hub
 from outbox.ledger import Ledger, Outcome
@@ -169,6 +168,8 @@ class Crew:
             self._cut_off()
         self._dispatcher.give_back(self._feed.empty())
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
+        if recorded and not self._claiming.is_alive():
+            self._claimer.carry_out()
         self._recorder.close() if recorded else self._recorder.abandon()
         for thread in self._recording:
             thread.join(_JOIN_SECONDS)
@@ -184,14 +185,13 @@ class Crew:
 
     def learn(self, seen: Iterable[Seen]) -> None:
         """Take what earlier attempts came to, the oldest first, as evidence. Before `start`."""
-        for one in seen:
-            offer = Offer(one.delivery, one.sender, one.recipient)
-            self._consequences.note(self._blame.replay(offer, one.result, monotonic(), 0.5), offer, one.result)
+        self._claimer.learn(seen)
 
     @property
     def down(self) -> bool:
         """Whether the transport can't be used now."""
-        return self._breaker.state is Health.OPEN and not self._breaker.hopeful
+        breaker = self._breaker
+        return breaker.state is Health.OPEN and not breaker.hopeful and breaker.probe_at > monotonic()
 
     @property
     def alive(self) -> bool:

@@ -111,7 +111,8 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _shut(subject: Any) -> None:
     with suppress(Exception):  # whatever a driver says of a connection that has ended meanwhile
-        connection = getattr(subject, "dbapi_connection", None) or getattr(subject, "connection", subject)
+        connection = getattr(subject, "dbapi_connection", None) or getattr(subject, "connection", None)
+        connection = connection or getattr(subject, "_connection", None) or subject  # MySQL Connector's cursor
         descriptor = _descriptor(connection)
         with socket.socket(fileno=os.dup(descriptor)) as double:
             double.shutdown(socket.SHUT_RDWR)

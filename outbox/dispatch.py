@@ -209,6 +209,9 @@ class Dispatcher:
             return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
         if self._feed.turned_away(leased, result, connection):
             connection.close()
+            if result.phase is Phase.DOT:  # it was refused, which takes away the mark of one that may be held
+                return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT), result, About.CONNECTIONS)
+            self._feed.put([leased])
             return None
         chance = self._chance()
         offer, ruling = self._feed.done(leased, result, chance, connection)

@@ -21,6 +21,7 @@ PASSED_SECONDS = 300.0
 CERTAIN = 3
 """Deliveries of one sender or domain refused while others pass, from which on it is the sender's or domain's fault."""
 
+_OWN_FAULT = frozenset({About.RECIPIENT, About.MESSAGE, About.SENDER, About.DOMAIN})
 _OWN = ("4.1.", "4.2.", "5.1.", "5.2.")  # enhanced codes at RCPT that speak of the recipient (RFC 3463 §3.2, §3.3)
 
 
@@ -32,6 +33,7 @@ class Offer:
     sender: str  # of the envelope
     recipient: str
     began: float = 0.0  # monotonic seconds
+    message: int = 0  # the message of which it is one delivery; 0: of its own
 
     @property
     def domain(self) -> str:
@@ -65,11 +67,17 @@ def is_recipients_own(result: Result) -> bool:
 class Refusals:
     """The refusals since the last accepted message, by what was said where."""
 
-    def __init__(self, most: int, domains: int = 3) -> None:
-        """`most`: as many deliveries refused alike, over at least `domains` domains, are every message's; 0: never."""
+    def __init__(self, most: int, various: int = 3) -> None:
+        """`most`: as many deliveries refused alike, of at least `various` messages to as many domains, are refused for
+        the relay's sake; 0: never."""
         self._most = most
-        self._domains = domains
-        self._seen: OrderedDict[tuple[Phase, int], dict[int, str]] = OrderedDict()
+        self._various = various
+        self._seen: OrderedDict[tuple[Phase, int], dict[int, tuple[str, int]]] = OrderedDict()
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether so many were refused alike that what other workers saw may make it enough."""
+        return bool(self._most) and any(3 * len(alike) >= self._most for alike in self._seen.values())
 
     def accepted(self) -> None:
         """A message went through: what was refused before was refused for its own sake."""
@@ -79,11 +87,12 @@ class Refusals:
         """The deliveries that were refused alike, this one among them, once they are too many; else none."""
         code = result.reply.code
         counts = result.verdict in {Verdict.TRANSIENT, Verdict.PERMANENT} and result.phase in IN_TRANSACTION
-        if not self._most or not counts or code is None or is_recipients_own(result):
+        if not self._most or not counts or code is None or result.about in _OWN_FAULT or is_recipients_own(result):
             return ()
         alike = self._seen.setdefault((result.phase, code), {})
-        alike[offer.delivery] = offer.domain
-        if len(alike) < self._most or len(set(alike.values())) < self._domains:
+        alike[offer.delivery] = offer.domain, offer.message or offer.delivery
+        domains, messages = (len(set(of)) for of in zip(*alike.values(), strict=True))
+        if len(alike) < self._most or min(domains, messages) < self._various:
             if len(alike) > REMEMBERED:
                 del alike[next(iter(alike))]
             return ()
@@ -100,6 +109,8 @@ class _Tally:
     deliveries: set[int] = field(default_factory=set)
     others: set[str] = field(default_factory=set)  # of a sender the domains, of a domain the senders
     reply: str = ""
+    by_account: bool = False  # the words speak of the account
+    again: bool = False  # refused once more after others had passed
 
 
 class Scopes:
@@ -132,6 +143,8 @@ class Scopes:
             tally.others.add(offer.domain if scope.about is About.SENDER else offer.sender)
             tally.named |= result.about is scope.about and _is_named(offer, result)
             tally.reply = str(result.reply)
+            tally.by_account |= result.about is About.ACCOUNT
+            tally.again |= any(tally.first <= at < offer.began for at in self._others(scope))
             found.append(scope)
         _trim(self._tallies)
         _trim(self._guilty)
@@ -148,7 +161,9 @@ class Scopes:
         return blamed
 
     def _others_passed(self, scope: Scope, tally: _Tally, now: float) -> bool:
-        others = [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
+        others = self._others(scope)
+        if tally.by_account and not tally.again:
+            return False  # the account's rate may have been over by the time that others passed
         passed_at = self._passed.get(scope)
         if tally.named and (passed_at is None or now - passed_at > PASSED_SECONDS):  # else it may be of one From only
             return any(now - at <= PASSED_SECONDS for at in others)
@@ -156,6 +171,10 @@ class Scopes:
         if scope.about is About.SENDER:
             return certain and self._is_senders_own(scope, tally, now)
         return certain and self._is_domains_own(scope, tally)
+
+    def _others(self, scope: Scope) -> list[float]:
+        """When others of its kind passed."""
+        return [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
 
     def _is_senders_own(self, scope: Scope, tally: _Tally, now: float) -> bool:
         """Whether it is not rather the domain's to which it wrote: it was refused in others, or others passed there."""
@@ -171,6 +190,8 @@ class Scopes:
     def _is_domains_own(self, scope: Scope, tally: _Tally) -> bool:
         """Whether it is not rather the senders', who were refused elsewhere as well, or never sent elsewhere."""
         senders = [Scope(About.SENDER, sender) for sender in tally.others]
+        if tally.by_account:
+            return any(self._passed.get(sender, tally.first - 1) >= tally.first for sender in senders)
         held = [self._tallies.get(sender) for sender in senders if sender not in self._guilty]
         return None in held or sum(one is not None and one.others == {scope.value} for one in held) > 1
 
@@ -181,9 +202,12 @@ def _scopes(offer: Offer) -> tuple[Scope, ...]:
 
 
 def _may_be_about(scope: Scope, result: Result) -> bool:
-    if scope.about is About.SENDER:
-        return result.about not in {About.DOMAIN, About.RECIPIENT, About.MESSAGE}
-    return result.phase is not Phase.MAIL and result.about not in {About.SENDER, About.RECIPIENT, About.MESSAGE}
+    """A quota of the account is no sender's fault; at RCPT the words may mean the domain."""
+    if result.about is About.ACCOUNT:
+        return scope.about is About.DOMAIN and result.phase is Phase.RCPT
+    if result.about not in {None, scope.about}:
+        return False
+    return scope.about is About.SENDER or result.phase is not Phase.MAIL
 
 
 def _is_named(offer: Offer, result: Result) -> bool:

@@ -110,8 +110,8 @@ class Feed:
             self._bell.ring()
 
     def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
-        """Whether `result` means that the relay admits no more connections than work now; if so, the message is here
-        again, for one of those."""
+        """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
+        longer under way, and may be `put` here again, for one of those."""
         with self._lock:
             working = sum(one.is_connected for one in self._members if one is not who)
             if not working or not is_turned_away(result):
@@ -120,8 +120,24 @@ class Feed:
             self.admission.turned_away(working + trying, f"{result.phase}: {result.reply}", self._monotonic())
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
-            self.put([leased])
             return True
+
+    def learn(self, seen: Iterable[tuple[Offer, Result]]) -> list[tuple[Offer, Result, Ruling]]:
+        """Take what was written down, the oldest first, as evidence; what follows from it, where something does."""
+        with self._lock:
+            now, found = self._monotonic(), []
+            self._blame.forget_refusals()
+            for offer, result in seen:
+                ruling = self._blame.replay(offer, result, now, 0.5)
+                if ruling.take_back:
+                    found.append((offer, result, ruling))
+            return found
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether what other workers have seen should be asked for."""
+        with self._lock:
+            return self._blame.is_suspicious
 
     def done(self, leased: Leased, result: Result, chance: float, who: Member | None = None) -> tuple[Offer, Ruling]:
         """A taken message was offered: as what, and what follows from the outcome.
@@ -131,7 +147,8 @@ class Feed:
         with self._lock:
             begun, was_closed = self._end(leased, who), self._breaker.healthy
             claimed = leased.claimed
-            offer = Offer(claimed.id, claimed.message.envelope_from, claimed.recipient, begun.at)
+            message = claimed.message
+            offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk)
             ruling = self._blame.judge(offer, result, begun.opening, self._monotonic(), chance)
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
                 self.hungry.set()

@@ -179,5 +179,7 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
         told = None if told is None else min(told, LONGEST_PROBE_WAIT)
     if told is not None:
         delay = max(delay, min(told, LONGEST_WAIT))
-    due = policy.within(delay, facts, chance)  # it expires by its next claim if there is no time for one more attempt
-    return Decision(State.QUEUED, reason, delay if due is None else due, suspected=suspected, deferred=True)
+    due = policy.within(delay, facts, chance)
+    if due is None:  # no time for one more attempt: its next claim finds it expired
+        due = delay if facts.expires_in is None else min(delay, max(facts.expires_in, 0.0) + 1.0)
+    return Decision(State.QUEUED, reason, due, suspected=suspected, deferred=True)

@@ -32,6 +32,7 @@ class Seen:
     delivery: int
     sender: str
     recipient: str
+    message: int
     result: Result
 
 
@@ -81,7 +82,10 @@ class Rulings:
             )
         )
         attempts = _attempt.update().where(
-            _attempt.c.delivery_id.in_(sorted(ids)), _attempt.c.phase == phase.value, _attempt.c.code == code
+            _attempt.c.delivery_id.in_(sorted(ids)),
+            _attempt.c.phase == phase.value,
+            _attempt.c.code == code,
+            _attempt.c.at > DbNow(-RECENT_SECONDS),
         )
         with self._engine.begin() as connection:
             count = connection.execute(changed).rowcount
@@ -94,7 +98,7 @@ class Rulings:
             _attempt.c[name] for name in ("delivery_id", "phase", "verdict", "code", "enhanced", "reply", "about")
         ]
         statement = (
-            sa.select(*columns, _delivery.c.recipient, _message.c.envelope_from)
+            sa.select(*columns, _delivery.c.recipient, _delivery.c.message_id, _message.c.envelope_from)
             .join(_delivery, _delivery.c.id == _attempt.c.delivery_id)
             .join(_message, _message.c.id == _delivery.c.message_id)
             .where(
@@ -116,4 +120,4 @@ def _seen(row: sa.Row[tuple[object, ...]]) -> Seen:
     about = About(row.about) if row.about in set(About) else None
     reply = Reply(row.code, row.enhanced, row.reply)
     result = Result(Verdict(row.verdict), Phase(row.phase), reply, 0.0, about=about)
-    return Seen(row.delivery_id, row.envelope_from, row.recipient, result)
+    return Seen(row.delivery_id, row.envelope_from, row.recipient, row.message_id, result)

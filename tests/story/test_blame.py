@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from outbox import Message
 from outbox.dialect import DbNow
-from outbox.models import OutboxMessage, OutboxPause
+from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
+from outbox.pauses import What, refuse
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Stage, until
@@ -287,8 +288,23 @@ def test_runs_from_cron_find_together_what_every_message_meets(
         assert stage.states() == {"queued": 15}
         assert {one.attempts for one in stage.deliveries()} == {0}
         del server.script["rcpt"]
-        stage.fork()
-        assert stage.settle() == {"sent": 15}
+        with stage.engine.begin() as connection:
+            connection.execute(sa.update(OutboxDelivery).values(due_at=DbNow(-1.0)))
+        assert stage.start("--once", ready=False).wait(30) == 0  # at once, and not when an hour is over
+        assert stage.states() == {"sent": 15}
+
+
+def test_a_restart_lifts_no_pause(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """What was accepted before a sender was paused is no reason for a new worker to release it."""
+    with SmtpServer() as server:
+        stage = make_stage(sqlite_database, server.port)
+        enqueue(stage, ["a@one.example"])
+        assert stage.start("--once", ready=False).wait(30) == 0
+        with stage.engine.begin() as connection:
+            words = {"environment": "", "transport": f"127.0.0.1:{server.port}", "reason": "test", "reply": "550 no"}
+            refuse(connection, What.SENDER, "app@example.org", **words)
+        stage.start("--once", ready=False).wait(30)
+        assert [one.value for one in pauses(stage)] == ["app@example.org"]
 
 
 def test_unknown_recipients_are_their_own_fault(sqlite_database: Database, make_stage: MakeStage) -> None:

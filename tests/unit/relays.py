@@ -231,6 +231,7 @@ class World:
             one.attempts, one.rescues, OnUncertain.RETRY, None, healthy=self.feed.healthy, deferrals=one.deferrals
         )
         if self.feed.turned_away(leased, result, line):
+            self.feed.put([leased])
             return
         _, ruling = self.feed.done(leased, result, 0.5, line)
         decision = decide(result, replace(facts, withheld=ruling.withheld, down=self.feed.is_down), self.policy, 0.5)

@@ -26,7 +26,7 @@ def result(
 
 
 DENIED = result(Verdict.PERMANENT, Phase.RCPT, 554, enhanced="5.7.1")
-RATE = result(Verdict.TRANSPORT, Phase.RCPT, 450, About.ACCOUNT, enhanced="4.7.1", text="rate limit")
+RATE = result(Verdict.TRANSPORT, Phase.RCPT, 450, None, enhanced="4.7.1", text="rate limit")
 NOT_ALLOWED = result(Verdict.CONFIGURATION, Phase.MAIL, 550, About.SENDER, enhanced="5.7.60")
 
 
@@ -52,7 +52,7 @@ class TestRefusals:
 
     def test_one_delivery_is_one_however_often_it_is_refused(self) -> None:
         """Nothing is judged on the evidence of one delivery offered again and again."""
-        refusals, one = Refusals(3, domains=1), offer()
+        refusals, one = Refusals(3, various=1), offer()
         assert not any(refusals.refused(one, DENIED) for _ in range(20))
 
     def test_fewer_than_three_domains_may_be_their_own_fault(self) -> None:
@@ -316,3 +316,14 @@ class TestScopes:
         scopes.refused(offer(sender="bad@ours.example"), NOT_ALLOWED)
         assert scopes.accepted(offer(sender="good@ours.example", began=1.0))
         assert scopes.accepted(offer(sender="good@ours.example", began=2.0)) == []
+
+    def test_a_rate_of_the_account_pauses_neither_sender_nor_domain(self) -> None:
+        """It may be over by the time that others pass; a domain that is refused again after that is to blame."""
+        rate = result(Verdict.TRANSPORT, Phase.RCPT, 450, About.ACCOUNT, enhanced="4.7.1", text="rate limit")
+        scopes = Scopes()
+        for _ in range(CERTAIN):
+            assert scopes.refused(offer("r@slow.example", "app@ours.example", 1.0), rate) == []
+        assert scopes.accepted(offer("r@fast.example", "good@ours.example", 2.0)) == []
+        assert scopes.accepted(offer("r@fast.example", "app@ours.example", 3.0)) == []
+        (blamed,) = scopes.refused(offer("r@slow.example", "app@ours.example", 4.0), rate)
+        assert (blamed.scope.about, blamed.scope.value) == (About.DOMAIN, "slow.example")
