@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import TypeVar
 
 import greenlet  # type: ignore[import-untyped]
@@ -44,7 +44,7 @@ class Hub:
         self._sleeping = False
         self._sleepers: dict[greenlet.greenlet, float] = {}  # who waits, and until when
         self._next_end = 0.0  # no sleeper's time is up before
-        self._aside: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._aside: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._helpers = 0
         self.turned_at = awake()
         """When it last had its hands free, by `clock.awake`."""

@@ -6,12 +6,12 @@ be late by one mail.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
-from threading import Lock
 
 from outbox.clock import utcnow
 from outbox.events import Event
@@ -60,7 +60,7 @@ class Meters:
     waiting: Histogram = field(default_factory=lambda: Histogram(_WAITING))
     claiming: Histogram = field(default_factory=lambda: Histogram(_CLAIMING))
     ahead: timedelta = timedelta()  # how far the database's clock is ahead of ours
-    _lock: Lock = field(default_factory=Lock)
+    _lock: threading.Lock = field(default_factory=lambda: threading.Lock())
 
     def recorded(self, outcome: Outcome, lost: bool) -> None:
         """An outcome is durable, or its lease was lost."""

@@ -6,8 +6,8 @@ what one worker has counted since it started.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from outbox import operations
@@ -75,7 +75,7 @@ class Queue:
         self._engine = engine
         self._settings = settings
         self._meters = meters
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._read_at: float | None = None
         self._seen: Gauges | None = None
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from outbox.clock import awake
 
-_here = threading.local()
+_innermost: dict[int, _Step] = {}
+"""The step that each thread is in, by thread. No `threading.local`: one that was made before an application calls
+gevent's `patch_all` would be the same for all its threads."""
 
 
 class Underway(NamedTuple):
@@ -43,7 +45,7 @@ class Progress:
 
 def got_on() -> None:
     """The calling thread's step got something done, and begins to wait for the next thing."""
-    step: _Step | None = getattr(_here, "step", None)
+    step = _innermost.get(threading.get_ident())
     if step is not None:
         step.since = awake()
 
@@ -59,17 +61,20 @@ class _Step:
 
     def __enter__(self) -> None:
         self.since = awake()
-        self._outer = getattr(_here, "step", None)
+        thread = threading.get_ident()
+        self._outer = _innermost.get(thread)
         if self._outer is not None:
             self._open.discard(self._outer)
         self._open.add(self)
-        _here.step = self
+        _innermost[thread] = self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.discard(self)
-        _here.step = self._outer
-        if self._outer is not None:
+        if self._outer is None:
+            _innermost.pop(threading.get_ident(), None)
+        else:
+            _innermost[threading.get_ident()] = self._outer
             self._outer.since = awake()
             self._open.add(self._outer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+import threading
 from typing import TYPE_CHECKING
 
 from outbox import operations
@@ -22,7 +22,7 @@ class Readiness:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._wrong: str | None = None
 

@@ -6,12 +6,12 @@ import io
 import json
 import logging
 import os
+import queue
 import select
 import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from queue import SimpleQueue
 from typing import Any, TextIO
 
 from outbox.cli.base import safe_lines
@@ -92,7 +92,7 @@ class Stderr(logging.Handler):
             self._progress.wait(0.02)
 
     def _begin(self) -> None:
-        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # gevent may have replaced it
         self._progress = threading.Event()  # never set: to wait a moment
         self._put = self._written = self._dropped = 0
         self._writer: threading.Thread | None = None

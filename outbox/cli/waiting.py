@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Timer
 
 PATIENCE_SECONDS = 1.0
 
@@ -27,7 +27,7 @@ def waiting(label: str, total: int | None = None) -> Iterator[Callable[[int], No
     columns = (SpinnerColumn("line"), TextColumn("{task.description}"), *figures)
     bar = Progress(*columns, console=console(stderr=True), transient=True)
     task = bar.add_task(label, total=total)
-    timer = Timer(PATIENCE_SECONDS, bar.start)
+    timer = threading.Timer(PATIENCE_SECONDS, bar.start)
     timer.start()
     try:
         yield lambda some: bar.advance(task, some)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from threading import Lock
 
 import sqlalchemy as sa
 
@@ -31,7 +31,7 @@ class Purger:
         self._batch = batch
         self._place: Place | None = None
         self._whole_at = monotonic()
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def run(self, wait: Callable[[float], bool]) -> int:
         """Remove what is old; how many messages. Between two batches `wait` waits so many seconds, and says: stop."""

@@ -120,6 +120,9 @@ SQL = (
 )  # they and SMTP meet in dispatch.py alone, in values
 SMTP = ("transport", "smtp")
 
+PATCHED = ("queue", "select", "selectors", "socket", "ssl", "subprocess", "threading")
+"""Modules in which gevent replaces what waits; a name imported from them keeps the one that stops all its threads."""
+
 CLOCKS = {  # what only clock.py may touch
     "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime", "gmtime"},
     "datetime": {"now", "utcnow", "today"},
@@ -158,6 +161,11 @@ def test_sql_and_smtp_do_not_know_each_other() -> None:
 def test_one_module_reads_the_clock() -> None:
     """Elsewhere `now` is an argument, or comes from clock.py."""
     assert clock_readers(package()) == []
+
+
+def test_what_waits_is_looked_up_when_it_is_used() -> None:
+    """gevent's `patch_all` replaces it in its module, in an application that is loaded after the commands."""
+    assert kept_unpatched(package()) == []
 
 
 def package() -> Modules:
@@ -214,6 +222,18 @@ def clock_readers(modules: Modules) -> list[str]:
             continue
         for node in ast.walk(ast.parse(source)):
             found += [f"{name}:{node.lineno} {read}" for read in _clocks_read(node)]
+    return found
+
+
+def kept_unpatched(modules: Modules) -> list[str]:
+    found = []
+    for name, source in modules.items():
+        for node in ast.walk(_at_run_time(source)):
+            if isinstance(node, ast.ImportFrom) and node.module in PATCHED:
+                found += [f"{name}:{node.lineno} {node.module}.{alias.name}" for alias in node.names]
+        for statement in ast.parse(source).body:  # made as the module is imported
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("threading.local("):
+                found.append(f"{name}:{statement.lineno} threading.local")
     return found
 
 
@@ -300,6 +320,8 @@ def _listed(module: str, patterns: tuple[str, ...]) -> bool:
         (clock_readers, {"policy": "import time\nx = time.monotonic"}, ["policy:2 time.monotonic"]),
         (clock_readers, {"policy": "import datetime\ndatetime.datetime.now()"}, ["policy:2 datetime.now"]),
         (clock_readers, {"policy": "from time import monotonic as m"}, ["policy:1 time.monotonic"]),
+        (kept_unpatched, {"hub": "from queue import SimpleQueue"}, ["hub:1 queue.SimpleQueue"]),
+        (kept_unpatched, {"hub": "import threading\nx = threading.local()"}, ["hub:2 threading.local"]),
     ],
 )
 def test_the_checks_find_what_they_look_for(
