@@ -116,29 +116,21 @@ def _pool_like(source: Pool, creator: Callable[..., Any], dialect: Dialect, conn
     )
 
 
-class _Opening(threading.local):
-    """What this thread is opening a connection for us with."""
-
-    limits: dict[str, Any] | None = None
-
-
-_opening = _Opening()
-
-
 def _creator(source: Engine, timeout: float, deadline: Deadline | None) -> Callable[..., Any]:
     create, limits = source.pool._invoke_creator, _connect_limits(source.driver, timeout)
+    opening = threading.local()  # `limits`: this thread is opening a connection for us, with these
 
     @event.listens_for(source, "do_connect", insert=True)
     def limited(dialect: Dialect, record: Any, arguments: Any, options: dict[str, Any]) -> None:
-        for name, value in (_opening.limits or {}).items():
+        for name, value in getattr(opening, "limits", {}).items():
             options.setdefault(name, value)
 
     def creator(record: ConnectionPoolEntry) -> Any:
-        _opening.limits = limits
+        opening.limits = limits
         try:
             connection = create(record)
         finally:
-            _opening.limits = None
+            opening.limits = {}
         if deadline is not None:
             harden(connection)
             deadline.begin(connection)  # listeners will ask the server this and that

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from outbox.clock import UNREADABLE
 from outbox.dialect import DbNow, latest, utc
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
 from outbox.states import OnUncertain
@@ -135,6 +136,8 @@ def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple
 
 
 def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
+    if UNREADABLE in (row.created_at, row.expires_at):  # an expiry, too, that would count as long past
+        raise ValueError("a time that can't be read")
     options = row.options or {}
     return Stored(
         pk=row.pk,

@@ -103,6 +103,7 @@ def test_a_message_whose_row_is_gone_stops_no_other(engine: sa.Engine) -> None:
     [
         "options = '{broken'",
         "created_at = 'yesterday'",
+        "expires_at = 'tomorrow'",
         "skeleton = 'text'",
         "options = '[1]'",
         "on_uncertain = 'retr'",

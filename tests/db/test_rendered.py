@@ -94,5 +94,6 @@ def test_an_expiry_across_the_end_of_summer_time() -> None:
         expires_at=datetime(2026, 10, 25, 2, 5, tzinfo=BERLIN, fold=1),
         now=datetime(2026, 10, 25, 2, 55, tzinfo=BERLIN),
         skeleton=b"",
+        skeleton_size=0,
     )
     assert stored_from(row, (), "").expires_in == 600
