@@ -42,7 +42,9 @@ _part = table_of(OutboxMessageBlob)
 CHUNK = 500
 """Messages in one statement: more gains nothing, and a server takes only so large a packet."""
 
-_CHUNK_BYTES = 4 * 2**20  # of their skeletons
+_CHUNK_BYTES = 4 * 2**20  # of what is long in them
+
+_ROW_BYTES = 2048  # for the rest of a row
 
 _GIVEN: dict[str, sa.types.TypeEngine[Any]] = {  # what `message_values` says of each message
     column.name: column.type for column in _message.columns if column.name not in {"id", "created_at", "redacted_at"}
@@ -77,7 +79,8 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
         packet.check(connection, composed)
     digests: set[str] = set()
     queued: list[Queued] = []
-    for chunk in _chunks(items):
+    most = packet.limit(connection)
+    for chunk in _chunks(items, _CHUNK_BYTES if most is None else min(most, _CHUNK_BYTES)):
         queued += _write(connection, chunk, digests)
     if any(one.is_new for one in queued):
         awake = next((posting for _, posting in items if posting.wake and posting.send_at is None), None)
@@ -86,12 +89,12 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     return queued
 
 
-def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+def _chunks(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
     chunk: list[Item] = []
     size = 0
     for item in items:
-        longer = len(item[0].skeleton)
-        if chunk and (len(chunk) == CHUNK or size + longer > _CHUNK_BYTES):
+        longer = packet.size_of(item[0]) + _ROW_BYTES
+        if chunk and (len(chunk) == CHUNK or size + longer > most):
             yield chunk
             chunk, size = [], 0
         chunk.append(item)

@@ -46,11 +46,14 @@ def limit(connection: sa.Connection) -> int | None:
     return _limits[dialect]
 
 
+def size_of(composed: Composed) -> int:
+    """Bytes of a message's row, but for what is short. Headers are in the skeleton and, decoded, beside it."""
+    return len(composed.skeleton) + sum(len(name) + 4 * len(value) for name, value in composed.headers)
+
+
 def check(connection: sa.Connection, composed: Composed) -> None:
     """Raises MessageTooLargeError where the text of the message is too long for one statement."""
-    most = limit(connection)
-    # what stands in headers is stored in the skeleton and, decoded, beside it
-    size = len(composed.skeleton) + sum(len(name) + 4 * len(value) for name, value in composed.headers)
+    most, size = limit(connection), size_of(composed)
     if most is None or size <= most:
         return
     needed = -(-packet_for(size) // 2**20)

@@ -163,3 +163,14 @@ def test_a_text_longer_than_a_packet(small_packets: None, engine: sa.Engine, out
             outbox.enqueue_many([message], session) if many else outbox.enqueue(message, session)
         session.commit()
         assert session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) == 1
+
+
+def test_many_messages_that_are_together_longer_than_a_packet(
+    small_packets: None, engine: sa.Engine, outbox: Outbox
+) -> None:
+    """They go in as many statements as it takes."""
+    messages = [Message(f"m{n}", recipients=["r@example.org"], body="lorem ipsum\n" * 20_000) for n in range(8)]
+    with Session(engine) as session:
+        outbox.enqueue_many(messages, session)
+        session.commit()
+        assert session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) == 8
