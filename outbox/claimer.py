@@ -13,7 +13,7 @@ from outbox.events import logger
 from outbox.evidence import Offer
 from outbox.feed import Feed
 from outbox.meters import Meters
-from outbox.pauses import Held, Pause
+from outbox.pauses import LONGEST_PROBE, Held, Pause
 from outbox.progress import Progress
 from outbox.pulse import Pulse
 from outbox.queue import Queue
@@ -181,9 +181,14 @@ class Claimer:
         probes, self._probes = self._probes, ()
         found = 0
         for pause in probes:
-            if found < most and self._rulings.take_probe(pause.id):
-                with self._holding(self._held.only(pause.what, pause.value)):
-                    found += self._dispatcher.claim(self._worker_id, 1)
+            wait = self._rulings.take_probe(pause.id) if found < most else None
+            if wait is None:
+                continue
+            with self._holding(self._held.only(pause.what, pause.value)):
+                claimed = self._dispatcher.claim(self._worker_id, 1)
+            found += claimed
+            if not claimed and wait >= LONGEST_PROBE:  # there has been none of it for hours
+                self._consequences.release(pause.what, pause.value)
         return found
 
     @contextmanager

@@ -43,9 +43,9 @@ class Consequences:
             self._unwritten.append(lambda: self._take_back(ruling.take_back, result))
         if result.verdict is Verdict.ACCEPTED:
             if offer.sender in self.held.refused_senders or (What.SENDER, offer.sender) in self._paused:
-                self._wanted.append(lambda: self._release(What.SENDER, offer.sender))
+                self._wanted.append(lambda: self.release(What.SENDER, offer.sender))
             if offer.domain in self.held.refused_domains or (What.DOMAIN, offer.domain) in self._paused:
-                self._wanted.append(lambda: self._release(What.DOMAIN, offer.domain))
+                self._wanted.append(lambda: self.release(What.DOMAIN, offer.domain))
         return len(self._wanted) + len(self._unwritten) > before
 
     @property
@@ -80,7 +80,8 @@ class Consequences:
             logger.warning("%s %s is paused: %s answers: %s", what, value, self._transport, blamed.reply)
             self._events.emit("scope-paused", what=what, value=value, transport=self._transport, reply=blamed.reply)
 
-    def _release(self, what: What, value: str) -> None:
+    def release(self, what: What, value: str) -> None:
+        """Lift an automatic pause. On the thread that claims."""
         if self._rulings.release(what, value):
             self._events.emit("scope-released", what=what, value=value, transport=self._transport)
         self._paused.discard((what, value))

@@ -148,8 +148,9 @@ def passed(connection: sa.Connection, what: What, value: str, *, environment: st
     return bool(connection.execute(lifted).rowcount)
 
 
-def take_probe(connection: sa.Connection, pause_id: int) -> bool:
-    """Whether the caller is the one to probe an automatic pause now; the next probe is later than the last."""
+def take_probe(connection: sa.Connection, pause_id: int) -> float | None:
+    """Seconds until the next probe, which is later than the last, if the caller is the one to probe an automatic pause
+    now; else None."""
     next_wait = sa.case(
         (_pause.c.probe_seconds * 2 < LONGEST_PROBE, _pause.c.probe_seconds * 2), else_=sa.literal(LONGEST_PROBE)
     )
@@ -157,13 +158,13 @@ def take_probe(connection: sa.Connection, pause_id: int) -> bool:
         sa.select(next_wait.label("wait")).where(_pause.c.id == pause_id, _pause.c.probe_at <= DbNow())
     ).first()
     if row is None:
-        return False
+        return None
     taken = (
         _pause.update()
         .where(_pause.c.id == pause_id, _pause.c.probe_at <= DbNow())
         .values(probe_at=DbNow(float(row.wait)), probe_seconds=float(row.wait))
     )
-    return bool(connection.execute(taken).rowcount)
+    return float(row.wait) if connection.execute(taken).rowcount else None
 
 
 def _key(what: What, value: str, environment: str, transport: str) -> tuple[sa.ColumnElement[bool], ...]:

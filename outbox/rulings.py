@@ -54,8 +54,8 @@ class Rulings:
         with self._engine.begin() as connection:
             return pauses.passed(connection, what, value, **self._of)
 
-    def take_probe(self, pause_id: int) -> bool:
-        """Whether this worker is the one to probe an automatic pause now."""
+    def take_probe(self, pause_id: int) -> float | None:
+        """Seconds until the next probe if this worker is the one to probe an automatic pause now; else None."""
         with self._engine.begin() as connection:
             return pauses.take_probe(connection, pause_id)
 

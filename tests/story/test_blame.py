@@ -373,3 +373,17 @@ def test_a_relay_that_takes_three_at_a_time_gets_three(sqlite_database: Database
         assert len(turned) < 20
     assert of(stage) == {("sent", 1, None)}
     assert "transport-down" not in stage.logs()
+
+
+def test_a_pause_that_holds_nothing_ends(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """Of a sender that has sent nothing for hours: should it be refused again, it is paused again."""
+    with SmtpServer() as server:
+        stage = make_stage(sqlite_database, server.port)
+        with stage.engine.begin() as connection:
+            words = {"environment": "", "transport": f"127.0.0.1:{server.port}", "reason": "test", "reply": "550 no"}
+            refuse(connection, What.SENDER, "gone@example.org", **words)
+        change_pauses(stage, probe_at=DbNow(-1.0))
+        stage.fork()
+        until(lambda: pauses(stage)[0].probe_seconds == 1200, "a probe that finds nothing")
+        change_pauses(stage, probe_at=DbNow(-1.0), probe_seconds=10_000.0)
+        until(lambda: not pauses(stage), "the pause ends")
