@@ -91,7 +91,7 @@ def test_what_cannot_be_recorded_stops_the_worker_and_is_recorded_once_it_can(
         assert stage.settle() == {"sent": 100}
         assert len({mail.rcpt for mail in server.messages}) == len(server.messages) == 100
         until(lambda: stage.status()["problems"] == [], "the status is well again")
-        assert ready(port) == 200
+        until(lambda: ready(port) == 200, "it is ready again")
 
 
 @pytest.mark.parametrize("how", ["renamed", "refused"])
