@@ -6,7 +6,7 @@ Here both are asked about each outcome, and one ruling comes back. See docs/deci
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outbox.breaker import IN_TRANSACTION, Breaker, Cause, cause_of
 from outbox.evidence import REMEMBERED, Blamed, Offer, Refusals, Scopes, is_recipients_own
@@ -49,7 +49,7 @@ class Blame:
         self._suspect(offer, result)
         if self.breaker.healthy:
             self._faulty.clear()
-        return ruling if (self.breaker.since is not None) is down else _turned(ruling)
+        return replace(ruling, turned=(self.breaker.since is not None) is not down)
 
     def suspects(self) -> tuple[frozenset[str], frozenset[str]]:
         """(senders, domains) that failed since the breaker opened: the next probe had better be of another."""
@@ -116,7 +116,3 @@ class Blame:
         self.breaker.stop(result, opening, now, chance)
         others = tuple(one for one in alike if one != offer.delivery)
         return Ruling(About.RELAY, withheld=True, take_back=others)
-
-
-def _turned(ruling: Ruling) -> Ruling:
-    return Ruling(ruling.about, ruling.withheld, ruling.take_back, ruling.blamed, turned=True)

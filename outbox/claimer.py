@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from outbox.clock import Debounce, monotonic
 from outbox.consequences import Consequences
 from outbox.dispatch import Dispatcher
-from outbox.events import logger
+from outbox.events import first_line, logger
 from outbox.evidence import Offer
 from outbox.feed import Feed
 from outbox.meters import Meters
@@ -149,8 +149,7 @@ class Claimer:
                 self._consequences.carry_out(lambda: self._recorder.flush(_SOON_SECONDS))
         except Exception as error:  # noqa: BLE001 - most likely the database is away: the next look tries again
             if self._complain.passes():
-                line = (str(error).strip().splitlines() or [""])[0]
-                logger.error("a pause, or refusals to be taken back, can't be written: %s", line)
+                logger.error("a pause, or refusals to be taken back, can't be written: %s", first_line(error))
 
     def _ask_others(self) -> None:
         """Whether what all workers of this transport were refused is enough to stop."""
@@ -207,7 +206,7 @@ class Claimer:
                 self._ask_others()
                 found = self._claim(room)
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            line = first_line(error)
             if self.trouble is None:
                 logger.error("claiming waits for the database: %s", line)
             self.trouble = line

@@ -76,7 +76,6 @@ class Crew:
         self._progress = progress
         self._worker_id = worker_id
         self._terms = terms
-        self._blame = blame
         self._breaker = blame.breaker
         self._consequences = Consequences(rulings, events, transport=terms.transport, delay=terms.policy.first)
         self._events = events

@@ -22,7 +22,7 @@ from outbox.crew import Crew
 from outbox.dialect import tell_progress
 from outbox.dispatch import Terms
 from outbox.errors import ConfigurationError
-from outbox.events import Events, logger
+from outbox.events import Events, first_line, logger
 from outbox.evidence import Refusals
 from outbox.jobs import Job, Jobs
 from outbox.ledger import Ledger
@@ -399,7 +399,7 @@ class Worker:
             try:
                 self._purge()
             except Exception as error:  # noqa: BLE001 - the next pass tries again
-                logger.error("the purge failed: %s", str(error).strip().splitlines()[0])
+                logger.error("the purge failed: %s", first_line(error))
 
     def _purge_waits(self, seconds: float) -> bool:
         """Wait between two batches; whether it is time to stop."""
@@ -411,7 +411,7 @@ class Worker:
         try:
             self._redactor.run()
         except Exception as error:  # noqa: BLE001 - the next run goes on
-            logger.error("sensitive mail waits to be redacted: %s", str(error).strip().splitlines()[0])
+            logger.error("sensitive mail waits to be redacted: %s", first_line(error))
 
 
 def _version() -> str:

@@ -85,3 +85,8 @@ def _quoted(value: Any) -> str:
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def first_line(error: BaseException) -> str:
+    """What a log line says of an error: its first line, or its type where it has no words."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -72,7 +72,7 @@ class Refusals:
         the relay's sake; 0: never."""
         self._most = most
         self._various = various
-        self._seen: OrderedDict[tuple[Phase, int], dict[int, tuple[str, int]]] = OrderedDict()
+        self._seen: dict[tuple[Phase, int], dict[int, tuple[str, int]]] = {}  # (domain, message) by delivery
 
     @property
     def is_suspicious(self) -> bool:

@@ -81,7 +81,7 @@ class Feed:
     def take(self, timeout: float, low: int, who: Member | None = None) -> Leased | None:
         """The next message, or None after `timeout` seconds without one or when closed (see `closed`).
 
-        Fewer than `low` left sets `hungry`. What is taken must be followed by `done`, `withdraw` or `put_back`.
+        Fewer than `low` left sets `hungry`. What is taken must be followed by `done`, `withdraw` or `turned_away`.
         """
         end = self._monotonic() + timeout
         while True:
@@ -112,9 +112,11 @@ class Feed:
     def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
         """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
         longer under way, and may be `put` here again, for one of those."""
+        if not is_turned_away(result):
+            return False
         with self._lock:
             working = sum(one.is_connected for one in self._members if one is not who)
-            if not working or not is_turned_away(result):
+            if not working:
                 return False
             trying = sum(one in self._working and not one.is_connected for one in self._members if one is not who)
             self.admission.turned_away(working + trying, f"{result.phase}: {result.reply}", self._monotonic())

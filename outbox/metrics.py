@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from outbox import operations
 from outbox.clock import monotonic, utcnow
 from outbox.errors import ConfigurationError
-from outbox.events import logger
+from outbox.events import first_line, logger
 from outbox.meters import Histogram, Meters
 from outbox.operations import GAUGE_CAP, Gauges
 from outbox.settings import Settings
@@ -100,7 +100,7 @@ class Queue:
                     environment=self._settings.environment,
                 )
         except Exception as error:  # noqa: BLE001 - whatever it is, the other metrics are told
-            logger.error("the metrics can't read the database: %s", str(error).strip().splitlines()[0])
+            logger.error("the metrics can't read the database: %s", first_line(error))
             return None
 
     def collect(self) -> Iterator[Metric]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outbox.clock import monotonic
-from outbox.events import Events, logger
+from outbox.events import Events, first_line, logger
 from outbox.pulse import Pulse
 from outbox.queue import Queue
 
@@ -56,7 +56,7 @@ class Presence:
                     self._writing.release()
             self.rescue()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
-            logger.error("the heartbeat waits for the database: %s", str(error).strip().splitlines()[0])
+            logger.error("the heartbeat waits for the database: %s", first_line(error))
 
     def _beat(self, health: Health) -> None:
         began = monotonic()
@@ -94,6 +94,6 @@ class Presence:
             self._beat(health)
             self._queue.retire(self.id)
         except Exception as error:  # noqa: BLE001 - it ends all the same
-            logger.error("the worker's end could not be written down: %s", str(error).strip().splitlines()[0])
+            logger.error("the worker's end could not be written down: %s", first_line(error))
         finally:
             self._writing.release()

@@ -113,13 +113,11 @@ class Queue:
         with reading(self._engine) as connection:
             return active(connection, self._environment)
 
-    def hold(self, held: Held) -> bool:
-        """Leave these alone from the next claim on. False: as it is already. Not beside a claim."""
-        if held == self._held:
-            return False
-        self._held = held
-        self._claims.pass_over(held.passed_over())
-        return True
+    def hold(self, held: Held) -> None:
+        """Leave these alone from the next claim on. Not beside a claim."""
+        if held != self._held:
+            self._held = held
+            self._claims.pass_over(held.passed_over())
 
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread, the one that claims, keeps its connection."""

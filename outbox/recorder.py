@@ -17,7 +17,7 @@ from outbox.bell import Bell, ThreadBell
 from outbox.claims import Claimed
 from outbox.clock import Debounce, monotonic
 from outbox.dialect import disconnected
-from outbox.events import logger
+from outbox.events import first_line, logger
 from outbox.ledger import Ledger, Outcome
 from outbox.reply import Phase
 
@@ -269,7 +269,7 @@ class Recorder:
         return True
 
     def _put_back(self, left: Sequence[Ticket], error: Exception) -> None:
-        words = _first_line(error)
+        words = first_line(error)
         with self._work:
             self._pending.extendleft(reversed(left))
             self._refused.update(left)
@@ -296,7 +296,3 @@ def _wait(bell: Bell, done: Callable[[], bool], timeout: float) -> bool:
         if left <= 0:
             return False
         bell.wait(strokes, left)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

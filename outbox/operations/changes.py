@@ -6,8 +6,9 @@ leaves one row in the audit: `by` is who does it, `note` why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -119,15 +120,8 @@ def _step(
 
     Gives the last id looked at (None: no more), how many went to `target`, and how many became uncertain instead.
 
-    The ids are read first: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
     """
-    rows = connection.execute(
-        sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
-        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
-        .where(*clauses(wanted), DELIVERY.c.id > after)
-        .order_by(DELIVERY.c.id)
-        .limit(size)
-    ).all()
+    rows = next_matching(connection, wanted, after, size)
     if not rows:
         return None, 0, 0
     ids = DELIVERY.c.id.in_([row.id for row in rows])
@@ -139,6 +133,20 @@ def _step(
         let_live(connection, {row.message_id for row in rows})
     trail.add(connection, changed + held, [row.id for row in rows])
     return (rows[-1].id if len(rows) == size else None), changed, held
+
+
+def next_matching(connection: sa.Connection, wanted: Filter, after: int, size: int) -> Sequence[Any]:
+    """(id, message_id) of the next `size` that match behind the id `after`.
+
+    The ids are read before a change: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
+    """
+    return connection.execute(
+        sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
+        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
+        .where(*clauses(wanted), DELIVERY.c.id > after)
+        .order_by(DELIVERY.c.id)
+        .limit(size)
+    ).all()
 
 
 def _hold_marked(connection: sa.Connection, ids: sa.ColumnElement[bool]) -> int:
@@ -178,10 +186,11 @@ def requeued() -> dict[str, Any]:
     }
 
 
-def let_live(connection: sa.Connection, message_pks: set[int]) -> None:
-    """Without this the daemon would at once fail what was requeued because it had expired."""
+def let_live(connection: sa.Connection, message_pks: set[int], at: datetime | None = None) -> None:
+    """Without this the daemon would fail what has expired by the time that it is due, now or `at`."""
+    due: Any = DbNow() if at is None else sa.literal(at, MESSAGE.c.expires_at.type)
     connection.execute(
         MESSAGE.update()
-        .where(MESSAGE.c.id.in_(sorted(message_pks)), MESSAGE.c.expires_at <= DbNow())
+        .where(MESSAGE.c.id.in_(sorted(message_pks)), MESSAGE.c.expires_at <= due)
         .values(expires_at=None)
     )

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.dialect import CHANNEL, DbNow
 from outbox.operations.audit import Trail
-from outbox.operations.changes import BATCH
+from outbox.operations.changes import BATCH, let_live, next_matching
 from outbox.operations.dates import Dates
-from outbox.operations.filters import Filter, clauses
+from outbox.operations.filters import Filter
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.states import State
 
@@ -126,13 +125,7 @@ class _Change:
 
     def step(self, connection: sa.Connection, eligible: Filter, after: int, size: int) -> tuple[int | None, int]:
         """Change the next `size` that match, by id; the last id looked at (None: no more) and how many were changed."""
-        rows = connection.execute(
-            sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
-            .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
-            .where(*clauses(eligible), DELIVERY.c.id > after)
-            .order_by(DELIVERY.c.id)
-            .limit(size)
-        ).all()
+        rows = next_matching(connection, eligible, after, size)
         if not rows:
             return None, 0
         due = DbNow() if self._at is None else sa.literal(self._at, DELIVERY.c.due_at.type)
@@ -145,21 +138,11 @@ class _Change:
         if changed:
             self._dates.follow(connection, {row.message_id for row in rows})
             if self._at is not None:
-                _let_live(connection, {row.message_id for row in rows}, self._at)
+                let_live(connection, {row.message_id for row in rows}, self._at)
             elif self._wake:
                 _tell(connection)
         self._trail.add(connection, changed, [row.id for row in rows])
         return (rows[-1].id if len(rows) == size else None), changed
-
-
-def _let_live(connection: sa.Connection, message_pks: set[int], at: datetime) -> None:
-    """Without this it would fail at its new time because it had expired."""
-    until: Any = sa.literal(at, MESSAGE.c.expires_at.type)
-    connection.execute(
-        MESSAGE.update()
-        .where(MESSAGE.c.id.in_(sorted(message_pks)), MESSAGE.c.expires_at <= until)
-        .values(expires_at=None)
-    )
 
 
 def _tell(connection: sa.Connection) -> None:
