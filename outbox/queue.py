@@ -79,6 +79,7 @@ class Queue:
             "heartbeat_at": DbNow(),
         }
         with self._engine.begin() as connection:
+            self._clock.look(connection)  # from now on a step is noticed
             inserted = connection.execute(_worker.insert().values(**values))
             worker_id = int(cast(Any, inserted.inserted_primary_key)[0])
         self._rows[worker_id] = values
@@ -242,7 +243,8 @@ class Queue:
         mine = sa.and_(_worker.c.stopped_at.is_(None), _worker.c.environment == self._environment)
         stepped = self._clock.since_step()
         beaten_since = sa.true() if stepped is None else limit < stepped
-        return sa.and_(mine, sa.or_(late, ahead), beaten_since)
+        not_stepped_since = DbNow() < self._clock.latest()
+        return sa.and_(mine, sa.or_(late, ahead), beaten_since, not_stepped_since)
 
     def bury(self, worker_id: int, *, for_good: bool) -> int:
         """Make due at once what a worker held whose process has ended; how many deliveries.

@@ -12,7 +12,7 @@ LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 
 class FakeClock:
-    """The wall clock of every process that is started with its `environ`. Steps are seen within a second."""
+    """The wall clock of every process that is started with its `environ`."""
 
     def __init__(self) -> None:
         """Raises ServerUnavailable where there is no libfaketime."""
@@ -23,15 +23,17 @@ class FakeClock:
         self.environ = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",  # seconds
+            "FAKETIME_NO_CACHE": "1",  # a machine's clock is stepped for all its processes at once
             "DONT_FAKE_MONOTONIC": "1",  # this name or the next, as the version will have it
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
     def step(self, seconds: float) -> None:
         """From now on the clock is off by so much."""
-        self._file.write_text(f"{seconds:+.0f}\n")
-        self._file.chmod(0o644)
+        written = self._file.with_suffix(".new")
+        written.write_text(f"{seconds:+.0f}\n")
+        written.chmod(0o644)
+        written.replace(self._file)  # no process reads half of it
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -55,9 +55,7 @@ def faked(database_name: str, clock: FakeClock, tmp_path: Path) -> Iterator[Fake
         else:
             databases = stack.enter_context(_own_server(database_name, clock, tmp_path))
         database = stack.enter_context(databases.with_schema(database_name))
-        # a machine's clock is stepped for all its processes at once: with libfaketime's cache they would differ a while
-        of_workers = {**clock.environ, "FAKETIME_NO_CACHE": "1"} if database_name == "sqlite" else {}
-        yield Faked(database, clock, of_workers)
+        yield Faked(database, clock, dict(clock.environ) if database_name == "sqlite" else {})
 
 
 @contextmanager
