@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
+from outbox.bulk import enqueue_many
 from outbox.dialect import DbNow
-from outbox.models import OutboxPause, table_of
+from outbox.enqueue import Posting
+from outbox.models import OutboxDelivery, OutboxPause, table_of
 from outbox.operations import pauses
 from outbox.pauses import What
 from outbox.states import State
-from tests.db.mails import put, states
+from tests.db.mails import composed, put, states
 from tests.flask.terminal import SECONDS, Terminal
+from tests.story.stage import until
 from tests.wire.actions import CLOSE, turns
 from tests.wire.server import SmtpServer
 
@@ -50,6 +54,15 @@ def terminal(bare: Terminal) -> Terminal:
     return bare
 
 
+def old_mail(engine: sa.Engine, count: int) -> None:
+    """So many messages that were sent 90 seconds ago."""
+    with Session(engine) as session:
+        enqueue_many(session, [(composed(), Posting())] * count)
+        sent = {"state": State.SENT.value, "due_at": None, "finished_at": DbNow(-90.0)}
+        session.execute(sa.update(table_of(OutboxDelivery)).values(**sent))
+        session.commit()
+
+
 class TestSender:
     """`outbox-sender`."""
 
@@ -66,13 +79,20 @@ class TestSender:
 
     @pytest.mark.parametrize("mode", ["--once", "--drain"])
     def test_one_pass_purges_as_well(self, terminal: Terminal, mode: str) -> None:
-        """All that is older than the retention, not one batch of it."""
+        """All that is older than the retention, batch after batch, though nothing else is left to do."""
         terminal.env["OUTBOX_RETENTION_SECONDS"] = "60"
-        for _ in range(230):
-            put(terminal.engine, state=State.SENT, ago=90.0)
+        old_mail(terminal.engine, 1_000)
         young = put(terminal.engine, state=State.SENT)[0]
         assert terminal.run("outbox-sender", mode).returncode == 0
         assert states(terminal.engine) == {young: "sent"}
+
+    def test_a_worker_purges_soon_after_its_start(self, terminal: Terminal) -> None:
+        """Not ten minutes later: many a worker does not live for so long."""
+        terminal.env["OUTBOX_RETENTION_SECONDS"] = "60"
+        old_mail(terminal.engine, 1)
+        with terminal.started("outbox-sender") as sender:
+            until(lambda: states(terminal.engine) == {}, "it is gone")
+        assert sender.returncode == 0
 
     def test_drain_goes_on_until_nothing_is_due(self, terminal: Terminal, server: SmtpServer) -> None:
         """With a progress bar on a terminal."""
