@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+
+import psutil
 import pytest
 import sqlalchemy as sa
 
 from outbox.models import Base
-from tests.servers.databases import Database
+from tests.servers.databases import Database, Databases
+from tests.servers.frozen import frozen
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.postgres import PostgresServer
+from tests.servers.process import polled
 
 
 def test_database_has_the_tables_and_is_fresh(database: Database) -> None:
@@ -37,3 +44,40 @@ def test_server_can_be_restarted(database: Database, immediate: bool) -> None:
     database.server.restart(immediate=immediate)
     with database.engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT id FROM kept")) == 7
+
+
+def test_a_frozen_process_that_has_ended_is_in_nobodys_way() -> None:
+    """Ended before it is stopped, or while it stands still: the others are stopped, and run again."""
+    lost, killed, kept = (subprocess.Popen(["sleep", "60"]) for _ in range(3))
+    try:
+        _end(lost)
+        with frozen([lost.pid, killed.pid, kept.pid]):
+            with polled("it stands still", 10) as wait_a_little:
+                while psutil.Process(kept.pid).status() != psutil.STATUS_STOPPED:
+                    wait_a_little()
+            _end(killed)
+        with polled("it runs again", 10) as wait_a_little:
+            while psutil.Process(kept.pid).status() == psutil.STATUS_STOPPED:
+                wait_a_little()
+    finally:
+        for process in (killed, kept):
+            _end(process)
+
+
+@pytest.mark.databases("postgresql")
+def test_a_database_is_dropped_though_a_server_process_stands_still(databases: Databases, database_name: str) -> None:
+    """A test that ended badly costs the next ones nothing: their databases are made and dropped as usual."""
+    server = databases.server(database_name)
+    if not server.controllable:
+        pytest.skip("the server is not ours to stop")
+    with databases.empty(database_name) as left, left.engine.connect() as connection:
+        os.kill(connection.scalar(sa.text("SELECT pg_backend_pid()")), signal.SIGSTOP)
+        connection.invalidate()
+    with databases.with_schema(database_name) as next_one, next_one.engine.connect() as connection:
+        names = connection.execute(sa.text("SELECT datname FROM pg_database"))
+        assert left.address.database not in set(names.scalars())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers.process import polled
+from tests.servers.process import kill_with_children, polled
 
 SUPERVISE = """
 import os, sys
@@ -84,11 +84,10 @@ class Supervised:
         return code
 
     def close(self) -> None:
-        self.process.kill()
+        if self.process.poll() is None:
+            kill_with_children(self.process.pid)
         self.process.wait()
-        for pid in self.pids:
-            if psutil.pid_exists(pid):
-                os.kill(pid, signal.SIGKILL)
+        kill_with_children(*self.pids)
         self._reader.join()
 
     def children_are_gone(self) -> bool:

@@ -24,6 +24,7 @@ from tests.servers.process import (
 )
 
 DRIVER = "postgresql+psycopg"
+DROP_SECONDS = 15.0
 
 
 class PostgresServer(OwnServer):
@@ -89,7 +90,13 @@ class PostgresServer(OwnServer):
         _execute(self.url("postgres"), f'CREATE DATABASE "{database}"{copied}')
 
     def drop(self, database: str) -> None:
-        _execute(self.url("postgres"), f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+        """Removes a database, whatever is connected to it: also server processes that a test left frozen."""
+        statement = f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'
+        try:
+            _execute(self.url("postgres"), statement, DROP_SECONDS)
+        except (psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled):
+            self._process.go_on()
+            _execute(self.url("postgres"), statement)
 
     def _initialise(self) -> None:
         secret = self._folder / "password"
@@ -153,9 +160,16 @@ def _binaries(folder: Path) -> Path:
     return folder / "wheel" / installed.relative_to(installed.parents[1]) / "bin"
 
 
-def _execute(url: URL, statement: str) -> None:
+def _execute(url: URL, statement: str, seconds: float = 0.0) -> None:
+    """`seconds`: after which the server gives up; 0: never."""
     # CREATE DATABASE must not run in a transaction block, which SQLAlchemy would open.
     with psycopg.connect(
-        host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, autocommit=True
+        host=url.host,
+        port=url.port,
+        user=url.username,
+        password=url.password,
+        dbname=url.database,
+        autocommit=True,
+        options=f"-c statement_timeout={seconds * 1000:.0f}",
     ) as connection:
         connection.execute(statement.encode())

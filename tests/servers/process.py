@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -14,6 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 UNPRIVILEGED = "nobody"  # in every passwd file; initdb refuses to run as root and insists on a name for its user
 START_SECONDS = 60.0
@@ -68,6 +71,20 @@ def polled(what: str, seconds: float) -> Iterator[Callable[[], None]]:
     yield wait_a_little
 
 
+def kill_with_children(*pids: int) -> None:
+    """Ends these processes and all that they started, stopped ones too: nothing stays of a test that failed."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.suspend()  # or it starts another meanwhile
+            found += [process, *process.children(recursive=True)]
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs([process for process in found if process.pid not in pids], STOP_SECONDS)
+
+
 class ServerProcess:
     """One server process that can be stopped, killed and started again on the same data."""
 
@@ -115,6 +132,13 @@ class ServerProcess:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def go_on(self) -> None:
+        """Lets its own children run that somebody stopped."""
+        if self._process is not None:
+            for child in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.resume()
 
     def last_words(self) -> str:
         return self.log.read_text(errors="replace")[-1500:].strip()

@@ -33,7 +33,7 @@ from outbox.dialect import configure_sqlite
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.states import LIVE
 from tests.servers.databases import Database
-from tests.servers.process import polled
+from tests.servers.process import kill_with_children, polled
 from tests.story.worker_app import create_app
 
 ROOT = Path(__file__).parent.parent.parent
@@ -334,14 +334,11 @@ class Stage:
         return "".join(worker.log() for worker in self.workers)
 
     def close(self) -> None:
-        """End every worker at once."""
-        for worker in self.workers:
-            try:
-                worker.signal(signal.SIGCONT)
-                worker.signal(signal.SIGKILL)
-                worker.wait(10)
-            except ProcessLookupError:
-                continue
+        """End every worker at once, and the processes that it started, stopped ones too."""
+        running = [worker for worker in self.workers if not worker.dead]
+        kill_with_children(*(worker.pid for worker in running))
+        for worker in running:
+            worker.wait(30)
         self.engine.dispose()
 
     def __enter__(self) -> Self:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import sqlalchemy as sa
 
 from tests.servers.databases import Database
+from tests.servers.frozen import frozen
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.proxy import Freezer
 from tests.story.conftest import MakeStage
-from tests.story.stage import Relay, Stage, until
+from tests.story.stage import Relay, until
 
 LIMIT = "2"  # seconds
 
@@ -26,7 +22,8 @@ def test_frozen_server_processes_are_left_behind(database: Database, relay: Rela
     worker = stage.start()
     stage.send(1)
     stage.settle()
-    with frozen(stage, database):
+    stage.engine.dispose()  # the test's own connections go on
+    with frozen(backends(database)):
         stage.send(5)
         until(lambda: len(relay.taken()) == 6, "sent all the same", 30)
         until(stage.settled, "recorded, too", 30)
@@ -69,21 +66,13 @@ def test_behind_a_pooler(pooler: PgBouncer, relay: Relay, make_stage: MakeStage)
     through.dispose()
 
 
-@contextmanager
-def frozen(stage: Stage, database: Database) -> Iterator[None]:
-    """All server processes of the database, but for those that are started from here on."""
+def backends(database: Database) -> list[int]:
+    """The server processes of the database's clients."""
     engine = sa.create_engine(database.address.set(database="postgres"))
+    statement = sa.text(
+        "SELECT pid FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'"
+    ).bindparams(name=database.address.database)
     with engine.connect() as connection:
-        found = connection.execute(
-            sa.text("SELECT pid FROM pg_stat_activity WHERE datname = :name"), {"name": database.address.database}
-        )
-        pids = list(found.scalars())
+        found = list(connection.execute(statement).scalars())
     engine.dispose()
-    stage.engine.dispose()
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+    return found

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
-from tests.servers.process import polled
+from tests.servers.process import kill_with_children, polled
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -92,8 +92,7 @@ class Running:
     def close(self) -> None:
         """For a test that failed: nothing stays."""
         if self.process.poll() is None:
-            for process in [*self.children(), self.process]:
-                process.kill()
+            kill_with_children(self.process.pid)
             self.process.wait()
         self._reader.join()
 
