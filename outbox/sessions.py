@@ -27,10 +27,6 @@ KINDS = (
     "Flask-SQLAlchemy or Flask-SQLAlchemy-Lite)"
 )
 
-_NOTHING_GIVEN = (
-    f"The outbox has neither a session nor a database. Call init_app(app, session=...) with {KINDS}; or set "
-    "OUTBOX_DATABASE_URL."
-)
 _NO_URL = (
     "OUTBOX_DATABASE_URL is no database URL that SQLAlchemy knows, or its driver is not installed. Such as: "
     "postgresql+psycopg://user:password@host/name (pip install psycopg), mariadb+pymysql://user:password@host/name "
@@ -53,6 +49,8 @@ class Sessions:
         self._pid = 0
         check_source(source)
         self._url = _url(settings.database_url)
+        if source is None and self._url is None:
+            raise ConfigurationError([_nothing_given(app)])
         self._compared = False
 
     @contextmanager
@@ -123,8 +121,6 @@ class Sessions:
         connections, timeout = self._settings.connections, self._settings.database_timeout_seconds
         if self._url is not None:
             return worker_engine(self._url, connections=connections, timeout=timeout)
-        if self._source is None:
-            raise ConfigurationError([_NOTHING_GIVEN])
         engine = self._bind()
         if _is_in_memory(engine.url):
             return engine  # another engine would have another, empty database
@@ -135,6 +131,15 @@ class Sessions:
             return _bind_of(session_of(self._source))
         with self._app.app_context():
             return _bind_of(session_of(self._source))
+
+
+def _nothing_given(app: Flask) -> str:
+    if "sqlalchemy" in app.extensions:
+        return "The outbox has neither a session nor a database. Give it Flask-SQLAlchemy's: init_app(app, session=db)."
+    return (
+        f"The outbox has neither a session nor a database. Call init_app(app, session=...) with {KINDS}; or, in an "
+        "application without SQLAlchemy, set OUTBOX_DATABASE_URL (sqlite:////path/to/outbox.sqlite, for instance)."
+    )
 
 
 def check_source(source: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
+from outbox.cli.create import create_tables
 from outbox.cli.list import list_
 from outbox.cli.pause import pause, resume
 from outbox.cli.purge import purge
@@ -15,6 +16,7 @@ from outbox.cli.trial import test_mail
 __all__ = [
     "cancel",
     "check",
+    "create_tables",
     "list_",
     "mark_sent",
     "pause",

@@ -24,6 +24,7 @@ from outbox.operations.application_engine import another_database, apart, place
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
+from outbox.operations.create import create_tables, has_history
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
 from outbox.operations.filters import Filter
@@ -80,6 +81,7 @@ __all__ = [
     "connected",
     "correct_recipient",
     "count",
+    "create_tables",
     "database_time",
     "diagnose",
     "deferred",
@@ -91,6 +93,7 @@ __all__ = [
     "gauges",
     "flow",
     "guarded",
+    "has_history",
     "in_batches",
     "left_due",
     "mark_sent",

@@ -10,12 +10,13 @@
         outbox.schema.downgrade(op, version=0)
 
 So the application's own history stays one line. A later release of the package that needs more says so in its
-changelog, and `missing()` (the `outbox-check` command) tells what a database lacks.
+changelog, and `missing()` (the `outbox-check` command) tells what a database lacks. `include_name` keeps Alembic's
+autogenerate away from the tables. Without Alembic: `create` and `drop`, or `follow` for `create_all` and `drop_all`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -31,8 +32,9 @@ LATEST = 1
 """The version that this release needs."""
 
 REMEDY = (
-    "Migrate the database: `python -m alembic upgrade head` (in an application with a history of its own, add a "
-    f"migration that calls outbox.schema.upgrade(op, version={LATEST}), see docs/migrations.md)."
+    "Run `flask outbox-create-tables`. Where Alembic or Flask-Migrate keeps the database's history, add a migration "
+    f"that calls outbox.schema.upgrade(op, version={LATEST}) instead (docs/migrations.md), then `alembic upgrade head` "
+    "or `flask db upgrade`."
 )
 
 REPAIR = "Add a migration that calls outbox.schema.repair(op), see docs/migrations.md."
@@ -79,6 +81,46 @@ def repair(op: Any) -> None:
         STEPS[number].upgrade(op)
 
 
+def create(connection: sa.Connection) -> list[str]:
+    """Bring the database's tables to this release's version, as migrations would; what was missing.
+
+    For a database without Alembic, and one that gets it later: a migration that calls `upgrade` finds them done. The
+    caller commits.
+    """
+    lacked = missing(connection)
+    if lacked:
+        op = _operations(connection)
+        upgrade(op)
+        repair(op)
+    return lacked
+
+
+def drop(connection: sa.Connection) -> None:
+    """Drop the tables, with all mail in them. The caller commits."""
+    for table in reversed(Base.metadata.sorted_tables):
+        connection.execute(sa.schema.DropTable(table, if_exists=True))
+
+
+def follow(metadata: sa.MetaData) -> None:
+    """Let `metadata.create_all()` and `drop_all()` create and drop the outbox's tables as well.
+
+    For applications and tests that make their tables so: `outbox.schema.follow(db.metadata)`, once. Alembic does not
+    see it.
+    """
+    if not sa.event.contains(metadata, "after_create", _created):
+        sa.event.listen(metadata, "after_create", _created)
+        sa.event.listen(metadata, "after_drop", _dropped)
+
+
+def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
+    """For Alembic's `include_name=`: autogenerate leaves the outbox's tables alone, instead of dropping them.
+
+    `Migrate(app, db, include_name=outbox.schema.include_name)`, or in `env.py`
+    `context.configure(…, include_name=outbox.schema.include_name)`.
+    """
+    return type_ != "table" or name not in Base.metadata.tables
+
+
 def missing(connection: sa.Connection) -> list[str]:
     """What the package needs and the database lacks, sorted: tables, columns (`table.column`), indexes, constraints.
 
@@ -102,6 +144,21 @@ def check_version(connection: sa.Connection) -> int | None:
             "newer release has migrated the database. Upgrade the package flask-outbox here."
         )
     return int(row.version)
+
+
+def _operations(connection: sa.Connection) -> Any:
+    from alembic.migration import MigrationContext  # not at the top: it is slow to import, and most have no need of it
+    from alembic.operations import Operations
+
+    return Operations(MigrationContext.configure(connection))
+
+
+def _created(target: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    create(connection)
+
+
+def _dropped(target: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    drop(connection)
 
 
 _emitted: WeakKeyDictionary[Any, int] = WeakKeyDictionary()

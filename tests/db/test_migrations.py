@@ -54,7 +54,6 @@ def downgrade():
 """
 
 MIGRATION = next(block for block in BLOCKS if "def upgrade" in block)
-INCLUDE_NAME = next(block for block in BLOCKS if "def include_name" in block)
 
 
 def history(folder: Path, database: Database, env: Callable[[str], str]) -> Config:
@@ -75,9 +74,10 @@ def history(folder: Path, database: Database, env: Callable[[str], str]) -> Conf
 
 def left_alone(env: str) -> str:
     """The first way of the document: autogenerate does not see the outbox's tables."""
-    told = env.replace("target_metadata=target_metadata", "target_metadata=target_metadata, include_name=include_name")
-    assert told.count("include_name=include_name") == 2
-    return told.replace("def run_migrations_offline", f"{INCLUDE_NAME}\n\ndef run_migrations_offline", 1)
+    option = "include_name=outbox.schema.include_name"
+    told = env.replace("target_metadata=target_metadata", f"target_metadata=target_metadata, {option}")
+    assert told.count(option) == 2
+    return f"import outbox.schema\n{told}"
 
 
 def compared(env: str) -> str:

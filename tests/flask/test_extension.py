@@ -16,6 +16,7 @@ import jinja2
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from werkzeug.local import LocalProxy
@@ -141,12 +142,18 @@ def test_without_a_session_each_mail_is_a_transaction(
 
 
 def test_neither_session_nor_database(make_app: Callable[..., Flask], outbox: Outbox) -> None:
-    """With nowhere to write to, the error names both ways out."""
-    with (
-        make_app(session=None).app_context(),
-        pytest.raises(ConfigurationError, match=r"session=.*OUTBOX_DATABASE_URL"),
-    ):
-        outbox.send(hello())
+    """With nowhere to write to, the application does not start, and the error names both ways out."""
+    with pytest.raises(ConfigurationError, match=r"session=.*OUTBOX_DATABASE_URL"):
+        make_app(session=None)
+
+
+def test_flask_sqlalchemy_is_there_and_not_given(outbox: Outbox) -> None:
+    """Then the error names the argument."""
+    app = Flask(__name__)
+    app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://")
+    SQLAlchemy(app)
+    with pytest.raises(ConfigurationError, match=r"init_app\(app, session=db\)"):
+        outbox.init_app(app)
 
 
 @pytest.mark.parametrize("url", ["nosuch://user:hunter2@host/db", "postgresql+nosuch://user:hunter2@host/db"])
@@ -393,7 +400,7 @@ def test_database_that_is_not_migrated(empty_database: Database, outbox: Outbox)
     app.config.update(MAIL_DEFAULT_SENDER="a@example.org")
     with Session(empty_database.engine) as session, app.app_context():
         outbox.init_app(app, session=session)
-        with pytest.raises(SchemaError, match="alembic upgrade head"):
+        with pytest.raises(SchemaError, match="flask outbox-create-tables"):
             outbox.send(hello())
 
 
