@@ -23,6 +23,7 @@ from outbox.errors import MessageError, SchemaError
 from outbox.events import logger
 from outbox.mail import Address, Connection, Message
 from outbox.message import Composed
+from outbox.mime.message_ids import OURS
 from outbox.models import OutboxMessage
 from outbox.posting import posting
 from outbox.sessions import Sessions
@@ -186,7 +187,9 @@ class Bound(flask_mail._Mail):
     def _dispatched(
         self, message: flask_mail.Message, composed: Composed, posted: Posting, now: datetime, *, committed: bool
     ) -> None:
-        message.msgId = composed.message_id
+        if message.msgId != composed.message_id:
+            message.msgId = composed.message_id
+            setattr(message, OURS, message.msgId)
         if message.date is None:
             message.date = max(now, posted.send_at or now).timestamp()
             setattr(message, _DATED, message.date)

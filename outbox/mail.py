@@ -12,6 +12,7 @@ import flask_mail
 from flask import current_app
 
 from outbox.errors import NotBoundError, OutboxError
+from outbox.mime.message_ids import OURS
 
 Address = str | tuple[str, str]
 
@@ -20,8 +21,8 @@ class Message(flask_mail.Message):
     """A `flask_mail.Message` with the same arguments that asks no name server.
 
     `flask_mail.Message()` makes a Message-ID with the machine's own host name, which it looks up: in the request, and
-    for seconds where DNS is slow. The outbox makes a Message-ID of its own anyway, which ends in the domain of From;
-    once a message is enqueued, `msgId` is that one.
+    for seconds where DNS is slow. The outbox makes a Message-ID of its own, which ends in the domain of From, unless
+    the application sets `msgId`; once a message is enqueued, `msgId` is the one that it goes out with.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Message(flask_mail.Message):
         self.bcc = bcc or []
         self.body = body
         self.alts = dict(alts or {})
-        self.html = html
+        if html is not None or "html" not in self.alts:  # Flask-Mail loses the HTML of `alts` here
+            self.html = html
         self.date = date
         self.msgId = make_msgid(domain=_domain(sender))
+        setattr(self, OURS, self.msgId)
         self.charset = charset
         self.extra_headers = extra_headers
         self.mail_options = mail_options or []

@@ -11,14 +11,13 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from functools import lru_cache
 
 import idna
 
 from outbox.errors import AddressError
-from outbox.mime.headers import check_text, encoded_words, looks_encoded
+from outbox.mime.headers import check_text, clean_text, encoded_words, looks_encoded
+from outbox.mime.received import decoded
 from outbox.mime.values import text_of
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]"
@@ -72,7 +71,7 @@ def parse(text: str, field: str) -> Mailbox:
     Encoded words in it, as `email.utils.formataddr` writes them, are decoded.
     Raises AddressError, and BadHeaderError for a line break or control character.
     """
-    text = check_text(text, field, tab=False).rstrip()
+    text = text.rstrip(" ")
     if len(text) > _LENGTH:
         raise AddressError(field, f"has {len(text):,} characters", _REMEDY)
     if text.endswith(">"):
@@ -84,7 +83,8 @@ def parse(text: str, field: str) -> Mailbox:
 
 def pair(name: str, address: str, field: str) -> Mailbox:
     """A mailbox from a name, taken literally, and an address. Raises as `parse` does."""
-    if len(check_text(name, field, tab=False)) > _LENGTH:
+    name = clean_text(decoded(name), field, tab=False)
+    if len(name) > _LENGTH:
         raise AddressError(field, f"has a name of {len(name):,} characters", "Shorten it.")
     local, _, domain = check_text(address, field, tab=False).strip().rpartition("@")
     if _LOCAL.fullmatch(local) is None or not _is_plain(local) or len(local.encode()) > 64:
@@ -167,11 +167,4 @@ def _unphrased(name: str) -> str:
     quoted = _QUOTED.fullmatch(name)
     if quoted:
         return _UNESCAPE.sub(r"\1", quoted.group(1))
-    return _decoded(name) if looks_encoded(name) else name
-
-
-def _decoded(name: str) -> str:
-    try:
-        return str(make_header(decode_header(name)))
-    except (HeaderParseError, LookupError, ValueError):
-        return name
+    return name

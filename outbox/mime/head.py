@@ -5,13 +5,12 @@ Decisions that a reader may wonder about:
 - `extra_headers` may replace Date, Message-ID, Sender, Reply-To and Auto-Submitted (None takes the last one away). What
   the message has a field for, and what MIME needs, is refused there. Bcc stands in the envelope only.
 - A field that is not ASCII goes in encoded words if it is unstructured, in a phrase if it holds addresses, and is
-  refused if it is otherwise structured, where an encoded word would be read literally.
+  refused if programs read it (`programs.py`).
 - The sender's name is read from a string, in which Flask-Mail has already put it together with the address.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,32 +18,17 @@ from email.utils import parsedate_to_datetime
 
 import flask_mail
 
-from outbox.errors import AddressError, BadHeaderError, MessageError, MissingFieldError
+from outbox.errors import AddressError, MessageError, MissingFieldError
+from outbox.mime import extras, message_ids
 from outbox.mime.addresses import Mailbox, mailbox_of, parse_list, unique_mailboxes
-from outbox.mime.headers import check_name, check_text, fold, unstructured
-from outbox.mime.values import is_empty, items_of, kind_of, pairs_of, text_of
+from outbox.mime.headers import clean_text, fold, unstructured
+from outbox.mime.programs import is_for_programs
+from outbox.mime.received import decoded, unfolded
+from outbox.mime.values import is_empty, items_of, kind_of, text_of
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MESSAGE_ID = re.compile(r"<[!-;=?A-~]{1,150}@[!-;=?A-~]{1,150}>")
-_FOLDED = re.compile(r"\r\n(?=[ \t]+[^ \t\r\n])")
 _SUBJECT_LENGTH = 998  # characters
-
-_FIELDS = {"from": "sender", "to": "recipients", "cc": "cc", "bcc": "bcc", "subject": "subject", "resent-bcc": "bcc"}
-_ADDRESSES = frozenset(
-    "sender reply-to disposition-notification-to return-receipt-to errors-to mail-followup-to mail-reply-to"  # noqa: SIM905
-    " resent-from resent-sender resent-to resent-cc".split()
-)
-_ONCE = frozenset(
-    "date message-id sender reply-to in-reply-to references auto-submitted list-id list-unsubscribe"  # noqa: SIM905
-    " list-unsubscribe-post".split()
-)
-_STRUCTURED = frozenset(
-    "accept-language authentication-results auto-submitted autocrypt content-language date dkim-signature"  # noqa: SIM905
-    " expires feedback-id importance in-reply-to message-id precedence priority received references"
-    " require-recipient-valid-since return-path x-priority".split()
-)
-_STRUCTURED_PREFIXES = ("list-", "resent-", "arc-", "original-")
 
 
 @dataclass(slots=True)
@@ -86,15 +70,15 @@ def header_of(
     message: flask_mail.Message, default_sender: str | tuple[str, str] | None, now: datetime, unique: str
 ) -> Header:
     """The header section of `message`. Raises MessageError."""
-    extra = _extra(message)
-    own = {name.lower(): value or "" for name, value in extra if name.lower() in _ONCE}
+    extra = extras.extra_headers(message)
+    own = {name.lower(): value or "" for name, value in extra if name.lower() in extras.ONCE}
     to, cc, bcc = (_mailboxes(getattr(message, name), name) for name in ("recipients", "cc", "bcc"))
     header = Header(_sender(message, default_sender))
     header.recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes([*to, *cc, *bcc]))
     if not header.recipients:
         raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
     header.subject = _subject(message)
-    header.message_id = _message_id(own.get("message-id"), header.sender, unique)
+    header.message_id = own.get("message-id") or message_ids.chosen(message, header.sender.domain, unique)
 
     header.dated = "date" in own or message.date is not None
     header.add("Date", _given_date(own["date"]) if "date" in own else _date(message.date, now))
@@ -115,6 +99,21 @@ def header_of(
         if value is not None and name.lower() not in {"date", "message-id"}:
             _add_extra(header, name, value)
     return header
+
+
+def _add_extra(header: Header, name: str, value: str) -> None:
+    lower, label = name.lower(), f"extra_headers[{name!r}]"
+    if lower in extras.ADDRESSES:
+        mailboxes = parse_list(value, label)
+        if not mailboxes or (lower == "sender" and len(mailboxes) > 1):
+            raise AddressError(
+                label, f"{value[:120]!r} is not an address as it should be", "Give one like a@example.org."
+            )
+        header.add_addresses(name, mailboxes)
+    elif is_for_programs(lower):
+        header.add(name, value)
+    else:
+        header.add(name, value, unstructured(name, value))
 
 
 def _sender(message: flask_mail.Message, default_sender: str | tuple[str, str] | None) -> Mailbox:
@@ -139,26 +138,15 @@ def _reply_to(value: object) -> list[Mailbox]:
 
 
 def _subject(message: flask_mail.Message) -> str:
-    """The subject, unfolded (RFC 5322 §2.2.3), as Flask-Mail accepts it folded."""
+    """The subject as people read it: that of a received message may be folded, and in encoded words."""
     given: object = message.subject
     subject = "" if given is None else text_of(given, "subject")
-    if "\r\n" in subject and subject.partition("\r\n")[0].strip():
-        subject = _FOLDED.sub("", subject)
-    if len(check_text(subject, "subject")) > _SUBJECT_LENGTH:
+    if "\n" in subject and subject.partition("\n")[0].strip():
+        subject = unfolded(subject)
+    subject = clean_text(decoded(subject), "subject")
+    if len(subject) > _SUBJECT_LENGTH:
         raise MessageError("subject", f"is longer than {_SUBJECT_LENGTH} characters", "Shorten it.")
     return subject
-
-
-def _message_id(given: str | None, sender: Mailbox, unique: str) -> str:
-    if given is None:
-        return f"<{unique}@{sender.domain.lower()}>"
-    if _MESSAGE_ID.fullmatch(given) is None:
-        raise MessageError(
-            "extra_headers['Message-ID']",
-            f"{given[:120]!r} is none",
-            "Use one like <unique@example.org>, with its angle brackets, or leave it out.",
-        )
-    return given
 
 
 def _given_date(value: str) -> str:
@@ -195,46 +183,3 @@ def date_value(moment: datetime) -> str:
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
     time = f"{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}"
     return f"{day}, {moment.day:02d} {month} {moment.year} {time} +0000"
-
-
-def _extra(message: flask_mail.Message) -> list[tuple[str, str | None]]:
-    """The extra headers with checked names and values; None only for Auto-Submitted."""
-    extra: list[tuple[str, str | None]] = []
-    for key, value in pairs_of(message.extra_headers, "extra_headers"):
-        name = check_name(text_of(key, "extra_headers"), "extra_headers")
-        lower, label = name.lower(), f"extra_headers[{name!r}]"
-        _check_ours(lower, label)
-        if lower in _ONCE and any(other.lower() == lower for other, _ in extra):
-            raise MessageError(label, "is given twice, in other letters", "Give it once.")
-        if value is None and lower == "auto-submitted":
-            extra.append((name, None))
-        else:
-            text = check_text(text_of(value, label), label)
-            extra.append((name, text.strip(" \t") if lower in _ONCE else text))
-    return extra
-
-
-def _check_ours(lower: str, label: str) -> None:
-    if lower in _FIELDS:
-        raise MessageError(
-            label, "would stand in the message twice", f"Use the message's {_FIELDS[lower]} instead of the header."
-        )
-    if lower == "mime-version" or (lower.startswith("content-") and lower != "content-language"):
-        raise MessageError(label, "is written by the outbox itself", "Leave it out, or put it on an attachment.")
-
-
-def _add_extra(header: Header, name: str, value: str) -> None:
-    lower, label = name.lower(), f"extra_headers[{name!r}]"
-    if lower in _ADDRESSES:
-        mailboxes = parse_list(value, label)
-        if not mailboxes or (lower == "sender" and len(mailboxes) > 1):
-            raise AddressError(
-                label, f"{value[:120]!r} is not an address as it should be", "Give one like a@example.org."
-            )
-        header.add_addresses(name, mailboxes)
-    elif lower in _STRUCTURED or lower.startswith(_STRUCTURED_PREFIXES):
-        if not value.isascii():
-            raise BadHeaderError(label, "is not ASCII", "Percent-encode it (a URL) or leave the other characters out.")
-        header.add(name, value.strip(" \t"))
-    else:
-        header.add(name, value, unstructured(name, value))

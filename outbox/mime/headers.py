@@ -20,6 +20,9 @@ _WORD = 75  # one encoded word
 _FRAME = len("=?utf-8?q??=")
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CLEANED = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
+_SEPARATORS = frozenset("\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029")  # where `str.splitlines` sees a line's end
+_REFUSED = re.compile("[\0\r\n\ud800-\udfff]")
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _CHUNK = re.compile(r"[ \t]*[^ \t]+")
 _ENCODED_START = re.compile(r"=\?[^?]*\?[bq]\?", re.IGNORECASE)
@@ -38,13 +41,34 @@ def check_text(value: str, field: str, *, tab: bool = True) -> str:
     A tab is white space in a header field (RFC 5322 §2.2.2); `tab=False` refuses it too, for names.
     """
     found = _FORBIDDEN.search(value)
-    if found is None:
-        if tab or "\t" not in value:
-            return value
-        character = "\t"
-    else:
-        character = found.group()
-    raise BadHeaderError(
+    if found is not None:
+        raise _bad(found.group(), field)
+    if not tab and "\t" in value:
+        raise _bad("\t", field)
+    return value
+
+
+def clean_text(value: str, field: str, *, tab: bool = True) -> str:
+    """`value` as text for people: names, subjects, file names, with what real pages contain.
+
+    What ends a line for some programs (U+2028, NEL, a vertical tab) becomes a space, and with `tab=False` a tab too;
+    other control characters of ASCII are left out; those beyond it stay, and are encoded. Raises BadHeaderError if it
+    holds CR, LF, NUL or half a surrogate pair.
+    """
+    found = _REFUSED.search(value)
+    if found is not None:
+        raise _bad(found.group(), field)
+    if not tab:
+        value = value.replace("\t", " ")
+    return value if value.isprintable() else _CLEANED.sub(_cleaned, value)
+
+
+def _cleaned(found: re.Match[str]) -> str:
+    return " " if found[0] in _SEPARATORS else ""
+
+
+def _bad(character: str, field: str) -> BadHeaderError:
+    return BadHeaderError(
         field,
         f"holds {_described(character)}, which would let its writer add headers of their own or cannot be sent",
         "Remove it; text that users typed should be cleaned before it goes into a header.",

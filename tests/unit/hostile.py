@@ -129,7 +129,7 @@ def acceptable(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     return arguments, people
 
 
-_urls = st.text(string.printable[:95], max_size=200).filter(lambda text: "=?" not in text)
+_urls = st.text(string.printable[:95], max_size=200).filter(lambda text: text.strip() and "=?" not in text)
 _extra_headers = st.dictionaries(
     st.from_regex(r"X-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}", fullmatch=True), clean, max_size=3
 )
