@@ -19,7 +19,7 @@ from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
 from outbox.mime import addresses, head, parts, wire
 from outbox.mime.headers import check_text
-from outbox.mime.values import is_empty, items_of, kind_of, text_of
+from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
 
 _OPTION = re.compile(r"[!-~]+")
 
@@ -110,9 +110,10 @@ def _rendered(source: Environment | Callable[..., str], name: str, context: dict
 
 
 def _envelope_from(value: str | tuple[str, str]) -> str:
+    value = plain(value, "envelope_from")
     if isinstance(value, str) and value.strip() in {"", "<>"}:
         return ""
-    return addresses.mailbox_of(value, "envelope_from").envelope
+    return addresses.sender_of(value, "envelope_from").envelope
 
 
 def _charset(message: flask_mail.Message) -> str:

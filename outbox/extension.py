@@ -17,7 +17,7 @@ from outbox.bound import STATE, Bound, state
 from outbox.bulk import Queued
 from outbox.compose import render
 from outbox.errors import NotBoundError
-from outbox.mail import Address, Connection, Message
+from outbox.mail import Address, Connection, Message, recipients_of
 from outbox.models import OutboxMessage
 from outbox.settings import Settings
 
@@ -58,20 +58,19 @@ class Outbox(flask_mail.Mail):
         """Enqueue a message made of the arguments of `Message`."""
         self.send(Message(*args, **kwargs))
 
-    def send_email(self, to: str | Iterable[Address], subject: str, template: str, **context: Any) -> OutboxMessage:
+    def send_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> OutboxMessage:
         """Enqueue a mail rendered from `template` + ".txt" and + ".html"; one of them may be missing.
 
-        `to`: an address, or several; `context` goes to the templates. Where `enqueue` is to be told more (`key`,
-        `kind`, …): `outbox.enqueue(outbox.compose_email(to, subject, template, **context), kind=…)`.
+        `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates. To give options of
+        `enqueue`: `outbox.enqueue(outbox.compose_email(to, subject, template, **context), kind=…)`.
         Raises TemplateError if neither template exists, and what `enqueue` raises.
         """
         return self.enqueue(self.compose_email(to, subject, template, **context))
 
-    def compose_email(self, to: str | Iterable[Address], subject: str, template: str, **context: Any) -> Message:
+    def compose_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> Message:
         """The message that `send_email` enqueues, to add to or to enqueue with options."""
         text, html = render(flask.render_template, template, context)
-        recipients: list[Address] = [to] if isinstance(to, str) else list(to)
-        return Message(subject, recipients=recipients, body=text, html=html)
+        return Message(subject, recipients=recipients_of(to), body=text, html=html)
 
     def enqueue(
         self,

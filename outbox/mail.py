@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from email.utils import make_msgid, parseaddr
+from os import PathLike
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
 import flask_mail
 from flask import current_app
 
-from outbox.errors import NotBoundError, OutboxError
+from outbox.errors import MissingFieldError, NotBoundError, OutboxError
+from outbox.mime.addresses import is_pair
 from outbox.mime.message_ids import OURS
+from outbox.mime.values import file_name, is_empty, items_of, plain
 
 Address = str | tuple[str, str]
 
@@ -51,7 +54,7 @@ class Message(flask_mail.Message):
                 )
             sender = bound.default_sender
         if isinstance(sender, tuple):
-            sender = f"{sender[0]} <{sender[1]}>"
+            sender = sender[1] if not sender[0] else f"{sender[0]} <{sender[1]}>"
         self.recipients = recipients or []
         self.subject = subject
         self.sender = sender
@@ -63,13 +66,25 @@ class Message(flask_mail.Message):
         if html is not None or "html" not in self.alts:  # Flask-Mail loses the HTML of `alts` here
             self.html = html
         self.date = date
-        self.msgId = make_msgid(domain=_domain(sender))
+        self.msgId = make_msgid(domain=_domain(sender) if type(sender) is str else "localhost")
         setattr(self, OURS, self.msgId)
         self.charset = charset
         self.extra_headers = extra_headers
         self.mail_options = mail_options or []
         self.rcpt_options = rcpt_options or []
         self.attachments = attachments or []
+
+    def attach(
+        self,
+        filename: str | PathLike[str] | None = None,
+        content_type: str | None = None,
+        data: str | bytes | None = None,
+        disposition: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """As in Flask-Mail; the name may also be a path, of which the last part is sent, or a lazy string."""
+        name = None if filename is None else file_name(filename, "filename")
+        super().attach(name, content_type, data, disposition, headers)
 
 
 class Enqueues(Protocol):
@@ -99,7 +114,7 @@ class Connection(flask_mail.Connection):
 
     def send(self, message: flask_mail.Message, envelope_from: Address | None = None) -> None:
         """Enqueue `message` in the current session. `envelope_from`: the address for MAIL FROM, if not the sender's."""
-        self._outbox.enqueue(message, envelope_from=envelope_from)
+        self._outbox.enqueue(message, envelope_from=envelope_from or None)
         self.num_emails += 1
 
     def send_message(self, *args: Any, **kwargs: Any) -> None:
@@ -107,8 +122,20 @@ class Connection(flask_mail.Connection):
         self.send(Message(*args, **kwargs))
 
 
+def recipients_of(to: object) -> list[Any]:
+    """What `send_email` takes for `to`: an address, a pair (name, address), or several, as a list of recipients."""
+    if is_empty(to):
+        problem = "is None" if plain(to, "to") is None else "is empty"
+        raise MissingFieldError("to", problem, "Give an address, or a list of them.")
+    to = plain(to, "to")
+    if isinstance(to, str | bytes) or not isinstance(to, Iterable):
+        return [to]
+    recipients = items_of(to, "to")
+    return [tuple(recipients)] if is_pair(recipients) else recipients
+
+
 @functools.lru_cache(maxsize=256)  # there are few senders, and parsing one costs more than all the rest here
-def _domain(sender: Address | None) -> str:
+def _domain(sender: str) -> str:
     """Of the sender, if that can stand in a Message-ID."""
-    domain = parseaddr(sender)[1].rpartition("@")[2] if isinstance(sender, str) else ""
+    domain = parseaddr(sender)[1].rpartition("@")[2]
     return domain if domain.isascii() and domain.replace("-", "").replace(".", "").isalnum() else "localhost"

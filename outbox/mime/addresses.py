@@ -7,22 +7,16 @@ message needs a server that offers SMTPUTF8.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-import idna
-
-from outbox.errors import AddressError
+from outbox.errors import AddressError, MessageError
+from outbox.mime.address_rules import REMEDY, checked, refuse_several, split
 from outbox.mime.headers import check_text, clean_text, encoded_words, looks_encoded
 from outbox.mime.received import decoded
-from outbox.mime.values import text_of
+from outbox.mime.values import plain, text_of
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]"
-_LOCAL = re.compile(rf'{_ATEXT}+(?:\.{_ATEXT}+)*|"(?:[!#-\[\]-~]|\\[!-~])*"')
-_LABELS = re.compile(r"(?!.*-(?:\.|$))[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r'(["\\])')
@@ -30,8 +24,6 @@ _UNESCAPE = re.compile(r"\\(.)")
 _LONG_WORD = re.compile(r"[^ ]{60}")
 _ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _LENGTH = 1000  # characters of a name and its address
-
-_REMEDY = "Give one address like ann@example.org, or a name with it: ('Ann', 'ann@example.org')."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +56,23 @@ class Mailbox:
         return f"{self.name if self.name.replace(' ', '').isalnum() else _quoted(self.name)} <{self.address}>"
 
 
-def parse(text: str, field: str) -> Mailbox:
+def parse(text: str, field: str, *, sender: bool = False) -> Mailbox:
     """`ann@example.org`, `<ann@example.org>`, `Ann <ann@example.org>` or `"Ann, PhD" <ann@example.org>`.
 
     The name may hold anything, quoted or not: Flask-Mail turns `sender=("Ann, PhD", …)` into a string without quoting.
     Encoded words in it, as `email.utils.formataddr` writes them, are decoded.
-    Raises AddressError, and BadHeaderError for a line break or control character.
+    Raises AddressError, also for several addresses, and BadHeaderError for a line break or control character.
     """
     text = text.rstrip(" ")
     if len(text) > _LENGTH:
-        raise AddressError(field, f"has {len(text):,} characters", _REMEDY)
+        raise AddressError(field, f"has {len(text):,} characters", REMEDY)
+    refuse_several(clean_text(text, field), field, sender=sender)
     if text.endswith(">"):
         name, bracket, address = text[:-1].rpartition("<")
         if bracket:
             return pair(_unphrased(name.strip(" ")), address, field)
+    elif "<" in text and ">" in text and '"@' not in text:
+        raise AddressError(field, f"{text[:120]!r} has text after the >", REMEDY)
     return pair("", text, field)
 
 
@@ -86,25 +81,56 @@ def pair(name: str, address: str, field: str) -> Mailbox:
     name = clean_text(decoded(name), field, tab=False)
     if len(name) > _LENGTH:
         raise AddressError(field, f"has a name of {len(name):,} characters", "Shorten it.")
-    local, _, domain = check_text(address, field, tab=False).strip().rpartition("@")
-    if _LOCAL.fullmatch(local) is None or not _is_plain(local) or len(local.encode()) > 64:
-        raise AddressError(field, f"{address[:320]!r} is no mail address", _REMEDY)
-    return Mailbox(name, local, _domain(domain, field))
+    address = check_text(address, field, tab=False).strip()
+    if len(address) > _LENGTH:
+        raise AddressError(field, f"has {len(address):,} characters", REMEDY)
+    refuse_several(address, field, sender=False)
+    return Mailbox(name, *checked(address, field))
 
 
-def mailbox_of(value: object, field: str) -> Mailbox:
-    """What Flask-Mail takes for an address: a string, or a tuple (name, address). Raises as `parse` does."""
-    if not isinstance(value, tuple):
-        return parse(text_of(value, field), field)
+def mailbox_of(value: object, field: str, *, sender: bool = False) -> Mailbox:
+    """What Flask-Mail takes for an address: a string, or a pair (name, address). Raises as `parse` does."""
+    value = plain(value, field)
+    if value is None:
+        raise AddressError(field, "is None", REMEDY)
+    if not isinstance(value, tuple | list):
+        return parse(text_of(value, field), field, sender=sender)
     if len(value) != 2:
-        raise AddressError(field, f"is a tuple of {len(value)}", _REMEDY)
+        raise AddressError(field, f"is a {type(value).__name__} of {len(value)}", REMEDY)
+    if isinstance(value, list) and not (sender or is_pair(value)):
+        raise AddressError(field, "is a list within the list", "Give each address by itself, and a name in a tuple.")
     name, address = value
-    return pair("" if name is None else text_of(name, field), text_of(address, field), field)
+    if plain(address, field) is None:
+        raise AddressError(field, "is a pair with None for the address", REMEDY)
+    return pair("" if plain(name, field) is None else text_of(name, field), text_of(address, field), field)
+
+
+def sender_of(value: object, field: str = "sender") -> Mailbox:
+    """A sender: an address, or a pair, also as a list. Raises as `parse` does.
+
+    Flask-Mail's Message makes "None <shop@example.com>" of the pair (None, "shop@example.com").
+    """
+    value = plain(value, field)
+    if isinstance(value, list) and len(value) == 2 and "@" in str(value[0]):
+        raise AddressError(field, "is a list of addresses", "Give one; further ones for answers go into reply_to.")
+    mailbox = mailbox_of(value, field, sender=True)
+    return Mailbox("", mailbox.local, mailbox.domain) if mailbox.name == "None" else mailbox
+
+
+def is_pair(value: object) -> bool:
+    """Whether a list or tuple is a name and an address rather than two addresses."""
+    if not isinstance(value, list | tuple) or len(value) != 2 or any(isinstance(part, list | tuple) for part in value):
+        return False
+    try:
+        name, address = ("" if part is None else text_of(part, "name") for part in value)
+    except MessageError:
+        return False
+    return "@" not in name and "@" in address
 
 
 def parse_list(text: str, field: str) -> list[Mailbox]:
     """Addresses separated by commas, as in a header field. Raises as `parse` does."""
-    return [parse(element, field) for element in _ELEMENT.findall(text)]
+    return [parse(element, field) for element in split(text)]
 
 
 def unique_mailboxes(mailboxes: Iterable[Mailbox]) -> tuple[Mailbox, ...]:
@@ -113,43 +139,6 @@ def unique_mailboxes(mailboxes: Iterable[Mailbox]) -> tuple[Mailbox, ...]:
     for mailbox in mailboxes:
         first.setdefault(mailbox.envelope, mailbox)
     return tuple(first.values())
-
-
-def _is_plain(local: str) -> bool:
-    """No invisible characters, and nothing that readers decode into another address (`=?utf-8?q?a=40b?=`)."""
-    return local.isprintable() and "=?" not in local
-
-
-def _domain(domain: str, field: str) -> str:
-    ascii_domain = _ascii_domain(domain) if len(domain) <= 255 else None  # what is kept in the cache is short
-    if ascii_domain is None:
-        raise AddressError(field, f"{domain[:255]!r} is no domain of a mail address", _REMEDY)
-    return ascii_domain
-
-
-@lru_cache(maxsize=1024)
-def _ascii_domain(domain: str) -> str | None:
-    """The domain in ASCII, None if it is none (RFC 5321 §4.1.2, RFC 5891)."""
-    if domain.startswith("["):
-        return domain if _is_literal(domain) else None
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode("ascii")
-        except UnicodeError:  # idna.IDNAError is one
-            return None
-    return domain if len(domain) <= 253 and _LABELS.fullmatch(domain) else None
-
-
-def _is_literal(domain: str) -> bool:
-    inner = domain[1:-1]
-    try:
-        if inner[:5].lower() == "ipv6:":
-            ipaddress.IPv6Address(inner[5:])
-        else:
-            ipaddress.IPv4Address(inner)
-    except ValueError:
-        return False
-    return domain.endswith("]") and "%" not in domain
 
 
 def _phrase(name: str) -> str:

@@ -20,11 +20,11 @@ import flask_mail
 
 from outbox.errors import AddressError, MessageError, MissingFieldError
 from outbox.mime import extras, message_ids
-from outbox.mime.addresses import Mailbox, mailbox_of, parse_list, unique_mailboxes
+from outbox.mime.addresses import Mailbox, is_pair, mailbox_of, parse_list, sender_of, unique_mailboxes
 from outbox.mime.headers import clean_text, fold, unstructured
 from outbox.mime.programs import is_for_programs
 from outbox.mime.received import decoded, unfolded
-from outbox.mime.values import is_empty, items_of, kind_of, text_of
+from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -81,7 +81,7 @@ def header_of(
     header.message_id = own.get("message-id") or message_ids.chosen(message, header.sender.domain, unique)
 
     header.dated = "date" in own or message.date is not None
-    header.add("Date", _given_date(own["date"]) if "date" in own else _date(message.date, now))
+    header.add("Date", _given_date(own["date"]) if "date" in own else _date(plain(message.date, "date"), now))
     header.add_addresses("From", [header.sender])
     header.add_addresses("To", to)
     if not to and not cc:
@@ -122,7 +122,7 @@ def _sender(message: flask_mail.Message, default_sender: str | tuple[str, str] |
         raise MissingFieldError(
             "sender", "is missing and there is no default", "Give the message a sender=, or set MAIL_DEFAULT_SENDER."
         )
-    return mailbox_of(sender, "sender")
+    return sender_of(sender)
 
 
 def _mailboxes(value: object, name: str) -> list[Mailbox]:
@@ -132,7 +132,8 @@ def _mailboxes(value: object, name: str) -> list[Mailbox]:
 
 
 def _reply_to(value: object) -> list[Mailbox]:
-    if isinstance(value, list):
+    value = plain(value, "reply_to")
+    if isinstance(value, list) and not is_pair(value):
         return _mailboxes(value, "reply_to")
     return [mailbox_of(value, "reply_to")]
 

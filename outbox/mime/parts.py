@@ -21,7 +21,7 @@ import flask_mail
 from outbox.errors import BadHeaderError, MessageError
 from outbox.mime import plaintext, wire
 from outbox.mime.headers import check_name, check_text, fold, fold_parameters, unstructured
-from outbox.mime.values import is_empty, items_of, kind_of, pairs_of, text_of
+from outbox.mime.values import file_name, is_empty, items_of, kind_of, pairs_of, text_of
 
 _RESTRICTED = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"\s*({_RESTRICTED})/({_RESTRICTED})\s*((?:;.*)?)")
@@ -211,7 +211,7 @@ def _parameters(text: str) -> list[tuple[str, str]] | None:
 def _filename(attachment: flask_mail.Attachment, name: str, *, ascii_only: bool) -> str:
     if attachment.filename is None:
         return ""
-    filename = check_text(text_of(attachment.filename, f"{name}.filename"), f"{name}.filename", tab=False)
+    filename = check_text(file_name(attachment.filename, f"{name}.filename"), f"{name}.filename", tab=False)
     if ascii_only:
         filename = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode("ascii")
         filename = _SPACES.sub(" ", filename).strip()

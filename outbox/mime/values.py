@@ -6,16 +6,33 @@ raises becomes the cause of a MessageError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import index
+from os import PathLike
+from os.path import basename
 from typing import Any
 
 from outbox.errors import MessageError
+
+_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str),
+    (bytes, bytes),
+    (bytearray, bytes),
+    (memoryview, bytes),
+    (tuple, tuple),
+    (list, list),
+    (int, index),
+    (float, float),
+    (type(None), lambda _: None),
+)
+"""Types that a proxy may stand for, and how to get at the value."""
 
 
 def text_of(value: object, field: str) -> str:
     """A `str`, `bytes` in UTF-8 or a lazy string (an object with a `__str__` of its own) as exactly `str`."""
     if type(value) is str:
         return value
+    value = plain(value, field)
     if isinstance(value, str):
         return str.__str__(value)  # markupsafe.Markup would escape what it is joined with
     if isinstance(value, bytes):
@@ -35,8 +52,29 @@ def text_of(value: object, field: str) -> str:
         ) from error
 
 
+def plain(value: object, field: str) -> Any:
+    """What a proxy stands for: of werkzeug's LocalProxy, or of anything whose `__class__` names another type."""
+    try:
+        claimed = value.__class__
+        if issubclass(type(value), claimed):
+            return value
+        return next((make(value) for kind, make in _PLAIN if issubclass(claimed, kind)), value)
+    except Exception as error:
+        raise MessageError(
+            field, f"is {kind_of(value)} that stands for nothing ({type(error).__name__})", "See the cause."
+        ) from error
+
+
+def file_name(value: object, field: str) -> str:
+    """The name of a file; of a path (`pathlib.Path`) the last part: the folders are nobody's business."""
+    if isinstance(value, PathLike):
+        value = basename(value)
+    return text_of(value, field)
+
+
 def items_of(value: object, field: str) -> list[Any]:
     """The elements of a list, tuple, set or other iterable; a string is none, being a likely slip."""
+    value = plain(value, field)
     if isinstance(value, list | tuple):
         return list(value)
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -58,8 +96,15 @@ def pairs_of(value: Any, field: str) -> list[tuple[Any, Any]]:
 
 
 def is_empty(value: object) -> bool:
-    """Whether nothing was given: None, or an empty string or container. Runs no code of the caller's."""
-    return value is None or (isinstance(value, str | bytes | list | tuple | set | frozenset | dict) and not value)
+    """Whether nothing was given: None, or an empty string or container, or a proxy of such."""
+    if value is None:
+        return True
+    try:
+        if isinstance(value, str | bytes | list | tuple | set | frozenset | dict):
+            return not value
+        return value.__class__ is type(None)
+    except Exception:  # noqa: BLE001 - a proxy of a caller's own; whoever reads the value says what is wrong with it
+        return False
 
 
 def kind_of(value: object) -> str:

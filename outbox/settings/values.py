@@ -19,7 +19,7 @@ from typing import Any
 import idna
 
 from outbox.errors import MessageError
-from outbox.mime.addresses import mailbox_of
+from outbox.mime.addresses import sender_of
 from outbox.states import OnUncertain
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
@@ -219,13 +219,13 @@ def _parse_sender(raw: Any) -> str | tuple[str, str]:
     sender: str | tuple[str, str]
     if isinstance(raw, str):
         sender = str(text(1000).parse(raw))
-    elif isinstance(raw, tuple | list) and len(raw) == 2 and all(isinstance(part, str) for part in raw):
-        name, address = (str(text(1000).parse(part)) for part in raw)
-        sender = (name, address)
+    elif isinstance(raw, tuple | list) and len(raw) == 2 and isinstance(raw[0], str | None) and isinstance(raw[1], str):
+        name, address = (str(text(1000).parse(part or "")) for part in raw)
+        sender = (name, address) if name else address
     else:
         raise ValueError(f"is {_shown(raw)}, neither an address nor a pair (name, address)")
     try:
-        mailbox_of(sender, "sender")
+        sender_of(sender)
     except MessageError:
         remedy = "give one such as shop@example.org, or a name with it: Shop <shop@example.org>"
         raise ValueError(f"is {_shown(raw)}, not a valid address: {remedy}") from None

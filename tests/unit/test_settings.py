@@ -266,7 +266,7 @@ def test_the_name_for_ehlo_goes_over_the_wire_in_ascii() -> None:
         "Shop <shop>",
         "a@example.org, b@example.org",
         ("Shop", "shop"),
-        "shop@ex_ample.org",
+        "shop@ex ample.org",
     ],
 )
 def test_a_default_sender_that_is_no_address_is_a_fault(value: Any) -> None:
