@@ -42,6 +42,7 @@ from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
 from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status
+from outbox.operations.tables import environments
 from outbox.operations.unsent import left_due
 from outbox.operations.words import duration, parse_duration, parse_moment, spelled
 
@@ -88,6 +89,7 @@ __all__ = [
     "deliveries_of",
     "duration",
     "eligible",
+    "environments",
     "failures",
     "find",
     "gauges",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from outbox.dialect import DbNow
 from outbox.operations.due import count_to
 from outbox.operations.health import FailureGroup
-from outbox.operations.tables import DELIVERY, in_state
+from outbox.operations.tables import DELIVERY, MESSAGE, environments, in_state
 from outbox.states import Lane, State
 
 FAILURES_SEEN = 5_000
@@ -17,10 +17,12 @@ FAILURE_GROUPS = 10
 DAY = 86_400.0
 
 
-def failures(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[FailureGroup]:
+def failures(
+    connection: sa.Connection, most: int = FAILURE_GROUPS, *, environment: str | None = None
+) -> list[FailureGroup]:
     """The `most` largest groups of the last 24 hours among the newest FAILURES_SEEN failed deliveries.
 
-    Failed mail is never purged by itself, and may be many.
+    Failed mail is never purged by itself, and may be many. `environment`: only of this one.
     """
     newest = (
         _causes(DELIVERY.c.finished_at)
@@ -29,16 +31,19 @@ def failures(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[Fail
         .limit(FAILURES_SEEN)
         .subquery()
     )
-    return _groups(connection, sa.select(newest).where(newest.c.at >= DbNow(-DAY)).subquery(), most)
+    late = sa.select(newest).where(newest.c.at >= DbNow(-DAY)).subquery()
+    return _groups(connection, late, most, environment)
 
 
-def deferred(connection: sa.Connection, most: int = FAILURE_GROUPS) -> list[FailureGroup]:
+def deferred(
+    connection: sa.Connection, most: int = FAILURE_GROUPS, *, environment: str | None = None
+) -> list[FailureGroup]:
     """The same of what is deferred: it was attempted, and waits for its next attempt; the FAILURES_SEEN due first.
 
     Its times are those of the last attempt.
     """
     waiting = sa.union_all(*(sa.select(_waiting(lane, retry)) for lane in Lane for retry in (True, False)))
-    return _groups(connection, waiting.subquery(), most)
+    return _groups(connection, waiting.subquery(), most, environment)
 
 
 def count_deferred(connection: sa.Connection, cap: int) -> int:
@@ -80,11 +85,16 @@ def _waiting(lane: Lane, retry: bool) -> sa.Subquery:
 def _causes(at: sa.ColumnElement[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
     code = sa.cast(DELIVERY.c.code, sa.String(11))
     error = sa.func.coalesce(DELIVERY.c.enhanced, code, DELIVERY.c.reason, "?").label("error")
-    return sa.select(error, DELIVERY.c.domain, at.label("at"), DELIVERY.c.reply, *more)
+    return sa.select(error, DELIVERY.c.domain, at.label("at"), DELIVERY.c.reply, DELIVERY.c.message_id, *more)
 
 
-def _groups(connection: sa.Connection, causes: sa.Subquery, most: int) -> list[FailureGroup]:
+def _groups(connection: sa.Connection, causes: sa.Subquery, most: int, environment: str | None) -> list[FailureGroup]:
     number = sa.func.count().label("number")
+    mine: sa.ColumnElement[bool] = sa.true()
+    if environment is not None and environments(connection) - {environment}:
+        # one look by primary key for each row; of a message that is gone nobody knows whose it was
+        stamp = sa.select(MESSAGE.c.environment).where(MESSAGE.c.id == causes.c.message_id).scalar_subquery()
+        mine = sa.func.coalesce(stamp, environment) == environment
     rows = connection.execute(
         sa.select(
             causes.c.error,
@@ -94,6 +104,7 @@ def _groups(connection: sa.Connection, causes: sa.Subquery, most: int) -> list[F
             sa.func.max(causes.c.at).label("last"),
             sa.func.max(causes.c.reply).label("reply"),
         )
+        .where(mine)
         .group_by(causes.c.error, causes.c.domain)
         .order_by(number.desc(), causes.c.error, causes.c.domain)
         .limit(most)

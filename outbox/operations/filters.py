@@ -13,7 +13,7 @@ import idna
 import sqlalchemy as sa
 
 from outbox.dialect import DbNow
-from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, in_state
+from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, environments, in_state
 from outbox.operations.words import duration, storable
 from outbox.policy import Reason
 from outbox.states import Lane, State
@@ -160,9 +160,7 @@ def narrowed(connection: sa.Connection, wanted: Filter) -> Filter:
     """`wanted` without the environment where all messages are of that one: so the indexes serve that serve without."""
     if wanted.environment is None:
         return wanted
-    # the ends of the index on environment and key
-    ends = [connection.execute(sa.select(end(MESSAGE.c.environment))).scalar() for end in (sa.func.min, sa.func.max)]
-    return replace(wanted, environment=None) if ends == [wanted.environment] * 2 else wanted
+    return replace(wanted, environment=None) if environments(connection) == {wanted.environment} else wanted
 
 
 def _of_environment(environment: str) -> sa.ColumnElement[bool]:

@@ -96,11 +96,12 @@ class Status:
     growing: bool  # `drain_seconds` has been growing for as long as makes it a problem
     pauses: list[Pause]
     held_for_long: int  # due and paused without an end, or for longer than makes it a problem
-    failures: list[FailureGroup]
+    failures: list[FailureGroup]  # of our environment, as are the next
     deferred_groups: list[FailureGroup]
     foreign: dict[str, int]  # due mail of other environments that have no living worker
     suppressed: bool
     environment: str  # ours
+    shared: bool  # whether other environments have messages in this database, too
     count_cap: int
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)

@@ -129,6 +129,8 @@ def notes(seen: Status) -> Iterator[str]:
     """What one should know although nothing is wrong."""
     if seen.suppressed:
         yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
+    if seen.shared:
+        yield f"other environments share this database: numbers are of all, groups of failures of {seen.environment!r}"
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
     if seen.held:
         yield f"{_about(seen.held, seen.count_cap)} due and paused; `outbox-resume` lets it go"

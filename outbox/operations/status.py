@@ -18,7 +18,7 @@ from outbox.operations.growth import growing
 from outbox.operations.health import Status, Transport, Worker
 from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
-from outbox.operations.tables import DELIVERY, MESSAGE, WORKER
+from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.pauses import EVERY, Held, Pause, active
 from outbox.states import Lane, State
@@ -94,11 +94,12 @@ def status(
         growing=_growing(connection, due_now, drain, alarms),
         pauses=paused,
         held_for_long=_held_for_long(connection, now, effective, names, due, count_cap, alarms),
-        failures=failures(connection) if counts else [],
-        deferred_groups=deferred(connection) if counts else [],
+        failures=failures(connection, environment=environment) if counts else [],
+        deferred_groups=deferred(connection, environment=environment) if counts else [],
         foreign=unserved,
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
         environment=environment,
+        shared=bool(environments(connection) - {environment}),
         count_cap=count_cap,
     )
     for problem in problems(seen, alarms, unserved=ours > 0):

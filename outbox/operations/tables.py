@@ -35,3 +35,10 @@ def in_state(state: State) -> sa.ColumnElement[bool]:
     that came after the last of them.
     """
     return DELIVERY.c.state.between(state.value, state.value)
+
+
+def environments(connection: sa.Connection) -> set[str]:
+    """The first and the last by name that messages are of: where all are of one, that one."""
+    # the ends of the index on environment and key
+    ends = (connection.execute(sa.select(end(MESSAGE.c.environment))).scalar() for end in (sa.func.min, sa.func.max))
+    return {name for name in ends if name is not None}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask import current_app, render_template
+from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.web import actions, charts
+from outbox.web import actions, charts, query
 from outbox.web.database import bound, connected
 from outbox.web.rights import Right
 
@@ -43,11 +43,20 @@ def overview() -> ResponseReturnValue:
 
 
 def failures() -> ResponseReturnValue:
-    """Failed and deferred mail grouped by error and domain."""
+    """Failed and deferred mail grouped by error and domain, of the own environment unless asked."""
+    environment = query.environment(request.args.get("environment"))
     with connected() as connection:
-        groups = operations.failures(connection, ALL_GROUPS)
-        waiting = operations.deferred(connection, ALL_GROUPS)
-    return render_template("outbox_admin/failures.html", failures=groups, deferred=waiting, outcome=actions.outcome())
+        groups = operations.failures(connection, ALL_GROUPS, environment=environment)
+        waiting = operations.deferred(connection, ALL_GROUPS, environment=environment)
+        shared = bool(operations.environments(connection) - {query.own_environment()})
+    return render_template(
+        "outbox_admin/failures.html",
+        failures=groups,
+        deferred=waiting,
+        environment=request.args.get("environment"),
+        shared=shared,
+        outcome=actions.outcome(),
+    )
 
 
 VIEWS = (

@@ -51,6 +51,19 @@ def test_the_list_shows_its_own_unless_asked(client: FlaskClient, ids: tuple[int
     assert "blue@example.org" in everything
 
 
+def test_failures_are_grouped_for_its_own_unless_asked(client: FlaskClient, ids: tuple[int, int]) -> None:
+    """On the page of failures and on the overview; a link shows, and acts on, those of all."""
+    own = text_of(client.get(f"{ROOT}/failures"))
+    assert "1 × 550" in own
+    assert "Of the environment red" in own
+    page = client.get(f"{ROOT}/failures?environment=*")
+    assert "2 × 550" in text_of(page)
+    assert 'name="environment" value="*"' in page.text
+    overview = text_of(client.get(f"{ROOT}/"))
+    assert "1 × 550" in overview
+    assert "other environments share this database" in overview
+
+
 @pytest.mark.parametrize("action", ["requeue", "cancel", "mark-sent"])
 def test_an_action_is_for_what_the_filter_says(
     client: FlaskClient, ids: tuple[int, int], sqlite_database: Database, action: str
