@@ -163,9 +163,18 @@ def test_what_blocks_is_put_aside(hub: Hub) -> None:
 
 def test_an_event_is_waited_for(hub: Hub) -> None:
     """Until it is set by another thread, or for as long as asked."""
-    event, got = threading.Event(), []
-    threading.Timer(0.03, event.set).start()
-    hub.run([lambda: got.append(hub.event(event, 5)), lambda: got.append(hub.event(threading.Event(), 0.01))])
+    event, gave_up, got = threading.Event(), threading.Event(), []
+
+    def sets() -> None:
+        if gave_up.wait(5):
+            event.set()
+
+    def asks_in_vain() -> None:
+        got.append(hub.event(threading.Event(), 0.01))
+        gave_up.set()
+
+    threading.Thread(target=sets).start()
+    hub.run([lambda: got.append(hub.event(event, 5)), asks_in_vain])
     assert got == [False, True]
 
 
