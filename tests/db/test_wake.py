@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from outbox.bell import Flag
 from outbox.enqueue import Posting, enqueue
+from outbox.operations import Filter, send_now
 from outbox.queue import Queue
 from outbox.wake import FileWatch, Listener, can_listen, watches_file
+from tests.db.mails import put as put_in_state
 from tests.db.test_queue import composed
 
 WAKE = Posting(wake=True)
@@ -58,6 +60,17 @@ def test_a_commit_ends_the_wait_and_a_rollback_does_not(engine: sa.Engine, queue
     assert woken(queue, LONG)
     assert claim(queue) == 1
     assert not woken(queue, SHORT)
+
+
+@pytest.mark.databases("postgresql")
+def test_mail_that_is_sent_now_ends_the_wait(engine: sa.Engine, queue: Queue) -> None:
+    """Scheduled mail is no news until an operator, or the application, wants it sent."""
+    wanted = Filter(ids=(put_in_state(engine, ago=-600.0)[0],))
+    assert not woken(queue, SHORT)
+    with engine.begin() as connection:
+        assert send_now(connection, wanted, by="ann") == 1
+    assert woken(queue, LONG)
+    assert claim(queue) == 1
 
 
 @pytest.mark.databases("postgresql")
