@@ -17,7 +17,7 @@ from alembic.operations import Operations
 from outbox import schema
 from outbox.errors import SchemaError
 from outbox.models import Base
-from outbox.operations import unmigrated
+from outbox.operations import check_schema, unmigrated
 from tests.db import prerelease
 from tests.servers.databases import Database
 
@@ -246,6 +246,15 @@ def test_all_steps_from_the_recorded_version(empty_database: Database, second_ve
         schema.downgrade(op)
     assert second_version == ["up", "down"]
     assert sa.inspect(empty_database.engine).get_table_names() == []
+
+
+def test_a_worker_refuses_tables_that_are_too_old(empty_database: Database, second_version: list[str]) -> None:
+    """With both versions and what to do; nothing of it is used before."""
+    upgrade(empty_database, 1)
+    with pytest.raises(SchemaError, match="have version 1, too old for this release"):
+        check_schema(empty_database.worker_engine)
+    upgrade(empty_database, 2)
+    check_schema(empty_database.worker_engine)
 
 
 def test_an_unknown_number(sqlite_database: Database) -> None:
