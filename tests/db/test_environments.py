@@ -79,8 +79,8 @@ def test_one_environment_alone_is_found_by_the_index(engine: sa.Engine) -> None:
     """Where all is of one environment, a list is as exact as without the word, though there is no time to look."""
     put(engine, *(f"r{n}@example.org" for n in range(5)), posting=RED, state=State.FAILED)
     with engine.connect() as connection:
-        no_time = {"limit": 2, "seconds": 0.0, "window": 1}
-        page = operations.browse(connection, Filter(states=(State.FAILED,), environment="red"), **no_time)
+        failed = Filter(states=(State.FAILED,), environment="red")
+        page = operations.browse(connection, failed, limit=2, seconds=0.0, window=1)
         assert (page.total, page.complete, page.looked) == (5, True, None)
 
 
