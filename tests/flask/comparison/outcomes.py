@@ -35,12 +35,17 @@ def refused(sentence: str) -> Outcome:
 
 def differs(sentence: str, **values: Any) -> Outcome:
     """Sent, and `values` are other than Flask-Mail's."""
-    return Outcome("differs", sentence, values)
+    return Outcome("differs", sentence, _aspects(values))
 
 
 def sends(**values: Any) -> Outcome:
-    """Sent, where Flask-Mail raises."""
-    return Outcome("sends", "", values)
+    """Sent, where Flask-Mail raises or sends nothing; `values`: what is not as usual."""
+    return Outcome("sends", "", _aspects(values))
+
+
+def _aspects(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With the names that `Sense` uses, of which one is a keyword."""
+    return {name.removesuffix("_"): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,19 @@ class Row:
 
     given: Input
     outcome: Outcome
+    own: Outcome
+    """The same for `outbox.Message` in place of Flask-Mail's."""
 
 
 def row(
     name: str,
     outcome: Outcome = SAME,
     *,
+    own: Outcome | None = None,
     then: Callable[[flask_mail.Message], Any] | None = None,
     config: Mapping[str, Any] | None = None,
     envelope_from: Any = None,
     **arguments: Any,
 ) -> Row:
     """`arguments` are those of Message; what is not given is usual."""
-    return Row(Input(name, arguments, then, config or {}, envelope_from), outcome)
+    return Row(Input(name, arguments, then, config or {}, envelope_from), outcome, own or outcome)

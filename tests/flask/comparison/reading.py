@@ -28,6 +28,7 @@ def sense_of(mail_from: str, recipients: Iterable[str], content: bytes, now: flo
         "recipients": sorted({_address(recipient) for recipient in recipients}),
         "subject": decoded(parsed["Subject"] or ""),
         "date": _date(parsed["Date"], now),
+        "message_id": [value for value in parsed.get_all("Message-ID", []) if "mine" in value],
         "headers": _headers(parsed),
     }
     for aspect, name in _ADDRESS_FIELDS.items():
