@@ -20,7 +20,7 @@ from outbox.dialect import MYSQL_FAMILY, DbNow, skip_locked, utc
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.rendered import Rendered
 from outbox.states import State
-from outbox.stored import MESSAGE_COLUMNS, Stored, parts_of, read_messages, stored_from
+from outbox.stored import MESSAGE_COLUMNS, Stored, for_recipient, parts_of, read_messages, stored_from
 from outbox.turns import SLOTS, Shares, Turns, cut_short, whole_shares
 
 _delivery = table_of(OutboxDelivery)
@@ -296,5 +296,5 @@ def _claimed(row: Any, token: int, message: Stored) -> Claimed:
         rescues=row.rescues + rescued,
         rescued=rescued,
         marked=row.marked_at is not None,
-        message=message,
+        message=for_recipient(message, row.recipient),
     )

@@ -18,6 +18,7 @@ from jinja2 import Environment, TemplateNotFound
 from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
 from outbox.mime import addresses, head, parts, wire
+from outbox.mime.downgrade import forms
 from outbox.mime.headers import check_text
 from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
 
@@ -46,7 +47,10 @@ def compose(
     header = head.header_of(message, default_sender, now, unique)
     sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
     options = parts.Options(_charset(message), ascii_attachments, blob_threshold, unique)
-    skeleton, blobs = wire.build(header.wire(), parts.tree(message, options), unique)
+    built, blobs = wire.build(header.wire(), parts.tree(message, options), unique)
+    skeleton, utf8, smtputf8 = forms(built, header.recipients)
+    if len(skeleton) != len(built):
+        blobs = tuple((offset + len(skeleton) - len(built), blob) for offset, blob in blobs)
     size = len(skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
     if size > max_bytes:
         raise MessageTooLargeError(
@@ -63,11 +67,12 @@ def compose(
         skeleton=skeleton,
         blobs=blobs,
         size=size,
-        smtputf8=header.smtputf8,
+        smtputf8=smtputf8,
         addresses=tuple(header.addresses),
         mail_options=_options(message.mail_options, "mail_options"),
         rcpt_options=_options(message.rcpt_options, "rcpt_options"),
         dated=header.dated,
+        utf8=utf8,
     )
 
 

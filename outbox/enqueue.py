@@ -7,7 +7,7 @@ reason the caller would have to clean up after: the same key or the same big par
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -268,6 +268,7 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         "skeleton": composed.skeleton,
         "size": composed.size,
         "smtputf8": composed.smtputf8,
+        "utf8_header": None if composed.utf8 is None else asdict(composed.utf8),
         "options": options or None,
         "on_uncertain": posting.on_uncertain.value,
         "metadata": posting.metadata,

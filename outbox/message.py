@@ -28,11 +28,28 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Utf8Header:
+    """The header for recipients whose own address is not ASCII (RFC 6532); the others get it downgraded (RFC 6857)."""
+
+    replaces: int  # bytes of the skeleton's own header, up to the blank line
+    header: str  # CRLF between its lines, none at the end
+
+    @property
+    def longer(self) -> int:
+        """By how many bytes this form is longer than the other."""
+        return len(self.header.encode()) - self.replaces
+
+    def in_place(self, skeleton: bytes) -> bytes:
+        """`skeleton` with this header."""
+        return self.header.encode() + skeleton[self.replaces :]
+
+
+@dataclass(frozen=True, slots=True)
 class Composed:
     """A message in its wire form (RFC 5322, CRLF, 7-bit, not dot-stuffed), ready to be stored.
 
     `skeleton` is the wire form without its big parts; `blobs` says at which byte of the skeleton the base64 lines of
-    each belong. `wire()` puts them together.
+    each belong. `wire()` puts them together. With `utf8` there are two forms, which differ in their headers.
     """
 
     message_id: str  # with its angle brackets
@@ -43,15 +60,16 @@ class Composed:
     skeleton: bytes
     blobs: tuple[tuple[int, Blob], ...] = ()  # (byte offset in skeleton, blob), ascending
     size: int = 0  # bytes of the whole wire form
-    smtputf8: bool = False  # a header holds raw UTF-8 (RFC 6532): every delivery needs SMTPUTF8 (RFC 6531)
+    smtputf8: bool = False  # the author's address is not ASCII: every delivery needs SMTPUTF8 (RFC 6531)
     addresses: tuple[tuple[str, str], ...] = field(default=())  # (field, address) for look-up: ("to", "a@b.c")
     mail_options: tuple[str, ...] = ()  # ESMTP parameters of MAIL, as Flask-Mail's Message carries them
     rcpt_options: tuple[str, ...] = ()
     dated: bool = False  # its Date was given by the application, and stays
+    utf8: Utf8Header | None = None  # None: the skeleton's is for all recipients
 
-    def wire(self) -> bytes:
-        """The whole wire form in one piece."""
-        return b"".join(splice(self.skeleton, self.blobs))
+    def wire(self, recipient: str = "") -> bytes:
+        """The whole wire form in one piece, as `recipient` gets it."""
+        return whole_form(self.skeleton, self.blobs, self.utf8, recipient)
 
 
 def base64_lines(data: bytes) -> bytes:
@@ -72,6 +90,14 @@ def splice(skeleton: bytes, blobs: tuple[tuple[int, Blob], ...]) -> Iterator[byt
         yield from base64_chunks(blob.data)
         start = offset
     yield skeleton[start:]
+
+
+def whole_form(skeleton: bytes, blobs: tuple[tuple[int, Blob], ...], utf8: Utf8Header | None, recipient: str) -> bytes:
+    """The wire form that `recipient` gets: with the header in UTF-8 only if its own address is not ASCII."""
+    if utf8 is not None and not recipient.isascii():
+        blobs = tuple((offset + utf8.longer, blob) for offset, blob in blobs)
+        skeleton = utf8.in_place(skeleton)
+    return b"".join(splice(skeleton, blobs))
 
 
 def base64_chunks(data: bytes) -> Iterator[bytes]:

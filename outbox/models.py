@@ -65,7 +65,10 @@ class OutboxMessage(Base):
     headers: Mapped[list[list[str]]] = mapped_column(sa.JSON)  # [[name, value], …] decoded, in wire order
     skeleton: Mapped[bytes] = mapped_column(big_binary(), deferred=True)  # the wire form without its big parts
     size: Mapped[int] = mapped_column(big_integer())  # bytes of the whole wire form
-    smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
+    smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # every delivery needs it
+    utf8_header: Mapped[dict[str, Any] | None] = mapped_column(
+        sa.JSON(none_as_null=True)
+    )  # {"replaces": bytes of the skeleton, "header": text}: `message.Utf8Header`, for recipients that are not ASCII
     options: Mapped[dict[str, list[str]] | None] = mapped_column(
         sa.JSON(none_as_null=True)
     )  # {"mail": […], "rcpt": […]} as Flask-Mail has them; "date": the application gave the Date

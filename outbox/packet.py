@@ -48,7 +48,8 @@ def limit(connection: sa.Connection) -> int | None:
 
 def size_of(composed: Composed) -> int:
     """Bytes of a message's row, but for what is short. Headers are in the skeleton and, decoded, beside it."""
-    return len(composed.skeleton) + sum(len(name) + 4 * len(value) for name, value in composed.headers)
+    utf8 = 0 if composed.utf8 is None else 2 * len(composed.utf8.header)
+    return len(composed.skeleton) + utf8 + sum(len(name) + 4 * len(value) for name, value in composed.headers)
 
 
 def check(connection: sa.Connection, composed: Composed) -> None:

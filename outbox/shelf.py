@@ -46,7 +46,12 @@ class Shelf:
         if message.damage is not None:
             raise DamagedMessageError(message.damage)
         parts = [(offset, digest, self._measure(digest)) for offset, digest in message.parts]
-        size = _text_size(message) + sum(base64_length(length) for _, _, length in parts)
+        size = (
+            len(message.head)
+            + _text_size(message)
+            - message.skips
+            + sum(base64_length(length) for _, _, length in parts)
+        )
         if size != message.size:
             raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
         return self._spliced(message, parts)
@@ -60,7 +65,9 @@ class Shelf:
             yield self._small(digest, size)
 
     def _spliced(self, message: Stored, parts: list[tuple[int, str, int]]) -> Iterator[bytes]:
-        start = 0
+        start = message.skips
+        if message.head:
+            yield message.head
         for offset, digest, size in parts:
             yield from self._text(message, start, offset)
             for piece in self.pieces(digest, size):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from outbox.clock import UNREADABLE
 from outbox.dialect import DbNow, latest, utc
+from outbox.message import Utf8Header
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
 from outbox.states import OnUncertain
 
@@ -35,6 +36,7 @@ MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
             "envelope_from",
             "size",
             "smtputf8",
+            "utf8_header",
             "options",
             "on_uncertain",
             "created_at",
@@ -72,6 +74,19 @@ class Stored:
     parts: tuple[tuple[int, str], ...]  # (offset in the skeleton, digest of the blob)
     damage: str | None = None  # why it can't be read; all the rest means nothing then
     skeleton_size: int = 0  # bytes, where it is None
+    utf8: Utf8Header | None = None  # for recipients that are not ASCII
+    head: bytes = b""  # goes out in place of the first `skips` bytes of the skeleton
+    skips: int = 0
+
+
+def for_recipient(message: Stored, recipient: str) -> Stored:
+    """`message` in the form that `recipient` gets."""
+    utf8 = message.utf8
+    if utf8 is None or recipient.isascii():
+        return message
+    size = message.size + utf8.longer
+    head = utf8.header.encode()
+    return replace(message, smtputf8=True, utf8=None, size=size, head=head, skips=utf8.replaces)
 
 
 def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, Stored]:
@@ -155,7 +170,13 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
         skeleton=None if row.skeleton is None and row.skeleton_size > CLAIMED_BYTES else bytes(row.skeleton),
         parts=parts,
         skeleton_size=row.skeleton_size,
+        utf8=None if row.utf8_header is None else utf8_from(row.utf8_header),
     )
+
+
+def utf8_from(value: Any) -> Utf8Header:
+    """The column `utf8_header`, read back."""
+    return Utf8Header(int(value["replaces"]), str(value["header"]))
 
 
 def _unreadable(error: Exception) -> str:

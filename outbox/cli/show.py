@@ -64,7 +64,7 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
         detail = operations.show(connection, id)
         if detail is None:
             raise No(f"There is no mail {id}: it was purged, or it is in another database.")
-        wire = operations.wire(connection, detail.message_id) if raw or page else b""
+        wire = operations.wire(connection, detail.message_id, detail.recipient) if raw or page else b""
         changes = operations.audit.of_delivery(connection, id)
         waits = detail.state is State.QUEUED
         paused = (
@@ -186,6 +186,8 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
     if detail.marked_at is not None:
         yield "final dot", f"may have been sent since {moment(detail.marked_at)}"
     yield "size", f"{number(detail.size)} bytes" + (", needs SMTPUTF8" if detail.smtputf8 else "")
+    if detail.downgraded:
+        yield "form", "for ASCII addresses (RFC 6857); recipients with other addresses get the headers in UTF-8"
     if detail.key:
         yield "key", detail.key
     if detail.environment:

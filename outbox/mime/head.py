@@ -39,7 +39,6 @@ class Header:
     recipients: tuple[str, ...] = ()  # of the envelope
     subject: str = ""
     message_id: str = ""
-    smtputf8: bool = False  # an address in a field is not ASCII
     dated: bool = False  # the Date was given
     fields: list[tuple[str, str, bytes]] = field(default_factory=list)  # name, value as people read it, wire form
     addresses: list[tuple[str, str]] = field(default_factory=list)  # (field in lower case, address)
@@ -59,7 +58,6 @@ class Header:
             return
         self.add(name, ", ".join(map(str, mailboxes)), ", ".join(mailbox.wire for mailbox in mailboxes))
         self.note(name, mailboxes)
-        self.smtputf8 = self.smtputf8 or not all(mailbox.local.isascii() for mailbox in mailboxes)
 
     def note(self, name: str, mailboxes: Iterable[Mailbox]) -> None:
         """Addresses for look-up only."""

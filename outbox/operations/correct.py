@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.mime.addresses import Mailbox, parse
+from outbox.mime.downgrade import forms
 from outbox.mime.readdress import readdress
 from outbox.operations import audit
 from outbox.operations.changes import let_live, requeued
 from outbox.operations.filters import MAX_ID
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.states import State
+from outbox.stored import utf8_from
 
 CORRECTABLE = (State.QUEUED, State.FAILED, State.CANCELLED)
 """States in which the old address certainly did not get it, and no worker is about to send it there."""
@@ -76,7 +79,7 @@ def correct_recipient(
 
 
 def _look(id: int) -> sa.Select[Any]:
-    columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.headers, MESSAGE.c.smtputf8, MESSAGE.c.redacted_at)
+    columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.headers, MESSAGE.c.utf8_header, MESSAGE.c.redacted_at)
     return (
         sa.select(
             DELIVERY.c.id,
@@ -113,9 +116,13 @@ def _check(row: Any, new: Mailbox, siblings: set[str]) -> None:
 
 def _rewrite(connection: sa.Connection, row: Any, new: Mailbox) -> None:
     """Put the new address into the message's header; the places of its big parts move along."""
-    skeleton, fields = readdress(bytes(row.skeleton), row.recipient, new)
+    whole = bytes(row.skeleton)
+    if row.utf8_header is not None:  # the only form in which all addresses can be read
+        whole = utf8_from(row.utf8_header).in_place(whole)
+    whole, fields = readdress(whole, row.recipient, new)
     if not fields:  # it was in Bcc alone
         return
+    skeleton, utf8, smtputf8 = forms(whole, [new.envelope])
     longer = len(skeleton) - len(row.skeleton)
     connection.execute(
         MESSAGE.update()
@@ -124,7 +131,8 @@ def _rewrite(connection: sa.Connection, row: Any, new: Mailbox) -> None:
             skeleton=skeleton,
             size=row.size + longer,
             headers=[[name, fields.get(name, value)] for name, value in row.headers],
-            smtputf8=row.smtputf8 or not new.local.isascii(),
+            smtputf8=smtputf8,
+            utf8_header=None if utf8 is None else asdict(utf8),
         )
     )
     connection.execute(

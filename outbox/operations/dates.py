@@ -42,25 +42,33 @@ class Dates:
             return
         now = connection.execute(sa.select(DbNow())).scalar_one()
         rows = connection.execute(
-            sa.select(MESSAGE.c.id, MESSAGE.c.skeleton, MESSAGE.c.headers, MESSAGE.c.options).where(
-                MESSAGE.c.id.in_(sorted(due)), MESSAGE.c.redacted_at.is_(None)
-            )
+            sa.select(
+                MESSAGE.c.id, MESSAGE.c.skeleton, MESSAGE.c.utf8_header, MESSAGE.c.headers, MESSAGE.c.options
+            ).where(MESSAGE.c.id.in_(sorted(due)), MESSAGE.c.redacted_at.is_(None))
         ).all()
         changed = []
         for row in rows:
             if "date" in (row.options or {}):  # the application's own
                 continue
-            dated = redate(bytes(row.skeleton), max(now, due[row.id][0]))
+            moment = max(now, due[row.id][0])
+            dated = redate(bytes(row.skeleton), moment)
             if dated is not None and dated[0] != bytes(row.skeleton):
-                _write(connection, row, *dated)
+                _write(connection, row, *dated, _redated(row.utf8_header, moment))
                 changed.append(row.id)
         self._trail.add(connection, len(changed), [id for pk in changed for id in due[pk][1]])
 
 
-def _write(connection: sa.Connection, row: Any, skeleton: bytes, value: str) -> None:
+def _redated(utf8_header: Any, moment: datetime) -> Any:
+    """The header of the other form, where there is one."""
+    dated = utf8_header and redate(utf8_header["header"].encode() + b"\r\n\r\n", moment)
+    return {**utf8_header, "header": dated[0].decode().removesuffix("\r\n\r\n")} if dated else utf8_header
+
+
+def _write(connection: sa.Connection, row: Any, skeleton: bytes, value: str, utf8_header: Any) -> None:
     """The length is the same, so that neither the size nor the places of big parts change."""
     headers = [[name, value if name.lower() == "date" else text] for name, text in row.headers]
-    connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(skeleton=skeleton, headers=headers))
+    values = {"skeleton": skeleton, "headers": headers, "utf8_header": utf8_header}
+    connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(values))
 
 
 def _never_offered(

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from outbox.clock import UNREADABLE
 from outbox.dialect import DbNow
 from outbox.errors import DamagedMessageError
-from outbox.message import Blob, splice
+from outbox.message import Blob, whole_form
 from outbox.operations.filters import MAX_ID, Filter, clauses, in_span, narrowed, newest_first
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.reply import Phase, Verdict
 from outbox.states import Lane, OnUncertain, State
+from outbox.stored import utf8_from
 
 MAX_SIBLINGS = 1_000
 """How many other recipients of a message are shown with one of them."""
@@ -90,7 +91,8 @@ class Detail(Row):
     finished_at: datetime | None
     marked_at: datetime | None  # the final dot may have been sent under a lease that was lost
     rescues: int
-    smtputf8: bool
+    smtputf8: bool  # the form that this recipient gets needs SMTPUTF8 (RFC 6531)
+    downgraded: bool  # this recipient gets it with downgraded headers (RFC 6857), another one in UTF-8
     tries: list[Attempt] = field(default_factory=list)  # oldest first
     siblings: list[Sibling] = field(default_factory=list)  # MAX_SIBLINGS at most
 
@@ -129,6 +131,7 @@ _DETAIL = (
     DELIVERY.c.marked_at,
     DELIVERY.c.rescues,
     MESSAGE.c.smtputf8,
+    MESSAGE.c.utf8_header,
 )
 
 JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
@@ -162,6 +165,10 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     values = _row_values(row) | {column.key: getattr(row, column.key) for column in _DETAIL}
     values["headers"] = tuple((name, value) for name, value in row.headers)
     values["on_uncertain"] = OnUncertain(row.on_uncertain)
+    utf8_header = values.pop("utf8_header")
+    if utf8_header is not None and not row.recipient.isascii():
+        values |= {"smtputf8": True, "size": row.size + utf8_from(utf8_header).longer}
+    values["downgraded"] = utf8_header is not None and row.recipient.isascii()
     return Detail(**values, tries=_tries(connection, id), siblings=_others(connection, row))
 
 
@@ -176,21 +183,22 @@ def recipients(connection: sa.Connection, message_pk: int) -> list[Sibling]:
     return [Sibling(row.id, row.recipient, State(row.state)) for row in rows]
 
 
-def wire(connection: sa.Connection, message_pk: int) -> bytes:
-    """The message as it goes over the wire (RFC 5322, not dot-stuffed).
+def wire(connection: sa.Connection, message_pk: int, recipient: str = "") -> bytes:
+    """The message as it goes over the wire to `recipient` (RFC 5322, not dot-stuffed).
 
     `message_pk`: `Row.message_id`. Raises DamagedMessageError where a part is gone or the whole has another size than
     when it was enqueued.
     """
-    columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.redacted_at)
+    columns = (MESSAGE.c.skeleton, MESSAGE.c.size, MESSAGE.c.redacted_at, MESSAGE.c.utf8_header)
     message = connection.execute(sa.select(*columns).where(MESSAGE.c.id == message_pk)).first()
     if message is None:
         raise DamagedMessageError(f"message {message_pk} is not there (any more): was it purged?")
-    whole = b"".join(splice(bytes(message.skeleton), _blobs(connection, message_pk)))
-    if len(whole) != message.size and message.redacted_at is None:
+    utf8 = None if message.utf8_header is None or recipient.isascii() else utf8_from(message.utf8_header)
+    size = message.size + (0 if utf8 is None else utf8.longer)
+    whole = whole_form(bytes(message.skeleton), _blobs(connection, message_pk), utf8, recipient)
+    if len(whole) != size and message.redacted_at is None:
         raise DamagedMessageError(
-            f"message {message_pk} is damaged: {len(whole)} bytes instead of {message.size}. "
-            "Was its row changed by hand?"
+            f"message {message_pk} is damaged: {len(whole)} bytes instead of {size}. Was its row changed by hand?"
         )
     return whole
 

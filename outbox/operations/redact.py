@@ -99,7 +99,7 @@ def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequenc
     for row in sensitive:
         if row.id in pks:
             headers = [[name, value] for name, value in row.headers if name.lower() in PUBLIC_HEADERS]
-            values = {"skeleton": b"", "headers": headers, "redacted_at": DbNow()}
+            values = {"skeleton": b"", "utf8_header": None, "headers": headers, "redacted_at": DbNow()}
             connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(values))
     of_these = PART.c.message_id.in_(sorted(pks))
     digests = set(connection.execute(sa.select(PART.c.digest).where(of_these)).scalars())

@@ -65,6 +65,7 @@ def _messages(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("skeleton", big_binary(), nullable=False),
         sa.Column("size", big_integer(), nullable=False),
         sa.Column("smtputf8", sa.Boolean, nullable=False),
+        sa.Column("utf8_header", sa.JSON),
         sa.Column("options", sa.JSON),
         sa.Column("on_uncertain", sa.String(8), nullable=False),
         sa.Column("metadata", sa.JSON),

@@ -199,7 +199,8 @@ def _read(connection: sa.Connection, held: set[str]) -> list[Mail]:
 
 
 def _mail(connection: sa.Connection, row: Any, deliveries: list[Any], held: set[str]) -> Mail:
-    raw = operations.wire(connection, row.id)
+    whole = next((one.recipient for one in deliveries if not one.recipient.isascii()), "")  # with all addresses
+    raw = operations.wire(connection, row.id, whole)
     parsed = message_from_bytes(raw, policy=policy.default)
     return Mail(
         message_id=row.message_id,

@@ -155,7 +155,7 @@ def _detail(connection: Connection, id: int) -> operations.Detail:
 
 def _wire(detail: operations.Detail) -> bytes:
     with connected() as connection:
-        return operations.wire(connection, detail.message_id)
+        return operations.wire(connection, detail.message_id, detail.recipient)
 
 
 def _content(detail: operations.Detail) -> tuple[Preview | None, str | None]:

@@ -68,7 +68,7 @@ def shown(engine: sa.Engine, id: int) -> tuple[operations.Detail, bytes]:
     with engine.connect() as connection:
         detail = operations.show(connection, id)
         assert detail is not None
-        return detail, operations.wire(connection, detail.message_id)
+        return detail, operations.wire(connection, detail.message_id, detail.recipient)
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.QUEUED, State.CANCELLED])
@@ -111,13 +111,22 @@ def test_to_several(engine: sa.Engine) -> None:
 
 
 def test_an_address_beyond_ascii(engine: sa.Engine) -> None:
-    """It goes into the header as it is, and the message then needs SMTPUTF8."""
+    """It goes into the header as it is, and needs SMTPUTF8; corrected to one in ASCII, it doesn't any more."""
     [id] = put(engine, OLD)
-    correct(engine, id, "änn@exämple.org")
+    correct(engine, id, "Änn <änn@exämple.org>")
     detail, wire = shown(engine, id)
     assert detail.smtputf8
     assert detail.recipient == "änn@xn--exmple-cua.org"
-    assert wire.startswith("To: änn@xn--exmple-cua.org\r\n".encode())
+    assert wire.startswith("To: =?utf-8?q?=C3=84nn?= <änn@xn--exmple-cua.org>\r\n".encode())
+    assert wire.endswith(b"\r\n\r\n" + base64_lines(PICTURE))
+    assert len(wire) == detail.size
+    correct(engine, id, "ann@example.org")
+    detail, wire = shown(engine, id)
+    assert not detail.smtputf8
+    assert not detail.downgraded
+    assert wire.startswith(b"To: =?utf-8?q?=C3=84nn?= <ann@example.org>\r\n")
+    assert wire.endswith(b"\r\n\r\n" + base64_lines(PICTURE))
+    assert len(wire) == detail.size
 
 
 @pytest.mark.parametrize("state", [State.SENDING, State.SENT, State.UNCERTAIN])

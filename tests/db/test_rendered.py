@@ -88,6 +88,7 @@ def test_an_expiry_across_the_end_of_summer_time() -> None:
         envelope_from="a@example.org",
         size=1,
         smtputf8=False,
+        utf8_header=None,
         options=None,
         on_uncertain="retry",
         created_at=datetime(2026, 10, 25, 2, 55, tzinfo=BERLIN),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import flask_mail
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.bulk import enqueue_many
+from outbox.compose import compose, new_unique
 from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.enqueue import Posting, enqueue
 from outbox.models import OutboxDelivery, OutboxPause, table_of
 from outbox.operations import pauses
 from outbox.pauses import What
@@ -65,6 +68,33 @@ def old_mail(engine: sa.Engine, count: int) -> None:
 
 class TestSender:
     """`outbox-sender`."""
+
+    @pytest.mark.parametrize("offered", [False, True])
+    def test_one_address_beyond_ascii_stops_only_itself(
+        self, terminal: Terminal, server: SmtpServer, offered: bool
+    ) -> None:
+        """Without SMTPUTF8 it fails alone, with it it gets a form of its own; the others get theirs in either case."""
+        if not offered:
+            server.extensions = tuple(name for name in server.extensions if name != "SMTPUTF8")
+        message = flask_mail.Message("s", ["ann@example.org", "jörg@example.net"], "b", sender="shop@example.org")
+        message.cc = ["bob@example.org"]
+        made = compose(message, default_sender=None, now=datetime.now(UTC), max_bytes=10**6, unique=new_unique())
+        with Session(terminal.engine) as session, session.begin():
+            enqueue(session, made, Posting())
+        terminal.run("outbox-sender", "--drain")
+        sent = {mail.rcpt: mail.content for mail in server.messages}
+        plain = b"To: ann@example.org, =?utf-8?b?asO2cmdAZXhhbXBsZS5uZXQ=?= :;\r\n"
+        assert plain in sent["ann@example.org"]
+        assert plain in sent["bob@example.org"]
+        found = sorted(states(terminal.engine).items())
+        assert [state for _, state in found] == ["sent", "sent" if offered else "failed", "sent"]
+        shown = terminal.run("outbox-show", str(found[1][0])).stdout
+        assert "SMTPUTF8" in shown
+        assert "RFC 6857" in terminal.run("outbox-show", str(found[0][0])).stdout
+        if offered:
+            assert "To: ann@example.org, jörg@example.net\r\n".encode() in sent["jörg@example.net"]
+        else:
+            assert len(sent) == 2
 
     def test_once_sends_what_is_due_and_ends_in_0(self, terminal: Terminal, server: SmtpServer) -> None:
         """What is dated into the future stays; each event is a line on stderr, nothing of the body among them."""

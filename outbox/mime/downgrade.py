@@ -1,0 +1,54 @@
+"""A header with non-ASCII addresses → the form for recipients whose own address is ASCII (RFC 6857 §3.1).
+
+An address whose local part is not ASCII becomes a group without members, whose name shows it:
+`To: ann@example.org, =?utf-8?q?J=C3=B6rg_j=C3=B6rg=40example=2Enet?= :;`. From and Sender keep theirs: most receivers
+refuse a message without an author's address (docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from outbox.message import Utf8Header
+from outbox.mime.addresses import Mailbox, parse_list
+from outbox.mime.headers import encoded_words, fold
+
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_AUTHORS = frozenset({"from", "sender"})
+
+
+def forms(skeleton: bytes, recipients: Iterable[str]) -> tuple[bytes, Utf8Header | None, bool]:
+    """The form for ASCII recipients, the header of the other form, whether each recipient needs SMTPUTF8.
+
+    The other form is None where no recipient needs it.
+    """
+    head, blank, body = skeleton.partition(b"\r\n\r\n")
+    if head.isascii():
+        return skeleton, None, False
+    lower = downgraded(head)
+    if lower is None:
+        return skeleton, None, True
+    needed = not all(map(str.isascii, recipients))
+    return lower + blank + body, Utf8Header(len(lower), head.decode()) if needed else None, False
+
+
+def downgraded(head: bytes) -> bytes | None:
+    """The header section in ASCII, or None where an author's address is not."""
+    fields = _FIELD_END.split(head)
+    for place, field in enumerate(fields):
+        if field.isascii():
+            continue
+        name, _, raw = field.partition(b":")
+        label = name.decode("ascii")
+        if label.lower() in _AUTHORS:
+            return None
+        mailboxes = parse_list(raw.replace(b"\r\n", b"").decode().strip(), label)
+        fields[place] = fold(label, ", ".join(map(_shown, mailboxes))).removesuffix(b"\r\n")
+    return b"\r\n".join(fields)
+
+
+def _shown(mailbox: Mailbox) -> str:
+    if mailbox.local.isascii():
+        return mailbox.wire
+    return encoded_words(f"{mailbox.name} {mailbox.address}".strip(), room=66) + " :;"
