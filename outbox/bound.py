@@ -28,6 +28,7 @@ from outbox.models import OutboxMessage
 from outbox.posting import posting
 from outbox.sessions import Sessions
 from outbox.settings import Settings
+from outbox.transactions import writing_mail
 
 _WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
 
@@ -73,8 +74,9 @@ class Bound(flask_mail._Mail):
             if own:
                 current.refresh(queued)
             elif is_new:
-                self._must_be_in_a_transaction(current)
-                pending.watch(current, _told(composed, posted), app=self.app)
+                own = self._commits_at_once(current)
+                if not own:
+                    pending.watch(current, _told(composed, posted), app=self.app)
         if is_new:
             self._dispatched(message, composed, posted, now, committed=own)
         return queued
@@ -103,8 +105,9 @@ class Bound(flask_mail._Mail):
             queued = enqueue_many(current, items)
             new = [number for number, one in enumerate(queued) if one.is_new]
             if not own and new:
-                self._must_be_in_a_transaction(current)
-                pending.watch(current, *(_told(*items[number]) for number in new), app=self.app)
+                own = self._commits_at_once(current)
+                if not own:
+                    pending.watch(current, *(_told(*items[number]) for number in new), app=self.app)
         for number in new:
             self._dispatched(asked[number][0], *items[number], now, committed=own)
         return queued
@@ -131,16 +134,18 @@ class Bound(flask_mail._Mail):
         at = None if send_at is None else posting(self.settings, send_at=send_at).send_at
         with self._writing(session) as (current, _):
             connection = write_connection(current)
-            if not ids:
-                pk = message if isinstance(message, int) else None if message is None else message.id
-                ids = tuple(operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment))
-            if not ids:
-                return 0
-            wanted = operations.Filter(ids=ids, environment=self.settings.environment)
-            who: dict[str, Any] = {"by": by, "note": note, "wake": self.settings.wake}
-            if at is None:
-                return operations.send_now(connection, wanted, **who)
-            return operations.reschedule(connection, wanted, at, **who)
+            pk = message if isinstance(message, int) else None if message is None else message.id
+            with writing_mail(connection):
+                if not ids:
+                    found = operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment)
+                    ids = tuple(found)
+                if not ids:
+                    return 0
+                wanted = operations.Filter(ids=ids, environment=self.settings.environment)
+                who: dict[str, Any] = {"by": by, "note": note, "wake": self.settings.wake}
+                if at is None:
+                    return operations.send_now(connection, wanted, **who)
+                return operations.reschedule(connection, wanted, at, **who)
 
     def _composed(
         self, message: flask_mail.Message, now: datetime, posted: Posting, envelope_from: Address | None = None
@@ -171,18 +176,19 @@ class Bound(flask_mail._Mail):
                 raise _not_migrated() from error
             raise
 
-    def _must_be_in_a_transaction(self, session: Session) -> None:
-        """Warns, once for each engine, where a rollback would not take the mail back."""
+    def _commits_at_once(self, session: Session) -> bool:
+        """Whether a rollback would not take the mail back that was just written; warns, once for each engine."""
         connection = write_connection(session)
-        if connection.engine in self._looked_at:
-            return
-        self._looked_at.add(connection.engine)
-        if commits_at_once(connection):
+        if not commits_at_once(connection):
+            return False
+        if connection.engine not in self._looked_at:
+            self._looked_at.add(connection.engine)
             logger.warning(
                 "the session's engine is in AUTOCOMMIT: mail is committed at once, and sent even if the request is "
                 "rolled back. %s",
                 REMEDY,
             )
+        return True
 
     def _dispatched(
         self, message: flask_mail.Message, composed: Composed, posted: Posting, now: datetime, *, committed: bool

@@ -35,6 +35,7 @@ from outbox.enqueue import (
 )
 from outbox.message import Composed
 from outbox.models import OutboxMessage, OutboxMessageBlob, table_of
+from outbox.transactions import writing_mail
 
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)
@@ -75,6 +76,11 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     for in sorted order, so that two that hold some of the same don't wait for each other.
     """
     connection = write_connection(session)
+    with writing_mail(connection):
+        return _enqueued(connection, items)
+
+
+def _enqueued(connection: sa.Connection, items: Sequence[Item]) -> list[Queued]:
     for composed, _ in items:
         packet.check(connection, composed)
     digests: set[str] = set()

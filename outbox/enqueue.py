@@ -25,6 +25,7 @@ from outbox.message import Blob, Composed
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
 from outbox.rendered import Rendered
 from outbox.states import Lane, OnUncertain, State
+from outbox.transactions import writing_mail
 
 _message = table_of(OutboxMessage)
 _delivery = table_of(OutboxDelivery)
@@ -65,6 +66,13 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
     another transaction that has not ended yet holds the key, this waits for its end.
     """
     connection = write_connection(session)
+    with writing_mail(connection):
+        return _enqueued(session, connection, composed, posting)
+
+
+def _enqueued(
+    session: Session, connection: sa.Connection, composed: Composed, posting: Posting
+) -> tuple[OutboxMessage, bool]:
     packet.check(connection, composed)
     values = message_values(composed, posting)
     if posting.key is None:
@@ -76,7 +84,7 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
         pk = _insert_keyed(connection, values)
         if pk is not None:
             _add_rows(connection, pk, composed, posting)
-            return _persistent(session, pk, values), True
+            return _new(session, pk, values), True
     raise unsettled_key(posting.key)
 
 
@@ -115,7 +123,7 @@ def _add(
         inserted = connection.execute(insert_message("max_age" in values), values)
         pk = int(cast(Any, inserted.inserted_primary_key)[0])
         _add_rows(connection, pk, composed, posting)
-    return _persistent(session, pk, values)
+    return _new(session, pk, values)
 
 
 def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]) -> int:
@@ -310,20 +318,29 @@ def _with_key(session: Session, connection: sa.Connection, posting: Posting, *, 
         # one that finds nothing locks the gap, where other transactions want to insert other keys.
         statement = statement.with_for_update(read=True)
     row = connection.execute(statement).first()
-    return None if row is None else _persistent(session, row.id, {"message_id": row.message_id, "key": row.key})
+    if row is None:
+        return None
+    known = _known(session, row.id)
+    if known is not None and known.__dict__.get("message_id", row.message_id) == row.message_id:
+        return known
+    return _new(session, row.id, {"message_id": row.message_id, "key": row.key})
 
 
-def _persistent(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:
+def _new(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:
     """The message as an object of the session; but for `_KNOWN`, what is asked of it is read then. Few ask."""
-    known = session.identity_map.get(session.identity_key(OutboxMessage, pk))
-    if known is not None:
-        return cast(OutboxMessage, known)
+    known = _known(session, pk)
+    if known is not None:  # of a message that was rolled back: SQLite gives its id to the next
+        session.expunge(known)
     message = OutboxMessage(id=pk)
     make_transient_to_detached(message)
     session.add(message)
     for name in _KNOWN:
         set_committed_value(message, name, values[name])
     return message
+
+
+def _known(session: Session, pk: int) -> OutboxMessage | None:
+    return cast("OutboxMessage | None", session.identity_map.get(session.identity_key(OutboxMessage, pk)))
 
 
 def keep_blob(connection: sa.Connection, blob: Blob) -> str:

@@ -12,16 +12,17 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
-from outbox import pending
 from outbox.bound import STATE, Bound, state
 from outbox.bulk import Queued
 from outbox.compose import render
 from outbox.errors import NotBoundError
+from outbox.guard import Guard
 from outbox.mail import Address, Connection, Message, recipients_of
 from outbox.models import OutboxMessage
+from outbox.scopes import GUARD
 from outbox.settings import Settings
 
-_BOUND, _GUARD = "outbox.bound", "outbox.guard"
+_BOUND = "outbox.bound"
 
 
 class Outbox(flask_mail.Mail):
@@ -39,9 +40,8 @@ class Outbox(flask_mail.Mail):
         short transaction of its own on OUTBOX_DATABASE_URL. Raises ConfigurationError with all faults.
         """
         bound = Bound(app, Settings.from_config(app.config), self._session if session is None else session)
-        if _GUARD not in app.extensions:
-            app.extensions[_GUARD] = pending.Guard(app)
-        app.extensions[_GUARD].policy = bound.settings.uncommitted
+        if GUARD not in app.extensions:
+            app.extensions[GUARD] = Guard(app)
         app.extensions[_BOUND] = app.extensions["mail"] = bound
         app.extensions["outbox"] = self
         return bound

@@ -1,9 +1,4 @@
-"""Forgotten commits: mail that was enqueued in a session and is not committed yet, watched until it is.
-
-What `flask_mail.Mail.send` did at once now waits for a commit, and code written for Flask-Mail may make none. So the
-mail of each session is followed through savepoints, commits and rollbacks, and what a request leaves uncommitted is
-committed, warned of or raised, as OUTBOX_UNCOMMITTED says.
-"""
+"""Mail that was enqueued in a session and is not committed yet, followed through savepoints, commits and rollbacks."""
 
 from __future__ import annotations
 
@@ -11,25 +6,22 @@ import logging
 import sys
 import weakref
 from collections.abc import Iterable
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from flask import Flask, Response, has_request_context, request
-from flask.signals import request_finished, request_started, request_tearing_down
+from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
-from werkzeug.exceptions import HTTPException
 
-from outbox import signals
-from outbox.errors import UncommittedMailError
+from outbox import scopes, signals, transactions
+from outbox.scopes import Scope
 
 logger = logging.getLogger(__name__)
 
 _KEY = "outbox.pending"
-_REMEDY = (
-    "Commit the session after enqueueing; or set OUTBOX_UNCOMMITTED to 'commit', which commits at the end of each "
-    "request that succeeded."
+
+REMEDY = (
+    "Commit the session after enqueueing. Or set OUTBOX_UNCOMMITTED to 'commit', which commits at the end of each "
+    "request and application context that succeeded, whatever else was written."
 )
 
 
@@ -42,8 +34,9 @@ class Mail:
     kind: str | None
     place: str  # where the application enqueued it: file:line
     scope: int  # id() of the innermost savepoint or transaction it stands in
-    request: RequestMail | None
+    belongs_to: Scope | None  # at whose end it is looked at
     app: Flask
+    is_told: bool = False  # that nobody commits it
 
     def __str__(self) -> str:
         many = f"{self.recipients} recipient{'' if self.recipients == 1 else 's'}"
@@ -51,121 +44,38 @@ class Mail:
         return f"{self.message_id} ({many}{kind}, enqueued at {self.place})"
 
 
-@dataclass(slots=True)
-class RequestMail:
-    """The mail of one request."""
-
-    environ: int  # id() of the request's
-    outer: RequestMail | None = None  # of the request in which this one is made, by a test client for instance
-    sessions: list[weakref.ref[Session]] = field(default_factory=list)
-    lost: list[Mail] = field(default_factory=list)  # its session was closed before the end of the request
-    failed: bool = False  # an exception left the view, whatever became of it then
-
-    def open(self) -> list[tuple[Session, list[Mail]]]:
-        """The sessions that are still there, each with the mail of this request that is not committed."""
-        sessions = [session for reference in self.sessions if (session := reference()) is not None]
-        held = [(session, [mail for mail in _mails(session) if mail.request is self]) for session in sessions]
-        return [(session, mails) for session, mails in held if mails]
-
-
-_current: ContextVar[RequestMail | None] = ContextVar("outbox_request_mail", default=None)
-# Not in `g`: an application context pushed within the request has another one. Nor with the request itself: a thread
-# that goes on with a copy of the request's context shares that, but must not be committed at the request's end.
-
-
 def watch(session: Session, *messages: tuple[str, int, str | None], app: Flask) -> None:
     """Follow messages (Message-ID, how many recipients, kind) just enqueued in `session` until its transaction ends."""
     if _KEY not in session.info:
         session.info[_KEY] = []
         weakref.finalize(session, _abandoned, session.info[_KEY])
-    belongs_to = _request_mail() if has_request_context() else None
-    if belongs_to is not None and not any(reference() is session for reference in belongs_to.sessions):
-        belongs_to.sessions.append(weakref.ref(session))
+    belongs_to = scopes.current()
+    if belongs_to is not None:
+        belongs_to.add(session)
     place, scope = _place(), id(_innermost(session))
     session.info[_KEY].extend(
         Mail(message_id, recipients, kind, place, scope, belongs_to, app) for message_id, recipients, kind in messages
     )
 
 
-class Guard:
-    """Looks at the end of each request of one application whether its mail was committed; one for each application."""
-
-    policy = "warn"  # or "commit" or "raise"
-
-    def __init__(self, app: Flask) -> None:
-        """It holds only as long as this object lives."""
-        _listen()
-        request_started.connect(self._started, app)
-        request_finished.connect(self._finished, app)
-        request_tearing_down.connect(self._tearing_down, app)
-        _note_exceptions(app)
-
-    def _started(self, app: Flask, **extra: Any) -> None:
-        _request_mail()  # before an asynchronous view runs in a copy of this context
-
-    def _finished(self, app: Flask, response: Response, **extra: Any) -> None:
-        # After all functions of `after_request`, where applications commit, and before the response leaves: what is
-        # raised here becomes the response of the request.
-        self._settle(_request_mail(), succeeded=response.status_code < 400)
-
-    def _tearing_down(self, app: Flask, exc: BaseException | None = None, **extra: Any) -> None:
-        # What was not settled before: an exception that is passed on, a streamed response, a test's own context.
-        mail = _request_mail()
-        _current.set(mail.outer)
-        self._settle(mail, succeeded=exc is None)
-
-    def _settle(self, request_mail: RequestMail, *, succeeded: bool) -> None:
-        held, lost = request_mail.open(), request_mail.lost
-        request_mail.sessions, request_mail.lost = [], []
-        left = [mail for _, mails in held for mail in mails]
-        try:
-            if self.policy == "commit" and succeeded and not request_mail.failed:
-                for session, _ in held:
-                    session.commit()
-                left = []
-        finally:
-            for session, mails in held:
-                _forget(session, mails)
-        self._tell([*lost, *left], succeeded=succeeded, failed=request_mail.failed)
-
-    def _tell(self, mails: list[Mail], *, succeeded: bool, failed: bool) -> None:
-        if not mails:
-            return
-        if not succeeded:  # nothing to raise: the request has an error to show already
-            level = logging.INFO if failed else logging.WARNING  # an exception rolls back by intent, a page may not
-            logger.log(level, "the request failed, and with it goes its uncommitted mail: %s", _listed(mails))
-        elif self.policy == "raise" and not failed:
-            raise UncommittedMailError(f"The request ends with uncommitted mail: {_listed(mails)}. {_REMEDY}")
-        else:
-            logger.warning("the request ends with uncommitted mail, which is not sent: %s. %s", _listed(mails), _REMEDY)
+def mails_of(session: Session, scope: Scope | None = None) -> list[Mail]:
+    """What is not committed in `session`; only what belongs to `scope`, if that is given."""
+    return [mail for mail in _mails(session) if scope is None or mail.belongs_to is scope]
 
 
-def _note_exceptions(app: Flask) -> None:
-    """Remember of a request that an exception left its view, even if an error handler makes a page of it.
-
-    Flask has no signal for an exception that is handled. Half of a transaction must not be committed for it.
-    """
-    handle = app.handle_user_exception
-
-    def handle_user_exception(e: Exception) -> Any:
-        if not isinstance(e, HTTPException) or _status(e) >= 400:
-            _request_mail().failed = True
-        return handle(e)
-
-    app.handle_user_exception = handle_user_exception  # type: ignore[method-assign]
+def hand_on(session: Session, mails: Iterable[Mail], scope: Scope | None) -> None:
+    """They belong to `scope` from now on; None: they are told of when their session is closed."""
+    for mail in mails:
+        mail.belongs_to = scope
+    if scope is not None:
+        scope.add(session)
 
 
-def _status(error: HTTPException) -> int:
-    return error.response.status_code if error.response is not None else error.code or 500
-
-
-def _request_mail() -> RequestMail:
-    """That of the request that is going on."""
-    mail = _current.get()
-    if mail is None or mail.environ != id(request.environ):
-        mail = RequestMail(id(request.environ), outer=mail)
-        _current.set(mail)
-    return mail
+def settled(mails: Iterable[Mail], scope: Scope) -> None:
+    """The end of `scope` has seen to them: what still belongs to it is told of once."""
+    for mail in mails:
+        if mail.belongs_to is scope:
+            mail.belongs_to, mail.is_told = None, True
 
 
 def _mails(session: Session) -> list[Mail]:
@@ -183,7 +93,7 @@ def _innermost(session: Session) -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
 
 
-def _listen() -> None:
+def listen() -> None:
     """For all sessions, once: listening to single ones costs more than looking into `session.info`."""
     for name, listener in (
         ("after_commit", _committed),
@@ -216,8 +126,12 @@ def _rolled_back(session: Session) -> None:
     nested = transaction is not None and transaction.nested
     gone = [mail for mail in mails if not nested or mail.scope == id(transaction)]
     _forget(session, gone)
-    if gone:
-        logger.info("rolled back, and with the transaction its mail: %s", _listed(gone))
+    gone = [mail for mail in gone if not mail.is_told]
+    activity = transactions.activity(session)
+    if gone and activity is not None and activity.committing:
+        logger.warning("the commit failed; unless the database carried it out, its mail is not sent: %s", listed(gone))
+    elif gone:
+        logger.info("rolled back, and with the transaction its mail: %s", listed(gone))
 
 
 def _ended(session: Session, transaction: SessionTransaction) -> None:
@@ -241,12 +155,15 @@ def _abandoned(mails: list[Mail]) -> None:
 
 
 def _lost(mails: list[Mail], how: str) -> None:
+    at_once = []
     for mail in mails:
-        if mail.request is not None:
-            mail.request.lost.append(mail)
-    outside = [mail for mail in mails if mail.request is None]
-    if outside:
-        logger.warning("%s with uncommitted mail, which is not sent: %s. %s", how, _listed(outside), _REMEDY)
+        scope = mail.belongs_to
+        if scope is not None and not scope.is_over and (scope.is_request or scope.is_ending):
+            scope.lost.append(mail)
+        elif not mail.is_told:
+            at_once.append(mail)
+    if at_once:
+        logger.warning("%s with uncommitted mail, which is not sent: %s. %s", how, listed(at_once), REMEDY)
 
 
 def _rescope(mails: list[Mail], transaction: SessionTransaction) -> None:
@@ -259,7 +176,8 @@ def _rescope(mails: list[Mail], transaction: SessionTransaction) -> None:
             mail.scope = id(around)
 
 
-def _listed(mails: list[Mail], most: int = 10) -> str:
+def listed(mails: list[Mail], most: int = 10) -> str:
+    """For the log: which they are, and where they were enqueued."""
     shown = "; ".join(str(mail) for mail in mails[:most])
     return shown if len(mails) <= most else f"{shown}; and {len(mails) - most} more"
 

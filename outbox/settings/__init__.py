@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from outbox.errors import ConfigurationError
-from outbox.settings.checks import PREFIX, contradictions, derived, misspelt, read, remarks, unknown
+from outbox.settings.checks import (
+    PREFIX,
+    contradictions,
+    derived,
+    in_development,
+    misspelt,
+    read,
+    remarks,
+    uncommitted,
+    unknown,
+)
 from outbox.settings.table import Table, specs
 from outbox.settings.values import is_unset
 from outbox.states import OnUncertain
 
-__all__ = ["Settings", "remarks"]
+__all__ = ["Settings", "in_development", "remarks", "uncommitted"]
 
 _RESERVED = re.compile(r"OUTBOX_(TEST_|(\w+_)?SERVICE_(HOST|PORT)|(\w+_)?PORT(_|$))")
 """Environment variables that are no settings: the project's own tests', and those that Kubernetes makes for services

@@ -66,7 +66,6 @@ def derived(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return {
         "debug": int(debug),
         "suppress_send": testing,
-        "uncommitted": "raise" if testing or debug else "warn",
         "lease_seconds": lease,
         "send_timeout_seconds": min(plain.send_timeout_seconds, lease * _SHARE_OF_LEASE),
         "heartbeat_seconds": heartbeat,
@@ -76,6 +75,21 @@ def derived(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         "probe_seconds": min(plain.probe_seconds, given.get("probe_max_seconds", plain.probe_max_seconds)),
         "probe_max_seconds": max(plain.probe_max_seconds, given.get("probe_seconds", 0.0)),
     }
+
+
+def uncommitted(config: Mapping[str, Any]) -> str:
+    """What OUTBOX_UNCOMMITTED says now; the default where it is not set, or not valid any more."""
+    declared = next(one for one in fields(Table) if one.name == "uncommitted")
+    try:
+        value = _value(declared, config)
+    except ValueError:
+        value = None
+    return str(declared.default if value is None else value)
+
+
+def in_development(config: Mapping[str, Any]) -> bool:
+    """Whether TESTING or DEBUG is on now."""
+    return _flag(config.get("TESTING")) or _flag(config.get("DEBUG"))
 
 
 def unknown(config: Mapping[str, Any]) -> Iterator[str]:

@@ -39,7 +39,7 @@ _BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 
 
 PRESETS = ("auto", "generic", "gmail", "exchange", "ses", "sendgrid", "mailgun")
 MECHANISMS = ("XOAUTH2", "PLAIN", "LOGIN", "CRAM-MD5")
-UNCOMMITTED = ("warn", "commit", "raise")
+UNCOMMITTED = ("auto", "commit", "warn", "raise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +194,11 @@ class Table:
     uncommitted: str = _set(
         "OUTBOX_UNCOMMITTED",
         choice(*UNCOMMITTED),
-        "warn",
-        "What happens at the end of a request that leaves mail uncommitted: `warn` logs a warning, `commit` commits if "
-        "the request succeeded, `raise` raises UncommittedMailError.",
-        says="`warn`; `raise` under `TESTING` or `DEBUG`",
+        "auto",
+        "What happens at the end of a request that succeeded, or of an application context outside of a request (a "
+        "thread, task, job or command), with mail that nobody committed: `auto` commits it if its transaction wrote "
+        "nothing but mail, else does as `warn`, under `TESTING` and `DEBUG` as `raise`; `commit` commits whatever is "
+        "there; `warn` logs a warning; `raise` raises UncommittedMailError.",
     )
     on_uncertain: OnUncertain = _set(
         "OUTBOX_ON_UNCERTAIN",

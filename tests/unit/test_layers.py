@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
     ("errors", "clock", "bell", "events", "signals", "stopping", "progress", "watchdog", "receivers"),
-    ("states", "waits", "reply", "message", "relay", "deadline"),
+    ("states", "waits", "reply", "message", "relay", "deadline", "statements"),
     (
         "verdicts",
         "reply_rule",
@@ -34,7 +34,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "dialect",
         "settings",
     ),
-    ("server_settings", "sqlite_file", "engines"),
+    ("server_settings", "sqlite_file", "engines", "transactions"),
     ("models", "schema", "compose", "kept", "wake", "arrays", "packet", "rendered"),
     ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
     ("ledger", "rulings", "consequences", "operations"),
@@ -59,7 +59,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("daemon", "testing"),
     ("supervisor",),
     ("cli", "web"),  # a package stands for all that is in it
-    ("extension", "bound", "sessions", "posting", "pending", "mail"),
+    ("extension", "bound", "sessions", "posting", "guard", "pending", "scopes", "mail"),
     ("__init__",),
 )
 
@@ -70,6 +70,7 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "server_settings",
         "sqlite_file",
         "engines",
+        "transactions",
         "models",
         "schema",
         "kept",
@@ -90,7 +91,9 @@ OUTSIDE = {  # what only these modules may import, but for the sake of a type
         "extension",
         "bound",
         "sessions",
+        "guard",
         "pending",
+        "scopes",
         "testing",
     ),
     "smtplib": ("transport", "smtp"),

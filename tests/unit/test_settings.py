@@ -403,15 +403,14 @@ def test_first_wait_and_longest_wait(first: str, most: str) -> None:
 @pytest.mark.parametrize(
     ("config", "suppress", "uncommitted"),
     [
-        ({}, False, "warn"),
-        ({"TESTING": True}, True, "raise"),
-        ({"DEBUG": True}, False, "raise"),
+        ({}, False, "auto"),
+        ({"TESTING": True}, True, "auto"),
         ({"TESTING": True, "OUTBOX_UNCOMMITTED": "commit", "MAIL_SUPPRESS_SEND": "false"}, False, "commit"),
-        ({"MAIL_SUPPRESS_SEND": True}, True, "warn"),
+        ({"MAIL_SUPPRESS_SEND": True, "OUTBOX_UNCOMMITTED": "raise"}, True, "raise"),
     ],
 )
 def test_defaults_of_tests_and_debugging(config: dict[str, Any], suppress: bool, uncommitted: str) -> None:
-    """Under TESTING nothing is sent; there and under DEBUG a forgotten commit is an error."""
+    """Under TESTING nothing is sent; what becomes of a forgotten commit is the same setting everywhere."""
     settings = Settings.from_config(config)
     assert (settings.suppress_send, settings.uncommitted) == (suppress, uncommitted)
 
