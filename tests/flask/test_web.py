@@ -345,6 +345,14 @@ class TestLooking:
         ):
             assert expected in words, expected
 
+    def test_what_is_wrong_comes_first(self, client: FlaskClient, seeded: Database) -> None:
+        """Before all figures, with what to do about it."""
+        with seeded.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE outbox_worker SET stopped_at = heartbeat_at")
+        words = text_of(client.get(f"{ROOT}/"))
+        wrong = words.index("The outbox is degraded. mail is due and no worker is alive: start outbox-sender")
+        assert wrong < words.index("Mail by state")
+
     @pytest.mark.parametrize(
         ("words", "expected"),
         [
