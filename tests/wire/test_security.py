@@ -244,7 +244,13 @@ def test_a_mechanism_that_is_offered_and_not_supported(connect: Connect) -> None
 
 @pytest.mark.parametrize(
     "refusal",
-    ["503 5.5.1 no", "504 5.5.4 no", "535 5.5.4 no", "535 5.7.8 mechanism not available", "550 AUTH PLAIN not enabled"],
+    [
+        *(f"{code} no" for code in (500, 501, 502, 503, 504, 534)),
+        "503 5.5.1 no",
+        "535 5.5.4 no",
+        "535 5.7.8 mechanism not available",
+        "550 AUTH PLAIN not enabled",
+    ],
 )
 def test_log_in_goes_on_with_the_next_mechanism(refusal: str, connect: Connect) -> None:
     """A refusal that is about PLAIN, in whatever words: LOGIN is tried, each mechanism once."""
