@@ -56,7 +56,7 @@ def test_a_call_ends(engine: sa.Engine, proxy: Freezer, call: Call) -> None:
         began = time.monotonic()
         with pytest.raises((sa.exc.OperationalError, sa.exc.InterfaceError)):
             call(connection)
-        assert time.monotonic() - began < SECONDS + 3
+        assert time.monotonic() - began < SECONDS + 20
     proxy.thaw()
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT 1")) == 1
@@ -69,7 +69,7 @@ def test_asking_an_idle_connection_and_opening_another_end(engine: sa.Engine, pr
     began = time.monotonic()
     with pytest.raises((sa.exc.OperationalError, sa.exc.InterfaceError)), engine.connect():
         pass
-    assert time.monotonic() - began < 2 * SECONDS + 6
+    assert time.monotonic() - began < 2 * SECONDS + 20
 
 
 def test_the_claiming_and_the_recording_connection(engine: sa.Engine, database: Database, proxy: Freezer) -> None:

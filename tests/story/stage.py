@@ -49,7 +49,7 @@ QUICK = {
 """Settings under which a story of minutes takes seconds."""
 
 
-def until(condition: Callable[[], Any], what: str, limit: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str, limit: float = 60.0) -> Any:
     """What `condition` returns, once that is true. Raises TimeoutError after `limit` seconds."""
     with polled(what, limit) as wait_a_little:
         while not (value := condition()):
@@ -243,7 +243,7 @@ class Stage:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
         )
 
     def status(self, **settings: str) -> dict[str, Any]:
@@ -291,7 +291,7 @@ class Stage:
         """Whether nothing is left to do."""
         return not set(self.states()) & {str(state) for state in LIVE}
 
-    def settle(self, limit: float = 30.0) -> Counter[str]:
+    def settle(self, limit: float = 60.0) -> Counter[str]:
         """Wait until nothing is left to do; the states."""
         try:
             until(self.settled, "all mail settled", limit)

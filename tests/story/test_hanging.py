@@ -97,7 +97,7 @@ def test_a_stop_comes_to_its_end_whatever_hangs(
     fault.touch()
     stage.send(3, on_uncertain="hold")
     if call != "retire":
-        until(fault.with_suffix(".hangs").exists, "it hangs", 5)
+        until(fault.with_suffix(".hangs").exists, "it hangs")
     worker.signal(signal.SIGTERM)
     assert worker.wait(1 + STOP_SECONDS + SLACK) == 1
     assert "worker-stopped" not in worker.log()

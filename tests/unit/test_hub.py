@@ -65,7 +65,7 @@ def test_a_socket_wakes_who_waits_for_it(hub: Hub, pair: tuple[socket.socket, so
             near.recv(10)
         began = monotonic()
         heard.append(hub.socket(near, READ, 0.05) and hub.socket(near, READ, 0.05))
-        assert monotonic() - began < 1
+        assert monotonic() - began < 10
 
     def speak() -> None:
         for word in (b"one", b"two", b"three"):
@@ -128,18 +128,18 @@ def test_a_bell_is_heard_from_another_thread(hub: Hub) -> None:
 
     def wait() -> None:
         strokes = bell.strokes
-        bell.wait(strokes, 5)
+        bell.wait(strokes, 60)
         heard.append(bell.strokes - strokes)
 
     def missed() -> None:
-        bell.wait(bell.strokes - 1, 5)
+        bell.wait(bell.strokes - 1, 60)
         heard.append(0)
 
     threading.Timer(0.05, bell.ring).start()
     began = monotonic()
     hub.run([wait, wait, missed])
     assert heard == [0, 1, 1]
-    assert monotonic() - began < 3
+    assert monotonic() - began < 30
 
 
 def test_what_blocks_is_put_aside(hub: Hub) -> None:
@@ -199,4 +199,4 @@ def test_each_turn_is_told(hub: Hub) -> None:
 
     hub.run([job])
     assert turns
-    assert monotonic() - turns[-1] < 1
+    assert monotonic() - turns[-1] < 10

@@ -130,25 +130,25 @@ class SmtpServer:
         return certificates.ca_file() if self.tls else None
 
     def relay(self, **changes: Any) -> Relay:
-        """How to reach this server, with short time limits; `changes` are fields of Relay."""
+        """How to reach this server; `changes` are fields of Relay."""
         security = {None: Security.NONE, "starttls": Security.STARTTLS, "implicit": Security.TLS}[self.tls]
         settings: dict[str, Any] = {
             "host": self.host,
             "port": self.port,
             "security": security,
             "ca_file": self.ca_file,
-            "connect_timeout": 2.0,
-            "command_timeout": 2.0,
-            "send_timeout": 5.0,
-            "dot_timeout": 5.0,
+            "connect_timeout": 30.0,
+            "command_timeout": 30.0,
+            "send_timeout": 30.0,
+            "dot_timeout": 30.0,
         }
         return Relay(**(settings | changes))
 
-    def wait_for(self, count: int, limit: float = 10.0) -> list[Mail]:
+    def wait_for(self, count: int, limit: float = 30.0) -> list[Mail]:
         """The messages, once there are `count`. Raises AssertionError after `limit` seconds."""
         return self.wait_until(lambda: len(self.messages) >= count and self.messages, limit, f"{count} messages")
 
-    def wait_until(self, condition: Callable[[], Any], limit: float = 10.0, what: str = "it") -> Any:
+    def wait_until(self, condition: Callable[[], Any], limit: float = 30.0, what: str = "it") -> Any:
         """What `condition` returns, once that is true. It is asked whenever the server has received something."""
         with self._changed:
             value = self._changed.wait_for(condition, limit)

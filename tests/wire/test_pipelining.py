@@ -36,7 +36,7 @@ def test_commands_that_are_eaten(passes: int, connect: Connect, caplog: pytest.L
     learned = Learned()
     with SmtpServer(eaten(passes)) as server:
         for number in range(2):
-            connection = connect(server.relay(command_timeout=1), learned=learned)
+            connection = connect(server.relay(command_timeout=3), learned=learned)
             for recipient in ("b", "c", "d"):
                 result = connection.deliver(envelope(f"{recipient}{number}@example.net"), CONTENT)
                 assert result.verdict is Verdict.ACCEPTED
@@ -50,8 +50,8 @@ def test_it_takes_a_share_of_the_command_time_out(connect: Connect) -> None:
     """The message is not held up for as long as a command may take."""
     with SmtpServer(eaten(1)) as server:
         started = time.monotonic()
-        assert connect(server.relay(command_timeout=2)).deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
-        assert 0.4 < time.monotonic() - started < 1.5
+        assert connect(server.relay(command_timeout=8)).deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+        assert 1.6 < time.monotonic() - started < 7.9
 
 
 @pytest.mark.parametrize("step", ["rcpt", "data"])
@@ -59,8 +59,8 @@ def test_a_relay_that_is_only_slow(step: str, connect: Connect) -> None:
     """One at a time it is as slow: commands go out in one packet again, and are waited for in full."""
     learned = Learned()
     ok = "250 2.1.5 ok" if step == "rcpt" else "354 go"
-    with SmtpServer({step: Later(0.4, ok)}) as server:
-        connection = connect(server.relay(command_timeout=1), learned=learned)
+    with SmtpServer({step: Later(0.9, ok)}) as server:
+        connection = connect(server.relay(command_timeout=3), learned=learned)
         for recipient in ("b", "c", "d"):
             assert connection.deliver(envelope(f"{recipient}@example.net"), CONTENT).verdict is Verdict.ACCEPTED
         assert len(server.messages) == 3
@@ -73,8 +73,8 @@ def test_a_relay_that_is_only_slow(step: str, connect: Connect) -> None:
 def test_once_it_works_it_is_not_doubted(connect: Connect) -> None:
     """A silence later is the relay's, and waited for."""
     learned = Learned()
-    with SmtpServer({"rcpt": turns(None, Later(0.6, "250 ok"))}) as server:
-        connection = connect(server.relay(command_timeout=1), learned=learned)
+    with SmtpServer({"rcpt": turns(None, Later(0.9, "250 ok"))}) as server:
+        connection = connect(server.relay(command_timeout=3), learned=learned)
         for recipient in ("b", "c"):
             assert connection.deliver(envelope(f"{recipient}@example.net"), CONTENT).verdict is Verdict.ACCEPTED
         assert server.connections == 1
@@ -86,7 +86,8 @@ def test_a_relay_that_hangs_is_not_taken_for_a_firewall(action: Any, connect: Co
     """What is silent one at a time as well is the transport's fault, and nothing is concluded from it."""
     learned = Learned()
     with SmtpServer({"rcpt": action}) as server:
-        result = connect(server.relay(command_timeout=0.4), learned=learned).deliver(envelope(), CONTENT)
+        limit = 2.0 if action is SILENCE else 30.0
+        result = connect(server.relay(command_timeout=limit), learned=learned).deliver(envelope(), CONTENT)
         assert (result.verdict, result.phase) == (Verdict.TRANSPORT, Phase.RCPT)
         assert learned.pipelining is None
 

@@ -72,7 +72,7 @@ def test_what_is_reported_is_what_can_be_known(seed: int, connect: Connect) -> N
         for name in names:
             started = time.monotonic()
             results[name] = connection.deliver(envelope(name), CONTENT)
-            assert time.monotonic() - started < 0.6 + 0.3 + 1
+            assert time.monotonic() - started < 0.6 + 0.3 + 15
         connection.close()
         taken = Counter(mail.rcpt for mail in server.messages)
         assert all(mail.content == CONTENT for mail in server.messages)

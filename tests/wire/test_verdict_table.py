@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from outbox.relay import Relay
-from outbox.reply import Phase, Verdict
+from outbox.reply import Phase, Result, Verdict
 from outbox.transport import Connection
 from tests.wire.actions import (
     CLOSE,
@@ -25,10 +25,12 @@ from tests.wire.actions import (
     Raw,
     Take,
 )
-from tests.wire.conftest import CONTENT, envelope
+from tests.wire.conftest import CONTENT, envelope, once_reached
 from tests.wire.server import SmtpServer
 
 Connect = Callable[[Relay], Connection]
+
+PATIENT = 30.0  # seconds: where nobody is silent no limit may decide
 
 TRANSPORT, CONFIGURATION = Verdict.TRANSPORT, Verdict.CONFIGURATION
 TRANSIENT, PERMANENT, UNKNOWN = Verdict.TRANSIENT, Verdict.PERMANENT, Verdict.UNKNOWN
@@ -149,9 +151,14 @@ def test_cell(
     """Each failure has the phase and the verdict of the table, and none counts as accepted."""
     with SmtpServer(script, **settings) as server:
         user = {"username": "u", "password": "p"} if settings.get("auth") else {}
-        connection = connect(server.relay(send_timeout=0.5, dot_timeout=0.5, command_timeout=0.4, **user))
         body = CONTENT if phase is not Phase.BODY else CONTENT + b"x" * 70 + (b"\r\n" + b"y" * 70) * 100_000 + b"\r\n"
-        result = connection.deliver(envelope(size=0), body)
+
+        def attempt(seconds: float) -> Result:
+            limits = {"send_timeout": seconds, "dot_timeout": seconds, "command_timeout": seconds}
+            return connect(server.relay(**limits, **user)).deliver(envelope(size=0), body)
+
+        silent = [step for step, choice in script.items() if choice in (SILENCE, Take(SILENCE))]
+        result = once_reached(server, silent[0], 0.4, attempt) if silent else attempt(PATIENT)
         assert (result.verdict, result.phase) == (verdict, phase), result
         assert result.reply.text
         assert len(server.messages) == ("dot" in script and isinstance(script["dot"], Take))
