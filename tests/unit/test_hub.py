@@ -60,7 +60,7 @@ def test_a_socket_wakes_who_waits_for_it(hub: Hub, pair: tuple[socket.socket, so
                     heard.append(near.recv(10))
                     break
                 except BlockingIOError:
-                    assert hub.socket(near, READ, 5)
+                    assert hub.socket(near, READ, 60)
         with pytest.raises(BlockingIOError):
             near.recv(10)
         began = monotonic()
@@ -87,7 +87,7 @@ def test_a_full_socket_is_waited_for(hub: Hub, pair: tuple[socket.socket, socket
             try:
                 sent += near.send(b"x" * 100_000)
             except BlockingIOError:
-                assert hub.socket(near, WRITE, 5)
+                assert hub.socket(near, WRITE, 60)
 
     def read() -> None:
         read = 0
@@ -115,7 +115,7 @@ def test_a_descriptor_that_is_used_again(hub: Hub) -> None:
                     try:
                         heard.append(near.recv(10))
                     except BlockingIOError:
-                        assert hub.socket(near, READ, 5)
+                        assert hub.socket(near, READ, 60)
 
     hub.run([talk])
     assert heard == [b"0", b"1", b"2"]
@@ -147,7 +147,7 @@ def test_what_blocks_is_put_aside(hub: Hub) -> None:
     gate, said = threading.Event(), []
 
     def asks() -> None:
-        assert hub.aside(lambda: gate.wait(5))
+        assert hub.aside(lambda: gate.wait(60))
         said.append("answered")
         with pytest.raises(ZeroDivisionError):
             hub.aside(lambda: 1 / 0)
@@ -166,7 +166,7 @@ def test_an_event_is_waited_for(hub: Hub) -> None:
     event, gave_up, got = threading.Event(), threading.Event(), []
 
     def sets() -> None:
-        if gave_up.wait(5):
+        if gave_up.wait(60):
             event.set()
 
     def asks_in_vain() -> None:
@@ -174,7 +174,7 @@ def test_an_event_is_waited_for(hub: Hub) -> None:
         gave_up.set()
 
     threading.Thread(target=sets).start()
-    hub.run([lambda: got.append(hub.event(event, 5)), asks_in_vain])
+    hub.run([lambda: got.append(hub.event(event, 60)), asks_in_vain])
     assert got == [False, True]
 
 
