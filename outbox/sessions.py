@@ -120,8 +120,13 @@ class Sessions:
     def _made(self) -> Engine:
         connections, timeout = self._settings.connections, self._settings.database_timeout_seconds
         if self._url is not None:
-            return worker_engine(self._url, connections=connections, timeout=timeout)
-        engine = self._bind()
+            theirs = self.application_engine()
+            if theirs is None or not _is_same(theirs.url, self._url):
+                made = worker_engine(self._url, connections=connections, timeout=timeout)
+                return made if theirs is None else made.execution_options(**_where(theirs))
+            engine = theirs  # the address alone would drop what it was made with
+        else:
+            engine = self._bind()
         if _is_in_memory(engine.url):
             return engine  # another engine would have another, empty database
         return engine_like(engine, connections=connections, timeout=timeout)
@@ -177,6 +182,20 @@ def session_of(source: Any) -> Session:
         check_source(source)
         source = source.session if _has_session(source) else source()
     raise ConfigurationError([f"session= leads to no session. It takes {KINDS}."])
+
+
+def _is_same(one: sa.URL, other: sa.URL) -> bool:
+    """Whether both lead to one database, by the same driver and as the same user."""
+    from outbox import operations  # not at the top: a request has no need of the rest
+
+    names = [(url.get_driver_name(), operations.place(url), url.username, url.query) for url in (one, other)]
+    return names[0] == names[1] and other.password in (None, one.password)
+
+
+def _where(engine: Engine) -> dict[str, Any]:
+    """The options that say where the session's engine has its tables."""
+    options = engine.get_execution_options()
+    return {name: options[name] for name in ("schema_translate_map",) if name in options}
 
 
 def _has_session(source: Any) -> bool:

@@ -109,7 +109,9 @@ class Table:
         URL,
         None,
         "Where workers and commands find the outbox. Needed where `init_app` is given no session: `send` then uses a "
-        "transaction of its own on it.",
+        "transaction of its own on it. Where it is the session's own address, workers and commands connect by that "
+        "engine's options and listeners, too; where it is another address of the same database (a direct one beside a "
+        "pooler), by the URL alone: give options in its query.",
         says="unset: the session's database",
     )
     database_timeout_seconds: float = _set(

@@ -21,8 +21,12 @@ from tests.wire.server import SmtpServer
 
 
 @pytest.mark.databases("postgresql", "mariadb")
-def test_all_of_them_connect_as_the_application_does(database: Database) -> None:
-    """A listener adds the password, as with log-in tokens of a cloud provider; the URL has none."""
+@pytest.mark.parametrize("named", [False, True], ids=["session alone", "named again"])
+def test_all_of_them_connect_as_the_application_does(database: Database, named: bool) -> None:
+    """A listener adds the password, as with log-in tokens of a cloud provider; the URL has none.
+
+    Nor does it matter that OUTBOX_DATABASE_URL names the session's database once more.
+    """
     engine = sa.create_engine(database.address._replace(password=None))
 
     @event.listens_for(engine, "do_connect")
@@ -32,6 +36,8 @@ def test_all_of_them_connect_as_the_application_does(database: Database) -> None
     with SmtpServer() as server, Session(engine) as session:
         app = Flask("shop")
         app.config.update(MAIL_SERVER="127.0.0.1", MAIL_PORT=server.port, MAIL_DEFAULT_SENDER="shop@example.org")
+        if named:
+            app.config["OUTBOX_DATABASE_URL"] = engine.url.render_as_string()
         mail = Outbox(app, session=lambda: session)
         app.register_blueprint(outbox.web.blueprint(may_view=lambda: True), url_prefix="/outbox")
         app.register_blueprint(health_blueprint(may_view=lambda: True))
