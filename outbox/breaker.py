@@ -44,7 +44,7 @@ def cause_of(result: Result) -> Cause | None:
         return Cause.BROKEN
     if result.verdict not in {Verdict.TRANSPORT, Verdict.CONFIGURATION} or result.about is About.SESSION:
         return None  # a session that has come to its end says nothing against the next
-    if result.phase not in IN_TRANSACTION:
+    if result.phase not in IN_TRANSACTION or result.about is About.CONNECTIONS:
         return Cause.CONNECTION
     if result.about is About.RELAY and result.verdict is Verdict.CONFIGURATION:
         return Cause.ACCOUNT
@@ -145,6 +145,8 @@ class Breaker:
             self._open(now)
             self._spare = SPARE_PROBES if cause is Cause.ACCOUNT else 0
         self.cause, self.about, self.state = cause, result.about, Health.OPEN
+        if cause is Cause.CONNECTION:
+            self._spare = 0  # no delivery is offered by probes that reach nobody, so that they had better wait
         self._wait(now, chance, result.retry_after, again)
 
     def stop(self, result: Result, opening: int, now: float, chance: float) -> None:

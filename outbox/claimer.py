@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from outbox.clock import Debounce, monotonic
+from outbox import clock
+from outbox.clock import Debounce
 from outbox.consequences import Consequences
 from outbox.dispatch import Dispatcher
 from outbox.events import first_line, logger
@@ -50,8 +51,10 @@ class Claimer:
         poll: float,
         progress: Progress,
         meters: Meters | None = None,
+        monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         """`poll`: seconds between looks at an empty queue."""
+        self._monotonic = monotonic
         self._queue = queue
         self._feed = feed
         self._dispatcher = dispatcher
@@ -63,12 +66,12 @@ class Claimer:
         self._size = connections * CLAIM_PER_CONNECTION
         self.low = connections * CLAIM_PER_CONNECTION // 2
         """Fewer waiting than so many, and connections ask for more."""
-        self._poll = poll
+        self._poll = self._pause = poll
         self._progress = progress
         self._meters = meters
         self._held = self._heeded = Held()
-        self._complain = Debounce(60.0)
-        self._asked = Debounce(_ASK_SECONDS)
+        self._complain = Debounce(60.0, monotonic)
+        self._asked = Debounce(_ASK_SECONDS, monotonic)
         self._no_other_until = 0.0
         self._probes: Sequence[Pause] = ()
         self._stopping = threading.Event()
@@ -102,29 +105,33 @@ class Claimer:
             self._claim_on()
 
     def _claim_on(self) -> None:
-        pause = self._poll
         while not self._stopping.is_set():
-            self._feed.hungry.clear()
-            self._heed_pauses()
-            if surplus := self._feed.surplus():
-                self._dispatcher.give_back(surplus)
-            self.carry_out()
-            room = self._feed.room(self._size) if self._may_claim() else 0
-            found = self._claim_safely(room) if room else 0
-            if found and found >= room and len(self._feed) < self.low:
-                continue
-            if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
-                pause = _SOON_SECONDS if len(self._feed) < self.low else self._poll
-            else:
-                pause = min(pause * 2, self._poll)
-            if room and not found and self.trouble is None and self._feed.idle:
-                self.dry.set()
-            # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
-            self._queue.wait(self._feed.hungry, pause if pause < self._poll else 2 * self._poll)
+            if pause := self.look():
+                self._queue.wait(self._feed.hungry, pause)
+
+    def look(self) -> float:
+        """One look at what is to be done: seconds until the next, unless something calls for an earlier one."""
+        self._feed.hungry.clear()
+        self._heed_pauses()
+        if surplus := self._feed.surplus():
+            self._dispatcher.give_back(surplus)
+        self.carry_out()
+        room = self._feed.room(self._size) if self._may_claim() else 0
+        found = self._claim_safely(room) if room else 0
+        if found and found >= room and len(self._feed) < self.low:
+            return 0.0
+        if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
+            self._pause = _SOON_SECONDS if len(self._feed) < self.low else self._poll
+        else:
+            self._pause = min(self._pause * 2, self._poll)
+        if room and not found and self.trouble is None and self._feed.idle:
+            self.dry.set()
+        # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
+        return self._pause if self._pause < self._poll else 2 * self._poll
 
     def _may_claim(self) -> bool:
         """Not while outcomes can't be recorded: after an outage the recorder goes first."""
-        return self._pulse.alive(monotonic()) and self._recorder.trouble is None
+        return self._pulse.alive(self._monotonic()) and self._recorder.trouble is None
 
     def _heed_pauses(self) -> None:
         held = self._held
@@ -167,13 +174,13 @@ class Claimer:
                 found = self._dispatcher.claim(self._worker_id, room)
             if found:
                 return found
-            self._no_other_until = monotonic() + _ALIKE_SECONDS  # it looks at all that is due
+            self._no_other_until = self._monotonic() + _ALIKE_SECONDS  # it looks at all that is due
         return self._dispatcher.claim(self._worker_id, room)
 
     @property
     def _has_no_other(self) -> bool:
         """Whether all that is due is of senders or domains that failed, as a look has found a short while ago."""
-        return monotonic() < self._no_other_until
+        return self._monotonic() < self._no_other_until
 
     def _claim_probes(self, most: int) -> int:
         """One delivery of each automatic pause whose time has come, `most` at most: the relay may have nothing else."""
@@ -200,7 +207,7 @@ class Claimer:
 
     def _claim_safely(self, room: int) -> int:
         self.dry.clear()
-        began = monotonic()
+        began = self._monotonic()
         try:
             with self._progress.step("claiming"):
                 self._ask_others()
@@ -213,5 +220,5 @@ class Claimer:
             return 0
         self.trouble = None
         if found and self._meters is not None:
-            self._meters.claimed(monotonic() - began)
+            self._meters.claimed(self._monotonic() - began)
         return found

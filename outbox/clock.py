@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 UNREADABLE = datetime(1, 1, 1, tzinfo=UTC)
@@ -46,13 +47,14 @@ def ahead() -> float:
 class Debounce:
     """Lets one thing through per interval. Safe enough between threads: at worst two pass."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
+        self._monotonic = monotonic
         self._next = 0.0
 
     def passes(self) -> bool:
         """Whether the interval since the last one that passed is over."""
-        now = monotonic()
+        now = self._monotonic()
         if now < self._next:
             return False
         self._next = now + self._seconds

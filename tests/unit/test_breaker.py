@@ -181,3 +181,17 @@ class TestBreaker:
         assert breaker.admit(10)
         breaker.fault(quota, breaker.openings, 10, 0.5)
         assert not breaker.admit(10)
+
+    @pytest.mark.parametrize("phase", [Phase.GREETING, Phase.DOT])
+    def test_no_room_for_a_connection_is_waited_for(self, phase: Phase) -> None:
+        """Told at the greeting or after the content: no probe follows at once, not even one that was to."""
+        breaker = self.closed()
+        quota = result(Verdict.TRANSPORT, Phase.MAIL, 454, About.ACCOUNT)
+        breaker.fault(quota, breaker.openings, 10.0, 0.5)
+        assert breaker.hopeful
+        assert breaker.admit(10.0)
+        breaker.fault(result(Verdict.TRANSPORT, phase, 432, About.CONNECTIONS), breaker.openings, 10.0, 0.5)
+        assert not breaker.hopeful
+        assert breaker.cause is Cause.CONNECTION
+        assert breaker.ready(14.0) == 0
+        assert breaker.ready(15.0) == 1

@@ -1,0 +1,217 @@
+"""What must hold while a simulated outbox runs: each promise of docs/decisions/0014 as a check after each event."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from typing import NoReturn
+
+from outbox.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
+from outbox.ledger import Outcome
+from outbox.pauses import Pause, What
+from outbox.policy import Reason
+from outbox.reply import About, Verdict
+from outbox.states import State
+from tests.unit.simulation.database import Delivery
+from tests.unit.simulation.relay import SILENT, Why
+from tests.unit.simulation.world import POLL, Worker, World
+
+PROBE = 60.0 * 1.1
+"""The longest probe interval of the breaker, with its jitter."""
+
+SLACK = 2 * POLL + 1.0
+"""Until a worker has looked at pauses and queue, connected and offered."""
+
+BUSY = 12
+"""Connections and refused offers that a worker may begin in one minute while nothing gets through, beside one for each
+connection that it has: the faults that open the breaker, its first probes, and those that are 5, 10 and 20 s apart."""
+
+
+class Watch:
+    """Looks at everything that a world does, and raises AssertionError."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        world.began, world.ended, world.looked, world.started = self.began, self.ended, self.looked, self.started
+        world.database.recorded, world.database.changed = self.recorded, self.changed
+        self.offers: list[tuple[float, int, str]] = []
+        self._quiet_since: float | None = None  # nothing was offered though something could be
+        self._told_until = 0.0
+        self._waits: dict[int, float] = {}  # since when each delivery waits that could be offered
+        self._overtook: dict[int, Counter[int]] = defaultdict(Counter)  # by who waits: who was refused meanwhile
+        self._due_now: dict[int, float] = {}  # since when it is the turn of one that waits
+        self._good: dict[int, float] = {}  # since when each waits that the relay would take
+        self._began: dict[int, float] = {}
+        self._last: dict[int, Outcome] = {}
+        self._probes: dict[int, float] = {}  # since when an automatic pause waits for its probe, by pause
+        self._in_vain: dict[int, deque[float]] = defaultdict(deque)  # by worker: when offers began that got nowhere
+        self._accepted_at = -1e9
+        self.for_all: set[int] = set()
+        """Deliveries of which an attempt counted, or that failed, for what every message met."""
+        self.pauses: list[tuple[float, str, Pause]] = []
+
+    def fail(self, what: str) -> NoReturn:
+        """With the history so far."""
+        history = "\n".join(f"  {at:10.2f}  {number:3d}  {words}" for at, number, words in self.offers[-60:])
+        raise AssertionError(f"at {self.world.now:.2f}: {what}\n{history}")
+
+    # What happens
+
+    def started(self, worker: Worker) -> None:
+        self._quiet_since = None  # a worker's first look
+
+    def began(self, worker: Worker, one: Delivery) -> None:
+        now = self.world.now
+        self._check_quiet()
+        self._quiet_since = now
+        self._began[one.id] = now
+        self._waits.pop(one.id, None)
+        self._overtook.pop(one.id, None)
+        self._due_now.pop(one.id, None)
+        for pause in self.world.database.pauses.values():
+            if pause.value == (one.sender if pause.what is What.SENDER else one.domain):
+                self._probes.pop(pause.id, None)
+        self._check_busy(worker)
+
+    def ended(self, worker: Worker, one: Delivery) -> None:
+        self._quiet_since = self.world.now
+
+    def recorded(self, one: Delivery, outcome: Outcome) -> None:
+        """Before the row changes."""
+        now, result = self.world.now, outcome.result
+        if result is None:
+            return
+        words = f"{one.sender} > {one.domain}: {result.phase} {result.reply} -> {outcome.state}/{outcome.reason}"
+        self.offers.append((now, one.id, f"{words} {outcome.delay} {'counted' * outcome.counted}"))
+        why = self.world.relay.why.get(one.id)
+        if result.phase not in IN_TRANSACTION and outcome.reason != Reason.EXPIRED:
+            why = Why.DOWN
+        self._check_fault(one, outcome, why)
+        if result.verdict is Verdict.ACCEPTED:
+            self._accepted_at = now
+            self._good.pop(one.id, None)
+            for lines in self._in_vain.values():
+                lines.clear()
+            return
+        if result.retry_after is not None and result.about is About.ACCOUNT:
+            self._told_until = max(self._told_until, now + min(result.retry_after, LONGEST_PROBE_WAIT))
+        if why in {Why.DOWN, Why.CONNECTIONS}:  # whoever's turn it is: nobody gets through
+            self._due_now = dict.fromkeys(self._due_now, now)
+        if result.phase in IN_TRANSACTION and why not in {Why.SESSION, Why.CONNECTIONS, Why.DOWN}:
+            self._count_overtaken(one)
+        self._last[one.id] = outcome
+
+    def changed(self, what: str, pause: Pause) -> None:
+        """A scope was paused or released."""
+        self.pauses.append((self.world.now, what, pause))
+        self.offers.append((self.world.now, 0, f"{what} {pause.what} {pause.value}: {pause.reply}"))
+        if what == "paused" and not self.world.relay.ever_refuses(pause.what.value, pause.value):
+            self.fail(f"{pause.what} {pause.value} is paused, against which the relay has nothing")
+        if what == "released":
+            self._probes.pop(pause.id, None)
+
+    def looked(self) -> None:
+        """All that could begin at this moment has begun."""
+        world, now = self.world, self.world.now
+        eligible = {one.id for one in world.eligible()} if any(self._running()) else set()
+        if not eligible:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = now
+        self._check_quiet()
+        for number in list(self._waits):
+            if number not in eligible:
+                del self._waits[number]
+                self._overtook.pop(number, None)
+                self._due_now.pop(number, None)
+        self._check_turns()
+        for number in eligible:
+            self._waits.setdefault(number, now)
+        self._look_at_good(eligible)
+        self._look_at_probes()
+
+    def _running(self) -> list[Worker]:
+        return [worker for worker in self.world.workers.values() if not worker.stopping]
+
+    # What must hold
+
+    def _check_quiet(self) -> None:
+        """Something is offered within one probe interval, whatever was refused before."""
+        world = self.world
+        if self._quiet_since is None or any(line.busy for worker in self._running() for line in worker.lines):
+            return
+        if world.now > max(self._quiet_since + PROBE, self._told_until) + SLACK:
+            self.fail(
+                f"nothing was offered for {world.now - self._quiet_since:.1f} s, though {sorted(self._waits)} wait"
+            )
+
+    def _count_overtaken(self, one: Delivery) -> None:
+        """And it is another's turn: one that could be offered does not wait much longer than until another was refused
+        for the second time."""
+        began = self._began[one.id]
+        for number, since in self._waits.items():
+            if number != one.id and since < began:
+                self._overtook[number][one.id] += 1
+                if self._overtook[number][one.id] > 1:
+                    self._due_now.setdefault(number, self.world.now)
+
+    def _check_turns(self) -> None:
+        for number, since in self._due_now.items():
+            if self.world.now > max(since + PROBE, self._told_until) + SLACK + SILENT:
+                self.fail(f"{number} waits for {self.world.now - since:.1f} s since another was refused twice")
+
+    def _look_at_good(self, eligible: set[int]) -> None:
+        """What the relay would take is offered within one probe interval for each that is before it."""
+        world, now = self.world, self.world.now
+        good = {number for number in eligible if world.relay.would_take(world.database.deliveries[number].offering)}
+        for number in list(self._good):
+            if number not in good and number not in world.begun:
+                del self._good[number]
+        turns = 1 + sum(one.live for one in world.deliveries)
+        for number in good:
+            since = self._good.setdefault(number, now)
+            if now > max(since, self._told_until) + turns * (PROBE + SLACK + SILENT):
+                self.fail(f"{number} would be taken, and waits for {now - since:.1f} s")
+
+    def _look_at_probes(self) -> None:
+        """An automatic pause whose time has come is probed, within one probe interval for each that is before it."""
+        database, now = self.world.database, self.world.now
+        if not self._running():
+            self._probes.clear()
+            return
+        for pause in database.pauses.values():
+            held = database.held().only(pause.what, pause.value)
+            waiting = [one for one in self.world.deliveries
+                       if one.state is State.QUEUED and one.due <= now and database.is_free(one, held)]  # fmt: skip
+            if not waiting or database.waits[pause.id][0] > now:
+                continue
+            since = self._probes.setdefault(pause.id, now)
+            if now > max(since, self._told_until) + len(database.pauses) * (PROBE + SLACK + SILENT):
+                self.fail(f"the pause of {pause.what} {pause.value} is not probed for {now - since:.1f} s")
+
+    def _check_fault(self, one: Delivery, outcome: Outcome, why: Why | None) -> None:
+        """What is not its own costs it nothing; what is, costs no other."""
+        result = outcome.result
+        if result is None or result.verdict is Verdict.ACCEPTED or outcome.reason == Reason.EXPIRED:
+            return
+        if not outcome.counted and outcome.state is not State.FAILED:
+            return
+        if why is Why.EVERYTHING:
+            self.for_all.add(one.id)
+        elif why is not Why.OWN:
+            self.fail(f"{one.id} pays for {why}: {result.phase} {result.reply} -> {outcome.state} ({outcome.reason})")
+
+    def _check_busy(self, worker: Worker) -> None:
+        """A relay that takes nothing is not asked without end."""
+        now, mine = self.world.now, self._in_vain[worker.number]
+        if now - self._accepted_at > 60.0:
+            mine.append(now)
+        while mine and mine[0] <= now - 60.0:
+            mine.popleft()
+        if len(mine) > BUSY + len(worker.lines):
+            self.fail(f"worker {worker.number} began {len(mine)} offers in a minute in which none got through")
+
+    def check_end(self, heals: float | None) -> None:
+        """Once the relay takes everything, all is sent but what it had refused for ever."""
+        left = {one.id for one in self.world.deliveries if one.live}
+        if heals is not None and left:
+            self.fail(f"{sorted(left)} are not sent, though the relay takes everything since {heals:.0f}")
