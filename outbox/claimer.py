@@ -30,6 +30,10 @@ _ASK_SECONDS = 2.0  # between two looks at what other workers were refused
 
 _RECENT = 200  # attempts that are looked at then
 
+_EXPIRED_SECONDS = 5.0  # at least, between two looks at what has expired while the relay can't be used
+
+_EXPIRED_SHARE = 0.05  # the most of its time that a worker spends on them
+
 _ALIKE_SECONDS = 60.0  # before all that is due is searched again for a sender or domain that did not fail
 
 
@@ -72,7 +76,7 @@ class Claimer:
         self._held = self._heeded = Held()
         self._complain = Debounce(60.0, monotonic)
         self._asked = Debounce(_ASK_SECONDS, monotonic)
-        self._no_other_until = 0.0
+        self._no_other_until = self._expired_at = 0.0
         self._probes: Sequence[Pause] = ()
         self._stopping = threading.Event()
         self.dry = threading.Event()
@@ -116,8 +120,9 @@ class Claimer:
         if surplus := self._feed.surplus():
             self._dispatcher.give_back(surplus)
         self.carry_out()
-        room = self._feed.room(self._size) if self._may_claim() else 0
-        found = self._claim_safely(room) if room else 0
+        may_claim = self._may_claim()
+        room = self._feed.room(self._size) if may_claim else 0
+        found = self._claim_safely(room) if room or (may_claim and not self._feed.healthy) else 0
         if found and found >= room and len(self._feed) < self.low:
             return 0.0
         if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
@@ -136,9 +141,9 @@ class Claimer:
     def _heed_pauses(self) -> None:
         held = self._held
         if held != self._heeded:
-            self._heeded = held
+            new, self._heeded = held.added_to(self._heeded), held  # what probes an older pause goes on
             self._queue.hold(held)
-            back = self._feed.remove(lambda one: held.holds(one.recipient, one.message.kind, one.message.envelope_from))
+            back = self._feed.remove(lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from))
             self._dispatcher.give_back(back)
 
     def learn(self, seen: Iterable[Seen]) -> None:
@@ -162,6 +167,17 @@ class Claimer:
         """Whether what all workers of this transport were refused is enough to stop."""
         if self._feed.is_suspicious and self._asked.passes() and self._recorder.flush(_SOON_SECONDS):
             self.learn(self._rulings.recent(_RECENT))
+
+    def _end_expired(self) -> None:
+        """What has expired ends, all of it, though the relay can't be used: else it would take the place of probes."""
+        began = self._monotonic()
+        if self._feed.healthy or began < self._expired_at:
+            return
+        with self._holding(self._held.but_expired()):
+            while not self._stopping.is_set() and self._dispatcher.claim(self._worker_id, self._size):
+                pass
+        ended = self._monotonic()
+        self._expired_at = ended + max(_EXPIRED_SECONDS, (ended - began) / _EXPIRED_SHARE)
 
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
@@ -193,8 +209,10 @@ class Claimer:
             with self._holding(self._held.only(pause.what, pause.value)):
                 claimed = self._dispatcher.claim(self._worker_id, 1)
             found += claimed
-            if not claimed and wait >= LONGEST_PROBE:  # there has been none of it for hours
+            if not claimed and wait >= LONGEST_PROBE:  # there has been none of it for most of an hour
                 self._consequences.release(pause.what, pause.value)
+            elif not claimed:  # else what falls due a moment later would wait for hours
+                self._rulings.look_again(pause.id)
         return found
 
     @contextmanager
@@ -206,12 +224,14 @@ class Claimer:
             self._queue.hold(self._held)
 
     def _claim_safely(self, room: int) -> int:
-        self.dry.clear()
+        if room:
+            self.dry.clear()
         began = self._monotonic()
         try:
             with self._progress.step("claiming"):
+                self._end_expired()
                 self._ask_others()
-                found = self._claim(room)
+                found = self._claim(room) if room else 0
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
             line = first_line(error)
             if self.trouble is None:

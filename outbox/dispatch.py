@@ -130,13 +130,29 @@ class Dispatcher:
         claimed = self._queue.claim(worker_id, token, limit)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
-        self._feed.put(Leased(one, deadline) for one in claimed)
+        self._feed.put(self._may_be_sent([Leased(one, deadline) for one in claimed]))
         for one in claimed:
             if one.rescued:
                 self._events.emit("rescued", one.message.message_id, delivery=one.id, rescues=one.rescues)
         if self._complain.passes():
             self._refuse()
         return found
+
+    def _may_be_sent(self, claimed: list[Leased]) -> list[Leased]:
+        """What is to go to a connection; the rest ends here, in one commit: it needs none, and no relay that works."""
+        barred = [(leased, decision) for leased in claimed if (decision := self._barred(leased)) is not None]
+        if not barred:
+            return claimed
+        terms = self._terms
+        self._recorder.submit(
+            *(Outcome.of(leased.claimed, ended, _local(ended), terms.transport, None) for leased, ended in barred)
+        )
+        ended = {id(leased) for leased, _ in barred}
+        return [leased for leased in claimed if id(leased) not in ended]
+
+    def _barred(self, leased: Leased) -> Decision | None:
+        claimed, policy = leased.claimed, self._terms.policy
+        return before_sending(self._facts(leased), rescued=claimed.rescued, marked=claimed.marked, policy=policy)
 
     def _refuse(self) -> None:
         """Say aloud whose mail is due here and not sent by this worker."""
@@ -160,8 +176,7 @@ class Dispatcher:
         if not self._within(leased, self._recorder.sound):
             return self._return(leased, connection)
         facts = self._facts(leased)
-        barred = before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=self._terms.policy)
-        if barred is not None:
+        if (barred := self._barred(leased)) is not None:  # since its claim
             return self._settle(leased, connection, barred)
         if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
             return self._return(leased, connection)

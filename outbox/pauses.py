@@ -167,6 +167,12 @@ def take_probe(connection: sa.Connection, pause_id: int) -> float | None:
     return float(row.wait) if connection.execute(taken).rowcount else None
 
 
+def look_again(connection: sa.Connection, pause_id: int) -> None:
+    """Nothing that a pause holds was due for its probe: the next comes as soon as the first did, whatever the wait."""
+    again = _pause.update().where(_pause.c.id == pause_id, _pause.c.probe_at > DbNow(FIRST_PROBE))
+    connection.execute(again.values(probe_at=DbNow(FIRST_PROBE)))
+
+
 def _key(what: What, value: str, environment: str, transport: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         _pause.c.what == what.value,
@@ -189,6 +195,8 @@ class Held:
     refused_domains: frozenset[str] = frozenset()
     probed: tuple[What, str] | None = None
     """All but this sender or domain is left alone."""
+    living: bool = False
+    """All that has not expired is left alone."""
 
     @classmethod
     def by(cls, pauses: Iterable[Pause], transports: Collection[str]) -> Held:
@@ -223,11 +231,26 @@ class Held:
             or sender in self.refused_senders
         )
 
+    def added_to(self, before: Held) -> Held:
+        """What this holds and `before` did not."""
+        return Held(
+            self.everything and not before.everything,
+            kinds=self.kinds - before.kinds,
+            domains=self.domains - before.domains,
+            senders=self.senders - before.senders,
+            refused_senders=self.refused_senders - before.refused_senders,
+            refused_domains=self.refused_domains - before.refused_domains,
+        )
+
     def only(self, what: What, value: str) -> Held:
         """The same, but of all that is not held only what one automatic pause is about, for it to be probed."""
         if what is What.SENDER:
             return replace(self, refused_senders=self.refused_senders - {value}, probed=(what, value))
         return replace(self, refused_domains=self.refused_domains - {value}, probed=(what, value))
+
+    def but_expired(self) -> Held:
+        """The same, but of all that is not held only what has expired, for it to end."""
+        return replace(self, living=True)
 
     def avoiding(self, senders: Collection[str], domains: Collection[str]) -> Held:
         """The same, and mail of these senders and to these domains left alone as well."""
@@ -240,12 +263,22 @@ class Held:
     @property
     def narrow(self) -> bool:
         """Whether some is paused and some is not, so that one has to look at the mail."""
-        some = self.probed or self.kinds or self.domains or self.senders or self.refused_senders or self.refused_domains
+        some = (
+            self.living
+            or self.probed
+            or self.kinds
+            or self.domains
+            or self.senders
+            or self.refused_senders
+            or self.refused_domains
+        )
         return not self.everything and bool(some)
 
     def passed_over(self, delivery: sa.FromClause = _delivery) -> sa.ColumnElement[bool] | None:
         """What holds for a delivery that is paused by its kind, sender or domain; None: no such pause."""
         found: list[sa.ColumnElement[bool]] = []
+        if self.living:
+            found.append(_is_living(delivery))
         if self.probed is not None:
             what, value = self.probed
             column, values = _message.c.envelope_from, {value}
@@ -260,13 +293,16 @@ class Held:
         if self.refused_senders:
             found.append(_of_message(delivery, _message.c.envelope_from, self.refused_senders, _LIVING))
         if self.refused_domains:
-            living = _of_message(delivery, sa.literal("yes"), {"yes"}, _LIVING)
-            found.append(sa.and_(delivery.c.domain.in_(sorted(self.refused_domains)), living))
+            found.append(sa.and_(delivery.c.domain.in_(sorted(self.refused_domains)), _is_living(delivery)))
         return sa.or_(*found) if found else None
 
 
 _LIVING = sa.or_(_message.c.expires_at.is_(None), _message.c.expires_at > DbNow())
 """Of a message: expired mail is claimed in spite of an automatic pause, for it to end as failed."""
+
+
+def _is_living(delivery: sa.FromClause) -> sa.ColumnElement[bool]:
+    return _of_message(delivery, sa.literal("yes"), {"yes"}, _LIVING)
 
 
 def _of_message(

@@ -59,6 +59,11 @@ class Rulings:
         with self._engine.begin() as connection:
             return pauses.take_probe(connection, pause_id)
 
+    def look_again(self, pause_id: int) -> None:
+        """Nothing was due for the probe that was taken: another worker, or this one, looks again before long."""
+        with self._engine.begin() as connection:
+            pauses.look_again(connection, pause_id)
+
     def take_back(self, ids: Sequence[int], *, phase: Phase, code: int, delay: float) -> int:
         """Undo refusals that every message meets: queued again, nothing counted. How many; `delay`: seconds until due.
 

@@ -74,10 +74,11 @@ def play(case: Case) -> tuple[World, Watch]:
 
 
 def _ends(world: World, heals: float) -> float:
-    """When all is to be sent that the relay takes from now on: as it falls due, or its pause is probed."""
+    """When all is to be sent that the relay takes from now on: as it falls due, or its pause is probed, or two pauses
+    of which none can be probed for the other have found nothing and end."""
     due = [one.due for one in world.deliveries if one.state is State.QUEUED]
     probes = [probe_at for probe_at, _ in world.database.waits.values()]
-    return max([heals, *due, *probes]) + (len(world.deliveries) + 3) * PROBE + LONGEST_PROBE_WAIT
+    return max([heals, *due, *probes]) + (len(world.deliveries) + 3) * PROBE + LONGEST_PROBE_WAIT + 2 * HOUR
 
 
 seconds = st.floats(0, 2 * HOUR).map(lambda at: round(at, 1))

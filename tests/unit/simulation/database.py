@@ -117,7 +117,10 @@ class Database:
 
     def is_free(self, one: Delivery, held: Held) -> bool:
         """Whether no pause holds it back; those of a refused scope let go what has expired."""
-        if one.expires is not None and one.expires <= self.now():
+        expired = one.expires is not None and one.expires <= self.now()
+        if held.living and not expired:
+            return False
+        if expired:
             held = replace(held, refused_senders=frozenset(), refused_domains=frozenset())
         if held.probed is not None:
             what, value = held.probed
@@ -248,6 +251,10 @@ class Rulings:
         wait = min(database.waits[pause_id][1] * 2, LONGEST_PROBE)
         database.waits[pause_id] = database.now() + wait, wait
         return wait
+
+    def look_again(self, pause_id: int) -> None:
+        probe_at, wait = self._database.waits[pause_id]
+        self._database.waits[pause_id] = min(probe_at, self._database.now() + FIRST_PROBE), wait
 
     def take_back(self, ids: Sequence[int], *, phase: Phase, code: int, delay: float) -> int:
         database, count = self._database, 0

@@ -1,0 +1,161 @@
+"""What the claiming thread does at one look, on each database: no connection to a relay takes anything here."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import sqlalchemy as sa
+
+from outbox.blame import Blame
+from outbox.breaker import Breaker
+from outbox.claimer import Claimer
+from outbox.clock import monotonic
+from outbox.consequences import Consequences
+from outbox.dialect import DbNow
+from outbox.dispatch import Dispatcher, Terms
+from outbox.enqueue import Posting
+from outbox.events import Events
+from outbox.evidence import Refusals
+from outbox.feed import Feed
+from outbox.ledger import Ledger
+from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
+from outbox.pauses import FIRST_PROBE, Held, Pause, What, active
+from outbox.policy import RetryPolicy
+from outbox.progress import Progress
+from outbox.pulse import Pulse
+from outbox.queue import Queue
+from outbox.recorder import Recorder
+from outbox.reply import Phase, Reply, Result, Verdict
+from outbox.rulings import Rulings
+from tests.db.mails import put
+
+RELAY = "relay.example:25"
+BAD = "bad@example.org"
+OTHER = "other@example.org"
+LIMIT = 30.0
+
+
+@dataclass
+class Parts:
+    """One worker without connections."""
+
+    claimer: Claimer
+    feed: Feed
+    breaker: Breaker
+    recorder: Recorder
+    rulings: Rulings
+
+
+@pytest.fixture
+def parts(engine: sa.Engine) -> Iterator[Parts]:
+    """A worker that has not seen its relay yet."""
+    queue = Queue(engine, environment="", lease=600.0)
+    worker_id = queue.register(host="here", pid=1, version="1", connections=4)
+    rulings = Rulings(engine, environment="", transport=RELAY)
+    recorder = Recorder(Ledger(engine), worker_id, lambda outcome, lost: None)
+    breaker, events, pulse = Breaker(), Events(), Pulse(600.0, monotonic())
+    feed = Feed(Blame(breaker, Refusals(10)), monotonic)
+    policy = RetryPolicy()
+    terms = Terms(policy, lease=600.0, send_timeout=60.0, dot_timeout=60.0, suppress=False, transport=RELAY)
+    consequences = Consequences(rulings, events, transport=RELAY, delay=60.0)
+    tokens = itertools.count(1)
+    dispatcher = Dispatcher(
+        queue, feed, recorder, terms, events, pulse, monotonic=monotonic, chance=lambda: 0.5, token=lambda: next(tokens)
+    )
+    claimer = Claimer(
+        queue,
+        feed,
+        dispatcher,
+        recorder,
+        rulings,
+        consequences,
+        pulse,
+        worker_id=worker_id,
+        connections=4,
+        poll=1.0,
+        progress=Progress(),
+    )
+    thread = threading.Thread(target=recorder.run)
+    thread.start()
+    yield Parts(claimer, feed, breaker, recorder, rulings)
+    recorder.close()
+    thread.join(LIMIT)
+
+
+def expire(engine: sa.Engine, *recipients: str) -> None:
+    """What is written to them has expired a second ago."""
+    with engine.begin() as connection:
+        pks = sa.select(OutboxDelivery.message_id).where(OutboxDelivery.recipient.in_(recipients))
+        found = list(connection.execute(pks).scalars())
+        connection.execute(sa.update(OutboxMessage).where(OutboxMessage.id.in_(found)).values(expires_at=DbNow(-1.0)))
+
+
+def fates(engine: sa.Engine) -> Counter[tuple[str, str | None]]:
+    """How many deliveries are in which state, and why."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(OutboxDelivery.state, OutboxDelivery.reason))
+        return Counter((row.state, row.reason) for row in rows)
+
+
+def in_force(engine: sa.Engine) -> list[Pause]:
+    """The pauses."""
+    with engine.connect() as connection:
+        return active(connection)
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_what_has_expired_ends_together_though_the_relay_is_away(down: bool, engine: sa.Engine, parts: Parts) -> None:
+    """In one look, before the relay was tried and after it failed; what has not expired stays."""
+    dead = [f"dead{number}@example.com" for number in range(150)]
+    put(engine, *dead, posting=Posting(max_age=3600.0))
+    put(engine, "a@example.com", "b@example.com", message_id="<2@example.org>", posting=Posting(max_age=3600.0))
+    expire(engine, *dead)
+    if down:
+        parts.breaker.fault(Result(Verdict.TRANSPORT, Phase.CONNECT, Reply(None, None, "no"), 0.1), 0, monotonic(), 0.5)
+        assert parts.feed.room(100) == 0
+    parts.claimer.look()
+    assert parts.recorder.flush(LIMIT)
+    assert fates(engine)["failed", "expired"] == 150
+    assert sum(fates(engine).values()) == 152
+    assert len(parts.feed) <= 1
+
+
+def test_what_probes_a_pause_stays_when_another_is_set(engine: sa.Engine, parts: Parts) -> None:
+    """Only a pause that concerns it, and was not there before, takes it back."""
+    put(engine, "a@example.com", envelope_from=BAD)
+    put(engine, "b@example.net", envelope_from=OTHER, message_id="<2@example.org>")
+    parts.rulings.pause(What.SENDER, BAD, reason="refused", reply="550 no")
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxPause).values(probe_at=DbNow(-1.0)))
+    pauses = in_force(engine)
+    parts.breaker.fault(Result(Verdict.TRANSPORT, Phase.AUTH, Reply(535, None, "no"), 0.1), 0, monotonic() - 60, 0.5)
+    parts.claimer.hold(Held.by(pauses, {RELAY}), pauses)
+    parts.claimer.look()
+    assert len(parts.feed) == 1, "the probe waits for a connection"
+    parts.rulings.pause(What.SENDER, OTHER, reason="refused", reply="550 no")
+    parts.claimer.hold(Held.by(in_force(engine), {RELAY}))
+    parts.claimer.look()
+    assert [entry[2].claimed.recipient for entry in parts.feed._heap] == ["a@example.com"]
+    parts.claimer.hold(Held(domains=frozenset({"example.com"}), senders=frozenset({OTHER})))
+    parts.claimer.look()
+    assert len(parts.feed) == 0
+
+
+def test_a_probe_that_finds_nothing_is_made_again_before_long(engine: sa.Engine, parts: Parts) -> None:
+    """What falls due a moment later does not wait for hours."""
+    parts.rulings.pause(What.SENDER, BAD, reason="refused", reply="550 no")
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxPause).values(probe_at=DbNow(-1.0), probe_seconds=4800.0))
+    pauses = in_force(engine)
+    parts.claimer.hold(Held.by(pauses, {RELAY}), pauses)
+    parts.claimer.look()
+    (after,) = in_force(engine)
+    with engine.connect() as connection:
+        now = connection.execute(sa.select(DbNow())).scalar_one()
+    assert after.probe_at is not None
+    assert (after.probe_at - now).total_seconds() == pytest.approx(FIRST_PROBE, abs=LIMIT)
