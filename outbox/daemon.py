@@ -17,7 +17,7 @@ from flask import Flask
 from outbox import metrics, operations
 from outbox.blame import Blame
 from outbox.breaker import Breaker
-from outbox.clock import Steps, monotonic, utcnow
+from outbox.clock import Debounce, Steps, monotonic, utcnow
 from outbox.crew import Crew
 from outbox.dialect import tell_progress
 from outbox.dispatch import Terms
@@ -53,6 +53,7 @@ PURGE_AT_END_SECONDS = 5.0
 REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
+_ABANDONED_LOOK_SECONDS = 60.0  # between two looks for pauses of transports that are no more
 _RECEIVERS_SECONDS = 1.0  # for what receivers are still to be told at the end of the grace period
 _ENDING_SECONDS = 1.0  # for jobs of the scheduler that are under way at the end
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
@@ -121,6 +122,7 @@ class Worker:
             ),
             Refusals(self._settings.breaker_refusals),
         )
+        self._looks_for_abandoned = Debounce(_ABANDONED_LOOK_SECONDS)
         self.events = Events()
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
@@ -387,8 +389,17 @@ class Worker:
         try:
             pauses, name = self._queue.pauses(), self._settings.relay.name
             crew.hold(Held.by(pauses, {name}), [one for one in pauses if one.is_to_probe and one.transport == name])
+            if any(one.is_to_probe and one.transport != name for one in pauses):
+                self._end_abandoned()
         except Exception as error:  # noqa: BLE001 - the claims, too, wait for the database
             logger.debug("the pauses can't be read: %s", type(error).__name__)
+
+    def _end_abandoned(self) -> None:
+        """The pauses of a transport that was taken out of the settings: nobody would ever probe them."""
+        if self._looks_for_abandoned.passes():
+            for what, value, transport in self._rulings.end_abandoned():
+                logger.info("the pause of %s %s ends: no worker sends by %s any more", what, value, transport)
+                self.events.emit("scope-released", what=what, value=value, transport=transport)
 
     def _purge(self) -> None:
         self._purger.run(self._purge_waits)

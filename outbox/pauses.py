@@ -23,6 +23,9 @@ FIRST_PROBE = 600.0
 
 LONGEST_PROBE = 4 * 3600.0
 
+ABANDONED_SECONDS = LONGEST_PROBE
+"""Overdue by so long, the probe of an automatic pause comes no more: no worker sends by its transport."""
+
 BY = "automatic"
 """Who set an automatic pause."""
 
@@ -171,6 +174,26 @@ def look_again(connection: sa.Connection, pause_id: int) -> None:
     """Nothing that a pause holds was due for its probe: the next comes as soon as the first did, whatever the wait."""
     again = _pause.update().where(_pause.c.id == pause_id, _pause.c.probe_at > DbNow(FIRST_PROBE))
     connection.execute(again.values(probe_at=DbNow(FIRST_PROBE)))
+
+
+def end_abandoned(connection: sa.Connection, *, environment: str, transport: str) -> list[tuple[What, str, str]]:
+    """End the automatic pauses of transports by which no worker sends any more: (what, value, transport) of each.
+
+    `transport`: the caller's own, whose pauses it probes itself.
+    """
+    abandoned = (
+        _pause.c.automatic,
+        _pause.c.environment == environment,
+        _pause.c.transport != transport,
+        _pause.c.probe_at < DbNow(-ABANDONED_SECONDS),
+    )
+    columns = _pause.c.id, _pause.c.what, _pause.c.value, _pause.c.transport
+    rows = connection.execute(sa.select(*columns).where(*abandoned)).all()
+    ended = []
+    for row in rows:  # each by one worker, which reports it
+        if connection.execute(_pause.delete().where(_pause.c.id == row.id, *abandoned)).rowcount:
+            ended.append((What(row.what), row.value, row.transport))  # noqa: PERF401 - it deletes
+    return ended
 
 
 def _key(what: What, value: str, environment: str, transport: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -64,6 +64,11 @@ class Rulings:
         with self._engine.begin() as connection:
             pauses.look_again(connection, pause_id)
 
+    def end_abandoned(self) -> list[tuple[What, str, str]]:
+        """End the automatic pauses of transports that were taken out of the settings: (what, value, transport)."""
+        with self._engine.begin() as connection:
+            return pauses.end_abandoned(connection, **self._of)
+
     def take_back(self, ids: Sequence[int], *, phase: Phase, code: int, delay: float) -> int:
         """Undo refusals that every message meets: queued again, nothing counted. How many; `delay`: seconds until due.
 

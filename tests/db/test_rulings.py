@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from outbox.models import OutboxAttempt, OutboxDelivery, OutboxPause
 from outbox.operations import changes
 from outbox.operations import pauses as operators
 from outbox.operations.filters import Filter
-from outbox.pauses import FIRST_PROBE, LONGEST_PROBE, Held, Pause, What, active
+from outbox.pauses import ABANDONED_SECONDS, FIRST_PROBE, LONGEST_PROBE, Held, Pause, What, active
 from outbox.queue import Queue
 from outbox.reply import About, Phase, Verdict
 from outbox.rulings import RECENT_SECONDS, Rulings
@@ -172,6 +173,25 @@ class TestProbing:
             now = connection.execute(sa.select(DbNow())).scalar_one()
         assert one.probe_at is not None
         assert (one.probe_at - now).total_seconds() == pytest.approx(LONGEST_PROBE, abs=5)
+
+    def test_a_transport_that_is_no_more_has_no_pauses(self, engine: sa.Engine, rulings: Rulings) -> None:
+        """Those whose probe is overdue by hours end, but for the worker's own and those of other environments."""
+        others = [
+            Rulings(engine, environment=environment, transport=transport)
+            for environment, transport in (("", "old.example:25"), ("staging", "old.example:25"))
+        ]
+        for one in (rulings, *others):
+            pause(one)
+        with engine.begin() as connection:
+            operators.pause(connection, What.SENDER, BAD, by="ann")
+        assert rulings.end_abandoned() == []
+        change(engine, probe_at=DbNow(-ABANDONED_SECONDS - 1.0))
+        assert rulings.end_abandoned() == [(What.SENDER, BAD, "old.example:25")]
+        assert Counter((one.automatic, one.environment, one.transport) for one in in_force(engine)) == {
+            (True, "", RELAY): 1,
+            (True, "staging", "old.example:25"): 1,
+            (False, "*", ""): 1,
+        }
 
     def test_what_an_operator_paused_is_never_probed(self, engine: sa.Engine, rulings: Rulings) -> None:
         """It has no time for it."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from outbox import Message
 from outbox.dialect import DbNow
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
-from outbox.pauses import What, refuse
+from outbox.pauses import ABANDONED_SECONDS, What, refuse
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Stage, until
@@ -387,3 +387,19 @@ def test_a_pause_that_holds_nothing_ends(sqlite_database: Database, make_stage: 
         until(lambda: pauses(stage)[0].probe_seconds == 1200, "a probe that finds nothing")
         change_pauses(stage, probe_at=DbNow(-1.0), probe_seconds=10_000.0)
         until(lambda: not pauses(stage), "the pause ends")
+
+
+def test_pauses_of_a_transport_that_is_no_more_end(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """Nobody probes them, and the status would name them for ever; one whose workers may only be away stays."""
+    with SmtpServer() as server:
+        stage = make_stage(sqlite_database, server.port)
+        words = {"environment": "", "reason": "test", "reply": "550 no"}
+        with stage.engine.begin() as connection:
+            refuse(connection, What.SENDER, "gone@example.org", transport="old.example:25", **words)
+            refuse(connection, What.SENDER, "own@example.org", transport=f"127.0.0.1:{server.port}", **words)
+        change_pauses(stage, probe_at=DbNow(-ABANDONED_SECONDS - 60.0))
+        with stage.engine.begin() as connection:
+            refuse(connection, What.SENDER, "away@example.org", transport="other.example:25", **words)
+        stage.fork()
+        until(lambda: "gone@example.org" not in {one.value for one in pauses(stage)}, "the pause ends")
+        assert {one.value for one in pauses(stage)} == {"own@example.org", "away@example.org"}

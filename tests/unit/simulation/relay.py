@@ -66,6 +66,7 @@ REPLIES: dict[str, Words] = {
     "broken": Words(Phase.DATA),
     "broken in the content": Words(Phase.BODY),
     "421": Words(Phase.RCPT, 421, "4.3.0 closing"),
+    "421, told": Words(Phase.RCPT, 421, "4.7.0 Try again in 2 hours"),
     "unknown": Words(Phase.DOT),
     "denied": Words(Phase.RCPT, 554, "5.7.1 Relay access denied"),
     "no such user": Words(Phase.RCPT, 550, "5.1.1 no such user"),
