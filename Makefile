@@ -10,11 +10,8 @@ READY := $(VENV)/ready
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 LOCKING := $(VENV)/locking
-# All but what only `make bench` needs, which has a lock of its own.
-EXTRAS = $(filter-out bench,$(shell awk '/^\[/ {on = /optional-dependencies/} on && / = \[/ {print $$1}' pyproject.toml))
 # The lock names versions and hashes, never where they came from.
 COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	$(addprefix --extra ,$(EXTRAS)) \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: help run test soak bench measure test-minimum check lint types layers format lock clean
@@ -54,9 +51,11 @@ format: $(READY) ## put the source into its format
 	@$(RUN) -m ruff format --quiet .
 
 lock: $(LOCKING)/ready ## pin the newest versions that pyproject.toml allows
-	@$(COMPILE) --upgrade -o requirements.lock pyproject.toml
-	@$(COMPILE) --upgrade --resolution lowest-direct -o requirements-minimum.lock pyproject.toml
-	@$(COMPILE) --upgrade --extra bench --constraint requirements.lock -o requirements-bench.lock pyproject.toml
+	@$(COMPILE) --upgrade --group dev --all-extras -o requirements.lock pyproject.toml
+	@$(COMPILE) --upgrade --group dev --all-extras --resolution lowest-direct -o requirements-minimum.lock pyproject.toml
+	@$(COMPILE) --upgrade --group bench --all-extras --constraint requirements.lock -o requirements-bench.lock pyproject.toml
+	@$(COMPILE) --upgrade --group run $(addprefix --extra ,postgresql mariadb metrics) --constraint requirements.lock \
+		-o requirements-run.lock pyproject.toml
 
 test-minimum: ## all tests with the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test

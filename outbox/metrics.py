@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 5.0
 """How long a look at the database is good for."""
 
-_MISSING = "Metrics need the package prometheus-client. Install it: pip install 'flask-outbox[metrics]'."
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""What generate_latest writes by itself; older versions of prometheus-client have no name for it."""
+
+_MISSING = "Metrics need the package prometheus-client. Install it: pip install prometheus-client."
 
 _CAPPED = f"counted to {GAUGE_CAP:,}"
 
@@ -140,12 +143,12 @@ def check() -> None:
 def exposition(*collectors: Queue | Worker) -> tuple[bytes, str]:
     """The metrics of `collectors` and their content type. Raises ConfigurationError without prometheus-client."""
     check()
-    from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+    from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
     for collector in collectors:
         registry.register(collector)
-    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+    return generate_latest(registry), _CONTENT_TYPE
 
 
 def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
