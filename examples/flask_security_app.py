@@ -4,8 +4,8 @@
     flask --app examples/flask_security_app.py outbox-sender
 
 Flask-Security sends by `current_app.extensions["mail"]`, which is the outbox once `Outbox.init_app` was called. After
-some mails (a password reset, for one) it commits nothing, since a mail used to leave at once; so here
-OUTBOX_UNCOMMITTED="commit" commits at the end of each request that succeeded.
+some mails (a password reset, for one) it commits nothing, since a mail used to leave at once. The default of
+OUTBOX_UNCOMMITTED commits these at the end of the request; what it writes besides mail, it commits itself.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         SECURITY_CHANGEABLE=True,
         SECURITY_EMAIL_SENDER="accounts@example.org",
         SQLALCHEMY_DATABASE_URI=os.environ.get("DATABASE_URL", "sqlite:///flask_security_app.sqlite"),
-        OUTBOX_UNCOMMITTED="commit",
     )
     app.config.update(Settings.from_env(os.environ))
     app.config.update(config or {})

@@ -1,4 +1,7 @@
-"""Whether what is written on a connection can be rolled back: with AUTOCOMMIT it can't, and its mail is sent anyway."""
+"""Whether a connection can be written to, and what is written can be rolled back.
+
+With AUTOCOMMIT it can't, and its mail is sent anyway.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,21 @@ REMEDY = (
     "Create the engine without isolation_level='AUTOCOMMIT' (SQLite: without the driver's isolation_level None or "
     "autocommit=True)."
 )
+
+READ_ONLY = (
+    "the session's transaction is read-only. Enqueue in a session whose engine is not postgresql_readonly, has no "
+    "default_transaction_read_only, opens the SQLite file for writing, and is connected to the primary server."
+)
+
+_READ_ONLY = {"25006", 1792, 1290, 1836}  # PostgreSQL's SQLSTATE; errors of MariaDB and MySQL
+
+
+def is_read_only(error: sa.exc.StatementError) -> bool:
+    """Whether it says that nothing can be written."""
+    said: Any = error.orig
+    codes = (getattr(said, "sqlstate", None), getattr(said, "pgcode", None), getattr(said, "errno", None))
+    known = _READ_ONLY.intersection({*codes, *getattr(said, "args", ())[:1]} - {None})
+    return bool(known) or "readonly database" in str(said) or "read-only transaction" in str(said)
 
 
 def commits_at_once(connection: sa.Connection) -> bool:

@@ -15,11 +15,11 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox import clock, pending, signals
-from outbox.autocommit import REMEDY, commits_at_once
+from outbox.autocommit import READ_ONLY, REMEDY, commits_at_once, is_read_only
 from outbox.bulk import Queued, enqueue_many
 from outbox.compose import compose, new_unique
 from outbox.enqueue import Posting, enqueue, write_connection
-from outbox.errors import MessageError, SchemaError
+from outbox.errors import DatabaseError, MessageError, SchemaError
 from outbox.events import logger
 from outbox.mail import Address, Connection, Message
 from outbox.message import Composed
@@ -174,6 +174,8 @@ class Bound(flask_mail._Mail):
             error.hide_parameters = True  # they are the mail
             if _lacks_tables(error):
                 raise _not_migrated() from error
+            if is_read_only(error):
+                raise DatabaseError(f"Mail can't be written: {READ_ONLY}") from error
             raise
 
     def _commits_at_once(self, session: Session) -> bool:

@@ -128,7 +128,14 @@ def _rolled_back(session: Session) -> None:
     _forget(session, gone)
     gone = [mail for mail in gone if not mail.is_told]
     activity = transactions.activity(session)
-    if gone and activity is not None and activity.committing:
+    if gone and activity is not None and activity.committed_by is not None:
+        logger.warning(
+            "%s, which the transaction executed before it was rolled back, commits what is before it: mail that is, is "
+            "sent: %s. Enqueue after such statements, or execute them in another session.",
+            activity.committed_by,
+            listed(gone),
+        )
+    elif gone and activity is not None and activity.committing:
         logger.warning("the commit failed; unless the database carried it out, its mail is not sent: %s", listed(gone))
     elif gone:
         logger.info("rolled back, and with the transaction its mail: %s", listed(gone))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import FunctionType
 from typing import Any
 
@@ -105,6 +105,25 @@ class Sessions:
                 raise
             return None  # whatever the application's function says of being called here: it is not needed
 
+    def elsewhere(self) -> list[Engine]:
+        """Where the application's session may write besides, each commit by itself; none with two-phase commit."""
+        if self._source is None:
+            return []
+        try:
+            with nullcontext() if self._is_current() else self._app.app_context():
+                session, known = session_of(self._source), getattr(self._source, "engines", {})
+                own = _bind_of(session)
+        except Exception:  # noqa: BLE001 - the application's function, called outside of a request
+            return []
+        single = getattr(session, "binds", None) or getattr(session, "_Session__binds", {})  # before SQLAlchemy 2.1
+        binds = [session.bind, *single.values()]
+        binds += known.values() if isinstance(known, Mapping) else ()
+        engines = {one if isinstance(one, Engine) else one.engine for one in binds if one is not None}
+        return [] if session.twophase else sorted(engines - {own}, key=lambda engine: str(engine.url))
+
+    def _is_current(self) -> bool:
+        return has_app_context() and current_app._get_current_object() is self._app  # type: ignore[attr-defined]
+
     def _compare(self, session: sa.URL, workers: sa.URL) -> None:
         """Once: whether the mail that is about to be written is where workers look, as far as the addresses tell."""
         from outbox import operations  # not at the top: a request has no need of the rest
@@ -132,9 +151,7 @@ class Sessions:
         return engine_like(engine, connections=connections, timeout=timeout)
 
     def _bind(self) -> Engine:
-        if has_app_context() and current_app._get_current_object() is self._app:  # type: ignore[attr-defined]
-            return _bind_of(session_of(self._source))
-        with self._app.app_context():
+        with nullcontext() if self._is_current() else self._app.app_context():
             return _bind_of(session_of(self._source))
 
 

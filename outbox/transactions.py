@@ -11,28 +11,51 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from outbox.autocommit import begin_before_savepoint
+from outbox.dialect import MYSQL_FAMILY
+from outbox.events import logger
 from outbox.statements import only_reads
 
+ONE_DATABASE = (
+    "Keep the outbox's tables where those rows are, or give the session twophase=True (PostgreSQL, MariaDB, MySQL)."
+)
+
 _KEY = "outbox.transaction"
+
+_COMMITS = frozenset({"ALTER", "ANALYZE", "CREATE", "DROP", "GRANT", "LOCK", "RENAME", "REVOKE", "TRUNCATE"})
 
 
 class Activity:
     """What one transaction of a session has done so far."""
 
-    __slots__ = ("__weakref__", "began_in", "committing", "is_async", "is_explicit", "is_over", "more", "ours")
+    __slots__ = (
+        "__weakref__",
+        "began_in",
+        "committed_by",
+        "committing",
+        "is_async",
+        "is_explicit",
+        "is_over",
+        "mail_on",
+        "more",
+        "more_on",
+        "ours",
+    )
 
     def __init__(self, began_in: Any, *, is_explicit: bool) -> None:
         self.began_in = began_in  # what `listen` was told to ask, at the begin
         self.is_explicit = is_explicit  # by `Session.begin`, whose caller means to end it
         self.more: list[tuple[str, Any]] = []  # what besides mail, and what `began_in` would be there
+        self.mail_on: list[sa.Engine] = []
+        self.more_on: list[sa.Engine] = []
         self.ours = 0
+        self.committed_by: str | None = None  # a statement with which MySQL and MariaDB commit what was before it
         self.is_async = False
         self.committing = False
         self.is_over = False
@@ -65,6 +88,8 @@ def writing_mail(connection: sa.Connection) -> Iterator[None]:
         yield
         return
     followed.ours += 1
+    if connection.engine not in followed.mail_on:
+        followed.mail_on.append(connection.engine)
     try:
         yield
     finally:
@@ -89,6 +114,7 @@ def listen(ask: Callable[[], Any]) -> None:
 
 
 _by_connection: WeakKeyDictionary[sa.Connection, Activity] = WeakKeyDictionary()
+_told: WeakSet[sa.Engine] = WeakSet()
 _driver_connection: Any = sa.Connection.connection
 
 
@@ -131,14 +157,30 @@ def _executing(
     if followed is None or followed.ours or followed.is_over:
         return
     compiled = context is not None and context.compiled is not None
-    if not (compiled and only_reads(statement)):
-        followed.note((statement.split(maxsplit=1) or ["an empty statement"])[0].upper())
+    if compiled and only_reads(statement):
+        return
+    words = statement.upper().split(maxsplit=2) or ["AN EMPTY STATEMENT"]
+    followed.note(words[0])
+    if connection.engine not in followed.more_on:
+        followed.more_on.append(connection.engine)
+    if connection.dialect.name in MYSQL_FAMILY and words[0] in _COMMITS and "TEMPORARY" not in words[1:2]:
+        followed.committed_by = words[0]
 
 
 def _committing(connection: sa.Connection) -> None:
     followed = _by_connection.get(connection)
-    if followed is not None:
-        followed.committing = True
+    if followed is None:
+        return
+    followed.committing = True
+    elsewhere = [engine for engine in followed.more_on if engine not in followed.mail_on]
+    if followed.mail_on and elsewhere and elsewhere[0] not in _told:
+        _told.add(elsewhere[0])
+        logger.warning(
+            "a session commits mail to %s and rows to %s, one after the other: if the second commit fails, the first "
+            "stays. %s",
+            *(engine.url.render_as_string(hide_password=True) for engine in (followed.mail_on[0], elsewhere[0])),
+            ONE_DATABASE,
+        )
 
 
 @property  # type: ignore[misc]

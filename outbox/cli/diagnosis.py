@@ -73,6 +73,7 @@ def _database() -> Iterator[Finding]:
         wake=configured.wake,
         seconds=SECONDS,
     )
+    yield from operations.several_databases(session, application().extensions["mail"].sessions.elsewhere())
 
 
 def _relay(senders: Iterable[str], recipient: str | None) -> Iterator[Finding]:

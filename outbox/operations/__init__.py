@@ -20,7 +20,7 @@ from outbox.operations.access import (
     where,
 )
 from outbox.operations.alarms import Alarms
-from outbox.operations.application_engine import another_database, apart, place
+from outbox.operations.application_engine import another_database, apart, place, several_databases
 from outbox.operations.browse import Page, browse
 from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.correct import CORRECTABLE, correct_recipient
@@ -114,6 +114,7 @@ __all__ = [
     "send_now_in_batches",
     "server",
     "session",
+    "several_databases",
     "shape",
     "show",
     "spelled",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from outbox.autocommit import REMEDY, commits_at_once
 from outbox.dialect import MYSQL_FAMILY
 from outbox.operations.finding import Finding
+from outbox.transactions import ONE_DATABASE
 
 
 def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:
@@ -93,6 +94,23 @@ def autocommit(session: sa.Engine) -> Iterator[Finding]:
             "the application's engine is in AUTOCOMMIT: mail of a transaction that rolls back is sent all the same",
             REMEDY,
         )
+
+
+def several_databases(session: sa.Engine | None, others: Iterable[sa.Engine]) -> Iterator[Finding]:
+    """One commit for mail and rows."""
+    for other in others:
+        if session is not None:
+            yield Finding(
+                "database",
+                None,
+                f"the application's session commits mail to {_shown(session)} and may commit rows to {_shown(other)}, "
+                "one after the other: if the second commit fails, the first stays",
+                ONE_DATABASE,
+            )
+
+
+def _shown(engine: sa.Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
 
 
 def autocommits(engine: sa.Engine) -> bool:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from outbox.autocommit import READ_ONLY, is_read_only
 from outbox.dialect import MYSQL_FAMILY
 from outbox.operations.access import connected
 from outbox.operations.finding import Finding
 from outbox.packet import longest_value, packet_for
+
+_WRITABLE = READ_ONLY.partition(". ")[2]
 
 
 def server_settings(engine: sa.Engine, max_message_bytes: int) -> Iterator[Finding]:
@@ -88,6 +91,8 @@ def _of_mariadb(engine: sa.Engine, max_message_bytes: int) -> Iterator[Finding]:
 def session_settings(session: sa.Engine) -> Iterator[Finding]:
     """What the application's own connections are set to, as far as mail depends on it."""
     with session.connect() as connection:
+        if _is_read_only(connection):
+            yield Finding("database", False, "the application's own connections can't write: `send` fails", _WRITABLE)
         if session.dialect.name == "postgresql" and _shown(connection, "SHOW synchronous_commit") == "off":
             yield Finding(
                 "database",
@@ -106,6 +111,22 @@ def session_settings(session: sa.Engine) -> Iterator[Finding]:
                 f"the application is at {level}, where transactions that enqueue with a key can block each other",
                 "Create the application's engine with isolation_level='READ COMMITTED'.",
             )
+
+
+def _is_read_only(connection: sa.Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        return _shown(connection, "SHOW transaction_read_only") == "on"
+    if connection.dialect.name in MYSQL_FAMILY:
+        name = "tx_read_only" if connection.dialect.is_mariadb else "transaction_read_only"  # type: ignore[attr-defined]
+        return _shown(connection, f"SELECT @@{name}") in {"1", "ON"}
+    if _shown(connection, "PRAGMA query_only") == "1":
+        return True
+    try:
+        connection.exec_driver_sql("DELETE FROM outbox_message WHERE 1 = 0")
+    except sa.exc.OperationalError as error:
+        return is_read_only(error)  # else there is no such table, or somebody else is writing
+    connection.rollback()
+    return False
 
 
 def _shown(connection: sa.Connection, statement: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from outbox import Message, Outbox, message_queued
+from outbox import ConfigurationError, Message, Outbox, message_queued
+from outbox.errors import DatabaseError
 from outbox.models import OutboxMessage
-from tests.servers.databases import Database
+from outbox.operations.server_settings import session_settings
+from tests.servers.databases import Database, Databases
+from tests.servers.proxy import CommitCutter
 
 Log = pytest.LogCaptureFixture
 
@@ -200,3 +205,186 @@ def test_autoflush_off(database: Database, app: Flask, outbox: Outbox) -> None:
         session.commit()
         assert queued.subject == "Hello"
     assert subjects(database.engine) == ["Hello"]
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_commit_whose_answer_is_lost(database: Database, app: Flask, outbox: Outbox, caplog: Log) -> None:
+    """The mail may be committed: nobody says that it was rolled back."""
+    with CommitCutter((str(database.address.host), int(database.address.port or 0))) as proxy:
+        engine = sa.create_engine(database.address.set(port=proxy.port))
+        with engine.connect():
+            pass  # the pool's first connection asks the server for its version, in a transaction of its own
+        with Session(engine) as session:
+            outbox.enqueue(hello(), session)
+            proxy.arm()
+            with pytest.raises(sa.exc.OperationalError):
+                session.commit()
+            session.rollback()
+        engine.dispose()
+    assert said(caplog, "rolled back, and with") == []
+    (line,) = said(caplog, "the commit failed")
+    assert "@example.org>" in line
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_flush_that_fails_in_a_commit(database: Database, app: Flask, outbox: Outbox, caplog: Log) -> None:
+    """There the database was asked to commit nothing, and the mail was rolled back for certain."""
+    with Session(database.engine) as session:
+        outbox.enqueue(hello(), session)
+        session.add(OutboxMessage(message_id="<draft@example.org>"))
+        with pytest.raises(sa.exc.DBAPIError):
+            session.commit()
+    assert len(said(caplog, "rolled back, and with")) == 1
+    assert said(caplog, "the commit failed") == []
+
+
+@pytest.mark.databases("mariadb")
+def test_statement_that_commits(database: Database, app: Flask, outbox: Outbox, caplog: Log) -> None:
+    """MariaDB and MySQL commit before DDL: that mail is not said to be rolled back."""
+    with Session(database.engine) as session:
+        outbox.enqueue(hello("gone"), session)
+        session.execute(sa.text("CREATE TEMPORARY TABLE draft (text VARCHAR(10))"))
+        session.rollback()
+        outbox.enqueue(hello("kept"), session)
+        session.execute(sa.text("CREATE TABLE note (text VARCHAR(10))"))
+        session.rollback()
+    assert subjects(database.engine) == ["kept"]
+    assert len(said(caplog, "rolled back, and with")) == 1
+    (line,) = said(caplog, "commits what is before it")
+    assert line.startswith("CREATE")
+
+
+def read_only(database: Database) -> Iterator[sa.Engine]:
+    """Engines whose transactions can't write, each in another way."""
+    options: list[dict[str, Any]]
+    url = database.address
+    if database.name == "postgresql":
+        options = [
+            {"execution_options": {"postgresql_readonly": True, "isolation_level": "READ COMMITTED"}},
+            {"connect_args": {"options": "-c default_transaction_read_only=on"}},
+        ]
+    elif database.name == "mariadb":
+        options = [{"connect_args": {"init_command": "SET SESSION TRANSACTION READ ONLY"}}]
+    else:
+        options = [{}]
+        url = sa.make_url(f"sqlite:///file:{database.address.database}?mode=ro&uri=true")
+    for one in options:
+        engine = sa.create_engine(url, **one)
+        yield engine
+        engine.dispose()
+    if database.name == "sqlite":
+        engine = sa.create_engine(database.address)
+        sa.event.listen(engine, "connect", lambda connection, record: connection.execute("PRAGMA query_only = ON"))
+        yield engine
+        engine.dispose()
+
+
+def test_read_only_transaction(database: Database, app: Flask, outbox: Outbox) -> None:
+    """`send` says so, and what to do; `outbox-check`, too."""
+    for engine in read_only(database):
+        with Session(engine) as session:
+            for send in (outbox.enqueue, lambda message, session: outbox.enqueue_many([message], session)):
+                with pytest.raises(DatabaseError, match=r"is read-only\. Enqueue in a session"):
+                    send(hello(), session)
+                session.rollback()
+        (finding,) = [one for one in session_settings(engine) if one.ok is False]
+        assert "can't write" in finding.words
+    assert [one for one in session_settings(database.engine) if one.ok is False] == []
+
+
+@pytest.mark.databases("mariadb")
+def test_two_phase_commit(database: Database, app: Flask, outbox: Outbox, caplog: Log) -> None:
+    """Mail goes with it, or not at all. (PostgreSQL: `test_two_phase.py`.)"""
+    with Session(database.engine, twophase=True) as session:
+        outbox.enqueue(hello("gone"), session)
+        session.rollback()
+        outbox.enqueue(hello("kept"), session)
+        session.prepare()
+        session.commit()
+    assert subjects(database.engine) == ["kept"]
+    assert len(said(caplog, "status=queued")) == 1
+
+
+def test_several_databases(database: Database, databases: Databases, app: Flask, outbox: Outbox, caplog: Log) -> None:
+    """A row in another database is committed by itself: told once, where a session does both."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Note(Base):
+        __tablename__ = "note"
+        text: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+
+    with databases.empty("sqlite") as other:
+        Base.metadata.create_all(other.engine)
+        with Session(binds={OutboxMessage: database.engine, Note: other.engine}) as session:
+            outbox.enqueue(hello("alone"), session)
+            session.scalars(sa.select(Note)).all()
+            session.commit()
+            session.add(Note(text="alone"))
+            session.commit()
+            assert said(caplog, "one after the other") == []
+            for number in range(2):
+                outbox.enqueue(hello(str(number)), session)
+                session.add(Note(text=str(number)))
+                session.commit()
+            (line,) = said(caplog, "one after the other")
+            assert "sqlite" in line
+            outbox.enqueue(hello("gone"), session)
+            session.add(Note(text="gone"))
+            session.rollback()
+            assert session.scalar(sa.select(sa.func.count()).select_from(Note)) == 3
+    assert subjects(database.engine) == ["alone", "0", "1"]
+
+
+@pytest.mark.databases("postgresql")
+def test_async_session(database: Database, app: Flask, outbox: Outbox, caplog: Log) -> None:
+    """By `run_sync`: what it commits is queued, what it rolls back is gone."""
+    url = database.address.set(drivername="postgresql+psycopg")
+
+    async def work() -> None:
+        engine = create_async_engine(url)
+        async with AsyncSession(engine) as session:
+            await session.run_sync(lambda sync: outbox.enqueue(hello("kept"), sync))
+            await session.commit()
+            await session.run_sync(lambda sync: outbox.enqueue_many([hello("gone")], sync))
+            await session.rollback()
+            with pytest.raises(ConfigurationError, match="run_sync"):
+                outbox.enqueue(hello(), session)
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert subjects(database.engine) == ["kept"]
+    assert len(said(caplog, "status=queued")) == 1
+    assert len(said(caplog, "rolled back, and with")) == 1
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("policy", ["auto", "commit", "warn"])
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_async_session_that_is_forgotten(
+    policy: str, closed: bool, database: Database, outbox: Outbox, caplog: Log
+) -> None:
+    """At the end of the request nobody but its coroutine could commit it: it is told of, and breaks nothing."""
+    app = Flask(__name__)
+    app.config.update(MAIL_DEFAULT_SENDER="shop@example.org", OUTBOX_UNCOMMITTED=policy)
+    outbox.init_app(app, session=lambda: None)
+    engine = create_async_engine(database.address.set(drivername="postgresql+psycopg"))
+    kept: list[AsyncSession] = []
+    loop = asyncio.new_event_loop()
+    app.async_to_sync = lambda view: lambda: loop.run_until_complete(view())  # type: ignore[method-assign]
+
+    @app.get("/")
+    async def view() -> str:
+        kept.append(AsyncSession(engine))
+        await kept[0].run_sync(lambda sync: outbox.enqueue(hello(), sync))
+        if closed:
+            await kept[0].close()
+        return "done"
+
+    assert app.test_client().get("/").status_code == 200
+    assert subjects(database.engine) == []
+    assert len(said(caplog, "uncommitted mail")) == 1
+    loop.run_until_complete(kept[0].close())
+    loop.run_until_complete(engine.dispose())
+    loop.close()

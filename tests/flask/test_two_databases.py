@@ -6,9 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import flask
+import flask_sqlalchemy
+import flask_sqlalchemy_lite
 import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
 from flask import Flask
+from flask.cli import FlaskGroup
 from sqlalchemy.orm import Session
 
 from outbox import ConfigurationError, Message, Outbox
@@ -75,6 +82,42 @@ def test_a_session_that_is_there_only_in_requests_stops_no_worker(sqlite_databas
     app = APP.replace("lambda: session", "lambda: flask.g.session")
     done = run(tmp_path, "outbox-sender --once", app, OUTBOX_DATABASE_URL=sqlite_database.url, SESSION_URL="sqlite://")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["flask-sqlalchemy", "flask-sqlalchemy-lite", "binds", "twophase", "one", "g"])
+def test_check_tells_of_rows_in_another_database(kind: str, sqlite_database: Database, databases: Databases) -> None:
+    """Which a session commits by themselves, so that promise 1 does not hold for them."""
+    app = Flask("shop")
+    with databases.empty("sqlite") as other:
+        app.config.update(
+            SQLALCHEMY_DATABASE_URI=sqlite_database.url,
+            SQLALCHEMY_BINDS={"log": other.url},
+            SQLALCHEMY_ENGINES={"default": sqlite_database.url, "log": other.url},
+            MAIL_PORT=1,
+            MAIL_DEFAULT_SENDER="a@example.org",
+        )
+        here, there = sqlite_database.engine, other.engine
+        if kind == "flask-sqlalchemy":
+            source: Any = flask_sqlalchemy.SQLAlchemy(app)
+        elif kind == "flask-sqlalchemy-lite":
+            source = flask_sqlalchemy_lite.SQLAlchemy(app)
+        elif kind == "g":
+            source = lambda: flask.g.session  # noqa: E731 - as an application has it
+            app.config["OUTBOX_DATABASE_URL"] = sqlite_database.url
+        else:
+            binds = {
+                sa.Table("note", sa.MetaData(), sa.Column("text", sa.String(10))): here if kind == "one" else there
+            }
+            source = Session(here, binds=binds, twophase=kind == "twophase")
+        Outbox(app, session=source)
+        said = CliRunner().invoke(FlaskGroup(create_app=lambda: app), ["outbox-check", "--json"]).output
+        assert '"migrations"' in said
+        assert ("one after the other" in said) is (kind in {"flask-sqlalchemy", "flask-sqlalchemy-lite", "binds"})
+        assert (str(other.path) in said) is ("one after the other" in said)
+        if kind.startswith("flask"):
+            with app.app_context():
+                for engine in source.engines.values():
+                    engine.dispose()
 
 
 def run(folder: Path, words: str, app: str = APP, **settings: str) -> subprocess.CompletedProcess[str]:
