@@ -16,7 +16,7 @@ from outbox.errors import (
     UncommittedMailError,
 )
 from outbox.extension import Outbox
-from outbox.mail import Message
+from outbox.mail import Message, RawMessage
 from outbox.models import OutboxMessage
 from outbox.settings import Settings
 from outbox.signals import delivery_failed, delivery_retried, delivery_sent, delivery_uncertain, message_queued
@@ -24,6 +24,7 @@ from outbox.signals import delivery_failed, delivery_retried, delivery_sent, del
 __all__ = [
     "Outbox",
     "Message",
+    "RawMessage",
     "OutboxMessage",
     "Settings",
     "message_queued",

@@ -17,11 +17,13 @@ from jinja2 import Environment, TemplateNotFound
 
 from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
-from outbox.mime import addresses, head, parts, wire
+from outbox.mime import addresses, given, head, message_ids, parts, wire
 from outbox.mime.downgrade import forms
 from outbox.mime.headers import check_text
+from outbox.mime.signing import signed
 from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
 
+_NEVER = 2**62  # bytes: no part is a blob
 _OPTION = re.compile(r"[!-~]+")
 
 
@@ -44,20 +46,18 @@ def compose(
     """
     if not isinstance(message, flask_mail.Message):
         raise MessageError("message", f"is {kind_of(message)}", "Give a flask_mail.Message.")
+    if given.builds_its_bytes(message):
+        return _as_given(message, default_sender, now, max_bytes, envelope_from, unique)
     header = head.header_of(message, default_sender, now, unique)
     sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
-    options = parts.Options(_charset(message), ascii_attachments, blob_threshold, unique)
-    built, blobs = wire.build(header.wire(), parts.tree(message, options), unique)
+    signer = getattr(message, "signer", None)
+    options = parts.Options(_charset(message), ascii_attachments, _NEVER if signer else blob_threshold, unique)
+    tree = parts.tree(message, options)
+    built, blobs = signed(header.wire(), tree, unique, signer) if signer else wire.build(header.wire(), tree, unique)
     skeleton, utf8, smtputf8 = forms(built, header.recipients)
     if len(skeleton) != len(built):
         blobs = tuple((offset + len(skeleton) - len(built), blob) for offset, blob in blobs)
-    size = len(skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs)
-    if size > max_bytes:
-        raise MessageTooLargeError(
-            "message",
-            f"has {size:,} bytes as it would be sent, more than the {max_bytes:,} of OUTBOX_MAX_MESSAGE_BYTES",
-            "Send a link instead of the attachment, or raise the limit if the relay takes more.",
-        )
+    size = _sized(len(skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs), max_bytes)
     return Composed(
         message_id=header.message_id,
         envelope_from=sender,
@@ -74,6 +74,54 @@ def compose(
         dated=header.dated,
         utf8=utf8,
     )
+
+
+def _as_given(
+    message: flask_mail.Message,
+    default_sender: str | tuple[str, str] | None,
+    now: datetime,
+    max_bytes: int,
+    envelope_from: str | tuple[str, str] | None,
+    unique: str,
+) -> Composed:
+    """A message that builds its bytes: they are what is sent."""
+    author = head.author_of(message, default_sender)
+    message_id = message_ids.chosen(message, author.domain, unique)
+    before = message.date, message.msgId
+    message.date, message.msgId = now.timestamp() if message.date is None else message.date, message_id
+    try:
+        built = given.given_by(message)
+    finally:
+        message.date, message.msgId = before
+    given.check_author(built, author)
+    built = given.complete(built, head.date_value(now), message_id)
+    options = tuple(
+        option for option in _options(message.mail_options, "mail_options") if option.lower()[:5] != "body="
+    )
+    return Composed(
+        message_id=built.value("message-id") or message_id,
+        envelope_from=author.envelope if envelope_from is None else _envelope_from(envelope_from),
+        recipients=head.envelope_of(message),
+        subject=built.value("subject") or "",
+        headers=tuple(built.fields),
+        skeleton=built.content,
+        size=_sized(len(built.content), max_bytes),
+        smtputf8=not built.head.isascii(),
+        addresses=tuple(built.addresses()),
+        mail_options=options if built.content.isascii() else (*options, "BODY=8BITMIME"),
+        rcpt_options=_options(message.rcpt_options, "rcpt_options"),
+        dated=True,
+    )
+
+
+def _sized(size: int, max_bytes: int) -> int:
+    if size > max_bytes:
+        raise MessageTooLargeError(
+            "message",
+            f"has {size:,} bytes as it would be sent, more than the {max_bytes:,} of OUTBOX_MAX_MESSAGE_BYTES",
+            "Send a link instead of the attachment, or raise the limit if the relay takes more.",
+        )
+    return size
 
 
 def new_unique() -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import email
+import email.message
 import functools
-from collections.abc import Iterable
-from email.utils import make_msgid, parseaddr
+from collections.abc import Callable, Iterable
+from email.utils import getaddresses, make_msgid, parseaddr
 from os import PathLike
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
@@ -15,6 +18,7 @@ from flask import current_app
 from outbox.errors import MissingFieldError, NotBoundError, OutboxError
 from outbox.mime.addresses import is_pair
 from outbox.mime.message_ids import OURS
+from outbox.mime.received import decoded, unfolded
 from outbox.mime.values import file_name, is_empty, items_of, plain
 
 Address = str | tuple[str, str]
@@ -27,6 +31,9 @@ class Message(flask_mail.Message):
     for seconds where DNS is slow. The outbox makes a Message-ID of its own, which ends in the domain of From, unless
     the application sets `msgId`; once a message is enqueued, `msgId` is the one that it goes out with.
     """
+
+    signer: Callable[[bytes], bytes] | None = None
+    """Signs the body, by S/MIME for example: gets the composed MIME entity and returns the signed one."""
 
     def __init__(
         self,
@@ -85,6 +92,43 @@ class Message(flask_mail.Message):
         """As in Flask-Mail; the name may also be a path, of which the last part is sent, or a lazy string."""
         name = None if filename is None else file_name(filename, "filename")
         super().attach(name, content_type, data, disposition, headers)
+
+
+class RawMessage(Message):
+    """A message whose bytes the application has built, with header and body: they go out as they are.
+
+    `content`: bytes (RFC 5322), or a message object of the standard library. `recipients`: the envelope's; by default
+    To, Cc and, of a message object, Bcc. `sender`: by default the address in From. What can't be sent as it is (a Bcc
+    field, a lone LF, a line beyond 998 octets, no From) is refused when it is enqueued; a missing Date or Message-ID is
+    added.
+    """
+
+    def __init__(
+        self,
+        content: bytes | email.message.Message,
+        recipients: list[Address] | None = None,
+        sender: Address | None = None,
+    ) -> None:
+        parsed = email.message_from_bytes(content) if isinstance(content, bytes) else content
+        found = {name: getaddresses(map(str, parsed.get_all(name, []))) for name in ("from", "to", "cc", "bcc")}
+        if recipients is None:
+            recipients = [address for name in ("to", "cc", "bcc") for _, address in found[name] if address]
+        if sender is None and found["from"]:
+            sender = found["from"][0][1]
+        super().__init__(decoded(unfolded(str(parsed.get("subject", "")))), recipients, sender=sender)
+        self.content = content if isinstance(content, bytes) else _flat(content)
+
+    def as_bytes(self) -> bytes:
+        """What is sent."""
+        return self.content
+
+
+def _flat(message: email.message.Message) -> bytes:
+    """Without Bcc, which `smtplib.SMTP.send_message` leaves out, too."""
+    flat = copy.copy(message)
+    flat._headers = list(flat._headers)  # type: ignore[attr-defined]  # a copy shares them
+    del flat["Bcc"], flat["Resent-Bcc"]
+    return flat.as_bytes(policy=message.policy.clone(linesep="\r\n", max_line_length=998))
 
 
 class Enqueues(Protocol):

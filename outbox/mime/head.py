@@ -71,10 +71,8 @@ def header_of(
     extra = extras.extra_headers(message)
     own = {name.lower(): value or "" for name, value in extra if name.lower() in extras.ONCE}
     to, cc, bcc = (_mailboxes(getattr(message, name), name) for name in ("recipients", "cc", "bcc"))
-    header = Header(_sender(message, default_sender))
-    header.recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes([*to, *cc, *bcc]))
-    if not header.recipients:
-        raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
+    header = Header(author_of(message, default_sender))
+    header.recipients = envelope_of(message)
     header.subject = _subject(message)
     header.message_id = own.get("message-id") or message_ids.chosen(message, header.sender.domain, unique)
 
@@ -99,6 +97,28 @@ def header_of(
     return header
 
 
+def author_of(message: flask_mail.Message, default_sender: str | tuple[str, str] | None) -> Mailbox:
+    """The message's sender, or the default. Raises MessageError."""
+    sender = default_sender if is_empty(message.sender) else message.sender
+    if is_empty(sender):
+        raise MissingFieldError(
+            "sender", "is missing and there is no default", "Give the message a sender=, or set MAIL_DEFAULT_SENDER."
+        )
+    return sender_of(sender)
+
+
+def envelope_of(message: flask_mail.Message) -> tuple[str, ...]:
+    """To, Cc and Bcc, each address once; of a subclass that overrides `send_to`, that. Raises MessageError."""
+    if type(message).send_to is flask_mail.Message.send_to:
+        found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(message, name), name)]
+    else:
+        found = _mailboxes(message.send_to, "send_to")
+    recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes(found))
+    if not recipients:
+        raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
+    return recipients
+
+
 def _add_extra(header: Header, name: str, value: str) -> None:
     lower, label = name.lower(), f"extra_headers[{name!r}]"
     if lower in extras.ADDRESSES:
@@ -112,15 +132,6 @@ def _add_extra(header: Header, name: str, value: str) -> None:
         header.add(name, value)
     else:
         header.add(name, value, unstructured(name, value))
-
-
-def _sender(message: flask_mail.Message, default_sender: str | tuple[str, str] | None) -> Mailbox:
-    sender = default_sender if is_empty(message.sender) else message.sender
-    if is_empty(sender):
-        raise MissingFieldError(
-            "sender", "is missing and there is no default", "Give the message a sender=, or set MAIL_DEFAULT_SENDER."
-        )
-    return sender_of(sender)
 
 
 def _mailboxes(value: object, name: str) -> list[Mailbox]:

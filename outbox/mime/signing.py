@@ -1,0 +1,49 @@
+"""A signer of the application's over the composed body: S/MIME (RFC 8551), PGP/MIME (RFC 3156)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from outbox.errors import MessageError
+from outbox.message import Blob
+from outbox.mime import wire
+from outbox.mime.given import checked_lines, fields_of
+from outbox.mime.values import kind_of
+
+_VERSION = b"MIME-Version: 1.0\r\n"
+
+
+def signed(
+    fields: bytes, tree: wire.Leaf | wire.Multipart, unique: str, signer: Callable[[bytes], bytes]
+) -> tuple[bytes, tuple[tuple[int, Blob], ...]]:
+    """As `wire.build`, with what `signer` makes of the body in place of it. Raises MessageError.
+
+    `signer` gets the MIME entity (its Content-… lines, a blank line, the content; CRLF, 7-bit) and returns another,
+    such as a multipart/signed, with a MIME-Version of its own or without.
+    """
+    entity, _ = wire.build(b"", tree, unique)
+    try:
+        made: object = signer(entity.removeprefix(_VERSION))
+    except Exception as error:
+        raise MessageError("signer", f"raised {type(error).__name__}: {error}", "See the cause.") from error
+    if not isinstance(made, bytes):
+        raise MessageError("signer", f"returned {kind_of(made)}", "Return the signed MIME entity as bytes.")
+    made = checked_lines(made, mixed=True)
+    head, blank, body = made.partition(b"\r\n\r\n")
+    names = [name.lower() for name, _ in fields_of(head)]
+    if not blank or not made.isascii() or "content-type" not in names or not all(map(_is_mime, names)):
+        raise MessageError(
+            "signer",
+            "returned what is not a MIME entity in ASCII",
+            "Return Content-Type and other Content-… lines, a blank line and the content, without From or Subject.",
+        )
+    kept = b"".join(line + b"\r\n" for line in _lines(head) if not line.lower().startswith(b"mime-version:"))
+    return fields + _VERSION + kept + b"\r\n" + body, ()
+
+
+def _is_mime(name: str) -> bool:
+    return name == "mime-version" or name.startswith("content-")
+
+
+def _lines(head: bytes) -> list[bytes]:
+    return head.split(b"\r\n")

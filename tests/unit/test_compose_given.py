@@ -1,0 +1,267 @@
+"""Bytes that the application builds: a subclass's, prebuilt ones, a signer's. They are what is sent, or are refused."""
+
+from __future__ import annotations
+
+import email.message
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP, compat32
+from email.policy import default as policy
+from typing import Any
+
+import flask_mail
+import pytest
+from flask import Flask
+
+from outbox import Message, RawMessage
+from outbox.errors import BadHeaderError, MessageError, MessageTooLargeError, MissingFieldError
+from tests.unit.composing import UNIQUE, composed_of, read
+
+HEAD = b"From: Shop <shop@example.com>\r\nTo: ann@example.org\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
+WHOLE = HEAD + b"Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n\r\nHello\r\n"
+
+
+class Signed(flask_mail.Message):
+    """As real code signs: over the bytes of Flask-Mail's own message."""
+
+    def as_bytes(self) -> bytes:
+        return b"X-Signed: yes\r\n" + super().as_bytes()
+
+
+class Tagged(flask_mail.Message):
+    """Changes the message object."""
+
+    def _message(self) -> Any:
+        made = super()._message()
+        made["X-Tag"] = "a"
+        return made
+
+
+@pytest.fixture(autouse=True)
+def _context() -> Any:
+    app = Flask(__name__)
+    flask_mail.Mail(app)
+    with app.app_context():
+        yield
+
+
+def of(kind: type[flask_mail.Message], **more: Any) -> flask_mail.Message:
+    given = {"subject": "Grüße", "recipients": ["ann@example.org"], "body": "Hello", "sender": "shop@example.com"}
+    return kind(**(given | more))
+
+
+@pytest.mark.parametrize(("kind", "field"), [(Signed, "X-Signed"), (Tagged, "X-Tag")])
+def test_what_a_subclass_builds_is_sent(kind: type[flask_mail.Message], field: str) -> None:
+    """As Flask-Mail sends it, header and parts; the Message-ID ends in the domain of From, Bcc is in the envelope."""
+    message = of(kind, bcc=["secret@example.org"], cc=["carl@example.org"])
+    before = message.msgId
+    composed = composed_of(message)
+    parsed = read(composed)
+    assert parsed[field]
+    assert parsed["Subject"] == composed.subject == "Grüße"
+    assert composed.recipients == ("ann@example.org", "carl@example.org", "secret@example.org")
+    assert composed.message_id == parsed["Message-ID"] == f"<{UNIQUE}@example.com>"
+    assert composed.wire().replace(field.encode(), b"") != composed.wire()
+    assert b"secret" not in composed.wire()
+    assert composed.size == len(composed.wire())
+    assert "Auto-Submitted" not in parsed
+    assert ("to", "ann@example.org") in composed.addresses
+    assert (message.msgId, message.date) == (before, None)
+
+
+def test_one_that_is_set_on_the_object_counts_too() -> None:
+    """As Flask-Mail would call it."""
+    message = of(flask_mail.Message)
+    message.as_bytes = lambda: WHOLE  # type: ignore[method-assign]
+    assert composed_of(message).wire() == WHOLE
+
+
+def test_recipients_that_a_subclass_computes_are_the_envelopes() -> None:
+    """Flask-Mail sends to `send_to`."""
+
+    class Archived(flask_mail.Message):
+        @property
+        def send_to(self) -> set[Any]:
+            return {*super().send_to, "archive@example.com"}
+
+    assert sorted(composed_of(of(Archived)).recipients) == ["ann@example.org", "archive@example.com"]
+
+
+@pytest.mark.parametrize("name", ["as_string", "__str__", "__bytes__"])
+def test_a_mail_that_nobody_would_send_is_refused(name: str) -> None:
+    """Flask-Mail doesn't send what these return either; a text for people is fine."""
+    built = WHOLE if name == "__bytes__" else WHOLE.decode()
+    with pytest.raises(MessageError, match=r"as_bytes\(\) instead"):
+        composed_of(of(type("Built", (flask_mail.Message,), {name: lambda _: built})))
+    shown = b"a mail from: me" if name == "__bytes__" else "a mail\nfrom: me"
+    assert composed_of(of(type("Shown", (flask_mail.Message,), {name: lambda _: shown}))).subject == "Grüße"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (HEAD + b"\r\na\nb\r\n", "stands alone"),
+        (HEAD + b"\r\na\rb\r\n", "stands alone"),
+        (HEAD + b"\r\na\0b\r\n", "NUL"),
+        (HEAD + b"\r\n" + b"x" * 999 + b"\r\n", "999 octets"),
+        (HEAD + b"X: " + b"x" * 999 + b"\r\n\r\nb\r\n", "octets"),
+        (HEAD + b"Bcc: secret@example.org\r\n\r\nb\r\n", "Bcc"),
+        (HEAD + b"resent-bcc: secret@example.org\r\n\r\nb\r\n", "resent-bcc"),
+        (HEAD + b"subject: twice\r\n\r\nb\r\n", "twice"),
+        (HEAD + b"From: eve@example.net\r\n\r\nb\r\n", "twice"),
+        (HEAD + b"Message-ID: none\r\n\r\nb\r\n", "not a Message-ID"),
+        (HEAD + b"no field\r\n\r\nb\r\n", "no field"),
+        (HEAD + b"X: a\r\n \r\n\r\nb\r\n", "no field"),
+        (HEAD + b"X: \xff\r\n\r\nb\r\n", "not UTF-8"),
+        (HEAD.replace(b"shop@", b"eve@") + b"\r\nb\r\n", "eve@example.com in From"),
+        (b"To: ann@example.org\r\n\r\nb\r\n", "nobody in From"),
+        (b"", "no field"),
+        ("text", "returned of type str"),
+        (None, "returned None"),
+        (MessageError("x", "y", "z"), "x: y. z"),
+        (RuntimeError("no key"), "RuntimeError: no key"),
+    ],
+)
+def test_bytes_that_can_not_be_sent_are_refused(content: Any, words: str) -> None:
+    """Before anything is written, with what is wrong."""
+
+    class Built(flask_mail.Message):
+        def as_bytes(self) -> bytes:
+            if isinstance(content, Exception):
+                raise content
+            made: bytes = content
+            return made
+
+    with pytest.raises(MessageError, match=words):
+        composed_of(of(Built))
+
+
+def test_they_have_a_limit_too() -> None:
+    """As every message."""
+    with pytest.raises(MessageTooLargeError):
+        composed_of(RawMessage(WHOLE), max_bytes=50)
+
+
+def test_prebuilt_bytes_go_out_as_they_are() -> None:
+    """To the byte; who gets it and from whom is read from them."""
+    message = RawMessage(WHOLE)
+    assert message.subject == "Grüße"
+    composed = composed_of(message)
+    assert composed.wire() == WHOLE
+    assert composed.recipients == ("ann@example.org",)
+    assert composed.envelope_from == "shop@example.com"
+    assert composed.message_id == "<1@example.com>"
+    assert (composed.subject, composed.dated) == ("Grüße", True)
+    assert composed.headers[0] == ("From", "Shop <shop@example.com>")
+    others = composed_of(RawMessage(WHOLE, recipients=["list@example.org"]), envelope_from="bounce@example.com")
+    assert (others.recipients, others.envelope_from) == (("list@example.org",), "bounce@example.com")
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_what_is_missing_is_put_before_the_rest(line_end: bytes) -> None:
+    """Date and Message-ID; lines that all end in LF get CRLF, and so does the last one."""
+    given = (HEAD + b"\r\nHello").replace(b"\r\n", line_end)
+    wire = composed_of(RawMessage(given)).wire()
+    assert wire.endswith(HEAD + b"\r\nHello\r\n")
+    assert wire.count(b"\r\n") == wire.count(b"\n")
+    parsed = message_from_bytes(wire, policy=policy)
+    assert parsed["Message-ID"] == f"<{UNIQUE}@example.com>"
+    assert parsed["Date"].datetime.year == 2026
+
+
+@pytest.mark.parametrize("made", [EmailMessage(), EmailMessage(policy=SMTP), email.message.Message(policy=compat32)])
+def test_a_message_object_is_taken_as_smtplib_takes_it(made: Any) -> None:
+    """Bcc goes into the envelope alone; the object stays what it is."""
+    made["From"], made["To"], made["Bcc"] = "shop@example.com", "ann@example.org", "secret@example.org"
+    made["Subject"] = "Hello"
+    if isinstance(made, EmailMessage):
+        made.set_content("Grüße\n" * 3)
+    else:
+        made.set_payload("Grüße\n" * 3, "utf-8")
+    composed = composed_of(RawMessage(made))
+    assert composed.recipients == ("ann@example.org", "secret@example.org")
+    assert b"secret" not in composed.wire()
+    assert made["Bcc"] == "secret@example.org"
+    body: Any = read(composed)
+    assert body.get_content().split() == ["Grüße"] * 3
+
+
+def test_content_beyond_ascii_asks_for_the_extensions() -> None:
+    """8-bit text for 8BITMIME, a header in UTF-8 for SMTPUTF8."""
+    eight = composed_of(RawMessage(WHOLE + "ä\r\n".encode()))
+    assert (eight.mail_options, eight.smtputf8) == (("BODY=8BITMIME",), False)
+    header = composed_of(RawMessage("X-Name: Jörg\r\n".encode() + WHOLE))
+    assert header.smtputf8
+    assert header.headers[0] == ("X-Name", "Jörg")
+    assert composed_of(RawMessage(WHOLE)).mail_options == ()
+
+
+def test_somebody_must_get_it() -> None:
+    """And somebody must have written it."""
+    with pytest.raises(MissingFieldError):
+        composed_of(RawMessage(b"From: shop@example.com\r\nSubject: x\r\n\r\nb\r\n"))
+
+
+def test_a_signer_gets_the_body_as_it_is_sent() -> None:
+    """With its Content-… lines, CRLF and 7-bit, attachments among it; the header stays ours."""
+    got: list[bytes] = []
+
+    def signer(entity: bytes) -> bytes:
+        got.append(entity)
+        return (
+            b'Content-Type: multipart/signed; boundary="x"\r\n\r\n--x\r\n' + entity + b"\r\n--x\r\n\r\nS\r\n--x--\r\n"
+        )
+
+    message = Message("Grüße", ["ann@example.org"], "Hellö", "<p>x</p>", sender="shop@example.com")
+    message.attach("a.pdf", "application/pdf", b"%PDF" * 5000)
+    message.signer = signer
+    composed = composed_of(message)
+    assert composed.blobs == ()
+    parsed: Any = read(composed)
+    assert (parsed["Subject"], parsed["Auto-Submitted"]) == ("Grüße", "auto-generated")
+    assert parsed.get_all("MIME-Version") == ["1.0"]
+    assert parsed.get_content_type() == "multipart/signed"
+    signed, _ = parsed.iter_parts()
+    assert [part.get_content_type() for part in signed.walk() if not part.is_multipart()] == [
+        "text/plain",
+        "text/html",
+        "application/pdf",
+    ]
+    assert got[0].isascii()
+    assert got[0].startswith(b"Content-Type: multipart/mixed;")
+    assert got[0] in composed.wire()
+    message.signer = None
+    assert got[0].partition(b"\r\n\r\n")[2] == composed_of(message).wire().partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "text",
+        None,
+        b"",
+        b"no entity",
+        b"From: eve@example.net\r\nContent-Type: text/plain\r\n\r\nb\r\n",
+        b"Content-Type: text/plain\r\n\r\n\xff\r\n",
+        b"Content-Type: text/plain\r\n\r\na\rb\r\n",
+        b"Content-Type: text/plain\r\n\r\n" + b"x" * 999,
+        b"Content-Transfer-Encoding: 7bit\r\n\r\nb\r\n",
+        RuntimeError("no key"),
+    ],
+)
+def test_what_a_signer_returns_is_checked(returned: Any) -> None:
+    """No field of the header, nothing that a relay would change."""
+
+    def signer(entity: bytes) -> bytes:
+        if isinstance(returned, Exception):
+            raise returned
+        made: bytes = returned
+        return made
+
+    message = Message("s", ["ann@example.org"], "b", sender="shop@example.com")
+    message.signer = signer
+    with pytest.raises(MessageError) as caught:
+        composed_of(message)
+    assert caught.value.field in {"signer", "message"}
+    assert not isinstance(caught.value, MissingFieldError)
+    assert isinstance(caught.value, MessageError | BadHeaderError)
