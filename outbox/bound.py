@@ -160,6 +160,7 @@ class Bound(flask_mail._Mail):
             now=date,
             max_bytes=self.settings.max_message_bytes,
             ascii_attachments=self.ascii_attachments,
+            name_fallback=self.settings.filename_fallback,
             envelope_from=envelope_from,
             unique=new_unique(),
         )

@@ -34,6 +34,7 @@ def compose(
     now: datetime,
     max_bytes: int,
     ascii_attachments: bool = False,
+    name_fallback: bool = False,
     blob_threshold: int = 8192,
     envelope_from: str | tuple[str, str] | None = None,
     unique: str,
@@ -51,7 +52,8 @@ def compose(
     header = head.header_of(message, default_sender, now, unique)
     sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
     signer = getattr(message, "signer", None)
-    options = parts.Options(_charset(message), ascii_attachments, _NEVER if signer else blob_threshold, unique)
+    threshold = _NEVER if signer else blob_threshold
+    options = parts.Options(_charset(message), ascii_attachments, threshold, unique, name_fallback)
     tree = parts.tree(message, options)
     built, blobs = signed(header.wire(), tree, unique, signer) if signer else wire.build(header.wire(), tree, unique)
     skeleton, utf8, smtputf8 = forms(built, header.recipients)

@@ -11,7 +11,9 @@ Decisions that a reader may wonder about:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +30,12 @@ from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_COMMENT = re.compile(r"\([^()]*\)")
+_DATE = re.compile(
+    rf"(?:({'|'.join(_DAYS)}), )?\d{{1,2}} (?:{'|'.join(_MONTHS)}) (?:19|[2-9]\d)\d\d \d\d:\d\d(?::\d\d)?"
+    r" (?:[+-](?:0\d|1[0-4])[0-5]\d|GMT|UTC?|Z)",
+    re.IGNORECASE,
+)
 _SUBJECT_LENGTH = 998  # characters
 
 
@@ -72,7 +80,7 @@ def header_of(
     own = {name.lower(): value or "" for name, value in extra if name.lower() in extras.ONCE}
     to, cc, bcc = (_mailboxes(getattr(message, name), name) for name in ("recipients", "cc", "bcc"))
     header = Header(author_of(message, default_sender))
-    header.recipients = envelope_of(message)
+    header.recipients = envelope_of(message, [*to, *cc, *bcc])
     header.subject = _subject(message)
     header.message_id = own.get("message-id") or message_ids.chosen(message, header.sender.domain, unique)
 
@@ -107,12 +115,15 @@ def author_of(message: flask_mail.Message, default_sender: str | tuple[str, str]
     return sender_of(sender)
 
 
-def envelope_of(message: flask_mail.Message) -> tuple[str, ...]:
-    """To, Cc and Bcc, each address once; of a subclass that overrides `send_to`, that. Raises MessageError."""
-    if type(message).send_to is flask_mail.Message.send_to:
-        found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(message, name), name)]
-    else:
+def envelope_of(message: flask_mail.Message, found: Iterable[Mailbox] | None = None) -> tuple[str, ...]:
+    """To, Cc and Bcc, each address once; of a subclass that overrides `send_to`, that. Raises MessageError.
+
+    `found`: the three, read already: an iterator can be read only once.
+    """
+    if type(message).send_to is not flask_mail.Message.send_to:
         found = _mailboxes(message.send_to, "send_to")
+    elif found is None:
+        found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(message, name), name)]
     recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes(found))
     if not recipients:
         raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
@@ -160,13 +171,20 @@ def _subject(message: flask_mail.Message) -> str:
 
 
 def _given_date(value: str) -> str:
-    try:
-        parsedate_to_datetime(value)
-    except Exception:  # noqa: BLE001 - the standard library's parser raises several types on malformed dates
+    """`value` as RFC 5322 §3.3 writes it, without comments. Raises MessageError."""
+    value = " ".join(_COMMENT.sub(" ", value).split())
+    found = _DATE.fullmatch(value)
+    moment = None
+    if found is not None:
+        with suppress(ValueError, IndexError, TypeError):
+            moment = parsedate_to_datetime(value)
+    if found is None or moment is None or (found[1] or _DAYS[moment.weekday()]).title() != _DAYS[moment.weekday()]:
         raise MessageError(
-            "extra_headers['Date']", f"{value[:80]!r} is no date of RFC 5322 §3.3", "Use email.utils.format_datetime."
+            "extra_headers['Date']",
+            f"{value[:80]!r} is not a date of RFC 5322 §3.3, or its day of the week is another",
+            "Use email.utils.format_datetime.",
         )
-    return value
+    return re.sub(r" (?:GMT|UTC?|Z)$", " +0000", value)
 
 
 def _date(given: object, now: datetime) -> str:

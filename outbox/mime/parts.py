@@ -2,7 +2,8 @@
 
 `mixed › alternative › [text, related › [html, inline images]] › attachments`, and no container that is not needed.
 
-An attachment is an inline image when its disposition is `inline` and the HTML refers to its Content-ID (RFC 2392).
+An attachment is an inline image when the HTML refers to its Content-ID (RFC 2392), whatever its disposition says, since
+people forget `disposition="inline"`.
 Parts that may not be base64 (RFC 2046 §5): `message/rfc822` is written as it is where it is 7-bit and its lines are
 short, with CRLF as its line ends; else, and every other `message/…` and `multipart/…`, it goes as
 `application/octet-stream`, so that its bytes arrive unchanged.
@@ -20,7 +21,8 @@ import flask_mail
 
 from outbox.errors import BadHeaderError, MessageError
 from outbox.mime import plaintext, wire
-from outbox.mime.headers import check_name, check_text, fold, fold_parameters, unstructured
+from outbox.mime.headers import check_name, check_text, clean_text, encoded_words, fold, fold_parameters, unstructured
+from outbox.mime.received import decoded, unfolded
 from outbox.mime.values import file_name, is_empty, items_of, kind_of, pairs_of, text_of
 
 _RESTRICTED = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
@@ -43,6 +45,7 @@ class Options:
     ascii_attachments: bool
     blob_threshold: int  # bytes
     unique: str
+    name_fallback: bool = False  # file names beyond ASCII also as name= of the Content-Type, by RFC 2047
 
 
 @dataclass(slots=True)
@@ -81,14 +84,17 @@ def _plain(message: flask_mail.Message, html: str, alternatives: list[tuple[str,
     if body:
         return body
     for index, (subtype, text) in enumerate(alternatives):
-        if subtype == "plain":
+        if subtype.lower() == "plain":
             del alternatives[index]
             return text
     return plaintext.from_html(html) if html else ""
 
 
 def _alternatives(message: flask_mail.Message) -> list[tuple[str, str]]:
-    """(subtype of text, content) in the order to be written: the best last, AMP never (it has few readers)."""
+    """(subtype of text, content) in the order to be written: the best last.
+
+    AMP goes before the rest (it has few readers), a calendar after it: readers that know it look at the last.
+    """
     found = []
     for key, value in pairs_of(message.alts, "alts"):
         subtype = check_text(text_of(key, "alts"), "alts", tab=False).strip()
@@ -96,9 +102,14 @@ def _alternatives(message: flask_mail.Message) -> list[tuple[str, str]]:
             subtype = subtype[5:]
         text = "" if value is None else _body(value, f"alts[{subtype[:80]!r}]")
         if text:
-            found.append(("html" if subtype.lower() == "html" else subtype, text))
-    found.sort(key=lambda alternative: not alternative[0].lower().startswith("x-amp"))
+            is_html = subtype.partition(";")[0].strip().lower() == "html"
+            found.append(("html" if is_html else subtype, text))
+    found.sort(key=lambda alternative: _rank(alternative[0].lower()))
     return found
+
+
+def _rank(subtype: str) -> int:
+    return 0 if subtype.startswith("x-amp") else 2 if subtype.startswith("calendar") else 1
 
 
 def _alternative(subtype: str, content: str, options: Options) -> wire.Leaf:
@@ -135,8 +146,8 @@ def _attachments(message: flask_mail.Message, html: str, options: Options) -> tu
             raise MessageError(name, f"is {kind_of(attachment)}", "Use message.attach() or flask_mail.Attachment.")
         disposition = _disposition(attachment, name)
         headers, content_id = _part_headers(attachment, name)
-        leaf = _leaf(attachment, name, disposition, headers, options)
-        is_inline = disposition.lower() == "inline" and content_id in references
+        is_inline = content_id in references
+        leaf = _leaf(attachment, name, "inline" if is_inline else disposition, headers, options)
         (inline if is_inline else attached).append(leaf)
     return inline, attached
 
@@ -153,17 +164,28 @@ def _leaf(
 ) -> wire.Leaf:
     media, data = _content(attachment, name)
     filename = _filename(attachment, name, ascii_only=options.ascii_attachments)
+    if not filename and media.main == "message" and media.sub == "rfc822":
+        filename = "message.eml"  # readers show one without a name as "noname", or can't open it
+    fallback = filename if options.name_fallback and media.parameter("name") is None else ""
     parameters = [("filename", filename)] if filename else []
     after = fold_parameters("Content-Disposition", disposition, parameters) + headers
     if media.main == "message" and media.sub == "rfc822":
         clean = wire.canonical(data.decode("latin-1")).encode("latin-1")
         if wire.is_clean(clean) and not wire.may_hold_boundary(clean, options.unique):
-            head = fold_parameters("Content-Type", "message/rfc822", media.parameters)
+            head = _type_of(media, fallback)
             return wire.Leaf(head + b"Content-Transfer-Encoding: 7bit\r\n" + after, clean + b"\r\n")
     if media.main in {"message", "multipart"}:
         media = _Media("application", "octet-stream")
+    return wire.binary_part(_type_of(media, fallback) + after, data, options.blob_threshold)
+
+
+def _type_of(media: _Media, fallback: str) -> bytes:
+    """The Content-Type field; a `fallback` beyond ASCII goes into it in encoded words, which Outlook reads there."""
     head = fold_parameters("Content-Type", f"{media.main}/{media.sub}", media.parameters)
-    return wire.binary_part(head + after, data, options.blob_threshold)
+    if fallback.isascii():
+        return head
+    words = encoded_words(fallback, room=66).replace(" ", "\r\n ")
+    return head.removesuffix(b"\r\n") + f';\r\n name="{words}"\r\n'.encode("ascii")
 
 
 def _content(attachment: flask_mail.Attachment, name: str) -> tuple[_Media, bytes]:
@@ -211,7 +233,7 @@ def _parameters(text: str) -> list[tuple[str, str]] | None:
 def _filename(attachment: flask_mail.Attachment, name: str, *, ascii_only: bool) -> str:
     if attachment.filename is None:
         return ""
-    filename = check_text(file_name(attachment.filename, f"{name}.filename"), f"{name}.filename", tab=False)
+    filename = clean_text(file_name(attachment.filename, f"{name}.filename"), f"{name}.filename", tab=False)
     if ascii_only:
         filename = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode("ascii")
         filename = _SPACES.sub(" ", filename).strip()
@@ -233,19 +255,20 @@ def _part_headers(attachment: flask_mail.Attachment, name: str) -> tuple[bytes, 
     for key, value in pairs_of(attachment.headers, f"{name}.headers"):
         field_name = check_name(text_of(key, f"{name}.headers"), f"{name}.headers")
         label = f"{name}.headers[{field_name!r}]"
-        text = check_text(text_of(value, label), label)
+        text = unfolded(text_of(value, label))
         if field_name.lower() in _WRITTEN_BY_US:
             raise MessageError(label, "is written by the outbox itself", "Use content_type, filename and disposition.")
         if field_name.lower() == "content-id":
             if content_id is not None:
                 raise MessageError(label, "is given twice", "Give one.")
-            content_id = _content_id(text, label)
+            content_id = _content_id(check_text(text, label), label)
             text = f"<{content_id}>"
         lines.append(fold(field_name, _encoded(field_name, text, label)))
     return b"".join(lines), content_id
 
 
 def _encoded(name: str, text: str, label: str) -> str:
+    text = clean_text(decoded(text), label)
     if name.lower() in {"content-id", "content-location", "content-base", "content-language"}:
         if not text.isascii():
             raise BadHeaderError(label, "is not ASCII", "Percent-encode it.")

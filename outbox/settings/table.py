@@ -104,6 +104,14 @@ class Table:
     )
     ascii_attachments: bool = _set("MAIL_ASCII_ATTACHMENTS", FLAG, False, "Attachment names are reduced to ASCII.")
 
+    filename_fallback: bool = _set(
+        "OUTBOX_FILENAME_FALLBACK",
+        FLAG,
+        False,
+        "Attachment names beyond ASCII are written twice: by RFC 2231, and as `name=` in encoded words, for readers "
+        "that know no RFC 2231 (older Outlook).",
+    )
+
     database_url: str | None = _set(
         "OUTBOX_DATABASE_URL",
         URL,

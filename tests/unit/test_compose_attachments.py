@@ -13,7 +13,6 @@ from tests.unit.composing import (
     composed_of,
     message_of,
     read,
-    tree_of,
 )
 
 
@@ -90,10 +89,3 @@ def test_big_parts_become_blobs_and_the_whole_is_the_same() -> None:
     assert len(composed.skeleton) < 8192 * 2
     assert composed.wire() == composed_of(message, blob_threshold=10**9).skeleton
     assert composed.size == len(composed.wire())
-
-
-def test_an_attachment_that_is_not_inline_stays_one() -> None:
-    """Also if the HTML refers to it: who attached it wants it in the list of attachments."""
-    message = message_of(html="<img src=cid:a>")
-    message.attach("a.png", "image/png", PNG, headers={"Content-ID": "<a>"})
-    assert tree_of(read(composed_of(message))) == "mixed(alternative(text/plain, text/html), image/png)"

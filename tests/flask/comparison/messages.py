@@ -216,7 +216,10 @@ ATTACHMENTS: list[Row] = [
     row("attachment: an open file", then=attach("a.pdf", "application/pdf", open(__file__, "rb"))),  # noqa: SIM115
     row(
         "attachment: tab in the name",
-        refused("Line breaks and NULs in headers"),
+        differs(
+            "Control characters in headers are taken out",
+            attachments=[("a b.pdf", "application/pdf", "attachment", b"%PDF", [])],
+        ),
         then=attach("a\tb.pdf", "application/pdf", b"%PDF"),
     ),
     row(
@@ -241,6 +244,10 @@ ATTACHMENTS: list[Row] = [
     ),
     row(
         "attachment: attachment, referred to",
+        differs(
+            "Images that the HTML names are inline",
+            attachments=[("a.png", "image/png", "inline", PNG, [("content-id", "<logo>")])],
+        ),
         html='<img src="cid:logo">',
         then=attach("a.png", "image/png", PNG, headers={"Content-ID": "<logo>"}),
     ),
@@ -267,7 +274,7 @@ ATTACHMENTS: list[Row] = [
         "attachment: a nameless mail",
         differs(
             "Attachments without a name are attachments",
-            attachments=[("", "message/rfc822", "attachment", b"Subject: a\n\nb\n", [])],
+            attachments=[("message.eml", "message/rfc822", "attachment", b"Subject: a\n\nb\n", [])],
         ),
         then=attach(None, "message/rfc822", b"Subject: a\r\n\r\nb\r\n"),
     ),
