@@ -159,7 +159,7 @@ def complete(given: Given, date: str, message_id: str) -> Given:
 
 
 def _overrides(message: flask_mail.Message, name: str) -> bool:
-    return name in vars(message) or getattr(type(message), name) is not getattr(flask_mail.Message, name)
+    return name in vars(message) or getattr(message.__class__, name) is not getattr(flask_mail.Message, name)
 
 
 def _is_a_mail(build: object) -> bool:

@@ -120,7 +120,7 @@ def envelope_of(message: flask_mail.Message, found: Iterable[Mailbox] | None = N
 
     `found`: the three, read already: an iterator can be read only once.
     """
-    if type(message).send_to is not flask_mail.Message.send_to:
+    if message.__class__.send_to is not flask_mail.Message.send_to:  # `__class__`: it may be a proxy
         found = _mailboxes(message.send_to, "send_to")
     elif found is None:
         found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(message, name), name)]
