@@ -111,6 +111,8 @@ def _settle(app: Flask, scope: Scope, *, succeeded: bool) -> _Left:
     held = [(session, mails) for session in scope.held() if (mails := pending.mails_of(session, scope))]
     scope.sessions = []
     left: _Left = []
+    if not held:  # nearly always
+        return left
     policy = uncommitted(app.config)
     try:
         for session, mails in held:
