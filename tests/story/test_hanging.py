@@ -12,14 +12,17 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
+import sqlalchemy as sa
 
+from outbox.models import OutboxWorker
 from outbox.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS
 from tests.servers.databases import Database
 from tests.servers.process import free_port
 from tests.servers.proxy import Freezer
 from tests.story.conftest import MakeStage
-from tests.story.stage import ROOT, Relay, plain_environment, until
+from tests.story.stage import ROOT, Relay, Stage, plain_environment, until
 
 LIMIT = 2.0
 """OUTBOX_DATABASE_TIMEOUT_SECONDS in these tests."""
@@ -187,11 +190,20 @@ def test_a_worker_ends_though_its_log_is_stuck(
         os.close(writer)
         try:
             assert stage.settle() == {"sent": 100}
+            if processes:  # the supervisor itself has something to say
+                psutil.Process(worker.pid).children()[0].kill()
+                until(lambda: registered(stage) == 3, "another is started")
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(STOP_SECONDS + SLACK) == 0
         finally:
             worker.kill()
             os.close(reader)
+
+
+def registered(stage: Stage) -> int:
+    """How many workers there ever were."""
+    with stage.engine.connect() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(OutboxWorker)).scalar_one())
 
 
 def test_a_handler_of_the_application_that_hangs_ends_the_worker(
