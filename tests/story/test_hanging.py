@@ -192,7 +192,7 @@ def test_a_worker_ends_though_its_log_is_stuck(
             assert stage.settle() == {"sent": 100}
             if processes:  # the supervisor itself has something to say
                 psutil.Process(worker.pid).children()[0].kill()
-                until(lambda: registered(stage) == 3, "another is started")
+                until(lambda: registered(stage) == 3, "another is started", 30)
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(STOP_SECONDS + SLACK) == 0
         finally:
