@@ -22,6 +22,7 @@ from outbox.recorder import Recorder
 from outbox.server_settings import IDLE_TRANSACTION_SECONDS
 from outbox.states import State
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
+from tests.servers.databases import Database
 
 TERMS = Terms(RetryPolicy(), lease=LEASE, send_timeout=40, dot_timeout=20, suppress=False, transport="relay:25")
 
@@ -163,3 +164,28 @@ def test_giving_back_keeps_the_mark_of_an_earlier_lease(engine: sa.Engine) -> No
     ledger.record(worker, [outcome(second, State.QUEUED, None)])
     (third,) = queue.claim(worker, 9, 10)
     assert (third.rescued, third.marked) == (False, True)
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_what_another_worker_takes_over_meanwhile_stays_its_own(database: Database, engine: sa.Engine) -> None:
+    """A supervisor releases what a dead child held, and its lease runs out right then: the other keeps its lease."""
+    dead, other = (Queue(engine, environment="", lease=LEASE) for _ in range(2))
+    dead_id, other_id = (one.register(host="h", pid=1, version="1", connections=1) for one in (dead, other))
+    put(engine, "a@example.org", "b@example.org")
+    assert len(dead.claim(dead_id, 1, 10)) == 2
+    make_due(engine)
+    taken: list[int] = []
+
+    def looked(connection: sa.Connection, cursor: object, statement: str, *_: object) -> None:
+        if not taken and statement.startswith("SELECT outbox_delivery.id"):  # and nothing is written yet
+            taken.append(0)
+            taken.extend(one.id for one in other.claim(other_id, 2, 10))
+
+    sa.event.listen(engine, "after_cursor_execute", looked)
+    try:
+        assert dead.bury(dead_id, for_good=True) == 0
+    finally:
+        sa.event.remove(engine, "after_cursor_execute", looked)
+    assert len(taken) == 3
+    assert other.claim(other_id, 3, 10) == []
+    assert {(row.state, row.token, row.worker_id) for row in rows(engine)} == {("sending", 2, other_id)}
