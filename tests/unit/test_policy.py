@@ -112,6 +112,15 @@ def test_the_last_attempt_comes_shortly_before_the_expiry(
     assert 10 <= left - decision.delay <= 60
 
 
+def test_last_attempts_are_spread_over_the_minute() -> None:
+    """Many that expire together (an outage, a campaign) don't come at one moment."""
+    facts = replace(FACTS, attempts=6, expires_in=1740.0)
+    delays = [
+        decide(result(Verdict.TRANSIENT), facts, RetryPolicy(lead=10), chance).delay for chance in (0.0, 0.5, 0.999)
+    ]
+    assert delays == pytest.approx([1730.0, 1705.0, 1680.0], abs=0.1)
+
+
 @given(REFUSALS, st.integers(0, 28), st.floats(-10, 1e6), LEADS, CHANCES)
 def test_a_retry_is_never_due_too_late_to_be_made(
     refused: Result, attempts: int, left: float, lead: float, chance: float
