@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 from tests.servers.databases import NAMES, Database, Databases
+from tests.servers.leftovers import left_over, mark_children
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.process import ServerUnavailable
 
@@ -86,6 +87,15 @@ def _logging_as_before() -> Iterator[None]:
     for handler in set(root.handlers) - handlers:
         if not type(handler).__module__.startswith("_pytest"):
             root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """Whatever a test has started has ended, also where the test failed; else the session's last test has an error."""
+    mark_children()
+    yield
+    if left := left_over():
+        pytest.fail("processes that a test has left behind:\n" + "\n".join(left), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -157,9 +157,9 @@ class Databases:
 def _start(name: str) -> Server:
     if name == "postgresql":
         url = os.environ.get("OUTBOX_TEST_POSTGRES_URL")
-        return ExternalPostgres(url) if url else PostgresServer()
+        return ExternalPostgres(url) if url else PostgresServer(fsync=False)
     url = os.environ.get("OUTBOX_TEST_MARIADB_URL")
-    return ExternalMariaDB(url) if url else MariaDBServer()
+    return ExternalMariaDB(url) if url else MariaDBServer(fsync=False)
 
 
 def _fresh_name() -> str:
