@@ -15,7 +15,7 @@ from app import db, models
 from app.auth.forms import PASSWORD_MAX, PASSWORD_MIN, EmailError, normal_email
 from app.errors import MIGRATE, lacks_tables
 
-VARIABLE = "OUTBOX_ADMIN_PASSWORD"
+VARIABLE = "FLASKY_ADMIN_PASSWORD"
 
 
 def init_app(app: Flask) -> None:
@@ -31,7 +31,7 @@ def init_app(app: Flask) -> None:
 def create_admin(email: str, username: str | None, password_stdin: bool) -> None:
     """Make EMAIL an administrator, with a new account if there is none.
 
-    The password of a new account is asked for on the terminal, or taken from OUTBOX_ADMIN_PASSWORD in the environment,
+    The password of a new account is asked for on the terminal, or taken from FLASKY_ADMIN_PASSWORD in the environment,
     or with --password-stdin from standard input; never from the command line, where others can read it. An account
     that exists keeps its password.
 

@@ -31,8 +31,6 @@ _DRIVERS = {
 SENSITIVE_KINDS = ("confirm", "password-reset", "change-email")
 """Mail with a link that lets in whoever has it (auth/mails.py)."""
 
-_NOT_FOR_THE_PACKAGE = ("OUTBOX_ADMIN_PASSWORD", "OUTBOX_TEST_")
-
 
 class SettingsError(RuntimeError):
     """Faults of the settings, all at once."""
@@ -134,7 +132,7 @@ def load(environ: Mapping[str, str] | None = None, *, instance: Path = INSTANCE)
         if text.strip()
     }
     faults: list[str] = []
-    settings = _for_the_package(given)
+    settings: dict[str, Any] = dict(Settings.from_env(given))
     for name, (parse, default) in _SETTINGS.items():
         settings[name] = default
         if name in given:
@@ -160,15 +158,6 @@ def with_dotenv(path: Path) -> dict[str, str]:
     replaced = dotenv_values(path)
     given = {name: text for name, text in os.environ.items() if name not in literal or text != replaced[name]}
     return {**literal, **given}
-
-
-def _for_the_package(given: Mapping[str, str]) -> dict[str, Any]:
-    """MAIL_* and OUTBOX_* as they stand; the package reads them and tells their faults itself."""
-    return {
-        name: text
-        for name, text in given.items()
-        if name.startswith(("MAIL_", "OUTBOX_")) and not name.startswith(_NOT_FOR_THE_PACKAGE)
-    }
 
 
 def check(config: Mapping[str, Any]) -> None:

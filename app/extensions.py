@@ -7,6 +7,6 @@ from flask_wtf import CSRFProtect
 
 from outbox import Outbox
 
-outbox = Outbox()
+mail = Outbox()
 login_manager = LoginManager()
 csrf = CSRFProtect()

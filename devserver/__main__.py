@@ -43,7 +43,7 @@ def _prepare(supervisor: Supervisor, settings: Settings) -> bool:
     return supervisor.run("migrate", python("-m", "alembic", "upgrade", "head")) and supervisor.run(
         "admin",
         python("manage.py", "create-admin", settings.admin),
-        {"OUTBOX_ADMIN_PASSWORD": settings.admin_password},
+        {"FLASKY_ADMIN_PASSWORD": settings.admin_password},
     )
 
 

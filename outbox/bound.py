@@ -15,9 +15,10 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox import clock, pending, signals
+from outbox.adds import with_adds
 from outbox.autocommit import READ_ONLY, REMEDY, commits_at_once, is_read_only
 from outbox.bulk import Queued, enqueue_many
-from outbox.compose import compose, new_unique
+from outbox.compose import compose, digest, new_unique
 from outbox.enqueue import Posting, enqueue, write_connection
 from outbox.errors import DatabaseError, MessageError, SchemaError
 from outbox.events import logger
@@ -61,14 +62,18 @@ class Bound(flask_mail._Mail):
         session: Any = None,
         *,
         envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
         **options: Any,
     ) -> OutboxMessage:
-        """As `Outbox.enqueue`; `envelope_from`: the address for MAIL FROM, if it is not the sender's."""
+        """As `Outbox.enqueue`."""
         now = clock.utcnow()
         posted = posting(self.settings, **options)
         if self.settings.wake and self._wake.passes():
             posted = replace(posted, wake=True)
-        composed = self._composed(message, now, posted, envelope_from)
+        composed = self._composed(
+            message, now, posted, envelope_from=envelope_from, in_reply_to=in_reply_to, references=references
+        )
         with self._writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
@@ -89,14 +94,16 @@ class Bound(flask_mail._Mail):
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`."""
         now = clock.utcnow()
+        common_adds, options = _adds(options)
         common = posting(self.settings, **options)
         asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
         wake = self.settings.wake and self._wake.passes()
         items: list[tuple[Composed, Posting]] = []
         for message, own_options in asked:
-            posted = common if own_options is None else posting(self.settings, **options | dict(own_options))
+            adds, rest = _adds({} if own_options is None else own_options)
+            posted = posting(self.settings, **options | rest) if rest else common
             try:
-                composed = self._composed(message, now, posted)
+                composed = self._composed(message, now, posted, **common_adds | adds)
             except MessageError as error:
                 error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
                 raise
@@ -148,22 +155,31 @@ class Bound(flask_mail._Mail):
                 return operations.reschedule(connection, wanted, at, **who)
 
     def _composed(
-        self, message: flask_mail.Message, now: datetime, posted: Posting, envelope_from: Address | None = None
+        self,
+        message: flask_mail.Message,
+        now: datetime,
+        posted: Posting,
+        *,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
     ) -> Composed:
         """Dated to when it is due: readers would take a Date of long ago for a delay."""
         date = max(now, posted.send_at or now)
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before
-        return compose(
-            message,
+        unique = new_unique()
+        composed = compose(
+            with_adds(message, self.settings, in_reply_to=in_reply_to, references=references),
             default_sender=self.default_sender,
             now=date,
             max_bytes=self.settings.max_message_bytes,
             ascii_attachments=self.ascii_attachments,
             name_fallback=self.settings.filename_fallback,
             envelope_from=envelope_from,
-            unique=new_unique(),
+            unique=unique,
         )
+        return composed if posted.key is None else replace(composed, content=digest(message, composed, unique))
 
     @contextmanager
     def _writing(self, session: Any) -> Iterator[tuple[Session, bool]]:
@@ -206,6 +222,17 @@ class Bound(flask_mail._Mail):
             flask_mail.email_dispatched.send(self.app, message=message)
         if committed:
             signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
+
+
+_ADDS = ("envelope_from", "in_reply_to", "references")
+
+
+def _adds(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of the options that go into the message and its envelope, and those that say how it is queued."""
+    return (
+        {name: value for name, value in options.items() if name in _ADDS},
+        {name: value for name, value in options.items() if name not in _ADDS},
+    )
 
 
 _DATED = "_outbox_date"

@@ -24,6 +24,7 @@ from outbox.enqueue import (
     PATIENCE,
     Posting,
     add_deliveries,
+    check_same,
     delivery_values,
     insert_message,
     insert_unless_key_taken,
@@ -199,6 +200,7 @@ def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[Key, Queu
     for turn in range(PATIENCE):
         missing = sorted(wanted.keys() - found.keys())
         if not missing:
+            _check_same(connection, chunk, found, fresh)
             return found, fresh
         found |= _with_keys(connection, missing, locking=turn > 0)
         absent = [wanted[key] for key in missing if key not in found]
@@ -207,6 +209,20 @@ def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[Key, Queu
             found |= inserted
             fresh |= {key: wanted[key] for key in inserted}
     raise unsettled_key(min(wanted.keys() - found.keys())[1])
+
+
+def _check_same(connection: sa.Connection, chunk: list[Item], found: dict[Key, Queued], fresh: dict[Key, Item]) -> None:
+    """Raises KeyTakenError where a key belongs to a message with other content, of the chunk or of before."""
+    again = [item for item in chunk if (key := _key(item[1])) is not None and fresh.get(key) is not item]
+    ids = sorted({found[key].id for _, posting in again if (key := _key(posting)) is not None})
+    if not ids:
+        return
+    rows = connection.execute(sa.select(_message.c.id, _message.c.options).where(_message.c.id.in_(ids)))
+    options = {row.id: row.options for row in rows}
+    for composed, posting in again:
+        key = _key(posting)
+        if key is not None and found[key].id in options:
+            check_same(key[1], found[key].message_id, options[found[key].id], composed)
 
 
 def _with_keys(connection: sa.Connection, keys: Sequence[Key], *, locking: bool) -> dict[Key, Queued]:

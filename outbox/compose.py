@@ -6,6 +6,7 @@ refused raises a MessageError before anything is written.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from outbox.mime.signing import signed
 from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
 
 _NEVER = 2**62  # bytes: no part is a blob
+_FIELD = re.compile(rb"\r\n(?![ \t])")
 _OPTION = re.compile(r"[!-~]+")
 
 
@@ -124,6 +126,23 @@ def _sized(size: int, max_bytes: int) -> int:
             "Send a link instead of the attachment, or raise the limit if the relay takes more.",
         )
     return size
+
+
+def digest(message: flask_mail.Message, composed: Composed, unique: str) -> str | None:
+    """What `composed` says and to whom, in hexadecimal digits: two calls with the same arguments have the same.
+
+    None where it can't be told, since a subclass or a signer writes something new each time.
+    """
+    if given.builds_its_bytes(message) or getattr(message, "signer", None):
+        return None
+    head, gap, body = composed.skeleton.partition(b"\r\n\r\n")
+    fields = [field for field in _FIELD.split(head) if not field.lower().startswith((b"date:", b"message-id:"))]
+    whole = hashlib.sha256()
+    for piece in (b"\r\n".join(fields), gap, body):
+        whole.update(piece.replace(unique.encode("ascii"), b""))
+    for words in (composed.envelope_from, *sorted(composed.recipients), *(blob.digest for _, blob in composed.blobs)):
+        whole.update(b"\0" + words.encode(errors="surrogateescape"))
+    return whole.hexdigest()
 
 
 def new_unique() -> str:

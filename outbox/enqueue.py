@@ -7,6 +7,7 @@ reason the caller would have to clean up after: the same key or the same big par
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -20,7 +21,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from outbox import packet
 from outbox.arrays import arrays, insert_from_arrays
 from outbox.dialect import CHANNEL, MYSQL_FAMILY, DbNow
-from outbox.errors import OutboxError
+from outbox.errors import KeyTakenError, OutboxError
 from outbox.message import Blob, Composed
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
 from outbox.rendered import Rendered
@@ -78,7 +79,7 @@ def _enqueued(
     if posting.key is None:
         return _add(session, connection, composed, posting, values), True
     for turn in range(PATIENCE):
-        first = _with_key(session, connection, posting, locking=turn > 0)
+        first = _with_key(session, connection, composed, posting, locking=turn > 0)
         if first is not None:
             return first, False
         pk = _insert_keyed(connection, values)
@@ -104,6 +105,18 @@ def write_bind(session: Session) -> sa.Engine | sa.Connection:
         return session.get_bind(mapper=_MAPPER, clause=_WRITE)
     finally:
         session._flushing = flushing
+
+
+def check_same(key: str, message_id: str, options: Mapping[str, Any] | None, composed: Composed) -> None:
+    """Raises KeyTakenError unless the message that has the key says the same as `composed`, as far as is known."""
+    known = (options or {}).get("content")
+    if known and composed.content is not None and known != [composed.content]:
+        raise KeyTakenError(
+            "key",
+            f"{key!r} belongs to a message with other content, {message_id}, so this one is not enqueued",
+            "Give each message a key of its own. If this is meant to be the same message, what differs from call to "
+            "call (a token, a time, an address) must not be in it, or belongs in the key.",
+        )
 
 
 def unsettled_key(key: str) -> OutboxError:
@@ -262,6 +275,8 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
     options = {
         name: list(given) for name, given in (("mail", composed.mail_options), ("rcpt", composed.rcpt_options)) if given
     }
+    if composed.content is not None:
+        options["content"] = [composed.content]  # `check_same` compares it
     if composed.dated:
         options["date"] = ["given"]  # `operations.send_now` leaves it as it is
     return {
@@ -308,9 +323,14 @@ def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | No
     return None if pk is None else int(pk)
 
 
-def _with_key(session: Session, connection: sa.Connection, posting: Posting, *, locking: bool) -> OutboxMessage | None:
-    """The message that has the key. `locking`: after the insert has found one, so there is one to be locked."""
-    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key).where(
+def _with_key(
+    session: Session, connection: sa.Connection, composed: Composed, posting: Posting, *, locking: bool
+) -> OutboxMessage | None:
+    """The message that has the key. `locking`: after the insert has found one, so there is one to be locked.
+
+    Raises KeyTakenError where it says something else.
+    """
+    statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key, _message.c.options).where(
         _message.c.environment == posting.environment, _message.c.key == posting.key
     )
     if locking and connection.dialect.name in MYSQL_FAMILY:
@@ -320,6 +340,7 @@ def _with_key(session: Session, connection: sa.Connection, posting: Posting, *, 
     row = connection.execute(statement).first()
     if row is None:
         return None
+    check_same(row.key, row.message_id, row.options, composed)
     known = _known(session, row.id)
     if known is not None and known.__dict__.get("message_id", row.message_id) == row.message_id:
         return known

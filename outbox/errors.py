@@ -41,6 +41,10 @@ class MessageTooLargeError(MessageError):
     """The wire form is larger than OUTBOX_MAX_MESSAGE_BYTES."""
 
 
+class KeyTakenError(MessageError):
+    """The key belongs to a message with other content."""
+
+
 class TemplateError(MessageError):
     """Neither the text nor the HTML template of a mail exists."""
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-logger = logging.getLogger("outbox")
+from outbox.loggers import get_logger
+
+logger = get_logger()
 
 _LEVELS = {
     "queued": logging.INFO,

@@ -58,14 +58,26 @@ class Outbox(flask_mail.Mail):
         """Enqueue a message made of the arguments of `Message`."""
         self.send(Message(*args, **kwargs))
 
-    def send_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> OutboxMessage:
+    def send_email(
+        self,
+        to: Address | Iterable[Address],
+        subject: str,
+        template: str,
+        *,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
+        **context: Any,
+    ) -> OutboxMessage:
         """Enqueue a mail rendered from `template` + ".txt" and + ".html"; one of them may be missing.
 
-        `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates. To give options of
-        `enqueue`: `outbox.enqueue(outbox.compose_email(to, subject, template, **context), kind=…)`.
+        `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates. The three between
+        are those of `enqueue`. For the others (`key`, `kind`, …):
+        `mail.enqueue(mail.compose_email(to, subject, template, **context), kind=…)`.
         Raises TemplateError if neither template exists, and what `enqueue` raises.
         """
-        return self.enqueue(self.compose_email(to, subject, template, **context))
+        message = self.compose_email(to, subject, template, **context)
+        return self.enqueue(message, envelope_from=envelope_from, in_reply_to=in_reply_to, references=references)
 
     def compose_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> Message:
         """The message that `send_email` enqueues, to add to or to enqueue with options."""
@@ -84,6 +96,9 @@ class Outbox(flask_mail.Mail):
         kind: str | None = None,
         on_uncertain: str | None = None,
         metadata: dict[str, Any] | None = None,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
     ) -> OutboxMessage:
         """Write `message` to the outbox in `session`, which defaults to the one given to `init_app`.
 
@@ -91,10 +106,13 @@ class Outbox(flask_mail.Mail):
         `send_at` where that is given and to come.
 
         `key`: idempotency; the same key twice, in one or in two transactions, yields one message, and the second call
-        returns the first. `priority`: "high", "normal" or "bulk". `send_at`, `expires_at`: aware datetimes; without
-        the latter the message expires OUTBOX_MAX_AGE_SECONDS after it is due. `kind`: a label for filters and policy.
+        returns the first; KeyTakenError where it says something else. `priority`: "high", "normal" or "bulk".
+        `send_at`, `expires_at`: aware datetimes; without the latter the message expires OUTBOX_MAX_AGE_SECONDS after it
+        is due. `kind`: a label for filters and policy.
         `on_uncertain`: "retry" or "hold", by default what OUTBOX_ON_UNCERTAIN_KINDS and OUTBOX_ON_UNCERTAIN say.
-        `metadata`: a JSON object of the application's own.
+        `metadata`: a JSON object of the application's own. `envelope_from`: the address for MAIL FROM, to which
+        bounces go, if it is not the sender's; "" is the null sender. `in_reply_to`: the Message-ID that this answers;
+        `references`: those of its thread before, as a list or as the header has them.
 
         Raises MessageError and its subclasses before anything is written; the transaction stays usable. Raises
         SchemaError if the database is not migrated, NotBoundError if the current application has no outbox.
@@ -109,6 +127,9 @@ class Outbox(flask_mail.Mail):
             kind=kind,
             on_uncertain=on_uncertain,
             metadata=metadata,
+            envelope_from=envelope_from,
+            in_reply_to=in_reply_to,
+            references=references,
         )
 
     def enqueue_many(
@@ -122,6 +143,9 @@ class Outbox(flask_mail.Mail):
         kind: str | None = None,
         on_uncertain: str | None = None,
         metadata: dict[str, Any] | None = None,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
     ) -> list[Queued]:
         """Write many messages in few statements: a newsletter, each copy to its own reader.
 
@@ -142,6 +166,9 @@ class Outbox(flask_mail.Mail):
             kind=kind,
             on_uncertain=on_uncertain,
             metadata=metadata,
+            envelope_from=envelope_from,
+            in_reply_to=in_reply_to,
+            references=references,
         )
 
     def send_now(
@@ -216,6 +243,6 @@ class Outbox(flask_mail.Mail):
         bound: Bound | None = app.extensions.get(_BOUND)
         if bound is None:
             raise NotBoundError(
-                f"The application {app.name!r} has no outbox. Call outbox.init_app(app) when it is created."
+                f"The application {app.name!r} has no outbox. Call mail.init_app(app) when it is created."
             )
         return bound

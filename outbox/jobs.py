@@ -6,6 +6,7 @@ wall clock that was stepped back does nothing for as long. `restart` is the cure
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
@@ -28,6 +29,20 @@ class Job:
     at_once: bool = False
 
 
+_OURS = "outbox"
+"""The executor's name, by which APScheduler names a logger."""
+
+
+def _quiet(part: str) -> logging.Logger:
+    """APScheduler's logger for our jobs, which tells of each run: seven lines a second at the level INFO.
+
+    The loggers of a scheduler of the application's own keep their levels.
+    """
+    logger = logging.getLogger(f"apscheduler.{part}.{_OURS}")
+    logger.setLevel(logging.ERROR)
+    return logger
+
+
 class Jobs:
     """Runs each job in its interval, never one beside itself. For the main thread."""
 
@@ -40,15 +55,24 @@ class Jobs:
         """Begin."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(len(self._jobs))},
+            executors={_OURS: ThreadPoolExecutor(len(self._jobs))},
+            logger=_quiet("scheduler"),
             # the defaults drop a job that is a second late
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         for job in self._jobs:
             begin = {"next_run_time": utcnow()} if job.at_once else {}
             scheduler.add_job(
-                self._run, "interval", args=[job], seconds=job.seconds, id=job.name, name=f"outbox {job.name}", **begin
+                self._run,
+                "interval",
+                args=[job],
+                seconds=job.seconds,
+                id=job.name,
+                name=f"outbox {job.name}",
+                executor=_OURS,
+                **begin,
             )
+        _quiet("executors")
         scheduler.start()
         self._scheduler = scheduler
 

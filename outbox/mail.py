@@ -57,7 +57,7 @@ class Message(flask_mail.Message):
             bound = current_app.extensions.get("mail")
             if bound is None:
                 raise NotBoundError(
-                    f"The application {current_app.name!r} has no outbox. Call outbox.init_app(app) when it is created."
+                    f"The application {current_app.name!r} has no outbox. Call mail.init_app(app) when it is created."
                 )
             sender = bound.default_sender
         if isinstance(sender, tuple):
@@ -80,6 +80,11 @@ class Message(flask_mail.Message):
         self.mail_options = mail_options or []
         self.rcpt_options = rcpt_options or []
         self.attachments = attachments or []
+
+    def __repr__(self) -> str:
+        """Whose it is and to whom, without what it says."""
+        recipients = _shown([*self.recipients, *self.cc, *self.bcc], 100)
+        return f"<{type(self).__name__} {_shown(self.subject, 80)} from {_shown(self.sender, 80)} to {recipients}>"
 
     def attach(
         self,
@@ -129,6 +134,11 @@ def _flat(message: email.message.Message) -> bytes:
     flat._headers = list(flat._headers)  # type: ignore[attr-defined]  # a copy shares them
     del flat["Bcc"], flat["Resent-Bcc"]
     return flat.as_bytes(policy=message.policy.clone(linesep="\r\n", max_line_length=998))
+
+
+def _shown(value: object, most: int) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class Enqueues(Protocol):

@@ -64,6 +64,7 @@ class Composed:
     addresses: tuple[tuple[str, str], ...] = field(default=())  # (field, address) for look-up: ("to", "a@b.c")
     mail_options: tuple[str, ...] = ()  # ESMTP parameters of MAIL, as Flask-Mail's Message carries them
     rcpt_options: tuple[str, ...] = ()
+    content: str | None = None  # a digest of all but Message-ID and Date, where it has a key
     dated: bool = False  # its Date was given by the application, and stays
     utf8: Utf8Header | None = None  # None: the skeleton's is for all recipients
 

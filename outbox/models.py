@@ -37,6 +37,15 @@ IS_LIVE = _one_of("state", [state for state in State if state in LIVE])
 class Base(DeclarativeBase):
     """The outbox's own metadata, so that it can live beside any application's."""
 
+    def __repr__(self) -> str:
+        """By what is known without asking the database; no body."""
+        known = sa.inspect(self).dict
+        shown = " ".join(f"{name}={known[name]!r}" for name in _SHOWN if known.get(name) is not None)
+        return f"<{type(self).__name__} {shown}>"
+
+
+_SHOWN = ("id", "message_id", "recipient", "subject", "key", "kind", "state", "reason", "host", "pid")
+
 
 def table_of(model: type[Base]) -> sa.Table:
     """The table of a model, typed as what it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import weakref
 from collections.abc import Iterable
@@ -13,9 +12,10 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from outbox import scopes, signals, transactions
+from outbox.loggers import get_logger
 from outbox.scopes import Scope
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _KEY = "outbox.pending"
 

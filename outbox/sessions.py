@@ -177,7 +177,7 @@ def check_source(source: Any) -> None:
     elif isinstance(source, type):
         problem = f"is the class {source.__name__}"
     elif inspect.getattr_static(source, "run_sync", None) is not None:
-        problem = "is an AsyncSession. Enqueue by `await session.run_sync(lambda sync: outbox.enqueue(message, sync))`"
+        problem = "is an AsyncSession. Enqueue by `await session.run_sync(lambda sync: mail.enqueue(message, sync))`"
     elif source is not None and not (callable(source) or _has_session(source) or isinstance(source, Session)):
         problem = f"is of type {type(source).__name__}"
     if problem is not None:

@@ -40,8 +40,9 @@ from blinker import NamedSignal, Namespace
 from flask import Flask
 
 from outbox.events import Event, Events
+from outbox.loggers import get_logger
 
-logger = logging.getLogger("outbox")
+logger = get_logger()
 
 _signals = Namespace()
 

@@ -7,7 +7,6 @@ is left behind in its thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -17,6 +16,7 @@ import flask_mail
 
 from outbox import clock
 from outbox.errors import OutboxError
+from outbox.loggers import get_logger
 from outbox.message import Envelope
 from outbox.relay import Relay
 from outbox.reply import About, Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
@@ -30,7 +30,7 @@ from outbox.smtp.turn import STALE, Turn
 from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
 
-log = logging.getLogger("outbox.transport")
+log = get_logger("outbox.transport")
 
 T = TypeVar("T")
 

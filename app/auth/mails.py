@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from flask import current_app
 
 from app import tokens
-from app.email import send_email
+from app.email import compose_email
+from app.extensions import mail
 from app.models import User
 from app.tokens import Purpose
 
 
 def confirm(user: User) -> None:
     """To a new user: is this address yours?"""
-    send_email(
+    _send(
         user.email,
         "Confirm your account",
         "mail/confirm",
@@ -28,17 +32,17 @@ def new_user(user: User) -> None:
     """To the administrator in FLASKY_ADMIN, if there is one."""
     administrator = current_app.config["FLASKY_ADMIN"]
     if administrator:
-        send_email(administrator, "New user", "mail/new_user", kind="new-user", user=user)
+        _send(administrator, "New user", "mail/new_user", kind="new-user", user=user)
 
 
 def already_registered(user: User) -> None:
     """To a user whose address somebody gave as new: only its owner learns that there is an account."""
-    send_email(user.email, "You already have an account", "mail/already_registered", kind="notice", user=user)
+    _send(user.email, "You already have an account", "mail/already_registered", kind="notice", user=user)
 
 
 def reset_password(user: User) -> None:
     """To a user who forgot the password."""
-    send_email(
+    _send(
         user.email,
         "Reset your password",
         "mail/reset_password",
@@ -52,12 +56,12 @@ def reset_password(user: User) -> None:
 
 def password_changed(user: User) -> None:
     """To a user whose password is another from now on."""
-    send_email(user.email, "Your password was changed", "mail/password_changed", kind="notice", user=user)
+    _send(user.email, "Your password was changed", "mail/password_changed", kind="notice", user=user)
 
 
 def change_email(user: User, new_email: str) -> None:
     """To the new address: is it yours?"""
-    send_email(
+    _send(
         new_email,
         "Confirm your new e-mail address",
         "mail/change_email",
@@ -72,7 +76,7 @@ def change_email(user: User, new_email: str) -> None:
 
 def change_email_notice(user: User, new_email: str) -> None:
     """To the present address: somebody asked for a change."""
-    send_email(
+    _send(
         user.email,
         "A change of your e-mail address was asked for",
         "mail/change_email_notice",
@@ -84,7 +88,7 @@ def change_email_notice(user: User, new_email: str) -> None:
 
 def email_changed(user: User, old_email: str) -> None:
     """To the old address: it is not used any more."""
-    send_email(
+    _send(
         old_email,
         "Your e-mail address was changed",
         "mail/email_changed",
@@ -92,3 +96,18 @@ def email_changed(user: User, old_email: str) -> None:
         user=user,
         old_email=old_email,
     )
+
+
+def _send(
+    to: str,
+    subject: str,
+    template: str,
+    *,
+    kind: str,
+    priority: str = "normal",
+    expires_at: datetime | None = None,
+    **words: Any,
+) -> None:
+    """`expires_at`: when the mail is of no use any more (a link in it has expired) and shall not be sent."""
+    message = compose_email(to, subject, template, **words)
+    mail.enqueue(message, kind=kind, priority=priority, expires_at=expires_at)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from outbox import operations
 from outbox.cli import dotenv
@@ -18,6 +19,7 @@ from outbox.relay import Relay, Security
 from outbox.reply import Phase, Result, Verdict
 from outbox.settings import Settings, remarks
 from outbox.settings.table import MECHANISMS
+from outbox.settings.values import is_unset
 
 if TYPE_CHECKING:
     from outbox.transport import Connection
@@ -47,8 +49,10 @@ def _configuration() -> Iterator[Finding]:
         yield Finding("configuration", False, str(error))
     else:
         yield Finding("configuration", True, f"complete; relay {configured.relay.name}")
-        for words in (*_remarks(configured), *remarks(application().config), *dotenv.replaced(application().config)):
+        config = application().config
+        for words in (*_remarks(configured), *remarks(config), *dotenv.replaced(config), *_unread(config)):
             yield Finding("configuration", None, words)
+        yield from _autogenerate()
 
 
 def _remarks(configured: Settings) -> Iterator[str]:
@@ -58,6 +62,30 @@ def _remarks(configured: Settings) -> Iterator[str]:
         yield "MAIL_DEFAULT_SENDER is not set: every message must name its sender"
     if configured.security is not Security.NONE and not configured.tls_verify:
         yield "OUTBOX_TLS_VERIFY is off: anybody on the way can read the mail and the password"
+
+
+def _unread(config: Mapping[str, Any]) -> Iterator[str]:
+    """Settings of the environment that nobody has put into the configuration."""
+    unread = [name for name in Settings.from_env(os.environ) if is_unset(config.get(name))]
+    if unread:
+        yield (
+            f"{', '.join(sorted(unread)[:3])} {'is' if len(unread) == 1 else 'are'} in the environment and not in "
+            "app.config, which is all that the outbox reads: app.config.update(Settings.from_env(os.environ)) before "
+            "init_app, from outbox import Settings"
+        )
+
+
+def _autogenerate() -> Iterator[Finding]:
+    """Whether Flask-Migrate knows to leave the tables alone."""
+    migrate = application().extensions.get("migrate")
+    options = getattr(migrate, "configure_args", None)
+    if isinstance(options, Mapping) and not options.keys() & {"include_name", "include_object"}:
+        yield Finding(
+            "migrations",
+            None,
+            "the next `flask db migrate` drops the outbox's tables, unless env.py tells Alembic to leave them alone",
+            "Migrate(app, db, include_name=outbox.schema.include_name) does that, see docs/migrations.md.",
+        )
 
 
 def _database() -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.handlers
 import os
 import queue
 import select
@@ -156,21 +157,44 @@ def _is_read(timeout: float) -> bool:
 
 
 def log_to_stderr(*, as_json: bool, level: int = logging.INFO, aside: bool = True) -> None:
-    """Send the package's log to stderr, unless the application has set up its own logging.
+    """Send the package's log to stderr, unless the application's own logging shows it on the terminal already.
 
     `aside`: see `Stderr`.
     """
-    root = logging.getLogger()
     logger = logging.getLogger("outbox")
-    if not root.handlers and not logger.handlers:
-        handler = Stderr(aside=aside)
-        handler.setFormatter(JsonLines() if as_json else Lines())
-        root.addHandler(handler)
+    logger.disabled = False  # see `outbox.loggers`
     if logger.level == logging.NOTSET:
         logger.setLevel(level)
-    scheduler = logging.getLogger("apscheduler")  # it tells of each run, and of each that is still under way
-    if scheduler.level == logging.NOTSET:
-        scheduler.setLevel(logging.ERROR)
+    if not _is_shown(logger, level):
+        handler = Stderr(aside=aside)
+        handler.setFormatter(JsonLines() if as_json else Lines())
+        (logger if logging.getLogger().handlers else logging.getLogger()).addHandler(handler)
+
+
+_ELSEWHERE = (
+    logging.NullHandler,
+    logging.FileHandler,
+    logging.handlers.SMTPHandler,
+    logging.handlers.SocketHandler,
+    logging.handlers.SysLogHandler,
+    logging.handlers.HTTPHandler,
+    logging.handlers.MemoryHandler,
+)
+"""Handlers that show nothing to who started the worker. One that is not known here is taken to do so."""
+
+
+def _is_shown(logger: logging.Logger, level: int) -> bool:
+    """Whether a line of `level` reaches a handler that shows it."""
+    record = logging.LogRecord(logger.name, level, __file__, 0, "", None, None)
+    above: logging.Logger | None = logger
+    while above is not None:
+        if any(
+            handler.level <= level and not isinstance(handler, _ELSEWHERE) and handler.filter(record)
+            for handler in above.handlers
+        ):
+            return True
+        above = above.parent if above.propagate else None
+    return False
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -19,7 +19,10 @@ application that wants its settings from there says so:
 from outbox import Settings
 
 app.config.update(Settings.from_env(os.environ))  # MAIL_* and OUTBOX_*, nothing else
+app.config.from_prefixed_env()  # or Flask's own: FLASK_MAIL_SERVER, FLASK_OUTBOX_CONNECTIONS, …
 ```
+
+Flask's own takes each value for JSON where it is: a password such as `1e5` or `true` must be in double quotes there.
 
 All faults are told at once, in one `ConfigurationError`: values out of their range, settings that contradict each
 other, `OUTBOX_*` keys that do not exist, and misspelt `MAIL_*` keys (`MAIL_SERVR` while `MAIL_SERVER` is not set).

@@ -17,6 +17,7 @@ from outbox.settings.values import (
     EHLO_NAME,
     FILE,
     FLAG,
+    HEADERS,
     KINDS,
     NAMES,
     POLICY,
@@ -80,6 +81,12 @@ class Table:
     )
     default_sender: str | tuple[str, str] | None = _set(
         "MAIL_DEFAULT_SENDER", SENDER, None, "The sender of messages that name none."
+    )
+    reply_to: str | tuple[str, str] | None = _set(
+        "OUTBOX_REPLY_TO", SENDER, None, "Where answers go to messages that name no Reply-To of their own."
+    )
+    headers: tuple[tuple[str, str], ...] = _set(
+        "OUTBOX_HEADERS", HEADERS, (), "Headers for all messages that have none of the same name, such as X-Mailer."
     )
     debug: int = _set(
         "MAIL_DEBUG",

@@ -7,6 +7,7 @@ The value of a secret never stands in it.
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 import os
 import re
@@ -14,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import idna
 
 from outbox.errors import MessageError
+from outbox.mime import extras
 from outbox.mime.addresses import sender_of
 from outbox.states import OnUncertain
 
@@ -74,6 +77,17 @@ def whole(low: int, high: int) -> Form:
     return Form(says, parse)
 
 
+def _undone(raw: Any) -> Any:
+    """A whole number as the text it was: `app.config.from_prefixed_env()` makes numbers of what looks like one."""
+    return str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+
+
+def _quote(raw: Any) -> str:
+    """What to do where it can't be known any more which text it was."""
+    made = isinstance(raw, bool | float | list | dict) or raw is None
+    return """: from_prefixed_env makes that of it unless it is in double quotes, '"…"'""" if made else ""
+
+
 def choice(*values: str) -> Form:
     """One of some words, in any case."""
     says = _either(values)
@@ -92,8 +106,9 @@ def text(longest: int = 255) -> Form:
     """Printable text, spaces around it taken away."""
 
     def parse(raw: Any) -> str:
+        raw = _undone(raw)
         if not isinstance(raw, str):
-            raise ValueError(f"is {_shown(raw)}, not a text")
+            raise ValueError(f"is {_shown(raw)}, not a text{_quote(raw)}")
         stripped = raw.strip()
         if not stripped.isprintable():
             raise ValueError(f"is {_shown(raw)}, which holds a line break or control character")
@@ -108,6 +123,8 @@ def host(port: str | None) -> Form:
     """A host name or address. `port`: the setting that the port belongs in."""
 
     def parse(raw: Any) -> str:
+        if not isinstance(raw, str):
+            raise ValueError(f"is {_shown(raw)}, not a text")
         name = str(text().parse(raw))
         if "://" in name:
             raise ValueError(f"is {_url_shown(name)}, a URL: give the host name alone{_port_goes_to(port)}")
@@ -187,8 +204,9 @@ def _parse_debug(raw: Any) -> int:
 
 
 def _parse_secret(raw: Any) -> str:
+    raw = _undone(raw)
     if not isinstance(raw, str):
-        raise ValueError(f"is not a text but of type {type(raw).__name__}")
+        raise ValueError(f"is not a text but of type {type(raw).__name__}{_quote(raw)}")
     if "\n" in raw or "\r" in raw or "\0" in raw:
         raise ValueError("holds a line break")
     return raw
@@ -249,6 +267,21 @@ def _parse_kinds(raw: Any) -> tuple[tuple[str, OnUncertain], ...]:
     return tuple(pairs)
 
 
+def _parse_headers(raw: Any) -> tuple[tuple[str, str], ...]:
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except ValueError:
+            raise ValueError(f"is {_shown(raw)}, not a JSON object of texts") from None
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"is {_shown(raw)}, not a mapping from names to texts")
+    try:
+        extras.extra_headers(cast(Any, SimpleNamespace(extra_headers=dict(raw))))
+    except MessageError as error:
+        raise ValueError(f"is no list of headers: {error}".rstrip(".")) from None
+    return tuple((str(name), str(value)) for name, value in raw.items())
+
+
 def _parse_names(raw: Any) -> tuple[str, ...]:
     names = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(names, list | tuple | set | frozenset):
@@ -281,4 +314,5 @@ FILE = Form("the name of a readable file", _parse_file)
 SENDER = Form("an address, or a pair (name, address)", _parse_sender)
 POLICY = Form("retry or hold", _parse_policy)
 KINDS = Form("a mapping, or text like `kind=hold,kind2=retry`", _parse_kinds)
+HEADERS = Form("a mapping, or a JSON object of texts", _parse_headers)
 NAMES = Form("a list, or text like `kind,kind2`", _parse_names)

@@ -6,13 +6,13 @@ An `smtplib.SMTP`, so that Flask-Mail's object model holds; what touches the soc
 from __future__ import annotations
 
 import ipaddress
-import logging
 import smtplib
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
 
+from outbox.loggers import get_logger
 from outbox.relay import Relay, Security
 from outbox.reply import Phase
 from outbox.smtp import auth, tls
@@ -22,7 +22,7 @@ from outbox.smtp.sockets import Broken, Wire
 from outbox.smtp.waiting import Waiting
 from outbox.verdicts import Failure
 
-log = logging.getLogger("outbox.transport")
+log = get_logger("outbox.transport")
 
 _LOOK = 5.0  # seconds at most for a look at a certificate that was refused
 _FAREWELL = 1.0  # seconds to wait for the reply to QUIT

@@ -5,12 +5,13 @@ Known limit: it is kept in memory, so each worker finds out for itself.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from typing import Any
 
-log = logging.getLogger("outbox.transport")
+from outbox.loggers import get_logger
+
+log = get_logger("outbox.transport")
 
 VALID_SECONDS = 3600.0
 """A limit that was learnt is forgotten after this: the relay may have been configured anew."""

@@ -7,7 +7,6 @@ does not have it, the words are OpenSSL's alone.
 from __future__ import annotations
 
 import functools
-import logging
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from outbox.loggers import get_logger
 from outbox.relay import Relay, Security
 
-log = logging.getLogger("outbox.transport")
+log = get_logger("outbox.transport")
 
 _MOST_NAMES = 8  # of a certificate, in a message
 _OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})

@@ -16,19 +16,30 @@ production.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 from flask import Flask
 
+from outbox import clock
 from outbox.testing.mailbox import Attachment, Mail, Mailbox
 from outbox.testing.scripts import ACCEPT, DOWN, LOST, Try
 
 __all__ = ["ACCEPT", "DOWN", "LOST", "Attachment", "Mail", "Mailbox", "Try", "mailbox"]
 
 
+_STARTED = pytest.StashKey[datetime]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember when the test began, its fixtures included."""
+    item.stash[_STARTED] = clock.utcnow()
+
+
 @pytest.fixture
-def mailbox(app: Flask) -> Iterator[Mailbox]:
-    """The outbox of the `app` fixture: what was enqueued, and what becomes of it."""
-    made = Mailbox(app)
+def mailbox(request: pytest.FixtureRequest, app: Flask) -> Iterator[Mailbox]:
+    """The outbox of the `app` fixture: what this test and its fixtures enqueue, and what becomes of it."""
+    made = Mailbox(app, since=request.node.stash.get(_STARTED, None))
     yield made
     made.thaw()

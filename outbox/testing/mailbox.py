@@ -61,8 +61,10 @@ class Mail:
 class Mailbox:
     """The outbox of one application. A list of its mail, in the order in which it was enqueued."""
 
-    def __init__(self, app: Flask) -> None:
-        """Raises KeyError for an application without an outbox."""
+    def __init__(self, app: Flask, since: datetime | None = None) -> None:
+        """`since`: what is older was left by earlier tests, and is not seen. KeyError without an outbox."""
+        self._since = since
+        self._left: int | None = None if since is not None else 0  # the newest id that earlier tests left, if known
         self._app = app
         self._outbox: Any = app.extensions["outbox"]
         self._clock = Clock()
@@ -72,7 +74,7 @@ class Mailbox:
         """All mail, read anew each time."""
         with self._session() as session, self._connection(session) as connection:
             held = {mail.message_id for mail in session.info.get("outbox.pending", ())} if session else set()
-            return _read(connection, held)
+            return _read(connection, held, after=self._find_left(connection))
 
     @property
     def only(self) -> Mail:
@@ -113,14 +115,17 @@ class Mailbox:
         relay = Relay(script)
         subjects = {mail.message_id: mail.subject for mail in self.messages}
         with self._engine() as engine:
+            self._remove_left(engine)
             return drain(self._app, engine, self._outbox.settings(self._app), relay, subjects)
 
     def freeze(self, moment: datetime | None = None) -> None:
         """Let the outbox's clocks stand still, now or at `moment` (aware), until the end of the test."""
+        self._look_before_freezing()
         self._clock.freeze(clock.utcnow() if moment is None else moment)
 
     def travel(self, by: float | timedelta) -> None:
         """Let them stand still `by` seconds later."""
+        self._look_before_freezing()
         self._clock.travel(by if isinstance(by, timedelta) else timedelta(seconds=by))
 
     def thaw(self) -> None:
@@ -138,6 +143,29 @@ class Mailbox:
 
     def __bool__(self) -> bool:
         return bool(self.messages)
+
+    def _find_left(self, connection: sa.Connection) -> int:
+        """Ids, not times, tell from then on: a test may set the clock back."""
+        if self._left is None:
+            older = sa.select(sa.func.max(OutboxMessage.id)).where(OutboxMessage.created_at < self._since)
+            self._left = connection.execute(older).scalar() or 0
+        return self._left
+
+    def _remove_left(self, engine: sa.Engine) -> None:
+        with engine.connect() as connection:
+            left = self._find_left(connection)
+        if not left:
+            return
+        with engine.begin() as connection:
+            old = sa.select(OutboxMessage.id).where(OutboxMessage.id <= left)
+            for model in (OutboxDelivery, OutboxMessageBlob):
+                connection.execute(sa.delete(model).where(model.message_id.in_(old)))
+            connection.execute(sa.delete(OutboxMessage).where(OutboxMessage.id <= left))
+
+    def _look_before_freezing(self) -> None:
+        if self._left is None:
+            with self._session() as session, self._connection(session) as connection:
+                self._find_left(connection)
 
     @contextmanager
     def _session(self) -> Iterator[Session | None]:
@@ -186,7 +214,7 @@ class Mailbox:
                 yield bind
 
 
-def _read(connection: sa.Connection, held: set[str]) -> list[Mail]:
+def _read(connection: sa.Connection, held: set[str], after: int) -> list[Mail]:
     message, delivery = OutboxMessage.__table__.c, OutboxDelivery.__table__.c
     deliveries: dict[int, list[Any]] = {}
     for row in connection.execute(
@@ -194,7 +222,8 @@ def _read(connection: sa.Connection, held: set[str]) -> list[Mail]:
     ):
         deliveries.setdefault(row.message_id, []).append(row)
     columns = (message.id, message.kind, message.key, message.lane, message.metadata, message.expires_at)
-    rows = connection.execute(sa.select(*columns, message.message_id, message.subject).order_by(message.id)).all()
+    wanted = sa.select(*columns, message.message_id, message.subject).where(message.id > after)
+    rows = connection.execute(wanted.order_by(message.id)).all()
     return [_mail(connection, row, deliveries.get(row.id, []), held) for row in rows]
 
 

@@ -1,12 +1,15 @@
 """The admin's pages: a blueprint that any Flask application mounts with its own check of who may. Closed by default.
 
-    import outbox.web
+    from outbox.web import blueprint
 
-    pages = outbox.web.blueprint(
-        may_view=lambda: current_user.is_admin,
-        may_read_bodies=lambda: current_user.is_admin,
-        may_act=lambda: current_user.is_admin,
-        may_send_now=lambda: current_user.is_admin,
+    def is_admin():
+        return current_user.is_authenticated and current_user.is_admin
+
+    pages = blueprint(
+        may_view=is_admin,
+        may_read_bodies=is_admin,
+        may_act=is_admin,
+        may_send_now=is_admin,
         actor=lambda: current_user.email,
     )
     app.register_blueprint(pages, url_prefix="/admin/outbox")

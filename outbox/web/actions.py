@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from flask import abort, current_app, redirect, render_template, request, url_fo
 from flask.typing import ResponseReturnValue
 
 from outbox import clock, operations
+from outbox.loggers import get_logger
 from outbox.operations import Filter
 from outbox.states import State, may
 from outbox.web import csrf, query
@@ -21,7 +21,7 @@ from outbox.web.rights import may as may_here
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-log = logging.getLogger("outbox.web")
+log = get_logger("outbox.web")
 
 BUDGET_SECONDS = 20.0
 """How long one request goes on changing mail; what is left then needs another click."""

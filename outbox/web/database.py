@@ -19,7 +19,7 @@ def bound() -> Any:
     outbox = current_app.extensions.get("outbox")
     if outbox is None:
         raise NotBoundError(
-            f"The application {current_app.name!r} has no outbox. Call outbox.init_app(app) when it is created."
+            f"The application {current_app.name!r} has no outbox. Call mail.init_app(app) when it is created."
         )
     return outbox
 

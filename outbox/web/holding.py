@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
+from outbox.loggers import get_logger
 from outbox.operations.pauses import What
 from outbox.web import csrf, query
 from outbox.web.database import connected, engine
 from outbox.web.rights import Right, actor
 
-log = logging.getLogger("outbox.web")
+log = get_logger("outbox.web")
 
 SPANS = {"15m": "15 minutes", "1h": "an hour", "4h": "4 hours", "1d": "a day", "": "until somebody resumes it"}
 MEANS = {

@@ -14,7 +14,7 @@ from outbox import metrics
 from outbox.errors import ConfigurationError
 from outbox.readiness import Readiness
 from outbox.web.database import bound, engine
-from outbox.web.rights import Check, nobody
+from outbox.web.rights import Check, Right, granted, nobody
 
 
 def health_blueprint(*, may_view: Check = nobody, token: str | None = None, name: str = "outbox_health") -> Blueprint:
@@ -43,7 +43,7 @@ def health_blueprint(*, may_view: Check = nobody, token: str | None = None, name
         return _plain(here().ready())
 
     def exposed() -> Response:
-        if not (_brings(token) or may_view()):
+        if not (_brings(token) or granted(may_view, Right.VIEW)):
             abort(403)
         try:
             page, kind = metrics.exposition(here().queue)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Blueprint, make_response, render_template
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
 
 from outbox.errors import DamagedMessageError, DatabaseError, SchemaError
+from outbox.loggers import get_logger
 
-log = logging.getLogger("outbox.web")
+log = get_logger("outbox.web")
 
 _TITLES = {400: "That could not be done", 403: "Not allowed", 404: "There is no such mail"}
 

@@ -19,7 +19,7 @@ PASSWORD = "a good password"
 
 @pytest.fixture(autouse=True)
 def _no_password_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OUTBOX_ADMIN_PASSWORD", raising=False)
+    monkeypatch.delenv("FLASKY_ADMIN_PASSWORD", raising=False)
 
 
 def run(app: Flask, *args: str, **more: object) -> tuple[int, str]:
@@ -59,7 +59,7 @@ def test_the_password_may_come_from_the_environment_or_standard_input(
 ) -> None:
     """For scripts, without a terminal."""
     assert run(app, "one@example.org", "--password-stdin", input=f"{PASSWORD}\n")[0] == 0
-    monkeypatch.setenv("OUTBOX_ADMIN_PASSWORD", PASSWORD)
+    monkeypatch.setenv("FLASKY_ADMIN_PASSWORD", PASSWORD)
     assert run(app, "two@example.org", "--username", "second")[0] == 0
     assert user_of("one").verify_password(PASSWORD)
     assert user_of("second").verify_password(PASSWORD)

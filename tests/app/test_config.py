@@ -38,14 +38,14 @@ def test_mail_and_outbox_settings_are_handed_on() -> None:
             "MAIL_PORT": "587",
             "MAIL_PASSWORD": "",
             "OUTBOX_CONNECTIONS": "8",
-            "OUTBOX_ADMIN_PASSWORD": "x",
+            "FLASKY_ADMIN_PASSWORD": "x",
             "OUTBOX_TEST_MARIADB_URL": "y",
             "PATH": "z",
         }
     )
     assert settings["MAIL_PORT"] == "587"
     assert settings["OUTBOX_CONNECTIONS"] == "8"
-    assert not settings.keys() & {"MAIL_PASSWORD", "OUTBOX_ADMIN_PASSWORD", "OUTBOX_TEST_MARIADB_URL", "PATH"}
+    assert not settings.keys() & {"MAIL_PASSWORD", "FLASKY_ADMIN_PASSWORD", "OUTBOX_TEST_MARIADB_URL", "PATH"}
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -13,7 +13,7 @@ from flask_mail import Message
 
 from app import db, models
 from app.email import send_email
-from app.extensions import outbox
+from app.extensions import mail
 from app.words import duration
 from outbox import TemplateError
 from outbox.testing import Mailbox
@@ -94,7 +94,7 @@ def test_the_call_of_the_book_works(app: Flask, mailbox: Mailbox) -> None:
         user = models.User(email="ada@example.org", username="ada", password_hash="x")
         db.session.add(user)
         db.session.flush()
-        send_email("chief@example.org", "New User", "mail/new_user", user=user)
+        send_email("chief@example.org", "New User", "mail/new_user", user=user, kind="told to the template", priority=1)
         assert not mailbox.only.committed
         db.session.commit()
     (mail,) = mailbox
@@ -110,7 +110,7 @@ def test_the_outbox_takes_what_flask_mail_takes(app: Flask, mailbox: Mailbox) ->
         message = Message("Hello", sender="flasky@example.net", recipients=["ada@example.org"])
         message.body = "text"
         message.html = "<p>text</p>"
-        outbox.send(message)
+        mail.send(message)
         db.session.commit()
     assert [mail.text.strip() for mail in mailbox] == ["text"]
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from outbox import Message, MessageError, Outbox, message_queued
+from outbox import KeyTakenError, Message, MessageError, Outbox, message_queued
 from outbox.bulk import enqueue_many
 from outbox.dialect import configure_sqlite
 from outbox.enqueue import Posting
@@ -142,11 +142,11 @@ def test_keys_yield_one_message_each(outbox: Outbox, db: scoped_session[Session]
     db.commit()
     queued = outbox.enqueue_many(
         [
-            (hello(1), {"key": "taken"}),
+            (hello(0), {"key": "taken"}),
             hello(2),
             (hello(3), {"key": "z"}),
             (hello(4), {"key": "a"}),
-            (hello(5), {"key": "z"}),
+            (hello(3), {"key": "z"}),
         ]
     )
     db.commit()
@@ -154,9 +154,14 @@ def test_keys_yield_one_message_each(outbox: Outbox, db: scoped_session[Session]
     assert queued[0].message_id == before.message_id
     assert queued[4][:2] == queued[2][:2]
     assert sorted(mailbox.subjects) == ["Mail 0", "Mail 2", "Mail 3", "Mail 4"]
-    again = outbox.enqueue_many([(hello(9), {"key": "z"})])
+    again = outbox.enqueue_many([(hello(3), {"key": "z"})])
     assert (again[0].id, again[0].is_new) == (queued[2].id, False)
     assert count(db, OutboxDelivery) == 4
+    with pytest.raises(KeyTakenError, match="'z' belongs to a message with other content"):
+        outbox.enqueue_many([hello(8), (hello(9), {"key": "z"})])
+    db.rollback()
+    with pytest.raises(KeyTakenError, match="'new' belongs"):
+        outbox.enqueue_many([(hello(8), {"key": "new"}), (hello(9), {"key": "new"})])
 
 
 @pytest.mark.databases("postgresql", "mariadb")

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from outbox import Message, MessageError, Outbox
+from outbox import KeyTakenError, Message, MessageError, Outbox
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import wire
 from tests.servers.databases import Database
@@ -165,11 +165,12 @@ def test_returned_message(session: Session, outbox: Outbox) -> None:
 
 
 def test_the_same_key_in_one_transaction_and_in_two(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
-    """The second call returns the first message, whatever it was given, and writes nothing."""
+    """The second call returns the first message and writes nothing; for another content the key is taken."""
     first = outbox.enqueue(hello(), key="order-1")
-    assert outbox.enqueue(hello(subject="other"), key="order-1") is first
+    assert outbox.enqueue(hello(), key="order-1") is first
     session.commit()
-    assert outbox.enqueue(hello(recipients=["eve@example.org"]), key="order-1") is first
+    with pytest.raises(KeyTakenError, match="other content"):
+        outbox.enqueue(hello(recipients=["eve@example.org"]), key="order-1")
     assert outbox.enqueue(hello(), key="ORDER-1") is not first
     session.commit()
     assert counts(engine) == (0, 2, 4)
@@ -194,7 +195,7 @@ def test_a_key_in_a_transaction_that_has_not_ended(
 ) -> None:
     """Who comes second waits for the end of the first; if that is a rollback, the second one's message counts."""
     app = outbox._bound().app
-    outbox.enqueue(hello(subject="first"), key="k")
+    outbox.enqueue(hello(), key="k", kind="first")
     started = threading.Event()
     failures: list[Exception] = []
 
@@ -202,7 +203,7 @@ def test_a_key_in_a_transaction_that_has_not_ended(
         try:
             with app.app_context(), Session(engine) as other:
                 started.set()
-                outbox.enqueue(hello(subject="second"), other, key="k")
+                outbox.enqueue(hello(), other, key="k", kind="second")
                 other.commit()
         except Exception as failure:
             failures.append(failure)
@@ -219,7 +220,7 @@ def test_a_key_in_a_transaction_that_has_not_ended(
     thread.join(30)
     assert failures == []
     with engine.connect() as connection:
-        assert list(connection.scalars(sa.select(OutboxMessage.subject))) == expected
+        assert list(connection.scalars(sa.select(OutboxMessage.kind))) == expected
 
 
 def test_bytes_come_back(engine: sa.Engine, session: Session, outbox: Outbox) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 import outbox.schema
-from outbox import Message, Outbox, operations
+from outbox import Message, Outbox, Settings, operations
+from outbox.cli import diagnosis
 from outbox.errors import DatabaseError
 from outbox.models import Base, OutboxMessage
 from tests.flask.terminal import Terminal
@@ -63,6 +66,35 @@ class TestCommand:
         done = terminal.here("outbox-create-tables")
         assert done.returncode == 0
         assert "include_name=outbox.schema.include_name" in done.stderr
+
+
+class TestCheck:
+    """What `outbox-check` notes of the first hour's mistakes."""
+
+    def notes(self, app: Flask) -> str:
+        with app.app_context():
+            return " ".join(f"{one.words} {one.remedy or ''}" for one in diagnosis._configuration() if one.ok is None)
+
+    def test_settings_that_nobody_reads(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are exported, and the application has not put them into its configuration."""
+        monkeypatch.setenv("MAIL_MAX_EMAILS", "50")
+        app = Flask(__name__)
+        app.config.update(OUTBOX_DATABASE_URL=f"sqlite:///{tmp_path}/x.sqlite")
+        Outbox(app)
+        assert "MAIL_MAX_EMAILS is in the environment and not in app.config" in self.notes(app)
+        app.config.update(Settings.from_env(os.environ))
+        Outbox(app)
+        assert "in the environment" not in self.notes(app)
+
+    @pytest.mark.parametrize("given", [False, True])
+    def test_flask_migrate_that_would_drop_the_tables(self, given: bool) -> None:
+        """Told before it happens."""
+        app = Flask(__name__)
+        app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://")
+        db = SQLAlchemy(app)
+        flask_migrate.Migrate(app, db, **({"include_name": outbox.schema.include_name} if given else {}))
+        Outbox(app, session=db)
+        assert ("the next `flask db migrate` drops" in self.notes(app)) is not given
 
 
 def test_an_empty_database(empty_database: Database) -> None:

@@ -7,16 +7,23 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import flask_migrate
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
+from outbox import daemon, operations
+from outbox.engines import worker_engine
+from outbox.models import Base
 from tests.flask.conftest import Committed
 from tests.wire.server import SmtpServer
 
@@ -24,6 +31,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 TESTS = {"WTF_CSRF_ENABLED": False, "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False}}  # no DNS here
+
+pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated")  # in the env.py of Flask-Migrate
 
 Start = Callable[..., Flask]
 
@@ -58,15 +67,31 @@ def start(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     yield start
     for app in apps:
         app.extensions["outbox"].database(app).dispose()
-        if "sqlalchemy" in app.extensions:
-            with app.app_context():
-                app.extensions["sqlalchemy"].engine.dispose()
+        with app.app_context():
+            if "sqlalchemy" in app.extensions:
+                for engine in app.extensions["sqlalchemy"].engines.values():
+                    engine.dispose()
+            elif (own := app.extensions["outbox"].application_database(app)) is not None:
+                own.dispose()
 
 
 @pytest.fixture
 def smtp() -> Iterator[SmtpServer]:
     with SmtpServer() as server:
         yield server
+
+
+@pytest.fixture
+def served(start: Start, smtp: SmtpServer) -> Start:
+    """The same, with the test's relay in its configuration."""
+    relay = smtp.relay()
+    return lambda name, **config: start(name, MAIL_SERVER=relay.host, MAIL_PORT=relay.port, **config)
+
+
+def delivered(app: Flask, smtp: SmtpServer) -> list[EmailMessage]:
+    """What arrives when a worker in this process has sent all there is: a second cheaper than a process of its own."""
+    assert daemon.run(app, drain=True) == 0
+    return [message_from_bytes(mail.content, policy=policy.default) for mail in smtp.messages]  # type: ignore[misc]
 
 
 def enqueued(app: Flask) -> list[str]:
@@ -149,6 +174,146 @@ def test_flask_security_without_the_setting(policy: str, sent: int, start: Start
     assert len(before) == 1
     assert client.post("/reset", data={"email": account["email"]}).status_code == 200
     assert len(enqueued(app)) == 1 + sent
+
+
+def test_flask_migrate(served: Start, smtp: SmtpServer, tmp_path: Path) -> None:
+    """The steps of its first lines: the outbox's tables by a migration, and none of the next drops them."""
+    app = served("flask_migrate_app")
+    history = app.extensions["migrate"]
+    history.directory = history.migrate.directory = str(tmp_path / "migrations")
+    with app.app_context():
+        flask_migrate.init()
+        flask_migrate.migrate(message="Subscribers")
+        flask_migrate.revision(message="Add the outbox")
+        (made,) = (tmp_path / "migrations" / "versions").glob("*_add_the_outbox.py")
+        text = made.read_text()
+        for direction, call in (("upgrade", "upgrade(op, version=1)"), ("downgrade", "downgrade(op, version=0)")):
+            text = re.sub(rf"(def {direction}\(\):.*?)pass", rf"\1outbox.schema.{call}", text, flags=re.DOTALL)
+        made.write_text(f"import outbox.schema\n{text}")
+        flask_migrate.upgrade()
+    assert app.test_client().post("/", data={"email": "ann@example.org"}).status_code == 200
+    with app.app_context():
+        flask_migrate.migrate(message="Nothing")
+    assert len(list(made.parent.glob("*.py"))) == 2
+    (mail,) = delivered(app, smtp)
+    assert mail["To"] == "ann@example.org"
+
+
+def test_factory_with_flask_login(served: Start, smtp: SmtpServer) -> None:
+    """The link that arrives lets in; the pages send away who is not logged in, and are closed to who is no admin."""
+    app = served("factory_login_app")
+    operations.create_tables(app.extensions["outbox"].database(app))
+    client = app.test_client()
+    assert client.post("/register", data={"email": "ann@example.org"}).status_code == 200
+    assert client.get("/admin/outbox/").status_code == 401
+    (mail,) = delivered(app, smtp)
+    assert client.get(link(mail)).text == "Hello ann@example.org."
+    assert client.get("/admin/outbox/").status_code == 403
+
+
+def test_scoped_session(served: Start, smtp: SmtpServer) -> None:
+    """Order and mail are one transaction of the request's own session."""
+    app = served("scoped_session_app")
+    assert app.test_client().post("/", data={"email": "ann@example.org"}).status_code == 200
+    (mail,) = delivered(app, smtp)
+    assert mail["Subject"] == "Order 1"
+
+
+def test_second_bind(served: Start, smtp: SmtpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outbox is beside the orders; a refused order has no mail, though the visit is there."""
+    monkeypatch.setenv("VISITS_URL", f"sqlite:///{tmp_path / 'visits.sqlite'}")
+    monkeypatch.setitem(Base.metadata.info, "bind_key", "shop")  # as the example does; undone after this test
+    app = served("second_bind_app")
+    client = app.test_client()
+    assert [client.post("/", data={"email": "ann@example.org"}).status_code for _ in range(2)] == [200, 409]
+    with app.app_context():
+        engines = app.extensions["sqlalchemy"].engines
+        assert "outbox_message" in sa.inspect(engines["shop"]).get_table_names()
+        assert sa.inspect(engines[None]).get_table_names() == ["visit"]
+        with engines[None].connect() as connection:
+            assert connection.execute(sa.text("SELECT count(*) FROM visit")).scalar() == 2
+    assert len(delivered(app, smtp)) == 1
+
+
+def test_async_views(served: Start, smtp: SmtpServer) -> None:
+    """The ticket and its mail, by a view that awaits."""
+    app = served("async_app")
+    data = {"email": "ann@example.org", "text": "the site is down"}
+    assert app.test_client().post("/", data=data).status_code == 200
+    (mail,) = delivered(app, smtp)
+    assert mail.get_content().strip() == "It is urgent."
+
+
+def test_apiflask(served: Start, smtp: SmtpServer) -> None:
+    """A refused address is a 422 with the field and the reason, and nothing is stored."""
+    app = served("apiflask_app")
+    client = app.test_client()
+    assert client.post("/invitations", json={"email": "ann@example.org"}).status_code == 201
+    refused = client.post("/invitations", json={"email": "ann@@example.org"})
+    assert refused.status_code == 422
+    assert refused.json is not None
+    assert "ann@@example.org" in refused.json["detail"]["json"]["email"][0]
+    assert client.post("/invitations", json={}).status_code == 422
+    assert len(delivered(app, smtp)) == 1
+
+
+def test_beside_flask_admin(served: Start, smtp: SmtpServer) -> None:
+    """A customer made on its page gets mail; the outbox's own pages are in its menu."""
+    app = served("flask_admin_app")
+    client = app.test_client()
+    assert 'href="/admin/outbox/"' in client.get("/admin/").text
+    assert client.post("/admin/customer/new/", data={"email": "ann@example.org"}).status_code == 302
+    assert "ann@example.org" in client.get("/admin/outbox/mail").text
+    (mail,) = delivered(app, smtp)
+    assert mail["Subject"] == "Your account"
+
+
+def test_celery(served: Start, smtp: SmtpServer) -> None:
+    """A task that runs twice, as after the death of its worker, sends once."""
+    app = served("celery_app", CELERY={"task_always_eager": True, "task_eager_propagates": True})
+    client = app.test_client()
+    assert [client.post("/reports/7/ann@example.org").status_code for _ in range(2)] == [202, 202]
+    (mail,) = delivered(app, smtp)
+    assert mail["Subject"] == "Report 7"
+
+
+def test_script(start: Start, smtp: SmtpServer) -> None:
+    """Who is added later gets it, the others not twice; the worker is the command, in a process of its own."""
+    app = start("script")
+    operations.create_tables(app.extensions["outbox"].database(app))
+    script = sys.modules["script"]
+    assert script.main(["ann@example.org", "bob@example.org"]) == 2
+    assert script.main(["ann@example.org", "bob@example.org", "eve@example.org"]) == 1
+    recipients = sorted(mail["To"] for mail in drain("script", smtp))
+    assert recipients == ["ann@example.org", "bob@example.org", "eve@example.org"]
+
+
+@pytest.mark.parametrize("options", ["--preload --workers 2", "--worker-class gevent --workers 1"])
+def test_gunicorn(options: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of several processes, or of greenlets at once: all of their mail is there."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    engine = worker_engine(url)
+    operations.create_tables(engine)
+    command = [sys.executable, "-m", "gunicorn", *options.split(), "--bind", "127.0.0.1:0", "examples.gunicorn_app:app"]
+    process = subprocess.Popen(command, cwd=EXAMPLES.parent, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        listening = (re.search(r"Listening at: (\S+)", line) for line in process.stderr)
+        address = next(found[1] for found in listening if found)
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda n: post(address, f"r{n}@example.org"), range(8)))
+        assert all(answer.startswith("Thank you") for answer in answers)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert len(Committed(engine).recipients()) == 8
+    engine.dispose()
+
+
+def post(address: str, email: str) -> str:
+    """What a visitor's browser gets."""
+    with urllib.request.urlopen(address, data=f"email={email}".encode(), timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 def link(mail: EmailMessage) -> str:

@@ -71,7 +71,7 @@ def test_queued_is_sent_after_the_commit_and_only_then(app: Flask, outbox: Outbo
         db.rollback()
         with db.begin_nested():
             first = outbox.enqueue(hello("ann@example.org", "bob@example.org"), key="k", kind="news")
-        outbox.enqueue(hello(), key="k")
+        outbox.enqueue(hello("ann@example.org", "bob@example.org"), key="k")
         assert told == []
         db.commit()
         db.commit()

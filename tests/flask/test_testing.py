@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -357,3 +358,56 @@ def test_a_users_conftest_needs_one_line(pytester: pytest.Pytester) -> None:
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_what_earlier_tests_left_is_not_there(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """An application for all tests, whose database nobody clears: each sees its own mail, its fixtures' included."""
+    pytester.makeconftest(
+        f"""
+        import pytest, sqlalchemy as sa
+        from flask import Flask
+        from outbox import Message, Outbox, operations
+        pytest_plugins = ["outbox.testing"]
+
+        @pytest.fixture(scope="session")
+        def app():
+            app = Flask("tested")
+            app.config.update(MAIL_DEFAULT_SENDER="shop@example.org", OUTBOX_DATABASE_URL="sqlite:///{tmp_path}/x.sqlite")
+            mail = Outbox(app)
+            operations.create_tables(mail.database(app))
+            yield app
+            mail.database(app).dispose()
+
+        @pytest.fixture
+        def send(app):
+            def send(subject):
+                with app.app_context():
+                    app.extensions["mail"].send(Message(subject, recipients=["ann@example.org"], body="x"))
+            return send
+
+        @pytest.fixture
+        def welcome(send):
+            send("Welcome")
+        """
+    )
+    pytester.makepyfile(
+        """
+        from datetime import UTC, datetime
+
+        def test_one(send, mailbox):
+            send("One")
+            assert mailbox.subjects == ["One"]
+
+        def test_two(welcome, mailbox, send):
+            send("Two")
+            assert mailbox.subjects == ["Welcome", "Two"]
+            assert [one.subject for one in mailbox.drain()] == ["Welcome", "Two"]
+
+        def test_three(mailbox, send):
+            mailbox.freeze(datetime(2020, 1, 1, tzinfo=UTC))
+            send("Long ago")
+            assert mailbox.only.subject == "Long ago"
+            assert [one.subject for one in mailbox.drain()] == ["Long ago"]
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)

@@ -158,6 +158,26 @@ class TestWhoMay:
         response = app.test_client().get(f"{ROOT}/mail")
         assert (response.status_code, response.location) == (302, "/log-in")
 
+    def test_who_is_not_logged_in_is_denied(self, seeded: Database, caplog: pytest.LogCaptureFixture) -> None:
+        """Flask-Login's anonymous user has no attribute of the application's: no is no, for each right, not a 500."""
+
+        class Anonymous:
+            is_authenticated = False
+
+        def is_support() -> bool:
+            return bool(Anonymous().is_support)  # type: ignore[attr-defined]
+
+        app = bare(seeded.url)
+        app.register_blueprint(outbox.web.blueprint(may_view=is_support), url_prefix=ROOT)
+        app.register_blueprint(outbox.web.health_blueprint(may_view=is_support), url_prefix="/health")
+        for path in (f"{ROOT}/", f"{ROOT}/mail"):
+            assert app.test_client().get(path).status_code == 403
+        assert app.test_client().get("/health/metrics").status_code in {401, 403, 404}
+        assert "is_support" in caplog.text
+        rights = outbox.web.Rights(may_view=lambda: True, may_act=is_support)
+        assert not rights.may(outbox.web.Right.ACT)
+        assert rights.may(outbox.web.Right.VIEW)
+
     def test_another_name(self, seeded: Database, ids: dict[str, int]) -> None:
         """The blueprint works under any name and prefix, twice in one application if need be."""
         app = bare(seeded.url)

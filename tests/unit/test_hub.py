@@ -44,7 +44,7 @@ def test_jobs_take_turns(hub: Hub) -> None:
 
         return run
 
-    hub.run([job("a", 0.06), job("b", 0.02)])
+    hub.run([job("a", 1.0), job("b", 0.02)])
     assert said == ["a", "b", "B", "A"]
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "bell", "events", "signals", "stopping", "progress", "watchdog", "receivers"),
+    ("errors", "clock", "bell", "loggers", "events", "signals", "stopping", "progress", "watchdog", "receivers"),
     ("states", "waits", "reply", "message", "relay", "deadline", "statements"),
     (
         "verdicts",
@@ -59,7 +59,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
     ("daemon", "testing"),
     ("supervisor",),
     ("cli", "web"),  # a package stands for all that is in it
-    ("extension", "bound", "sessions", "posting", "guard", "pending", "scopes", "mail"),
+    ("extension", "bound", "sessions", "posting", "guard", "pending", "scopes", "mail", "adds"),
     ("__init__",),
 )
 

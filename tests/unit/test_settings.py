@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from outbox.errors import ConfigurationError
 from outbox.relay import Relay, Security
@@ -527,6 +528,45 @@ def test_environment_gives_only_what_is_about_mail() -> None:
         "OUTBOX_POLL_SECONDS": "0.2",
         "OUTBOX_TYPO": "kept, to be told",
     }
+
+
+def test_flasks_own_way_of_reading_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`app.config.from_prefixed_env()` takes values for JSON where they are: a user of digits, a list, an object."""
+    given = {
+        "MAIL_SERVER": "mail.example.org",
+        "MAIL_PORT": "587",
+        "MAIL_USE_TLS": "true",
+        "MAIL_USERNAME": "100200",
+        "MAIL_PASSWORD": "1234567890",
+        "MAIL_DEFAULT_SENDER": '["Shop", "shop@example.org"]',
+        "OUTBOX_POLL_SECONDS": "0.2",
+        "OUTBOX_ENVIRONMENT": "2",
+        "OUTBOX_SENSITIVE_KINDS": '["password-reset", "confirm"]',
+        "OUTBOX_ON_UNCERTAIN_KINDS": '{"invoice": "hold"}',
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"FLASK_{name}", value)
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    settings = Settings.from_config(app.config)
+    assert (settings.server, settings.port, settings.use_tls, settings.poll_seconds) == (
+        "mail.example.org",
+        587,
+        True,
+        0.2,
+    )
+    assert (settings.username, settings.password, settings.environment) == ("100200", "1234567890", "2")
+    assert settings.default_sender == ("Shop", "shop@example.org")
+    assert settings.sensitive_kinds == ("password-reset", "confirm")
+    assert dict(settings.on_uncertain_kinds) == {"invoice": "hold"}
+
+
+@pytest.mark.parametrize("raw", [1.5, True, None.__class__, ["a"]], ids=repr)
+def test_a_password_that_was_taken_for_something_else(raw: object) -> None:
+    """What can't be undone is a fault that says what to do, and not what the password is."""
+    told = fault(MAIL_USERNAME="user", MAIL_PASSWORD=raw)
+    assert "double quotes" in told or raw is None.__class__
+    assert "1.5" not in told
 
 
 def test_documentation_is_up_to_date() -> None:

@@ -1,0 +1,24 @@
+"""The package's loggers, which `logging.config` does not switch off by the way."""
+
+from __future__ import annotations
+
+import logging
+
+
+class Logger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that is heard also after a `dictConfig` that does not name it.
+
+    `dictConfig` and `fileConfig` disable every logger that exists and is not in the configuration, unless they are
+    told `disable_existing_loggers=False`: Flask's documentation and Alembic's `env.py` do not say so. A lost message
+    would leave no line. Levels, handlers, filters and `propagate` are heeded as ever.
+    """
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Whether a line of this level is logged, as for any logger."""
+        self.logger.disabled = False
+        return super().isEnabledFor(level)
+
+
+def get_logger(name: str = "outbox") -> Logger:
+    """The logger `name`, which is "outbox" or below it."""
+    return Logger(logging.getLogger(name), {})
