@@ -143,9 +143,9 @@ def test_states_that_refuse(engine: sa.Engine, state: State) -> None:
     [
         (OLD, "has already"),
         ("bob@example.org", "gets this message already"),
-        ("ann@", "no mail address|no domain"),
+        ("ann@", "nothing after the @"),
         ("ann@example.org\r\nRCPT TO:<eve@example.org>", "line break"),
-        ("", "no mail address|no domain"),
+        ("", "is empty"),
     ],
 )
 def test_addresses_that_are_refused(engine: sa.Engine, address: str, why: str) -> None:
