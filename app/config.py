@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from dotenv import dotenv_values
 
-from outbox import Settings
-from outbox.errors import ConfigurationError
+from outbox import Settings, split_addresses
+from outbox.errors import ConfigurationError, MessageError
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
@@ -75,6 +75,14 @@ def _sender(text: str) -> str:
     return text
 
 
+def _addresses(text: str) -> str:
+    try:
+        split_addresses(text, "FLASKY_ADMIN")
+    except MessageError as error:
+        raise ValueError(f"{error.problem}. {error.remedy}".rstrip(".")) from None
+    return text
+
+
 def _base_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
@@ -109,7 +117,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "PERMANENT_SESSION_LIFETIME": (_count, 12 * 3600),
     "TRUSTED_HOSTS": (_names, None),
     "FLASKY_NAME": (str, "Flasky"),
-    "FLASKY_ADMIN": (str, None),
+    "FLASKY_ADMIN": (_addresses, None),
     "FLASKY_MAIL_SENDER": (_sender, "Flasky <flasky@example.com>"),
     "FLASKY_MAIL_SUBJECT_PREFIX": (str, "[Flasky]"),
     "FLASKY_BASE_URL": (_base_url, None),

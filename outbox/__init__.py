@@ -17,7 +17,7 @@ from outbox.errors import (
     UncommittedMailError,
 )
 from outbox.extension import Outbox
-from outbox.mail import Message, RawMessage
+from outbox.mail import Message, RawMessage, split_addresses
 from outbox.models import OutboxMessage
 from outbox.settings import Settings
 from outbox.signals import delivery_failed, delivery_retried, delivery_sent, delivery_uncertain, message_queued
@@ -28,6 +28,7 @@ __all__ = [
     "RawMessage",
     "OutboxMessage",
     "Settings",
+    "split_addresses",
     "message_queued",
     "delivery_sent",
     "delivery_retried",

@@ -185,7 +185,7 @@ def _rendered(source: Environment | Callable[..., str], name: str, context: dict
 
 def _envelope_from(value: str | tuple[str, str]) -> str:
     value = plain(value, "envelope_from")
-    if isinstance(value, str) and value.strip() in {"", "<>"}:
+    if isinstance(value, str) and text_of(value, "envelope_from").strip() in {"", "<>"}:
         return ""
     return addresses.sender_of(value, "envelope_from").envelope
 
@@ -209,6 +209,6 @@ def _options(value: object, field: str) -> tuple[str, ...]:
     for option in options:
         if _OPTION.fullmatch(option) is None:
             raise MessageError(
-                field, f"{option[:80]!r} is no ESMTP parameter", "Use words like RET=HDRS, one an element."
+                field, f"{option[:80]!r} is not an ESMTP parameter", "Use words like RET=HDRS, one an element."
             )
     return options

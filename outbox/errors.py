@@ -34,7 +34,7 @@ class MissingFieldError(MessageError, AssertionError):
 
 
 class AddressError(MessageError):
-    """An address is none by RFC 5321 §4.1.2 (or RFC 6531 for non-ASCII ones)."""
+    """Not an address by RFC 5321 §4.1.2 (or RFC 6531), or several in one string; the text names the rule broken."""
 
 
 class MessageTooLargeError(MessageError):

@@ -15,8 +15,9 @@ from typing import Any, NoReturn, Protocol, Self
 import flask_mail
 from flask import current_app
 
-from outbox.errors import MissingFieldError, NotBoundError, OutboxError
-from outbox.mime.addresses import is_pair
+from outbox.errors import AddressError, MissingFieldError, NotBoundError, OutboxError
+from outbox.mime.address_rules import split
+from outbox.mime.addresses import is_pair, mailbox_of
 from outbox.mime.message_ids import OURS
 from outbox.mime.received import decoded, unfolded
 from outbox.mime.values import file_name, is_empty, items_of, plain
@@ -186,6 +187,22 @@ def recipients_of(to: object) -> list[Any]:
         return [to]
     recipients = items_of(to, "to")
     return [tuple(recipients)] if is_pair(recipients) else recipients
+
+
+def split_addresses(text: str, field: str = "addresses") -> list[str]:
+    """The addresses in a setting, such as FLASKY_ADMIN: `ann@example.org, Bob <bob@example.org>`; none in a blank one.
+
+    Cut only at commas between complete addresses. Raises AddressError for anything else. Not for what users typed: who
+    may type one address could then have the message sent to another one, too.
+    """
+    pieces = split(text.strip()) if text.strip() else []
+    for piece in pieces:
+        try:
+            mailbox_of(piece, field)
+        except AddressError as error:
+            remedy = "Separate addresses by commas: ann@example.org, Bob <bob@example.org>."
+            raise AddressError(field, error.problem, remedy if "several" in error.problem else error.remedy) from None
+    return pieces
 
 
 @functools.lru_cache(maxsize=256)  # there are few senders, and parsing one costs more than all the rest here

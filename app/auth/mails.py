@@ -12,6 +12,7 @@ from app.email import compose_email
 from app.extensions import mail
 from app.models import User
 from app.tokens import Purpose
+from outbox import split_addresses
 
 
 def confirm(user: User) -> None:
@@ -29,10 +30,10 @@ def confirm(user: User) -> None:
 
 
 def new_user(user: User) -> None:
-    """To the administrator in FLASKY_ADMIN, if there is one."""
-    administrator = current_app.config["FLASKY_ADMIN"]
-    if administrator:
-        _send(administrator, "New user", "mail/new_user", kind="new-user", user=user)
+    """To the administrators in FLASKY_ADMIN, if there are any."""
+    administrators = split_addresses(current_app.config["FLASKY_ADMIN"] or "", "FLASKY_ADMIN")
+    if administrators:
+        _send(administrators, "New user", "mail/new_user", kind="new-user", user=user)
 
 
 def already_registered(user: User) -> None:

@@ -102,7 +102,7 @@ def mailbox_of(value: object, field: str, *, sender: bool = False) -> Mailbox:
     name, address = value
     if plain(address, field) is None:
         raise AddressError(field, "is a pair with None for the address", REMEDY)
-    return pair("" if plain(name, field) is None else text_of(name, field), text_of(address, field), field)
+    return pair(_name(name, field), text_of(address, field), field)
 
 
 def sender_of(value: object, field: str = "sender") -> Mailbox:
@@ -111,10 +111,14 @@ def sender_of(value: object, field: str = "sender") -> Mailbox:
     Flask-Mail's Message makes "None <shop@example.com>" of the pair (None, "shop@example.com").
     """
     value = plain(value, field)
-    if isinstance(value, list) and len(value) == 2 and "@" in str(value[0]):
+    if isinstance(value, list) and len(value) == 2 and "@" in _name(value[0], field):
         raise AddressError(field, "is a list of addresses", "Give one; further ones for answers go into reply_to.")
     mailbox = mailbox_of(value, field, sender=True)
     return Mailbox("", mailbox.local, mailbox.domain) if mailbox.name == "None" else mailbox
+
+
+def _name(value: object, field: str) -> str:
+    return "" if plain(value, field) is None else text_of(value, field)
 
 
 def is_pair(value: object) -> bool:

@@ -55,9 +55,9 @@ class Header:
         """All fields as they are sent, CRLF after each line."""
         return b"".join(line for _, _, line in self.fields)
 
-    def add(self, name: str, value: str, encoded: str | None = None) -> None:
-        """A field; `encoded` is its value on the wire where that differs."""
-        self.fields.append((name, value, fold(name, value if encoded is None else encoded)))
+    def add(self, name: str, value: str, encoded: str | None = None, label: str | None = None) -> None:
+        """A field; `encoded` is its value on the wire where that differs, `label` what the caller calls it."""
+        self.fields.append((name, value, fold(name, value if encoded is None else encoded, label)))
 
     def add_addresses(self, name: str, mailboxes: Iterable[Mailbox]) -> None:
         """An address field, if there are any, and the addresses for look-up."""
@@ -140,9 +140,9 @@ def _add_extra(header: Header, name: str, value: str) -> None:
             )
         header.add_addresses(name, mailboxes)
     elif is_for_programs(lower):
-        header.add(name, value)
+        header.add(name, value, label=label)
     else:
-        header.add(name, value, unstructured(name, value))
+        header.add(name, value, unstructured(name, value), label)
 
 
 def _mailboxes(value: object, name: str) -> list[Mailbox]:

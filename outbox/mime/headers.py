@@ -80,7 +80,7 @@ def check_name(name: str, field: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise BadHeaderError(
             field,
-            f"{name[:80]!r} is no header name",
+            f"{name[:80]!r} is not a header name",
             "Use up to 76 printable ASCII characters without space and colon, such as X-Campaign.",
         )
     return name
@@ -112,10 +112,10 @@ def encoded_words(text: str, room: int = _WORD) -> str:
     return " ".join(f"=?utf-8?{letter}?{encode(piece)}?=" for piece in _pieces(text, letter, min(room, _WORD) - _FRAME))
 
 
-def fold(name: str, value: str) -> bytes:
+def fold(name: str, value: str, label: str | None = None) -> bytes:
     """The field on the wire, CRLF at its end, folded at white space only. `value` is already encoded.
 
-    Raises MessageError where a line cannot be kept within 998 octets.
+    `label`: what the caller calls it, for errors. Raises MessageError where a line cannot be kept within 998 octets.
     """
     line = f"{name}: {value}" if value else f"{name}:"
     width = _ENCODED_WIDTH if "=?" in value else _WIDTH
@@ -124,7 +124,7 @@ def fold(name: str, value: str) -> bytes:
     encoded = line.encode()
     if len(encoded) > LINE and max(map(len, encoded.split(b"\r\n"))) > LINE:
         raise MessageError(
-            name,
+            label or name,
             f"has a piece without white space that makes a line of more than {LINE} octets (RFC 5322 §2.1.1)",
             "Shorten it: a header line cannot be folded inside a word or a URL.",
         )

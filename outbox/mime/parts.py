@@ -211,7 +211,7 @@ def _media(text: str, name: str) -> _Media:
     found = _MEDIA_TYPE.fullmatch(check_text(text, name))
     parameters = _parameters(found.group(3)) if found else None
     if found is None or parameters is None:
-        raise MessageError(name, f"{text[:120]!r} is no media type (RFC 2045 §5.1)", "Use one like application/pdf.")
+        raise MessageError(name, f"{text[:120]!r} is not a media type (RFC 2045 §5.1)", "Use one like application/pdf.")
     return _Media(found.group(1).lower(), found.group(2).lower(), parameters)
 
 
@@ -245,7 +245,7 @@ def _filename(attachment: flask_mail.Attachment, name: str, *, ascii_only: bool)
 def _disposition(attachment: flask_mail.Attachment, name: str) -> str:
     disposition = check_text(text_of(attachment.disposition, f"{name}.disposition"), f"{name}.disposition").strip()
     if _DISPOSITION.fullmatch(disposition) is None:
-        raise MessageError(f"{name}.disposition", f"{disposition[:80]!r} is none", "Use 'attachment' or 'inline'.")
+        raise MessageError(f"{name}.disposition", f"is {disposition[:80]!r}", "Use 'attachment' or 'inline'.")
     return disposition
 
 
@@ -263,7 +263,7 @@ def _part_headers(attachment: flask_mail.Attachment, name: str) -> tuple[bytes, 
                 raise MessageError(label, "is given twice", "Give one.")
             content_id = _content_id(check_text(text, label), label)
             text = f"<{content_id}>"
-        lines.append(fold(field_name, _encoded(field_name, text, label)))
+        lines.append(fold(field_name, _encoded(field_name, text, label), label))
     return b"".join(lines), content_id
 
 
@@ -279,5 +279,7 @@ def _encoded(name: str, text: str, label: str) -> str:
 def _content_id(text: str, label: str) -> str:
     found = _CONTENT_ID.fullmatch(text.strip(" \t"))
     if found is None:
-        raise MessageError(label, f"{text[:120]!r} is no Content-ID", "Use one like <logo>, and cid:logo in the HTML.")
+        raise MessageError(
+            label, f"{text[:120]!r} is not a Content-ID", "Use one like <logo>, and cid:logo in the HTML."
+        )
     return found.group(1)

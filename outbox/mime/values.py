@@ -92,7 +92,7 @@ def pairs_of(value: Any, field: str) -> list[tuple[Any, Any]]:
     try:
         return [(key, item) for key, item in (value.items() if hasattr(value, "items") else value)]
     except Exception as error:
-        raise MessageError(field, f"is {kind_of(value)}, no mapping", "Give a dict.") from error
+        raise MessageError(field, f"is {kind_of(value)}, not a mapping", "Give a dict.") from error
 
 
 def is_empty(value: object) -> bool:

@@ -76,6 +76,18 @@ def test_a_sender_that_is_no_address_is_a_fault(given: str) -> None:
     assert load({"FLASKY_MAIL_SENDER": "Shop <shop@example.org>"})["FLASKY_MAIL_SENDER"] == "Shop <shop@example.org>"
 
 
+@pytest.mark.parametrize(
+    "given", ["ada", "ada@example.org; bob@example.org", "ada@example.org,", "Team: ada@example.org;"]
+)
+def test_administrators_that_are_not_addresses_are_a_fault_at_start(given: str) -> None:
+    """Or the registration of a user would fail for the sake of the news about it."""
+    with pytest.raises(SettingsError) as caught:
+        load({"FLASKY_ADMIN": given})
+    (fault,) = caught.value.faults
+    assert fault.startswith("FLASKY_ADMIN: ")
+    assert load({"FLASKY_ADMIN": "ada@example.org, Bob <bob@example.org>"})["FLASKY_ADMIN"].count("@") == 2
+
+
 PASSWORD = "S3cret${x}%40$y${x:-z}"
 
 

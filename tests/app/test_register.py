@@ -39,6 +39,13 @@ def test_without_an_administrator_only_the_user_gets_mail(make_app: Callable[...
     assert [mail.kind for mail in Mailbox(app)] == ["confirm"]
 
 
+def test_several_administrators(make_app: Callable[..., Flask]) -> None:
+    """FLASKY_ADMIN may name several, with commas between; all get the mail."""
+    app = make_app(FLASKY_ADMIN="Ada <ada@example.org>, bob@example.org")
+    Visitor(app.test_client()).register()
+    assert Mailbox(app)[1].recipients == ("ada@example.org", "bob@example.org")
+
+
 def test_the_link_confirms_the_address_each_time_it_is_opened(
     visitor: Visitor, mailbox: Mailbox, user_of: Callable[[str], models.User]
 ) -> None:

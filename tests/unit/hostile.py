@@ -8,6 +8,8 @@ from typing import Any
 import flask_mail
 from hypothesis import strategies as st
 
+from tests.unit.callers import ODD
+
 SNIPPETS = (
     "=?utf-8?q?a=0AX:_b?=",
     "=?utf-8?b?YQ==?=",
@@ -96,10 +98,14 @@ dirty = st.one_of(
     st.text(max_size=20),
     st.binary(max_size=20),
 )
-wrong = st.sampled_from(
+_values = st.sampled_from(
     [None, 5, 0.5, float("nan"), b"a@b.c", object(), ["a"], {"a": 1}, ("a",), ("a", "b", "c"), (1, 2), True]
 )
-"""What has no business in most fields."""
+_odd = st.tuples(
+    st.one_of(short, st.sampled_from(["ann@example.org", "Ann <ann@example.org>"])), st.sampled_from(ODD)
+).map(lambda drawn: drawn[1](drawn[0]))
+wrong = st.one_of(_values, _odd)
+"""What has no business in most fields, and types of callers'."""
 charsets = st.sampled_from(CHARSETS)
 _mailboxes = st.tuples(short, st.sampled_from(LOCALS), st.sampled_from(sorted(DOMAINS)))
 
@@ -111,6 +117,7 @@ def acceptable(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     people: dict[str, list[tuple[str, str]]] = {}
     name, local, domain = draw(_mailboxes)
     name = name.replace("=", "").strip(' "')  # Flask-Mail flattens the sender into one string
+    name = name if name != "None" else ""  # what it makes of no name
     arguments["sender"] = (name, f"{local}@{domain}")
     people["from"] = [(name, f"{local}@{DOMAINS[domain]}")]
     for key in ("recipients", "cc", "bcc"):

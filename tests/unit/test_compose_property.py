@@ -17,12 +17,15 @@ from typing import Any
 
 import flask_mail
 from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+from werkzeug.local import LocalProxy
 
 from outbox.compose import compose
 from outbox.errors import OutboxError
 from outbox.message import Composed
 from outbox.mime.received import decoded
 from outbox.preview import preview
+from tests.unit.callers import TEXTS, Several
 from tests.unit.hostile import acceptable, anyone, anything, usually
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -73,8 +76,41 @@ def test_what_is_not_accepted_is_refused_by_us(attributes: dict[str, Any], envel
         event(type(error).__name__)
         return
     event("accepted")
+    assert not any(isinstance(value, Several) for value in _given(attributes))
     parsed = _checked(composed)
     assert [name for name in parsed if name.lower() not in MIME] == [name for name, _ in composed.headers]
+
+
+@hostile
+@given(acceptable(), st.lists(st.sampled_from((None, *TEXTS)), min_size=10, max_size=10))
+def test_callers_types_make_no_difference(drawn: tuple[dict[str, Any], Any], wrappers: list[Any]) -> None:
+    """Proxies, lazy strings, subclasses and bytes give the bytes that plain strings give."""
+    arguments, _ = drawn
+    plain, wrapped = (flask_mail.Message(**arguments) for _ in range(2))
+    plain.msgId = wrapped.msgId = ""  # Flask-Mail draws a random one
+    subject, name, address, body, sender, html, key, value, charset, filename = (
+        wrap or (lambda text: text) for wrap in wrappers
+    )
+    wrapped.subject = subject(plain.subject)
+    wrapped.sender = sender(plain.sender)
+    for field in ("recipients", "cc", "bcc"):
+        people = [(name(person), address(mailbox)) for person, mailbox in getattr(plain, field)]
+        setattr(wrapped, field, LocalProxy(lambda people=people: people) if wrappers[0] else people)
+    wrapped.body = body(plain.body)
+    wrapped.html = html(plain.html) if plain.html is not None else None
+    wrapped.extra_headers = {key(header): value(text) for header, text in (plain.extra_headers or {}).items()}
+    wrapped.charset = charset(plain.charset) if plain.charset else plain.charset
+    wrapped.attachments = [
+        _attachment(item, item.filename if item.filename is None else filename(item.filename))
+        for item in plain.attachments
+    ]
+    assert _composed(wrapped) == _composed(plain)
+
+
+def _attachment(item: flask_mail.Attachment, filename: Any) -> flask_mail.Attachment:
+    made = flask_mail.Attachment("a", item.content_type, item.data, item.disposition, item.headers)
+    made.filename = filename
+    return made
 
 
 def _composed(message: flask_mail.Message, envelope_from: Any = None) -> Composed:
@@ -87,6 +123,13 @@ def _composed(message: flask_mail.Message, envelope_from: Any = None) -> Compose
         envelope_from=envelope_from,
         unique=UNIQUE,
     )
+
+
+def _given(attributes: dict[str, Any]) -> Iterator[Any]:
+    """What was given for addresses."""
+    for name in ("recipients", "cc", "bcc", "sender", "reply_to"):
+        value = attributes[name]
+        yield from value if isinstance(value, list) else [value]
 
 
 def _checked(composed: Composed) -> EmailMessage:

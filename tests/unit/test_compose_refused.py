@@ -42,6 +42,13 @@ def test_a_subject_with_other_line_breaks_is_refused(subject: str) -> None:
     assert_refused(BadHeaderError, "subject", subject=subject)
 
 
+@pytest.mark.parametrize("name", ["List-Unsubscribe", "list-unsubscribe", "X-SMTPAPI", "References"])
+def test_an_error_names_the_header_as_the_caller_did(name: str) -> None:
+    """Not as the wire has it: the caller looks for what it wrote."""
+    value = "<https://example.org/" + "a" * 1200 + ">"
+    assert_refused(MessageError, f"extra_headers[{name!r}]", extra_headers={name: value})
+
+
 @pytest.mark.parametrize("character", BREAKS)
 def test_line_breaks_are_refused_wherever_a_header_could_be_made_of_them(character: str) -> None:
     """Subject, names, extra headers and what people read of attachments."""

@@ -9,8 +9,8 @@ import flask_mail
 import pytest
 from werkzeug.local import LocalProxy
 
-from outbox.errors import MessageError, MissingFieldError
-from outbox.mail import recipients_of
+from outbox.errors import AddressError, MessageError, MissingFieldError
+from outbox.mail import recipients_of, split_addresses
 from outbox.mime.values import file_name, is_empty, items_of, plain, text_of
 from tests.flask.comparison.lazy import BabelString, SpeakString
 from tests.unit.composing import attachment_of, composed_of, message_of, read
@@ -117,6 +117,30 @@ def test_items_of_a_proxy() -> None:
 def test_who_an_email_goes_to(to: Any, recipients: list[Any]) -> None:
     """`send_email` takes an address, a pair, or several of these."""
     assert recipients_of(to) == recipients
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("", []),
+        (" ", []),
+        ("ann@example.org", ["ann@example.org"]),
+        ('"Doe, Ann" <ann@example.org>, bob@example.org', ['"Doe, Ann" <ann@example.org>', "bob@example.org"]),
+    ],
+)
+def test_addresses_in_a_setting(text: str, addresses: list[str]) -> None:
+    """Where an environment variable can hold no list."""
+    assert split_addresses(text) == addresses
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ann", "ann@example.org; bob@example.org", "ann@example.org bob@example.org", "ann@example.org,", "ann@, bob@b.c"],
+)
+def test_anything_else_in_a_setting_is_refused(text: str) -> None:
+    """Nothing is dropped, and nothing is guessed."""
+    with pytest.raises(AddressError, match=r"^FLASKY_ADMIN: "):
+        split_addresses(text, "FLASKY_ADMIN")
 
 
 @pytest.mark.parametrize("to", [None, "", [], (), LocalProxy(lambda: None)])
