@@ -67,8 +67,8 @@ def by_outbox(given: Input, session: Session, message_class: type[flask_mail.Mes
     app = Flask("outbox")
     app.config.update({"MAIL_DEFAULT_SENDER": "default@example.com", **given.config})
     mail = outbox.Outbox(app, session=lambda: session)
-    try:
-        with app.app_context():
+    with app.app_context():
+        try:
             with mail.connect() as connection:
                 connection.send(given.message(message_class), envelope_from=given.envelope_from)
             session.flush()
@@ -78,5 +78,5 @@ def by_outbox(given: Input, session: Session, message_class: type[flask_mail.Mes
                 session.connection(), message.id, min(recipients, key=str.isascii)
             )  # the form with all addresses
             return sense_of(message.envelope_from, recipients, content, time.time())
-    finally:
-        session.rollback()
+        finally:
+            session.rollback()  # before the context ends, which would commit a transaction of nothing but mail
