@@ -74,9 +74,8 @@ def by_outbox(given: Input, session: Session, message_class: type[flask_mail.Mes
             session.flush()
             message = session.query(OutboxMessage).one()
             recipients = session.scalars(session.query(OutboxDelivery.recipient).statement).all()
-            content = wire(
-                session.connection(), message.id, min(recipients, key=str.isascii)
-            )  # the form with all addresses
+            widest = min(recipients, key=str.isascii)  # the form with all addresses
+            content = wire(session.connection(), message.id, widest)
             return sense_of(message.envelope_from, recipients, content, time.time())
         finally:
             session.rollback()  # before the context ends, which would commit a transaction of nothing but mail
