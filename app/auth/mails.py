@@ -100,7 +100,7 @@ def email_changed(user: User, old_email: str) -> None:
 
 
 def _send(
-    to: str,
+    to: str | list[str],
     subject: str,
     template: str,
     *,
