@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outbox.breaker import LONGEST_PROBE_WAIT
+from outbox.pauses import FIRST_PROBE
 from outbox.states import State
 from tests.unit.simulation.database import Delivery
 from tests.unit.simulation.relay import DOWN, EVERYTHING, NO_MORE, REPLIES, SESSION_ENDS, Quota, Rule, Script, Spell
@@ -78,11 +79,18 @@ def _ends(world: World, heals: float) -> float:
     of which none can be probed for the other have found nothing and end."""
     due = [one.due for one in world.deliveries if one.state is State.QUEUED]
     probes = [probe_at for probe_at, _ in world.database.waits.values()]
-    return max([heals, *due, *probes]) + (len(world.deliveries) + 3) * PROBE + LONGEST_PROBE_WAIT + 2 * HOUR
+    return (
+        max([heals, *due, *probes])
+        + (len(world.deliveries) + 3) * PROBE
+        + LONGEST_PROBE_WAIT
+        + (2 * HOUR if len(probes) > 1 else FIRST_PROBE)
+    )
 
 
 seconds = st.floats(0, 2 * HOUR).map(lambda at: round(at, 1))
-moments = st.one_of(st.just(0.0), st.floats(0, 300).map(lambda at: round(at, 1)), seconds)
+minutes = st.floats(0, 300).map(lambda at: round(at, 1))
+moments = st.one_of(st.just(0.0), minutes, seconds)
+due = st.one_of(st.just(0.0), st.just(0.0), minutes, minutes, seconds)
 scopes = st.one_of(
     st.tuples(st.just("sender"), st.sampled_from(SENDERS)),
     st.tuples(st.just("domain"), st.sampled_from(DOMAINS)),
@@ -92,8 +100,8 @@ rules = st.builds(
     lambda scope, reply, begins, lasts: Rule(*scope, reply, begins, begins + lasts),
     scopes,
     st.sampled_from(sorted(REPLIES)),
-    st.one_of(st.just(0.0), moments),
-    st.one_of(st.just(1e9), seconds),
+    st.one_of(st.just(0.0), st.just(0.0), moments),
+    st.one_of(st.just(1e9), st.just(1e9), seconds),
 )
 quotas = st.one_of(
     st.builds(Quota, st.just("account"), st.just(""), st.integers(1, 5), st.sampled_from(QUOTAS["account"])),
@@ -104,29 +112,65 @@ spells = st.one_of(
     st.builds(Spell, moments, seconds, st.sampled_from(sorted(DOWN)), st.just(True)),
     st.builds(Spell, moments, seconds, st.sampled_from(sorted(EVERYTHING)), st.just(False)),
 )
-scripts = st.builds(
-    Script,
-    rules=st.lists(rules, max_size=5).map(tuple),
-    quotas=st.lists(quotas, max_size=2).map(tuple),
-    spells=st.lists(spells, max_size=2).map(tuple),
-    session=st.one_of(st.none(), st.tuples(st.integers(1, 5), st.sampled_from(sorted(SESSION_ENDS)))),
-    announced=st.booleans(),
-    idle=st.one_of(st.none(), st.floats(1, 29)),
-    admits=st.one_of(st.just(100), st.integers(1, 4)),
-    no_more=st.sampled_from(sorted(NO_MORE)),
+sessions = st.tuples(st.integers(1, 5), st.sampled_from(sorted(SESSION_ENDS)))
+mail = st.tuples(st.sampled_from(SENDERS), st.sampled_from(DOMAINS), due)
+ACCOUNT_LIKE = ("not allowed", "not verified", "rate", "too much mail", "quota", "a day", "421", "broken", "later")
+few_rules = st.lists(rules, max_size=2).map(tuple)
+few_spells = st.one_of(st.just(()), st.tuples(spells))
+few_quotas = st.one_of(st.just(()), st.tuples(quotas))
+some_sessions = st.one_of(st.none(), sessions)
+connections = st.one_of(st.just(100), st.integers(1, 4))
+
+
+def _case(
+    least: int = 4,
+    rule: st.SearchStrategy[tuple[Rule, ...]] = few_rules,
+    spell: st.SearchStrategy[tuple[Spell, ...]] = few_spells,
+    quota: st.SearchStrategy[tuple[Quota, ...]] = few_quotas,
+    session: st.SearchStrategy[tuple[int, str] | None] = some_sessions,
+    admits: st.SearchStrategy[int] = connections,
+) -> st.SearchStrategy[Case]:
+    """`least`: so much mail at the least. What is not given is mostly absent."""
+    script = st.builds(
+        Script,
+        rules=rule,
+        quotas=quota,
+        spells=spell,
+        session=session,
+        announced=st.booleans(),
+        idle=st.one_of(st.none(), st.floats(1, 29)),
+        admits=admits,
+        no_more=st.sampled_from(sorted(NO_MORE)),
+    )
+    return st.builds(
+        Case,
+        queue=st.lists(mail, min_size=least, max_size=14).map(tuple),
+        script=script,
+        workers=st.integers(1, 3),
+        connections=st.integers(1, 4),
+        refusals=st.integers(4, 10),
+        restarts=st.lists(st.builds(Restart, moments, st.integers(1, 3), st.booleans()), max_size=2).map(tuple),
+        heals=st.one_of(st.none(), seconds),
+        seed=st.integers(0, 1000),
+    )
+
+
+blamed = st.builds(
+    lambda scope, reply, lasts: Rule(*scope, reply, 0.0, lasts),
+    scopes.filter(lambda scope: scope[0] != "delivery"),
+    st.sampled_from(ACCOUNT_LIKE),
+    st.one_of(st.just(1e9), seconds),
 )
-cases = st.builds(
-    Case,
-    queue=st.lists(st.tuples(st.sampled_from(SENDERS), st.sampled_from(DOMAINS), moments), min_size=2, max_size=14).map(
-        tuple
-    ),
-    script=scripts,
-    workers=st.integers(1, 3),
-    connections=st.integers(1, 4),
-    refusals=st.integers(4, 10),
-    restarts=st.lists(st.builds(Restart, moments, st.integers(1, 3), st.booleans()), max_size=3).map(tuple),
-    heals=st.one_of(st.none(), seconds),
-    seed=st.integers(0, 1000),
+everything = st.builds(
+    Spell, st.one_of(st.just(0.0), minutes), seconds, st.sampled_from(sorted(EVERYTHING)), st.just(False)
+)
+cases = st.one_of(
+    _case(rule=st.lists(rules, min_size=1, max_size=6).map(tuple)),
+    _case(9, rule=st.lists(blamed, min_size=1, max_size=3).map(tuple)),
+    _case(9, rule=st.lists(blamed, min_size=1, max_size=2).map(tuple), spell=st.just(())),
+    _case(10, spell=st.lists(everything, min_size=1, max_size=2).map(tuple)),
+    _case(6, quota=st.lists(quotas, min_size=1, max_size=2).map(tuple)),
+    _case(6, session=sessions, admits=st.integers(1, 4)),
 )
 
 
@@ -172,6 +216,12 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
         workers=3,
         connections=1,
         refusals=4,
+    ),
+    "a pause whose probe found nothing due waits for hours": Case(
+        queue=((C, ONE, 0.0), (A, TWO, 500.0)),
+        script=Script(rules=(Rule("sender", C, "not allowed"),)),
+        heals=2000.0,
+        seed=1,
     ),
 }
 

@@ -213,6 +213,7 @@ class World:
             self.looked()
             self.now = min(until, self._next_event())
             self._go_on()
+        self.looked()
 
     def close(self) -> None:
         """End what is under way."""
