@@ -43,6 +43,7 @@ class Watch:
         self._began: dict[int, float] = {}
         self._last: dict[int, Outcome] = {}
         self._probes: dict[int, float] = {}  # since when an automatic pause waits for its probe, by pause
+        self._to_lift: dict[int, float] = {}  # since when each pause is out of date, by pause
         self._in_vain: dict[int, deque[float]] = defaultdict(deque)  # by worker: when offers began that got nowhere
         self._accepted_at = -1e9
         self.for_all: set[int] = set()
@@ -58,6 +59,7 @@ class Watch:
 
     def started(self, worker: Worker) -> None:
         self._quiet_since = None  # a worker's first look
+        self._to_lift.clear()  # what a killed one knew is lost, until the next probe
 
     def began(self, worker: Worker, one: Delivery) -> None:
         now = self.world.now
@@ -89,6 +91,9 @@ class Watch:
         if result.verdict is Verdict.ACCEPTED:
             self._accepted_at = now
             self._good.pop(one.id, None)
+            for pause in self.world.database.pauses.values():
+                if pause.value == (one.sender if pause.what is What.SENDER else one.domain):
+                    self._to_lift.setdefault(pause.id, now)
             for lines in self._in_vain.values():
                 lines.clear()
             return
@@ -108,6 +113,7 @@ class Watch:
             self.fail(f"{pause.what} {pause.value} is paused, against which the relay has nothing")
         if what == "released":
             self._probes.pop(pause.id, None)
+            self._to_lift.pop(pause.id, None)
 
     def looked(self) -> None:
         """All that could begin at this moment has begun."""
@@ -179,6 +185,8 @@ class Watch:
             self._probes.clear()
             return
         for pause in database.pauses.values():
+            if now > self._to_lift.get(pause.id, now) + SLACK:
+                self.fail(f"{pause.what} {pause.value} stays paused, though the relay has accepted its mail")
             held = database.held().only(pause.what, pause.value)
             waiting = [one for one in self.world.deliveries
                        if one.state is State.QUEUED and one.due <= now and database.is_free(one, held)]  # fmt: skip
