@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -171,3 +172,20 @@ def test_what_messages_look_like(outbox: Outbox, db: Db) -> None:
     db.commit()
     db.expunge_all()
     assert "secret" not in repr(queued)
+
+
+class Stamped(Message):
+    """As a subclass that signs does: other bytes at each call."""
+
+    def as_bytes(self) -> bytes:
+        head = b"From: shop@example.org\r\nTo: ann@example.org\r\nSubject: Signed\r\n"
+        return head + b"X-Signature: " + secrets.token_hex(8).encode() + b"\r\n\r\nx\r\n"
+
+
+@pytest.mark.usefixtures("context")
+def test_a_key_of_what_is_new_each_time(outbox: Outbox, db: Db, committed: Committed) -> None:
+    """A signature is not another content: where that can't be told, the key alone counts."""
+    first = outbox.enqueue(Stamped("Signed", recipients=["ann@example.org"]), key="k")
+    assert outbox.enqueue(Stamped("Signed", recipients=["ann@example.org"]), key="k").id == first.id
+    db.commit()
+    assert len(committed.messages()) == 1
