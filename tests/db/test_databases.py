@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox.models import Base
+from outbox.queue import Queue
 from tests.servers.databases import Database, Databases
 from tests.servers.frozen import frozen
 from tests.servers.mariadb import MariaDBServer
@@ -29,6 +30,49 @@ def test_database_has_the_tables_and_is_fresh(database: Database) -> None:
 def test_empty_database_has_no_table(empty_database: Database) -> None:
     """A test of migrations starts from nothing."""
     assert sa.inspect(empty_database.engine).get_table_names() == []
+
+
+CHANGES = (
+    "ALTER TABLE outbox_worker ADD COLUMN more INTEGER",
+    "ALTER TABLE outbox_attempt RENAME COLUMN note TO remark",
+    "CREATE TABLE more (id INTEGER PRIMARY KEY)",
+    "CREATE INDEX more ON outbox_worker (pid)",
+    "DROP INDEX {index}",
+    "CREATE VIEW more AS SELECT 1 AS one",
+)
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_database_is_used_again_with_no_row_in_it(databases: Databases, database_name: str) -> None:
+    """The next test finds the tables empty, ids from 1 on, and nobody connected."""
+    with databases.with_schema(database_name) as first:
+        add_worker(first)
+        left = first.engine.connect()
+        left.execute(sa.text("SELECT * FROM outbox_worker"))
+    with databases.with_schema(database_name) as second:
+        assert second.address == first.address
+        assert add_worker(second) == 1
+    left.invalidate()
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_database_that_a_test_has_changed_is_not_used_again(
+    databases: Databases, database_name: str, change: str
+) -> None:
+    """Whatever the change."""
+    with databases.with_schema(database_name) as changed, changed.engine.begin() as connection:
+        index = sa.inspect(connection).get_indexes("outbox_delivery")[0]["name"]
+        on = " ON outbox_delivery" if database_name == "mariadb" else ""
+        connection.execute(sa.text(change.format(index=f"{index}{on}")))
+    with databases.with_schema(database_name) as other:
+        assert other.address != changed.address
+
+
+def add_worker(database: Database) -> int:
+    """The new row's id."""
+    queue = Queue(database.worker_engine, environment="", lease=60)
+    return queue.register(host="here", pid=1, version="1", connections=1)
 
 
 @pytest.mark.databases("postgresql", "mariadb")

@@ -19,6 +19,7 @@ from outbox.models import Base
 from tests.servers.mariadb import ExternalMariaDB, MariaDBServer
 from tests.servers.postgres import ExternalPostgres, PostgresServer
 from tests.servers.process import ServerUnavailable
+from tests.servers.reuse import catalog_print, emptied
 
 NAMES = ("sqlite", "postgresql", "mariadb")
 
@@ -67,6 +68,8 @@ class Databases:
             for server in servers
         }
         self._templates: dict[str, str] = {}
+        self._empty: dict[str, list[Database]] = {}  # with the tables, and used before
+        self._prints: dict[str, str] = {}  # of the catalog as it was made, by the database's name
         self._unavailable: dict[str, str] = {}
 
     def server(self, name: str) -> Server:
@@ -91,11 +94,15 @@ class Databases:
 
     @contextmanager
     def with_schema(self, name: str) -> Iterator[Database]:
-        """A database with the outbox's tables, as `outbox.models` describes them."""
+        """A database with the outbox's tables, as `outbox.models` describes them; perhaps one that was used before."""
         with self._made(name, with_schema=True) as database:
             yield database
 
     def close(self) -> None:
+        for unused in self._empty.values():
+            for database in unused:
+                if database.server is not None and not database.server.controllable:
+                    database.server.drop(str(database.address.database))
         for name, template in self._templates.items():
             if name in self._servers and not self._servers[name].controllable:
                 self._servers[name].drop(template)
@@ -105,14 +112,25 @@ class Databases:
     @contextmanager
     def _made(self, name: str, *, with_schema: bool) -> Iterator[Database]:
         make = {"sqlite": self._sqlite, "postgresql": self._postgresql, "mariadb": self._mariadb}[name]
-        database = make(with_schema)
+        unused = self._empty.setdefault(name, [])
+        if with_schema and unused:
+            self.server(name)
+            database = unused.pop()
+        else:
+            database = make(with_schema)
+            if with_schema and database.server is not None:
+                self._prints[str(database.address.database)] = catalog_print(database.address)
         try:
             yield database
         finally:
             database.dispose()
             if database.server is not None:
                 database.server.start()
-                database.server.drop(str(database.address.database))
+                before = self._prints.get(str(database.address.database))
+                if before is not None and emptied(database.address, before):
+                    unused.append(database)
+                else:
+                    database.server.drop(str(database.address.database))
             elif database.path is not None:
                 shutil.rmtree(database.path.parent)
 
