@@ -118,6 +118,8 @@ def acceptable(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     name, local, domain = draw(_mailboxes)
     name = name.replace("=", "").strip(' "')  # Flask-Mail flattens the sender into one string
     name = name if name != "None" else ""  # what it makes of no name
+    if "@" in name:
+        name = "".join(character for character in name if character not in "<>,;，；、")  # a second address is refused
     arguments["sender"] = (name, f"{local}@{domain}")
     people["from"] = [(name, f"{local}@{DOMAINS[domain]}")]
     for key in ("recipients", "cc", "bcc"):
