@@ -116,10 +116,10 @@ def acceptable(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     arguments: dict[str, Any] = {}
     people: dict[str, list[tuple[str, str]]] = {}
     name, local, domain = draw(_mailboxes)
+    if "@" in name:  # a second address in a sender is refused
+        name = "".join(character for character in name if character not in "<>,;，；、")
     name = name.replace("=", "").strip(' "')  # Flask-Mail flattens the sender into one string
     name = name if name != "None" else ""  # what it makes of no name
-    if "@" in name:
-        name = "".join(character for character in name if character not in "<>,;，；、")  # a second address is refused
     arguments["sender"] = (name, f"{local}@{domain}")
     people["from"] = [(name, f"{local}@{DOMAINS[domain]}")]
     for key in ("recipients", "cc", "bcc"):
