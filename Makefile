@@ -1,12 +1,20 @@
 # `make run` and `make test` need Python 3.11 or later and make, nothing else: the rest is set up here.
 
 VENV ?= .venv
+RUN_VENV ?= .venv-run
 LOCK ?= requirements.lock
 PYTHON ?=
 ARGS ?=
 JOBS ?= 4
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
+# An environment whose Python is gone, or is not the one that is asked for, is made anew.
+STALE := $(if $(wildcard $(READY)),$(shell \
+	version='import sys; print(sys.version)'; \
+	if ! has=$$($(RUN) -c "$$version" 2>&1); then rm -f $(READY); echo "its Python is gone or broken"; \
+	elif [ -n "$(PYTHON)" ] && [ "$$has" != "$$("$(PYTHON)" -c "$$version" 2>&1)" ]; then \
+		rm -f $(READY); echo "it has another Python than $(PYTHON)"; fi))
+$(if $(STALE),$(info $(VENV) is made anew: $(STALE).))
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 LOCKING := $(VENV)/locking
@@ -14,12 +22,15 @@ LOCKING := $(VENV)/locking
 COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test soak bench measure test-minimum check lint types layers format lock clean
+.PHONY: help run start test soak bench measure test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-run: $(READY) ## the application, a worker and a local mail server; Ctrl-C stops them
+run: ## the application, a worker and a local mail server; Ctrl-C stops them
+	@$(MAKE) --no-print-directory VENV=$(RUN_VENV) LOCK=requirements-run.lock start
+
+start: $(READY)
 	@exec $(RUN) -m devserver $(ARGS)
 
 test: $(READY) ## all tests, four at once, for many of them wait (JOBS=1: one); ARGS="-k name --databases sqlite" for some
@@ -61,18 +72,25 @@ test-minimum: ## all tests with the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test
 
 clean: ## remove what `make` made; instance/ and its mail stay
-	rm -rf .venv .venv-minimum .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-run .venv-minimum .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 # Made anew when the lock changes, so that nothing of an older one is left in it.
 $(READY): $(LOCK) pyproject.toml
-	@for python in $(PYTHONS); do \
+	@if ! [ -w . ]; then \
+		echo "$(CURDIR) can't be written, and this needs to. Work on a copy: cp -r $(CURDIR) ~/outbox" >&2; \
+		exit 1; \
+	fi; \
+	for python in $(PYTHONS); do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
-	if [ -z "$$found" ]; then \
+	if [ -z "$$found" ] && [ -n "$(PYTHON)" ]; then \
+		echo "PYTHON=$(PYTHON) is not Python 3.11 or later. Name one that is, or leave it out." >&2; \
+		exit 1; \
+	elif [ -z "$$found" ]; then \
 		echo "Python 3.11 or later is needed, and none is on the PATH. Install it, or name it: make PYTHON=/path/to/python3" >&2; \
 		exit 1; \
 	fi; \
-	echo "Setting up $(VENV) from $(LOCK) (once, about a minute) ..."; \
+	echo "Setting up $(VENV) from $(LOCK) (once) ..."; \
 	"$$found" -m venv --clear $(VENV)
 	@$(PIP) install --no-deps --require-hashes -r $(LOCK)
 	@$(PIP) install --no-deps --no-build-isolation -e .

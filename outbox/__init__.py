@@ -21,6 +21,9 @@ from outbox.mail import Message, RawMessage, split_addresses
 from outbox.models import OutboxMessage
 from outbox.settings import Settings
 from outbox.signals import delivery_failed, delivery_retried, delivery_sent, delivery_uncertain, message_queued
+from outbox.version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "Outbox",

@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from flask import Flask
@@ -41,6 +40,7 @@ from outbox.settings import Settings
 from outbox.smtp.learned import Learned
 from outbox.stopping import Stop, on_signals
 from outbox.transport import Connection
+from outbox.version import VERSION
 from outbox.wake import FileWatch, watches_file
 from outbox.watchdog import Watchdog, end_process
 
@@ -172,7 +172,7 @@ class Worker:
                 operations.check_recording(self._engine)
             with step("the registration"), operations.guarded(self._engine):
                 worker_id = self._presence.register(
-                    host=socket.gethostname(), pid=os.getpid(), version=_version(), connections=self._connections
+                    host=socket.gethostname(), pid=os.getpid(), version=VERSION, connections=self._connections
                 )
             if self._place is not None:
                 self._place.registered(worker_id)
@@ -284,7 +284,7 @@ class Worker:
         queue = metrics.Queue(self._engine, self._settings, meters=self._meters)
         queue.look()  # for the clock
         database = Readiness(self._engine)
-        own = metrics.Worker(self._meters, crew.health, lambda: self._presence.pulse.age(monotonic()), _version())
+        own = metrics.Worker(self._meters, crew.health, lambda: self._presence.pulse.age(monotonic()), VERSION)
         self._monitor = Monitor(
             self._settings.metrics_host,
             port + self._place.number if port and self._place is not None else port,
@@ -423,10 +423,3 @@ class Worker:
             self._redactor.run()
         except Exception as error:  # noqa: BLE001 - the next run goes on
             logger.error("sensitive mail waits to be redacted: %s", first_line(error))
-
-
-def _version() -> str:
-    try:
-        return version("flask-outbox")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"

@@ -14,18 +14,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
 
+from outbox.cli.console import Console
+from outbox.cli.text import Text
 from outbox.clock import UNREADABLE
 from outbox.errors import NotBoundError, OutboxError
 from outbox.settings import Settings
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -106,22 +105,17 @@ def settings() -> Settings:
     return found
 
 
-def console(*, stderr: bool = False) -> Console:
+def console() -> Console:
     """Where people read: colour and the terminal's width on a terminal, plain lines that are not broken in a pipe."""
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
+    stream = sys.stdout
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end the command
-    made = Console(file=stream, highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Console(file=stream, highlight=False, markup=False, emoji=False, width=10_000)
+    return Console(stream)
 
 
 def say(words: str) -> None:
     """One line of result on stdout; on a terminal it goes on at a word."""
-    from rich.text import Text
-
     console().print(Text(safe(words)))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import click
 
 from outbox.cli.base import Failure, No, console, in_app, print_json, safe, say
+from outbox.cli.tables import print_pairs
+from outbox.cli.text import Text
 from outbox.operations import Finding
 
 _STYLES = {True: ("ok", "green"), False: ("FAULT", "bold red"), None: ("note", "yellow")}
@@ -60,10 +62,6 @@ def _counted(faults: int) -> str:
 
 def show(found: Iterable[Finding]) -> None:
     """The findings, a line each; on a terminal it goes on at a word."""
-    from rich.text import Text
-
-    from outbox.cli.tables import print_pairs
-
     out = console()
     for finding in found:
         mark, style = _STYLES[finding.ok]

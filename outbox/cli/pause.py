@@ -12,6 +12,8 @@ import click
 
 from outbox import clock, operations
 from outbox.cli.base import ask, console, database, in_app, print_json, safe, say, who
+from outbox.cli.tables import Column, print_pairs, print_table
+from outbox.cli.text import Text
 from outbox.cli.waiting import waiting
 from outbox.cli.words import environment_of, environment_options, mails, moment, to_timedelta
 from outbox.operations import Filter, duration, parse_moment, pauses, stopped
@@ -195,10 +197,6 @@ def _wrong_use() -> Iterator[None]:
 
 
 def _list(there: list[Pause]) -> None:
-    from rich.text import Text
-
-    from outbox.cli.tables import Column, print_pairs, print_table
-
     columns = (
         Column("PAUSED", ratio=2),
         Column("SINCE (UTC)"),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.text import Text
-
 from outbox.cli.base import safe
+from outbox.cli.console import Console
 from outbox.cli.tables import Column, print_pairs, print_table
+from outbox.cli.text import Text
 from outbox.cli.words import COLOURS, moment, number
 from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Transport, Worker, duration, state_words
 from outbox.states import Lane, State

@@ -7,8 +7,9 @@ import sys
 
 import click
 
-from outbox.cli.base import application, console, in_app, settings
+from outbox.cli.base import application, in_app, settings
 from outbox.cli.logs import log_to_stderr
+from outbox.cli.progress import Progress
 
 
 @click.command("outbox-sender")
@@ -54,15 +55,11 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
 
 
 def _drain(connections: int | None) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from outbox import daemon
 
-    columns = (TextColumn("draining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
+    with Progress("draining", keep=True) as bar:
 
         def progress(done: int, due: int) -> None:
-            bar.update(task, completed=done, total=done + due)
+            bar.done, bar.total = done, done + due
 
         return daemon.run(application(), drain=True, connections=connections, progress=progress)

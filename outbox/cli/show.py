@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
 
 from outbox import clock, operations
 from outbox.cli.base import No, console, database, in_app, plain, print_json, safe
+from outbox.cli.console import Console
+from outbox.cli.tables import print_pairs
+from outbox.cli.text import Text
 from outbox.cli.words import COLOURS, moment, number
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
 from outbox.pauses import Pause
 from outbox.preview import preview
 from outbox.states import State
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 SIBLINGS_SHOWN = 10
 
@@ -111,8 +109,6 @@ def _print_raw(wire: bytes) -> None:
 
 
 def _print_tries(out: Console, detail: Detail) -> None:
-    from outbox.cli.tables import print_pairs
-
     print_pairs(out, [(moment(attempt.at), _try(attempt)) for attempt in detail.tries])
     out.print(_tries_words(detail))
 
@@ -124,10 +120,6 @@ def _tries_words(detail: Detail) -> str:
 
 
 def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause]) -> None:
-    from rich.text import Text
-
-    from outbox.cli.tables import print_pairs
-
     out.print(Text.assemble((f"mail {detail.id}", "bold"), "  ", (detail.state, f"bold {COLOURS[detail.state]}")))
     held = [("paused", Text(safe(_pause(one)), style="yellow")) for one in paused]
     print_pairs(out, [*((name, Text(safe(value))) for name, value in _facts(detail)), *held])
@@ -141,20 +133,16 @@ def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: li
     if detail.siblings:
         _heading(out, "other recipients")
         shown = detail.siblings[:SIBLINGS_SHOWN]
-        print_pairs(out, [(str(s.id), _state(s.state).append(f"  {safe(s.recipient)}", style="none")) for s in shown])
+        print_pairs(out, [(str(s.id), _state(s.state).append(f"  {safe(s.recipient)}")) for s in shown])
         if len(detail.siblings) > len(shown):
             out.print(f"  and {number(len(detail.siblings) - len(shown))} more")
 
 
 def _state(state: State) -> Text:
-    from rich.text import Text
-
     return Text(state, style=COLOURS[state])
 
 
 def _heading(out: Console, words: str) -> None:
-    from rich.text import Text
-
     out.print()
     out.print(Text(words, style="bold"))
 
@@ -199,8 +187,6 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
 
 
 def _change(change: Entry) -> Text:
-    from rich.text import Text
-
     note = f": {change.note}" if change.note else ""
     of = f" (one of {number(change.count)})" if change.count > 1 else ""
     return Text(safe(f"{change.action} by {change.by}{of}{note}"))
@@ -224,8 +210,6 @@ def _reply(said: Detail | Attempt) -> str:
 
 
 def _try(attempt: Attempt) -> Text:
-    from rich.text import Text
-
     colour = {"accepted": "green", "permanent": "red", "unknown": "yellow"}.get(attempt.verdict, "")
     facts = [f"at {attempt.phase}", f"{attempt.duration:.2f}s"]
     if attempt.transport:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from outbox import operations
 from outbox.cli.base import Failure, console, database, extension, failures_told, in_app, plain, print_json, settings
+from outbox.cli.console import Console
+from outbox.cli.screen import print_shape, print_status
+from outbox.cli.text import Text
 from outbox.cli.waiting import waiting
 from outbox.operations import Shape, Status
 from outbox.states import State
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 DEGRADED = 1
 WATCH_CAP = 10_000
@@ -76,8 +74,6 @@ def _once(as_json: bool, *, shaped: bool) -> int:
 
 
 def _print(out: Console, seen: Status, shape: Shape | None) -> None:
-    from outbox.cli.screen import print_shape, print_status
-
     print_status(out, seen)
     if shape is not None:
         print_shape(out, shape)
@@ -86,36 +82,29 @@ def _print(out: Console, seen: Status, shape: Shape | None) -> None:
 @in_app
 def _watch(interval: float, *, shaped: bool) -> int:
     """Until Ctrl-C; the exit code is that of the last look. A database that is away is shown, and asked again."""
-    from rich.live import Live
-
     code = 0
-    out = console()
     try:
-        with Live(console=out, screen=True, auto_refresh=False) as live:
+        with console().full_screen() as screen:
             while True:
-                code, picture = _picture(out, shaped=shaped)
-                live.update(picture, refresh=True)
+                frame = screen.frame()
+                code = _draw(frame, shaped=shaped)
+                screen.show(frame)
                 threading.Event().wait(interval)
     except KeyboardInterrupt:
         return code
 
 
-def _picture(out: Console, *, shaped: bool) -> tuple[int, Text]:
-    """The exit code and the screen of one look."""
-    from rich.console import Console
-    from rich.text import Text
-
-    plain_words: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
-    paper = Console(file=io.StringIO(), force_terminal=True, width=out.width, height=out.height, **plain_words)
+def _draw(frame: Console, *, shaped: bool) -> int:
+    """One look; its exit code."""
     try:
         with failures_told():
             seen = look(count_cap=WATCH_CAP)
             shape = look_at_shape() if shaped else None
     except Failure as failure:
-        return failure.exit_code, Text(f"cannot tell: {failure.message}", style="red")
-    with paper.capture() as drawn:
-        _print(paper, seen, shape)
-    return _code(seen), Text.from_ansi(drawn.get())
+        frame.print(Text(f"cannot tell: {failure.message}", style="red"))
+        return failure.exit_code
+    _print(frame, seen, shape)
+    return _code(seen)
 
 
 def look(**options: Any) -> Status:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
 
 from outbox.cli.base import safe
+from outbox.cli.console import Console
+from outbox.cli.text import Text, cell_len
 from outbox.cli.words import COLOURS, age, fault
 from outbox.operations import Row
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 GAP = 2
 INDENT = 2
@@ -35,40 +29,27 @@ def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence
     heads = [Text(column.head, style="bold") for column in columns]
     lines = [heads, *rows] if any(column.head for column in columns) else list(rows)
     widths = [max((line[at].cell_len for line in lines), default=0) for at in range(len(columns))]
-    if not out.is_terminal:
-        for line in lines:
-            cells = [_filled(cell.plain, widths[at], right=columns[at].right) for at, cell in enumerate(line)]
-            out.print(Text((" " * GAP).join(cells).rstrip()))
-        return
-    fixed = sum(width for width, column in zip(widths, columns, strict=True) if column.ratio is None)
-    room = out.width - fixed - GAP * (len(columns) - 1)
-    flexible = _shares(widths, columns, max(room, 0))
-    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    for at, column in enumerate(columns):
-        grid.add_column(
-            width=flexible.get(at, widths[at]),
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.right else "left",
-        )
+    if out.is_terminal:
+        widths = _fitted(widths, columns, out.width)
     for line in lines:
-        grid.add_row(*line)
-    out.print(grid)
+        cells = [
+            _filled(cell.cut(width), width, right=column.right)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        out.print_line(_joined(cells))
 
 
 def print_pairs(out: Console, pairs: Sequence[tuple[str, Text]]) -> None:
     """Names and values, indented; on a terminal long values go on below themselves."""
     width = max((cell_len(name) for name, _ in pairs), default=0)
-    if not out.is_terminal:
-        for name, value in pairs:
-            out.print(Text((" " * INDENT + _filled(name, width) + " " * GAP + value.plain).rstrip()))
-        return
-    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    grid.add_column(width=INDENT - GAP + width + GAP, no_wrap=True)
-    grid.add_column(overflow="fold")
+    if out.is_terminal:
+        width = min(width, out.width // 2)
+    room = max(out.width - INDENT - width - GAP, 1)
     for name, value in pairs:
-        grid.add_row(Text(" " * INDENT + name, style="dim"), value)
-    out.print(grid)
+        named = Text(name, style="dim").cut(width if out.is_terminal else cell_len(name))
+        for line in value.wrapped(room) if out.is_terminal else (value,):
+            out.print_line(Text(" " * INDENT) + _joined([_filled(named, width), line]))
+            named = Text()
 
 
 def print_mails(out: Console, rows: Sequence[Row]) -> None:
@@ -101,6 +82,13 @@ def print_mails(out: Console, rows: Sequence[Row]) -> None:
     )
 
 
+def _fitted(widths: Sequence[int], columns: Sequence[Column], width: int) -> list[int]:
+    """The widths of all columns on a terminal that is so wide."""
+    fixed = sum(wide for wide, column in zip(widths, columns, strict=True) if column.ratio is None)
+    flexible = _shares(widths, columns, max(width - fixed - GAP * (len(columns) - 1), 0))
+    return [flexible.get(at, wide) for at, wide in enumerate(widths)]
+
+
 def _shares(widths: Sequence[int], columns: Sequence[Column], room: int) -> dict[int, int]:
     """The widths of the columns that have a ratio: none wider than its content, what one leaves the others get."""
     open_ = {at for at, column in enumerate(columns) if column.ratio is not None}
@@ -116,6 +104,14 @@ def _shares(widths: Sequence[int], columns: Sequence[Column], room: int) -> dict
     return found
 
 
-def _filled(text: str, width: int, *, right: bool = False) -> str:
-    gap = " " * max(0, width - cell_len(text))
-    return gap + text if right else text + gap
+def _filled(text: Text, width: int, *, right: bool = False) -> Text:
+    gap = " " * max(0, width - text.cell_len)
+    return Text(gap) + text if right else text + Text(gap)
+
+
+def _joined(cells: Sequence[Text]) -> Text:
+    """One line of them, without blanks at its end."""
+    line, *others = cells
+    for cell in others:
+        line = line + Text(" " * GAP) + cell
+    return line.rstripped()

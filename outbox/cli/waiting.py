@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from outbox.cli.progress import Progress
 
 PATIENCE_SECONDS = 1.0
 
@@ -19,19 +20,9 @@ def waiting(label: str, total: int | None = None) -> Iterator[Callable[[int], No
     if not sys.stderr.isatty():
         yield lambda some: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    with Progress(label, total, after=PATIENCE_SECONDS) as bar:
 
-    from outbox.cli.base import console
+        def told(some: int) -> None:
+            bar.done += some
 
-    figures = () if total is None else (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), *figures)
-    bar = Progress(*columns, console=console(stderr=True), transient=True)
-    task = bar.add_task(label, total=total)
-    timer = threading.Timer(PATIENCE_SECONDS, bar.start)
-    timer.start()
-    try:
-        yield lambda some: bar.advance(task, some)
-    finally:
-        timer.cancel()
-        timer.join()
-        bar.stop()
+        yield told

@@ -181,10 +181,3 @@ def test_the_settings_exist_with_these_defaults() -> None:
         assert told, name
         if default.strip().isdigit():
             assert told[1].strip().replace(",", "") == default.strip(), name
-
-
-def test_the_links_lead_somewhere() -> None:
-    """Files that the README names are there, the picture of the administrator's page among them."""
-    links = [link for link in re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", README) if "://" not in link and link[0] != "#"]
-    assert "docs/images/admin.png" in links
-    assert [link for link in links if not (ROOT / link).exists()] == []

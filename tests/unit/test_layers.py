@@ -13,7 +13,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    ("errors", "clock", "bell", "loggers", "events", "signals", "stopping", "progress", "watchdog", "receivers"),
+    (
+        "version",
+        "errors",
+        "clock",
+        "bell",
+        "loggers",
+        "events",
+        "signals",
+        "stopping",
+        "progress",
+        "watchdog",
+        "receivers",
+    ),
     ("states", "waits", "reply", "message", "relay", "deadline", "statements"),
     (
         "verdicts",
