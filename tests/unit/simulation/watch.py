@@ -151,8 +151,7 @@ class Watch:
             )
 
     def _count_overtaken(self, one: Delivery) -> None:
-        """And it is another's turn: one that could be offered does not wait much longer than until another was refused
-        for the second time."""
+        """And it is another's turn: once one was refused for the second time, only what waits as well goes before."""
         began = self._began[one.id]
         for number, since in self._waits.items():
             if number != one.id and since < began:
@@ -161,8 +160,10 @@ class Watch:
                     self._due_now.setdefault(number, self.world.now)
 
     def _check_turns(self) -> None:
+        """One probe interval for each that waits as well, and one for the share of claims that goes to retries."""
+        turns = 1 + len(self._waits)
         for number, since in self._due_now.items():
-            if self.world.now > max(since + PROBE, self._told_until) + SLACK + SILENT:
+            if self.world.now > max(since + turns * (PROBE + SLACK + SILENT), self._told_until + SLACK + SILENT):
                 self.fail(f"{number} waits for {self.world.now - since:.1f} s since another was refused twice")
 
     def _look_at_good(self, eligible: set[int]) -> None:
