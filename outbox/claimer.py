@@ -173,11 +173,14 @@ class Claimer:
         began = self._monotonic()
         if self._feed.healthy or began < self._expired_at:
             return
-        with self._holding(self._held.but_expired()):
-            while not self._stopping.is_set() and self._dispatcher.claim(self._worker_id, self._size):
-                pass
-        ended = self._monotonic()
-        self._expired_at = ended + max(_EXPIRED_SECONDS, (ended - began) / _EXPIRED_SHARE)
+        try:
+            with self._holding(self._held.but_expired()):
+                while not self._stopping.is_set() and self._may_claim():
+                    if not self._dispatcher.claim(self._worker_id, self._size):
+                        break
+        finally:  # a look that fails keeps nothing else from being claimed: the next goes on without it
+            ended = self._monotonic()
+            self._expired_at = ended + max(_EXPIRED_SECONDS, (ended - began) / _EXPIRED_SHARE)
 
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
@@ -201,6 +204,8 @@ class Claimer:
     def _claim_probes(self, most: int) -> int:
         """One delivery of each automatic pause whose time has come, `most` at most: the relay may have nothing else."""
         probes, self._probes = self._probes, ()
+        if self._held.everything:  # by a person: that nothing is found then says nothing of a pause
+            return 0
         found = 0
         for pause in probes:
             wait = self._rulings.take_probe(pause.id) if found < most else None

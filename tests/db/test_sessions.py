@@ -154,7 +154,7 @@ def test_id_that_was_rolled_back_and_came_by_its_key(database: Database, app: Fl
         with Session(database.engine) as other:
             outbox.enqueue(message := hello("second"), other, key="second")
             other.commit()
-        found = outbox.enqueue(hello(), session, key="second")
+        found = outbox.enqueue(hello("second"), session, key="second")
         assert (found.message_id, found.key, found.subject) == (message.msgId, "second", "second")
         assert first is not None  # held on to until here
 

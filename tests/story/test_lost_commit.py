@@ -38,7 +38,7 @@ with Session(sa.create_engine(os.environ["DATABASE_URL"])) as session:
 def request(stage: Stage, engine: sa.Engine) -> str:
     """One try of the request, from enqueueing to COMMIT; the Message-ID it was given."""
     with stage.app.app_context(), Session(engine) as session:
-        mail = Message("Paid", recipients=["ann@example.org"], body="x\n")
+        mail = Message("Paid", recipients=["ann@example.org"], body="x")
         message_id = stage.outbox.enqueue(mail, session, key=KEY).message_id
         session.commit()
         return message_id

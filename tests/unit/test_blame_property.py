@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outbox.breaker import LONGEST_PROBE_WAIT
+from outbox.claims import Claimed
 from outbox.pauses import FIRST_PROBE
 from outbox.states import State
-from tests.unit.simulation.database import Delivery
+from tests.unit.simulation.database import Delivery, Queue
 from tests.unit.simulation.relay import DOWN, EVERYTHING, NO_MORE, REPLIES, SESSION_ENDS, Quota, Rule, Script, Spell
 from tests.unit.simulation.watch import PROBE, Watch
 from tests.unit.simulation.world import Restart, World
@@ -230,3 +231,19 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
 def test_what_was_found_before_stays_mended(case: Case) -> None:
     """One script each."""
     play(case)
+
+
+def test_a_look_for_expired_mail_that_fails_keeps_nothing_from_being_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at all that is due, and on a slow database may take too long each time."""
+    claim = Queue.claim
+
+    def fails_at_expired(queue: Queue, worker_id: int, token: int, limit: int) -> list[Claimed]:
+        if queue._held.living:
+            raise TimeoutError("the database did not answer in time")
+        return claim(queue, worker_id, token, limit)
+
+    monkeypatch.setattr(Queue, "claim", fails_at_expired)
+    world, _ = play(
+        Case(queue=((A, ONE, 0.0),) * 4, script=Script(spells=(Spell(0.0, 900.0, "refused", True),)), heals=900.0)
+    )
+    assert world.of(State.SENT) == {1, 2, 3, 4}
