@@ -244,6 +244,6 @@ def test_a_look_for_expired_mail_that_fails_keeps_nothing_from_being_offered(mon
 
     monkeypatch.setattr(Queue, "claim", fails_at_expired)
     world, _ = play(
-        Case(queue=((A, ONE, 0.0),) * 4, script=Script(spells=(Spell(0.0, 900.0, "refused", True),)), heals=900.0)
+        Case(queue=((A, ONE, 0.0),) * 4, script=Script(spells=(Spell(0.0, 900.0, "refuses", True),)), heals=900.0)
     )
     assert world.of(State.SENT) == {1, 2, 3, 4}
