@@ -45,10 +45,19 @@ def begin_before_savepoint(connection: sa.Connection, cursor: Any) -> None:
     """SQLite: see that a SAVEPOINT which is about to be executed stands in a transaction.
 
     Python's driver begins one only before INSERT, UPDATE and DELETE. Outside of any, the RELEASE of a savepoint is a
-    COMMIT, and nothing that comes after it can roll it back.
+    COMMIT, and nothing that comes after it can roll it back. With SQLAlchemy's AUTOCOMMIT that is what was asked for.
     """
-    if not _in_transaction(connection) and getattr(_driver(connection), "autocommit", None) is not True:
+    if _is_autocommit(connection) or getattr(_driver(connection), "autocommit", None) is True:
+        return
+    if not _in_transaction(connection):
         cursor.execute("BEGIN")
+
+
+def _is_autocommit(connection: sa.Connection) -> bool:
+    """Whether SQLAlchemy was told so, for the engine or for this connection."""
+    by_engine = getattr(connection.dialect, "_on_connect_isolation_level", None)  # of create_engine; there is no other
+    level = connection.get_execution_options().get("isolation_level", by_engine)
+    return str(level).upper() == "AUTOCOMMIT"
 
 
 def _in_transaction(connection: sa.Connection) -> bool:

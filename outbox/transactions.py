@@ -98,7 +98,7 @@ def writing_mail(connection: sa.Connection) -> Iterator[None]:
 
 def listen(ask: Callable[[], Any]) -> None:
     """Follow all sessions of this process from now on. `ask`: where a transaction begins, or does more than mail."""
-    global _ask
+    global _ask, _looks_through
     _ask = ask
     for target, name, listener in (
         (Session, "after_transaction_create", _created),
@@ -109,13 +109,18 @@ def listen(ask: Callable[[], Any]) -> None:
     ):
         if not event.contains(target, name, listener):
             event.listen(target, name, listener)
-    if sa.Connection.connection is not _looked_through:
+    if not _looks_through:
+        _looks_through = True  # once: another library may have put its own property around ours since
         sa.Connection.connection = _looked_through  # type: ignore[method-assign,assignment]
 
 
 _by_connection: WeakKeyDictionary[sa.Connection, Activity] = WeakKeyDictionary()
+_bound_to: WeakKeyDictionary[sa.Connection, Activity] = WeakKeyDictionary()
+# by the connection that a session was made with, and may begin with a savepoint on, before it says that it began
+
 _told: WeakSet[sa.Engine] = WeakSet()
 _driver_connection: Any = sa.Connection.connection
+_looks_through = False
 
 
 def _ask() -> Any:
@@ -124,7 +129,9 @@ def _ask() -> Any:
 
 def _created(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
-        session.info[_KEY] = Activity(_ask(), is_explicit=transaction.origin.name == "BEGIN")
+        followed = session.info[_KEY] = Activity(_ask(), is_explicit=transaction.origin.name == "BEGIN")
+        if isinstance(session.bind, sa.Connection):
+            _bound_to[session.bind] = followed
 
 
 def _began(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:
@@ -151,9 +158,11 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 def _executing(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> None:
-    if statement.startswith("SAVEPOINT") and connection.dialect.name == "sqlite":
-        begin_before_savepoint(connection, cursor)
     followed = _by_connection.get(connection)
+    if statement.startswith("SAVEPOINT") and connection.dialect.name == "sqlite":
+        users = (followed, _bound_to.get(connection))
+        if any(user is not None and not user.is_over for user in users):
+            begin_before_savepoint(connection, cursor)
     if followed is None or followed.ours or followed.is_over:
         return
     compiled = context is not None and context.compiled is not None

@@ -109,6 +109,36 @@ def test_savepoints_of_a_test_around_a_session(database: Database, app: Flask, o
 
 
 @pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("autocommit", ["engine", "connection", "no"])
+def test_savepoints_that_are_no_sessions_are_left_alone(autocommit: str, database: Database, app: Flask) -> None:
+    """Savepoints on the application's own connections begin no transaction: what is released there is committed."""
+    engine = sa.create_engine(database.address, **({"isolation_level": "AUTOCOMMIT"} if autocommit == "engine" else {}))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE note (text VARCHAR(10))"))
+    with engine.connect() as connection:
+        if autocommit == "connection":
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        with connection.begin_nested():
+            connection.execute(sa.text("INSERT INTO note VALUES ('kept')"))
+    with Session(engine) as session:
+        assert session.scalar(sa.text("SELECT count(*) FROM note")) == 1
+    engine.dispose()
+
+
+@pytest.mark.databases("sqlite")
+def test_savepoint_of_a_session_in_autocommit_is_left_alone(database: Database, app: Flask) -> None:
+    """Whoever wants AUTOCOMMIT in a session has it in a savepoint as well."""
+    engine = sa.create_engine(database.address, isolation_level="AUTOCOMMIT")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE note (text VARCHAR(10))"))
+    with Session(engine) as session, session.begin_nested():
+        session.execute(sa.text("INSERT INTO note VALUES ('kept')"))
+    with Session(engine) as session:
+        assert session.scalar(sa.text("SELECT count(*) FROM note")) == 1
+    engine.dispose()
+
+
+@pytest.mark.databases("sqlite")
 def test_the_applications_own_begin_comes_first(database: Database, app: Flask, outbox: Outbox) -> None:
     """A listener that begins transactions in its own way, before a savepoint, goes on to do so."""
     begun: list[str] = []
