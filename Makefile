@@ -33,7 +33,7 @@ run: ## the application, a worker and a local mail server; Ctrl-C stops them
 start: $(READY)
 	@exec $(RUN) -m devserver $(ARGS)
 
-test: $(READY) ## all tests, four at once, for many of them wait (JOBS=1: one); ARGS="-k name --databases sqlite" for some
+test: $(READY) ## all tests, four at once, since many of them wait (JOBS=1: one); ARGS="-k name --databases sqlite" for some
 	@exec $(RUN) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"

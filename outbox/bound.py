@@ -164,7 +164,7 @@ class Bound(flask_mail._Mail):
         in_reply_to: str | None = None,
         references: str | Iterable[str] | None = None,
     ) -> Composed:
-        """Dated to when it is due: readers would take a Date of long ago for a delay."""
+        """Dated to when it is due: with an old Date it would look delayed."""
         date = max(now, posted.send_at or now)
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before

@@ -50,7 +50,7 @@ class TemplateError(MessageError):
 
 
 class ConfigurationError(OutboxError):
-    """All faults of the configuration, told at once."""
+    """All faults of the configuration, reported at once."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)

@@ -147,7 +147,7 @@ class Outbox(flask_mail.Mail):
         in_reply_to: str | None = None,
         references: str | Iterable[str] | None = None,
     ) -> list[Queued]:
-        """Write many messages in few statements: a newsletter, each copy to its own reader.
+        """Write many messages in a few statements: a newsletter, each copy to its own reader.
 
         `messages`: each a message, or a pair of one and options of its own, which go over those for all:
         `(message, {"key": f"news-7-{user.id}"})`. The options are those of `enqueue`; nothing else differs from
@@ -209,7 +209,7 @@ class Outbox(flask_mail.Mail):
         )
 
     def send_many(self, messages: Iterable[flask_mail.Message]) -> None:
-        """`send` for many, in few statements."""
+        """`send` for many, in a few statements."""
         self.enqueue_many(messages)
 
     def settings(self, app: Flask | None = None) -> Settings:

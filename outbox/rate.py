@@ -11,7 +11,7 @@ class Rate:
     """The mean over the last WINDOW_SECONDS, or since the start. Not for several threads."""
 
     def __init__(self, now: float) -> None:
-        """`now`: monotonic seconds, as ever here."""
+        """`now`: monotonic seconds, as usual here."""
         self._seen = deque([(now, 0)])
 
     def seen(self, count: int, now: float) -> float:

@@ -42,7 +42,7 @@ class Rendered:
     """One statement for one dialect.
 
     What it returns is not to be relied on to have the types of its columns: it is as the driver gives it, unless a
-    schema is translated or the text depends on the parameters, where SQLAlchemy executes it as ever.
+    schema is translated or the text depends on the parameters, where SQLAlchemy executes it as usual.
     """
 
     def __init__(self, statement: sa.Executable, dialect: sa.Dialect) -> None:

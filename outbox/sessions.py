@@ -20,7 +20,8 @@ from outbox.engines import engine_like, worker_engine
 from outbox.enqueue import write_bind
 from outbox.errors import ConfigurationError
 from outbox.events import logger
-from outbox.settings import Settings
+from outbox.settings import Settings, unread_words
+from outbox.settings.values import is_unset
 
 KINDS = (
     "a Session, a scoped_session, a function that returns the current session, or an object with .session (the `db` of "
@@ -32,6 +33,7 @@ _NO_URL = (
     "postgresql+psycopg://user:password@host/name (pip install psycopg), mariadb+pymysql://user:password@host/name "
     "(pip install pymysql), sqlite:////path/to/file."
 )
+_URL_NAME = "OUTBOX_DATABASE_URL"
 _MISSING = object()
 _MOST_STEPS = 5  # from what was given to a session
 
@@ -156,8 +158,14 @@ class Sessions:
 
 
 def _nothing_given(app: Flask) -> str:
+    unread = "" if is_unset(os.environ.get(_URL_NAME)) else f" {unread_words([_URL_NAME])}."
     if "sqlalchemy" in app.extensions:
-        return "The outbox has neither a session nor a database. Give it Flask-SQLAlchemy's: init_app(app, session=db)."
+        return (
+            "The outbox has neither a session nor a database. Give it Flask-SQLAlchemy's: "
+            f"init_app(app, session=db).{unread}"
+        )
+    if unread:
+        return f"The outbox has neither a session nor a database.{unread}"
     return (
         f"The outbox has neither a session nor a database. Call init_app(app, session=...) with {KINDS}; or, in an "
         "application without SQLAlchemy, set OUTBOX_DATABASE_URL (sqlite:////path/to/outbox.sqlite, for instance)."

@@ -23,7 +23,7 @@ def check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> Non
 
     Configuration, database, migrations, connection to the relay, log-in, and whether the relay takes mail from the
     configured senders (MAIL FROM, then RSET). With --to it is also asked about a recipient (RCPT TO). Every fault is
-    told at once.
+    reported at once.
 
     Exit code 0: mail can go. 1: it can't.
 

@@ -17,7 +17,7 @@ from outbox.mime.addresses import mailbox_of
 from outbox.operations import Finding
 from outbox.relay import Relay, Security
 from outbox.reply import Phase, Result, Verdict
-from outbox.settings import Settings, remarks
+from outbox.settings import Settings, remarks, unread_words
 from outbox.settings.table import MECHANISMS
 from outbox.settings.values import is_unset
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""
+
+WOULD_DROP = (
+    "the next `flask db migrate` drops the outbox's tables, unless env.py tells Alembic to leave them alone; the "
+    "newest migration may do so already"
+)
+SPARE = (
+    "Migrate(app, db, include_name=outbox.schema.include_name) does that, see docs/migrations.md. Delete each line "
+    "with drop_table('outbox_…') or drop_index('…', table_name='outbox_…') from the newest migration before you run it."
+)
 
 _SILENCE = 8.0  # seconds for one reply of the relay
 _CONNECTING = 5.0
@@ -68,24 +77,19 @@ def _unread(config: Mapping[str, Any]) -> Iterator[str]:
     """Settings of the environment that nobody has put into the configuration."""
     unread = [name for name in Settings.from_env(os.environ) if is_unset(config.get(name))]
     if unread:
-        yield (
-            f"{', '.join(sorted(unread)[:3])} {'is' if len(unread) == 1 else 'are'} in the environment and not in "
-            "app.config, which is all that the outbox reads: app.config.update(Settings.from_env(os.environ)) before "
-            "init_app, from outbox import Settings"
-        )
+        yield unread_words(sorted(unread)[:3])
+
+
+def is_spared() -> bool | None:
+    """Whether Flask-Migrate was told to leave the outbox's tables alone; None where the application has none."""
+    migrate = application().extensions.get("migrate")
+    options = getattr(migrate, "configure_args", None)
+    return bool(options.keys() & {"include_name", "include_object"}) if isinstance(options, Mapping) else None
 
 
 def _autogenerate() -> Iterator[Finding]:
-    """Whether Flask-Migrate knows to leave the tables alone."""
-    migrate = application().extensions.get("migrate")
-    options = getattr(migrate, "configure_args", None)
-    if isinstance(options, Mapping) and not options.keys() & {"include_name", "include_object"}:
-        yield Finding(
-            "migrations",
-            None,
-            "the next `flask db migrate` drops the outbox's tables, unless env.py tells Alembic to leave them alone",
-            "Migrate(app, db, include_name=outbox.schema.include_name) does that, see docs/migrations.md.",
-        )
+    if is_spared() is False:
+        yield Finding("migrations", None, WOULD_DROP, SPARE)
 
 
 def _database() -> Iterator[Finding]:
@@ -99,6 +103,7 @@ def _database() -> Iterator[Finding]:
         session=session,
         max_message_bytes=configured.max_message_bytes,
         wake=configured.wake,
+        flask_migrate="migrate" in application().extensions,
         seconds=SECONDS,
     )
     yield from operations.several_databases(session, application().extensions["mail"].sessions.elsewhere())

@@ -17,7 +17,7 @@ MAX_LIST = 10_000
 @click.command("outbox-list")
 @filter_options
 @click.option(
-    "--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, metavar="N", help="At most so many."
+    "--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, metavar="N", help="At most this many."
 )
 @click.option("--before", type=click.IntRange(1), metavar="ID", help="Only older ones than ID: the next page.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array on stdout.")

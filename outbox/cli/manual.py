@@ -64,13 +64,12 @@ def manual() -> str:
     """The page, in Markdown."""
     commands = sorted((getattr(outbox.cli, name) for name in outbox.cli.__all__), key=lambda one: str(one.name))
     synopsis = "\n\n".join(f"**{command.name}** {_usage(command)}".rstrip() for command in commands)
-    shared = [option for option in _options(outbox.cli.list_) if option.name in FILTER_NAMES]
     return "\n".join(
         (
             HEAD.format(synopsis=synopsis),
             *(part for command in commands for part in _command(command)),
             FILTERS,
-            *(_option(option) for option in shared),
+            *(_option(option) for option in _filters()),
             TAIL,
         )
     )
@@ -80,7 +79,7 @@ def _command(command: click.Command) -> Iterator[str]:
     words, _, example = inspect.cleandoc(command.help or "").partition("\n\b\n")
     yield f"### {command.name}\n"
     yield f"{words.strip()}\n"
-    yield from (_option(option) for option in _options(command) if option.name not in FILTER_NAMES)
+    yield from (_option(option) for option in _options(command) if not _is_filter(option))
     yield "For example:\n"
     yield "\n".join(f"    {line.strip()}" for line in example.splitlines()[1:]) + "\n"
 
@@ -102,8 +101,17 @@ def _value(parameter: click.Parameter) -> str:
 
 def _usage(command: click.Command) -> str:
     arguments = [f"*{_value(one)}*" for one in command.params if isinstance(one, click.Argument)]
-    filters = ["[*FILTERS*]"] if any(option.name in FILTER_NAMES for option in _options(command)) else []
+    filters = ["[*FILTERS*]"] if any(_is_filter(option) for option in _options(command)) else []
     return " ".join([*arguments, *filters, "[*OPTIONS*]"])
+
+
+def _is_filter(option: click.Option) -> bool:
+    """One that the commands share; another command's option may have the same name in its code."""
+    return any(option.name == one.name and option.opts == one.opts for one in _filters())
+
+
+def _filters() -> list[click.Option]:
+    return [option for option in _options(outbox.cli.list_) if option.name in FILTER_NAMES]
 
 
 def _options(command: click.Command) -> list[click.Option]:

@@ -101,12 +101,13 @@ def check_schema(engine: sa.Engine) -> None:
         raise SchemaError(f"The outbox's tables have version {version}, too old for this release. {schema.REMEDY}")
 
 
-def unmigrated(lacking: list[str]) -> str:
-    """That the database lacks these, and the command that mends it."""
+def unmigrated(lacking: list[str], *, flask_migrate: bool = False) -> str:
+    """That the database lacks these, and the command that mends it, or with Flask-Migrate the migration."""
     from outbox import schema
 
     lost = all(" of outbox_" in words for words in lacking)  # of tables that are there: an index, a constraint
-    return f"the database lacks {_few(lacking)}. {schema.REPAIR if lost else schema.REMEDY}"
+    remedy = schema.FLASK_MIGRATE_REMEDY if flask_migrate else schema.REMEDY
+    return f"the database lacks {_few(lacking)}. {schema.REPAIR if lost else remedy}"
 
 
 def _must_exist(engine: sa.Engine) -> None:

@@ -31,9 +31,18 @@ _POOLER_LOOKS = 5
 
 
 def diagnose(
-    engine: sa.Engine, *, session: sa.Engine | None, max_message_bytes: int, wake: bool, seconds: float = SECONDS
+    engine: sa.Engine,
+    *,
+    session: sa.Engine | None,
+    max_message_bytes: int,
+    wake: bool,
+    flask_migrate: bool = False,
+    seconds: float = SECONDS,
 ) -> Iterator[Finding]:
-    """Everything about the database. `engine`: the workers'; `session`: the application's own, if it gave one."""
+    """Everything about the database. `engine`: the workers'; `session`: the application's own, if it gave one.
+
+    `flask_migrate`: whether Flask-Migrate keeps its history, so that a migration is the remedy.
+    """
     if isinstance(engine.pool, SingletonThreadPool | StaticPool):
         seconds = 0.0  # in memory: another thread would find another, empty database
     reached = within(seconds, "database", lambda: [_answers(engine)])
@@ -43,7 +52,7 @@ def diagnose(
         yield from within(seconds, "database", lambda: autocommit(session))
     if any(finding.ok is False for finding in reached):
         return
-    migrated = within(seconds, "migrations", lambda: [_migrations(engine)])
+    migrated = within(seconds, "migrations", lambda: [_migrations(engine, flask_migrate)])
     yield from migrated
     if all(finding.ok for finding in migrated):
         yield from within(seconds, "recording", lambda: recording(engine))
@@ -87,9 +96,10 @@ def _answers(engine: sa.Engine) -> Finding:
     return Finding("database", True, f"{server(engine)} at {where(engine)}, driver {engine.driver}")
 
 
-def _migrations(engine: sa.Engine) -> Finding:
+def _migrations(engine: sa.Engine, flask_migrate: bool) -> Finding:
     lacking = missing(engine)
-    return Finding("migrations", not lacking, unmigrated(lacking) if lacking else "all tables are there")
+    words = unmigrated(lacking, flask_migrate=flask_migrate) if lacking else "all tables are there"
+    return Finding("migrations", not lacking, words)
 
 
 def _connections(engine: sa.Engine) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Send queued mail now, or at another time: deferred and scheduled deliveries get another due time, nothing else.
 
 Attempts and lane stay, pauses hold as before, and what a worker holds is never touched. A message that was never
-offered to a relay gets the Date of its new time, since readers take a Date of long ago for a delay. One that may have
+offered to a relay gets the Date of its new time, since mail with an old Date looks delayed. One that may have
 been offered keeps its bytes: the same on every attempt.
 """
 

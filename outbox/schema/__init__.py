@@ -36,6 +36,11 @@ REMEDY = (
     f"that calls outbox.schema.upgrade(op, version={LATEST}) instead (docs/migrations.md), then `alembic upgrade head` "
     "or `flask db upgrade`."
 )
+FLASK_MIGRATE_REMEDY = (
+    f"Add a migration that calls outbox.schema.upgrade(op, version={LATEST}) (`flask db revision`, see "
+    "docs/migrations.md), then run `flask db upgrade`."
+)
+"""The half of it for an application that is known to have Flask-Migrate."""
 
 REPAIR = "Add a migration that calls outbox.schema.repair(op), see docs/migrations.md."
 """What to do about a lost index or constraint."""

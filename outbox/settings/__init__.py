@@ -1,4 +1,4 @@
-"""The configuration: read once into a frozen value, with all its faults told at once."""
+"""The configuration: read once into a frozen value, with all its faults reported at once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from outbox.settings.checks import (
     remarks,
     uncommitted,
     unknown,
+    unread_words,
 )
 from outbox.settings.table import Table, specs
 from outbox.settings.values import is_unset
 from outbox.states import OnUncertain
 
-__all__ = ["Settings", "in_development", "remarks", "uncommitted"]
+__all__ = ["Settings", "in_development", "remarks", "uncommitted", "unread_words"]
 
 _RESERVED = re.compile(r"OUTBOX_(TEST_|(\w+_)?SERVICE_(HOST|PORT)|(\w+_)?PORT(_|$))")
 """Environment variables that are no settings: the project's own tests', and those that Kubernetes makes for services

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import Field, fields
 from typing import Any
 
@@ -109,6 +109,15 @@ def remarks(config: Mapping[str, Any]) -> Iterator[str]:
     for name, meant in _NAMES_ELSEWHERE.items():
         if not is_unset(config.get(name)) and is_unset(config.get(meant)):
             yield f"{name} is set, which the outbox does not read, and {meant} is not: did you mean that?"
+
+
+def unread_words(names: Sequence[str]) -> str:
+    """That these settings are in the environment, where nobody reads them, with the line that mends it."""
+    return (
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the environment and not in app.config, which is "
+        "all that the outbox reads. After `from outbox import Settings`, call "
+        "`app.config.update(Settings.from_env(os.environ))` before init_app"
+    )
 
 
 def misspelt(name: str) -> str | None:

@@ -10,7 +10,7 @@ from outbox.settings.table import Spec, default_of, specs
 _HEAD = """\
 # Configuration
 
-<!-- Written by `python -m outbox.settings.docs > docs/configuration.md`; a test holds it up to date. -->
+<!-- Written by `python -m outbox.settings.docs > docs/configuration.md`; a test keeps it up to date. -->
 
 `Outbox.init_app` reads `app.config` once, into a frozen object. It reads no environment variable itself; an
 application that wants its settings from there says so:
@@ -22,17 +22,17 @@ app.config.update(Settings.from_env(os.environ))  # MAIL_* and OUTBOX_*, nothing
 app.config.from_prefixed_env()  # or Flask's own: FLASK_MAIL_SERVER, FLASK_OUTBOX_CONNECTIONS, …
 ```
 
-Flask's own takes each value for JSON where it is: a password such as `1e5` or `true` must be in double quotes there.
+Flask's own parses each value as JSON where it can: a password such as `1e5` or `true` must be in double quotes there.
 
-All faults are told at once, in one `ConfigurationError`: values out of their range, settings that contradict each
+All faults are reported at once, in one `ConfigurationError`: values out of their range, settings that contradict each
 other, `OUTBOX_*` keys that do not exist, and misspelt `MAIL_*` keys (`MAIL_SERVR` while `MAIL_SERVER` is not set).
 Other `MAIL_*` keys are another package's or the application's own and are left alone. `flask outbox-check` shows the
 same.
 
-- Numbers and truth values may be texts, as an environment has them; `"false"`, `"no"`, `"off"` and `"0"` mean false.
+- Numbers and truth values may be strings, as an environment has them; `"false"`, `"no"`, `"off"` and `"0"` mean false.
 - Times are seconds; fractions are allowed, a `timedelta` too. Sizes are bytes.
-- `None` and blank texts mean unset.
-- Secrets belong into the environment, not into the source. No error, log line or `repr` shows them.
+- `None` and blank strings mean unset.
+- Secrets belong in the environment, not into the source. No error, log line or `repr` shows them.
 - In a `.env` file, python-dotenv and the `flask` command take `${...}` for a variable, in quotes too; one that is not
   set is replaced by nothing. If a password contains `${`, set `FLASK_SKIP_DOTENV=1` in the environment and load the
   file literally: `app.config.update(Settings.from_env(dotenv_values(".env", interpolate=False)))`.

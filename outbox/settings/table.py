@@ -106,7 +106,7 @@ class Table:
         "MAIL_SUPPRESS_SEND",
         FLAG,
         False,
-        "Mail is enqueued and recorded as ever, but workers send nothing, and the status says so.",
+        "Mail is enqueued and recorded as usual, but workers send nothing, and the status says so.",
         says="`TESTING`",
     )
     ascii_attachments: bool = _set("MAIL_ASCII_ATTACHMENTS", FLAG, False, "Attachment names are reduced to ASCII.")

@@ -315,7 +315,7 @@ def _shut(sock: socket.socket) -> None:
 
 def _handshake_text(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-        return f"{error.reason}; what it sent is no TLS (is this port meant for STARTTLS or plain text?)"
+        return f"{error.reason}; what it sent is not TLS (is this port meant for STARTTLS or plain text?)"
     if isinstance(error, TimeoutError):
         return "silence"
     return str(error) or type(error).__name__

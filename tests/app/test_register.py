@@ -121,6 +121,7 @@ def test_what_cannot_be_an_account_is_refused(
     page = visitor.register(**{"email": "ada@example.org", "username": "ada", **values})
     assert told in page.text
     assert 'aria-invalid="true"' in page.text
+    assert '="None"' not in page.text
     assert count_users(app) == 0
     assert not mailbox
 

@@ -1,4 +1,4 @@
-"""Many messages in few statements: the same as one by one, on every database."""
+"""Many messages in a few statements: the same as one by one, on every database."""
 
 from __future__ import annotations
 

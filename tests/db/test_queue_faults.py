@@ -78,7 +78,7 @@ def test_only_ones_own_claim_is_disowned(engine: sa.Engine) -> None:
 
 
 def test_a_message_whose_row_is_gone_stops_no_other(engine: sa.Engine) -> None:
-    """A delivery without its message is claimed as damaged; the rest of the claim is as ever."""
+    """A delivery without its message is claimed as damaged; the rest of the claim is as usual."""
     queue = Queue(engine, environment="production", lease=LEASE)
     worker = queue.register(host="here", pid=1, version="1", connections=4)
     lost, kept = put(engine, "lost@example.org"), put(engine, "kept@example.org")

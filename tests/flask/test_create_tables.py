@@ -14,8 +14,8 @@ from flask_sqlalchemy import SQLAlchemy
 
 import outbox.schema
 from outbox import Message, Outbox, Settings, operations
-from outbox.cli import diagnosis
-from outbox.errors import DatabaseError
+from outbox.cli import create_tables, diagnosis
+from outbox.errors import ConfigurationError, DatabaseError
 from outbox.models import Base, OutboxMessage
 from tests.flask.terminal import Terminal
 from tests.servers.databases import Database
@@ -25,6 +25,16 @@ TABLES = set(Base.metadata.tables)
 
 def tables(engine: sa.Engine) -> set[str]:
     return set(sa.inspect(engine).get_table_names())
+
+
+def with_flask_migrate(url: str, given: bool) -> tuple[Flask, SQLAlchemy]:
+    """An application with Flask-Migrate, that was `given` the outbox's include_name or not."""
+    app = Flask(__name__)
+    app.config.update(SQLALCHEMY_DATABASE_URI=url)
+    db = SQLAlchemy(app)
+    flask_migrate.Migrate(app, db, **({"include_name": outbox.schema.include_name} if given else {}))
+    Outbox(app, session=db)
+    return app, db
 
 
 class TestCommand:
@@ -65,7 +75,21 @@ class TestCommand:
             connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
         done = terminal.here("outbox-create-tables")
         assert done.returncode == 0
+        assert done.stderr.startswith("Warning: Alembic keeps the history")
         assert "include_name=outbox.schema.include_name" in done.stderr
+
+    @pytest.mark.parametrize("given", [False, True])
+    def test_flask_migrate_that_was_told_is_not_warned(self, tmp_path: Path, given: bool) -> None:
+        """With include_name there is nothing to say; without it the next migration drops the tables."""
+        app, db = with_flask_migrate(f"sqlite:///{tmp_path}/shop.sqlite", given)
+        with app.app_context(), db.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        done = app.test_cli_runner().invoke(create_tables, [])
+        with app.app_context():
+            db.engine.dispose()
+        assert done.exit_code == 0, done.output
+        assert ("Warning: the next `flask db migrate` drops" in done.output) is not given
+        assert ("include_name" in done.output) is not given
 
 
 class TestCheck:
@@ -89,12 +113,36 @@ class TestCheck:
     @pytest.mark.parametrize("given", [False, True])
     def test_flask_migrate_that_would_drop_the_tables(self, given: bool) -> None:
         """Told before it happens."""
+        app, _ = with_flask_migrate("sqlite://", given)
+        notes = self.notes(app)
+        assert ("the next `flask db migrate` drops" in notes) is not given
+        assert ("Delete each line with drop_table('outbox_…')" in notes) is not given
+
+    def test_the_remedy_with_flask_migrate_is_a_migration(self) -> None:
+        """Only the half that fits."""
+        app, _ = with_flask_migrate("sqlite://", True)
+        with app.app_context():
+            (told,) = (one.words for one in diagnosis._database() if one.check == "migrations")
+        assert "outbox.schema.upgrade(op, version=1)" in told
+        assert "flask db upgrade" in told
+        assert "outbox-create-tables" not in told
+
+    @pytest.mark.parametrize("with_sqlalchemy", [False, True])
+    def test_a_database_that_nobody_reads(self, monkeypatch: pytest.MonkeyPatch, with_sqlalchemy: bool) -> None:
+        """The error tells where OUTBOX_DATABASE_URL is, and the line that puts it where it is read."""
         app = Flask(__name__)
         app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://")
-        db = SQLAlchemy(app)
-        flask_migrate.Migrate(app, db, **({"include_name": outbox.schema.include_name} if given else {}))
-        Outbox(app, session=db)
-        assert ("the next `flask db migrate` drops" in self.notes(app)) is not given
+        if with_sqlalchemy:
+            SQLAlchemy(app)
+        monkeypatch.setenv("OUTBOX_DATABASE_URL", "sqlite://")
+        with pytest.raises(ConfigurationError) as raised:
+            Outbox(app)
+        said = str(raised.value)
+        assert "OUTBOX_DATABASE_URL is in the environment and not in app.config" in said
+        assert "`app.config.update(Settings.from_env(os.environ))` before init_app." in said
+        assert ("session=db" in said) is with_sqlalchemy
+        app.config.update(Settings.from_env(os.environ))
+        Outbox(app)
 
 
 def test_an_empty_database(empty_database: Database) -> None:

@@ -249,7 +249,7 @@ def test_a_message_sent_twice_is_two_messages(
 def test_suppressed_mail_is_enqueued(
     config: dict[str, Any], make_app: Callable[..., Flask], outbox: Outbox, db: Db, committed: Committed
 ) -> None:
-    """MAIL_SUPPRESS_SEND is the worker's business: rows are written as ever."""
+    """MAIL_SUPPRESS_SEND is the worker's business: rows are written as usual."""
     with make_app(**config).app_context():
         assert outbox.suppress is True
         outbox.send_message("s", recipients=["a@example.org"], body="b")

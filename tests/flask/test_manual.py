@@ -19,6 +19,14 @@ def test_the_manual_page_is_that_of_the_commands() -> None:
     assert (ROOT / "docs" / "outbox.1.md").read_text() == manual()
 
 
+def test_only_the_filters_are_left_to_their_own_part() -> None:
+    """`outbox-check --to` is no filter, though its variable has the name of one."""
+    page = manual()
+    assert "**outbox-check** [*OPTIONS*]\n" in page
+    assert "**--to** *ADDRESS*" in page.partition("### outbox-check\n")[2].partition("\n### ")[0]
+    assert "**outbox-list** [*FILTERS*] [*OPTIONS*]\n" in page
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(
     ("line", "found"),

@@ -274,6 +274,6 @@ class TestBlueprint:
 
 
 def test_a_worker_that_only_drains_is_monitored_too(worker_app: Flask, engine: sa.Engine) -> None:
-    """It ends as ever."""
+    """It ends as usual."""
     put(engine)
     assert daemon.run(worker_app, drain=True) == 0

@@ -19,7 +19,6 @@ from flask import Flask
 
 from outbox import operations
 from outbox.models import OutboxDelivery
-from outbox.testing import Mailbox
 from tests.servers.process import polled
 from tests.wire.server import SmtpServer
 
@@ -29,7 +28,9 @@ SECTION = README.partition("## In your own application\n")[2].partition("\n## ")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", SECTION, re.DOTALL)
 (APP, SETTINGS, PAGES) = (text for kind, text in BLOCKS if kind == "python")
 (INSTALL, COMMANDS) = (text for kind, text in BLOCKS if kind == "sh")
-TEST = re.findall(r"```python\n(.*?)```", README.partition("## In your tests\n")[2], re.DOTALL)[0]
+(CONFTEST, TEST) = re.findall(
+    r"```python\n(.*?)```", README.partition("## In your tests\n")[2].partition("\n## ")[0], re.DOTALL
+)
 
 
 def commands(block: str) -> list[str]:
@@ -132,13 +133,30 @@ def test_user_and_mail_or_neither(shop: Flask) -> None:
     assert session.scalars(sa.select(OutboxDelivery.recipient)).all() == ["ada@example.com"]
 
 
-def test_the_test_passes(shop: Flask) -> None:
-    """That of "In your tests"."""
-    tests: dict[str, Any] = {}
-    exec(TEST, tests)
-    mailbox = Mailbox(shop)
-    tests["test_a_registration"](shop.test_client(), mailbox)
-    mailbox.thaw()
+def test_the_install_line_names_what_the_first_block_imports() -> None:
+    """Flask-SQLAlchemy is the application's own, and no dependency of the package."""
+    assert "from flask_sqlalchemy import SQLAlchemy" in APP
+    assert commands(INSTALL) == ["pip install . flask-sqlalchemy"]
+
+
+def test_the_test_passes(tmp_path: Path) -> None:
+    """That of "In your tests", with its fixtures, beside the application; twice, since each drops its tables."""
+    again = TEST[TEST.index("def ") :].replace("test_a_registration", "test_once_more")
+    files = {"app.py": APP, "conftest.py": CONFTEST, "test_shop.py": f"{TEST}\n\n{again}", "pytest.ini": "[pytest]\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "MAIL_", "OUTBOX_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    assert not list(tmp_path.rglob("*.sqlite"))
 
 
 def test_the_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A wall clock that can be stepped under a real process, by libfaketime; the monotonic clock goes on as ever."""
+"""A wall clock that can be stepped under a real process, by libfaketime; the monotonic clock goes on as usual."""
 
 from __future__ import annotations
 

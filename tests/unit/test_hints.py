@@ -24,7 +24,7 @@ CASES = [
     (Phase.EHLO, 550, "syntax error in EHLO argument", "OUTBOX_LOCAL_HOSTNAME"),
     (Phase.EHLO, 501, "no", "OUTBOX_LOCAL_HOSTNAME"),
     (Phase.RCPT, 504, "<box>: Helo command rejected: need fully-qualified hostname", "OUTBOX_LOCAL_HOSTNAME"),
-    (Phase.TLS, None, "the TLS handshake with x failed: WRONG_VERSION_NUMBER; what it sent is no TLS", "MAIL_USE_TLS"),
+    (Phase.TLS, None, "the TLS handshake with x failed: WRONG_VERSION_NUMBER; what it sent is not TLS", "MAIL_USE_TLS"),
     (Phase.TLS, None, "the relay does not offer STARTTLS, or someone between removed it", "MAIL_USE_SSL"),
     (Phase.TLS, None, "the certificate of x is not accepted: unable to get local issuer certificate", "CA_FILE"),
     (Phase.TLS, None, "the certificate of x is not accepted: self-signed certificate", "OUTBOX_TLS_CA_FILE"),
