@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-import email
 import email.message
 import functools
 from collections.abc import Callable, Iterable
-from email.utils import getaddresses, make_msgid, parseaddr
+from email.header import Header
+from email.headerregistry import BaseHeader
+from email.policy import SMTPUTF8
+from email.utils import make_msgid, parseaddr
 from os import PathLike
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
@@ -15,12 +17,13 @@ from typing import Any, NoReturn, Protocol, Self
 import flask_mail
 from flask import current_app
 
-from outbox.errors import AddressError, MissingFieldError, NotBoundError, OutboxError
+from outbox.errors import AddressError, MessageError, MissingFieldError, NotBoundError, OutboxError
+from outbox.mime import given
+from outbox.mime.address_fields import mailboxes_in
 from outbox.mime.address_rules import split
-from outbox.mime.addresses import is_pair, mailbox_of
+from outbox.mime.addresses import Mailbox, is_pair, mailbox_of
 from outbox.mime.message_ids import OURS
-from outbox.mime.received import decoded, unfolded
-from outbox.mime.values import file_name, is_empty, items_of, plain
+from outbox.mime.values import file_name, is_empty, items_of, kind_of, plain
 
 Address = str | tuple[str, str]
 
@@ -104,25 +107,34 @@ class RawMessage(Message):
     """A message whose bytes the application has built, with header and body: they go out as they are.
 
     `content`: bytes (RFC 5322), or a message object of the standard library. `recipients`: the envelope's; by default
-    To, Cc and, of a message object, Bcc. `sender`: by default the address in From. What can't be sent as it is (a Bcc
-    field, a lone LF, a line beyond 998 octets, no From) is refused when it is enqueued; a missing Date or Message-ID is
-    added.
+    To, Cc and, of a message object, Bcc, which must be readable then. `sender`: by default the address in From. Raises
+    MessageError for what can't be sent as it is: a Bcc field, a lone LF, a line beyond 998 octets. A From that is not
+    the sender's is refused when it is enqueued; a missing Date or Message-ID is added.
     """
 
     def __init__(
         self,
-        content: bytes | email.message.Message,
+        content: bytes | bytearray | memoryview | email.message.Message,
         recipients: list[Address] | None = None,
         sender: Address | None = None,
     ) -> None:
-        parsed = email.message_from_bytes(content) if isinstance(content, bytes) else content
-        found = {name: getaddresses(map(str, parsed.get_all(name, []))) for name in ("from", "to", "cc", "bcc")}
+        if isinstance(content, email.message.Message):
+            bcc = _bcc(content) if recipients is None else []
+            content = _flat(content)
+        elif isinstance(content, bytes | bytearray | memoryview):
+            bcc, content = [], bytes(content)
+        else:
+            raise MessageError(
+                "content", f"is {kind_of(content)}", "Give bytes, or a message object of Python's email."
+            )
+        found = given.read(content, ("to", "cc") if recipients is None else ())
+        people = found.mailboxes
         if recipients is None:
-            recipients = [address for name in ("to", "cc", "bcc") for _, address in found[name] if address]
-        if sender is None and found["from"]:
-            sender = found["from"][0][1]
-        super().__init__(decoded(unfolded(str(parsed.get("subject", "")))), recipients, sender=sender)
-        self.content = content if isinstance(content, bytes) else _flat(content)
+            recipients = [one.address for one in (*people.get("to", ()), *people.get("cc", ()), *bcc)]
+        if sender is None and people.get("from"):
+            sender = people["from"][0].address
+        super().__init__(found.value("subject") or "", recipients, sender=sender)
+        self.content = content
 
     def as_bytes(self) -> bytes:
         """What is sent."""
@@ -135,6 +147,20 @@ def _flat(message: email.message.Message) -> bytes:
     flat._headers = list(flat._headers)  # type: ignore[attr-defined]  # a copy shares them
     del flat["Bcc"], flat["Resent-Bcc"]
     return flat.as_bytes(policy=message.policy.clone(linesep="\r\n", max_line_length=998))
+
+
+def _bcc(message: email.message.Message) -> list[Mailbox]:
+    """Whom its Bcc names."""
+    values = [value for name, value in message.raw_items() if name.lower() == "bcc"]
+    return [mailbox for value in values for mailbox in mailboxes_in(_encoded(value), "Bcc")]
+
+
+def _encoded(value: Any) -> str:
+    """A field's value as it would be written: `str` gives it decoded, where a comma in a name separates addresses."""
+    if isinstance(value, BaseHeader):
+        return value.fold(policy=SMTPUTF8.clone(max_line_length=998)).partition(":")[2].strip()
+    text = value.encode() if isinstance(value, Header) else str(value)
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _shown(value: object, most: int) -> str:

@@ -10,13 +10,13 @@ Known limits: 8-bit content is announced by BODY=8BITMIME where the relay offers
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from email.utils import getaddresses
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 
 import flask_mail
 
-from outbox.errors import BadHeaderError, MessageError
+from outbox.errors import AddressError, BadHeaderError, MessageError
+from outbox.mime.address_fields import mailboxes_in
 from outbox.mime.addresses import Mailbox
 from outbox.mime.headers import LINE
 from outbox.mime.message_ids import check_message_id
@@ -31,7 +31,8 @@ _ONCE = frozenset(
     "date from sender reply-to to cc message-id in-reply-to references subject mime-version content-type"  # noqa: SIM905
     " content-transfer-encoding".split()
 )
-_ADDRESSES = ("from", "to", "cc", "reply-to", "sender")
+_AUTHORS = ("from", "sender")
+_ADDRESSES = (*_AUTHORS, "to", "cc", "reply-to")
 _WHAT = "message"
 
 
@@ -41,6 +42,7 @@ class Given:
 
     content: bytes
     fields: list[tuple[str, str]] = field(default_factory=list)  # name, value as people read it
+    mailboxes: dict[str, list[Mailbox]] = field(default_factory=dict)  # by field in lower case; none of an unread one
 
     def value(self, name: str) -> str | None:
         """Of the field `name`, in lower case."""
@@ -48,11 +50,9 @@ class Given:
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         """(field in lower case, address), for look-up."""
-        for name in _ADDRESSES:
-            for _, address in getaddresses([self.value(name) or ""]):
-                local, _, domain = address.rpartition("@")
-                if local:
-                    yield name, f"{local}@{domain.lower()}"
+        for name, mailboxes in self.mailboxes.items():
+            for mailbox in mailboxes:
+                yield name, mailbox.envelope
 
     @property
     def head(self) -> bytes:
@@ -86,8 +86,12 @@ def given_by(message: flask_mail.Message) -> Given:
     return read(bytes(content))
 
 
-def read(content: bytes) -> Given:
-    """`content` checked: lines, and each field of the header. Raises MessageError."""
+def read(content: bytes, recipients: Collection[str] = ()) -> Given:
+    """`content` checked: lines, and each field of the header. Raises MessageError.
+
+    `recipients`: fields, in lower case, that say who gets it. They must be readable, as From and Sender must; other
+    address fields need not be.
+    """
     content = checked_lines(content)
     given = Given(content)
     for name, raw in fields_of(given.head):
@@ -96,8 +100,22 @@ def read(content: bytes) -> Given:
             raise BadHeaderError(_WHAT, f"has {name} twice", "A message has it once (RFC 5322 §3.6).")
         if lower in {"bcc", "resent-bcc"}:
             raise BadHeaderError(_WHAT, f"has a {name} field", "Take it out: Bcc belongs in the envelope (bcc=) only.")
-        given.fields.append((name, decoded(unfolded(raw)).strip(" \t")))
+        if lower in _ADDRESSES:
+            given.fields.append((name, _addresses(given, name, raw, strict=lower in _AUTHORS or lower in recipients)))
+        else:
+            given.fields.append((name, decoded(unfolded(raw)).strip(" \t")))
     return given
+
+
+def _addresses(given: Given, name: str, raw: str, *, strict: bool) -> str:
+    """Note who is in it; the field as people read it, where only names are decoded."""
+    try:
+        given.mailboxes[name.lower()] = found = mailboxes_in(raw, name)
+    except (AddressError, BadHeaderError):
+        if strict:
+            raise
+        found = []
+    return ", ".join(map(str, found)) or unfolded(raw).strip(" \t")
 
 
 def checked_lines(content: bytes, *, mixed: bool = False) -> bytes:
@@ -137,7 +155,7 @@ def fields_of(head: bytes) -> Iterator[tuple[str, str]]:
 
 def check_author(given: Given, sender: Mailbox) -> None:
     """Raises MessageError where the header names another author than the message: pauses and limits go by that."""
-    authors = [address for name, address in given.addresses() if name in {"from", "sender"}]
+    authors = [address for name, address in given.addresses() if name in _AUTHORS]
     if not given.value("from") or sender.envelope not in authors:
         raise MessageError(
             "sender",
@@ -155,7 +173,7 @@ def complete(given: Given, date: str, message_id: str) -> Given:
     ]
     check_message_id(given.value("message-id") or message_id, "Message-ID")
     lines = "".join(f"{name}: {value}\r\n" for name, value in missing).encode("ascii")
-    return Given(lines + given.content, [*missing, *given.fields])
+    return replace(given, content=lines + given.content, fields=[*missing, *given.fields])
 
 
 def _overrides(message: flask_mail.Message, name: str) -> bool:

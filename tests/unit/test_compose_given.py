@@ -265,3 +265,98 @@ def test_what_a_signer_returns_is_checked(returned: Any) -> None:
     assert caught.value.field in {"signer", "message"}
     assert not isinstance(caught.value, MissingFieldError)
     assert isinstance(caught.value, MessageError | BadHeaderError)
+
+
+REST = b"From: shop@example.com\r\nTo: ann@example.org\r\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bob <bob@x.org>,",
+        "b@x.org; c@x.org",
+        "b@x.org (Bob, sales)",
+        "Team: b@x.org, c@x.org;",
+        "b@x.org,, c@x.org",
+        "Bob, b@x.org",
+        "b@x.org c@x.org",
+        "root",
+        "=?utf-8?q?b=40x=2Eorg?=",
+    ],
+)
+@pytest.mark.parametrize("field", ["Cc", "From", "Bcc"])
+def test_an_address_field_is_read_whole_or_refused(field: str, value: str) -> None:
+    """A recipient is neither lost nor invented; who says by himself who gets it may write To and Cc as he likes."""
+    if field == "Bcc":
+        made = email.message_from_bytes(REST + f"Bcc: {value}\r\n\r\nb\r\n".encode())
+        with pytest.raises(MessageError, match=r"^Bcc: "):
+            RawMessage(made)
+        assert composed_of(RawMessage(made, ["ann@example.org"])).recipients == ("ann@example.org",)
+        return
+    given = f"{field}: {value}\r\n".encode() + REST.removeprefix(b"From: shop@example.com\r\n" * (field == "From"))
+    with pytest.raises(MessageError, match=f"^{field}: "):
+        RawMessage(given + b"\r\nb\r\n")
+    if field == "Cc":
+        composed = composed_of(RawMessage(given + b"\r\nb\r\n", ["ann@example.org"]))
+        assert composed.recipients == ("ann@example.org",)
+        assert ("Cc", value) in composed.headers
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ("Cc: Bob @ Work <bob@x.org>", ["bob@x.org"]),
+        ("Cc: Bob <bob@x.org>,\r\n\tCarl <c@x.org>", ["bob@x.org", "c@x.org"]),
+        ("Cc: =?utf-8?q?boss=40x=2Eorg=2C?= <bob@x.org>", ["bob@x.org"]),
+        ('Cc: "boss@x.org, " <bob@x.org>', ["bob@x.org"]),
+        ("Cc : bob@x.org", ["bob@x.org"]),
+        ("Cc: Jörg <jörg@x.org>", ["jörg@x.org"]),
+        ("Cc: undisclosed-recipients:;", []),
+        ("Cc:", []),
+    ],
+)
+def test_those_in_an_address_field_get_it(field: str, found: list[str]) -> None:
+    """Encoded words are a name, whatever they hold."""
+    composed = composed_of(RawMessage(REST + f"{field}\r\n\r\nb\r\n".encode()))
+    assert composed.recipients == ("ann@example.org", *found)
+    assert [address for name, address in composed.addresses if name == "cc"] == found
+
+
+@pytest.mark.parametrize(
+    ("author", "address", "shown"),
+    [
+        ("=?utf-8?q?J=C3=B6rg_=22X?= <me@x.org>", "me@x.org", '"Jörg \\"X" <me@x.org>'),
+        ("=?utf-8?q?boss=40x=2Eorg=2C?= <evil@y.org>", "evil@y.org", '"boss@x.org," <evil@y.org>'),
+    ],
+)
+def test_the_author_is_read_before_anything_is_decoded(author: str, address: str, shown: str) -> None:
+    """A quotation mark or an address in an encoded name is part of the name."""
+    content = f"From: {author}\r\nTo: ann@example.org\r\n\r\nb\r\n".encode()
+    composed = composed_of(RawMessage(content))
+    assert composed.envelope_from == address
+    assert dict(composed.headers)["From"] == shown
+    assert [found for name, found in composed.addresses if name == "from"] == [address]
+    with pytest.raises(MessageError, match=r"boss@x\.org"):
+        composed_of(RawMessage(content, sender="boss@x.org"))
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_bytes_of_each_kind_are_taken(kind: Any) -> None:
+    """And text is refused, since nobody can tell its encoding."""
+    assert composed_of(RawMessage(kind(WHOLE))).wire() == WHOLE
+    for wrong in ("text", None, 1):
+        with pytest.raises(MessageError, match=r"^content: is "):
+            RawMessage(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("made", [EmailMessage(), email.message.Message(policy=compat32)])
+def test_bcc_of_an_object_may_be_beyond_ascii(made: Any) -> None:
+    """Names and addresses, as they were set; and once more from the bytes of a file."""
+    made["From"], made["To"] = "shop@example.com", "ann@example.org"
+    made["Bcc"] = '"Jörg, X" <jörg@example.net>, carl@example.org'
+    made.set_payload("b")
+    assert composed_of(RawMessage(made)).recipients == ("ann@example.org", "jörg@example.net", "carl@example.org")
+    more = 'Bcc: "Jörg, X" <jörg@example.net>,\r\n =?utf-8?q?a=40x=2Eorg=2C?= <c@x.org>\r\n'
+    saved = REST + more.encode() + b"\r\nb\r\n"
+    for parsed in (message_from_bytes(saved), message_from_bytes(saved, policy=policy)):
+        assert composed_of(RawMessage(parsed)).recipients == ("ann@example.org", "jörg@example.net", "c@x.org")
