@@ -32,8 +32,9 @@ WOULD_DROP = (
     "newest migration may do so already"
 )
 SPARE = (
-    "Migrate(app, db, include_name=outbox.schema.include_name) does that, see docs/migrations.md. Delete each line "
-    "with drop_table('outbox_…') or drop_index('…', table_name='outbox_…') from the newest migration before you run it."
+    "Migrate(app, db, include_name=outbox.schema.include_name) does that, see docs/migrations.md. Before you "
+    "run the newest migration, delete from it what names outbox_…: each drop_table('outbox_…'), the lines about its "
+    "indexes, and in downgrade() what would create it."
 )
 
 _SILENCE = 8.0  # seconds for one reply of the relay

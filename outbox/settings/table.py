@@ -279,7 +279,7 @@ class Table:
         "OUTBOX_ALARM_OUTCOMES",
         whole(1, 10_000),
         20,
-        "The status judges by the attempts of that time only if there were so many.",
+        "The status judges by the attempts of that time only if there were this many.",
     )
     alarm_refused: float = _set(
         "OUTBOX_ALARM_REFUSED",
