@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import flask_mail
 
 from outbox.errors import MessageError
 from outbox.mime.message_ids import check_message_id
-from outbox.mime.values import is_empty
+from outbox.mime.values import is_empty, pairs_of, text_of
 from outbox.settings import Settings
 
 
@@ -30,17 +30,18 @@ def with_adds(
     headers, reply_to = dict(settings.headers), settings.reply_to
     if not (thread or headers or reply_to) or not isinstance(message, flask_mail.Message):
         return message
-    own: Any = message.extra_headers
-    own = {} if is_empty(own) else own
-    if not isinstance(own, Mapping):
-        return message  # it is refused when it is composed
-    taken = {str(name).lower() for name in own}
+    given: Any = message.extra_headers
+    pairs = [] if is_empty(given) else pairs_of(given, "extra_headers")
+    own = [(text_of(name, "extra_headers"), value) for name, value in pairs]
+    taken = {name.lower() for name, _ in own}
     made = copy.copy(message)
-    made.extra_headers = {
-        **{name: value for name, value in headers.items() if name.lower() not in taken | thread.keys()},
-        **{name: value for name, value in own.items() if str(name).lower() not in thread},
-        **{_NAMES[name]: value for name, value in thread.items()},
-    }
+    merged: Any = [
+        *((name, value) for name, value in headers.items() if name.lower() not in taken | thread.keys()),
+        *((name, value) for name, value in own if name.lower() not in thread),
+        *((_NAMES[name], value) for name, value in thread.items()),
+    ]
+    repeated = len({name for name, _ in merged}) < len(merged)  # pairs may say X-Tag twice
+    made.extra_headers = merged if repeated else dict(merged)
     if reply_to is not None and is_empty(made.reply_to) and "reply-to" not in taken:
         made.reply_to = reply_to
     return made

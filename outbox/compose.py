@@ -20,12 +20,11 @@ from outbox.errors import MessageError, MessageTooLargeError, TemplateError
 from outbox.message import Composed, base64_length
 from outbox.mime import addresses, given, head, message_ids, parts, wire
 from outbox.mime.downgrade import forms
-from outbox.mime.headers import check_text
+from outbox.mime.headers import check_text, split_fields
 from outbox.mime.signing import signed
-from outbox.mime.values import is_empty, items_of, kind_of, plain, text_of
+from outbox.mime.values import is_empty, items_of, kind_of, pairs_of, plain, text_of
 
 _NEVER = 2**62  # bytes: no part is a blob
-_FIELD = re.compile(rb"\r\n(?![ \t])")
 _OPTION = re.compile(r"[!-~]+")
 
 
@@ -98,6 +97,9 @@ def _as_given(
     finally:
         message.date, message.msgId = before
     given.check_author(built, author)
+    given.check_thread(built, pairs_of(message.extra_headers, "extra_headers"))
+    if (dated := built.value("date")) is not None:
+        head.given_date(dated, "Date")
     built = given.complete(built, head.date_value(now), message_id)
     options = tuple(
         option for option in _options(message.mail_options, "mail_options") if option.lower()[:5] != "body="
@@ -136,7 +138,7 @@ def digest(message: flask_mail.Message, composed: Composed, unique: str) -> str 
     if given.builds_its_bytes(message) or getattr(message, "signer", None):
         return None
     head, gap, body = composed.skeleton.partition(b"\r\n\r\n")
-    fields = [field for field in _FIELD.split(head) if not field.lower().startswith((b"date:", b"message-id:"))]
+    fields = [field for field in split_fields(head) if not field.lower().startswith((b"date:", b"message-id:"))]
     whole = hashlib.sha256()
     for piece in (b"\r\n".join(fields), gap, body):
         whole.update(piece.replace(unique.encode("ascii"), b""))

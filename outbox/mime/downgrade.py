@@ -7,15 +7,16 @@ refuse a message without an author's address (docs/decisions/0016).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from outbox.errors import MessageError
 from outbox.message import Utf8Header
-from outbox.mime.addresses import Mailbox, parse_list
-from outbox.mime.headers import encoded_words, fold
+from outbox.mime.address_fields import mailboxes_in
+from outbox.mime.addresses import Mailbox
+from outbox.mime.extras import ADDRESSES
+from outbox.mime.headers import encoded_words, fold, split_fields
 
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
-_AUTHORS = frozenset({"from", "sender"})
+_ADDRESSES = ADDRESSES - {"sender"} | {"to", "cc"}
 
 
 def forms(skeleton: bytes, recipients: Iterable[str]) -> tuple[bytes, Utf8Header | None, bool]:
@@ -34,16 +35,25 @@ def forms(skeleton: bytes, recipients: Iterable[str]) -> tuple[bytes, Utf8Header
 
 
 def downgraded(head: bytes) -> bytes | None:
-    """The header section in ASCII, or None where an author's address is not."""
-    fields = _FIELD_END.split(head)
+    """The header section in ASCII, or None where an author's address is not.
+
+    None, too, where bytes that the application built hold another field in UTF-8, or an address field that can't be
+    read: they stay as they are.
+    """
+    fields = split_fields(head)
     for place, field in enumerate(fields):
         if field.isascii():
             continue
         name, _, raw = field.partition(b":")
-        label = name.decode("ascii")
-        if label.lower() in _AUTHORS:
+        label = name.decode("ascii").rstrip(" \t")
+        if label.lower() not in _ADDRESSES:
             return None
-        mailboxes = parse_list(raw.replace(b"\r\n", b"").decode().strip(), label)
+        try:
+            mailboxes = mailboxes_in(raw.decode(), label)
+        except MessageError:
+            return None
+        if not mailboxes:
+            return None
         fields[place] = fold(label, ", ".join(map(_shown, mailboxes))).removesuffix(b"\r\n")
     return b"\r\n".join(fields)
 

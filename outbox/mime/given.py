@@ -10,7 +10,7 @@ Known limits: 8-bit content is announced by BODY=8BITMIME where the relay offers
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import flask_mail
@@ -18,14 +18,13 @@ import flask_mail
 from outbox.errors import AddressError, BadHeaderError, MessageError
 from outbox.mime.address_fields import mailboxes_in
 from outbox.mime.addresses import Mailbox
-from outbox.mime.headers import LINE
+from outbox.mime.headers import LINE, split_fields
 from outbox.mime.message_ids import check_message_id
 from outbox.mime.received import decoded, unfolded
-from outbox.mime.values import kind_of
+from outbox.mime.values import kind_of, text_of
 
 _SENT = ("as_bytes", "_message", "_mimetext")
 _NOT_SENT = ("as_string", "__bytes__", "__str__")
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _ONCE = frozenset(
     "date from sender reply-to to cc message-id in-reply-to references subject mime-version content-type"  # noqa: SIM905
@@ -141,7 +140,7 @@ def checked_lines(content: bytes, *, mixed: bool = False) -> bytes:
 
 def fields_of(head: bytes) -> Iterator[tuple[str, str]]:
     """(name, raw value) of each field. Raises BadHeaderError."""
-    for line in _FIELD_END.split(head):
+    for line in split_fields(head):
         found = _FIELD.fullmatch(line)
         if found is None or any(not part.strip() for part in line.split(b"\r\n")[1:]):
             raise BadHeaderError(
@@ -162,6 +161,23 @@ def check_author(given: Given, sender: Mailbox) -> None:
             f"is {sender.envelope}, and the bytes of the message say {', '.join(authors) or 'nobody'} in From",
             "Give the message the sender that its bytes name; envelope_from= may be another.",
         )
+
+
+def check_thread(given: Given, extra: Iterable[tuple[object, object]]) -> None:
+    """Raises MessageError where In-Reply-To or References among `extra`, the extra headers, are not in the bytes.
+
+    A subclass that lets Flask-Mail build puts them in; other bytes are left as they are.
+    """
+    answered = set((given.value("in-reply-to") or "").split())
+    found = {"in-reply-to": answered, "references": answered.union((given.value("references") or "").split())}
+    for key, value in extra:
+        name = text_of(key, "extra_headers").lower()
+        if name in found and value is not None and not found[name].issuperset(text_of(value, name).split()):
+            raise MessageError(
+                name.replace("-", "_"),
+                "is not in the bytes that the message builds, which are sent as they are",
+                f"Write {name.title()} into their header, and leave the argument out.",
+            )
 
 
 def complete(given: Given, date: str, message_id: str) -> Given:

@@ -85,7 +85,10 @@ def header_of(
     header.message_id = own.get("message-id") or message_ids.chosen(message, header.sender.domain, unique)
 
     header.dated = "date" in own or message.date is not None
-    header.add("Date", _given_date(own["date"]) if "date" in own else _date(plain(message.date, "date"), now))
+    header.add(
+        "Date",
+        given_date(own["date"], "extra_headers['Date']") if "date" in own else _date(plain(message.date, "date"), now),
+    )
     header.add_addresses("From", [header.sender])
     header.add_addresses("To", to)
     if not to and not cc:
@@ -170,7 +173,7 @@ def _subject(message: flask_mail.Message) -> str:
     return subject
 
 
-def _given_date(value: str) -> str:
+def given_date(value: str, label: str) -> str:
     """`value` as RFC 5322 §3.3 writes it, without comments. Raises MessageError."""
     value = " ".join(_COMMENT.sub(" ", value).split())
     found = _DATE.fullmatch(value)
@@ -180,7 +183,7 @@ def _given_date(value: str) -> str:
             moment = parsedate_to_datetime(value)
     if found is None or moment is None or (found[1] or _DAYS[moment.weekday()]).title() != _DAYS[moment.weekday()]:
         raise MessageError(
-            "extra_headers['Date']",
+            label,
             f"{value[:80]!r} is not a date of RFC 5322 §3.3, or its day of the week is another",
             "Use email.utils.format_datetime.",
         )

@@ -24,6 +24,7 @@ _CLEANED = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 _SEPARATORS = frozenset("\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029")  # where `str.splitlines` sees a line's end
 _REFUSED = re.compile("[\0\r\n\ud800-\udfff]")
 _NAME = re.compile(r"[!-9;-~]{1,76}")
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _CHUNK = re.compile(r"[ \t]*[^ \t]+")
 _ENCODED_START = re.compile(r"=\?[^?]*\?[bq]\?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
@@ -84,6 +85,11 @@ def check_name(name: str, field: str) -> str:
             "Use up to 76 printable ASCII characters without space and colon, such as X-Campaign.",
         )
     return name
+
+
+def split_fields(head: bytes) -> list[bytes]:
+    """The fields of a header section, each with its folds, without the CRLF at its end."""
+    return _FIELD_END.split(head)
 
 
 def looks_encoded(value: str) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from outbox.errors import AddressError, BadHeaderError
 from outbox.mime.addresses import Mailbox, parse_list, unique_mailboxes
-from outbox.mime.headers import fold
+from outbox.mime.headers import fold, split_fields
 
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _FIELDS = {b"to", b"cc"}
 
 
@@ -19,10 +16,11 @@ def readdress(skeleton: bytes, old: str, new: Mailbox) -> tuple[bytes, dict[str,
     where a field would become too long.
     """
     head, blank, body = skeleton.partition(b"\r\n\r\n")
-    fields = _FIELD_END.split(head)
+    fields = split_fields(head)
     changed: dict[str, str] = {}
     for place, field in enumerate(fields):
         name, _, raw = field.partition(b":")
+        name = name.rstrip(b" \t")
         if name.lower() in _FIELDS:
             mailboxes = _mailboxes(raw)
             if any(mailbox.envelope == old for mailbox in mailboxes):

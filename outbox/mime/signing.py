@@ -8,6 +8,7 @@ from outbox.errors import MessageError
 from outbox.message import Blob
 from outbox.mime import wire
 from outbox.mime.given import checked_lines, fields_of
+from outbox.mime.headers import split_fields
 from outbox.mime.values import kind_of
 
 _VERSION = b"MIME-Version: 1.0\r\n"
@@ -31,19 +32,19 @@ def signed(
     made = checked_lines(made, mixed=True)
     head, blank, body = made.partition(b"\r\n\r\n")
     names = [name.lower() for name, _ in fields_of(head)]
-    if not blank or not made.isascii() or "content-type" not in names or not all(map(_is_mime, names)):
+    if not blank or not made.isascii() or not _is_mime(names):
         raise MessageError(
             "signer",
             "returned what is not a MIME entity in ASCII",
-            "Return Content-Type and other Content-… lines, a blank line and the content, without From or Subject.",
+            "Return one Content-Type and other Content-… lines, a blank line and the content, without From or Subject.",
         )
-    kept = b"".join(line + b"\r\n" for line in _lines(head) if not line.lower().startswith(b"mime-version:"))
+    kept = b"".join(
+        field + b"\r\n" for name, field in zip(names, split_fields(head), strict=True) if name != "mime-version"
+    )
     return fields + _VERSION + kept + b"\r\n" + body, ()
 
 
-def _is_mime(name: str) -> bool:
-    return name == "mime-version" or name.startswith("content-")
-
-
-def _lines(head: bytes) -> list[bytes]:
-    return head.split(b"\r\n")
+def _is_mime(names: list[str]) -> bool:
+    """Whether these fields make an entity: each once, a Content-Type among them, none of the message's header."""
+    allowed = all(name == "mime-version" or name.startswith("content-") for name in names)
+    return allowed and "content-type" in names and len(set(names)) == len(names)

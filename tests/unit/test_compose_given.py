@@ -14,7 +14,9 @@ import pytest
 from flask import Flask
 
 from outbox import Message, RawMessage
+from outbox.adds import with_adds
 from outbox.errors import BadHeaderError, MessageError, MessageTooLargeError, MissingFieldError
+from outbox.settings import Settings
 from tests.unit.composing import UNIQUE, composed_of, read
 
 HEAD = b"From: Shop <shop@example.com>\r\nTo: ann@example.org\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
@@ -246,6 +248,7 @@ def test_a_signer_gets_the_body_as_it_is_sent() -> None:
         b"Content-Type: text/plain\r\n\r\na\rb\r\n",
         b"Content-Type: text/plain\r\n\r\n" + b"x" * 999,
         b"Content-Transfer-Encoding: 7bit\r\n\r\nb\r\n",
+        b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\nb\r\n",
         RuntimeError("no key"),
     ],
 )
@@ -360,3 +363,65 @@ def test_bcc_of_an_object_may_be_beyond_ascii(made: Any) -> None:
     saved = REST + more.encode() + b"\r\nb\r\n"
     for parsed in (message_from_bytes(saved), message_from_bytes(saved, policy=policy)):
         assert composed_of(RawMessage(parsed)).recipients == ("ann@example.org", "jörg@example.net", "c@x.org")
+
+
+@pytest.mark.parametrize(
+    ("date", "is_one"),
+    [
+        ("never", False),
+        ("", False),
+        ("Mon, 22 Nov 2026 10:00:00 +0000", False),
+        ("Sun, 22 Nov 2026 10:00:00 -0000 (UTC)", True),
+        ("22 Nov 2026\r\n 10:00 GMT", True),
+    ],
+)
+def test_a_date_in_the_bytes_is_one(date: str, is_one: bool) -> None:
+    """It goes out as it is, so it must be right."""
+    message = RawMessage(f"Date: {date}\r\n".encode() + HEAD + b"\r\nb\r\n")
+    if is_one:
+        assert f"Date: {date}\r\n".encode() in composed_of(message).wire()
+    else:
+        with pytest.raises(MessageError, match=r"^Date: "):
+            composed_of(message)
+
+
+@pytest.mark.parametrize("line", ["MIME-Version:\r\n 1.0", "MIME-Version : 1.0", "mime-version:1.0"])
+def test_what_a_signer_returns_has_one_version(line: str) -> None:
+    """However it writes its own."""
+    message = Message("s", ["ann@example.org"], "b", sender="shop@example.com")
+    message.signer = lambda _: f"{line}\r\nContent-Type: text/plain;\r\n charset=us-ascii\r\n\r\nb\r\n".encode()
+    wire = composed_of(message).wire()
+    assert wire.lower().count(b"mime-version") == 1
+    assert wire.endswith(b"MIME-Version: 1.0\r\nContent-Type: text/plain;\r\n charset=us-ascii\r\n\r\nb\r\n")
+
+
+ANSWERED = b"In-Reply-To: <2@x.org>\r\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        (lambda: RawMessage(WHOLE), "in_reply_to"),
+        (lambda: RawMessage(ANSWERED + WHOLE), "references"),
+        (lambda: RawMessage(ANSWERED + b"References: <1@x.org>\r\n <2@x.org>\r\n" + WHOLE), None),
+        (lambda: of(Signed), None),
+        (lambda: of(Signed, extra_headers=[("X-A", "a")]), None),
+        (lambda: of(flask_mail.Message, extra_headers=[("X-A", "a"), ("X-A", "b")]), None),
+        (lambda: of(flask_mail.Message, extra_headers=iter([("in-reply-to", "<0@x.org>")])), None),
+    ],
+)
+def test_a_thread_is_not_lost(message: Any, lost: str | None) -> None:
+    """Where extra_headers are pairs, or the bytes are there already: in the header, or refused with the remedy."""
+    settings = Settings(headers=(("X-Mailer", "shop"),), reply_to="help@example.com")
+    made = with_adds(message(), settings, in_reply_to="2@x.org", references="<1@x.org>")
+    if lost is not None:
+        with pytest.raises(MessageError, match=rf"^{lost}: .* Write "):
+            composed_of(made)
+        return
+    parsed = read(composed_of(made))
+    assert (parsed["In-Reply-To"], parsed["References"]) == ("<2@x.org>", "<1@x.org> <2@x.org>")
+    if not isinstance(made, RawMessage):
+        assert (parsed["X-Mailer"], parsed["Reply-To"]) == ("shop", "help@example.com")
+        own = message().extra_headers
+        if isinstance(own, list):
+            assert parsed.get_all("X-A") == [value for _, value in own]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from outbox.mime.downgrade import forms
 from tests.unit.composing import composed_of, message_of, text_of
 
 LOGO = b"\x89PNG" * 5000
@@ -88,3 +89,20 @@ def test_long_names_and_many_are_folded(count: int) -> None:
     assert max(map(len, wire.split(b"\r\n"))) <= 78
     assert len(parsed(wire)["To"].groups) == count
     assert parsed(wire)["To"].addresses == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "lower"),
+    [
+        ("Subject: Grüße an Jörg\r\nTo: ann@example.org", None),
+        ("X-Name: Jörg\r\nTo: Jörg <jörg@example.org>", None),
+        ("To: ann@example.org\r\nReply-To: Jörg: a@example.org;", None),
+        ("To: Grüße:;", None),
+        ("To : Jörg <a@example.org>,\r\n\tb@example.org", "To: =?utf-8?b?SsO2cmc=?= <a@example.org>, b@example.org"),
+    ],
+)
+def test_bytes_of_the_applications_own_are_downgraded_or_stay(head: str, lower: str | None) -> None:
+    """Address fields only; where anything else is in UTF-8 the message needs SMTPUTF8, as it did when it was built."""
+    whole = f"{head}\r\n\r\nb\r\n".encode()
+    expected = (whole, None, True) if lower is None else (f"{lower}\r\n\r\nb\r\n".encode(), None, False)
+    assert forms(whole, ["ann@example.org"]) == expected

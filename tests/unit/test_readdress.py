@@ -24,6 +24,7 @@ def message(*fields: str) -> bytes:
     [
         ("To: ann@exmaple.org", "To: ann@example.org"),
         ("TO:ann@exmaple.org", "TO: ann@example.org"),
+        ("To : ann@exmaple.org", "To: ann@example.org"),
         ("Cc: ann@Exmaple.ORG", "Cc: ann@example.org"),
         ("To: Ann <ann@exmaple.org>, bob@exmaple.org", "To: Ann <ann@example.org>, bob@exmaple.org"),
         ('To: "Ann, PhD" <ann@exmaple.org>', 'To: "Ann, PhD" <ann@example.org>'),
