@@ -47,16 +47,16 @@ class Guard:
         # After all functions of `after_request`, where applications commit, and before the response leaves: what is
         # raised here becomes the response of the request.
         scope, succeeded = scopes.of_request(), response.status_code < 400
-        self._tell(app, scope, _settle(app, scope, succeeded=succeeded), succeeded=succeeded)
+        self._tell(app, scope, *_settle(app, scope, succeeded=succeeded), succeeded=succeeded)
 
     def _tearing_down(self, app: Flask, exc: BaseException | None = None, **extra: Any) -> None:
         # What was not settled before: an exception that is passed on, a streamed response, a test's own context.
         scope = scopes.leave_request()
         try:
-            left = _settle(app, scope, succeeded=exc is None)
+            left, failure = _settle(app, scope, succeeded=exc is None)
         finally:
             scope.is_over = True
-        self._tell(app, scope, left, succeeded=exc is None)
+        self._tell(app, scope, left, failure, succeeded=exc is None)
 
     def _end_contexts(self, app: Flask) -> None:
         """Flask's signal for the end of an application context comes after the functions that close its session."""
@@ -69,66 +69,81 @@ class Guard:
                 tear_down(*args, **kwargs)
                 return
             scope.is_ending = True
-            left: _Left = []
             try:
-                left = _settle(app, scope, succeeded=succeeded)
+                left, failure = _settle(app, scope, succeeded=succeeded)
             finally:
                 try:
                     tear_down(*args, **kwargs)
                 finally:
                     scope.is_over = True
-            self._tell(app, scope, left, succeeded=succeeded)
+            self._tell(app, scope, left, failure, succeeded=succeeded)
 
         app.do_teardown_appcontext = do_teardown_appcontext  # type: ignore[method-assign]
 
-    def _tell(self, app: Flask, scope: Scope, left: _Left, *, succeeded: bool) -> None:
+    def _tell(
+        self, app: Flask, scope: Scope, left: _Left, failure: Exception | None = None, *, succeeded: bool
+    ) -> None:
+        """Say, or raise, what is left; then raise `failure`."""
         lost, scope.lost = scope.lost, []
         known = {id(mail) for mail in lost}
         mails = [*lost, *(mail for mail, _ in left if id(mail) not in known)]
-        if not mails:
-            return
-        if not succeeded:  # nothing to raise: there is an error to show already
+        if mails and not succeeded:  # nothing to raise: there is an error to show already
             by_intent = scope.failed or not scope.is_request  # an exception rolls back by intent, a page may not
             level = logging.INFO if by_intent else logging.WARNING
             logger.log(level, "the %s failed, and with it goes its uncommitted mail: %s", scope, pending.listed(mails))
-            return
-        why = "".join(
-            f" The transaction did more than write mail ({what})." for what in {one for _, one in left if one}
-        )
-        said = (
-            f"the {scope} ends with uncommitted mail, which is not sent: {pending.listed(mails)}.{why} {pending.REMEDY}"
-        )
-        if _raises(app) and not scope.failed and _somebody_catches(scope):
-            raise UncommittedMailError(said[:1].upper() + said[1:])
-        logger.warning("%s", said)
+        elif mails:
+            beyond = {why for _, why in left if why}
+            why = "".join(f" The transaction did more than write mail ({what})." for what in beyond)
+            said = (
+                f"the {scope} ends with uncommitted mail, which is not sent: {pending.listed(mails)}.{why} "
+                f"{pending.REMEDY}"
+            )
+            if failure is None and _raises(app) and not scope.failed and _somebody_catches(scope):
+                raise UncommittedMailError(said[:1].upper() + said[1:])
+            logger.warning("%s", said)
+        if failure is not None:
+            raise failure
 
 
 _Left = list[tuple[Mail, str | None]]  # with what its transaction did besides, where that kept it from being committed
 
 
-def _settle(app: Flask, scope: Scope, *, succeeded: bool) -> _Left:
-    """Commit what may be; what is left, and will be committed by nobody. Raises what committing raises."""
-    held = [(session, mails) for session in scope.held() if (mails := pending.mails_of(session, scope))]
-    scope.sessions = []
+def _settle(app: Flask, scope: Scope, *, succeeded: bool) -> tuple[_Left, Exception | None]:
+    """Commit what may be. What is left, and will be committed by nobody, and the first error of a commit."""
     left: _Left = []
-    if not held:  # nearly always
-        return left
-    policy = uncommitted(app.config)
-    try:
-        for session, mails in held:
-            fate, why = _Fate.FORGOTTEN, None
-            if succeeded and not scope.failed:
-                fate, why = _fate(policy, scope, session, mails)
-            if fate is _Fate.COMMIT:
-                session.commit()
-            elif fate is _Fate.OUTER:
-                pending.hand_on(session, mails, _around(session))
-            else:
-                left += [(mail, why) for mail in mails]
-    finally:
-        for _, mails in held:
-            pending.settled(mails, scope)
-    return left
+    failure: Exception | None = None
+    for session in scope.held():  # nearly always none
+        mails = pending.mails_of(session, scope)
+        try:
+            left += _settle_one(app, scope, session, mails, succeeded=succeeded)
+        except Exception as error:  # of the application's: the mail of the other sessions does not depend on it
+            still = pending.mails_of(session, scope)  # of what was rolled back the log says so already
+            if still:
+                logger.warning(
+                    "the commit at the end of the %s failed, and its mail is not sent: %s", scope, pending.listed(still)
+                )
+            if failure is not None:
+                logger.error("another commit at the end of the %s failed", scope, exc_info=error)
+            failure = failure or error
+        pending.settled(mails, scope)
+        scope.drop(session)
+    return left, failure
+
+
+def _settle_one(app: Flask, scope: Scope, session: Session, mails: list[Mail], *, succeeded: bool) -> _Left:
+    """The same for one session. Raises what committing raises."""
+    if not mails:
+        return []
+    fate, why = _Fate.FORGOTTEN, None
+    if succeeded and not scope.failed:
+        fate, why = _fate(uncommitted(app.config), scope, session, mails)
+    if fate is _Fate.FORGOTTEN:
+        return [(mail, why) for mail in mails]
+    if fate is _Fate.COMMIT:
+        session.commit()
+    else:
+        pending.hand_on(session, mails, _around(session))
+    return []
 
 
 def _around(session: Session) -> Scope | None:

@@ -44,6 +44,10 @@ class Scope:
         if not any(reference() is session for reference in self.sessions):
             self.sessions.append(weakref.ref(session))
 
+    def drop(self, session: Session) -> None:
+        """The end of this scope has seen to what stands in `session`."""
+        self.sessions = [reference for reference in self.sessions if reference() is not session]
+
     def held(self) -> list[Session]:
         """The sessions that are still there."""
         return [session for reference in self.sessions if (session := reference()) is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scop
 from outbox import Message, Outbox, UncommittedMailError
 from outbox.models import OutboxMessage
 from tests.flask.conftest import Committed
-from tests.servers.databases import Database
+from tests.servers.databases import Database, Databases
 
 Log = pytest.LogCaptureFixture
 
@@ -385,6 +386,48 @@ def test_test_within_an_outer_transaction(shop: Shop, caplog: Log) -> None:
         outer.rollback()
     assert shop.sent == []
     assert warnings(caplog) == []
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("of_request", [True, False])
+def test_commit_that_fails_takes_no_other_sessions_mail_along(
+    of_request: bool, shop: Shop, databases: Databases, caplog: Log
+) -> None:
+    """Each session that may be committed is, what is left is told of, and the first error is raised after that."""
+    sessions: list[Session] = []
+
+    def enqueue(subject: str, engine: sa.Engine) -> Session:
+        sessions.append(session := Session(engine, info={"name": subject}))
+        shop.outbox.enqueue(Message(subject, recipients=["ann@example.org"], body="b"), session)
+        return session
+
+    def refuse(session: Session) -> None:
+        raise RuntimeError(session.info["name"])
+
+    with ExitStack() as stack:
+        first, second, third = (stack.enter_context(databases.with_schema("sqlite")).engine for _ in range(3))
+
+        def view() -> str:
+            for name, engine in (("first", first), ("second", second)):
+                sa.event.listen(enqueue(name, engine), "before_commit", refuse)
+            enqueue("left", third).add(Account(name="bob"))
+            shop.send("kept")
+            return "done"
+
+        if of_request:
+            assert shop.get(view).status_code == 500
+        else:
+            with pytest.raises(RuntimeError, match="first"), shop.app().app_context():
+                view()
+        assert shop.sent == ["kept"]
+        said = [line for line in warnings(caplog) if f"{__file__}:" in line]
+        assert ["the commit at the end" in line for line in said] == [True, True, False]
+        assert "ends with uncommitted mail" in said[2]
+        assert any("another commit at the end" in line for line in warnings(caplog))
+        caplog.clear()
+        for session in sessions:
+            session.close()
+        assert warnings(caplog) == []  # all is told of
 
 
 def test_row_that_breaks_in_the_commit(shop: Shop) -> None:
