@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from outbox.autocommit import begin_before_savepoint
 from outbox.dialect import MYSQL_FAMILY
 from outbox.events import logger
-from outbox.statements import only_reads
+from outbox.statements import beyond_reading
 
 ONE_DATABASE = (
     "Keep the outbox's tables where those rows are, or give the session twophase=True (PostgreSQL, MariaDB, MySQL)."
@@ -166,10 +166,11 @@ def _executing(
     if followed is None or followed.ours or followed.is_over:
         return
     compiled = context is not None and context.compiled is not None
-    if compiled and only_reads(statement):
+    what = beyond_reading(statement)
+    if what is None and compiled:
         return
-    words = statement.upper().split(maxsplit=2) or ["AN EMPTY STATEMENT"]
-    followed.note(words[0])
+    followed.note(what or "SELECT by exec_driver_sql")
+    words = statement.upper().split(maxsplit=2) or [""]
     if connection.engine not in followed.more_on:
         followed.more_on.append(connection.engine)
     if connection.dialect.name in MYSQL_FAMILY and words[0] in _COMMITS and "TEMPORARY" not in words[1:2]:

@@ -430,6 +430,40 @@ def test_commit_that_fails_takes_no_other_sessions_mail_along(
         assert warnings(caplog) == []  # all is told of
 
 
+@pytest.mark.databases("sqlite")
+def test_what_a_function_of_the_applications_may_do_is_named(shop: Shop, caplog: Log) -> None:
+    """The warning says which word of a SELECT keeps the mail from being committed."""
+
+    def view() -> str:
+        shop.db.connection().connection.driver_connection.create_function("pay", 1, lambda x: x)  # type: ignore[union-attr]
+        shop.db.rollback()
+        shop.db.execute(sa.select(sa.func.pay(1)))
+        shop.send()
+        return "done"
+
+    shop.get(view)
+    (warning,) = warnings(caplog)
+    assert "more than write mail (SELECT with function pay)" in warning
+
+
+@pytest.mark.databases("sqlite")
+def test_another_library_may_look_at_the_drivers_connection_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its property around `Connection.connection` stays there when one more application is made."""
+    shop.app()
+    asked: list[sa.Connection] = []
+    ours: Any = sa.Connection.connection
+
+    def ask(connection: sa.Connection) -> Any:
+        asked.append(connection)
+        return ours.fget(connection)
+
+    monkeypatch.setattr(sa.Connection, "connection", property(ask))
+    shop.app()
+    with shop.database.engine.connect() as connection:
+        assert connection.connection.driver_connection is not None
+        assert connection in asked
+
+
 def test_row_that_breaks_in_the_commit(shop: Shop) -> None:
     """A commit that fails fails the request, as with "commit"."""
 
