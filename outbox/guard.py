@@ -116,7 +116,7 @@ def _settle(app: Flask, scope: Scope, *, succeeded: bool) -> tuple[_Left, Except
         mails = pending.mails_of(session, scope)
         try:
             left += _settle_one(app, scope, session, mails, succeeded=succeeded)
-        except Exception as error:  # of the application's: the mail of the other sessions does not depend on it
+        except Exception as error:  # noqa: BLE001 - the mail of the other sessions does not depend on it
             still = pending.mails_of(session, scope)  # of what was rolled back the log says so already
             if still:
                 logger.warning(

@@ -31,9 +31,9 @@ SHOW or CALL, can be nothing in it but a table's or a column's. A column that is
 """
 
 _BEFORE_BRACKET = _words("""
-    all and any array as between by case distinct else end escape except exists filter from group having ilike in intersect
-    interval is join lateral like limit materialized not offset on or order over partition recursive select some then
-    union using values when where with within
+    all and any array as between by case distinct else end escape except exists filter from group having ilike in
+    intersect interval is join lateral like limit materialized not offset on or order over partition recursive select
+    some then union using values when where with within
     """)
 
 _TYPES = _words(

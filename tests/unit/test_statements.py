@@ -22,8 +22,7 @@ READS = [
     "SELECT show.id, release.name, call.set FROM show, release JOIN load ON load.id = show.id, share AS call",
     "SELECT start, begin, copy FROM show ORDER BY random() LIMIT 1",
     "SELECT replace(t.x, %(a)s, %(b)s) AS replace_1 FROM t",
-    "WITH RECURSIVE tree(id, parent) AS (SELECT t.id AS id, t.parent AS parent FROM t UNION ALL SELECT t.id AS id, "
-    't.parent AS parent FROM t JOIN tree ON t.parent = tree.id), "B"(x) AS (SELECT 1) SELECT tree.id FROM tree',
+    'WITH RECURSIVE tree(id, up) AS (SELECT 1 UNION ALL SELECT 2 FROM t JOIN tree), "B"(x) AS (SELECT 1) SELECT 1',
     "SELECT a.x FROM (WITH c(x) AS (SELECT 1) SELECT c.x FROM c) AS a",
     "SELECT t.x FROM t WHERE t.tags @> %(a)s AND t.tags <@ %(b)s AND to_tsvector(t.x) @@ plainto_tsquery(%(c)s)",
     "SELECT array_agg(t.x), to_char(t.at, 'YYYY'), date_format(t.at, '%%Y'), lag(t.x) OVER (ORDER BY t.y) FROM t",
