@@ -16,7 +16,6 @@ production.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import pytest
 from flask import Flask
@@ -28,13 +27,13 @@ from outbox.testing.scripts import ACCEPT, DOWN, LOST, Try
 __all__ = ["ACCEPT", "DOWN", "LOST", "Attachment", "Mail", "Mailbox", "Try", "mailbox"]
 
 
-_STARTED = pytest.StashKey[datetime]()
+_STARTED = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Remember when the test began, its fixtures included."""
-    item.stash[_STARTED] = clock.utcnow()
+    item.stash[_STARTED] = clock.monotonic()
 
 
 @pytest.fixture

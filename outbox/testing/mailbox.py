@@ -15,6 +15,7 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy.orm import Session
 
 from outbox import clock, operations
+from outbox.dialect import DbNow
 from outbox.enqueue import write_connection
 from outbox.errors import UncommittedMailError
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
@@ -22,6 +23,9 @@ from outbox.states import Lane, State
 from outbox.testing.drain import Joined, drain
 from outbox.testing.frozen import Clock
 from outbox.testing.scripts import Relay, Script, Try
+
+_PRECISION_SECONDS = 0.001
+"""Of the times that SQLite stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ class Mail:
 class Mailbox:
     """The outbox of one application. A list of its mail, in the order in which it was enqueued."""
 
-    def __init__(self, app: Flask, since: datetime | None = None) -> None:
-        """`since`: what is older was left by earlier tests, and is not seen. KeyError without an outbox."""
+    def __init__(self, app: Flask, since: float | None = None) -> None:
+        """`since`: what was there at that moment of the monotonic clock is not seen. KeyError without an outbox."""
         self._since = since
         self._left: int | None = None if since is not None else 0  # the newest id that earlier tests left, if known
         self._app = app
@@ -146,10 +150,12 @@ class Mailbox:
 
     def _find_left(self, connection: sa.Connection) -> int:
         """Ids, not times, tell from then on: a test may set the clock back."""
-        if self._left is None:
-            older = sa.select(sa.func.max(OutboxMessage.id)).where(OutboxMessage.created_at < self._since)
+        if self._left is None and self._since is not None:
+            now = connection.execute(sa.select(DbNow())).scalar_one()  # rows are dated by the database's clock
+            began = now - timedelta(seconds=clock.monotonic() - self._since + _PRECISION_SECONDS)
+            older = sa.select(sa.func.max(OutboxMessage.id)).where(OutboxMessage.created_at < began)
             self._left = connection.execute(older).scalar() or 0
-        return self._left
+        return self._left or 0
 
     def _remove_left(self, engine: sa.Engine) -> None:
         with engine.connect() as connection:
