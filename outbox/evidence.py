@@ -111,6 +111,7 @@ class _Tally:
     reply: str = ""
     by_account: bool = False  # the words speak of the account
     again: bool = False  # refused once more after others had passed
+    last: float = 0.0  # when the last of them began
 
 
 class Scopes:
@@ -140,6 +141,7 @@ class Scopes:
             tally = self._tallies.setdefault(scope, _Tally(offer.began))
             self._tallies.move_to_end(scope)
             tally.deliveries.add(offer.delivery)
+            tally.last = max(tally.last, offer.began)
             tally.others.add(offer.domain if scope.about is About.SENDER else offer.sender)
             tally.named |= result.about is scope.about and _is_named(offer, result)
             tally.reply = str(result.reply)
@@ -190,8 +192,8 @@ class Scopes:
     def _is_domains_own(self, scope: Scope, tally: _Tally) -> bool:
         """Whether it is not rather the senders', who were refused elsewhere as well, or never sent elsewhere."""
         senders = [Scope(About.SENDER, sender) for sender in tally.others]
-        if tally.by_account:
-            return any(self._passed.get(sender, tally.first - 1) >= tally.first for sender in senders)
+        if tally.by_account:  # refused here after the same sender had passed elsewhere: not because a rate was over
+            return any(tally.first <= self._passed.get(sender, tally.first - 1) < tally.last for sender in senders)
         held = [self._tallies.get(sender) for sender in senders if sender not in self._guilty]
         return None in held or sum(one is not None and one.others == {scope.value} for one in held) > 1
 

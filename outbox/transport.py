@@ -282,7 +282,7 @@ class Connection(flask_mail.Connection):
         if fresh and judgement.about is About.SESSION:  # the first message of a session is not too many for it
             judgement = judge_reply(answer.phase, replace(reply, text=""), self._preset)
         accepted = judgement.verdict is Verdict.ACCEPTED
-        if judgement.about is About.SESSION:
+        if judgement.about in {About.SESSION, About.CONNECTIONS}:  # an idle one would go on to be one too many
             self.close()
         elif not self.is_open:
             self._drop()

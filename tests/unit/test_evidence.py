@@ -327,3 +327,13 @@ class TestScopes:
         assert scopes.accepted(offer("r@fast.example", "app@ours.example", 3.0)) == []
         (blamed,) = scopes.refused(offer("r@slow.example", "app@ours.example", 4.0), rate)
         assert (blamed.scope.about, blamed.scope.value) == (About.DOMAIN, "slow.example")
+
+    def test_a_rate_that_is_over_when_its_sender_passes_again_is_no_domains(self) -> None:
+        """It was refused wherever it wrote to; that it passes now says nothing of a domain that was not tried since."""
+        rate = result(Verdict.TRANSPORT, Phase.RCPT, 450, About.ACCOUNT, enhanced="4.7.1", text="rate limit")
+        scopes = Scopes()
+        for number in range(CERTAIN):
+            assert scopes.refused(offer("r@one.example", "app@ours.example", 1.0 + number), rate) == []
+            assert scopes.refused(offer("r@two.example", "app@ours.example", 1.0 + number), rate) == []
+            assert scopes.accepted(offer("r@two.example", "good@ours.example", 1.5 + number)) == []
+        assert scopes.accepted(offer("r@two.example", "app@ours.example", 9.0)) == []

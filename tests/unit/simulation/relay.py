@@ -10,12 +10,12 @@ from typing import Any
 import greenlet
 
 from outbox.relay import Relay
-from outbox.reply import Phase
+from outbox.reply import Phase, parse_reply
 from outbox.smtp.commands import Commands
 from outbox.smtp.session import Answer, Refused, Session
 from outbox.smtp.sockets import Broken
 from outbox.transport import Connection
-from outbox.verdicts import Failure
+from outbox.verdicts import Failure, judge_reply
 
 RELAY = Relay(host="relay.example", allow_plaintext=True)
 TAKES = 0.25
@@ -198,6 +198,11 @@ class ScriptedRelay:
         script: Iterable[Rule | Quota] = (*self.script.rules, *self.script.quotas)
         return any((one.about, one.value) == (about, value) for one in script)
 
+    def ever_names(self, about: str) -> bool:
+        """Whether it says something of a sender or a domain that it means otherwise."""
+        script: Iterable[Rule | Quota] = (*self.script.rules, *self.script.quotas)
+        return any(one.about != about and _words_about(one.reply) == about for one in script)
+
     def is_down(self) -> bool:
         """Whether it lets nobody in."""
         return self._down(self.now()) is not None
@@ -257,6 +262,11 @@ class ScriptedRelay:
                 break
             count += offer.of(quota.about) == quota.value
         return count >= quota.most
+
+
+def _words_about(reply: str) -> str | None:
+    words = REPLIES[reply]
+    return None if words.code is None else judge_reply(words.phase, parse_reply(words.code, words.text.encode())).about
 
 
 class ScriptedSession(Session):

@@ -22,8 +22,8 @@ SLACK = 2 * POLL + 1.0
 """Until a worker has looked at pauses and queue, connected and offered."""
 
 BUSY = 12
-"""Connections and refused offers that a worker may begin in one minute while nothing gets through, beside one for each
-connection that it has: the faults that open the breaker, its first probes, and those that are 5, 10 and 20 s apart."""
+"""Offers that a worker may begin in one minute while nothing gets through, beside one for each connection and delivery:
+the faults that open the breaker, its first probes, and those that are 5, 10 and 20 s apart."""
 
 
 class Watch:
@@ -34,6 +34,7 @@ class Watch:
         world.began, world.ended, world.looked, world.started = self.began, self.ended, self.looked, self.started
         world.database.recorded, world.database.changed = self.recorded, self.changed
         self.offers: list[tuple[float, int, str]] = []
+        self._failure: AssertionError | None = None  # which the product may have taken for a fault of the database
         self._quiet_since: float | None = None  # nothing was offered though something could be
         self._told_until = 0.0
         self._waits: dict[int, float] = {}  # since when each delivery waits that could be offered
@@ -43,6 +44,7 @@ class Watch:
         self._began: dict[int, float] = {}
         self._last: dict[int, Outcome] = {}
         self._probes: dict[int, float] = {}  # since when an automatic pause waits for its probe, by pause
+        self._set_at: dict[int, float] = {}  # when each pause was set
         self._to_lift: dict[int, float] = {}  # since when each pause is out of date, by pause
         self._in_vain: dict[int, deque[float]] = defaultdict(deque)  # by worker: when offers began that got nowhere
         self._accepted_at = -1e9
@@ -53,7 +55,8 @@ class Watch:
     def fail(self, what: str) -> NoReturn:
         """With the history so far."""
         history = "\n".join(f"  {at:10.2f}  {number:3d}  {words}" for at, number, words in self.offers[-60:])
-        raise AssertionError(f"at {self.world.now:.2f}: {what}\n{history}")
+        self._failure = AssertionError(f"at {self.world.now:.2f}: {what}\n{history}")
+        raise self._failure
 
     # What happens
 
@@ -92,11 +95,18 @@ class Watch:
             self._accepted_at = now
             self._good.pop(one.id, None)
             for pause in self.world.database.pauses.values():
-                if pause.value == (one.sender if pause.what is What.SENDER else one.domain):
+                known = now > self._set_at[pause.id] + SLACK  # else its next probe shows it
+                if known and pause.value == (one.sender if pause.what is What.SENDER else one.domain):
                     self._to_lift.setdefault(pause.id, now)
             for lines in self._in_vain.values():
                 lines.clear()
             return
+        if (
+            why is Why.OWN
+            and result.verdict in {Verdict.TRANSIENT, Verdict.PERMANENT}
+            and self._in_vain[one.worker or 0]
+        ):
+            self._in_vain[one.worker or 0].pop()  # a reply of its own, as a relay gives that works
         if result.retry_after is not None and result.about is About.ACCOUNT:
             self._told_until = max(self._told_until, now + min(result.retry_after, LONGEST_PROBE_WAIT))
         if why in {Why.DOWN, Why.CONNECTIONS}:  # whoever's turn it is: nobody gets through
@@ -109,7 +119,10 @@ class Watch:
         """A scope was paused or released."""
         self.pauses.append((self.world.now, what, pause))
         self.offers.append((self.world.now, 0, f"{what} {pause.what} {pause.value}: {pause.reply}"))
-        if what == "paused" and not self.world.relay.ever_refuses(pause.what.value, pause.value):
+        self._set_at[pause.id] = self.world.now
+        relay = self.world.relay
+        means_it = relay.ever_refuses(pause.what.value, pause.value) or relay.ever_names(pause.what.value)
+        if what == "paused" and not means_it:
             self.fail(f"{pause.what} {pause.value} is paused, against which the relay has nothing")
         if what == "released":
             self._probes.pop(pause.id, None)
@@ -117,6 +130,8 @@ class Watch:
 
     def looked(self) -> None:
         """All that could begin at this moment has begun."""
+        if self._failure is not None:
+            raise self._failure
         world, now = self.world, self.world.now
         eligible = {one.id for one in world.eligible()} if any(self._running()) else set()
         if not eligible:
@@ -216,7 +231,7 @@ class Watch:
             mine.append(now)
         while mine and mine[0] <= now - 60.0:
             mine.popleft()
-        if len(mine) > BUSY + len(worker.lines):
+        if len(mine) > BUSY + len(worker.lines) + sum(one.live for one in self.world.deliveries):
             self.fail(f"worker {worker.number} began {len(mine)} offers in a minute in which none got through")
 
     def check_end(self, heals: float | None) -> None:
