@@ -7,6 +7,6 @@ from flask_wtf import CSRFProtect
 
 from outbox import Outbox
 
-mail = Outbox()
+mail = outbox = Outbox()
 login_manager = LoginManager()
 csrf = CSRFProtect()

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, QueuePool, SingletonThreadPool
 
+from outbox.autocommit import is_read_only
 from outbox.deadline import Deadline, harden
 from outbox.dialect import MYSQL_FAMILY, configure_sqlite
 from outbox.server_settings import set_at_connect
@@ -63,6 +64,7 @@ def engine_like(source: Engine, *, connections: int = 4, timeout: float = TIMEOU
         engine.update_execution_options(isolation_level=_ISOLATION)
     if not sqlite:
         set_at_connect(engine)
+        _leave_read_only(engine)
     if deadline is not None:
         _end_connecting(engine, deadline)
     return engine
@@ -143,6 +145,16 @@ def _end_connecting(engine: Engine, deadline: Deadline) -> None:
     @event.listens_for(engine, "connect")  # the last of them
     def connected(connection: Any, record: ConnectionPoolEntry) -> None:
         deadline.end()
+
+
+def _leave_read_only(engine: Engine) -> None:
+    """Give up connections to a server that was primary, stayed up and takes no writes: new ones find its successor."""
+
+    @event.listens_for(engine, "handle_error")
+    def failed(context: sa.ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if context.engine is engine and isinstance(error, sa.exc.StatementError) and is_read_only(error):
+            context.is_disconnect = True
 
 
 def _isolate_once(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from outbox.dialect import configure_sqlite
 from outbox.engines import engine_like
 from outbox.errors import DatabaseError
 from outbox.ledger import Ledger, Outcome
-from outbox.models import Base
+from outbox.models import Base, OutboxWorker
 from outbox.queue import Queue
 from outbox.states import State
 from tests.servers.databases import Database
@@ -186,3 +186,28 @@ def make_schema(database: Database, name: str) -> str:
 
 def sqlite_options(database: Database) -> dict[str, Any]:
     return {} if database.path is None else {"poolclass": NullPool}
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_connection_that_takes_no_writes_is_given_up(database: Database) -> None:
+    """As those to a primary that has become a replica and stays up; the application's own pool is left alone."""
+    read_only = {"postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"}
+    statement = read_only.get(database.name, "SET SESSION TRANSACTION READ ONLY")
+    source = sa.create_engine(database.address)
+    engine = engine_like(source, connections=1)
+    queue = Queue(engine, environment="", lease=60.0)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+        connection.commit()
+    with pytest.raises(sa.exc.DBAPIError) as raised:
+        queue.register(host="here", pid=1, version="1", connections=1)
+    assert raised.value.connection_invalidated
+    assert queue.register(host="here", pid=1, version="1", connections=1)
+    with source.connect() as connection:
+        connection.exec_driver_sql(statement)
+        connection.commit()
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            connection.execute(sa.insert(OutboxWorker).values(host="here"))
+        assert not raised.value.connection_invalidated
+    engine.dispose()
+    source.dispose()
