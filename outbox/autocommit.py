@@ -32,11 +32,11 @@ def is_read_only(error: sa.exc.StatementError) -> bool:
 
 def commits_at_once(connection: sa.Connection) -> bool:
     """Whether no transaction is open on `connection` on which something was just written."""
-    if str(connection.get_execution_options().get("isolation_level", "")).upper() == "AUTOCOMMIT":
-        return connection.dialect.name != "sqlite" or not _in_transaction(connection)
-    driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
         return not _in_transaction(connection)
+    if _is_autocommit(connection):
+        return True
+    driver = _driver(connection)
     autocommit = getattr(driver, "get_autocommit", None)  # PyMySQL, mysqlclient
     return bool(autocommit() if callable(autocommit) else getattr(driver, "autocommit", False))
 

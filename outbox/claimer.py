@@ -214,7 +214,7 @@ class Claimer:
             with self._holding(self._held.only(pause.what, pause.value)):
                 claimed = self._dispatcher.claim(self._worker_id, 1)
             found += claimed
-            if not claimed and wait >= LONGEST_PROBE:  # there has been none of it for most of an hour
+            if not claimed and wait >= LONGEST_PROBE:  # for hours there has been none of it
                 self._consequences.release(pause.what, pause.value)
             elif not claimed:  # else what falls due a moment later would wait for hours
                 self._rulings.look_again(pause.id)

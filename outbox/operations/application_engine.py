@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from outbox.autocommit import REMEDY, commits_at_once
 from outbox.dialect import MYSQL_FAMILY
+from outbox.operations.access import where
 from outbox.operations.finding import Finding
 from outbox.transactions import ONE_DATABASE
 
@@ -103,14 +104,10 @@ def several_databases(session: sa.Engine | None, others: Iterable[sa.Engine]) ->
             yield Finding(
                 "database",
                 None,
-                f"the application's session commits mail to {_shown(session)} and may commit rows to {_shown(other)}, "
+                f"the application's session commits mail to {where(session)} and may commit rows to {where(other)}, "
                 "one after the other: if the second commit fails, the first stays",
                 ONE_DATABASE,
             )
-
-
-def _shown(engine: sa.Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
 
 
 def autocommits(engine: sa.Engine) -> bool:

@@ -119,7 +119,6 @@ def _step(
     """Change the next `size` that match, by id.
 
     Gives the last id looked at (None: no more), how many went to `target`, and how many became uncertain instead.
-
     """
     rows = next_matching(connection, wanted, after, size)
     if not rows:

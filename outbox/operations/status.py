@@ -62,6 +62,8 @@ def status(
     due_now = min(sum(due.free.values()), count_cap + 1)
     unserved = _unserved(connection, {worker.environment for worker in living})
     ours = unserved.pop(environment, 0)
+    shared = bool(environments(connection) - {environment})
+    mine = environment if shared else None  # where all is ours, nothing need be looked up
     spans = SPANS if counts else SPANS[:-1]  # of the last day only the numbers are shown
     sent, failed = ({span: _ended(connection, count_cap, state, span) for span in spans} for state in ENDS)
     came_of, deferred_in = outcomes(connection, alarms.window, SPANS)
@@ -94,12 +96,12 @@ def status(
         growing=_growing(connection, due_now, drain, alarms),
         pauses=paused,
         held_for_long=_held_for_long(connection, now, effective, names, due, count_cap, alarms),
-        failures=failures(connection, environment=environment) if counts else [],
-        deferred_groups=deferred(connection, environment=environment) if counts else [],
+        failures=failures(connection, environment=mine) if counts else [],
+        deferred_groups=deferred(connection, environment=mine) if counts else [],
         foreign=unserved,
         suppressed=suppressed or any(worker.health.get("suppressed") is True for worker in living),
         environment=environment,
-        shared=bool(environments(connection) - {environment}),
+        shared=shared,
         count_cap=count_cap,
     )
     for problem in problems(seen, alarms, unserved=ours > 0):

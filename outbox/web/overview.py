@@ -46,15 +46,16 @@ def failures() -> ResponseReturnValue:
     """Failed and deferred mail grouped by error and domain, of the own environment unless asked."""
     environment = query.environment(request.args.get("environment"))
     with connected() as connection:
-        groups = operations.failures(connection, ALL_GROUPS, environment=environment)
-        waiting = operations.deferred(connection, ALL_GROUPS, environment=environment)
-        shared = bool(operations.environments(connection) - {query.own_environment()})
+        there = operations.environments(connection)
+        mine = environment if there - {environment} else None  # where all is of it, nothing need be looked up
+        groups = operations.failures(connection, ALL_GROUPS, environment=mine)
+        waiting = operations.deferred(connection, ALL_GROUPS, environment=mine)
     return render_template(
         "outbox_admin/failures.html",
         failures=groups,
         deferred=waiting,
         environment=request.args.get("environment"),
-        shared=shared,
+        shared=bool(there - {query.own_environment()}),
         outcome=actions.outcome(),
     )
 
