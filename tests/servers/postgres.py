@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import URL, make_url
@@ -162,14 +163,18 @@ def _binaries(folder: Path) -> Path:
 
 def _execute(url: URL, statement: str, seconds: float = 0.0) -> None:
     """`seconds`: after which the server gives up; 0: never."""
-    # CREATE DATABASE must not run in a transaction block, which SQLAlchemy would open.
-    with psycopg.connect(
+    with connected(url, f"-c statement_timeout={seconds * 1000:.0f}") as connection:
+        connection.execute(statement.encode())
+
+
+def connected(url: URL, options: str) -> psycopg.Connection[Any]:
+    """A connection in AUTOCOMMIT: CREATE DATABASE must not run in a transaction block, which SQLAlchemy would open."""
+    return psycopg.connect(
         host=url.host,
         port=url.port,
         user=url.username,
         password=url.password,
         dbname=url.database,
         autocommit=True,
-        options=f"-c statement_timeout={seconds * 1000:.0f}",
-    ) as connection:
-        connection.execute(statement.encode())
+        options=options,
+    )

@@ -14,6 +14,7 @@ import pymysql
 from sqlalchemy.engine import URL
 
 from outbox.models import Base
+from tests.servers.postgres import connected
 from tests.servers.process import polled
 
 TABLES = [table.name for table in Base.metadata.sorted_tables]
@@ -66,15 +67,7 @@ _OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> p
 
 
 def _postgresql(url: URL) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        host=url.host,
-        port=url.port,
-        user=url.username,
-        password=url.password,
-        dbname=url.database,
-        autocommit=True,
-        options=f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={4 * LOCK_SECONDS}s",
-    )
+    return connected(url, f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={4 * LOCK_SECONDS}s")
 
 
 def _postgresql_print(connection: psycopg.Connection[Any]) -> str:

@@ -26,6 +26,7 @@ from outbox.message import Composed
 from outbox.mime.received import decoded
 from outbox.preview import preview
 from tests.unit.callers import TEXTS, Several
+from tests.unit.composing import leaves
 from tests.unit.hostile import acceptable, anyone, anything, usually
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -148,7 +149,7 @@ def _checked(composed: Composed) -> EmailMessage:
     assert {"to", "cc"} & set(names)
     assert max(names.count("to"), names.count("cc")) == 1
     assert "bcc" not in names
-    for part in _leaves(parsed):
+    for part in leaves(parsed):
         assert not part.defects
     return parsed
 
@@ -199,17 +200,9 @@ def _people(parsed: EmailMessage, name: str) -> list[tuple[str, str]]:
     return people
 
 
-def _leaves(part: EmailMessage) -> Iterator[EmailMessage]:
-    if part.get_content_maintype() == "multipart":
-        for child in part.iter_parts():
-            yield from _leaves(child)
-    else:
-        yield part
-
-
 def _attached(parsed: EmailMessage) -> list[EmailMessage]:
     bodies = [parsed.get_body((kind,)) for kind in ("plain", "html")]
-    return [part for part in _leaves(parsed) if not any(part is body for body in bodies)]
+    return [part for part in leaves(parsed) if not any(part is body for body in bodies)]
 
 
 def _filename(part: EmailMessage) -> str:

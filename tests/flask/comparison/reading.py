@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from email import message_from_bytes, policy
 from email.header import decode_header
 from email.message import EmailMessage, Message
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any
+
+from tests.unit.composing import leaves
 
 Sense = dict[str, Any]
 """Aspect → value: the envelope, the address fields, subject, texts, attachments, the other headers, the date."""
@@ -91,19 +93,11 @@ def _headers(parsed: Message) -> list[tuple[str, str]]:
     )
 
 
-def _leaves(part: EmailMessage) -> Iterator[EmailMessage]:
-    if part.get_content_maintype() == "multipart":
-        for child in part.iter_parts():
-            yield from _leaves(child)
-    else:
-        yield part
-
-
 def _body(parsed: EmailMessage) -> Sense:
     """The texts that a reader may choose from, by type, and what hangs on the message, in order."""
     texts: dict[str, str] = {}
     attachments = []
-    for part in _leaves(parsed):
+    for part in leaves(parsed):
         kind = part.get_content_type()
         if part.get_content_maintype() == "text" and "Content-Disposition" not in part and kind not in texts:
             text = _text(part)
