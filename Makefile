@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 RUN_VENV ?= .venv-run
+DOCS_VENV ?= .venv-docs
 LOCK ?= requirements.lock
 PYTHON ?=
 ARGS ?=
@@ -22,7 +23,7 @@ LOCKING := $(VENV)/locking
 COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run start test soak bench measure test-minimum check lint types layers format lock clean
+.PHONY: help run start test soak bench measure docs site test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -44,6 +45,14 @@ bench: ## the figures of docs/performance.md in 15 minutes (needs cc, libssl-dev
 
 measure: $(READY)
 	@exec $(RUN) -m benchmarks.bench $(ARGS)
+
+docs: ## the documentation as a site in build/docs, without a warning and without the network
+	@$(MAKE) --no-print-directory VENV=$(DOCS_VENV) LOCK=requirements-docs.lock site
+
+site: $(READY)
+	@rm -rf build/docs
+	@$(RUN) -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 check: lint types test ## everything that must be green
 
@@ -67,12 +76,13 @@ lock: $(LOCKING)/ready ## pin the newest versions that pyproject.toml allows
 	@$(COMPILE) --upgrade --group bench --all-extras --constraint requirements.lock -o requirements-bench.lock pyproject.toml
 	@$(COMPILE) --upgrade --group run $(addprefix --extra ,postgresql mariadb metrics) --constraint requirements.lock \
 		-o requirements-run.lock pyproject.toml
+	@$(COMPILE) --upgrade --group docs -o requirements-docs.lock pyproject.toml
 
 test-minimum: ## all tests with the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test
 
 clean: ## remove what `make` made; instance/ and its mail stay
-	rm -rf .venv .venv-run .venv-minimum .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-run .venv-minimum .venv-bench .venv-docs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 # Made anew when the lock changes, so that nothing of an older one is left in it.
 $(READY): $(LOCK) pyproject.toml
