@@ -44,10 +44,12 @@ def flask_mail() -> str:
 
 
 @contextmanager
-def running(folder: Path, command: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def running(
+    folder: Path, command: str, environ: dict[str, str], interpreter: str | Path = sys.executable
+) -> Iterator[subprocess.Popen[str]]:
     program, *words = command.split()
     process = subprocess.Popen(
-        [sys.executable, "-m", program, *words],
+        [interpreter, "-m", program, *words],
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,
