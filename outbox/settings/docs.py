@@ -16,6 +16,8 @@ _HEAD = """\
 application that wants its settings from there says so:
 
 ```python
+import os
+
 from outbox import Settings
 
 app.config.update(Settings.from_env(os.environ))  # MAIL_* and OUTBOX_*, nothing else

@@ -93,7 +93,7 @@ class Terminal:
         name, *rest = words
         command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
         try:
-            done = _runner().invoke(command, rest, obj=ScriptInfo(create_app=lambda: app))
+            done = runner().invoke(command, rest, obj=ScriptInfo(create_app=lambda: app))
         finally:
             outbox.database(app).dispose()
         return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
@@ -189,7 +189,7 @@ class Screen:
         return bool(piece)
 
 
-def _runner() -> CliRunner:
+def runner() -> CliRunner:
     """One that keeps stdout and stderr apart, which before click 8.2 had to be asked for."""
     try:
         return CliRunner(mix_stderr=False)  # type: ignore[call-arg]

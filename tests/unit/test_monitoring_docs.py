@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from outbox.metrics import HELP, HISTOGRAMS
+from tests.servers.promtool import promtool
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = ("monitoring.md", "monitoring/alerts.yml", "monitoring/dashboard.json")
@@ -41,3 +42,15 @@ def test_the_dashboard_is_one() -> None:
         taken |= cells
         assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_alert_rules_are_valid_and_fire() -> None:
+    """Each fires on what it is for, and none on an outbox in good health: alerts_test.yml."""
+    promtool("check", "rules", str(DOCS / "monitoring/alerts.yml"))
+    promtool("test", "rules", str(Path(__file__).parent / "alerts_test.yml"))
+
+
+def test_each_alert_is_tested() -> None:
+    """One that is added has a case."""
+    alerts = set(re.findall(r"- alert: (\w+)", (DOCS / "monitoring/alerts.yml").read_text()))
+    assert alerts == set(re.findall(r"\bOutbox\w+", (Path(__file__).parent / "alerts_test.yml").read_text()))

@@ -1,0 +1,148 @@
+"""The pages of docs/ are run, block by block, or say why not; files are checked by the tools that read them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outbox import Outbox, Settings
+from outbox.policy import RetryPolicy
+from tests.flask.pages import DOCS, Block, blocks, stage
+from tests.servers.promtool import promtool
+
+PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+RUN = ("python", "console")
+CHECKED = ("ini", "yaml", "json")
+SHOWN = ("", "jinja", "html", "text")  # what something prints, and templates, which the blocks after them use
+
+PREPARED = {
+    "admin.md": """
+from flask_login import LoginManager
+login_manager = LoginManager(app)
+""",
+    "logging.md": """
+class statsd:
+    counted = []
+    increment = counted.append
+""",
+    "not-sent.md": """
+mail.send(Message("Welcome", ["ann@example.org"], "Good to see you."))
+db.session.commit()
+""",
+    "signing.md": """
+import trustme
+certificate = trustme.CA().issue_cert("shop@example.org")
+certificate.private_key_pem.write_to_path("shop.key")
+certificate.cert_chain_pems[0].write_to_path("shop.crt")
+content = b"From: shop@example.org\\r\\nSubject: Hello\\r\\n\\r\\nHello.\\r\\n"
+""",
+    "testing.md": """
+from outbox import delivery_failed
+
+@app.post("/register")
+def register():
+    db.session.add(user := User(email=request.form["email"], bounced=False))
+    mail.send(Message("Confirm your account", [user.email], "Open http://shop.example/confirm/1"))
+    db.session.commit()
+    return ""
+
+@delivery_failed.connect_via(app)
+def gone(app, *, recipient, **more):
+    db.session.execute(db.update(User).filter_by(email=recipient).values(bounced=True))
+    db.session.commit()
+
+def by_email(email):
+    with app.app_context():
+        return db.session.scalars(db.select(User).filter_by(email=email)).first()
+
+User.by_email = by_email
+""",
+}
+"""What a page takes for granted of its reader's application."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first block to its last, as a reader would."""
+    found = blocks(page)
+    for block in found:
+        assert block.language in RUN + CHECKED + SHOWN, f"{block}: {block.language} is neither run nor checked"
+        if block.reason is not None:
+            block.why_not()
+    with stage(tmp_path, monkeypatch) as made:
+        if page in PREPARED:
+            made.play(Block(page, 0, "python", PREPARED[page], None))
+        for block in found:
+            if block.reason is None and block.language not in CHECKED:
+                made.play(block)
+
+
+CONFIGURATION = [block for page in PAGES for block in blocks(page) if block.language in CHECKED]
+
+
+@pytest.mark.parametrize("block", CONFIGURATION, ids=str)
+def test_what_a_page_shows_of_files_is_valid(block: Block, tmp_path: Path) -> None:
+    """By the program that reads them."""
+    if block.language == "json":
+        json.loads(block.text)
+    elif block.file is not None and block.file.endswith(".service"):
+        _unit(block, tmp_path)
+    elif block.language == "yaml":
+        (tmp_path / "prometheus.yml").write_text(block.text)
+        promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    else:
+        raise AssertionError(f"{block}: nothing checks it")
+
+
+def _unit(block: Block, folder: Path) -> None:
+    """systemd knows all that it says; the program and the user that it names are not on this machine."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        if "all" in os.environ.get("OUTBOX_TEST_REQUIRE", ""):
+            pytest.fail("systemd-analyze is required (OUTBOX_TEST_REQUIRE): not installed", pytrace=False)
+        pytest.skip("systemd-analyze is not installed (Debian: systemd)")
+    assert block.file is not None
+    unit = folder / Path(block.file).name
+    unit.write_text(re.sub(r"^(Exec\w+=)\S+", rf"\1{sys.executable}", block.text, flags=re.MULTILINE))
+    done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, timeout=60, check=False)
+    ours = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_all_options_of_enqueue_are_there() -> None:
+    """Each parameter has a row, with the default that the signature has."""
+    parameters = list(inspect.signature(Outbox.enqueue).parameters.values())[2:]
+    rows = dict(re.findall(r"^\| `(\w+)` \| .+? \| (.+?) \| ", (DOCS / "enqueue.md").read_text(), re.MULTILINE))
+    assert list(rows) == [parameter.name for parameter in parameters]
+    for parameter in parameters:
+        if parameter.default is not None:
+            assert rows[parameter.name] == f'`"{parameter.default}"`'
+
+
+def test_the_timetable_of_retries_is_that_of_the_settings() -> None:
+    """Computed by the policy from the defaults, without the random part."""
+    settings = Settings.from_config({})
+    policy = RetryPolicy(settings.retry_first_seconds, settings.retry_max_seconds, settings.max_attempts)
+    rows, since = ["| 1 | | 0 |"], 0.0
+    for attempt in range(2, policy.attempts + 1):
+        wait = policy.backoff(attempt - 1, chance=0.5)
+        since += wait
+        assert since < settings.max_age_seconds
+        if attempt <= 10 or attempt == policy.attempts:
+            rows.append(f"| {attempt} | {_duration(wait)} | {_duration(since)} |")
+    table = (DOCS / "retries.md").read_text().partition("<!-- timetable -->")[2].partition("<!-- /timetable -->")[0]
+    assert table.split("--:|\n")[-1].splitlines() == rows
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
