@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from outbox.alternation import Alternation
 from outbox.breaker import IN_TRANSACTION
 from outbox.reply import About, Phase, Result, Verdict
 
@@ -34,11 +35,17 @@ class Offer:
     recipient: str
     began: float = 0.0  # monotonic seconds
     message: int = 0  # the message of which it is one delivery; 0: of its own
+    ended: float = 0.0  # monotonic seconds: when the outcome was known; 0: at once
 
     @property
     def domain(self) -> str:
         """The recipient's domain."""
         return self.recipient.rpartition("@")[2]
+
+    @property
+    def known(self) -> float:
+        """When its outcome was known, in monotonic seconds."""
+        return max(self.began, self.ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +116,7 @@ class _Tally:
     deliveries: set[int] = field(default_factory=set)
     others: set[str] = field(default_factory=set)  # of a sender the domains, of a domain the senders
     reply: str = ""
-    by_account: bool = False  # the words speak of the account
-    again: bool = False  # refused once more after others had passed
-    last: float = 0.0  # when the last of them began
+    by_account: Alternation | None = None  # the words speak of the account
 
 
 class Scopes:
@@ -130,6 +135,9 @@ class Scopes:
             self._passed[scope] = offer.began
             self._passed.move_to_end(scope)
         _trim(self._passed)
+        for tally in self._tallies.values():
+            if tally.by_account is not None:
+                tally.by_account.accepted(offer.sender, offer.began, offer.known)
         return self._blamed(list(self._tallies), offer.began)
 
     def refused(self, offer: Offer, result: Result) -> list[Blamed]:
@@ -141,12 +149,12 @@ class Scopes:
             tally = self._tallies.setdefault(scope, _Tally(offer.began))
             self._tallies.move_to_end(scope)
             tally.deliveries.add(offer.delivery)
-            tally.last = max(tally.last, offer.began)
             tally.others.add(offer.domain if scope.about is About.SENDER else offer.sender)
             tally.named |= result.about is scope.about and _is_named(offer, result)
             tally.reply = str(result.reply)
-            tally.by_account |= result.about is About.ACCOUNT
-            tally.again |= any(tally.first <= at < offer.began for at in self._others(scope))
+            if result.about is About.ACCOUNT:
+                tally.by_account = tally.by_account or Alternation()
+                tally.by_account.refused(offer.sender, offer.began, offer.known)
             found.append(scope)
         _trim(self._tallies)
         _trim(self._guilty)
@@ -163,9 +171,9 @@ class Scopes:
         return blamed
 
     def _others_passed(self, scope: Scope, tally: _Tally, now: float) -> bool:
+        if tally.by_account is not None:  # a rate may have been over by the time that others passed
+            return len(tally.deliveries) >= CERTAIN and tally.by_account.is_no_rate(now)
         others = self._others(scope)
-        if tally.by_account and not tally.again:
-            return False  # the account's rate may have been over by the time that others passed
         passed_at = self._passed.get(scope)
         if tally.named and (passed_at is None or now - passed_at > PASSED_SECONDS):  # else it may be of one From only
             return any(now - at <= PASSED_SECONDS for at in others)
@@ -192,8 +200,6 @@ class Scopes:
     def _is_domains_own(self, scope: Scope, tally: _Tally) -> bool:
         """Whether it is not rather the senders', who were refused elsewhere as well, or never sent elsewhere."""
         senders = [Scope(About.SENDER, sender) for sender in tally.others]
-        if tally.by_account:  # refused here after the same sender had passed elsewhere: not because a rate was over
-            return any(tally.first <= self._passed.get(sender, tally.first - 1) < tally.last for sender in senders)
         held = [self._tallies.get(sender) for sender in senders if sender not in self._guilty]
         return None in held or sum(one is not None and one.others == {scope.value} for one in held) > 1
 

@@ -150,8 +150,9 @@ class Feed:
             begun, was_closed = self._end(leased, who), self._breaker.healthy
             claimed = leased.claimed
             message = claimed.message
-            offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk)
-            ruling = self._blame.judge(offer, result, begun.opening, self._monotonic(), chance)
+            now = self._monotonic()
+            offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
+            ruling = self._blame.judge(offer, result, begun.opening, now, chance)
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
                 self.hungry.set()
             if ruling.turned:

@@ -165,12 +165,18 @@ blamed = st.builds(
 everything = st.builds(
     Spell, st.one_of(st.just(0.0), minutes), seconds, st.sampled_from(sorted(EVERYTHING)), st.just(False)
 )
+rates = st.one_of(  # whose words speak of the account, whomever they are about
+    st.builds(Quota, st.just("account"), st.just(""), st.integers(1, 4), st.just("rate")),
+    st.builds(Quota, st.just("sender"), st.sampled_from(SENDERS), st.integers(1, 3), st.just("rate")),
+    st.builds(Quota, st.just("domain"), st.sampled_from(DOMAINS), st.integers(1, 3), st.just("rate")),
+)
 cases = st.one_of(
     _case(rule=st.lists(rules, min_size=1, max_size=6).map(tuple)),
     _case(9, rule=st.lists(blamed, min_size=1, max_size=3).map(tuple)),
     _case(9, rule=st.lists(blamed, min_size=1, max_size=2).map(tuple), spell=st.just(())),
     _case(10, spell=st.lists(everything, min_size=1, max_size=2).map(tuple)),
     _case(6, quota=st.lists(quotas, min_size=1, max_size=2).map(tuple)),
+    _case(9, rule=st.just(()), quota=st.lists(rates, min_size=1, max_size=2).map(tuple), spell=st.just(())),
     _case(6, session=sessions, admits=st.integers(1, 4)),
 )
 
@@ -262,6 +268,18 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
         restarts=(Restart(178.3, 2, killed=True),),
         heals=178.3,
         seed=825,
+    ),
+    "a domain is paused for a rate of one sender, whose words speak of the account": Case(
+        queue=((A, ONE, 0.0),) * 8 + ((A, TWO, 0.0),),
+        script=Script(quotas=(Quota("sender", A, 1, "rate"),)),
+        connections=1,
+        refusals=4,
+    ),
+    "a domain is paused for a rate of the account that is used up at each try": Case(
+        queue=((A, ONE, 0.0),) * 8 + ((A, TWO, 0.0),),
+        script=Script(quotas=(Quota("account", "", 1, "rate"),)),
+        connections=1,
+        refusals=4,
     ),
     "a pause whose probe found nothing due waits for hours": Case(
         queue=((C, ONE, 0.0), (A, TWO, 500.0)),

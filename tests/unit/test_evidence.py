@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,9 @@ def result(
 
 DENIED = result(Verdict.PERMANENT, Phase.RCPT, 554, enhanced="5.7.1")
 RATE = result(Verdict.TRANSPORT, Phase.RCPT, 450, None, enhanced="4.7.1", text="rate limit")
+OF_THE_ACCOUNT = result(
+    Verdict.TRANSPORT, Phase.RCPT, 450, About.ACCOUNT, enhanced="4.7.1", text="Number messages per hour exceeded"
+)
 NOT_ALLOWED = result(Verdict.CONFIGURATION, Phase.MAIL, 550, About.SENDER, enhanced="5.7.60")
 
 
@@ -318,22 +322,73 @@ class TestScopes:
         assert scopes.accepted(offer(sender="good@ours.example", began=2.0)) == []
 
     def test_a_rate_of_the_account_pauses_neither_sender_nor_domain(self) -> None:
-        """It may be over by the time that others pass; a domain that is refused again after that is to blame."""
-        rate = result(Verdict.TRANSPORT, Phase.RCPT, 450, About.ACCOUNT, enhanced="4.7.1", text="rate limit")
-        scopes = Scopes()
-        for _ in range(CERTAIN):
-            assert scopes.refused(offer("r@slow.example", "app@ours.example", 1.0), rate) == []
-        assert scopes.accepted(offer("r@fast.example", "good@ours.example", 2.0)) == []
-        assert scopes.accepted(offer("r@fast.example", "app@ours.example", 3.0)) == []
-        (blamed,) = scopes.refused(offer("r@slow.example", "app@ours.example", 4.0), rate)
-        assert (blamed.scope.about, blamed.scope.value) == (About.DOMAIN, "slow.example")
-
-    def test_a_rate_that_is_over_when_its_sender_passes_again_is_no_domains(self) -> None:
-        """It was refused wherever it wrote to; that it passes now says nothing of a domain that was not tried since."""
-        rate = result(Verdict.TRANSPORT, Phase.RCPT, 450, About.ACCOUNT, enhanced="4.7.1", text="rate limit")
+        """It may be over by the time that others pass, or the same sender; and used up again a moment later."""
         scopes = Scopes()
         for number in range(CERTAIN):
-            assert scopes.refused(offer("r@one.example", "app@ours.example", 1.0 + number), rate) == []
-            assert scopes.refused(offer("r@two.example", "app@ours.example", 1.0 + number), rate) == []
-            assert scopes.accepted(offer("r@two.example", "good@ours.example", 1.5 + number)) == []
-        assert scopes.accepted(offer("r@two.example", "app@ours.example", 9.0)) == []
+            minute = 60.0 * number
+            assert scopes.refused(offer("r@slow.example", "app@ours.example", minute + 1.0), OF_THE_ACCOUNT) == []
+            assert scopes.accepted(offer("r@fast.example", "good@ours.example", minute + 2.0)) == []
+            assert scopes.accepted(offer("r@fast.example", "app@ours.example", minute + 3.0)) == []
+            assert scopes.refused(offer("r@slow.example", "app@ours.example", minute + 4.0), OF_THE_ACCOUNT) == []
+
+    def test_a_domain_refused_and_its_sender_accepted_elsewhere_by_turns_is_to_blame(self) -> None:
+        """Twice in less time than a rate of the sender or the account needs to be over, used up, and over again."""
+        scopes = Scopes()
+        for number in range(CERTAIN):
+            assert scopes.refused(offer("r@slow.example", "app@ours.example", 1.0 + number), OF_THE_ACCOUNT) == []
+        assert scopes.accepted(offer("r@fast.example", "app@ours.example", 4.0)) == []
+        assert scopes.refused(offer("r@slow.example", "app@ours.example", 5.0), OF_THE_ACCOUNT) == []
+        (blamed,) = scopes.accepted(offer("r@fast.example", "app@ours.example", 6.0))
+        assert (blamed.scope.about, blamed.scope.value) == (About.DOMAIN, "slow.example")
+
+    def test_a_domain_by_turns_is_not_to_blame_before_so_many_deliveries_were_refused(self) -> None:
+        """One or two may be refused for their own sake. The next tells, if it is refused at once."""
+        scopes, first = Scopes(), offer("r@slow.example", "app@ours.example", 1.0)
+        for began in (1.0, 3.0):
+            assert scopes.refused(replace(first, began=began), OF_THE_ACCOUNT) == []
+            assert scopes.accepted(offer("r@fast.example", "app@ours.example", began + 1.0)) == []
+        assert scopes.refused(offer("r@slow.example", "app@ours.example", 5.0), OF_THE_ACCOUNT) == []
+        assert scopes.refused(offer("r@slow.example", "app@ours.example", 6.0), OF_THE_ACCOUNT)
+
+    def test_turns_of_two_senders_that_pass_elsewhere_are_the_domains_too(self) -> None:
+        """No account's rate, for it would be over twice; and no sender's, for two were refused here and not there."""
+        scopes, app, other = Scopes(), "app@ours.example", "other@ours.example"
+        for began, sender in ((1.0, app), (3.0, other)):
+            assert scopes.refused(offer("r@slow.example", sender, began), OF_THE_ACCOUNT) == []
+            assert scopes.accepted(offer("r@fast.example", sender, began + 1.0)) == []
+        (blamed,) = scopes.refused(offer("r@slow.example", app, 5.0), OF_THE_ACCOUNT)
+        assert blamed.scope == Scope(About.DOMAIN, "slow.example")
+
+    def test_turns_long_apart_are_a_rate(self) -> None:
+        """Of several senders, as of one."""
+        scopes = Scopes()
+        for number in range(3 * CERTAIN):
+            began, sender = 60.0 * number, ("app@ours.example", "other@ours.example")[number % 2]
+            assert scopes.refused(offer("r@slow.example", sender, began), OF_THE_ACCOUNT) == []
+            assert scopes.accepted(offer("r@fast.example", sender, began + 1.0)) == []
+            assert scopes.accepted(offer("r@fast.example", "good@ours.example", began + 2.0)) == []
+
+    def test_an_acceptance_of_another_sender_is_no_turn(self) -> None:
+        """A rate of one sender is over for no other."""
+        scopes = Scopes()
+        for number in range(2 * CERTAIN):
+            assert scopes.refused(offer("r@slow.example", "app@ours.example", 2.0 * number), OF_THE_ACCOUNT) == []
+            assert scopes.accepted(offer("r@fast.example", "good@ours.example", 2.0 * number + 1.0)) == []
+
+    def test_another_senders_acceptance_in_the_domain_acquits_it(self) -> None:
+        """What comes between the turns begins them anew."""
+        scopes = Scopes()
+        for number in range(2 * CERTAIN):
+            assert scopes.refused(offer("r@slow.example", "app@ours.example", 4.0 * number), OF_THE_ACCOUNT) == []
+            assert scopes.accepted(offer("r@fast.example", "app@ours.example", 4.0 * number + 1.0)) == []
+            assert scopes.accepted(offer("r@slow.example", "good@ours.example", 4.0 * number + 2.0)) == []
+
+    def test_what_was_under_way_at_once_came_in_no_order(self) -> None:
+        """An acceptance that began before the refusal was known may have used up the rate, not found it over."""
+        scopes = Scopes()
+        for number in range(CERTAIN):
+            began = 2.0 * number
+            refused = offer("r@slow.example", "app@ours.example", began)
+            assert scopes.refused(replace(refused, ended=began + 1.0), OF_THE_ACCOUNT) == []
+            accepted = offer("r@fast.example", "app@ours.example", began + 0.9)
+            assert scopes.accepted(replace(accepted, ended=began + 1.9)) == []

@@ -36,6 +36,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "hints",
         "breaker",
         "admission",
+        "alternation",
         "evidence",
         "blame",
         "policy",
