@@ -33,6 +33,9 @@ from outbox.recorder import Recorder
 from outbox.reply import Phase, Reply, Result, Verdict
 from outbox.rulings import Rulings
 from tests.db.mails import put
+from tests.db.test_queue import outcome
+from tests.db.test_recorder import rename
+from tests.servers.process import polled
 
 RELAY = "relay.example:25"
 BAD = "bad@example.org"
@@ -159,3 +162,25 @@ def test_a_probe_that_finds_nothing_is_made_again_before_long(engine: sa.Engine,
         now = connection.execute(sa.select(DbNow())).scalar_one()
     assert after.probe_at is not None
     assert (after.probe_at - now).total_seconds() == pytest.approx(FIRST_PROBE, abs=LIMIT)
+
+
+@pytest.mark.databases("sqlite")
+def test_nothing_is_claimed_while_outcomes_can_not_be_recorded(engine: sa.Engine, parts: Parts) -> None:
+    """The recorder goes first; what is due stays with whoever can record it."""
+    put(engine, "a@example.com")
+    parts.claimer.look()
+    (leased,) = parts.feed.empty()
+    rename(engine, "note", "remark")
+    try:
+        parts.recorder.submit(outcome(leased.claimed))
+        with polled("the trouble is told", LIMIT) as wait_a_little:
+            while parts.recorder.trouble is None:
+                wait_a_little()
+        put(engine, "b@example.com", message_id="<2@example.org>")
+        parts.claimer.look()
+        assert len(parts.feed) == 0
+    finally:
+        rename(engine, "remark", "note")
+    assert parts.recorder.sound(LIMIT)
+    parts.claimer.look()
+    assert [leased.claimed.recipient for leased in parts.feed.empty()] == ["b@example.com"]

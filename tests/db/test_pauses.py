@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.enqueue import Posting
-from outbox.models import OutboxPause
+from outbox.models import OutboxMessage, OutboxPause
 from outbox.operations import audit, pauses
 from outbox.pauses import Held, Pause, What, refuse
 from outbox.queue import Queue
@@ -193,6 +193,25 @@ def test_mail_of_no_kind_is_of_no_paused_kind(engine: sa.Engine, queue: Queue) -
     """NULL is not mistaken for the paused kind, nor for what cannot be told."""
     put(engine, "a@example.org")
     assert claimed(queue, Held(kinds=frozenset({"newsletter"}))) == ["a@example.org"]
+
+
+@pytest.mark.parametrize("what", ["sender", "domain"])
+def test_what_has_expired_is_claimed_in_spite_of_an_automatic_pause(what: str, engine: sa.Engine, queue: Queue) -> None:
+    """It has to end, and goes to no relay; what an operator has paused waits, expired or not."""
+    for recipient, expires in (("dead@example.org", True), ("alive@example.org", False)):
+        put(
+            engine,
+            recipient,
+            envelope_from="a@example.com",
+            posting=Posting(max_age=3600.0),
+            message_id=f"<{recipient}>",
+        )
+        if expires:
+            with engine.begin() as connection:
+                connection.execute(sa.update(OutboxMessage).values(expires_at=DbNow(-1.0)))
+    names = {"sender": frozenset({"a@example.com"}), "domain": frozenset({"example.org"})}
+    assert claimed(queue, Held(**{f"{what}s": names[what]})) == []
+    assert claimed(queue, Held(**{f"refused_{what}s": names[what]})) == ["dead@example.org"]
 
 
 def test_a_claim_does_not_run_through_what_is_paused_each_time(engine: sa.Engine) -> None:
