@@ -1,18 +1,14 @@
-"""What all commands share: the application's outbox, errors without tracebacks, safe output, JSON."""
+"""What all commands share: the application's outbox, errors without tracebacks, who is asked."""
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
-import json
 import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from enum import Enum
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -20,31 +16,14 @@ import click
 from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
 
+from outbox.cli.command import Failure
 from outbox.cli.console import Console
+from outbox.cli.output import safe, safe_lines
 from outbox.cli.text import Text
-from outbox.clock import UNREADABLE
 from outbox.errors import NotBoundError, OutboxError
 from outbox.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-CANNOT = 2
-"""Exit code: the command could not do its work (not configured, no database, not migrated, wrong use)."""
-
-
-class Failure(click.ClickException):
-    """The command could not do its work: one clear message on stderr, no traceback."""
-
-    exit_code = CANNOT
-
-    def __init__(self, message: str) -> None:
-        super().__init__(safe_lines(message))
-
-
-class No(Failure):
-    """The command did its work, and the answer is no."""
-
-    exit_code = 1
 
 
 def in_app(function: Command) -> Command:
@@ -119,11 +98,6 @@ def say(words: str) -> None:
     console().print(Text(safe(words)))
 
 
-def on_terminal() -> bool:
-    """Whether a person sits there who can be asked."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
-
-
 def who() -> str:
     """Who does it, for the audit: the system's user, the one before sudo, at this host."""
     try:
@@ -134,50 +108,20 @@ def who() -> str:
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Ask the person who sits there, unless `yes`; ends the command where the answer is no."""
-    if not yes and on_terminal():
-        click.confirm(safe_lines(question), abort=True, err=True)
+    """Ask the person at the terminal, on stderr, unless `yes`; ends the command where the answer is no.
 
-
-def safe(text: object) -> str:
-    """`text` on one line, with everything escaped that a terminal could obey: it came from anywhere."""
-    plain = str(text)
-    if plain.isprintable():
-        return plain
-    return "".join(char if char.isprintable() else _escaped(char) for char in plain)
-
-
-def safe_lines(text: str) -> str:
-    """The same for text whose line breaks are ours."""
-    return "\n".join(safe(line) for line in text.split("\n"))
-
-
-def print_json(value: object) -> None:
-    """One JSON value on stdout, pure ASCII, so that it holds nothing a terminal could obey."""
-    click.echo(json.dumps(plain(value), indent=2))
-
-
-def plain(value: object) -> Any:
-    """`value` in JSON's types: dates as ISO 8601 in UTC, enums by their value, dataclasses as objects."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return None if value == UNREADABLE else value.isoformat()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 3)
-    return value
+    Without a terminal there is nobody to ask, and the command fails.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Failure(
+            f"{question} There is no terminal to ask on, so nothing was changed. Add --yes to do it, or --dry-run "
+            "to see what it would do."
+        )
+    click.confirm(safe_lines(question), abort=True, err=True)
 
 
 def _load_app() -> None:
     if not has_app_context():
         click.get_current_context().ensure_object(ScriptInfo).load_app()
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

@@ -5,6 +5,7 @@ A slip touches customers' mail.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,11 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, console, database, in_app, on_terminal, print_json, safe, settings, who
+from outbox.cli.base import ask, console, database, in_app, say, settings, who
+from outbox.cli.command import Command
+from outbox.cli.console import Console
+from outbox.cli.output import print_json, safe
+from outbox.cli.unmatched import by_state, matching, matching_but
 from outbox.cli.waiting import waiting
 from outbox.cli.words import filter_options, mails, number, taken
 from outbox.operations import Filter, Row
@@ -90,7 +95,7 @@ def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command("outbox-requeue")
+@click.command("outbox-requeue", cls=Command)
 @change_options
 def requeue(ids: tuple[int, ...], **options: Any) -> None:
     """Send failed mail again.
@@ -108,7 +113,7 @@ def requeue(ids: tuple[int, ...], **options: Any) -> None:
     _change(REQUEUE, ids, options)
 
 
-@click.command("outbox-cancel")
+@click.command("outbox-cancel", cls=Command)
 @change_options
 def cancel(ids: tuple[int, ...], **options: Any) -> None:
     """Take queued mail back.
@@ -125,7 +130,7 @@ def cancel(ids: tuple[int, ...], **options: Any) -> None:
     _change(CANCEL, ids, options)
 
 
-@click.command("outbox-mark-sent")
+@click.command("outbox-mark-sent", cls=Command)
 @change_options
 def mark_sent(ids: tuple[int, ...], **options: Any) -> None:
     """Note that mail did arrive.
@@ -141,7 +146,7 @@ def mark_sent(ids: tuple[int, ...], **options: Any) -> None:
     _change(MARK_SENT, ids, options)
 
 
-@click.command("outbox-send-now")
+@click.command("outbox-send-now", cls=Command)
 @change_options
 def send_now(ids: tuple[int, ...], **options: Any) -> None:
     """Try deferred or scheduled mail now.
@@ -173,10 +178,12 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         with waiting("looking"), operations.connected(engine) as connection:
             matched = operations.count(connection, eligible, cap=CAP)
             rows = operations.find(connection, eligible, limit=SHOWN)
+    others = {} if matched or wanted.ids else _others(change, engine, wanted)
     left = _left_alone(engine, wanted, eligible)
     held = change.held(engine, eligible) if eligible is not None else None
-    if not dry_run and matched > 1 and not options["yes"] and on_terminal():
-        _preview(matched, rows)
+    if not dry_run and matched > 1 and not options["yes"]:
+        if sys.stderr.isatty():
+            _preview(Console(sys.stderr), matched, rows)
         ask(f"{change.verb.capitalize()} {mails(matched, CAP)}?", yes=False)
     changed, uncertain = (0, 0) if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
     if options["as_json"]:
@@ -185,15 +192,18 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         if change is CANCEL:
             counts["uncertain"] = uncertain
         said = {"action": change.name, "dry_run": dry_run, **counts, "left_alone": states}
+        said |= {"other_states": others} if others else {}
         print_json(said if held is None else said | {"held": {str(one): count for one, count in held}})
     else:
         if dry_run and rows:
-            _preview(matched, rows)
+            _preview(console(), matched, rows)
         for id, row in left.items():
             click.echo(f"{id}: {_why_not(change, row, wanted)}")
         if held:
             names = ", ".join(f"{one} ({mails(count, HELD_CAP)})" for one, count in held)
             click.echo(safe(f"Paused, and sent only when the pause ends: {names}. `outbox-resume` ends it."))
+        if others:
+            say(_why_none(change, others, wanted))
         click.echo(f"Would {change.verb} {mails(matched, CAP)}." if dry_run else f"{mails(changed)} {change.done}.")
         if uncertain:
             click.echo(
@@ -204,12 +214,36 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         raise click.exceptions.Exit(1)
 
 
-def _preview(matched: int, rows: list[operations.Row]) -> None:
+def _preview(out: Console, matched: int, rows: list[operations.Row]) -> None:
     from outbox.cli.tables import print_mails
 
-    print_mails(console(), rows)
+    print_mails(out, rows)
     if matched > len(rows):
-        click.echo(f"and {number(matched - len(rows), CAP)} more")
+        out.print(f"and {number(matched - len(rows), CAP)} more")
+
+
+def _others(change: Change, engine: Any, wanted: Filter) -> dict[State, int]:
+    """What the filter finds all the same, by state: it can't be changed, or was not asked for."""
+    with operations.connected(engine) as connection:
+        found = by_state(connection, wanted)
+    asked = [state for state in wanted.states if state in found]
+    return {state: found[state] for state in asked} or found
+
+
+def _why_none(change: Change, others: dict[State, int], wanted: Filter) -> str:
+    able = change.able()
+    if any(state in wanted.states and state in able for state in others):
+        if change is SEND_NOW:
+            return f"{matching_but(others, 'it is due already', 'they are due already')}."
+        return f"{matching_but(others, 'its body was redacted', 'their bodies were redacted')}."
+    reachable = [state for state in others if state in able]
+    if reachable:
+        return f"{matching(others)}. Add --state {' --state '.join(reachable)} to select them."
+    return f"{matching(others)}; only {_either(able)} mail can be {change.done}."
+
+
+def _either(states: list[str]) -> str:
+    return " or ".join(states) if len(states) < 3 else f"{', '.join(states[:-1])} or {states[-1]}"
 
 
 def _left_alone(engine: Any, wanted: Filter, eligible: Filter | None) -> dict[int, Row | None]:
@@ -236,7 +270,7 @@ def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
         return "was not sent, for MAIL_SUPPRESS_SEND was on; --reason suppressed requeues it"
     able = change.able()
     if state not in able:
-        return f"is {state}; only {' or '.join(able)} mail can be {change.done}"
+        return f"is {state}; only {_either(able)} mail can be {change.done}"
     if change is SEND_NOW:
         return "is due already, or left out by the filter"
     return "is left out by the filter, or its body was redacted"

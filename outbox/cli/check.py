@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import click
 
-from outbox.cli.base import Failure, No, console, in_app, print_json, safe, say
+from outbox.cli.base import console, in_app, say
+from outbox.cli.command import Command, Failure, No
+from outbox.cli.output import print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
 from outbox.operations import Finding
@@ -14,7 +16,7 @@ from outbox.operations import Finding
 _STYLES = {True: ("ok", "green"), False: ("FAULT", "bold red"), None: ("note", "yellow")}
 
 
-@click.command("outbox-check")
+@click.command("outbox-check", cls=Command)
 @click.option("--from", "senders", metavar="ADDRESS", multiple=True, help="Try this sender, too.")
 @click.option("--to", "recipient", metavar="ADDRESS", help="Try this recipient, too; nothing is sent to it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -35,9 +37,8 @@ def check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> Non
     try:
         good = _check(senders, recipient, as_json)
     except Failure as failure:
-        if as_json:
-            print_json({"ok": False, "checks": [Finding("application", False, failure.message)]})
-        raise No(failure.message)
+        found = [Finding("application", False, failure.message)]
+        raise No(failure.message, value={"ok": False, "checks": found}) from failure
     raise click.exceptions.Exit(0 if good else 1)
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from outbox import operations
-from outbox.cli.base import database, in_app, print_json, safe, say
+from outbox.cli.base import database, in_app, say
+from outbox.cli.command import Command
+from outbox.cli.output import print_json, safe
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-@click.command("outbox-create-tables")
+@click.command("outbox-create-tables", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @in_app
 def create_tables(as_json: bool) -> None:

@@ -7,14 +7,17 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import console, database, in_app, print_json
+from outbox.cli.base import console, database, in_app, say
+from outbox.cli.command import Command
+from outbox.cli.output import print_json
+from outbox.cli.unmatched import by_state, matching
 from outbox.cli.waiting import waiting
 from outbox.cli.words import filter_options, mails, taken
 
 MAX_LIST = 10_000
 
 
-@click.command("outbox-list")
+@click.command("outbox-list", cls=Command)
 @filter_options
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, metavar="N", help="At most this many."
@@ -38,12 +41,14 @@ def list_(limit: int, before: int | None, as_json: bool, **options: Any) -> None
     wanted = taken(options)
     with waiting("looking"), operations.connected(database()) as connection:
         rows = operations.find(connection, wanted, before=before, limit=limit + 1)
+        others = by_state(connection, wanted) if wanted.states and before is None and not rows else {}
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         print_json(rows)
         return
     if not rows:
-        click.echo("The outbox is empty." if wanted.is_empty and before is None else "No mail matches.")
+        empty = "The outbox is empty." if wanted.is_empty and before is None else "No mail matches."
+        say(f"No mail is {' or '.join(wanted.states)}: {matching(others)}." if others else empty)
         return
     print_mails(console(), rows)
     if not more:

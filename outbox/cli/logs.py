@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from outbox.cli.base import safe_lines
+from outbox.cli.output import safe_lines
 from outbox.clock import monotonic
 from outbox.events import Event
 

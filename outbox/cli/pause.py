@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from outbox import clock, operations
-from outbox.cli.base import ask, console, database, in_app, print_json, safe, say, who
+from outbox.cli.base import ask, console, database, in_app, say, who
+from outbox.cli.command import Command
+from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
 from outbox.cli.waiting import waiting
@@ -52,7 +54,7 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command("outbox-pause")
+@click.command("outbox-pause", cls=Command)
 @click.option("--all", "everything", is_flag=True, help="All mail.")
 @click.option("--for", "for_", callback=to_timedelta, metavar="TIME", help="End it after TIME: 30m, 2h, 1d.")
 @click.option("--until", metavar="WHEN", help="End it at WHEN, in UTC: 18:30, or 2026-11-24T08:00.")
@@ -90,7 +92,7 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
         say(f"{'Would pause' if asked.dry_run else 'Paused'} {words}; {_end(made[0])}.")
 
 
-@click.command("outbox-resume")
+@click.command("outbox-resume", cls=Command)
 @click.option("--all", "everything", is_flag=True, help="Every pause there is.")
 @pause_options
 def resume(reason: str, **options: Any) -> None:

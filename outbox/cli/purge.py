@@ -9,7 +9,10 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, database, in_app, print_json, say, settings, who
+from outbox.cli.base import ask, database, in_app, say, settings, who
+from outbox.cli.command import Command
+from outbox.cli.output import print_json
+from outbox.cli.unmatched import by_state, matching, matching_but
 from outbox.cli.waiting import waiting
 from outbox.cli.words import mails, number, options_of_ended, taken, to_timedelta
 from outbox.operations import Filter, duration
@@ -20,7 +23,7 @@ BATCH = 500
 CAP = 100_000
 
 
-@click.command("outbox-purge")
+@click.command("outbox-purge", cls=Command)
 @click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Instead of OUTBOX_RETENTION_SECONDS.")
 @click.option("--failed", is_flag=True, help="Failed mail too, which otherwise waits for a person.")
 @options_of_ended
@@ -50,6 +53,7 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     engine = database()
     with waiting("looking"), operations.connected(engine) as connection:
         found = operations.purgeable(connection, older_than=seconds, states=states, wanted=wanted, cap=CAP)
+        others = {} if found or wanted.is_empty else by_state(connection, wanted)
     removed = 0
     if not options["dry_run"]:
         ask(f"Remove {mails(found, CAP)}: {words}?", yes=options["yes"] or found <= 1)
@@ -64,11 +68,22 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
                 "older_than_seconds": seconds,
                 "states": states,
             }
+            | ({"other_states": others} if others else {})
         )
-    elif options["dry_run"]:
+        return
+    if others:
+        say(f"{_why_none(others, states, duration(seconds))}.")
+    if options["dry_run"]:
         say(f"Would remove the messages of {mails(found, CAP)} at most: {words}.")
     else:
         say(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
+
+
+def _why_none(others: dict[State, int], states: tuple[State, ...], age: str) -> str:
+    young = {state: count for state, count in others.items() if state in states}
+    if young:
+        return matching_but(young, f"it ended less than {age} ago", f"they ended less than {age} ago")
+    return matching(others)
 
 
 def _states(asked: tuple[State, ...], failed: bool) -> tuple[State, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from outbox.cli.base import safe
 from outbox.cli.console import Console
+from outbox.cli.output import safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
 from outbox.cli.words import COLOURS, moment, number

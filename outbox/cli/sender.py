@@ -8,11 +8,12 @@ import sys
 import click
 
 from outbox.cli.base import application, in_app, settings
+from outbox.cli.command import Command
 from outbox.cli.logs import log_to_stderr
 from outbox.cli.progress import Progress
 
 
-@click.command("outbox-sender")
+@click.command("outbox-sender", cls=Command)
 @click.option("--once", is_flag=True, help="Send what is due now, then end; if the relay is down, at once.")
 @click.option("--drain", is_flag=True, help="Go on until nothing is due, then end; waits for a relay that is down.")
 @click.option("--connections", type=click.IntRange(1, 1000), metavar="N", help="Instead of OUTBOX_CONNECTIONS.")

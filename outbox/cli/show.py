@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import click
 
 from outbox import clock, operations
-from outbox.cli.base import No, console, database, in_app, plain, print_json, safe
+from outbox.cli.base import console, database, in_app
+from outbox.cli.command import Command, No
 from outbox.cli.console import Console
+from outbox.cli.output import plain, print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
 from outbox.cli.words import COLOURS, moment, number
@@ -30,7 +32,7 @@ _SAFETY = (
 """Before a mail's own HTML: no script, no form, nothing from the network."""
 
 
-@click.command("outbox-show")
+@click.command("outbox-show", cls=Command)
 @click.argument("id", type=int)
 @click.option("--raw", is_flag=True, help="Only the wire form, as it is sent. It holds the body.")
 @click.option(

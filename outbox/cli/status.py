@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import Failure, console, database, extension, failures_told, in_app, plain, print_json, settings
+from outbox.cli.base import console, database, extension, failures_told, in_app, settings
+from outbox.cli.command import Command, Failure
 from outbox.cli.console import Console
+from outbox.cli.output import plain, print_json
 from outbox.cli.screen import print_shape, print_status
 from outbox.cli.text import Text
 from outbox.cli.waiting import waiting
@@ -22,7 +24,7 @@ WATCH_CAP = 10_000
 """Where counting stops while watching: it is done again and again."""
 
 
-@click.command("outbox-status")
+@click.command("outbox-status", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--shape", "shaped", is_flag=True, help="Also what waits, by domain and age.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
@@ -55,8 +57,7 @@ def status(as_json: bool, shaped: bool, watch: bool, interval: float) -> None:
     try:
         code = _watch(interval, shaped=shaped) if watch else _once(as_json, shaped=shaped)
     except Failure as failure:
-        if as_json:
-            print_json(cannot_tell(failure.message))
+        failure.value = cannot_tell(failure.message)
         raise
     raise click.exceptions.Exit(code)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from outbox.cli.base import safe
 from outbox.cli.console import Console
+from outbox.cli.output import safe
 from outbox.cli.text import Text, cell_len
 from outbox.cli.words import COLOURS, age, fault
 from outbox.operations import Row

@@ -13,8 +13,10 @@ import click
 import flask_mail
 
 from outbox import clock, operations
-from outbox.cli.base import No, application, database, extension, in_app, safe, settings
+from outbox.cli.base import application, database, extension, in_app, settings
+from outbox.cli.command import Command, No
 from outbox.cli.logs import log_to_stderr
+from outbox.cli.output import safe
 from outbox.mime.addresses import parse
 from outbox.operations import Detail, duration
 from outbox.states import FINAL, State
@@ -22,7 +24,7 @@ from outbox.states import FINAL, State
 LOOK_SECONDS = 0.2
 
 
-@click.command("outbox-test-mail")
+@click.command("outbox-test-mail", cls=Command)
 @click.argument("address")
 @click.option("--from", "sender", metavar="ADDRESS", help="Instead of MAIL_DEFAULT_SENDER.")
 @click.option(

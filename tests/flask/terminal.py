@@ -86,16 +86,22 @@ class Terminal:
 
     def here(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """The same in this process: ten times as fast, for what does not depend on being one."""
-        app = Flask("trial")
-        app.config.update(Settings.from_env(self.env | (env or {})))
-        outbox = Outbox()
-        outbox.init_app(app)
+        made: list[tuple[Outbox, Flask]] = []
+
+        def create_app() -> Flask:
+            app, outbox = Flask("trial"), Outbox()
+            app.config.update(Settings.from_env(self.env | (env or {})))
+            outbox.init_app(app)
+            made.append((outbox, app))
+            return app
+
         name, *rest = words
         command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
         try:
-            done = runner().invoke(command, rest, obj=ScriptInfo(create_app=lambda: app))
+            done = runner().invoke(command, rest, obj=ScriptInfo(create_app=create_app))
         finally:
-            outbox.database(app).dispose()
+            for outbox, app in made:
+                outbox.database(app).dispose()
         return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
     def json(self, *words: str, env: dict[str, str] | None = None) -> tuple[int, Any]:
@@ -124,16 +130,16 @@ class Terminal:
             process.communicate()
 
     @contextmanager
-    def screen(self, *words: str, lines: int = 40) -> Iterator[Screen]:
-        """A command on a pseudo-terminal."""
+    def screen(self, *words: str, lines: int = 40, columns: int = COLUMNS, piped: bool = False) -> Iterator[Screen]:
+        """A command on a pseudo-terminal; `piped`: all but its stdout."""
         master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, COLUMNS, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = subprocess.Popen(
             self._command(words),
             cwd=self.folder,
             env=self.env,
             stdin=slave,
-            stdout=slave,
+            stdout=subprocess.PIPE if piped else slave,
             stderr=slave,
             start_new_session=True,
             # a shell starts what runs in its background with Ctrl-C ignored, and that is inherited
@@ -146,6 +152,8 @@ class Terminal:
             process.kill()
             process.wait()
             os.close(master)
+            if process.stdout is not None:
+                process.stdout.close()
 
     def _command(self, words: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "flask", "--app", "trial", *words]

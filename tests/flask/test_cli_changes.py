@@ -41,7 +41,7 @@ def test_ids_are_changed_and_those_left_alone_are_named(terminal: Terminal) -> N
     failed, sent = put(terminal.engine, state=State.FAILED)[0], put(terminal.engine, state=State.SENT)[0]
     done = terminal.here("outbox-requeue", str(failed), str(sent), "999")
     assert done.returncode == 1
-    assert f"{sent}: is sent; only failed or uncertain or cancelled mail can be requeued" in done.stdout
+    assert f"{sent}: is sent; only failed, uncertain or cancelled mail can be requeued" in done.stdout
     assert "999: there is no such mail" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 mail requeued."
     assert states(terminal.engine) == {failed: "queued", sent: "sent"}
@@ -51,7 +51,7 @@ def test_ids_are_changed_and_those_left_alone_are_named(terminal: Terminal) -> N
 def test_a_filter_without_state_means_failed_and_uncertain_mail(terminal: Terminal) -> None:
     """And says so; cancelled mail comes back only by name or by --state."""
     ids = {state: put(terminal.engine, state=state)[0] for state in State}
-    code, said = terminal.json("outbox-requeue", "--domain", "example.org")
+    code, said = terminal.json("outbox-requeue", "--domain", "example.org", "--yes")
     assert (code, said) == (
         0,
         {"action": "queued", "dry_run": False, "matched": 2, "changed": 2, "left_alone": {}},
@@ -148,7 +148,7 @@ def test_send_now_takes_what_is_due_later(terminal: Terminal) -> None:
     )
     done = terminal.here("outbox-send-now", "--error", "4.7.1", "--dry-run")
     assert ("a@slow.example" in done.stdout, done.stdout.splitlines()[-1]) == (True, "Would send now 1 mail.")
-    done = terminal.here("outbox-send-now", *map(str, [*deferred, *scheduled, *due, *sent]))
+    done = terminal.here("outbox-send-now", *map(str, [*deferred, *scheduled, *due, *sent]), "--yes")
     assert done.returncode == 1
     assert f"{due[0]}: is due already, or left out by the filter" in done.stdout
     assert f"{sent[0]}: is sent; only queued mail can be made due now" in done.stdout

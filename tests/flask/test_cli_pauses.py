@@ -33,20 +33,20 @@ def paused(terminal: Terminal) -> list[str]:
 def test_pause_and_resume(terminal: Terminal) -> None:
     """By kind, domain and transport; the status names them with who and why; the audit knows both."""
     put(terminal.engine, "a@example.org", "b@example.com", posting=Posting(kind="newsletter"))
-    done = terminal.here("outbox-pause", "--kind", "newsletter", "--for", "2h", "--reason", "wrong link")
+    done = terminal.here("outbox-pause", "--kind", "newsletter", "--for", "2h", "--reason", "wrong link", "--yes")
     assert done.returncode == 0
     assert done.stdout.startswith("Paused kind newsletter, 2 mails queued now; until ")
     assert done.stdout.endswith(", 2h.\n")
-    terminal.here("outbox-pause", "--domain", "Example.com", "--transport", "localhost:1")
+    terminal.here("outbox-pause", "--domain", "Example.com", "--transport", "localhost:1", "--yes")
     assert paused(terminal) == ["kind newsletter", "domain example.com", "transport localhost:1"]
     status = terminal.here("outbox-status").stdout
     assert "paused: kind newsletter" in status
     assert "wrong link" in status
     assert len(terminal.json("outbox-status")[1]["pauses"]) == 3
     assert terminal.here("outbox-resume").stdout.splitlines()[-1] == "3 are paused."
-    done = terminal.here("outbox-resume", "--kind", "newsletter")
+    done = terminal.here("outbox-resume", "--kind", "newsletter", "--yes")
     assert (done.returncode, done.stdout) == (0, "Resumed kind newsletter.\n")
-    code, said = terminal.json("outbox-resume", "--all")
+    code, said = terminal.json("outbox-resume", "--all", "--yes")
     assert (code, [one["value"] for one in said["pauses"]]) == (0, ["example.com", "localhost:1"])
     assert paused(terminal) == []
     with terminal.engine.connect() as connection:
