@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, abort
+from flask import Flask, abort, current_app
 from flask_login import current_user
 
 import outbox.web
@@ -19,6 +19,9 @@ def init_app(app: Flask) -> None:
         may_act=is_admin,
         may_send_now=is_admin,
         actor=lambda: current_user.email if current_user.is_authenticated else None,
+        site_name=lambda: current_app.config["FLASKY_NAME"],
+        home="main.home",
+        logout="auth.logout",
     )
     app.register_blueprint(pages, url_prefix=PREFIX)
     app.context_processor(lambda: {"admin_url": PREFIX + "/"})

@@ -27,7 +27,7 @@ from outbox.operations.correct import CORRECTABLE, correct_recipient
 from outbox.operations.create import create_tables, has_history
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
-from outbox.operations.filters import Filter
+from outbox.operations.filters import Filter, Waits
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
 from outbox.operations.finding import Finding
 from outbox.operations.flow import Known, Span, flow
@@ -71,6 +71,7 @@ __all__ = [
     "Span",
     "Status",
     "Transport",
+    "Waits",
     "Worker",
     "another_database",
     "apart",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -131,6 +132,9 @@ def _missing_if_it_answers(engine: sa.Engine) -> list[str]:
 
 def _words(error: sa.exc.DBAPIError) -> str:
     """What the driver said, in one line: neither the statement nor its parameters."""
+    told: tuple[Any, ...] = getattr(error.orig, "args", ())
+    if len(told) == 2 and isinstance(told[0], int) and isinstance(told[1], str):  # MySQL's drivers: (1045, "Access …")
+        return f"{' '.join(told[1].split())} (error {told[0]})"
     return " ".join(str(error.orig).split()) or type(error.orig).__name__
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from outbox.dialect import DbNow
 from outbox.operations.due import count_to
+from outbox.operations.filters import was_deferred
 from outbox.operations.health import FailureGroup
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
 from outbox.states import Lane, State
@@ -57,11 +58,6 @@ def count_deferred(connection: sa.Connection, cap: int) -> int:
     others = sa.union_all(*(sa.select(_waiting(lane, retry=False).c.at) for lane in Lane)).subquery()
     found = connection.execute(sa.select(sa.func.count()).select_from(others)).scalar_one()
     return min(counted + int(found), cap + 1)
-
-
-def was_deferred() -> sa.ColumnElement[bool]:
-    """Queued again after an attempt, counted or not; `due_at` may be past by now."""
-    return sa.and_(_queued(), sa.or_(DELIVERY.c.attempts > 0, DELIVERY.c.rescues > 0, DELIVERY.c.reason.is_not(None)))
 
 
 def _queued() -> sa.ColumnElement[bool]:

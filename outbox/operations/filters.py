@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import idna
@@ -19,6 +21,9 @@ from outbox.policy import Reason
 from outbox.states import Lane, State
 
 MAX_ID = 2**63 - 1
+MAX_METADATA = 400
+_IN_PATH = frozenset("\"'\\$*")
+"""Characters that a JSON path takes for more than a name."""
 
 _TEXTS = (
     "recipient",
@@ -31,11 +36,21 @@ _TEXTS = (
     "search",
     "transport",
     "environment",
+    "waits",
+    "metadata",
 )
 
 
 _CODE = re.compile(r"[2-5]\d\d")
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+class Waits(StrEnum):
+    """For what queued mail waits: each of it is in one of these lists."""
+
+    DUE = "due"  # for a worker, now
+    SCHEDULED = "scheduled"  # for the time that it was enqueued for; no attempt yet
+    DEFERRED = "deferred"  # for its next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,10 @@ class Filter:
     waiting: bool | None = None  # whether it is queued and due later
     environment: str | None = None  # of this one; None: of all
     reason: str | None = None  # why it is in its state, one word ("suppressed")
+    waits: Waits | None = None  # for what queued mail waits
+    enqueued_from: datetime | None = None  # aware, as the next
+    enqueued_until: datetime | None = None
+    metadata: str | None = None  # "name=value" of the metadata at enqueue(), or a part of its JSON text
 
     @property
     def is_empty(self) -> bool:
@@ -79,7 +98,10 @@ class Filter:
         """Whether the message's row is looked at, not only the delivery's."""
         if self.search and not _is_whole(self.search):
             return True
-        return any((self.kind, self.subject, self.older_than is not None, self.redacted is not None))
+        times = (self.older_than, self.enqueued_from, self.enqueued_until)
+        if any(one is not None for one in times):
+            return True
+        return any((self.kind, self.subject, self.metadata, self.redacted is not None))
 
 
 def indexed(wanted: Filter) -> Filter:
@@ -92,9 +114,10 @@ def indexed(wanted: Filter) -> Filter:
     )
 
 
-def newest_first(wanted: Filter) -> tuple[sa.ColumnElement[Any], ...]:
-    """The order of the ids, downwards, such that the index on the state serves where there is one state."""
-    return (DELIVERY.c.state.desc(), DELIVERY.c.id.desc()) if _along_state(wanted) else (DELIVERY.c.id.desc(),)
+def by_id(wanted: Filter, *, oldest_first: bool = False) -> tuple[sa.ColumnElement[Any], ...]:
+    """The order of the ids, newest first by default, such that the index on the state serves where there is one."""
+    columns = (DELIVERY.c.state, DELIVERY.c.id) if _along_state(wanted) else (DELIVERY.c.id,)
+    return tuple(column.asc() if oldest_first else column.desc() for column in columns)
 
 
 def in_span(wanted: Filter, lower: int | None, upper: int | None) -> list[sa.ColumnElement[bool]]:
@@ -150,6 +173,14 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(_equal(DELIVERY.c.reason, wanted.reason.lower()))
     if wanted.redacted is not None:
         found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
+    if wanted.enqueued_from is not None:
+        found.append(MESSAGE.c.created_at >= wanted.enqueued_from)
+    if wanted.enqueued_until is not None:
+        found.append(MESSAGE.c.created_at <= wanted.enqueued_until)
+    if wanted.metadata:
+        found.append(_metadata(wanted.metadata))
+    if wanted.waits is not None:
+        found.append(_waits(wanted.waits))
     if wanted.waiting is not None:
         later = sa.and_(DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.due_at > DbNow())
         found.append(later if wanted.waiting else sa.not_(later))
@@ -180,6 +211,10 @@ def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
             yield name, value
     if wanted.newer_than is not None:
         yield "since", duration(wanted.newer_than.total_seconds())
+    if wanted.enqueued_from is not None:
+        yield "from", f"{wanted.enqueued_from.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if wanted.enqueued_until is not None:
+        yield "until", f"{wanted.enqueued_until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     if wanted.older_than is not None:
         yield "older-than", duration(wanted.older_than.total_seconds())
 
@@ -223,6 +258,32 @@ def _tried_by(transport: str) -> sa.ColumnElement[bool]:
     if not storable(transport):
         return sa.false()
     return sa.exists().where(ATTEMPT.c.delivery_id == DELIVERY.c.id, by)
+
+
+def _waits(waits: Waits) -> sa.ColumnElement[bool]:
+    queued = DELIVERY.c.state == State.QUEUED.value
+    if waits is Waits.DUE:
+        return sa.and_(queued, DELIVERY.c.due_at <= DbNow())
+    later = sa.and_(queued, DELIVERY.c.due_at > DbNow())
+    return sa.and_(later, was_deferred() if waits is Waits.DEFERRED else sa.not_(was_deferred()))
+
+
+def was_deferred() -> sa.ColumnElement[bool]:
+    """Queued again after an attempt, counted or not; `due_at` may be past by now."""
+    attempted = sa.or_(DELIVERY.c.attempts > 0, DELIVERY.c.rescues > 0, DELIVERY.c.reason.is_not(None))
+    return sa.and_(DELIVERY.c.state == State.QUEUED.value, attempted)
+
+
+def _metadata(value: str) -> sa.ColumnElement[bool]:
+    """`name=value`, whole, or a part of the JSON: as Python writes it, with characters escaped, or as it reads."""
+    if not storable(value):
+        return sa.false()
+    name, is_pair, rest = value.partition("=")
+    if is_pair and name.strip() and not set(name) & _IN_PATH:
+        found = MESSAGE.c.metadata[name.strip()].as_string()
+        return sa.cast(found, sa.String(MAX_METADATA)) == rest.strip()
+    text = sa.cast(MESSAGE.c.metadata, sa.Text)
+    return sa.or_(*(_contains(text, form) for form in {value, json.dumps(value)[1:-1]}))
 
 
 def _search(value: str) -> sa.ColumnElement[bool]:

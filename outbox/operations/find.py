@@ -12,7 +12,7 @@ from outbox.clock import UNREADABLE
 from outbox.dialect import DbNow
 from outbox.errors import DamagedMessageError
 from outbox.message import Blob, whole_form
-from outbox.operations.filters import MAX_ID, Filter, clauses, in_span, narrowed, newest_first
+from outbox.operations.filters import MAX_ID, Filter, by_id, clauses, in_span, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.reply import Phase, Verdict
 from outbox.states import Lane, OnUncertain, State
@@ -137,13 +137,27 @@ _DETAIL = (
 JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
 
 
-def find(connection: sa.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50) -> list[Row]:
-    """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page)."""
+def find(
+    connection: sa.Connection,
+    wanted: Filter,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    oldest_first: bool = False,
+    limit: int = 50,
+) -> list[Row]:
+    """The newest deliveries that match, newest first; with `before`, those with a smaller id (the next page).
+
+    `oldest_first`: the oldest; with `after`, those with a larger id.
+    """
     wanted = narrowed(connection, wanted)
-    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), *in_span(wanted, None, before))
-    page = hits.order_by(*newest_first(wanted)).limit(limit).subquery("page")  # the join is only made for what is shown
+    span = in_span(wanted, None if after is None else after + 1, before)
+    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), *span)
+    order = by_id(wanted, oldest_first=oldest_first)
+    page = hits.order_by(*order).limit(limit).subquery("page")  # the join is only made for what is shown
+    shown = DELIVERY.c.id.asc() if oldest_first else DELIVERY.c.id.desc()
     rows = connection.execute(
-        sa.select(*_ROW).select_from(JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(DELIVERY.c.id.desc())
+        sa.select(*_ROW).select_from(JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(shown)
     )
     return [Row(**_row_values(row)) for row in rows]
 

@@ -159,6 +159,9 @@ def value_of(what: What, value: str) -> str:
         return ""
     if what is What.SENDER:
         return _sender(value)
+    if what is What.DOMAIN and "@" in value:
+        domain = value.rpartition("@")[2] or "example.org"
+        raise ValueError(f"{value[:MOST_VALUE]!r} is an address, not a domain: give {domain!r}")
     if not value or len(value) > MOST_VALUE or not storable(value):
         raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")
     if what is What.TRANSPORT and not value.rpartition(":")[2].isdecimal():

@@ -20,16 +20,19 @@ instance a redirect to the log-in page. The application needs a SECRET_KEY, for 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Blueprint
 
-from outbox.web import actions, formats, headers, history, holding, overview, pages, problems
+from outbox.web import actions, correcting, formats, headers, history, holding, overview, pages, problems
 from outbox.web.machines import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
+from outbox.web.standing import Place, Standing
 
 __all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "health_blueprint"]
 
 
-_VIEWS = (*overview.VIEWS, *pages.VIEWS, *actions.VIEWS, *holding.VIEWS, *history.VIEWS)
+_VIEWS = (*overview.VIEWS, *pages.VIEWS, *actions.VIEWS, *correcting.VIEWS, *holding.VIEWS, *history.VIEWS)
 
 
 def blueprint(
@@ -40,13 +43,17 @@ def blueprint(
     may_send_now: Check = nobody,
     actor: Actor = no_name,
     name: str = "outbox_admin",
+    site_name: str | Callable[[], str | None] | None = None,
+    home: Place = None,
+    logout: Place = None,
 ) -> Blueprint:
     """The pages, to be registered once under a prefix of the application's choice.
 
     `may_view`: the queue, envelopes, replies. `may_read_bodies`: also what the mail says; it may hold live tokens.
     `may_act`: requeue, cancel, mark as sent, pause. `may_send_now`: make deferred and scheduled mail due at once. All
     count only together with the first. `actor`: the name that the history keeps for a change. `name`: the blueprint's,
-    if `outbox_admin` is taken.
+    if `outbox_admin` is taken. `site_name`: shown beside "Outbox". `home`: the way back to the application; `logout`:
+    where a POST logs out. Each is an address, the name of an endpoint, or a function that gives an address.
     """
     rights = Rights(may_view, may_read_bodies, may_act, actor, may_send_now)
     made = Blueprint(name, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
@@ -55,4 +62,6 @@ def blueprint(
     headers.install(made)
     problems.install(made)
     formats.install(made)
+    standing = Standing(site_name, home, logout)
+    made.context_processor(lambda: {"outbox_site": standing})
     return made

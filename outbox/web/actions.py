@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flask import abort, current_app, redirect, render_template, request, url_for
+from flask import abort, current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
 
 from outbox import clock, operations
 from outbox.loggers import get_logger
 from outbox.operations import Filter
 from outbox.states import State, may
-from outbox.web import csrf, query
+from outbox.web import csrf, done, query
 from outbox.web.database import bound, connected, engine
 from outbox.web.rights import Right, actor
 from outbox.web.rights import may as may_here
@@ -30,7 +31,8 @@ LOOK_SECONDS = 0.03
 """How long the preview may count."""
 
 NOTHING = Filter(ids=(0,))
-MAX_TICKED = 1_000
+MAX_TICKED = 200
+"""They stand in an address, and servers take some 4,000 characters of it."""
 CAP = 10_000
 SAMPLE = 10
 
@@ -114,6 +116,7 @@ ACTIONS = {
 
 
 CORRECTED = Action("edit-recipient", State.QUEUED, "Correct", "corrected and requeued", "queued")
+_ALL = ACTIONS | {CORRECTED.name: CORRECTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class Selection:
     everything: bool  # all that match `words`
     origin: int | None  # the one mail from whose page the form came
     note: str | None = None  # why, for the history
+    list: str = ""  # the list from which that one was opened, as its page has it
 
     @property
     def wanted(self) -> Filter:
@@ -133,9 +137,8 @@ class Selection:
 
 
 def confirm() -> ResponseReturnValue:
-    """What the action would do, with a button that does it."""
-    csrf.check()
-    action, selection = _asked()
+    """What the action would do, with a button that does it. It changes nothing, so Back and Reload lead to it."""
+    action, selection = _asked(request.args)
     wanted = selection.wanted
     states = wanted.states or tuple(State)
     with connected() as connection:
@@ -160,61 +163,31 @@ def confirm() -> ResponseReturnValue:
 def act() -> ResponseReturnValue:
     """Do it."""
     csrf.check()
-    action, selection = _asked()
+    action, selection = _asked(request.form)
     wanted = selection.wanted
     changed, uncertain, finished = _change(action, wanted, selection.note)
     log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
-    result: dict[str, Any] = {"did": action.name, "changed": changed} | ({} if finished else {"more": "1"})
-    if uncertain:
-        result["uncertain"] = uncertain
-    return redirect(_back(selection, **result), 303)
-
-
-def correct(id: int) -> ResponseReturnValue:
-    """Another recipient for one mail, and requeue it."""
-    csrf.check()
-    try:
-        with operations.transaction(engine()) as connection:
-            note = request.form.get("note", "").strip() or None
-            operations.correct_recipient(
-                connection,
-                id,
-                request.form.get("recipient", ""),
-                by=actor(),
-                note=note,
-                environment=query.environment(request.form.get("environment")),
-            )
-    except ValueError as error:
-        abort(400, f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}.")
-    log.info("status=edit-recipient by=%r delivery=%d", actor(), id)
-    back: dict[str, Any] = {"did": CORRECTED.name, "changed": 1} | _kept(query.words(request.form))
-    return redirect(url_for(".mail", id=id, **back), 303)
+    return done.leading_to(_back(selection), did=action.name, changed=changed, uncertain=uncertain, more=not finished)
 
 
 def outcome() -> dict[str, Any] | None:
-    """What the change before this page did, from the address: fixed words and a number, nothing else."""
-    did = request.args.get("did", "")
-    action = CORRECTED if did == CORRECTED.name else ACTIONS.get(did)
-    changed, uncertain = (_count(request.args.get(name, "0")) for name in ("changed", "uncertain"))
-    if action is None or changed is None or uncertain is None or "changed" not in request.args:
-        return None
-    return {"action": action, "changed": changed, "uncertain": uncertain, "more": bool(request.args.get("more"))}
+    """What the change before this page did, once."""
+    said = done.said()
+    action = None if said is None else _ALL.get(said.get("did", ""))
+    return None if said is None or action is None else {**said, "action": action}
 
 
-def _count(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
-
-
-def _asked() -> tuple[Action, Selection]:
-    action = ACTIONS.get(request.form.get("action", ""))
+def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
+    action = ACTIONS.get(form.get("action", ""))
     if action is None:
         abort(400, f"There is no such action. There are: {', '.join(ACTIONS)}.")
     if not may_here(action.right):
         abort(403, f"You lack the right to {action.right} here.")
-    everything = request.form.get("scope") == "all"
-    origin = query.cursor(request.form.get("origin"))
-    note = request.form.get("note", "").strip() or None
-    selection = Selection(() if everything else _ids(), query.words(request.form), everything, origin, note)
+    everything = form.get("scope") == "all"
+    origin = query.cursor(form.get("origin"))
+    note = form.get("note", "").strip() or None
+    ids = () if everything else _ids(form)
+    selection = Selection(ids, query.words(form), everything, origin, note, form.get("list", "")[: query.MAX_LIST])
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
     if not everything and not selection.ids:
@@ -222,8 +195,8 @@ def _asked() -> tuple[Action, Selection]:
     return action, selection
 
 
-def _ids() -> tuple[int, ...]:
-    numbers = [query.cursor(text) for text in request.form.getlist("id")]
+def _ids(form: MultiDict[str, str]) -> tuple[int, ...]:
+    numbers = [query.cursor(text) for text in form.getlist("id")]
     if len(numbers) > MAX_TICKED:
         abort(400, f"At most {MAX_TICKED} at once can be ticked. Use a filter instead.")
     return tuple(number for number in numbers if number is not None)
@@ -259,21 +232,16 @@ def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, int,
     return changed, sum(uncertain), True
 
 
-def _kept(words: query.Words) -> dict[str, Any]:
-    """What the page of one mail needs of the filter: whose messages may be changed there."""
-    return {name: word for name, word in words.items() if name == "environment"}
-
-
-def _back(selection: Selection, **more: Any) -> str:
+def _back(selection: Selection) -> str:
     """The page that the form came from: one mail's, or the list with its filter."""
     if selection.origin is not None:
-        return url_for(".mail", id=selection.origin, **_kept(selection.words), **more)
-    values: dict[str, Any] = {**selection.words, **more}
+        kept = query.kept({**selection.words, "list": selection.list})
+        return url_for(".mail", id=selection.origin, **kept)
+    values: dict[str, Any] = {**selection.words}
     return url_for(".mails", **values)
 
 
 VIEWS = (
-    ("/confirm", "confirm", "POST", (Right.VIEW,), confirm),  # and the right of the action
+    ("/confirm", "confirm", "GET", (Right.VIEW,), confirm),  # and the right of the action
     ("/act", "act", "POST", (Right.VIEW,), act),
-    ("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.ACT), correct),
 )

@@ -54,7 +54,7 @@ def charts(connection: Connection, now: datetime) -> list[Chart]:
     """The last hour and the last day. Spans that are over are counted once in the life of a process."""
     known: Known = current_app.extensions.setdefault(_KNOWN, {})
     return [
-        _chart(name, flow(connection, now, width=width, number=number, known=known), width)
+        _chart(name, flow(connection, now, width=width, number=number, known=known), width, now)
         for name, width, number in (
             ("Last hour", timedelta(minutes=2), 31),
             ("Last day", timedelta(minutes=30), 49),
@@ -62,7 +62,7 @@ def charts(connection: Connection, now: datetime) -> list[Chart]:
     ]
 
 
-def _chart(name: str, spans: list[Span], width: timedelta) -> Chart:
+def _chart(name: str, spans: list[Span], width: timedelta, now: datetime) -> Chart:
     most = max((span.sent or 0) + (span.failed or 0) for span in spans)
     return Chart(
         name=name,
@@ -73,7 +73,7 @@ def _chart(name: str, spans: list[Span], width: timedelta) -> Chart:
         failed=sum(span.failed or 0 for span in spans),
         partial=any(span.sent is None for span in spans),
         first=spans[0].start,
-        last=spans[-1].start + width,
+        last=min(now, spans[-1].start + width),
     )
 
 

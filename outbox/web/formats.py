@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, url_for
 from markupsafe import Markup, escape
 
 from outbox import clock, operations
@@ -13,10 +14,10 @@ from outbox.states import Lane, State
 from outbox.web import csrf, query, rights
 
 STATE_MEANS = {
-    State.QUEUED: "waits for its turn or its next try",
+    State.QUEUED: "waits for a worker or for its next attempt",
     State.SENDING: "a worker holds it right now",
     State.SENT: "the server took it",
-    State.FAILED: "it will not be tried again unless you requeue it",
+    State.FAILED: "there is no further attempt unless you requeue it",
     State.UNCERTAIN: "nobody can know whether the server took it: you decide",
     State.CANCELLED: "stopped or given up by a person",
 }
@@ -61,9 +62,28 @@ def exactly(moment: datetime | None) -> Markup:
     """The exact time and the relative one."""
     if moment is None:
         return Markup("–")
-    return _time(moment, utc(moment), title=ago(moment)) + Markup(' <span class="muted">({})</span>').format(
-        ago(moment)
-    )
+    return _time(moment, utc(moment), title=ago(moment), exact=True) + Markup(
+        ' <span class="muted">({})</span>'
+    ).format(ago(moment))
+
+
+def since(moment: datetime | None) -> Markup:
+    """How long ago, without "ago": for "paused for 3m"."""
+    if moment is None:
+        return Markup("–")
+    return _time(moment, operations.duration(max(0.0, (clock.utcnow() - moment).total_seconds())), title=utc(moment))
+
+
+def waits(row: operations.Row) -> str:
+    """For what a queued message waits: "due", "scheduled" or "next attempt"."""
+    if row.due_at is None or row.due_at <= clock.utcnow():
+        return "due"
+    return "next attempt" if row.attempts or row.reason else "scheduled"
+
+
+def utc_time(moment: datetime) -> Markup:
+    """The exact time alone."""
+    return _time(moment, utc(moment), title=utc(moment), exact=True)
 
 
 def size(count: int) -> str:
@@ -90,9 +110,45 @@ def code(text: str) -> Markup:
     pieces = text.split("`")
     if len(pieces) % 2 == 0:  # one that has no other: it is somebody's text
         return escape(text)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces)
-    )
+    return Markup("").join(_command(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
+
+
+def _command(text: str) -> Markup:
+    """A command, as a link to the page that does the same where there is one."""
+    try:
+        name, *options = shlex.split(text)
+    except ValueError:
+        name, options = "", []
+    address = None
+    if name == "outbox-list":
+        address = _list_of(options)
+    elif name in ("outbox-resume", "outbox-pause"):
+        address = url_for(".pauses")
+    elif name == "outbox-mark-sent":
+        address = url_for(".mails", state=State.UNCERTAIN)
+    if address is None:
+        return Markup("<code>{}</code>").format(text)
+    return Markup('<a href="{}"><code>{}</code></a>').format(address, text)
+
+
+_WORD_OF = {"--since": "newer", "--older-than": "older"}
+
+
+def _list_of(options: list[str]) -> str | None:
+    """The list that the options of `outbox-list` mean; None where the pages have no word for one of them."""
+    names = [_WORD_OF.get(name, name.removeprefix("--")) for name in options[::2]]
+    if len(options) % 2 or not set(names) <= set(query.FIELDS):
+        return None
+    words: query.Link = dict(zip(names, options[1::2], strict=True))
+    return url_for(".mails", **words)
+
+
+def sentence(text: str) -> str:
+    """With a full stop, and a capital where its first word is a common one: an address stays as it is."""
+    text = text.strip()
+    first = text.partition(" ")[0].rstrip(",.:;")
+    capital = first.isalpha() and first.islower()
+    return (text[:1].upper() + text[1:] if capital else text) + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def without(words: dict[str, str], name: str) -> dict[str, str]:
@@ -105,11 +161,12 @@ def ages(before: str, after: str) -> list[tuple[str, str]]:
     return [(value, f"{before} {text} {after}".strip()) for value, text in query.AGES.items()]
 
 
-def _time(moment: datetime, text: str, *, title: str) -> Markup:
+def _time(moment: datetime, text: str, *, title: str, exact: bool = False) -> Markup:
     if moment == clock.UNREADABLE:
         return Markup("unreadable")
     stamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(stamp, title, text)
+    mark = Markup(" data-exact") if exact else ""
+    return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(stamp, title, mark, text)
 
 
 _CONTEXT: dict[str, Any] = {
@@ -117,6 +174,12 @@ _CONTEXT: dict[str, Any] = {
     "span": span,
     "when": when,
     "exactly": exactly,
+    "since": since,
+    "waits": waits,
+    "utc_time": utc_time,
+    "WAITS": tuple(operations.Waits),
+    "utc": utc,
+    "listed": query.listed,
     "size": size,
     "number": number,
     "capped": capped,

@@ -11,7 +11,7 @@ PAGE = (
 
 MAIL = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'; "
-    "form-action 'none'; sandbox"
+    "form-action 'none'; sandbox allow-popups allow-popups-to-escape-sandbox"
 )
 """For a mail's HTML, which is a document of its own: a `srcdoc` would inherit the page's policy, and either the mail
 would lose its inline style or the page would have to allow it."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from flask import abort, redirect, render_template, request, url_for
+from collections.abc import Mapping
+from datetime import timedelta
+
+from flask import abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
 
 from outbox import operations
 from outbox.loggers import get_logger
+from outbox.operations import Filter
 from outbox.operations.pauses import What
-from outbox.web import csrf, query
+from outbox.states import State
+from outbox.web import csrf, done, formats, query
 from outbox.web.database import connected, engine
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
 
 SPANS = {"15m": "15 minutes", "1h": "an hour", "4h": "4 hours", "1d": "a day", "": "until somebody resumes it"}
+FIELDS = ("what", "value", "for", "reason", "every")
+CAP = 10_000
+
 MEANS = {
     What.ALL: "all mail",
     What.KIND: "a kind",
@@ -26,29 +35,62 @@ MEANS = {
 
 def pauses() -> ResponseReturnValue:
     """What is paused, and a form to pause more; the address may hold what to begin with."""
+    return _shown(request.args)
+
+
+def _shown(typed: Mapping[str, str], error: str | None = None) -> str:
     with connected() as connection:
         active = operations.pauses.active(connection)
+    did = (done.said() or {}).get("did")
     return render_template(
         "outbox_admin/pauses.html",
         pauses=active,
         means=MEANS,
         stopped=operations.stopped,
         spans=SPANS,
-        what=request.args.get("what", What.DOMAIN.value),
-        value=request.args.get("value", ""),
-        did=request.args.get("did") if request.args.get("did") in {"paused", "resumed", "gone"} else None,
+        what=typed.get("what", What.DOMAIN.value),
+        value=typed.get("value", ""),
+        for_how_long=typed.get("for", next(iter(SPANS))),
+        reason=typed.get("reason", ""),
+        every=typed.get("every"),
+        error=error,
+        did=did if did in {"paused", "resumed", "gone"} else None,
+    )
+
+
+def ask_to_pause() -> ResponseReturnValue:
+    """What a pause would hold back, with a button that sets it. What was typed is kept where it can't be set."""
+    try:
+        what, value = _asked(request.args)
+        value = operations.pauses.value_of(what, value)
+        span = _span(request.args)
+    except (ValueError, BadRequest) as error:
+        words = str(error.description) if isinstance(error, BadRequest) else str(error)
+        return _shown(request.args, formats.sentence(words)), 400
+    every = bool(request.args.get("every"))
+    wanted = Filter(states=(State.QUEUED,), environment=None if every else query.own_environment())
+    with connected() as connection:
+        count = operations.pauses.concerned(connection, what, value, wanted, CAP)
+    fields = {name: request.args[name] for name in FIELDS if request.args.get(name)}
+    return render_template(
+        "outbox_admin/pause.html",
+        what=what,
+        value=value or "<>",
+        every=every,
+        count=count,
+        cap=CAP,
+        ends=None if span is None else formats.span(span.total_seconds()),
+        fields=fields,
     )
 
 
 def pause() -> ResponseReturnValue:
     """Hold back from now on."""
     csrf.check()
-    what, value = _asked()
-    span = query.age(request.form.get("for") or None)
-    if span is not None and span.total_seconds() < 1:
-        abort(400, "A pause has to be longer than that.")
-    with operations.transaction(engine()) as connection:
-        try:
+    try:
+        what, value = _asked(request.form)
+        span = _span(request.form)
+        with operations.transaction(engine()) as connection:
             made = operations.pauses.pause(
                 connection,
                 what,
@@ -58,16 +100,16 @@ def pause() -> ResponseReturnValue:
                 seconds=None if span is None else span.total_seconds(),
                 environment=query.EVERY if request.form.get("every") else query.own_environment(),
             )
-        except ValueError as error:
-            abort(400, f"{error}.")
+    except ValueError as error:
+        return _shown(request.form, formats.sentence(str(error))), 400
     log.info("status=paused by=%r what=%r until=%s", actor(), str(made), made.until)
-    return redirect(url_for(".pauses", did="paused"), 303)
+    return done.leading_to(url_for(".pauses"), did="paused")
 
 
 def resume() -> ResponseReturnValue:
     """Let go."""
     csrf.check()
-    what, value = _asked()
+    what, value = _asked(request.form)
     with operations.transaction(engine()) as connection:
         try:
             environment = request.form.get("environment", query.own_environment())
@@ -76,19 +118,27 @@ def resume() -> ResponseReturnValue:
             abort(400, f"{error}.")
     for one in lifted:
         log.info("status=resumed by=%r what=%r", actor(), str(one))
-    return redirect(url_for(".pauses", did="resumed" if lifted else "gone"), 303)
+    return done.leading_to(url_for(".pauses"), did="resumed" if lifted else "gone")
 
 
-def _asked() -> tuple[What, str]:
+def _span(form: Mapping[str, str]) -> timedelta | None:
+    span = query.age(form.get("for") or None)
+    if span is not None and span.total_seconds() < 1:
+        abort(400, "A pause has to be longer than that.")
+    return span
+
+
+def _asked(form: Mapping[str, str]) -> tuple[What, str]:
     try:
-        what = What(request.form.get("what", ""))
+        what = What(form.get("what", ""))
     except ValueError:
         abort(400, f"That cannot be paused. What can: {', '.join(What)}.")
-    return what, "" if what is What.ALL else request.form.get("value", "").strip()
+    return what, "" if what is What.ALL else form.get("value", "").strip()
 
 
 VIEWS = (
     ("/pauses", "pauses", "GET", (Right.VIEW,), pauses),
+    ("/pauses/question", "ask_to_pause", "GET", (Right.VIEW, Right.ACT), ask_to_pause),
     ("/pause", "pause", "POST", (Right.VIEW, Right.ACT), pause),
     ("/resume", "resume", "POST", (Right.VIEW, Right.ACT), resume),
 )

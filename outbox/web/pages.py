@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, abort, make_response, redirect, render_template, request, send_file, url_for
+from flask import Response, abort, current_app, make_response, redirect, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
 
 from outbox import clock, operations
 from outbox.errors import DamagedMessageError
@@ -37,32 +39,57 @@ _CALLING_HOME = re.compile(r"<(?=(?:link|i?frame|fencedframe|portal|object|embed
 Renamed, they mean nothing."""
 
 
+_DOCTYPE = re.compile(r"\s*<!doctype[^>]*>", re.IGNORECASE)
+_TARGET = re.compile(r"(<(?:a|area|base)\b[^>]*?)[\s/]target(?=\s*=)", re.IGNORECASE)
+
+
 def mails() -> ResponseReturnValue:
-    """The mail that matches, newest first."""
+    """The mail that matches, newest first. A word that means nothing is named beside the form it stands in."""
     words = query.words(request.args)
-    wanted = query.to_filter(words)
+    try:
+        wanted, error = query.to_filter(words), None
+    except BadRequest as refusal:
+        wanted, error = Filter(ids=(0,)), str(refusal.description)
     before = query.cursor(request.args.get("before"))
     trail = [step for step in request.args.get("trail", "").split(".") if step.isascii() and step.isdigit()][-TRAIL:]
     with connected() as connection:
         if _is_recipient(connection, words):
             return redirect(url_for(".mails", **_as_recipient(words)))
-        seconds = LOOK_SECONDS if before is None else FURTHER_SECONDS
-        page = operations.browse(connection, wanted, before=before, limit=PAGE, cap=CAP, seconds=seconds)
-    return render_template(
+        page = _page(connection, wanted, before, oldest_first=query.oldest_first(words))
+    shown = render_template(
         "outbox_admin/mails.html",
         page=page,
         words=words,
+        labels=query.LABELS,
+        error=error,
         cap=CAP,
         older=_older(page, before, trail),
         newer=_newer(before, trail),
-        actions=_fitting(wanted.states, suppressed=wanted.is_suppressed),
+        actions=[] if error else _fitting(wanted.states, suppressed=wanted.is_suppressed),
         all_possible=not wanted.is_empty,
         outcome=actions.outcome(),
     )
+    return shown, 400 if error else 200
+
+
+def _page(connection: Connection, wanted: Filter, place: int | None, *, oldest_first: bool) -> operations.Page:
+    seconds = LOOK_SECONDS if place is None else FURTHER_SECONDS
+    if oldest_first:
+        return operations.browse(
+            connection, wanted, after=place, oldest_first=True, limit=PAGE, cap=CAP, seconds=seconds
+        )
+    return operations.browse(connection, wanted, before=place, limit=PAGE, cap=CAP, seconds=seconds)
 
 
 def mail(id: int) -> ResponseReturnValue:
     """One delivery: what became of it, why, and what it says to whom may read that."""
+    return page_of(id)
+
+
+def page_of(id: int, *, error: str | None = None) -> str:
+    """The page of one delivery. `error`: why the form on it could not be done; what was typed is shown again."""
+    listed = request.values.get("list")
+    back: query.Link = {**query.of_list(listed)}
     with connected() as connection:
         detail = _detail(connection, id)
         changes = operations.audit.of_delivery(connection, id)
@@ -74,7 +101,9 @@ def mail(id: int) -> ResponseReturnValue:
             if queued
             else []
         )
-    foreign = query.environment(request.args.get("environment")) not in (None, detail.environment)
+        newer, older = _neighbours(connection, id, query.to_filter(query.of_list(listed)))
+    asked = request.values.get("environment")
+    foreign = query.environment(asked) not in (None, detail.environment)
     readable = may(Right.READ_BODIES)
     content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
@@ -89,7 +118,13 @@ def mail(id: int) -> ResponseReturnValue:
         actions=[] if foreign else _possible(detail),
         foreign=foreign,
         suppressed=detail.reason == Reason.SUPPRESSED,
-        environment=request.args.get("environment", ""),
+        kept=query.kept(request.values),
+        back=url_for(".mails", **back),
+        newer=newer,
+        older=older,
+        error=error,
+        typed=request.form,
+        metadata=_readable(detail.metadata),
         holding=holding,
         stopped=operations.stopped,
         correctable=not foreign
@@ -108,12 +143,20 @@ def html(id: int) -> ResponseReturnValue:
     if shown is None:
         abort(404, "This mail has no HTML part, or it was redacted.")
     remote = request.args.get("remote") == "1"
-    response = make_response(_CALLING_HOME.sub("<x-", shown))
+    response = make_response(_opening_apart(_CALLING_HOME.sub("<x-", shown)))
     response.headers["Content-Security-Policy"] = headers.MAIL_WITH_REMOTE_IMAGES if remote else headers.MAIL
     response.headers["X-Frame-Options"] = "SAMEORIGIN"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-DNS-Prefetch-Control"] = "off"
     return response
+
+
+def _opening_apart(html: str) -> str:
+    """The links lead to another tab: in the frame they would take the place of the mail."""
+    html = _TARGET.sub(r"\1 data-target", html)
+    doctype = _DOCTYPE.match(html)
+    at = doctype.end() if doctype else 0
+    return f'{html[:at]}<base target="_blank">{html[at:]}'
 
 
 def source(id: int) -> ResponseReturnValue:
@@ -127,6 +170,27 @@ def source(id: int) -> ResponseReturnValue:
 def download(id: int) -> ResponseReturnValue:
     """The raw source as a file."""
     return _as_file(_wire(_found(id)), f"mail-{id}.eml", "message/rfc822")
+
+
+def slashed() -> ResponseReturnValue:
+    """The list, for who typed a slash too many."""
+    words: query.Link = {**query.words(request.args)}
+    return redirect(url_for(".mails", **words), 301)
+
+
+def unknown(rest: str) -> ResponseReturnValue:
+    """What is not one of the pages, with the way to those that there are."""
+    if "POST" in current_app.url_map.bind_to_environ(request.environ).allowed_methods():
+        abort(405)
+    abort(404, f"There is no page {rest[:80]!r} here.")
+
+
+def _neighbours(connection: Connection, id: int, wanted: Filter) -> tuple[int | None, int | None]:
+    """The deliveries before and behind one in its list, as far as a short look finds them."""
+    seconds = LOOK_SECONDS / 4
+    newer = operations.browse(connection, wanted, after=id, oldest_first=True, limit=1, cap=1, seconds=seconds)
+    older = operations.browse(connection, wanted, before=id, limit=1, cap=1, seconds=seconds)
+    return newer.rows[0].id if newer.rows else None, older.rows[0].id if older.rows else None
 
 
 def _is_recipient(connection: Connection, words: query.Words) -> bool:
@@ -190,6 +254,14 @@ def _fitting(states: tuple[State, ...], *, redacted: bool = False, suppressed: b
     ]
 
 
+def _readable(metadata: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Text as it is, anything else as JSON."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in (metadata or {}).items()
+    ]
+
+
 def _is_later(detail: operations.Detail) -> bool:
     return detail.due_at is not None and detail.due_at > clock.utcnow()
 
@@ -210,6 +282,8 @@ def _newer(before: int | None, trail: list[str]) -> dict[str, Any] | None:
 
 VIEWS = (
     ("/mail", "mails", "GET", (Right.VIEW,), mails),
+    ("/mail/", "slashed", "GET", (Right.VIEW,), slashed),
+    ("/<path:rest>", "unknown", "GET", (Right.VIEW,), unknown),
     ("/mail/<int:id>", "mail", "GET", (Right.VIEW,), mail),
     ("/mail/<int:id>/html", "html", "GET", (Right.VIEW, Right.READ_BODIES), html),
     ("/mail/<int:id>/source", "source", "GET", (Right.VIEW, Right.READ_BODIES), source),

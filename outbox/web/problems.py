@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from flask import Blueprint, make_response, render_template
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MethodNotAllowed, NotFound
 
 from outbox.errors import DamagedMessageError, DatabaseError, SchemaError
 from outbox.loggers import get_logger
+from outbox.web import formats
 
 log = get_logger("outbox.web")
 
-_TITLES = {400: "That could not be done", 403: "Not allowed", 404: "There is no such mail"}
+_TITLES = {400: "That could not be done", 403: "Not allowed", 404: "Not found", 405: "Not possible here"}
 
 
 def install(blueprint: Blueprint) -> None:
     """Answer refusals and a database that fails with a page of `blueprint`'s own."""
-    for refusal in (BadRequest, Forbidden, NotFound):
+    for refusal in (BadRequest, Forbidden, NotFound, MethodNotAllowed):
         blueprint.register_error_handler(refusal, _refused)
     blueprint.register_error_handler(SchemaError, _not_migrated)
     blueprint.register_error_handler(DatabaseError, _database_failed)
@@ -30,7 +31,7 @@ def _refused(refusal: HTTPException) -> ResponseReturnValue:
 
 def _not_migrated(error: SchemaError) -> ResponseReturnValue:
     log.warning("status=not-migrated error=%s", error)
-    return _page(503, "The database is not migrated", _sentence(error))
+    return _page(503, "The database is not migrated", formats.sentence(str(error)))
 
 
 def _database_failed(error: DatabaseError) -> ResponseReturnValue:
@@ -38,19 +39,14 @@ def _database_failed(error: DatabaseError) -> ResponseReturnValue:
     return _page(
         503,
         "The database does not answer",
-        _sentence(error),
+        formats.sentence(str(error)),
         "Mail that was committed is safe; it goes on when the database is back. See that the server runs and has room, "
         "and that the address is right; `outbox-check` says more. Then load this page again.",
     )
 
 
 def _damaged(error: DamagedMessageError) -> ResponseReturnValue:
-    return _page(500, "This mail is damaged", _sentence(error), "Other mail is not affected.")
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+    return _page(500, "This mail is damaged", formats.sentence(str(error)), "Other mail is not affected.")
 
 
 def _page(status: int, title: str, *paragraphs: str) -> ResponseReturnValue:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from flask import abort, current_app
 
-from outbox.operations import Filter, parse_duration
+from outbox import clock
+from outbox.operations import Filter, Waits, parse_duration, parse_moment
 from outbox.states import Lane, State
 from outbox.web.database import bound
 
 Words = dict[str, str]
+Link = dict[str, Any]
+"""Of an address: what `url_for` takes."""
 
 FIELDS = (
     "state",
@@ -27,7 +32,36 @@ FIELDS = (
     "transport",
     "reason",
     "environment",
+    "waits",
+    "from",
+    "until",
+    "metadata",
+    "order",
 )
+
+LABELS = {
+    "state": "State",
+    "recipient": "Recipient",
+    "domain": "Recipient's domain",
+    "kind": "Kind",
+    "error": "Error",
+    "subject": "Subject",
+    "priority": "Priority",
+    "older": "Enqueued more than … ago",
+    "newer": "Last change within",
+    "search": "Anywhere",
+    "transport": "Transport",
+    "reason": "Reason",
+    "environment": "Environment",
+    "waits": "Waits",
+    "from": "Enqueued from (UTC)",
+    "until": "Enqueued until (UTC)",
+    "metadata": "Metadata",
+    "order": "Order",
+}
+"""What people call them."""
+
+OLDEST = "oldest"
 
 EVERY = "*"
 """The word for all environments; without a word it is the application's own."""
@@ -36,6 +70,7 @@ AGES = {"10m": "10 minutes", "1h": "1 hour", "6h": "6 hours", "1d": "1 day", "7d
 """What the forms offer; the address takes any."""
 
 MAX_WORD = 400
+MAX_LIST = 2_000
 
 
 def words(values: Mapping[str, str]) -> Words:
@@ -44,12 +79,28 @@ def words(values: Mapping[str, str]) -> Words:
     return {name: word for name, word in asked.items() if word}
 
 
+def listed(asked: Words) -> str | None:
+    """The list with this filter as one word, for the pages of its mail: they lead back to it, and to the next."""
+    return urlencode(asked) or None
+
+
+def of_list(word: str | None) -> Words:
+    """The filter of the list that `listed` wrote down."""
+    return words(dict(parse_qsl((word or "")[:MAX_LIST])))
+
+
+def kept(values: Mapping[str, str]) -> Link:
+    """What the page of one message needs from page to page: its list, and whose messages may be changed there."""
+    return {name: values[name][:MAX_LIST] for name in ("environment", "list") if values.get(name)}
+
+
 def to_filter(asked: Words) -> Filter:
     """`asked` as a value. Ends the request with 400 for a word that is none."""
+    waits = _waits(asked.get("waits"))
     return Filter(
-        states=_states(asked.get("state", "")),
+        states=(State.QUEUED,) if waits else _states(asked.get("state", "")),
         recipient=asked.get("recipient"),
-        domain=asked.get("domain"),
+        domain=_domain(asked.get("domain")),
         kind=asked.get("kind"),
         error=asked.get("error"),
         subject=asked.get("subject"),
@@ -60,7 +111,16 @@ def to_filter(asked: Words) -> Filter:
         transport=asked.get("transport"),
         reason=asked.get("reason"),
         environment=environment(asked.get("environment")),
+        waits=waits,
+        enqueued_from=_moment(asked.get("from")),
+        enqueued_until=_moment(asked.get("until")),
+        metadata=asked.get("metadata"),
     )
+
+
+def oldest_first(asked: Words) -> bool:
+    """The order that is asked for."""
+    return asked.get("order") == OLDEST
 
 
 def own_environment() -> str:
@@ -89,6 +149,34 @@ def _states(text: str) -> tuple[State, ...]:
         return tuple(State(word.strip()) for word in text.split(",") if word.strip())
     except ValueError:
         abort(400, f"{text[:40]!r} is not a state. There are: {', '.join(State)}.")
+
+
+def _waits(text: str | None) -> Waits | None:
+    if text is None:
+        return None
+    try:
+        return Waits(text)
+    except ValueError:
+        abort(400, f"Queued mail does not wait as {text[:40]!r}. There are: {', '.join(Waits)}.")
+
+
+def _domain(text: str | None) -> str | None:
+    """Ends the request with 400 for an address."""
+    if text is not None and "@" in text:
+        domain = text.rpartition("@")[2] or "example.org"
+        abort(
+            400, f"{text[:80]!r} is an address, not a domain. Give its domain, {domain!r}, or search for a recipient."
+        )
+    return text
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_moment(text, clock.utcnow())
+    except (ValueError, OverflowError):
+        abort(400, f"{text[:40]!r} is not a date and time. Write 2026-11-24 or 2026-11-24T18:30 (UTC).")
 
 
 def _priority(text: str | None) -> Lane | None:

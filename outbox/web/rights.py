@@ -29,6 +29,10 @@ class Right(StrEnum):
     SEND_NOW = "send now"
 
 
+UNKNOWN = "?"
+"""The name of who has none."""
+
+
 def nobody() -> bool:
     """The default check."""
     return False
@@ -68,7 +72,7 @@ class Rights:
             for right in needed:
                 if not self.may(right):
                     abort(403, f"You lack the right to {right} here.")
-            g.outbox_rights = self
+                g.outbox_rights = self  # from the first on: a refusal is shown with the way to other pages
             return view(**kwargs)
 
         return guarded
@@ -92,4 +96,4 @@ def may(right: Right) -> bool:
 def actor() -> str:
     """The name under which the request's changes are kept; "?" where the application gives none."""
     rights: Rights = g.outbox_rights
-    return (rights.actor() or "").strip() or "?"
+    return (rights.actor() or "").strip() or UNKNOWN

@@ -12,7 +12,7 @@ from outbox.dialect import DbNow
 from outbox.enqueue import Posting
 from outbox.states import OnUncertain, State
 from tests.db.mails import put, states
-from tests.flask.test_web import ROOT, change, text_of
+from tests.flask.test_web import ROOT, change, question, text_of
 from tests.servers.databases import Database
 from tests.web.site import site
 
@@ -70,7 +70,7 @@ def test_an_action_is_for_what_the_filter_says(
 ) -> None:
     """All that match, and ticked ones, too; the other's only where the filter says all environments."""
     mine, other = ids
-    assert "1 mail" in text_of(change(client, "/confirm", action=action, scope="all", state="failed"))
+    assert "1 mail" in text_of(question(client, action=action, scope="all", state="failed"))
     change(client, "/act", action=action, scope="all", state="failed")
     change(client, "/act", action=action, scope="ticked", id=other)
     found = states(sqlite_database.engine)

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from outbox.states import State
 from outbox.web import actions, pages
-from tests.flask.test_web import ROOT, change, count, text_of
+from tests.flask.test_web import ROOT, count, question, text_of
 from tests.servers.databases import Database
 
 
@@ -31,7 +31,7 @@ def test_it_says_so_and_leads_on(client: FlaskClient) -> None:
     for _ in range(10):
         if "user3@gone.example.org" in page.text:
             break
-        link = re.search(r'href="([^"]+)">Look further back', page.text)
+        link = re.search(r'href="([^"]+)">Look further', page.text)
         assert link
         page = client.get(unescape(link[1]))
     assert "user3@gone.example.org" in text_of(page)
@@ -40,12 +40,12 @@ def test_it_says_so_and_leads_on(client: FlaskClient) -> None:
 def test_at_its_end_it_says_nothing(client: FlaskClient) -> None:
     """Where an index finds the mail no look is cut short."""
     for words in ("state=failed", "recipient=user3@gone.example.org"):
-        assert "Look further back" not in client.get(f"{ROOT}/mail?{words}").text
+        assert "Look further" not in client.get(f"{ROOT}/mail?{words}").text
 
 
 def test_a_change_is_for_all_that_match(client: FlaskClient, seeded: Database) -> None:
     """The preview says that it could not count them all, and the change takes them all the same."""
-    page = change(client, "/confirm", action="requeue", scope="all", state="failed", kind="newsletter")
+    page = question(client, action="requeue", scope="all", state="failed", kind="newsletter")
     words = text_of(page)
     assert "Requeue all that match?" in words
     assert "at least 1" in words

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from outbox import operations
 from outbox.models import OutboxAudit, OutboxDelivery
 from outbox.pauses import What
-from tests.flask.test_web import ROOT, change, text_of, token
+from tests.flask.test_web import ROOT, change, question, text_of, token
 from tests.servers.databases import Database
 from tests.web.site import Site
 
@@ -65,7 +65,7 @@ def test_ticked_ones_are_shown_first(client: FlaskClient, seeded: Database, ids:
     """The preview counts what is due later; the change leaves the rest as it is."""
     assert BUTTON in client.get(f"{ROOT}/mail?state=queued").text
     ticked = [later, ids["dora@example.com"], ids["ann@example.org"]]
-    words = text_of(change(client, "/confirm", action="send-now", id=ticked))
+    words = text_of(question(client, action="send-now", id=ticked))
     assert "Send now 1 mail?" in words
     assert "mail that is failed cannot be made due now" in words
     change(client, "/act", action="send-now", id=ticked)
@@ -79,7 +79,7 @@ def test_a_deferred_group(client: FlaskClient, seeded: Database, later: int) -> 
     assert "Deferred: will be retried" in page.text
     assert BUTTON in page.text
     words = text_of(
-        change(client, "/confirm", action="send-now", scope="all", state="queued", error="4.7.1", domain="example.com")
+        question(client, action="send-now", scope="all", state="queued", error="4.7.1", domain="example.com")
     )
     assert "Send now 1 mail?" in words
     change(client, "/act", action="send-now", scope="all", state="queued", error="4.7.1", domain="example.com")
@@ -91,7 +91,7 @@ def test_a_pause_that_holds_it_is_named(client: FlaskClient, seeded: Database, l
     with seeded.engine.begin() as connection:
         operations.pauses.pause(connection, What.DOMAIN, "example.com", by="ben")
     assert "sent only when the pause ends: domain example.com (1)" in text_of(
-        change(client, "/confirm", action="send-now", id=later)
+        question(client, action="send-now", id=later)
     )
     assert "Paused: domain example.com, by ben" in text_of(client.get(f"{ROOT}/mail/{later}"))
 
@@ -103,8 +103,8 @@ def test_it_is_a_right_of_its_own(pages: Site, client: FlaskClient, seeded: Data
     pages.rights.send_now = False
     for path in (f"/mail/{later}", "/mail?state=queued", "/failures"):
         assert BUTTON not in client.get(ROOT + path).text, path
-    for path in ("/confirm", "/act"):
-        assert change(client, path, action="send-now", id=later).status_code == 403
+    assert question(client, action="send-now", id=later).status_code == 403
+    assert change(client, "/act", action="send-now", id=later).status_code == 403
     assert not row(seeded, later)[0]
     pages.rights.send_now, pages.rights.act = True, False
     page = client.get(f"{ROOT}/mail/{later}").text

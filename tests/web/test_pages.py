@@ -275,6 +275,9 @@ def test_by_keyboard(browser: WebDriver, pages: Site, ids: dict[str, int], seede
     css(browser, "body").send_keys(Keys.TAB)
     assert browser.switch_to.active_element.text == "Skip to the content"
     browser.switch_to.active_element.send_keys(Keys.ENTER, Keys.TAB)
+    assert browser.switch_to.active_element.text == "← Back to the list"
+    while browser.switch_to.active_element.text in ("← Back to the list", "Newer", "Older"):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
     assert browser.switch_to.active_element.text == "Requeue"
     page = css(browser, "html")
     browser.switch_to.active_element.send_keys(Keys.ENTER)
@@ -302,8 +305,9 @@ def test_nothing_is_wider_than_a_telephone(
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/mail", "/mail?subject=nothing", "/failures", "/pauses", "/history", "/mail/{id}"),
-        *("/mail/{id}/source", "/mail/999999", "confirm"),
+        *("/", "/mail", "/mail?subject=nothing&from=2026-01-01", "/failures", "/pauses", "/history"),
+        *("/mail?domain=a@example.org", "/pauses/question?what=all", "/pauses/question?what=domain&value=a@b.example"),
+        *("/mail/{id}", "/nowhere", "/mail/{id}/source", "/mail/999999", "confirm"),
     ],
 )
 def test_accessible(

@@ -5,7 +5,8 @@
 const form = document.getElementById("mails");
 if (form) tickAll(form);
 const filter = document.getElementById("filter");
-if (filter && matchMedia("(max-width: 46rem)").matches) filter.open = false;
+if (filter && matchMedia("(max-width: 46rem)").matches && !filter.querySelector("[aria-invalid]")) filter.open = false;
+localTimes(document);
 const region = document.querySelector("[data-live]");
 if (region) refresh(Number(region.dataset.live) * 1000);
 
@@ -32,33 +33,123 @@ function tickAll(form) {
   show();
 }
 
+// Figures and clock are replaced together or not at all; the age of what is shown runs on, whatever happens.
 function refresh(every) {
+  const clock = document.getElementById("live");
+  const age = document.createElement("span");
+  age.className = "muted small";
+  age.id = "age";
+  clock.after(age);
+  const banner = document.createElement("div");
+  banner.className = "notice bad frozen";
+  banner.id = "frozen";
+  banner.setAttribute("role", "alert");
+  banner.hidden = true;
+  document.querySelector(".title").after(banner);
+  const why = document.createElement("strong");
+  const since = document.createElement("span");
+  const again = document.createElement("a");
+  again.href = location.href;
+  again.textContent = "Load the page again";
+  since.setAttribute("aria-live", "off");
+  banner.append(why, " ", since, " ", again);
+
   const pause = document.createElement("button");
   pause.type = "button";
   let paused = false;
-  const label = () => { pause.textContent = paused ? "Go on updating" : "Pause updates"; };
-  pause.addEventListener("click", () => { paused = !paused; label(); });
+  let received = Date.now();
+  let next;
+  const label = () => { pause.textContent = paused ? "Resume updates" : "Pause updates"; };
+  pause.addEventListener("click", () => { paused = !paused; label(); tick(); });
   label();
   document.querySelector(".title").append(pause);
 
+  const tick = () => {
+    const seconds = Math.max(0, Math.round((Date.now() - received) / 1000));
+    const waits = paused ? ", updates are paused" : busy() ? ", updates wait while you read" : "";
+    age.textContent = `${spelled(seconds)} old${seconds > every / 500 ? waits : ""}`;
+    since.textContent = `The figures below are those of ${clock.dataset.at}, ${spelled(seconds)} ago.`;
+  };
+  let touched = 0;
+  for (const kind of ["pointerdown", "keydown", "selectionchange"]) {
+    document.addEventListener(kind, () => { touched = Date.now(); });
+  }
+  const reads = () => !getSelection().isCollapsed || region.contains(document.activeElement);
+  const busy = () => Date.now() - touched < 60000 && reads();
+  const failed = (words) => {
+    if (why.textContent !== words) why.textContent = words;
+    tick();
+    banner.hidden = false;
+    document.body.classList.add("stale");
+  };
+
   const once = async () => {
-    const busy = paused || document.hidden || !getSelection().isCollapsed;
-    if (!busy) {
+    if (!paused && !document.hidden && !busy()) {
       try {
-        const response = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
-        const page = new DOMParser().parseFromString(await response.text(), "text/html");
-        for (const selector of ["[data-live]", "#live"]) {
-          const fresh = page.querySelector(selector);
-          const stale = document.querySelector(selector);
-          if (!fresh || !stale) throw new Error("not the same page any more");
-          if (!stale.contains(document.activeElement)) stale.replaceChildren(...fresh.childNodes);
+        const page = await fresh();
+        if (!paused && !busy()) {  // the reader may have begun meanwhile
+          for (const selector of ["#live", "[data-live]"]) {
+            document.querySelector(selector).replaceChildren(...page.querySelector(selector).childNodes);
+          }
+          clock.dataset.at = page.getElementById("live").dataset.at;
+          received = Date.now();
+          localTimes(document);
         }
+        banner.hidden = true;
+        why.textContent = "";
         document.body.classList.remove("stale");
-      } catch {
-        document.body.classList.add("stale");
+        tick();
+      } catch (error) {
+        failed(error instanceof Frozen ? error.message : "Not up to date: the server does not answer.");
       }
     }
-    setTimeout(once, every);
+    next = setTimeout(once, every);
   };
-  setTimeout(once, every);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(next); once(); } });
+  tick();
+  setInterval(tick, 1000);
+  next = setTimeout(once, every);
+}
+
+class Frozen extends Error {}
+
+async function fresh() {
+  const response = await fetch(location.href, {
+    headers: { Accept: "text/html" }, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout(20000),
+  });
+  if (response.type === "opaqueredirect" || response.status === 401) {
+    throw new Frozen("Not up to date: you are logged out.");
+  }
+  if (response.status === 403) throw new Frozen("Not up to date: you may not see this page any more.");
+  if (!response.ok) throw new Frozen(`Not up to date: the server answered ${response.status}.`);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!page.querySelector("#live") || !page.querySelector("[data-live]")) {
+    throw new Frozen("Not up to date: the server answered with another page.");
+  }
+  return page;
+}
+
+function spelled(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+// The reader's own time first, UTC beside it.
+function localTimes(within) {
+  for (const time of within.querySelectorAll("time[datetime]:not([data-local])")) {
+    const moment = new Date(time.dateTime);
+    if (isNaN(moment)) continue;
+    time.dataset.local = "";
+    const local = moment.toLocaleString(undefined, {
+      year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+      hourCycle: "h23", timeZoneName: "short",
+    });
+    if (time.hasAttribute("data-exact")) {
+      if (moment.getTimezoneOffset() !== 0) time.textContent = `${local} (${time.textContent})`;
+      time.title = `${time.title} · ${local}`;
+    } else {
+      time.title = `${local} (${time.title})`;
+    }
+  }
 }

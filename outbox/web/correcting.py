@@ -1,0 +1,38 @@
+"""Another recipient for one message that went to the wrong one."""
+
+from __future__ import annotations
+
+from flask import request, url_for
+from flask.typing import ResponseReturnValue
+
+from outbox import operations
+from outbox.loggers import get_logger
+from outbox.web import actions, csrf, done, formats, pages, query
+from outbox.web.database import engine
+from outbox.web.rights import Right, actor
+
+log = get_logger("outbox.web")
+
+
+def correct(id: int) -> ResponseReturnValue:
+    """Another recipient for one mail, and requeue it. What was typed is kept where it can't be done."""
+    csrf.check()
+    try:
+        with operations.transaction(engine()) as connection:
+            note = request.form.get("note", "").strip() or None
+            operations.correct_recipient(
+                connection,
+                id,
+                request.form.get("recipient", ""),
+                by=actor(),
+                note=note,
+                environment=query.environment(request.form.get("environment")),
+            )
+    except ValueError as error:
+        return pages.page_of(id, error=formats.sentence(str(error))), 400
+    log.info("status=edit-recipient by=%r delivery=%d", actor(), id)
+    back = url_for(".mail", id=id, **query.kept(request.form))
+    return done.leading_to(back, did=actions.CORRECTED.name, changed=1)
+
+
+VIEWS = (("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.ACT), correct),)
