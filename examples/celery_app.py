@@ -1,9 +1,10 @@
 """Celery tasks: mail is written in the task's own transaction, and the outbox's worker sends it.
 
-    flask --app examples/celery_app.py run
-    celery -A examples.celery_app worker
-    flask --app examples/celery_app.py outbox-sender
+    flask --app examples.celery_app run
+    celery -A examples.celery_worker worker
+    flask --app examples.celery_app outbox-sender
 
+BROKER_URL names the broker: redis://localhost, or amqp://guest:guest@localhost for RabbitMQ.
 A task that is run again, since its worker was killed, sends once: the key says what the message is.
 """
 
@@ -32,7 +33,7 @@ class Report(db.Model):  # type: ignore[name-defined, misc]
     text: Mapped[str]
 
 
-@shared_task(ignore_result=True)
+@shared_task(name="report", ignore_result=True)
 def report(number: int, email: str) -> None:
     db.session.merge(made := Report(id=number, email=email, text="All is well."))
     mail.enqueue(Message(f"Report {number}", recipients=[email], body=made.text), key=f"report-{number}")

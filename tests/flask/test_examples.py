@@ -10,11 +10,13 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import flask_migrate
 import pytest
@@ -24,7 +26,10 @@ from flask import Flask
 from outbox import daemon, operations
 from outbox.engines import worker_engine
 from outbox.models import Base
+from tests.conftest import required
 from tests.flask.conftest import Committed
+from tests.servers.brokers import BROKERS
+from tests.servers.process import ServerUnavailable
 from tests.wire.server import SmtpServer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -79,6 +84,19 @@ def start(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 def smtp() -> Iterator[SmtpServer]:
     with SmtpServer() as server:
         yield server
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a real one."""
+    try:
+        server = BROKERS[request.param]()
+    except ServerUnavailable as unavailable:
+        if required(request.param):
+            pytest.fail(f"{request.param} is required (OUTBOX_TEST_REQUIRE): {unavailable}", pytrace=False)
+        pytest.skip(str(unavailable))
+    yield server.url
+    server.close()
 
 
 @pytest.fixture
@@ -277,6 +295,25 @@ def test_celery(served: Start, smtp: SmtpServer) -> None:
     assert mail["Subject"] == "Report 7"
 
 
+@pytest.mark.slow  # five processes, and RabbitMQ starts for seconds
+@pytest.mark.timeout(300)
+def test_celery_with_a_broker(broker: str, url: str, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Web server, Celery's worker and the outbox's, each a process: one mail for each report, however often ordered."""
+    monkeypatch.setenv("BROKER_URL", broker)
+    monkeypatch.setenv("DATABASE_URL", url)
+    operations.create_tables(engine := worker_engine(url))
+    engine.dispose()
+    web = "flask --app examples.celery_app run --port 0"
+    worker = "celery -A examples.celery_worker worker --concurrency 1 --loglevel INFO"
+    with saying(web) as served, saying(worker) as tasks:
+        address = next(found[1] for line in served if (found := re.search(r"Running on (\S+)", line)))
+        for number in (7, 7, 8):
+            assert "by mail" in post(f"{address}/reports/{number}/ann@example.org", "")
+        ends = (found[1] for line in tasks if (found := re.search(r"Task report\S+ (succeeded|raised)", line)))
+        assert list(islice(ends, 3)) == ["succeeded"] * 3
+    assert sorted(mail["Subject"] for mail in drain("celery_app", smtp)) == ["Report 7", "Report 8"]
+
+
 def test_script(start: Start, smtp: SmtpServer) -> None:
     """Who is added later gets it, the others not twice; the worker is the command, in a process of its own."""
     app = start("script")
@@ -286,6 +323,20 @@ def test_script(start: Start, smtp: SmtpServer) -> None:
     assert script.main(["ann@example.org", "bob@example.org", "eve@example.org"]) == 1
     recipients = sorted(mail["To"] for mail in drain("script", smtp))
     assert recipients == ["ann@example.org", "bob@example.org", "eve@example.org"]
+
+
+@contextmanager
+def saying(command: str) -> Iterator[IO[str]]:
+    """Runs it as a process of its own; the lines of its log."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command.split()], cwd=EXAMPLES.parent, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        yield process.stderr
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("options", ["--preload --workers 2", "--worker-class gevent --workers 1"])
