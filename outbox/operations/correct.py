@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -27,10 +28,14 @@ def correct_recipient(
     address: str,
     *,
     by: str,
+    sensitive_kinds: Collection[str],
     note: str | None = None,
     environment: str | None = None,
 ) -> str:
     """Give the delivery `id` another recipient and requeue it; its envelope address. Only of `environment`, if given.
+
+    It shows the message to the new address, so a face must ask for the right to read bodies. Of `sensitive_kinds`
+    (OUTBOX_SENSITIVE_KINDS) nothing is corrected: whoever may do that could send any password reset to themselves.
 
     If the message goes to nobody else, its To or Cc is corrected as well. A message to several stays as the others got
     it: there only the envelope changes. Raises AddressError for what is no address, ValueError where it can't be done,
@@ -43,7 +48,7 @@ def correct_recipient(
     siblings = _siblings(connection, row)
     if environment is not None and row.environment != environment:
         raise ValueError(f"the message belongs to the environment {row.environment!r}, not to {environment!r}")
-    _check(row, new, siblings)
+    _check(row, new, siblings, sensitive_kinds)
     changed = connection.execute(
         DELIVERY.update()
         .where(
@@ -88,6 +93,7 @@ def _look(id: int) -> sa.Select[Any]:
             DELIVERY.c.state,
             DELIVERY.c.marked_at,
             MESSAGE.c.environment,
+            MESSAGE.c.kind,
             *columns,
         )
         .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
@@ -101,7 +107,12 @@ def _siblings(connection: sa.Connection, row: Any) -> set[str]:
     return set(connection.execute(others).scalars())
 
 
-def _check(row: Any, new: Mailbox, siblings: set[str]) -> None:
+def _check(row: Any, new: Mailbox, siblings: set[str], sensitive_kinds: Collection[str]) -> None:
+    if row.kind in sensitive_kinds:
+        raise ValueError(
+            f"mail of the kind {row.kind!r} is sensitive (OUTBOX_SENSITIVE_KINDS), so its recipient can't be "
+            "corrected: cancel it, and have the application send a new one"
+        )
     if State(row.state) not in CORRECTABLE:
         raise ValueError(f"the recipient of mail that is {row.state} can't be corrected")
     if row.marked_at is not None:

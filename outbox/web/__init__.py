@@ -50,9 +50,10 @@ def blueprint(
     """The pages, to be registered once under a prefix of the application's choice.
 
     `may_view`: the queue, envelopes, replies. `may_read_bodies`: also what the mail says; it may hold live tokens.
-    `may_act`: requeue, cancel, mark as sent, pause. `may_send_now`: make deferred and scheduled mail due at once. All
-    count only together with the first. `actor`: the name that the history keeps for a change. `name`: the blueprint's,
-    if `outbox_admin` is taken. `site_name`: shown beside "Outbox". `home`: the way back to the application; `logout`:
+    `may_act`: requeue, cancel, mark as sent, pause; together with `may_read_bodies` also correct a recipient, since
+    that shows the mail to another address. `may_send_now`: make deferred and scheduled mail due at once. All count only
+    together with the first. `actor`: the name that the history keeps for a change. `name`: the blueprint's, if
+    `outbox_admin` is taken. `site_name`: shown beside "Outbox". `home`: the way back to the application; `logout`:
     where a POST logs out. Each is an address, the name of an endpoint, or a function that gives an address.
     """
     rights = Rights(may_view, may_read_bodies, may_act, actor, may_send_now)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.loggers import get_logger
 from outbox.web import actions, csrf, done, formats, pages, query
-from outbox.web.database import engine
+from outbox.web.database import engine, settings
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -25,6 +25,7 @@ def correct(id: int) -> ResponseReturnValue:
                 id,
                 request.form.get("recipient", ""),
                 by=actor(),
+                sensitive_kinds=settings().sensitive_kinds,
                 note=note,
                 environment=query.environment(request.form.get("environment")),
             )
@@ -35,4 +36,4 @@ def correct(id: int) -> ResponseReturnValue:
     return done.leading_to(back, did=actions.CORRECTED.name, changed=1)
 
 
-VIEWS = (("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.ACT), correct),)
+VIEWS = (("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.READ_BODIES, Right.ACT), correct),)

@@ -24,6 +24,11 @@ def bound() -> Any:
     return outbox
 
 
+def settings() -> Any:
+    """The application's `Settings`. Raises NotBoundError, ConfigurationError."""
+    return bound().settings(current_app)
+
+
 def engine() -> Engine:
     """The database that holds the outbox. Raises NotBoundError, ConfigurationError."""
     found: Engine = bound().database(current_app)

@@ -18,7 +18,7 @@ from outbox.policy import Reason
 from outbox.preview import Preview, preview
 from outbox.states import State
 from outbox.web import actions, headers, query
-from outbox.web.database import connected
+from outbox.web.database import connected, settings
 from outbox.web.rights import Right, may
 
 if TYPE_CHECKING:
@@ -127,7 +127,10 @@ def page_of(id: int, *, error: str | None = None) -> str:
         metadata=_readable(detail.metadata),
         holding=holding,
         stopped=operations.stopped,
+        sensitive=detail.kind in settings().sensitive_kinds,
         correctable=not foreign
+        and may(Right.ACT)
+        and may(Right.READ_BODIES)
         and detail.state in operations.CORRECTABLE
         and detail.redacted_at is None
         and detail.marked_at is None,

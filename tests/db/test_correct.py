@@ -59,9 +59,11 @@ def put(engine: sa.Engine, *recipients: str, state: State = State.FAILED, redact
         return list(connection.execute(ids).scalars())
 
 
-def correct(engine: sa.Engine, id: int, address: str) -> str:
+def correct(engine: sa.Engine, id: int, address: str, sensitive_kinds: tuple[str, ...] = ()) -> str:
     with operations.transaction(engine) as connection:
-        return operations.correct_recipient(connection, id, address, by="chief", note="mistyped")
+        return operations.correct_recipient(
+            connection, id, address, by="chief", sensitive_kinds=sensitive_kinds, note="mistyped"
+        )
 
 
 def shown(engine: sa.Engine, id: int) -> tuple[operations.Detail, bytes]:
@@ -163,6 +165,24 @@ def test_redacted(engine: sa.Engine) -> None:
     [id] = put(engine, OLD, redacted=True)
     with pytest.raises(ValueError, match="redacted"):
         correct(engine, id, "ann@example.org")
+
+
+def test_sensitive_mail(engine: sa.Engine) -> None:
+    """A password reset can't be sent to another address, whatever its state; mail of another kind, or of none, can."""
+    for state in operations.CORRECTABLE:
+        [id] = put(engine, OLD, state=state)
+        of_kind(engine, "password-reset")
+        with pytest.raises(ValueError, match=r"is sensitive \(OUTBOX_SENSITIVE_KINDS\).*: cancel it"):
+            correct(engine, id, "ann@example.org", sensitive_kinds=("confirm", "password-reset"))
+        assert shown(engine, id)[0].recipient == OLD
+        for kind, address in (("invoice", "ann@example.org"), (None, OLD)):
+            of_kind(engine, kind)
+            assert correct(engine, id, address, sensitive_kinds=("confirm", "password-reset")) == address
+
+
+def of_kind(engine: sa.Engine, kind: str | None) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxMessage).values(kind=kind))
 
 
 @pytest.mark.parametrize("id", [999, 0, 2**70])

@@ -109,7 +109,9 @@ def test_correcting(engine: sa.Engine) -> None:
     """The other environment's message keeps its recipient."""
     other = put(engine, posting=BLUE, state=State.FAILED)[0]
     with engine.begin() as connection, pytest.raises(ValueError, match="belongs to the environment 'blue'"):
-        operations.correct_recipient(connection, other, "bob@example.org", by="ann", environment="red")
+        operations.correct_recipient(
+            connection, other, "bob@example.org", by="ann", sensitive_kinds=(), environment="red"
+        )
 
 
 def test_pauses(engine: sa.Engine) -> None:
@@ -130,7 +132,7 @@ def test_cancelling_what_a_relay_may_have(engine: sa.Engine) -> None:
     marked = put(engine, posting=hold, delivery={"marked_at": DbNow()})[0]
     plain = put(engine)[0]
     with engine.begin() as connection, pytest.raises(ValueError, match="may have the message"):
-        operations.correct_recipient(connection, marked, "bob@example.org", by="ann")
+        operations.correct_recipient(connection, marked, "bob@example.org", by="ann", sensitive_kinds=())
     uncertain: list[int] = []
     wanted = Filter(states=(State.QUEUED,))
     done = operations.in_batches(engine, wanted, State.CANCELLED, by="ann", uncertain=uncertain.append)

@@ -10,7 +10,7 @@ from outbox.states import State
 from tests.flask.test_web import ROOT, change, question, states, text_of, token
 from tests.servers.databases import Database
 from tests.web.seed import SCRIPT, Mail, write
-from tests.web.site import Site
+from tests.web.site import Site, site
 
 
 def test_correct_and_requeue(client: FlaskClient, ids: dict[str, int], seeded: Database) -> None:
@@ -54,15 +54,39 @@ def test_bad_addresses(client: FlaskClient, ids: dict[str, int], seeded: Databas
     assert states(seeded, id) == [State.FAILED]
 
 
-def test_only_who_may_act(pages: Site, client: FlaskClient, ids: dict[str, int], seeded: Database) -> None:
-    """Who may only look is not offered the form, and refused."""
+@pytest.mark.parametrize("lacking", ["act", "read_bodies"])
+def test_it_takes_reading_and_acting(
+    pages: Site, client: FlaskClient, ids: dict[str, int], seeded: Database, lacking: str
+) -> None:
+    """Who may only look, only act or only read is not offered the form, and refused: it shows the mail elsewhere."""
     valid = token(client)
-    pages.rights.act = False
-    id = ids["ann@example.org"]
+    setattr(pages.rights, lacking, False)
+    id = ids["long@example.com"]
     assert "Correct the recipient" not in client.get(f"{ROOT}/mail/{id}").text
     form = {"recipient": "x@example.org", "outbox_token": valid}
     assert client.post(f"{ROOT}/mail/{id}/recipient", data=form).status_code == 403
-    assert states(seeded, id) == [State.FAILED]
+    with seeded.engine.connect() as connection:
+        detail = operations.show(connection, id)
+    assert detail is not None
+    assert detail.recipient == "long@example.com"
+
+
+@pytest.mark.parametrize("recipient", ["dora@example.com", "ann@example.org"])
+def test_sensitive_mail_goes_to_nobody_else(ids: dict[str, int], seeded: Database, recipient: str) -> None:
+    """Not even who may do everything can send a password reset to another address; the page says what to do."""
+    made = site(seeded.url, OUTBOX_SENSITIVE_KINDS=("confirm", "password-reset"))
+    client, id = made.app.test_client(), ids[recipient]
+    page = client.get(f"{ROOT}/mail/{id}").text
+    assert "Correct and requeue" not in page
+    assert "so its recipient can't be corrected. Cancel it" in page
+    response = change(client, f"/mail/{id}/recipient", recipient="x@example.org")
+    assert response.status_code == 400
+    assert "is sensitive" in text_of(response)
+    with seeded.engine.connect() as connection:
+        detail = operations.show(connection, id)
+    made.close()
+    assert detail is not None
+    assert detail.recipient == recipient
 
 
 def test_what_was_redacted_cannot_be_sent_again(client: FlaskClient, seeded: Database) -> None:

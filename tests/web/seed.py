@@ -268,7 +268,9 @@ def meddle_with(connection: sa.Connection, ids: dict[str, int]) -> None:
     operations.requeue(connection, Filter(domain="gone.example.org", ids=_some(ids)), by=chief, note="a first try")
     operations.audit.write(connection, "cancel", by=long, count=1, delivery_ids=ann.ids, filters=str(ann))
     operations.audit.write(connection, "requeue", by=chief, count=1, delivery_ids=ann.ids, filters=str(ann), note=note)
-    operations.correct_recipient(connection, ids["bob@example.com"], "bob@example.net", by=chief, note="mistyped")
+    operations.correct_recipient(
+        connection, ids["bob@example.com"], "bob@example.net", by=chief, sensitive_kinds=(), note="mistyped"
+    )
     operations.cancel(connection, bob, by=chief)
     operations.pauses.pause(connection, What.DOMAIN, "gone.example.org", by=chief, reason=note, seconds=4 * 3600)
     operations.pauses.pause(connection, What.KIND, "newsletter", by=long)
