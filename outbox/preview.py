@@ -15,6 +15,7 @@ from email.message import Message
 from email.policy import default as policy
 from urllib.parse import unquote
 
+_BODIES = ("text/plain", "text/html")
 _CID = re.compile(r"""\bcid:([^"'\s<>)]+)""", re.IGNORECASE)
 _LINE_ENDS = re.compile(r"\r\n|\r")
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
@@ -37,25 +38,43 @@ def preview(wire: bytes, *, inline_images: bool = False) -> Preview:
     Never raises: of damaged bytes it shows what can be shown.
     """
     message = message_from_bytes(wire)  # compat32: the newer policies parse headers, and so fail, at every look
-    text: str | None = None
-    html: str | None = None
+    bodies, others = _sorted(message)
+    text, html = (_text(bodies[kind]) if kind in bodies else None for kind in _BODIES)
     attachments: list[tuple[str | None, str, int]] = []
     images: dict[str, str] = {}
-    for part in _leaves(message):
-        kind = part.get_content_type()
-        is_body = kind in {"text/plain", "text/html"} and not _is_attached(part)
-        if is_body and kind == "text/plain" and text is None:
-            text = _text(part)
-        elif is_body and kind == "text/html" and html is None:
-            html = _text(part)
-        else:
-            data = _data(part)
-            attachments.append((_filename(part), kind, len(data)))
-            if inline_images and kind.startswith("image/"):
-                images[_header(part, "Content-ID").strip(" <>")] = f"data:{kind};base64,{b64encode(data).decode()}"
+    for part in others:
+        kind, data = part.get_content_type(), _data(part)
+        attachments.append((_filename(part), kind, len(data)))
+        if inline_images and kind.startswith("image/"):
+            images[_header(part, "Content-ID").strip(" <>")] = f"data:{kind};base64,{b64encode(data).decode()}"
     if html is not None and images:
         html = _CID.sub(lambda found: images.get(found[1]) or images.get(unquote(found[1]), found[0]), html)
     return Preview(list(_headers(message)), text, html, attachments)
+
+
+def attachment(wire: bytes, number: int) -> tuple[str | None, str, bytes] | None:
+    """The attachment at this place of `Preview.attachments`, from 0: file name, content type, content. None: no such.
+
+    Never raises, as `preview`.
+    """
+    _, others = _sorted(message_from_bytes(wire))
+    if not 0 <= number < len(others):
+        return None
+    part = others[number]
+    return _filename(part), part.get_content_type(), _data(part)
+
+
+def _sorted(message: Message) -> tuple[dict[str, Message], list[Message]]:
+    """The parts that a reader's program shows as the body, by their type, and all others."""
+    bodies: dict[str, Message] = {}
+    others: list[Message] = []
+    for part in _leaves(message):
+        kind = part.get_content_type()
+        if kind in _BODIES and kind not in bodies and not _is_attached(part):
+            bodies[kind] = part
+        else:
+            others.append(part)
+    return bodies, others
 
 
 def _leaves(part: Message, depth: int = 0) -> Iterator[Message]:

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 import click
 
 from outbox import clock, operations
-from outbox.cli.base import console, database, in_app
+from outbox.cli.base import console, database, in_app, who
 from outbox.cli.command import Command, No
 from outbox.cli.console import Console
 from outbox.cli.output import plain, print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
 from outbox.cli.words import COLOURS, moment, number
+from outbox.errors import DatabaseError
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
 from outbox.pauses import Pause
@@ -74,6 +75,8 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
             if waits
             else []
         )
+    if (raw or page) and detail.redacted_at is None:
+        _note(id)
     if raw:
         _print_raw(wire)
     elif page is not None:
@@ -84,6 +87,15 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
         _print_tries(console(), detail)
     else:
         _print_detail(console(), detail, changes, paused)
+
+
+def _note(id: int) -> None:
+    """For the audit: whoever may run this can read the database, too, so it is shown even if that fails."""
+    try:
+        with operations.transaction(database()) as connection:
+            operations.note_look(connection, id, "body", by=who())
+    except DatabaseError as error:
+        click.echo(f"It could not be noted in the audit that you read this: {error}", err=True)
 
 
 def _write_page(detail: Detail, wire: bytes, path: str) -> None:
@@ -191,7 +203,8 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
 def _change(change: Entry) -> Text:
     note = f": {change.note}" if change.note else ""
     of = f" (one of {number(change.count)})" if change.count > 1 else ""
-    return Text(safe(f"{change.action} by {change.by}{of}{note}"))
+    what = f" {change.filters}" if change.action == operations.READ else ""
+    return Text(safe(f"{change.action}{what} by {change.by}{of}{note}"))
 
 
 def _pause(pause: Pause) -> str:

@@ -33,6 +33,7 @@ from outbox.operations.finding import Finding
 from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
+from outbox.operations.looks import READ, note_look
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.problems import Kind, state_words
 from outbox.operations.purge import purge, purgeable
@@ -49,6 +50,7 @@ from outbox.operations.words import duration, parse_duration, parse_moment, spel
 __all__ = [
     "CORRECTABLE",
     "PUBLIC_HEADERS",
+    "READ",
     "Alarms",
     "Attempt",
     "Detail",
@@ -101,6 +103,7 @@ __all__ = [
     "left_due",
     "mark_sent",
     "missing",
+    "note_look",
     "now",
     "parse_duration",
     "parse_moment",

@@ -1,4 +1,7 @@
-"""Who changed what, and when: one row for each change by a person, written in the change's own transaction."""
+"""Who changed what, and when: one row for each change by a person, written in the change's own transaction.
+
+Who read what a message says has a row, too (`looks.py`).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Entry:
 
     id: int
     at: datetime
-    action: str  # "requeue", "cancel", "mark-sent", "purge", "pause", "resume", …
+    action: str  # "requeue", "cancel", "mark-sent", "purge", "pause", "resume", …; "read": `looks`
     by: str
     count: int  # deliveries (purge: messages; pause, resume: pauses)
     filters: str  # what was asked for, in the words of the filter
@@ -83,9 +86,16 @@ def write(
     Trail(action, by=by, filters=filters, note=note).add(connection, count, delivery_ids)
 
 
-def recent(connection: sa.Connection, limit: int = 50, *, before: int | None = None) -> list[Entry]:
-    """The newest changes, newest first; with `before`, those with a smaller id (the next page)."""
+def recent(
+    connection: sa.Connection, limit: int = 50, *, before: int | None = None, without: str | None = None
+) -> list[Entry]:
+    """The newest entries, newest first; with `before`, those with a smaller id (the next page).
+
+    `without`: an action that is left out ("read", so that what people saw does not hide what they changed).
+    """
     statement = sa.select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
+    if without is not None:
+        statement = statement.where(AUDIT.c.action != without)
     if before is not None:
         statement = statement.where(AUDIT.c.id < before)
     return [_entry(row) for row in connection.execute(statement)]

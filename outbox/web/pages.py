@@ -12,14 +12,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
 from outbox import clock, operations
-from outbox.errors import DamagedMessageError
+from outbox.errors import DamagedMessageError, DatabaseError
 from outbox.operations import Filter
 from outbox.policy import Reason
-from outbox.preview import Preview, preview
+from outbox.preview import Preview, attachment, preview
 from outbox.states import State
 from outbox.web import actions, headers, query
-from outbox.web.database import connected, settings
-from outbox.web.rights import Right, may
+from outbox.web.database import connected, engine, settings
+from outbox.web.rights import Right, actor, may
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,12 +31,20 @@ LOOK_SECONDS = 0.06
 FURTHER_SECONDS = 0.1
 """How long a page looks for words that no index knows; who leafs on wants to get somewhere."""
 
+BODY = "body"
+
 SOURCE_SHOWN = 200_000
 """Bytes of the source that are shown; the rest can be downloaded."""
 
 _CALLING_HOME = re.compile(r"<(?=(?:link|i?frame|fencedframe|portal|object|embed)\b)", re.IGNORECASE)
 """Elements for which browsers open a connection before they ask the policy: `<link rel=preconnect>`, `<iframe src>`.
 Renamed, they mean nothing."""
+
+PASSIVE = frozenset({"application/pdf", "image/gif", "image/jpeg", "image/png", "image/webp"})
+"""Types under which an attachment is handed out; any other becomes a file without a type."""
+
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""In a file name: control characters, slashes, and what turns "exe.pdf" round."""
 
 
 _DOCTYPE = re.compile(r"\s*<!doctype[^>]*>", re.IGNORECASE)
@@ -142,7 +150,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
 def html(id: int) -> ResponseReturnValue:
     """The mail's HTML as a document of its own: no script, no form, and no remote content until asked."""
     detail = _found(id)
-    shown = None if detail.redacted_at else preview(_wire(detail), inline_images=True).html
+    shown = None if detail.redacted_at else preview(_wire(detail, BODY), inline_images=True).html
     if shown is None:
         abort(404, "This mail has no HTML part, or it was redacted.")
     remote = request.args.get("remote") == "1"
@@ -165,14 +173,28 @@ def _opening_apart(html: str) -> str:
 def source(id: int) -> ResponseReturnValue:
     """The raw source, its beginning at least."""
     detail = _found(id)
-    raw = _wire(detail)
+    raw = _wire(detail, BODY)
     text = raw[:SOURCE_SHOWN].decode("utf-8", "backslashreplace").replace("\r\n", "\n")
     return render_template("outbox_admin/source.html", mail=detail, text=text, cut=len(raw) > SOURCE_SHOWN)
 
 
 def download(id: int) -> ResponseReturnValue:
     """The raw source as a file."""
-    return _as_file(_wire(_found(id)), f"mail-{id}.eml", "message/rfc822")
+    return _as_file(_wire(_found(id), "download"), f"mail-{id}.eml", "message/rfc822")
+
+
+def one_attachment(id: int, number: int) -> ResponseReturnValue:
+    """One attachment as a file, counted from 1; never as a page of this site."""
+    detail = _found(id)
+    found = None
+    if detail.redacted_at is None:
+        found = attachment(_unseen(detail), number - 1)
+    if found is None:
+        abort(404, "This mail has no such attachment, or it was redacted.")
+    name, kind, data = found
+    name = _UNFIT.sub("_", name or "").strip(" .") or f"attachment-{number}"
+    _note(detail, f"attachment {number}")  # without its name, which readers alone see
+    return _as_file(data, name, kind if kind in PASSIVE else "application/octet-stream")
 
 
 def slashed() -> ResponseReturnValue:
@@ -220,7 +242,20 @@ def _detail(connection: Connection, id: int) -> operations.Detail:
     return detail
 
 
-def _wire(detail: operations.Detail) -> bytes:
+def _wire(detail: operations.Detail, what: str) -> bytes:
+    """The whole message, once it is noted who sees `what` of it."""
+    _note(detail, what)
+    return _unseen(detail)
+
+
+def _note(detail: operations.Detail, what: str) -> None:
+    if detail.redacted_at is None:
+        with operations.transaction(engine()) as connection:
+            operations.note_look(connection, detail.id, what, by=actor())
+
+
+def _unseen(detail: operations.Detail) -> bytes:
+    """The whole message, for the program's eyes only: what of it is shown, `_note` must have noted."""
     with connected() as connection:
         return operations.wire(connection, detail.message_id, detail.recipient)
 
@@ -228,9 +263,11 @@ def _wire(detail: operations.Detail) -> bytes:
 def _content(detail: operations.Detail) -> tuple[Preview | None, str | None]:
     """What it says, or why that cannot be shown."""
     try:
-        return preview(_wire(detail)), None
+        return preview(_wire(detail, BODY)), None
     except DamagedMessageError as damage:
         return None, str(damage)
+    except DatabaseError as error:  # the rest of the page needs no write
+        return None, f"It can't be noted who reads it: {error}"
 
 
 def _as_file(data: bytes, name: str, kind: str) -> Response:
@@ -291,4 +328,11 @@ VIEWS = (
     ("/mail/<int:id>/html", "html", "GET", (Right.VIEW, Right.READ_BODIES), html),
     ("/mail/<int:id>/source", "source", "GET", (Right.VIEW, Right.READ_BODIES), source),
     ("/mail/<int:id>/message.eml", "download", "GET", (Right.VIEW, Right.READ_BODIES), download),
+    (
+        "/mail/<int:id>/attachments/<int:number>",
+        "one_attachment",
+        "GET",
+        (Right.VIEW, Right.READ_BODIES),
+        one_attachment,
+    ),
 )

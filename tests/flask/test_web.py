@@ -45,10 +45,11 @@ GETS = (
     "/mail/{id}/html",
     "/mail/{id}/source",
     "/mail/{id}/message.eml",
+    "/mail/{id}/attachments/1",
     "/confirm?action=cancel&id={id}",
     "/pauses/question?what=all",
 )
-BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml")
+BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
 CHANGES = ("/act", "/pause", "/resume", "/mail/1/recipient")
 
 
@@ -109,7 +110,8 @@ class TestWhoMay:
         assert len(rules) == len(GETS) + len(CHANGES) + 3  # the style sheet, /mail/ and what is no page
         for rule in rules:
             if not rule.endpoint.endswith(".static"):
-                path = rule.rule.replace("<int:id>", "1").replace("<path:rest>", "nowhere")
+                path = rule.rule.replace("<int:id>", "1").replace("<int:number>", "1")
+                path = path.replace("<path:rest>", "nowhere")
                 assert client.open(path, method="POST" if "POST" in rule.methods else "GET").status_code == 403, path
 
     def test_a_view_needs_to_name_a_right(self) -> None:

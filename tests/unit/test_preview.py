@@ -9,7 +9,7 @@ import flask_mail
 import pytest
 
 from outbox.compose import compose
-from outbox.preview import Preview, preview
+from outbox.preview import Preview, attachment, preview
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 
@@ -32,6 +32,16 @@ def wire() -> bytes:
     return compose(
         message, default_sender=None, now=datetime(2026, 11, 22, tzinfo=UTC), max_bytes=10**7, unique="ab" * 16
     ).wire()
+
+
+def test_one_attachment_alone(wire: bytes) -> None:
+    """Each place in the list of attachments has that attachment; beyond it there is none."""
+    listed = preview(wire).attachments
+    found = [attachment(wire, number) for number in range(len(listed))]
+    assert [(name, kind, len(data)) for name, kind, data in found] == listed  # type: ignore[misc]
+    assert found[0] == ("logo.png", "image/png", PNG)
+    assert found[1] == ("Übersicht.pdf", "application/pdf", b"%PDF" * 5000)
+    assert (attachment(wire, len(listed)), attachment(wire, -1)) == (None, None)
 
 
 def test_a_mail_is_taken_apart(wire: bytes) -> None:

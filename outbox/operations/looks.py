@@ -1,0 +1,38 @@
+"""Who looked at what a message says: noted in the audit before it is shown, and only once in an hour."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations import audit
+from outbox.operations.filters import MAX_ID
+from outbox.operations.tables import AUDIT
+
+READ = "read"
+"""The audit's word for a look; the other words are changes."""
+
+QUIET_SECONDS = 3600.0
+"""Whoever loads the page again within this time leaves no second row."""
+
+
+def note_look(connection: sa.Connection, id: int, what: str, *, by: str) -> bool:
+    """Note that `by` is about to see `what` ("body", "attachment 1") of the delivery `id`.
+
+    Whether a row was written: not if the same person saw the same within QUIET_SECONDS. Raises ValueError where `by`
+    names nobody.
+    """
+    what = audit.cut(what, audit.MOST_FILTERS)
+    newest = connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0
+    same = sa.select(AUDIT.c.id).where(
+        AUDIT.c.id > newest - audit.LOOKED_AT,
+        AUDIT.c.action == READ,
+        AUDIT.c.delivery_ids == f" {min(id, MAX_ID)} ",
+        AUDIT.c.actor == audit.cut(by, audit.MOST_BY),
+        AUDIT.c.filters == what,
+        AUDIT.c.at > DbNow(-QUIET_SECONDS),
+    )
+    if connection.execute(same.limit(1)).first() is not None:
+        return False
+    audit.write(connection, READ, by=by, count=1, filters=what, delivery_ids=[id])
+    return True

@@ -1,0 +1,76 @@
+"""Who may do what on the pages: one entry for each route and method, and for each action that a route takes.
+
+`tests/unit/test_web_routes.py` fails for a route that is not named here; `tests/flask/test_web_rights.py` tries each
+with each right and state, and with sensitive mail and other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from outbox.states import State
+
+LOOK, READ, ACT, SEND_NOW = "view", "read_bodies", "act", "send_now"
+
+ANY = frozenset(State)
+NONE: frozenset[State] = frozenset()
+CORRECTABLE = frozenset({State.QUEUED, State.FAILED, State.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Route:
+    """What one request needs and does. In `path` and `form` stands {id} for the delivery's."""
+
+    path: str
+    needs: frozenset[str]
+    form: dict[str, str] = field(default_factory=dict)
+    shows: bool = False  # what the mail says, to whoever may read it
+    changes: frozenset[State] = NONE  # mail in these states; a route without {id} changes the outbox itself
+    sensitive_too: bool = True  # whether it changes sensitive mail as well
+    answers: frozenset[int] = frozenset({200, 303, 400})  # to whoever may: done, or it can't be done to this one
+
+
+def _needs(*rights: str) -> frozenset[str]:
+    return frozenset(rights)
+
+
+def _action(path: str, action: str, right: str, changes: frozenset[State] = NONE) -> Route:
+    return Route(path, _needs(LOOK, right), {"action": action, "id": "{id}"}, changes=changes)
+
+
+ROUTES: dict[tuple[str, str], list[Route]] = {
+    ("overview", "GET"): [Route("/", _needs(LOOK))],
+    ("failures", "GET"): [Route("/failures", _needs(LOOK))],
+    ("mails", "GET"): [Route("/mail", _needs(LOOK)), Route("/mail?search=cret-tok", _needs(LOOK))],
+    ("mail", "GET"): [Route("/mail/{id}", _needs(LOOK), shows=True)],
+    ("html", "GET"): [Route("/mail/{id}/html", _needs(LOOK, READ), shows=True)],
+    ("source", "GET"): [Route("/mail/{id}/source", _needs(LOOK, READ), shows=True)],
+    ("download", "GET"): [Route("/mail/{id}/message.eml", _needs(LOOK, READ), shows=True)],
+    ("one_attachment", "GET"): [Route("/mail/{id}/attachments/1", _needs(LOOK, READ), shows=True)],
+    ("slashed", "GET"): [Route("/mail/", _needs(LOOK), answers=frozenset({301, 302, 303, 308}))],
+    ("unknown", "GET"): [Route("/no/such/page", _needs(LOOK), answers=frozenset({404}))],
+    ("ask_to_pause", "GET"): [Route("/pauses/question?what=domain&value=example.org", _needs(LOOK, ACT))],
+    ("pauses", "GET"): [Route("/pauses", _needs(LOOK))],
+    ("history", "GET"): [Route("/history", _needs(LOOK)), Route("/history?reads=1", _needs(LOOK))],
+    ("confirm", "GET"): [
+        Route("/confirm?action=requeue&id={id}", _needs(LOOK, ACT)),
+        Route("/confirm?action=send-now&id={id}", _needs(LOOK, SEND_NOW)),
+    ],
+    ("act", "POST"): [
+        _action("/act", "requeue", ACT, frozenset({State.FAILED, State.UNCERTAIN, State.CANCELLED})),
+        _action("/act", "cancel", ACT, frozenset({State.QUEUED, State.FAILED})),
+        _action("/act", "mark-sent", ACT, frozenset({State.FAILED, State.UNCERTAIN})),
+        _action("/act", "send-now", SEND_NOW, frozenset({State.QUEUED})),
+    ],
+    ("correct", "POST"): [
+        Route(
+            "/mail/{id}/recipient",
+            _needs(LOOK, READ, ACT),  # it shows the mail to another address
+            {"recipient": "eve@evil.example"},
+            changes=CORRECTABLE,
+            sensitive_too=False,
+        )
+    ],
+    ("pause", "POST"): [Route("/pause", _needs(LOOK, ACT), {"what": "domain", "value": "example.org"}, changes=ANY)],
+    ("resume", "POST"): [Route("/resume", _needs(LOOK, ACT), {"what": "kind", "value": "held"}, changes=ANY)],
+}
