@@ -67,6 +67,7 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
             "/mail/{id}/recipient",
             _needs(LOOK, READ, ACT),  # it shows the mail to another address
             {"recipient": "eve@evil.example"},
+            shows=True,  # where it can't be done, the page of the mail says why
             changes=CORRECTABLE,
             sensitive_too=False,
         )
