@@ -11,7 +11,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from flask.cli import ScriptInfo
 from outbox import Outbox, Settings, cli
 from outbox.engines import worker_engine
 from outbox.models import Base
+from tests.servers import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -73,16 +73,7 @@ class Terminal:
 
     def run(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command to its end, in pipes."""
-        return subprocess.run(
-            self._command(words),
-            cwd=self.folder,
-            env=self.env | (env or {}),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=SECONDS,
-            check=False,
-        )
+        return forked.run(_command(words), cwd=self.folder, env=self.env | (env or {}), timeout=SECONDS)
 
     def here(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """The same in this process: ten times as fast, for what does not depend on being one."""
@@ -110,13 +101,12 @@ class Terminal:
         return done.returncode, json.loads(done.stdout)
 
     @contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *words: str) -> Iterator[forked.Process | subprocess.Popen[str]]:
         """A command that goes on until it is told to stop; SIGTERM at the end of the block."""
-        process = subprocess.Popen(
-            self._command(words),
+        process = forked.start(
+            _command(words),
             cwd=self.folder,
             env=self.env,
-            text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -134,16 +124,14 @@ class Terminal:
         """A command on a pseudo-terminal; `piped`: all but its stdout."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        process = subprocess.Popen(
-            self._command(words),
+        process = forked.start(
+            _command(words),
             cwd=self.folder,
             env=self.env,
+            new_session=True,
             stdin=slave,
             stdout=subprocess.PIPE if piped else slave,
             stderr=slave,
-            start_new_session=True,
-            # a shell starts what runs in its background with Ctrl-C ignored, and that is inherited
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(slave)
         try:
@@ -155,14 +143,11 @@ class Terminal:
             if process.stdout is not None:
                 process.stdout.close()
 
-    def _command(self, words: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "flask", "--app", "trial", *words]
-
 
 class Screen:
     """What a process shows on its terminal."""
 
-    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+    def __init__(self, process: forked.Process | subprocess.Popen[str], master: int) -> None:
         self.process = process
         self.shown = ""
         self._master = master
@@ -195,6 +180,10 @@ class Screen:
             return False
         self.shown += piece.decode(errors="replace").replace("\r\n", "\n")
         return bool(piece)
+
+
+def _command(words: tuple[str, ...]) -> list[str]:
+    return ["flask", "--app", "trial", *words]
 
 
 def runner() -> CliRunner:

@@ -1,6 +1,6 @@
 """An SMTP server that never forgets: each mail it takes is on the disk before it says 250.
 
-    python tests/story/recording_server.py --record taken.jsonl [--port 2525] [--certificate server.pem] [--delay 0.01]
+    python -m tests.story.recording_server --record taken.jsonl [--port 2525] [--certificate server.pem] [--delay 0.01]
 
 It prints the port it listens on. Each line of the record is one recipient of one mail: {"id": its Message-ID, "to":
 the recipient, "digest": SHA-256 of the content, "at": wall clock in seconds}. A process of its own, on the standard

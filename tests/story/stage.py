@@ -1,7 +1,8 @@
 """The stage of the stories: a relay, workers and an application, each a real process or a real connection.
 
-Workers are started as a deployment starts them (`flask … outbox-sender`), or, where a story needs dozens of them,
-forked from a process that has everything imported. Nobody sleeps here: what is waited for is asked for, with a limit.
+Workers run the command of a deployment (`flask … outbox-sender`), or, where a story needs dozens of them, the daemon
+alone; either is forked from a process that has everything imported. Nobody sleeps here: what is waited for is asked
+for, with a limit.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -32,11 +32,13 @@ from outbox import Message, Outbox, daemon
 from outbox.dialect import configure_sqlite
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.states import LIVE
+from tests.servers import forked
 from tests.servers.databases import Database
 from tests.servers.process import kill_with_children, polled
 from tests.story.worker_app import create_app
 
 ROOT = Path(__file__).parent.parent.parent
+COMMAND = ["flask", "--app", "tests.story.worker_app"]
 QUICK = {
     "OUTBOX_LEASE_SECONDS": "6",
     "OUTBOX_HEARTBEAT_SECONDS": "0.5",
@@ -76,14 +78,14 @@ class Relay:
         self._options = ["--record", str(self.record), "--delay", str(delay)]
         if certificate is not None:
             self._options += ["--certificate", str(certificate)]
-        self._process: subprocess.Popen[str] | None = None
+        self._process: forked.Process | subprocess.Popen[str] | None = None
         self._read = 0
         self._taken: list[Taken] = []
 
     def start(self) -> Self:
         """Listens from here on."""
-        command = [sys.executable, "tests/story/recording_server.py", *self._options, "--port", str(self.port)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        command = ["tests.story.recording_server", *self._options, "--port", str(self.port)]
+        self._process = forked.start(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         return self
@@ -132,13 +134,15 @@ class Worker(Protocol):
 class CommandWorker:
     """`flask … outbox-sender`, as a deployment starts it."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, *arguments: str) -> None:
+    def __init__(self, environ: Mapping[str, str], log: Path, *arguments: str, fork: bool = True) -> None:
+        """`fork=False`: from a new interpreter, for what depends on it, such as memory."""
         self._log = log
         with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "flask", "--app", "tests.story.worker_app", "outbox-sender", *arguments],
+            self._process = forked.start(
+                [*COMMAND, "outbox-sender", *arguments],
                 cwd=ROOT,
                 env={**plain_environment(), **environ},
+                fork=fork,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -162,15 +166,12 @@ class CommandWorker:
 
 
 class ForkedWorker:
-    """The same daemon in a process forked from one that has everything imported: there in 50 ms, not in a second."""
-
-    _context = multiprocessing.get_context("forkserver")
-    _context.set_forkserver_preload(["tests.story.stage", "sqlalchemy.dialects.sqlite", "psycopg", "pymysql"])
+    """The same daemon without the command around it."""
 
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:
         self._log = log
         log.touch()  # the child opens it when it gets to run
-        self._process: BaseProcess = self._context.Process(target=_be_a_worker, args=(dict(environ), str(log)))
+        self._process: BaseProcess = forked.FORKSERVER.Process(target=_be_a_worker, args=(dict(environ), str(log)))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -217,17 +218,17 @@ class Stage:
         self.app = create_app(self.environ, session=lambda: self._local.session)
         self.outbox: Outbox = self.app.extensions["outbox"]
 
-    def start(self, *arguments: str, ready: bool = True, **settings: str) -> CommandWorker:
+    def start(self, *arguments: str, ready: bool = True, fork: bool = True, **settings: str) -> CommandWorker:
         """A worker as a deployment starts it; `ready`: wait until it has a row."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = CommandWorker({**self.environ, **settings}, log, *arguments)
+        worker = CommandWorker({**self.environ, **settings}, log, *arguments, fork=fork)
         self.workers.append(worker)
         if ready:
             until(lambda: self.row(worker), f"worker {worker.pid} starts; its log: {log}")
         return worker
 
     def fork(self, *, ready: bool = False, **settings: str) -> ForkedWorker:
-        """A worker without the wait for its imports."""
+        """A worker without the command."""
         worker = ForkedWorker({**self.environ, **settings}, self.folder / f"worker-{len(self.workers)}.log")
         self.workers.append(worker)
         if ready:
@@ -236,15 +237,8 @@ class Stage:
 
     def command(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """What `flask …` says and how it ends, as an operator runs it."""
-        return subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "tests.story.worker_app", *words],
-            cwd=ROOT,
-            env={**plain_environment(), **self.environ, **settings},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        environ = {**plain_environment(), **self.environ, **settings}
+        return forked.run([*COMMAND, *words], cwd=ROOT, env=environ, timeout=90)
 
     def status(self, **settings: str) -> dict[str, Any]:
         """What `outbox-status --json` says."""
