@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from flask.cli import FlaskGroup
 from sqlalchemy.orm import Session
 
 from outbox import ConfigurationError, Message, Outbox
+from tests.servers import forked
 from tests.servers.databases import Database, Databases
 from tests.servers.pgbouncer import PgBouncer
 
@@ -124,12 +124,5 @@ def run(folder: Path, words: str, app: str = APP, **settings: str) -> subprocess
     (folder / "shop.py").write_text(app)
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("OUTBOX_", "MAIL_", "FLASK_"))}
     path = os.pathsep.join((str(folder), str(ROOT)))
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "shop:create_app", *words.split()],
-        cwd=folder,
-        env={**plain, "PYTHONPATH": path, "MAIL_DEFAULT_SENDER": "a@example.org", **settings},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    environ = {**plain, "PYTHONPATH": path, "MAIL_DEFAULT_SENDER": "a@example.org", **settings}
+    return forked.run(["flask", "--app", "shop:create_app", *words.split()], cwd=folder, env=environ, timeout=60)
