@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 import sqlalchemy as sa
@@ -23,11 +26,29 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(create_admin)
 
 
+def database_faults_told(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose database is away, or is not what it expects, fails with one line."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except sa.exc.SQLAlchemyError as error:
+            place = current_app.extensions["database"].engine.url.render_as_string(hide_password=True)
+            why = " ".join(str(getattr(error, "orig", None) or error).split())
+            raise click.ClickException(
+                f"The database at {place} can't be used: {why}. Check that it runs and that DATABASE_URL is right."
+            ) from None
+
+    return wrapped
+
+
 @click.command("create-admin")
 @click.argument("email")
 @click.option("--username", help="Name of a new account; made from the address when left out.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
 @with_appcontext
+@database_faults_told
 def create_admin(email: str, username: str | None, password_stdin: bool) -> None:
     """Make EMAIL an administrator, with a new account if there is none.
 

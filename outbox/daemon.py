@@ -7,8 +7,8 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Flask
@@ -60,8 +60,8 @@ _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
 _STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
 _STEP_SECONDS = 2.0  # a wall clock that is off by more was stepped, and the scheduler counts by it
 
-Progressed = Callable[[int, int], None]
-"""Called with (done, due) while a queue is drained."""
+Progressed = Callable[[Mapping[str, int], int], None]
+"""Called with how many ended in which way, and how many are due, while a queue is drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +81,39 @@ def run(
     drain: bool = False,
     connections: int | None = None,
     progress: Progressed | None = None,
+    seconds: float | None = None,
     place: Place | None = None,
 ) -> int:
     """Be a worker until told to stop; the exit code.
 
-    `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: for ever. 0: stopped
-    in good order; 1: something is left that could not be recorded, or a thread died; UNSENT: after `once` or `drain`
-    something is due that relay or account kept from being sent. Raises SchemaError where the
-    database is not migrated, DatabaseError where it does not answer.
+    `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: for ever. `seconds`:
+    end after so many, and cut off what the relay has not answered by then. `progress`: called a last time when all has
+    ended. 0: stopped in good order; 1: something is left that could not be recorded, or a thread died; UNSENT: after
+    `once` or `drain` something is due that relay or account kept from being sent. Raises SchemaError where the database
+    is not migrated, DatabaseError where it does not answer.
     """
     with app.app_context():
-        worker = Worker(app, connections=connections, place=place)
+        worker = Worker(app, connections=connections, seconds=seconds, place=place)
         return worker.run(once=once, drain=drain, progress=progress)
 
 
 class Worker:
     """One process's daemon."""
 
-    def __init__(self, app: Flask, *, connections: int | None = None, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        *,
+        connections: int | None = None,
+        seconds: float | None = None,
+        place: Place | None = None,
+    ) -> None:
         outbox = app.extensions["outbox"]
         self._settings: Settings = outbox.settings(app)
+        self._end_at = math.inf  # monotonic
+        if seconds is not None:
+            self._end_at = monotonic() + seconds
+            self._settings = replace(self._settings, shutdown_seconds=0.0)
         self._engine = outbox.database(app)
         self._session_engine = outbox.application_database(app)
         self._connections = connections or self._settings.connections
@@ -195,7 +208,9 @@ class Worker:
                 self._leave(crew)
             if self._stop.is_set():
                 self.events.emit("worker-stopping", worker=worker_id, grace=settings.shutdown_seconds)
-            return self._end(crew, code, one_pass=once or drain)
+            code = self._end(crew, code, one_pass=once or drain)
+            self._tell(progress, crew, 0 if code == 0 and not self._stop.is_set() else None)
+            return code
         finally:
             self._watchdog.close()
 
@@ -326,15 +341,20 @@ class Worker:
                     return 0
                 if once and crew.down:
                     return UNSENT
-                if progress is not None:
-                    with self._progress.step("the count of what is due"):
-                        progress(sum(crew.tally.counts.values()), self._queue.due())
+                if monotonic() >= self._end_at:
+                    self._stop.set()
+                self._tell(progress, crew)
                 if fault := self._stalled():
                     self._presence.mended(fault)
                     jobs.restart()
         finally:
             jobs.stop()
         return 0
+
+    def _tell(self, progress: Progressed | None, crew: Crew, due: int | None = None) -> None:
+        if progress is not None:
+            with self._progress.step("the count of what is due"):
+                progress(crew.tally.counts, self._queue.due() if due is None else due)
 
     def _left(self, crew: Crew, *, stopped: bool = False) -> int:
         """The exit code after one pass: UNSENT if what was due stays queued for a fault of relay or account."""

@@ -42,11 +42,16 @@ _CONNECTING = 5.0
 _SENDER = re.compile(r"(^|_)E?MAIL_SENDER$")  # an application's own: FLASKY_MAIL_SENDER, SECURITY_EMAIL_SENDER
 
 
-def findings(senders: Iterable[str] = (), recipient: str | None = None) -> Iterator[Finding]:
-    """Everything that mail needs. `senders`: addresses to try besides the configured ones."""
+def findings(
+    senders: Iterable[str] = (), recipient: str | None = None, *, seconds: float = SECONDS
+) -> Iterator[Finding]:
+    """Everything that mail needs. `senders`: addresses to try besides the configured ones.
+
+    `seconds`: the longest that one look may take, SECONDS at most.
+    """
     yield from _configuration()
-    yield from _database()
-    yield from _relay(senders, recipient)
+    yield from _database(seconds)
+    yield from _relay(senders, recipient, seconds)
 
 
 def _configuration() -> Iterator[Finding]:
@@ -93,7 +98,7 @@ def _autogenerate() -> Iterator[Finding]:
         yield Finding("migrations", None, WOULD_DROP, SPARE)
 
 
-def _database() -> Iterator[Finding]:
+def _database(seconds: float) -> Iterator[Finding]:
     try:
         engine, session, configured = database(), extension().application_database(application()), settings()
     except OutboxError as error:
@@ -105,16 +110,16 @@ def _database() -> Iterator[Finding]:
         max_message_bytes=configured.max_message_bytes,
         wake=configured.wake,
         flask_migrate="migrate" in application().extensions,
-        seconds=SECONDS,
+        seconds=seconds,
     )
     yield from operations.several_databases(session, application().extensions["mail"].sessions.elsewhere())
 
 
-def _relay(senders: Iterable[str], recipient: str | None) -> Iterator[Finding]:
+def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
     from outbox.transport import Connection
 
     try:
-        relay = _impatient(settings().relay)
+        relay = _impatient(settings().relay, seconds)
     except OutboxError:
         return  # reported as a finding about the configuration
     with Connection(application().extensions["mail"], relay) as connection:
@@ -165,12 +170,12 @@ def _senders() -> Iterator[str]:
             pass  # an application's own; the outbox's is checked when the application starts
 
 
-def _impatient(relay: Relay) -> Relay:
+def _impatient(relay: Relay, seconds: float) -> Relay:
     return dataclasses.replace(
         relay,
-        connect_timeout=min(relay.connect_timeout, _CONNECTING),
-        command_timeout=min(relay.command_timeout, _SILENCE),
-        send_timeout=min(relay.send_timeout, SECONDS),
+        connect_timeout=min(relay.connect_timeout, _CONNECTING, seconds),
+        command_timeout=min(relay.command_timeout, _SILENCE, seconds),
+        send_timeout=min(relay.send_timeout, seconds),
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 
 import click
 
-from outbox.cli.base import application, in_app, settings
+from outbox.cli.base import application, in_app, say, settings
 from outbox.cli.command import Command
 from outbox.cli.logs import log_to_stderr
 from outbox.cli.progress import Progress
+from outbox.cli.words import number
+
+ENDED = {"sent": "sent", "retried": "deferred", "failed": "failed"}
 
 
 @click.command("outbox-sender", cls=Command)
@@ -58,9 +62,20 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
 def _drain(connections: int | None) -> int:
     from outbox import daemon
 
+    ended: dict[str, int] = {}
     with Progress("draining", keep=True) as bar:
 
-        def progress(done: int, due: int) -> None:
-            bar.done, bar.total = done, done + due
+        def progress(counts: Mapping[str, int], due: int) -> None:
+            ended.update(counts)
+            bar.done = sum(counts.values())
+            bar.total = bar.done + due
 
-        return daemon.run(application(), drain=True, connections=connections, progress=progress)
+        code = daemon.run(application(), drain=True, connections=connections, progress=progress)
+    say(_summary(ended))
+    return code
+
+
+def _summary(ended: dict[str, int]) -> str:
+    words = [f"{number(ended.get(name, 0))} {word}" for name, word in ENDED.items()]
+    uncertain = ended.get("uncertain", 0)
+    return ", ".join([*words, f"{number(uncertain)} uncertain"] if uncertain else words) + "."

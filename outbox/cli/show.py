@@ -78,7 +78,7 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
     if (raw or page) and detail.redacted_at is None:
         _note(id)
     if raw:
-        _print_raw(wire)
+        _print_raw(detail, wire)
     elif page is not None:
         _write_page(detail, wire, page)
     elif as_json:
@@ -113,8 +113,13 @@ def _write_page(detail: Detail, wire: bytes, path: str) -> None:
     click.echo(f"The HTML of mail {detail.id} is in {safe(path)}. Remote images are left out.")
 
 
-def _print_raw(wire: bytes) -> None:
+def _print_raw(detail: Detail, wire: bytes) -> None:
     """To the byte in a pipe; on a terminal nothing that it could obey."""
+    if detail.redacted_at is not None:
+        raise No(
+            f"The content of mail {detail.id} was redacted at {moment(detail.redacted_at)}: its kind is sensitive "
+            f"(OUTBOX_SENSITIVE_KINDS). `outbox-show {detail.id}` shows what is left of it."
+        )
     if not sys.stdout.isatty():
         sys.stdout.buffer.write(wire)
         return

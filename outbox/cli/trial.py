@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -16,9 +17,9 @@ from outbox import clock, operations
 from outbox.cli.base import application, database, extension, in_app, settings
 from outbox.cli.command import Command, No
 from outbox.cli.logs import log_to_stderr
-from outbox.cli.output import safe
+from outbox.cli.output import print_json, safe
 from outbox.mime.addresses import parse
-from outbox.operations import Detail, duration
+from outbox.operations import Detail, Finding, duration
 from outbox.states import FINAL, State
 
 LOOK_SECONDS = 0.2
@@ -33,10 +34,11 @@ LOOK_SECONDS = 0.2
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for it to be sent.",
+    help="How long it may take.",
 )
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, the steps on stderr.")
 @in_app
-def test_mail(address: str, sender: str | None, timeout: float) -> None:
+def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -> None:
     """Send one mail by the whole path.
 
     It goes to ADDRESS: enqueued, committed, sent by a worker to the relay; each step is told. Where no worker
@@ -47,16 +49,43 @@ def test_mail(address: str, sender: str | None, timeout: float) -> None:
     Example:
       outbox-test-mail ann@example.org
     """
-    engine = database()
-    id, message_id = _enqueue(engine, address, sender)
-    _say(f"enqueued and committed: mail {id}, {message_id}")
-    worker = _living_worker(engine)
+    trial = _Trial(database(), clock.monotonic() + timeout, as_json)
+    id, message_id = _enqueue(trial.engine, address, sender)
+    trial.say(f"enqueued and committed: mail {id}, {message_id}")
+    worker = _living_worker(trial.engine)
     if worker:
-        _say(f"waiting up to {duration(timeout)} for worker {worker}")
+        trial.say(f"waiting up to {duration(timeout)} for worker {worker}")
     else:
-        _say("no worker lives; sending from this process")
-        _send_here()
-    _tell_end(_awaited(engine, id, timeout if worker else 0.0), sender)
+        trial.say("no worker is running; sending from this process")
+        _send_here(trial.left)
+    detail = _awaited(trial, id, wait=worker is not None)
+    problem = _problem(detail)
+    if problem is None:
+        trial.say(f"sent to {detail.recipient} in {duration(detail.age)}")
+    checks = _diagnosed(trial, detail, sender) if problem is not None and detail.reason != "suppressed" else []
+    value = {"id": id, "sent": problem is None, "worker": worker, **_facts(detail), "checks": checks}
+    if problem is not None:
+        raise No(problem, value=value | {"error": problem})
+    if as_json:
+        print_json(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The one test, and when it must be over."""
+
+    engine: Any
+    end: float  # monotonic
+    as_json: bool
+
+    @property
+    def left(self) -> float:
+        """Seconds until time is up."""
+        return max(0.0, self.end - clock.monotonic())
+
+    def say(self, words: str) -> None:
+        """A step on stdout, which --json keeps for itself."""
+        click.echo(safe(words), err=self.as_json)
 
 
 def _enqueue(engine: Any, address: str, sender: str | None) -> tuple[int, str]:
@@ -84,52 +113,63 @@ def _living_worker(engine: Any) -> str | None:
     return f"{living[0].host} pid {living[0].pid}" if living else None
 
 
-def _send_here() -> None:
+def _send_here(seconds: float) -> None:
+    """By one connection: whatever the relay has not answered when time is up is cut off."""
     from outbox import daemon
 
     log_to_stderr(as_json=settings().log_json, level=logging.WARNING, aside=False)
-    daemon.run(application(), once=True)
+    daemon.run(application(), once=True, connections=1, seconds=seconds)
 
 
-def _awaited(engine: Any, id: int, timeout: float) -> Detail:
-    """The mail as it is when it has ended or time is up; each try is told when it is seen."""
-    deadline = clock.monotonic() + timeout
+def _awaited(trial: _Trial, id: int, *, wait: bool) -> Detail:
+    """The mail as it is when it has ended or time is up; each attempt is told when it is seen."""
     told = 0
     pause: Callable[[float], bool] = threading.Event().wait
     while True:
-        with operations.connected(engine) as connection:
+        with operations.connected(trial.engine) as connection:
             detail = operations.show(connection, id)
         if detail is None:
             raise No(f"mail {id} was purged before it was seen to be sent")
         for attempt in detail.tries[told:]:
             words = " ".join(str(part) for part in (attempt.code, attempt.enhanced, attempt.reply) if part)
-            _say(f"{attempt.transport or 'relay'}: {attempt.verdict} at {attempt.phase}: {words}")
+            trial.say(f"{attempt.transport or 'relay'}: {attempt.verdict} at {attempt.phase}: {words}")
         told = len(detail.tries)
-        if detail.state in FINAL or clock.monotonic() >= deadline:
+        if detail.state in FINAL or not wait or not trial.left:
             return detail
-        pause(LOOK_SECONDS)
+        pause(min(LOOK_SECONDS, trial.left))
 
 
-def _tell_end(detail: Detail, sender: str | None) -> None:
-    if detail.state is State.SENT and detail.reason == "suppressed":
-        raise No("not sent: MAIL_SUPPRESS_SEND is on, the mail was only recorded")
+def _problem(detail: Detail) -> str | None:
+    """Why it was not sent, and what becomes of it; None: it was."""
     if detail.state is State.SENT:
-        _say(f"sent to {detail.recipient} in {duration(detail.age)}")
-        return
+        suppressed = detail.reason == "suppressed"
+        return "not sent: MAIL_SUPPRESS_SEND is on, the mail was only recorded" if suppressed else None
     why = f" ({detail.reason})" if detail.reason else ""
-    hint = "; it stays in the outbox and is tried again" if detail.state not in FINAL else ""
-    _diagnose(detail, sender)
-    raise No(f"not sent: mail {detail.id} is {detail.state}{why}{hint}. See: outbox-show {detail.id}")
+    hint = "; it stays in the outbox and will be retried" if detail.state not in FINAL else ""
+    return f"not sent: mail {detail.id} is {detail.state}{why}{hint}. See: outbox-show {detail.id}"
 
 
-def _diagnose(detail: Detail, sender: str | None) -> None:
-    """What `outbox-check` finds, with this sender and recipient."""
+def _facts(detail: Detail) -> dict[str, Any]:
+    return {
+        "message_id": detail.message_id_header,
+        "recipient": detail.recipient,
+        "state": detail.state,
+        "reason": detail.reason,
+        "attempts": detail.tries,
+    }
+
+
+def _diagnosed(trial: _Trial, detail: Detail, sender: str | None) -> list[Finding]:
+    """What `outbox-check` finds with this sender and recipient, in the time that is left."""
     from outbox.cli import diagnosis
     from outbox.cli.check import show
 
-    _say("outbox-check says:")
-    show(diagnosis.findings([] if sender is None else [parse(sender, "--from").envelope], detail.recipient))
-
-
-def _say(words: str) -> None:
-    click.echo(safe(words))
+    if trial.left < 1.0:
+        trial.say("time is up; outbox-check looks for the cause")
+        return []
+    senders = [] if sender is None else [parse(sender, "--from").envelope]
+    found = list(diagnosis.findings(senders, detail.recipient, seconds=min(trial.left, diagnosis.SECONDS)))
+    if not trial.as_json:
+        trial.say("outbox-check says:")
+        show(found)
+    return found

@@ -151,7 +151,7 @@ class Channel(smtplib.SMTP):
         finally:
             self.phase = phase
         words = self.wire.describe_certificate()
-        return Broken(error.failure, f"{error.text}; {words}" if words else error.text)
+        return Broken(error.failure, f"{error.text.rstrip('.')}; {words}" if words else error.text)
 
     def _greet(self, addresses: list[Any], deadline: float) -> Any:
         """From the connection to EHLO (in TLS), with the first of `addresses` that takes one, which is returned.

@@ -122,3 +122,19 @@ def test_manage_tells_faults_without_a_traceback(tmp_path: Path, fault: dict[str
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert next(iter(fault)) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/x", "can't be used"),
+        ("sqlite:///{folder}/empty.sqlite3", "alembic upgrade head"),
+    ],
+    ids=["no server", "no tables"],
+)
+def test_create_admin_without_a_database_is_one_line(tmp_path: Path, address: str, words: str) -> None:
+    """It says which database, what to check, and no password."""
+    env = {"SECRET_KEY": "x", "FLASKY_ADMIN_PASSWORD": PASSWORD, "DATABASE_URL": address.format(folder=tmp_path)}
+    done = manage("create-admin", "a@example.org", **env)
+    assert done.returncode == 1
+    assert (done.stderr.count("\n"), words in done.stderr, "secret" in done.stderr) == (1, True, False), done.stderr

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from outbox import cli
+from outbox.dialect import DbNow
 from outbox.enqueue import Posting
+from outbox.models import OutboxMessage, table_of
 from outbox.states import State
 from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
@@ -28,6 +31,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-send-now": ("1",),
     "outbox-show": ("1",),
     "outbox-status": (),
+    "outbox-test-mail": ("ann@example.org",),
 }
 NOT_THERE = "sqlite:////nowhere/at/all.sqlite"
 NO_SERVER = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
@@ -213,3 +217,13 @@ def test_wrong_use_is_shown_with_the_usage(terminal: Terminal) -> None:
     assert re.match(
         r"Usage: .*outbox-list \[OPTIONS\]\nTry '.*--help' for help\.\n\nError: No such option", done.stderr
     )
+
+
+def test_the_source_of_a_redacted_message(terminal: Terminal) -> None:
+    """Says that it is gone, since when, and ends in 1; nothing is on stdout that could be taken for the message."""
+    (id,) = put(terminal.engine, state=State.SENT, posting=Posting(kind="password-reset"))
+    with terminal.engine.begin() as connection:
+        connection.execute(sa.update(table_of(OutboxMessage)).values(redacted_at=DbNow(), skeleton=b""))
+    done = terminal.here("outbox-show", str(id), "--raw")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"The content of mail {id} was redacted at 20" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,9 +22,9 @@ from outbox.operations import pauses
 from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import composed, put, states
-from tests.flask.terminal import SECONDS, Terminal
+from tests.flask.terminal import SECONDS, SGR, Terminal
 from tests.story.stage import until
-from tests.wire.actions import CLOSE, turns
+from tests.wire.actions import CLOSE, SILENCE, turns
 from tests.wire.server import SmtpServer
 
 
@@ -130,7 +131,9 @@ class TestSender:
         with terminal.screen("outbox-sender", "--drain", "--connections", "2") as screen:
             shown = screen.to_end()
         assert screen.process.returncode == 0
-        assert "draining" in shown
+        *_, bar, last = SGR.sub("", shown).splitlines()
+        assert re.search(r"draining #{20,} 30/30 0:00:00$", bar), bar
+        assert last == "30 sent, 0 deferred, 0 failed."
         assert set(states(terminal.engine).values()) == {"sent"}
         assert len(server.messages) == 30
 
@@ -285,13 +288,35 @@ class TestCheck:
 class TestTestMail:
     """`outbox-test-mail`."""
 
+    @pytest.mark.parametrize("phase", ["greeting", "auth", "rcpt", "dot"])
+    def test_a_relay_that_hangs_does_not_lengthen_it(self, phase: str, terminal: Terminal, server: SmtpServer) -> None:
+        """Whatever the relay is silent at, the command ends in time, and says what becomes of the message."""
+        server.script[phase] = SILENCE
+        began = time.monotonic()
+        done = terminal.here("outbox-test-mail", "ann@example.org", "--timeout", "1")
+        assert time.monotonic() - began < 20
+        assert done.returncode == 1
+        assert "it stays in the outbox and will be retried" in done.stderr
+        assert "time is up; outbox-check looks for the cause" in done.stdout
+        assert list(states(terminal.engine).values()) == ["queued"]
+
+    def test_json(self, terminal: Terminal, server: SmtpServer) -> None:
+        """One object, whether it was sent or not; the steps are on stderr."""
+        code, said = terminal.json("outbox-test-mail", "ann@example.org")
+        assert (code, said["sent"], said["state"], said["checks"]) == (0, True, "sent", [])
+        server.script["rcpt"] = "550 5.1.1 no such user"
+        code, said = terminal.json("outbox-test-mail", "bob@example.org")
+        assert (code, said["sent"], said["attempts"][0]["enhanced"]) == (1, False, "5.1.1")
+        assert [one["ok"] for one in said["checks"] if one["check"] == "recipient"] == [False]
+        assert "is failed (refused)" in said["error"]
+
     def test_without_worker_it_is_sent_from_here(self, terminal: Terminal, server: SmtpServer) -> None:
         """Every step is told, the server's reply among them."""
         done = terminal.run("outbox-test-mail", "ann@example.org")
         assert done.returncode == 0, done.stdout + done.stderr
         said = [line.split(":")[0].split(" in ")[0] for line in done.stdout.splitlines()]
         assert said[0] == "enqueued and committed"
-        assert "no worker lives" in said[1]
+        assert "no worker is running" in said[1]
         assert "accepted at dot: 250" in done.stdout
         assert said[-1] == "sent to ann@example.org"
         assert [mail.rcpt for mail in server.messages] == ["ann@example.org"]
@@ -311,20 +336,20 @@ class TestTestMail:
     def test_a_refused_one_ends_in_1(self, terminal: Terminal, server: SmtpServer) -> None:
         """With the server's words."""
         server.script["rcpt"] = "550 5.1.1 no such user"
-        done = terminal.run("outbox-test-mail", "ann@example.org")
+        done = terminal.here("outbox-test-mail", "ann@example.org")
         assert done.returncode == 1
         assert "permanent at rcpt: 550 5.1.1 no such user" in done.stdout
         assert "is failed (refused)" in done.stderr
 
     def test_suppressed_mail_is_not_called_sent(self, terminal: Terminal, server: SmtpServer) -> None:
         """MAIL_SUPPRESS_SEND records it and sends nothing."""
-        done = terminal.run("outbox-test-mail", "ann@example.org", env={"MAIL_SUPPRESS_SEND": "true"})
+        done = terminal.here("outbox-test-mail", "ann@example.org", env={"MAIL_SUPPRESS_SEND": "true"})
         assert (done.returncode, "MAIL_SUPPRESS_SEND" in done.stderr) == (1, True)
         assert server.messages == []
 
     def test_an_address_that_is_none_is_refused(self, terminal: Terminal) -> None:
         """Before anything is written."""
-        done = terminal.run("outbox-test-mail", "nonsense")
+        done = terminal.here("outbox-test-mail", "nonsense")
         assert (done.returncode, "Traceback" in done.stderr) == (2, False)
         assert states(terminal.engine) == {}
 

@@ -86,6 +86,7 @@ def test_what_a_refused_certificate_holds_is_told(certificate: str, tls: str, co
         assert (result.verdict, result.phase, result.about) == (Verdict.CONFIGURATION, Phase.TLS, About.RELAY)
         for words in WORDS[certificate]:
             assert words in result.reply.text
+        assert ".;" not in result.reply.text
         assert {line.split()[0] for line in server.commands} <= {"EHLO", "STARTTLS"}
 
 
