@@ -45,7 +45,7 @@ def database_faults_told(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("create-admin")
 @click.argument("email")
-@click.option("--username", help="Name of a new account; made from the address when left out.")
+@click.option("--username", help="User name of a new account. Default: made from the address.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
 @with_appcontext
 @database_faults_told
@@ -73,14 +73,14 @@ def create_admin(email: str, username: str | None, password_stdin: bool) -> None
     try:
         db.session.commit()
     except sa.exc.IntegrityError:
-        raise click.ClickException("The address or the name was taken just now. Run the command again.") from None
+        raise click.ClickException("The address or user name has just been taken. Run the command again.") from None
     click.echo(f"{user.email} ({user.username}) is an administrator{', with a new account' if made else ''}.")
 
 
 def _username(wanted: str | None, email: str) -> str:
     if wanted:
         if models.by_username(db.session, wanted):
-            raise click.ClickException(f"The name {wanted} is taken. Choose another with --username.")
+            raise click.ClickException(f"The user name {wanted} is taken. Choose another one with --username.")
         return wanted
     name = "".join(c for c in email.partition("@")[0] if c.isascii() and (c.isalnum() or c in "._"))
     name = (name if name[:1].isalpha() else f"admin{name}")[: models.USERNAME_LENGTH - 9]

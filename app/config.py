@@ -86,7 +86,7 @@ def _addresses(text: str) -> str:
 def _base_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
-        raise ValueError(f"{text!r} is no URL like https://www.example.org")
+        raise ValueError(f"{text!r} is not a URL such as https://www.example.org")
     return text.rstrip("/")
 
 
@@ -94,7 +94,7 @@ def _database_url(text: str) -> str:
     try:
         sa.make_url(text).get_dialect()
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):  # not told on: it may hold a password
-        raise ValueError("is no database URL; write postgresql://user:password@host/name, for instance") from None
+        raise ValueError("is not a database URL: use one such as postgresql://user:password@host/name") from None
     return text
 
 
@@ -199,7 +199,9 @@ def secret_key(path: Path) -> str:
     except OSError as error:
         if path.is_file():  # by another process, just now
             return _read_key(path)
-        raise SettingsError([f"SECRET_KEY is not set and {path} cannot be made ({error.strerror}). Set it."]) from error
+        raise SettingsError(
+            [f"SECRET_KEY is not set and {path} cannot be written ({error.strerror}). Set SECRET_KEY."]
+        ) from error
     key = secrets.token_hex(32)
     with os.fdopen(file, "w") as stream:
         stream.write(key)

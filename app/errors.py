@@ -12,14 +12,14 @@ from outbox import SchemaError
 MIGRATE = "The database has not been migrated. Run: python -m alembic upgrade head"
 
 _TITLES = {
-    400: ("That request could not be read", "Please go back and try again."),
-    403: ("This page is not for you", "Log in with an account that may see it."),
-    404: ("There is no such page", "The address may be mistyped, or the page has moved."),
-    405: ("That is not possible here", "Please use the buttons of the page."),
-    413: ("That was too much", "What you sent is larger than this site accepts."),
-    429: ("Too many tries", "Please wait a while before you try again."),
-    500: ("Something went wrong", "The fault is ours and has been noted. Nothing was saved; please try again later."),
-    503: ("Not available", "Please try again later."),
+    400: ("The request could not be understood", "Please go back and try again."),
+    403: ("Access denied", "Log in with an account that has access to this page."),
+    404: ("Page not found", "Check the address for typing errors. The page may also have moved."),
+    405: ("Not possible on this page", "Please use the buttons on the page."),
+    413: ("Too much data", "What you sent is larger than this site accepts."),
+    429: ("Too many attempts", "Please wait a while before you try again."),
+    500: ("Something went wrong", "The error is ours and has been logged. Nothing was saved. Please try again later."),
+    503: ("Temporarily unavailable", "Please try again later."),
 }
 
 
@@ -56,13 +56,13 @@ def _http(error: HTTPException) -> Response | tuple[str, int]:
 
 def _csrf(error: CSRFError) -> tuple[str, int]:
     if request.scheme == "http" and current_app.config["SESSION_COOKIE_SECURE"]:
-        return _page(400, "Sessions need https here. For a run on your own machine set APP_ENV=development.")
+        return _page(400, "Sessions need https here. To run the site on your own machine, set APP_ENV=development.")
     return _page(400, "This form is out of date. Please go back, reload the page and send it again.")
 
 
 def _untrusted_host(error: SecurityError) -> tuple[str, int, dict[str, str]]:
     # without a routed request no URL can be built, so no page either
-    return "This site is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
+    return "This site has another host name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
 
 
 def _database(error: sa.exc.DBAPIError) -> tuple[str, int]:

@@ -28,7 +28,7 @@ def _base_url() -> str:
         return request.root_url.rstrip("/")
     if has_request_context():
         raise BadRequest(
-            f"Mail cannot be written from {request.host!r}: its links need an address that is known to be ours. "
+            f"Cannot write mail during a request to {request.host!r}: links in mail need the address of this site. "
             "Set FLASKY_BASE_URL to the address of this site."
         )
     return "http://localhost:5000"

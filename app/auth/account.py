@@ -14,7 +14,7 @@ from app.auth.views import start_session
 from app.models import User
 from app.tokens import Purpose, TokenError
 
-NOT_YOURS = "This is not your password."
+NOT_YOURS = "The password is not correct."
 
 
 @blueprint.route("/change-password", methods=["GET", "POST"])
@@ -30,10 +30,10 @@ def change_password() -> Response | str:
             mails.password_changed(user)
             db.session.commit()
             start_session(user)
-            flash("Your password is changed. Other devices are logged out.", "success")
+            flash("Your password was changed. Your other devices have been logged out.", "success")
             return redirect(url_for("main.account"))
         else:
-            form.form_errors.append("Your account was changed just now. Please try again.")
+            form.form_errors.append("Your account has just been changed elsewhere. Please try again.")
     return render_template("auth/change_password.html", form=form)
 
 
@@ -47,7 +47,7 @@ def ask_to_change_email() -> Response | str:
         if not user.verify_password(form.password.data or ""):
             form.password.errors = [NOT_YOURS]
         elif wanted == user.email:
-            form.email.errors = ["This is your address already."]
+            form.email.errors = ["This is already your address."]
         else:
             owner = models.by_email(db.session, wanted)
             if owner and owner is not user:
@@ -56,7 +56,7 @@ def ask_to_change_email() -> Response | str:
                 mails.change_email(user, wanted)
             mails.change_email_notice(user, wanted)
             db.session.commit()
-            flash(f"A link to confirm your new address is on its way to {wanted}.", "success")
+            flash(f"We have sent a link to {wanted}. Open it to confirm your new address.", "success")
             return redirect(url_for("main.account"))
     return render_template("auth/change_email.html", form=form)
 
@@ -71,13 +71,13 @@ def change_email(token: str) -> Response:
     except TokenError:
         claims = {}
     if claims.get("user") != user.id or claims.get("stamp") != user.stamp:
-        flash("This link is not valid any more.", "error")
+        flash("This link is no longer valid.", "error")
         return redirect(url_for("main.account"))
     if _change_email(user, claims["email"]):
         start_session(user)
-        flash(f"Your address is {user.email} from now on.", "success")
+        flash(f"Your address is now {user.email}.", "success")
     else:
-        flash("This address cannot be used any more.", "error")
+        flash("This address can no longer be used.", "error")
     return redirect(url_for("main.account"))
 
 

@@ -40,7 +40,7 @@ class Address(EmailField):
 def _address(label: str) -> Address:
     return Address(
         label,
-        validators=[InputRequired("Please give an address."), Length(max=models.EMAIL_LENGTH)],
+        validators=[InputRequired("Please enter an email address."), Length(max=models.EMAIL_LENGTH)],
         render_kw={"autocomplete": "email"},
     )
 
@@ -60,7 +60,7 @@ def _new_password(label: str = "Password") -> PasswordField:
 def _repeat_password(label: str, first: str) -> PasswordField:
     return PasswordField(
         label,
-        validators=[InputRequired("Please repeat the password."), EqualTo(first, "The two passwords differ.")],
+        validators=[InputRequired("Please repeat the password."), EqualTo(first, "The passwords do not match.")],
         render_kw={"autocomplete": "new-password"},
     )
 
@@ -68,7 +68,7 @@ def _repeat_password(label: str, first: str) -> PasswordField:
 def _present_password(label: str) -> PasswordField:
     return PasswordField(
         label,
-        validators=[InputRequired("Please give your password."), Length(max=PASSWORD_MAX)],
+        validators=[InputRequired("Please enter your password."), Length(max=PASSWORD_MAX)],
         render_kw={"autocomplete": "current-password"},
     )
 
@@ -76,17 +76,18 @@ def _present_password(label: str) -> PasswordField:
 class RegistrationForm(FlaskForm):
     """A new account. Whether the address is known is told to its owner only, by mail."""
 
-    email = _address("E-mail address")
+    email = _address("Email address")
     username = StringField(
         "User name",
         validators=[
-            InputRequired("Please choose a name."),
+            InputRequired("Please choose a user name."),
             Length(1, models.USERNAME_LENGTH),
             Regexp(
-                r"[A-Za-z][A-Za-z0-9_.]*\Z", message="Please begin with a letter and use only letters, digits, . and _."
+                r"[A-Za-z][A-Za-z0-9_.]*\Z",
+                message="Start with a letter, and use only letters, digits, dots and underscores.",
             ),
         ],
-        description="Others see it. Letters, digits, dots and underscores.",
+        description="Visible to others. Letters, digits, dots and underscores.",
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
     )
     password = _new_password()
@@ -96,15 +97,15 @@ class RegistrationForm(FlaskForm):
     def validate_username(self, field: Field) -> None:
         """Names are public, so that one is taken may be said."""
         if models.by_username(db.session, field.data or ""):
-            raise ValidationError("This name is taken.")
+            raise ValidationError("This user name is taken.")
 
 
 class LoginForm(FlaskForm):
     """Who is it?"""
 
     email = StringField(
-        "E-mail address",
-        validators=[InputRequired("Please give your address."), Length(max=models.EMAIL_LENGTH)],
+        "Email address",
+        validators=[InputRequired("Please enter your email address."), Length(max=models.EMAIL_LENGTH)],
         render_kw={"type": "email", "autocomplete": "username"},
     )
     password = _present_password("Password")
@@ -114,7 +115,7 @@ class LoginForm(FlaskForm):
 class ResetRequestForm(FlaskForm):
     """Somebody forgot a password."""
 
-    email = _address("E-mail address")
+    email = _address("Email address")
     submit = SubmitField("Send me a link")
 
 
@@ -122,22 +123,22 @@ class ResetForm(FlaskForm):
     """A new password, for somebody who came by the link in a mail."""
 
     password = _new_password("New password")
-    password2 = _repeat_password("New password again", "password")
+    password2 = _repeat_password("Repeat the new password", "password")
     submit = SubmitField("Set password")
 
 
 class ChangePasswordForm(FlaskForm):
     """A new password, for somebody who knows the old one."""
 
-    old_password = _present_password("Present password")
+    old_password = _present_password("Current password")
     password = _new_password("New password")
-    password2 = _repeat_password("New password again", "password")
+    password2 = _repeat_password("Repeat the new password", "password")
     submit = SubmitField("Change password")
 
 
 class ChangeEmailForm(FlaskForm):
     """A new address; it counts once the link that is sent to it was opened."""
 
-    email = _address("New e-mail address")
+    email = _address("New email address")
     password = _present_password("Your password")
     submit = SubmitField("Change address")

@@ -64,7 +64,7 @@ def change_email(user: User, new_email: str) -> None:
     """To the new address: is it yours?"""
     _send(
         new_email,
-        "Confirm your new e-mail address",
+        "Confirm your new email address",
         "mail/change_email",
         kind="change-email",
         priority="high",
@@ -79,7 +79,7 @@ def change_email_notice(user: User, new_email: str) -> None:
     """To the present address: somebody asked for a change."""
     _send(
         user.email,
-        "A change of your e-mail address was asked for",
+        "Request to change your email address",
         "mail/change_email_notice",
         kind="notice",
         user=user,
@@ -91,7 +91,7 @@ def email_changed(user: User, old_email: str) -> None:
     """To the old address: it is not used any more."""
     _send(
         old_email,
-        "Your e-mail address was changed",
+        "Your email address was changed",
         "mail/email_changed",
         kind="notice",
         user=user,

@@ -52,9 +52,9 @@ def register() -> Response | str:
             db.session.commit()
         except sa.exc.IntegrityError:  # by another request since the form was checked
             db.session.rollback()
-            form.form_errors.append("The name or the address was taken just now. Please try again.")
+            form.form_errors.append("The user name or address has just been taken. Please try again.")
         else:
-            flash(f"A link to confirm your address is on its way to {form.email.data}.", "success")
+            flash(f"We have sent a link to {form.email.data}. Open it to confirm your address.", "success")
             return redirect(url_for("auth.login"))
     return render_template("auth/register.html", form=form)
 
@@ -82,11 +82,11 @@ def confirm(token: str) -> Response:
         return redirect(url_for("main.home"))
     user = db.session.get(User, claims["user"])
     if user is None or user.email_key != claims["email"]:
-        flash("This link is for an address that is not in use any more.", "error")
+        flash("This link belongs to an address that is no longer in use.", "error")
         return redirect(url_for("main.home"))
     user.confirmed = True
     db.session.commit()
-    flash("Thank you: your address is confirmed.", "success")
+    flash("Thank you. Your address is confirmed.", "success")
     return redirect(url_for("main.home" if current_user.is_authenticated else "auth.login"))
 
 
@@ -97,7 +97,7 @@ def resend_confirmation() -> Response:
     if not current_user.confirmed:
         mails.confirm(current_user)
         db.session.commit()
-        flash(f"A new link is on its way to {current_user.email}.", "success")
+        flash(f"We have sent a new link to {current_user.email}.", "success")
     return redirect(url_for("main.account"))
 
 
@@ -120,9 +120,9 @@ def login() -> Response | tuple[str, int]:
             return redirect(target)
         if wait:
             status = 429
-            form.form_errors.append(f"There were too many tries. Please try again in {words.minutes(wait)}.")
+            form.form_errors.append(f"Too many attempts. Please try again in {words.minutes(wait)}.")
         else:
-            form.form_errors.append("This address and password do not fit together.")
+            form.form_errors.append("Wrong email address or password.")
     return render_template("auth/login.html", form=form), status
 
 
@@ -131,7 +131,7 @@ def logout() -> Response:
     """Log out. By POST only, so that no picture on another site can do it."""
     logout_user()
     session.clear()
-    flash("You are logged out.", "info")
+    flash("You have been logged out.", "info")
     return redirect(url_for("main.home"))
 
 
@@ -144,7 +144,7 @@ def ask_for_reset() -> Response | str:
         if user:
             mails.reset_password(user)
             db.session.commit()
-        flash("If there is an account with this address, a link is on its way to it.", "info")
+        flash("If there is an account with this address, we have sent a link to it.", "info")
         return redirect(url_for("auth.login"))
     return render_template("auth/reset_request.html", form=form)
 
@@ -167,11 +167,11 @@ def reset(token: str) -> Response | str:
         mails.password_changed(user)
         db.session.commit()
         session.clear()
-        flash("Your password is changed. Please log in with it.", "success")
+        flash("Your password was changed. Please log in with the new one.", "success")
         return redirect(url_for("auth.login"))
     return render_template("auth/reset.html", form=form)
 
 
 def _void_reset() -> Response:
-    flash("This link is not valid any more. You can ask for a new one here.", "error")
+    flash("This link is no longer valid. You can request a new one here.", "error")
     return redirect(url_for("auth.ask_for_reset"))

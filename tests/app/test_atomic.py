@@ -105,7 +105,7 @@ def test_a_failed_commit_changes_no_password_and_tells_nobody(
         )
     monkeypatch.undo()
     assert not mailbox
-    assert "do not fit" not in Visitor(app.test_client()).log_in().text
+    assert "Wrong email address" not in Visitor(app.test_client()).log_in().text
 
 
 def test_a_savepoint_does_not_commit(app: Flask) -> None:

@@ -31,7 +31,7 @@ def test_address_and_password_log_in(visitor: Visitor, email: str) -> None:
 def test_a_wrong_pair_is_refused_in_the_same_words(visitor: Visitor, email: str, password: str) -> None:
     """The page does not tell whether the address or the password was wrong."""
     page = visitor.log_in(email, password)
-    assert "do not fit together" in page.text
+    assert "Wrong email address or password" in page.text
     assert visitor.name() is None
 
 

@@ -50,7 +50,7 @@ def test_too_many_wrong_passwords(visitor: Visitor, app: Flask) -> None:
     for password in (WRONG, PASSWORD):
         response = log_in(visitor, password, machine="192.0.2.1")
         assert response.status_code == 429
-        assert "There were too many tries. Please try again in 15 minutes." in response.text
+        assert "Too many attempts. Please try again in 15 minutes." in response.text
     age(app, throttle.WINDOW)
     assert log_in(visitor, PASSWORD, machine="192.0.2.1").status_code == 302
 
