@@ -28,7 +28,7 @@ COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-run: ## the application, a worker and a local mail server; Ctrl-C stops them
+run: ## the application, a worker and a local mail server; Ctrl-C stops them; PORT=8000, ARGS="--mailbox-port 8001 --smtp-port 2526"
 	@$(MAKE) --no-print-directory VENV=$(RUN_VENV) LOCK=requirements-run.lock start
 
 start: $(READY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -30,7 +31,12 @@ def main() -> int:
 def _settings() -> Settings:
     parser = argparse.ArgumentParser(prog="python -m devserver", description=__doc__)
     parser.add_argument("--instance", type=Path, default=ROOT / "instance", help="folder of database, mail and keys")
-    parser.add_argument("--port", type=int, help="of the application (default: 5000, or any that is free; 0: any)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=os.environ.get("PORT") or None,
+        help="of the application (default: PORT of the environment, else 5000, or any that is free; 0: any)",
+    )
     parser.add_argument("--mailbox-port", type=int, help="of the pages that show the mail (default: 5001)")
     parser.add_argument("--smtp-port", type=int, help="of the local SMTP server (default: 2525)")
     given = parser.parse_args()

@@ -14,6 +14,9 @@ from email.parser import BytesParser
 from pathlib import Path
 from uuid import uuid4
 
+SEARCHED = 1_000
+"""How many of the newest a search reads."""
+
 _PARSER = BytesParser(policy=policy.default)
 _NAME = re.compile(r"[0-9]{8}T[0-9]{12}-[0-9a-f]{8}\Z")
 
@@ -61,6 +64,11 @@ class Arrived:
     def attachments(self) -> list[EmailMessage]:
         return [part for part in self.message.walk() if part.get_content_disposition() == "attachment"]
 
+    def has(self, sought: str) -> bool:
+        """Whether the envelope, the subject or what it says has this text, in any case."""
+        said = (self.subject, self.sender, *self.recipients, self.text or self.html or "")
+        return not sought or any(sought.casefold() in one.casefold() for one in said)
+
     def _inline(self, match: re.Match[str]) -> str:
         for part in self.message.walk():
             if str(part.get("Content-ID", "")).strip("<>") == match[1]:
@@ -88,11 +96,14 @@ class Mailbox:
         unfinished.rename(self._path(name))
         return name
 
-    def newest(self, limit: int) -> Iterator[Arrived]:
-        """At most `limit`, the last one first."""
+    def newest(self, limit: int, sought: str = "") -> Iterator[Arrived]:
+        """At most `limit`, the last one first; `sought`: those that have this text, of the SEARCHED newest."""
         names = sorted((path.stem for path in self._folder.glob("*.eml")), reverse=True)
-        for name in names[:limit]:
-            if (arrived := self.get(name)) is not None:
+        found = 0
+        for name in names[: SEARCHED if sought else limit]:
+            arrived = self.get(name)
+            if arrived is not None and found < limit and arrived.has(sought):
+                found += 1
                 yield arrived
 
     def get(self, name: str) -> Arrived | None:

@@ -6,14 +6,17 @@ import argparse
 import re
 from pathlib import Path
 
-from flask import Flask, Response, abort, render_template
+from flask import Flask, Response, abort, render_template, request
 from markupsafe import Markup, escape
 
 from devserver.mailbox import Arrived, Mailbox
 from devserver.serving import serve
 
 SHOWN = 100
-PAGE_POLICY = "default-src 'none'; style-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; "
+    "form-action 'self'"
+)
 MAIL_POLICY = (  # links open in a tab of their own; no script, nothing from elsewhere
     "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 )
@@ -29,7 +32,8 @@ def create_app(mailbox: Mailbox, application_url: str) -> Flask:
 
     @app.get("/")
     def index() -> str:
-        return render_template("index.html", mails=list(mailbox.newest(SHOWN)), shown=SHOWN)
+        sought = request.args.get("q", "").strip()
+        return render_template("index.html", mails=list(mailbox.newest(SHOWN, sought)), shown=SHOWN, sought=sought)
 
     @app.get("/mail/<name>")
     def mail(name: str) -> str:

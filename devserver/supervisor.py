@@ -19,6 +19,7 @@ from types import FrameType
 
 GRACE_SECONDS = 40.0  # a worker's own grace (OUTBOX_SHUTDOWN_SECONDS) and a little more
 READY_SECONDS = 60.0
+SAME_SECONDS = 1.0  # signals so close after the first are the same wish
 WIDTH = 8
 
 _printing = threading.Lock()
@@ -71,6 +72,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._changed = threading.Event()
         self._signals = 0
+        self._signalled_at = 0.0
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._signalled)
 
@@ -145,6 +147,10 @@ class Supervisor:
         return already or child.process.returncode in (0, -signal.SIGTERM)
 
     def _signalled(self, signum: int, frame: FrameType | None) -> None:
+        # a SIGTERM to the group comes twice and more: make passes on what it gets itself
+        if self._signals and time.monotonic() - self._signalled_at < SAME_SECONDS:
+            return
+        self._signalled_at = time.monotonic()
         self._signals += 1
         self._changed.set()
 

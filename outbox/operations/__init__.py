@@ -33,6 +33,7 @@ from outbox.operations.finding import Finding
 from outbox.operations.flow import Known, Span, flow
 from outbox.operations.gauges import GAUGE_CAP, Gauges, database_time, gauges
 from outbox.operations.health import FailureGroup, Status, Transport, Worker
+from outbox.operations.kinds import KindRow, Kinds, kinds
 from outbox.operations.looks import READ, note_look
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.problems import Kind, state_words
@@ -59,6 +60,8 @@ __all__ = [
     "Finding",
     "Group",
     "Kind",
+    "KindRow",
+    "Kinds",
     "Known",
     "Outcomes",
     "Page",
@@ -100,6 +103,7 @@ __all__ = [
     "guarded",
     "has_history",
     "in_batches",
+    "kinds",
     "left_due",
     "mark_sent",
     "missing",

@@ -5,7 +5,7 @@ Who read what a message says has a row, too (`looks.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,18 +87,47 @@ def write(
 
 
 def recent(
-    connection: sa.Connection, limit: int = 50, *, before: int | None = None, without: str | None = None
+    connection: sa.Connection,
+    limit: int = 50,
+    *,
+    before: int | None = None,
+    by: str | None = None,
+    action: str | None = None,
+    delivery_id: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    without: str | None = None,
 ) -> list[Entry]:
     """The newest entries, newest first; with `before`, those with a smaller id (the next page).
 
-    `without`: an action that is left out ("read", so that what people saw does not hide what they changed).
+    All conditions must hold: `by` and `action`, whole; `delivery_id`, changed by name or in a small group; the time.
+    They are looked for among LOOKED_AT changes. `without`: an action that is left out ("read", so that what people saw
+    does not hide what they changed).
     """
-    statement = sa.select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
+    conditions = list(_conditions(by, action, delivery_id, since, until))
+    statement = sa.select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit).where(*conditions)
     if without is not None:
         statement = statement.where(AUDIT.c.action != without)
     if before is not None:
         statement = statement.where(AUDIT.c.id < before)
+    if conditions:
+        newest = connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0
+        statement = statement.where(AUDIT.c.id >= (newest + 1 if before is None else before) - LOOKED_AT)
     return [_entry(row) for row in connection.execute(statement)]
+
+
+def _conditions(
+    by: str | None, action: str | None, delivery_id: int | None, since: datetime | None, until: datetime | None
+) -> Iterator[sa.ColumnElement[bool]]:
+    for column, word in ((AUDIT.c.actor, by), (AUDIT.c.action, action)):
+        if word:
+            yield column == word if storable(word) else sa.false()
+    if delivery_id is not None:
+        yield AUDIT.c.delivery_ids.contains(f" {int(delivery_id)} ")
+    if since is not None:
+        yield AUDIT.c.at >= since
+    if until is not None:
+        yield AUDIT.c.at <= until
 
 
 def of_delivery(connection: sa.Connection, delivery_id: int, limit: int = 50) -> list[Entry]:

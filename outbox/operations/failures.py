@@ -19,9 +19,9 @@ DAY = 86_400.0
 
 
 def failures(
-    connection: sa.Connection, most: int = FAILURE_GROUPS, *, environment: str | None = None
+    connection: sa.Connection, most: int = FAILURE_GROUPS, *, environment: str | None = None, seconds: float = DAY
 ) -> list[FailureGroup]:
-    """The `most` largest groups of the last 24 hours among the newest FAILURES_SEEN failed deliveries.
+    """The `most` largest groups of the last `seconds` among the newest FAILURES_SEEN failed deliveries.
 
     Failed mail is never purged by itself, and may be many. `environment`: only of this one.
     """
@@ -32,7 +32,7 @@ def failures(
         .limit(FAILURES_SEEN)
         .subquery()
     )
-    late = sa.select(newest).where(newest.c.at >= DbNow(-DAY)).subquery()
+    late = sa.select(newest).where(newest.c.at >= DbNow(-seconds)).subquery()
     return _groups(connection, late, most, environment)
 
 

@@ -24,7 +24,19 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from outbox.web import actions, correcting, formats, headers, history, holding, overview, pages, problems
+from outbox.web import (
+    actions,
+    correcting,
+    export,
+    figures,
+    formats,
+    headers,
+    history,
+    holding,
+    overview,
+    pages,
+    problems,
+)
 from outbox.web.machines import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 from outbox.web.standing import Place, Standing
@@ -32,7 +44,16 @@ from outbox.web.standing import Place, Standing
 __all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "health_blueprint"]
 
 
-_VIEWS = (*overview.VIEWS, *pages.VIEWS, *actions.VIEWS, *correcting.VIEWS, *holding.VIEWS, *history.VIEWS)
+_VIEWS = (
+    *overview.VIEWS,
+    *export.VIEWS,
+    *figures.VIEWS,
+    *pages.VIEWS,
+    *actions.VIEWS,
+    *correcting.VIEWS,
+    *holding.VIEWS,
+    *history.VIEWS,
+)
 
 
 def blueprint(

@@ -6,7 +6,7 @@ from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.web import actions, charts, query
+from outbox.web import actions, charts, figures, query
 from outbox.web.database import bound, connected
 from outbox.web.rights import Right
 
@@ -45,15 +45,18 @@ def overview() -> ResponseReturnValue:
 def failures() -> ResponseReturnValue:
     """Failed and deferred mail grouped by error and domain, of the own environment unless asked."""
     environment = query.environment(request.args.get("environment"))
+    word, seconds = figures.window()
     with connected() as connection:
         there = operations.environments(connection)
         mine = environment if there - {environment} else None  # where all is of it, nothing need be looked up
-        groups = operations.failures(connection, ALL_GROUPS, environment=mine)
+        groups = operations.failures(connection, ALL_GROUPS, environment=mine, seconds=seconds)
         waiting = operations.deferred(connection, ALL_GROUPS, environment=mine)
     return render_template(
         "outbox_admin/failures.html",
         failures=groups,
         deferred=waiting,
+        window=word,
+        windows=figures.WINDOWS,
         environment=request.args.get("environment"),
         shared=bool(there - {query.own_environment()}),
         outcome=actions.outcome(),

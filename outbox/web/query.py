@@ -112,8 +112,8 @@ def to_filter(asked: Words) -> Filter:
         reason=asked.get("reason"),
         environment=environment(asked.get("environment")),
         waits=waits,
-        enqueued_from=_moment(asked.get("from")),
-        enqueued_until=_moment(asked.get("until")),
+        enqueued_from=moment(asked.get("from")),
+        enqueued_until=moment(asked.get("until")),
         metadata=asked.get("metadata"),
     )
 
@@ -170,7 +170,8 @@ def _domain(text: str | None) -> str | None:
     return text
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """The time that `2026-11-24` means. Ends the request with 400 for what is none."""
     if text is None:
         return None
     try:

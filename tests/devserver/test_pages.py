@@ -97,3 +97,14 @@ def test_only_by_its_own_name(client: FlaskClient) -> None:
 def test_linked_leaves_out_what_ends_a_sentence() -> None:
     """Punctuation after a URL is not part of it."""
     assert linked("(see https://example.com/a.).").count(">https://example.com/a<") == 1
+
+
+def test_search(client: FlaskClient, mailbox: Mailbox, name: str) -> None:
+    """By recipient, sender, subject or text, in any case."""
+    mailbox.add("a@example.com", ["eve@example.net"], b"Subject: Invoice\r\n\r\nPay 12 euros\r\n")
+    for words in ("EVE@example.net", "invoice", "12 Euros"):
+        page = client.get("/", query_string={"q": words}).text
+        assert "eve@example.net" in page
+        assert "bob@example.com" not in page
+    assert "No mail matches." in client.get("/?q=nothing").text
+    assert "http-equiv" not in client.get("/").text

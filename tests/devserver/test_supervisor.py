@@ -121,12 +121,24 @@ def test_ctrl_c_reaches_each_child_once(supervise: type[Supervised]) -> None:
     assert [line for line in supervised.said if "got" in line] == ["child1  | got SIGTERM", "child0  | got SIGTERM"]
 
 
+def test_a_sigterm_to_the_group_is_one_wish(supervise: type[Supervised]) -> None:
+    """It comes several times, from make too: all end as they should, and nothing failed."""
+    supervised = supervise(POLITE, POLITE)
+    for _ in range(3):
+        os.killpg(supervised.process.pid, signal.SIGTERM)
+    assert supervised.end() == 0
+    assert not [line for line in supervised.said if "killed" in line]
+
+
 def test_a_second_signal_kills(supervise: type[Supervised]) -> None:
     """A child that does not end is not waited for when the signal comes again; that is a failure."""
     supervised = supervise(POLITE, STUBBORN)
     supervised.process.send_signal(signal.SIGTERM)
     supervised.wait_for(r"child1 *\| no")
-    supervised.process.send_signal(signal.SIGTERM)
+    with polled("the second signal is one of its own", 20.0) as wait_a_little:
+        while "child1  | killed" not in supervised.said:
+            supervised.process.send_signal(signal.SIGTERM)
+            wait_a_little()
     assert supervised.end() == 1
     assert "child1  | killed" in supervised.said
 

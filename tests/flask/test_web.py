@@ -48,6 +48,9 @@ GETS = (
     "/mail/{id}/attachments/1",
     "/confirm?action=cancel&id={id}",
     "/pauses/question?what=all",
+    "/kinds",
+    "/backlog",
+    "/mail.csv",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
 CHANGES = ("/act", "/pause", "/resume", "/mail/1/recipient")

@@ -46,8 +46,8 @@ def bare(url: str, **config: Any) -> Flask:
     return app
 
 
-def site(url: str, **config: Any) -> Site:
-    """An application with the pages under /admin/outbox."""
+def site(url: str, blueprint: dict[str, Any] | None = None, **config: Any) -> Site:
+    """An application with the pages under /admin/outbox. `blueprint`: more of its arguments."""
     made = Site(bare(url, **config))
     pages = outbox.web.blueprint(
         may_view=lambda: made.rights.view,
@@ -55,6 +55,7 @@ def site(url: str, **config: Any) -> Site:
         may_act=lambda: made.rights.act,
         may_send_now=lambda: made.rights.send_now,
         actor=lambda: "ann@example.org",
+        **(blueprint or {}),
     )
     made.app.register_blueprint(pages, url_prefix="/admin/outbox")
     return made

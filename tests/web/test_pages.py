@@ -285,7 +285,7 @@ def test_by_keyboard(browser: WebDriver, pages: Site, ids: dict[str, int], seede
     assert state_of(seeded, ids["ann@example.org"]) is State.QUEUED
 
 
-@pytest.mark.parametrize("path", ["/", "/mail", "/failures", "/pauses", "/history", "/mail/{id}", "/mail/{id}/source"])
+@pytest.mark.parametrize("path", ["/", "/mail", "/failures", "/pauses", "/history", "/kinds", "/backlog", "/mail/{id}"])
 def test_nothing_is_wider_than_a_telephone(
     browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database, path: str
 ) -> None:
@@ -307,7 +307,7 @@ def test_nothing_is_wider_than_a_telephone(
     [
         *("/", "/mail", "/mail?subject=nothing&from=2026-01-01", "/failures", "/pauses", "/history"),
         *("/mail?domain=a@example.org", "/pauses/question?what=all", "/pauses/question?what=domain&value=a@b.example"),
-        *("/mail/{id}", "/nowhere", "/mail/{id}/source", "/mail/999999", "confirm"),
+        *("/kinds", "/backlog", "/mail/{id}", "/nowhere", "/mail/{id}/source", "/mail/999999", "confirm"),
     ],
 )
 def test_accessible(

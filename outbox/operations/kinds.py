@@ -1,0 +1,90 @@
+"""Figures by kind: what came of the mail of each, and what of it waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from outbox.dialect import DbNow
+from outbox.operations.filters import was_deferred
+from outbox.operations.tables import DELIVERY, MESSAGE, in_state
+from outbox.states import State
+
+SEEN = 10_000
+"""The newest deliveries that ended, and of those that wait, which are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """One kind; None: mail without."""
+
+    kind: str | None
+    sent: int
+    failed: int
+    uncertain: int
+    waiting: int  # queued, of which
+    deferred: int  # these were attempted before
+
+    @property
+    def failing(self) -> float | None:
+        """The share of what ended that failed; None where nothing ended."""
+        ended = self.sent + self.failed
+        return self.failed / ended if ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The kinds of mail that ended within `seconds`, or wait: the one of which most failed first."""
+
+    seconds: float
+    rows: list[KindRow]
+    partial: bool  # there is more mail than was looked at
+
+
+def kinds(connection: sa.Connection, seconds: float, *, environment: str | None = None) -> Kinds:
+    """Look once; the cost is bounded by SEEN. `environment`: only of this one."""
+    ended = (
+        sa.select(DELIVERY.c.message_id, DELIVERY.c.state, sa.literal(0).label("deferred"))
+        .where(DELIVERY.c.finished_at >= DbNow(-seconds))
+        .order_by(DELIVERY.c.finished_at.desc())
+        .limit(SEEN)
+        .subquery()
+    )
+    queued = (
+        sa.select(DELIVERY.c.message_id, DELIVERY.c.state, sa.case((was_deferred(), 1), else_=0).label("deferred"))
+        .where(in_state(State.QUEUED))
+        .order_by(DELIVERY.c.state.desc(), DELIVERY.c.id.desc())
+        .limit(SEEN)
+        .subquery()
+    )
+    seen = sa.union_all(sa.select(ended), sa.select(queued)).subquery("seen")
+    # one look by primary key for each row: a join might be turned into a scan of all messages
+    kind, stamp = (
+        sa.select(column).where(MESSAGE.c.id == seen.c.message_id).scalar_subquery()
+        for column in (MESSAGE.c.kind, MESSAGE.c.environment)
+    )
+    columns = [kind.label("kind"), seen.c.state, seen.c.deferred]
+    if environment is not None:
+        columns.append(stamp.label("environment"))
+    told = sa.select(*columns).limit(2 * SEEN).subquery("told")
+    number = sa.func.count().label("number")
+    statement = sa.select(told.c.kind, told.c.state, told.c.deferred, number)
+    if environment is not None:
+        statement = statement.where(told.c.environment == environment)
+    counts: dict[str | None, dict[tuple[str, int], int]] = {}
+    total: dict[str, int] = {}
+    for row in connection.execute(statement.group_by(told.c.kind, told.c.state, told.c.deferred)):
+        counts.setdefault(row.kind, {})[row.state, int(row.deferred)] = int(row.number)
+        where = "queued" if row.state == State.QUEUED.value else "ended"
+        total[where] = total.get(where, 0) + int(row.number)
+    rows = sorted((_row(name, of) for name, of in counts.items()), key=lambda row: (-row.failed, row.kind or ""))
+    return Kinds(seconds, rows, any(number >= SEEN for number in total.values()))
+
+
+def _row(kind: str | None, counts: dict[tuple[str, int], int]) -> KindRow:
+    def of(state: State) -> int:
+        return sum(number for (name, _), number in counts.items() if name == state.value)
+
+    deferred = counts.get((State.QUEUED.value, 1), 0)
+    return KindRow(kind, of(State.SENT), of(State.FAILED), of(State.UNCERTAIN), of(State.QUEUED), deferred)
