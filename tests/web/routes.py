@@ -50,6 +50,9 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
     ("slashed", "GET"): [Route("/mail/", _needs(LOOK), answers=frozenset({301, 302, 303, 308}))],
     ("unknown", "GET"): [Route("/no/such/page", _needs(LOOK), answers=frozenset({404}))],
     ("ask_to_pause", "GET"): [Route("/pauses/question?what=domain&value=example.org", _needs(LOOK, ACT))],
+    ("kinds", "GET"): [Route("/kinds", _needs(LOOK))],
+    ("shape", "GET"): [Route("/backlog", _needs(LOOK))],
+    ("export", "GET"): [Route("/mail.csv", _needs(LOOK)), Route("/mail.csv?search=cret-tok", _needs(LOOK))],
     ("pauses", "GET"): [Route("/pauses", _needs(LOOK))],
     ("history", "GET"): [Route("/history", _needs(LOOK)), Route("/history?reads=1", _needs(LOOK))],
     ("confirm", "GET"): [
