@@ -146,7 +146,10 @@ class Worker:
         self._wall = Steps(_STEP_SECONDS)
         self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
         self._purger = operations.Purger(
-            self._engine, environment=self._settings.environment, older_than=self._settings.retention_seconds
+            self._engine,
+            environment=self._settings.environment,
+            older_than=self._settings.retention_seconds,
+            audit_older_than=self._settings.audit_retention_seconds,
         )
         self._purge_end = math.inf  # monotonic
         self._redactor = operations.Redactor(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from outbox.cli.audit import audit
 from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
+from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
 from outbox.cli.list import list_
 from outbox.cli.pause import pause, resume
@@ -14,8 +16,10 @@ from outbox.cli.status import status
 from outbox.cli.trial import test_mail
 
 __all__ = [
+    "audit",
     "cancel",
     "check",
+    "correct_recipient",
     "create_tables",
     "list_",
     "mark_sent",

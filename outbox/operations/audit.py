@@ -139,6 +139,18 @@ def of_delivery(connection: sa.Connection, delivery_id: int, limit: int = 50) ->
     return [_entry(row) for row in connection.execute(statement.order_by(AUDIT.c.id.desc()).limit(limit))]
 
 
+def remove_old(connection: sa.Connection, older_than: float, limit: int) -> int:
+    """Remove up to `limit` entries that are over `older_than` seconds old, in one look at the oldest. How many.
+
+    Whichever worker does it: the audit is one for all environments of a database.
+    """
+    oldest = sa.select(AUDIT.c.id, AUDIT.c.at).order_by(AUDIT.c.id).limit(limit).subquery()
+    old = connection.execute(sa.select(oldest.c.id).where(oldest.c.at < DbNow(-older_than))).scalars().all()
+    if old:
+        connection.execute(AUDIT.delete().where(AUDIT.c.id.in_(old)))
+    return len(old)
+
+
 def cut(text: str, most: int) -> str:
     """`text` such that every database takes it, `most` characters at the most."""
     if not storable(text):

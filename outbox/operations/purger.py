@@ -1,4 +1,4 @@
-"""A worker's purge: batch after batch until nothing old is left, without standing in anybody's way."""
+"""A worker's purge of mail and audit: batch after batch until nothing old is left, in nobody's way."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from outbox.clock import monotonic
+from outbox.operations import audit
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
 
@@ -23,8 +24,20 @@ PAUSE_SECONDS = 0.02
 class Purger:
     """Goes along what has ended, the oldest first, and on from there at the next run. Thread-safe."""
 
-    def __init__(self, engine: sa.Engine, *, environment: str, older_than: float, batch: int = BATCH) -> None:
-        """`older_than`: seconds since the end, after which a message of `environment` goes."""
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        environment: str,
+        older_than: float,
+        audit_older_than: float | None = None,
+        batch: int = BATCH,
+    ) -> None:
+        """`older_than`: seconds since the end, after which a message of `environment` goes.
+
+        `audit_older_than`: seconds after which an entry of the audit goes; None: never.
+        """
+        self._audit_older_than = audit_older_than
         self._engine = engine
         self._environment = environment
         self._done = Done(older_than, DONE_WITH, Filter(environment=environment))
@@ -51,4 +64,12 @@ class Purger:
                 more = seen.more and not wait(max(PAUSE_SECONDS, monotonic() - began))
             with self._engine.begin() as connection:
                 sweep(connection, self._done)
+            self._shorten_audit(wait)
             return removed
+
+    def _shorten_audit(self, wait: Callable[[float], bool]) -> None:
+        seconds, more = self._audit_older_than, True
+        while more and seconds is not None:
+            with self._engine.begin() as connection:
+                removed = audit.remove_old(connection, seconds, self._batch)
+            more = removed == self._batch and not wait(PAUSE_SECONDS)

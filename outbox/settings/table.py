@@ -201,6 +201,13 @@ class Table:
     retention_seconds: float = _set(
         "OUTBOX_RETENTION_SECONDS", SECONDS, 30 * 86_400.0, "Mail that was sent or cancelled is purged after this."
     )
+    audit_retention_seconds: float = _set(
+        "OUTBOX_AUDIT_RETENTION_SECONDS",
+        SECONDS,
+        365 * 86_400.0,
+        "Entries of the audit (who changed or read what) are removed after this. Environments that share a database "
+        "share the audit: the shortest time of their workers counts.",
+    )
     sensitive_kinds: tuple[str, ...] = _set(
         "OUTBOX_SENSITIVE_KINDS",
         NAMES,

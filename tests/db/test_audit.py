@@ -8,6 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
+from outbox.dialect import DbNow
+from outbox.models import OutboxAudit, table_of
 from outbox.operations import Filter, audit
 from outbox.states import State
 from tests.db.mails import put
@@ -101,3 +103,19 @@ def test_pages_of_the_audit(engine: sa.Engine) -> None:
         first = audit.recent(connection, 2)
         rest = audit.recent(connection, before=first[-1].id)
     assert [row.by for row in [*first, *rest]] == ["p4", "p3", "p2", "p1", "p0"]
+
+
+def test_what_is_old_is_removed(engine: sa.Engine) -> None:
+    """Entries past the retention, the oldest first, batch after batch; None keeps all."""
+    with engine.begin() as writing:
+        for number in range(7):
+            audit.write(writing, "cancel", by=f"p{number}", count=1)
+        old = table_of(OutboxAudit)
+        writing.execute(sa.update(old).where(old.c.actor < "p5").values(at=DbNow(-100.0)))
+    for seconds, left in ((None, 7), (1000.0, 7), (50.0, 2)):
+        purger = operations.Purger(engine, environment="", older_than=10.0, audit_older_than=seconds, batch=2)
+        purger.run(lambda seconds: False)
+        with engine.connect() as connection:
+            assert len(audit.recent(connection)) == left
+    with engine.connect() as connection:
+        assert [row.by for row in audit.recent(connection)] == ["p6", "p5"]

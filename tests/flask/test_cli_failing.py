@@ -19,8 +19,10 @@ from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 
 WORDS = {  # of each command that has --json, with which it would work
+    "outbox-audit": (),
     "outbox-cancel": ("1",),
     "outbox-check": (),
+    "outbox-correct-recipient": ("1", "ann@example.org"),
     "outbox-create-tables": (),
     "outbox-list": (),
     "outbox-mark-sent": ("1",),

@@ -17,8 +17,8 @@ from outbox.bulk import enqueue_many
 from outbox.compose import compose, new_unique
 from outbox.dialect import DbNow
 from outbox.enqueue import Posting, enqueue
-from outbox.models import OutboxDelivery, OutboxPause, table_of
-from outbox.operations import pauses
+from outbox.models import OutboxAudit, OutboxDelivery, OutboxPause, table_of
+from outbox.operations import audit, pauses
 from outbox.pauses import What
 from outbox.states import State
 from tests.db.mails import composed, put, states
@@ -119,10 +119,14 @@ class TestSender:
 
     def test_a_worker_purges_soon_after_its_start(self, terminal: Terminal) -> None:
         """Not ten minutes later: many a worker does not live for so long."""
-        terminal.env["OUTBOX_RETENTION_SECONDS"] = "60"
+        terminal.env |= {"OUTBOX_RETENTION_SECONDS": "60", "OUTBOX_AUDIT_RETENTION_SECONDS": "60"}
+        with terminal.engine.begin() as connection:
+            audit.write(connection, "cancel", by="ann", count=1)
+            connection.execute(sa.update(table_of(OutboxAudit)).values(at=DbNow(-90.0)))
         old_mail(terminal.engine, 1)
         with terminal.started("outbox-sender") as sender:
             until(lambda: states(terminal.engine) == {}, "it is gone")
+            until(lambda: terminal.json("outbox-audit")[1] == [], "its audit, too")
         assert sender.returncode == 0
 
     def test_drain_goes_on_until_nothing_is_due(self, terminal: Terminal, server: SmtpServer) -> None:

@@ -1,0 +1,100 @@
+"""`outbox-audit`: who changed what, and who read what."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from outbox import operations
+from outbox.cli.base import console, database, in_app
+from outbox.cli.command import Command
+from outbox.cli.output import print_json, safe
+from outbox.cli.tables import Column, print_table
+from outbox.cli.text import Text
+from outbox.cli.waiting import waiting
+from outbox.cli.words import moment, number, to_timedelta
+from outbox.operations.audit import Entry
+
+MAX_LIST = 10_000
+
+
+@click.command("outbox-audit", cls=Command)
+@click.option("--by", metavar="NAME", help="By this person, as the list shows it.")
+@click.option("--action", metavar="WORD", help="This action: requeue, cancel, pause, purge, read …")
+@click.option("--id", "delivery_id", type=click.IntRange(1), metavar="ID", help="To this delivery, by its ID.")
+@click.option("--since", callback=to_timedelta, metavar="TIME", help="Within TIME: 15m, 2h, 7d.")
+@click.option("--reads", is_flag=True, help="Also who read what a message says.")
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, metavar="N", help="At most this many."
+)
+@click.option("--before", type=click.IntRange(1), metavar="ID", help="Only entries before entry ID: the next page.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on stdout.")
+@in_app
+def audit(limit: int, before: int | None, reads: bool, as_json: bool, **options: Any) -> None:
+    """List who changed what, the newest first.
+
+    Every change that a person made on the pages or by a command: when, who, which action, how many deliveries, by
+    which filter, and the note. Entries are removed after OUTBOX_AUDIT_RETENTION_SECONDS. --id finds changes by ID and
+    those of up to 50 deliveries.
+
+    \b
+    Examples:
+      outbox-audit
+      outbox-audit --since 2h --action pause
+      outbox-audit --id 4711 --reads
+    """
+    with waiting("looking"), operations.connected(database()) as connection:
+        entries = _found(connection, limit + 1, before, reads=reads, **options)
+    more, entries = len(entries) > limit, entries[:limit]
+    if as_json:
+        print_json(entries)
+        return
+    if not entries:
+        click.echo("No entry matches." if before or any(options.values()) else "Nobody has changed anything yet.")
+        return
+    _print(entries)
+    if more:
+        click.echo(f"There is more: add --before {entries[-1].id} for the next page.", err=True)
+
+
+def _found(
+    connection: Any,
+    limit: int,
+    before: int | None,
+    *,
+    reads: bool,
+    by: str | None,
+    action: str | None,
+    delivery_id: int | None,
+    since: timedelta | None,
+) -> list[Entry]:
+    begin = None if since is None else operations.now(connection) - since
+    without = None if reads or action == operations.READ else operations.READ
+    return operations.audit.recent(
+        connection, limit, before=before, by=by, action=action, delivery_id=delivery_id, since=begin, without=without
+    )
+
+
+def _print(entries: list[Entry]) -> None:
+    columns = (
+        Column("TIME (UTC)"),
+        Column("ACTION"),
+        Column("COUNT", right=True),
+        Column("BY", ratio=1),
+        Column("WHAT", ratio=2),
+    )
+    rows = [
+        [moment(one.at).removesuffix(" UTC"), one.action, number(one.count), safe(one.by), safe(_what(one))]
+        for one in entries
+    ]
+    print_table(console(), columns, [[Text(cell) for cell in row] for row in rows])
+
+
+def _what(entry: Entry) -> str:
+    """The filter, or the ids of what has none, and why."""
+    filters = entry.filters
+    if not filters or entry.action == operations.READ:
+        filters = " ".join([*(f"id={id}" for id in entry.delivery_ids), filters])
+    return f"{filters} ({entry.note})" if entry.note else filters
