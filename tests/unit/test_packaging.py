@@ -228,6 +228,23 @@ def _group(name: str) -> list[str]:
     return [one for m in members for one in (_group(m["include-group"]) if isinstance(m, dict) else [m])]
 
 
+def test_each_python_that_is_claimed_is_tested() -> None:
+    """The hosted CI has a run for each classifier."""
+    named = (one.removeprefix("Programming Language :: Python :: ") for one in PROJECT["project"]["classifiers"])
+    claimed = {name for name in named if re.fullmatch(r"3\.\d+", name)}
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert claimed == set(re.findall(r'"(3\.\d+)"', workflow))
+
+
+def test_hooks_and_workflow_call_what_there_is() -> None:
+    """Each `make …` of pre-commit's and of the hosted CI is a target."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in (".pre-commit-config.yaml", ".github/workflows/ci.yml"):
+        called = set(re.findall(r"(?:entry|run): make ([a-z-]+)", (ROOT / path).read_text()))
+        assert called
+        assert called <= targets
+
+
 class TestMake:
     """The way to an environment says what is wrong, or mends it."""
 
