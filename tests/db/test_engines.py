@@ -116,6 +116,18 @@ def test_transactions_that_the_application_begins_by_hand_do_not_disturb(sqlite_
 
 
 @pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("name", ["postgresql", "postgresql+psycopg2", "postgresql+psycopg"])
+def test_a_url_is_never_translated(database: Database, name: str) -> None:
+    """`postgresql://` is what the installed SQLAlchemy takes it for: psycopg2 by 2.0, psycopg by 2.1."""
+    engine = sa.create_engine(database.address.set(drivername=name))
+    meant = "psycopg2" if sa.__version__.startswith("2.0.") else "psycopg"
+    theirs = engine_like(engine)
+    assert (theirs.url, theirs.driver) == (engine.url, name.partition("+")[2] or meant)
+    theirs.dispose()
+    assert went_through(engine) == states(database) == ["sent"]
+
+
+@pytest.mark.databases("postgresql")
 def test_a_certificate_check_is_not_dropped(database: Database) -> None:
     """`sslmode=verify-full` in connect_args, and a server that has no certificate: the workers refuse it, too."""
     engine = sa.create_engine(database.address, connect_args={"sslmode": "verify-full", "sslrootcert": "system"})
