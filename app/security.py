@@ -1,8 +1,8 @@
-"""What every response tells the browser to refuse."""
+"""What every response tells the browser to refuse, and hosts that are refused themselves."""
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -19,7 +19,14 @@ _HEADERS = {
 
 def init_app(app: Flask) -> None:
     """Add the headers to every response of `app`; a view that sets one itself has its way."""
+    app.before_request(_refuse_other_hosts)
     app.after_request(_add_headers)
+
+
+def _refuse_other_hosts() -> None:
+    """TRUSTED_HOSTS, which Flask itself knows from 3.1 on."""
+    request.trusted_hosts = current_app.config["TRUSTED_HOSTS"]
+    _ = request.host  # answered with 400 if it is none of them
 
 
 def _add_headers(response: Response) -> Response:
