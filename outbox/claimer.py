@@ -143,7 +143,9 @@ class Claimer:
         if held != self._heeded:
             new, self._heeded = held.added_to(self._heeded), held  # what probes an older pause goes on
             self._queue.hold(held)
-            back = self._feed.remove(lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from))
+            back = self._feed.remove(
+                lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id)
+            )
             self._dispatcher.give_back(back)
 
     def learn(self, seen: Iterable[Seen]) -> None:

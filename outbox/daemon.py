@@ -142,6 +142,7 @@ class Worker:
         self._mail = app.extensions["mail"]
         self._place = place
         self._stop = Stop(place.lifeline if place is not None else None)
+        self._drains = False  # asked to end when nothing is due
         self._ticked = monotonic()
         self._wall = Steps(_STEP_SECONDS)
         self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
@@ -340,7 +341,7 @@ class Worker:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
                 if crew.fault.is_set() or self._watchdog.hung:
                     return 1
-                if (once or drain) and crew.wait_dry(0.05):
+                if (once or drain or self._drains) and crew.wait_dry(0.05):
                     return 0
                 if once and crew.down:
                     return UNSENT
@@ -404,6 +405,20 @@ class Worker:
             self._monitor.start()  # its port may have been taken by the worker before
         if not self._watchdog.wrong():  # else the others shall take over
             self._presence.beat(lambda: self._health(crew))
+            self._heed_request()
+
+    def _heed_request(self) -> None:
+        """A person may ask on the pages for this worker's end."""
+        if self._stop.is_set() or self._drains:
+            return
+        try:
+            asked = self._queue.asked(self._presence.id)
+        except Exception as error:  # noqa: BLE001 - the next heartbeat looks again
+            logger.debug("whether the worker is asked to end can't be read: %s", type(error).__name__)
+            return
+        if asked == "stop":
+            self._stop.set()
+        self._drains = asked == "drain"
 
     def _health(self, crew: Crew) -> dict[str, Any]:
         return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}

@@ -218,6 +218,7 @@ class OutboxWorker(Base):
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # ended, or declared dead by another
     dead_after: Mapped[float | None] = mapped_column(sa.Float)  # seconds without a heartbeat until it counts as dead
     health: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # transports, counters, faults
+    asked: Mapped[str | None] = mapped_column(sa.String(8))  # by a person: to "stop", or to "drain" and stop
 
 
 class OutboxPause(Base):
@@ -225,7 +226,9 @@ class OutboxPause(Base):
 
     __tablename__ = "outbox_pause"
     __table_args__ = (
-        sa.CheckConstraint("what IN ('all', 'kind', 'domain', 'transport', 'sender')", name="ck_outbox_pause_what"),
+        sa.CheckConstraint(
+            "what IN ('all', 'kind', 'domain', 'transport', 'sender', 'message')", name="ck_outbox_pause_what"
+        ),
         sa.UniqueConstraint("what", "value", "environment", "transport", name="uq_outbox_pause_scope"),
         _OPTIONS,
     )

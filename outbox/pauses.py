@@ -48,6 +48,7 @@ class What(StrEnum):
     KIND = "kind"
     DOMAIN = "domain"  # of the recipient
     SENDER = "sender"  # the envelope's sender
+    MESSAGE = "message"  # to one recipient: by the number of its delivery
     TRANSPORT = "transport"  # `host:port`: the workers that send by it claim nothing
 
 
@@ -81,7 +82,7 @@ class Pause:
     @property
     def narrow(self) -> bool:
         """Whether it concerns some mail only, whoever sends it."""
-        return self.what in (What.KIND, What.DOMAIN, What.SENDER)
+        return self.what in (What.KIND, What.DOMAIN, What.SENDER, What.MESSAGE)
 
 
 def active(connection: sa.Connection, environment: str | None = None, now: datetime | None = None) -> list[Pause]:
@@ -213,6 +214,7 @@ class Held:
     kinds: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
     senders: frozenset[str] = frozenset()
+    deliveries: frozenset[int] = frozenset()
     refused_senders: frozenset[str] = frozenset()
     """Refused by the transport: their mail goes on to expire."""
     refused_domains: frozenset[str] = frozenset()
@@ -238,15 +240,17 @@ class Held:
             kinds=frozenset(of[What.KIND, False]),
             domains=frozenset(of[What.DOMAIN, False]),
             senders=frozenset(of[What.SENDER, False]),
+            deliveries=frozenset(int(id) for id in of[What.MESSAGE, False] if id.isdecimal()),
             refused_senders=frozenset(of[What.SENDER, True]),
             refused_domains=frozenset(of[What.DOMAIN, True]),
         )
 
-    def holds(self, recipient: str, kind: str | None, sender: str = "") -> bool:
-        """Whether mail of this kind from this sender to this address is paused."""
+    def holds(self, recipient: str, kind: str | None, sender: str = "", delivery_id: int = 0) -> bool:
+        """Whether mail of this kind from this sender to this address, or just this delivery, is paused."""
         domain = recipient.rpartition("@")[2]
         return (
             self.everything
+            or delivery_id in self.deliveries
             or kind in self.kinds
             or domain in self.domains
             or domain in self.refused_domains
@@ -261,6 +265,7 @@ class Held:
             kinds=self.kinds - before.kinds,
             domains=self.domains - before.domains,
             senders=self.senders - before.senders,
+            deliveries=self.deliveries - before.deliveries,
             refused_senders=self.refused_senders - before.refused_senders,
             refused_domains=self.refused_domains - before.refused_domains,
         )
@@ -292,6 +297,7 @@ class Held:
             or self.kinds
             or self.domains
             or self.senders
+            or self.deliveries
             or self.refused_senders
             or self.refused_domains
         )
@@ -307,6 +313,8 @@ class Held:
             column, values = _message.c.envelope_from, {value}
             of = delivery.c.domain == value if what is What.DOMAIN else _of_message(delivery, column, values)
             found.append(sa.not_(of))
+        if self.deliveries:
+            found.append(delivery.c.id.in_(sorted(self.deliveries)))
         if self.domains:
             found.append(delivery.c.domain.in_(sorted(self.domains)))
         if self.kinds:

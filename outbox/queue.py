@@ -104,6 +104,12 @@ class Queue:
         self._clock.mended(step)
         return step
 
+    def asked(self, worker_id: int) -> str | None:
+        """What a person asks of the worker: to "stop", or to "drain" and stop."""
+        with reading(self._engine) as connection:
+            found: str | None = connection.execute(sa.select(_worker.c.asked).where(_worker.c.id == worker_id)).scalar()
+        return found
+
     def retire(self, worker_id: int) -> None:
         """Say that the worker has ended in good order."""
         with self._engine.begin() as connection:

@@ -19,6 +19,7 @@ from outbox.operations.access import (
     unmigrated,
     where,
 )
+from outbox.operations.again import REPEATABLE, send_again
 from outbox.operations.alarms import Alarms
 from outbox.operations.application_engine import another_database, apart, place, several_databases
 from outbox.operations.browse import Page, browse
@@ -43,16 +44,19 @@ from outbox.operations.recording import check_recording
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
 from outbox.operations.shape import Shape, ShapeRow, shape
-from outbox.operations.status import status
+from outbox.operations.status import status, workers
 from outbox.operations.tables import environments
 from outbox.operations.unsent import left_due
 from outbox.operations.words import duration, parse_duration, parse_moment, spelled
+from outbox.operations.worker_requests import Ask, ask_to_end
 
 __all__ = [
     "CORRECTABLE",
     "PUBLIC_HEADERS",
+    "REPEATABLE",
     "READ",
     "Alarms",
+    "Ask",
     "Attempt",
     "Detail",
     "FailureGroup",
@@ -80,6 +84,7 @@ __all__ = [
     "Worker",
     "another_database",
     "apart",
+    "ask_to_end",
     "audit",
     "browse",
     "cancel",
@@ -118,6 +123,7 @@ __all__ = [
     "recipients",
     "requeue",
     "reschedule",
+    "send_again",
     "send_now",
     "send_now_in_batches",
     "server",
@@ -135,4 +141,5 @@ __all__ = [
     "where",
     "wire",
     "within",
+    "workers",
 ]

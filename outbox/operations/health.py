@@ -27,6 +27,7 @@ class Worker:
     alive: bool
     health: dict[str, Any]  # as the worker wrote it
     per_second: float | None  # mails sent in the last minute, each second
+    asked: str | None = None  # by a person: to "stop", or to "drain" and stop
 
     @property
     def mended(self) -> list[tuple[str, float]]:

@@ -13,7 +13,7 @@ from outbox.dialect import DbNow
 from outbox.errors import AddressError, BadHeaderError
 from outbox.mime.addresses import mailbox_of
 from outbox.operations import audit
-from outbox.operations.filters import Filter, clauses
+from outbox.operations.filters import MAX_ID, Filter, clauses
 from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.words import storable
@@ -106,11 +106,17 @@ def resume(
 
 
 def holding(
-    connection: sa.Connection, recipient: str, kind: str | None, environment: str, sender: str = ""
+    connection: sa.Connection,
+    recipient: str,
+    kind: str | None,
+    environment: str,
+    sender: str = "",
+    delivery_id: int = 0,
 ) -> list[Pause]:
     """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
     there = active(connection, environment)
-    return [one for one in there if not one.narrow or Held.by([one], {one.transport}).holds(recipient, kind, sender)]
+    words = recipient, kind, sender, delivery_id
+    return [one for one in there if not one.narrow or Held.by([one], {one.transport}).holds(*words)]
 
 
 def concerned(connection: sa.Connection, what: What, value: str, wanted: Filter, cap: int) -> int:
@@ -131,6 +137,7 @@ def holding_of(connection: sa.Connection, wanted: Filter, cap: int = 1_000) -> l
 def _of(what: What, value: str) -> sa.ColumnElement[bool]:
     """What such a pause holds back; that of a transport may hold back all."""
     columns: dict[str, sa.ColumnElement[Any]] = {
+        What.MESSAGE: sa.cast(DELIVERY.c.id, sa.String(20)),
         What.KIND: MESSAGE.c.kind,
         What.DOMAIN: DELIVERY.c.domain,
         What.SENDER: MESSAGE.c.envelope_from,
@@ -164,6 +171,8 @@ def value_of(what: What, value: str) -> str:
         raise ValueError(f"{value[:MOST_VALUE]!r} is an address, not a domain: give {domain!r}")
     if not value or len(value) > MOST_VALUE or not storable(value):
         raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")
+    if what is What.MESSAGE and not (value.isdecimal() and value.isascii() and 0 < int(value) <= MAX_ID):
+        raise ValueError(f"{value[:40]!r} is not the number of a message")
     if what is What.TRANSPORT and not value.rpartition(":")[2].isdecimal():
         raise ValueError(f"{value!r} is no transport: write host:port, as the status shows it")
     return _domain(value) if what is What.DOMAIN else value.lower() if what is What.TRANSPORT else value

@@ -140,11 +140,12 @@ class _Change:
             if self._at is not None:
                 let_live(connection, {row.message_id for row in rows}, self._at)
             elif self._wake:
-                _tell(connection)
+                tell(connection)
         self._trail.add(connection, changed, [row.id for row in rows])
         return (rows[-1].id if len(rows) == size else None), changed
 
 
-def _tell(connection: sa.Connection) -> None:
+def tell(connection: sa.Connection) -> None:
+    """Wake the workers at the commit, where the database can."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))

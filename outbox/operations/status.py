@@ -146,6 +146,11 @@ def _ended(connection: sa.Connection, cap: int, state: State, seconds: float) ->
     return count_to(connection, cap, DELIVERY.c.finished_at >= DbNow(-seconds), DELIVERY.c.state == state.value)
 
 
+def workers(connection: sa.Connection, *, dead_after: float) -> list[Worker]:
+    """Those that have not ended in good order, alive or not, as `status` has them."""
+    return _workers(connection, connection.execute(sa.select(DbNow())).scalar_one(), dead_after)
+
+
 def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> list[Worker]:
     rows = connection.execute(
         sa.select(WORKER)
@@ -170,6 +175,7 @@ def _workers(connection: sa.Connection, now: datetime, dead_after: float) -> lis
                 alive=age <= (row.dead_after or dead_after),
                 health=row.health if isinstance(row.health, dict) else {},
                 per_second=_number(row.health, "per_second") if isinstance(row.health, dict) else None,
+                asked=row.asked,
             )
         )
     return sorted(workers, key=lambda worker: (not worker.alive, worker.host, worker.pid))

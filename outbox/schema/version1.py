@@ -176,6 +176,7 @@ def _workers(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("stopped_at", UtcDateTime()),
         sa.Column("dead_after", sa.Float),
         sa.Column("health", sa.JSON),
+        sa.Column("asked", sa.String(8)),
         sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"),
         **_OPTIONS,
         **_NOT_TWICE,
@@ -197,7 +198,9 @@ def _workers(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("probe_at", UtcDateTime()),
         sa.Column("probe_seconds", sa.Float),
         sa.UniqueConstraint("what", "value", "environment", "transport", name="uq_outbox_pause_scope"),
-        sa.CheckConstraint("what IN ('all', 'kind', 'domain', 'transport', 'sender')", name="ck_outbox_pause_what"),
+        sa.CheckConstraint(
+            "what IN ('all', 'kind', 'domain', 'transport', 'sender', 'message')", name="ck_outbox_pause_what"
+        ),
         **_OPTIONS,
     )
     sa.Table(

@@ -36,6 +36,8 @@ from outbox.web import (
     overview,
     pages,
     problems,
+    repeating,
+    workers,
 )
 from outbox.web.machines import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
@@ -53,6 +55,8 @@ _VIEWS = (
     *correcting.VIEWS,
     *holding.VIEWS,
     *history.VIEWS,
+    *repeating.VIEWS,
+    *workers.VIEWS,
 )
 
 

@@ -116,7 +116,15 @@ ACTIONS = {
 
 
 CORRECTED = Action("edit-recipient", State.QUEUED, "Correct", "corrected and requeued", "queued")
-_ALL = ACTIONS | {CORRECTED.name: CORRECTED}
+AGAIN = Action(operations.again.ACTION, State.QUEUED, "Send again", "enqueued anew: this is the new message", "queued")
+_ALL = (
+    ACTIONS
+    | {CORRECTED.name: CORRECTED, AGAIN.name: AGAIN}
+    | {
+        name: Action(name, State.QUEUED, "", words, "")
+        for name, words in (("paused", "paused"), ("resumed", "resumed"), ("gone", "resumed"))
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

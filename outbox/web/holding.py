@@ -29,6 +29,7 @@ MEANS = {
     What.KIND: "a kind",
     What.DOMAIN: "a domain",
     What.SENDER: "a sender",
+    What.MESSAGE: "one message, by its number",
     What.TRANSPORT: "a transport",
 }
 
@@ -103,7 +104,7 @@ def pause() -> ResponseReturnValue:
     except ValueError as error:
         return _shown(request.form, formats.sentence(str(error))), 400
     log.info("status=paused by=%r what=%r until=%s", actor(), str(made), made.until)
-    return done.leading_to(url_for(".pauses"), did="paused")
+    return _done("paused")
 
 
 def resume() -> ResponseReturnValue:
@@ -112,13 +113,21 @@ def resume() -> ResponseReturnValue:
     what, value = _asked(request.form)
     with operations.transaction(engine()) as connection:
         try:
-            environment = request.form.get("environment", query.own_environment())
+            environment = request.form.get("of") or request.form.get("environment", query.own_environment())
             lifted = operations.pauses.resume(connection, what, value, by=actor(), environment=environment)
         except ValueError as error:
             abort(400, f"{error}.")
     for one in lifted:
         log.info("status=resumed by=%r what=%r", actor(), str(one))
-    return done.leading_to(url_for(".pauses"), did="resumed" if lifted else "gone")
+    return _done("resumed" if lifted else "gone")
+
+
+def _done(did: str) -> ResponseReturnValue:
+    """Back to the message that was paused alone, or to all pauses."""
+    origin = query.cursor(request.form.get("origin"))
+    if origin is None:
+        return done.leading_to(url_for(".pauses"), did=did)
+    return done.leading_to(url_for(".mail", id=origin, **query.kept(request.form)), did=did, changed=int(did != "gone"))
 
 
 def _span(form: Mapping[str, str]) -> timedelta | None:

@@ -104,7 +104,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
         queued = detail.state is State.QUEUED
         holding = (
             operations.pauses.holding(
-                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from
+                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from, id
             )
             if queued
             else []
@@ -134,6 +134,9 @@ def page_of(id: int, *, error: str | None = None) -> str:
         typed=request.form,
         metadata=_readable(detail.metadata),
         holding=holding,
+        paused_alone=any(one.what is operations.pauses.What.MESSAGE for one in holding),
+        pausable=not foreign and detail.state is State.QUEUED,
+        repeatable=not foreign and detail.state in operations.REPEATABLE and detail.redacted_at is None,
         stopped=operations.stopped,
         sensitive=detail.kind in settings().sensitive_kinds,
         correctable=not foreign

@@ -49,11 +49,14 @@ GETS = (
     "/confirm?action=cancel&id={id}",
     "/pauses/question?what=all",
     "/kinds",
+    "/workers",
+    "/workers/1/question?what=stop",
+    "/mail/{id}/again",
     "/backlog",
     "/mail.csv",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
-CHANGES = ("/act", "/pause", "/resume", "/mail/1/recipient")
+CHANGES = ("/act", "/pause", "/resume", "/mail/1/recipient", "/mail/1/send-again", "/workers/1/end")
 
 
 def text_of(response: TestResponse) -> str:

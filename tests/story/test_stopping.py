@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from outbox import operations
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, until
@@ -46,6 +47,24 @@ def test_ctrl_c_is_a_stop_as_well(sqlite_database: Database, relay: Relay, make_
     worker.signal(signal.SIGINT)
     assert worker.wait(30) == 0
     assert "Traceback" not in worker.log()
+
+
+@pytest.mark.parametrize("ask", operations.Ask)
+def test_a_worker_that_is_asked_to_end(stage: Stage, ask: operations.Ask) -> None:
+    """Asked on the pages, it ends in good order by itself; asked to drain, after what is due, and paused is not due."""
+    worker = stage.start()
+    if ask is operations.Ask.DRAIN:
+        stage.send(3)
+    row = stage.row(worker)
+    assert row is not None
+    with stage.database.engine.begin() as connection:
+        assert operations.ask_to_end(connection, row.id, ask, by="ann@example.org")
+    assert worker.wait(60) == 0
+    row = stage.row(worker)
+    assert row is not None
+    assert row.stopped_at is not None
+    if ask is operations.Ask.DRAIN:
+        assert stage.states() == {"sent": 3}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class Route:
     form: dict[str, str] = field(default_factory=dict)
     shows: bool = False  # what the mail says, to whoever may read it
     changes: frozenset[State] = NONE  # mail in these states; a route without {id} changes the outbox itself
+    adds: bool = False  # a message, and leaves that one as it is
     sensitive_too: bool = True  # whether it changes sensitive mail as well
     answers: frozenset[int] = frozenset({200, 303, 400})  # to whoever may: done, or it can't be done to this one
 
@@ -53,6 +54,13 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
     ("kinds", "GET"): [Route("/kinds", _needs(LOOK))],
     ("shape", "GET"): [Route("/backlog", _needs(LOOK))],
     ("export", "GET"): [Route("/mail.csv", _needs(LOOK)), Route("/mail.csv?search=cret-tok", _needs(LOOK))],
+    ("workers", "GET"): [Route("/workers", _needs(LOOK))],
+    ("ask_to_end", "GET"): [Route("/workers/1/question?what=stop", _needs(LOOK, ACT))],
+    ("end_worker", "POST"): [Route("/workers/1/end", _needs(LOOK, ACT), {"what": "drain"}, changes=ANY)],
+    ("ask_to_send_again", "GET"): [Route("/mail/{id}/again", _needs(LOOK, ACT))],
+    ("send_again", "POST"): [
+        Route("/mail/{id}/send-again", _needs(LOOK, ACT), changes=frozenset({State.SENT}), adds=True)
+    ],
     ("pauses", "GET"): [Route("/pauses", _needs(LOOK))],
     ("history", "GET"): [Route("/history", _needs(LOOK)), Route("/history?reads=1", _needs(LOOK))],
     ("confirm", "GET"): [

@@ -285,7 +285,9 @@ def test_by_keyboard(browser: WebDriver, pages: Site, ids: dict[str, int], seede
     assert state_of(seeded, ids["ann@example.org"]) is State.QUEUED
 
 
-@pytest.mark.parametrize("path", ["/", "/mail", "/failures", "/pauses", "/history", "/kinds", "/backlog", "/mail/{id}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/mail", "/failures", "/pauses", "/history", "/kinds", "/backlog", "/workers", "/mail/{id}"]
+)
 def test_nothing_is_wider_than_a_telephone(
     browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database, path: str
 ) -> None:
@@ -307,7 +309,19 @@ def test_nothing_is_wider_than_a_telephone(
     [
         *("/", "/mail", "/mail?subject=nothing&from=2026-01-01", "/failures", "/pauses", "/history"),
         *("/mail?domain=a@example.org", "/pauses/question?what=all", "/pauses/question?what=domain&value=a@b.example"),
-        *("/kinds", "/backlog", "/mail/{id}", "/nowhere", "/mail/{id}/source", "/mail/999999", "confirm"),
+        *(
+            "/kinds",
+            "/backlog",
+            "/workers",
+            "/workers/1/question?what=drain",
+            "/mail/{sent}/again",
+            "/mail/{queued}",
+            "/mail/{id}",
+            "/nowhere",
+            "/mail/{id}/source",
+            "/mail/999999",
+            "confirm",
+        ),
     ],
 )
 def test_accessible(
@@ -322,7 +336,10 @@ def test_accessible(
         css(browser, "thead input[type=checkbox]").click()
         click(browser, "button[value=mark-sent]")
     else:
-        browser.get(pages.url + path.format(id=ids["ann@example.org"]))
+        browser.get(
+            pages.url
+            + path.format(id=ids["ann@example.org"], sent=ids["tanaka@example.jp"], queued=ids["long@example.com"])
+        )
         browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     browser.execute_script(AXE.read_text())
     found = browser.execute_async_script(

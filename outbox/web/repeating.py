@@ -1,0 +1,53 @@
+"""A message that was sent, sent once more: asked first, since its recipient has it already."""
+
+from __future__ import annotations
+
+from flask import abort, current_app, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from outbox import operations
+from outbox.loggers import get_logger
+from outbox.states import State
+from outbox.web import actions, csrf, done, formats, query
+from outbox.web.database import bound, connected, engine
+from outbox.web.rights import Right, actor
+
+log = get_logger("outbox.web")
+
+
+def ask_to_send_again(id: int) -> ResponseReturnValue:
+    """What will be sent to whom, with a button that does it."""
+    with connected() as connection:
+        detail = operations.show(connection, id)
+    if detail is None:
+        abort(404, f"There is no message with the number {id}. It may have been purged.")
+    possible = detail.state in operations.REPEATABLE and detail.redacted_at is None
+    return render_template(
+        "outbox_admin/again.html", mail=detail, possible=possible, sent=State.SENT, kept=query.kept(request.args)
+    )
+
+
+def send_again(id: int) -> ResponseReturnValue:
+    """Enqueue it anew."""
+    csrf.check()
+    try:
+        with operations.transaction(engine()) as connection:
+            made = operations.send_again(
+                connection,
+                id,
+                by=actor(),
+                note=request.form.get("note", "").strip() or None,
+                environment=query.environment(request.form.get("environment")),
+                wake=bound().settings(current_app).wake,
+            )
+    except ValueError as error:
+        abort(400, formats.sentence(str(error)))
+    log.info("status=send-again by=%r delivery=%d new=%d", actor(), id, made)
+    back = url_for(".mail", id=made, **query.kept(request.form))
+    return done.leading_to(back, did=actions.AGAIN.name, changed=1)
+
+
+VIEWS = (
+    ("/mail/<int:id>/again", "ask_to_send_again", "GET", (Right.VIEW, Right.ACT), ask_to_send_again),
+    ("/mail/<int:id>/send-again", "send_again", "POST", (Right.VIEW, Right.ACT), send_again),
+)

@@ -1,0 +1,61 @@
+"""The workers: which there are, and asking one to end."""
+
+from __future__ import annotations
+
+from flask import abort, current_app, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from outbox import operations
+from outbox.loggers import get_logger
+from outbox.operations import Ask
+from outbox.web import csrf, done
+from outbox.web.database import bound, connected, engine
+from outbox.web.rights import Right, actor
+
+log = get_logger("outbox.web")
+
+
+def workers() -> ResponseReturnValue:
+    """All that have not ended, with what each does."""
+    with connected() as connection:
+        found = operations.workers(connection, dead_after=bound().settings(current_app).dead_after_seconds)
+    did = (done.said() or {}).get("did")
+    return render_template("outbox_admin/workers.html", workers=found, did=did)
+
+
+def ask_to_end(id: int) -> ResponseReturnValue:
+    """What will happen, with a button that does it."""
+    what = _asked(request.args.get("what"))
+    with connected() as connection:
+        found = operations.workers(connection, dead_after=bound().settings(current_app).dead_after_seconds)
+    worker = next((one for one in found if one.id == id), None)
+    if worker is None:
+        abort(404, f"There is no worker with the number {id}: it has ended.")
+    others = sum(one.alive and one.id != id and one.environment == worker.environment for one in found)
+    return render_template("outbox_admin/worker.html", worker=worker, what=what, others=others)
+
+
+def end_worker(id: int) -> ResponseReturnValue:
+    """Ask it to end."""
+    csrf.check()
+    what = _asked(request.form.get("what"))
+    with operations.transaction(engine()) as connection:
+        asked = operations.ask_to_end(
+            connection, id, what, by=actor(), note=request.form.get("note", "").strip() or None
+        )
+    log.info("status=%s-worker by=%r worker=%d asked=%s", what, actor(), id, asked)
+    return done.leading_to(url_for(".workers"), did=what.value if asked else "gone")
+
+
+def _asked(word: str | None) -> Ask:
+    try:
+        return Ask(word or "")
+    except ValueError:
+        abort(400, f"A worker can't do that. What it can: {', '.join(Ask)}.")
+
+
+VIEWS = (
+    ("/workers", "workers", "GET", (Right.VIEW,), workers),
+    ("/workers/<int:id>/question", "ask_to_end", "GET", (Right.VIEW, Right.ACT), ask_to_end),
+    ("/workers/<int:id>/end", "end_worker", "POST", (Right.VIEW, Right.ACT), end_worker),
+)
