@@ -21,7 +21,7 @@ from outbox.crew import Crew
 from outbox.dialect import tell_progress
 from outbox.dispatch import Terms
 from outbox.errors import ConfigurationError
-from outbox.events import Events, first_line, logger
+from outbox.events import Event, Events, first_line, logger
 from outbox.evidence import Refusals
 from outbox.jobs import Job, Jobs
 from outbox.ledger import Ledger
@@ -53,6 +53,7 @@ PURGE_AT_END_SECONDS = 5.0
 REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
+_TURNED_SECONDS = 1.0  # at least, between two heartbeats because the relay went out of use, or came back
 _ABANDONED_LOOK_SECONDS = 60.0  # between two looks for pauses of transports that are no more
 _RECEIVERS_SECONDS = 1.0  # for what receivers are still to be told at the end of the grace period
 _ENDING_SECONDS = 1.0  # for jobs of the scheduler that are under way at the end
@@ -137,6 +138,10 @@ class Worker:
         )
         self._looks_for_abandoned = Debounce(_ABANDONED_LOOK_SECONDS)
         self.events = Events()
+        self.events.observe(self._note)
+        self._jobs: Jobs | None = None
+        self._is_turned = threading.Event()  # what the last heartbeat said of the relay is out of date
+        self._tells = Debounce(_TURNED_SECONDS)
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
         self._mail = app.extensions["mail"]
@@ -319,13 +324,13 @@ class Worker:
             return "a thread of the worker has died"
         return self._watchdog.wrong() or ("the scheduler stands still" if self._late() else None)
 
-    def _jobs(self, crew: Crew) -> Jobs:
+    def _new_jobs(self, crew: Crew) -> Jobs:
         settings = self._settings
         jobs = [
             Job("poll", settings.poll_seconds, lambda: self._poll(crew)),
             # at once: the last one may be long ago
             Job("heartbeat", settings.heartbeat_seconds, lambda: self._beat(crew), at_once=True),
-            Job("look at the pauses", PAUSES_SECONDS, lambda: self._heed_pauses(crew)),
+            Job("look at the pauses", PAUSES_SECONDS, lambda: self._look(crew)),
             Job("purge", PURGE_SECONDS, self._purge, at_once=True),
         ]
         if settings.sensitive_kinds:  # at once, too: what a worker has sent that lived for one pass alone
@@ -335,7 +340,7 @@ class Worker:
     def _watch(self, crew: Crew, *, once: bool, drain: bool, progress: Progressed | None) -> int:
         """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
         self._stalled()  # the first reading of the wall clock
-        jobs = self._jobs(crew)
+        jobs = self._jobs = self._new_jobs(crew)
         jobs.start()
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
@@ -404,6 +409,7 @@ class Worker:
         if self._monitor is not None:
             self._monitor.start()  # its port may have been taken by the worker before
         if not self._watchdog.wrong():  # else the others shall take over
+            self._is_turned.clear()
             self._presence.beat(lambda: self._health(crew))
             self._heed_request()
 
@@ -422,6 +428,20 @@ class Worker:
 
     def _health(self, crew: Crew) -> dict[str, Any]:
         return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}
+
+    def _note(self, event: Event) -> None:
+        """The status shows what the last heartbeat said of the relay: it must not wait for the next."""
+        if event.name in {"transport-down", "transport-up"}:
+            self._is_turned.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._jobs is not None and self._is_turned.is_set() and self._tells.passes():
+            self._jobs.soon("heartbeat")
+
+    def _look(self, crew: Crew) -> None:
+        self._tell()  # what came too soon after the last, or while the heartbeat was being written
+        self._heed_pauses(crew)
 
     def _heed_pauses(self, crew: Crew) -> None:
         try:

@@ -87,6 +87,12 @@ class Jobs:
         self.stop()
         self.start()
 
+    def soon(self, name: str) -> None:
+        """Let a job run now, and in its interval after that. While it runs this is lost. Thread-safe."""
+        scheduler = self._scheduler
+        if scheduler is not None:
+            scheduler.modify_job(name, next_run_time=utcnow())
+
     def _run(self, job: Job) -> None:
         with self._progress.step(f"the {job.name}"):
             try:

@@ -52,6 +52,26 @@ def test_a_server_that_is_down_costs_nothing(database: Database, make_stage: Mak
     assert events == ["transport-down", "transport-up"]
 
 
+def test_the_status_does_not_wait_for_the_next_heartbeat(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """That a relay went out of use, or came back, is written down at that moment."""
+
+    def state() -> str:
+        return str(stage.status()["transports"][0]["state"])
+
+    port = free_port()
+    stage = make_stage(sqlite_database, port, OUTBOX_HEARTBEAT_SECONDS="900", OUTBOX_DEAD_AFTER_SECONDS="3600")
+    with SmtpServer(port=port):
+        stage.send(1)
+        stage.fork()
+        assert stage.settle() == {"sent": 1}
+        assert state() == "up"
+    stage.send(1)
+    until(lambda: state() == "down", "the status says that it is down")
+    with SmtpServer(port=port):
+        assert stage.settle() == {"sent": 2}
+        until(lambda: state() == "up", "the status says that it is back")
+
+
 def test_a_relay_that_defers_everything_is_no_healthy_outbox(sqlite_database: Database, make_stage: MakeStage) -> None:
     """Worker and relay are up and nothing is accepted: the status says so, with the relay's words."""
     with SmtpServer() as server:
