@@ -14,7 +14,7 @@ from outbox.events import first_line, logger
 from outbox.evidence import Offer
 from outbox.feed import Feed
 from outbox.meters import Meters
-from outbox.pauses import LONGEST_PROBE, Held, Pause
+from outbox.pauses import LONGEST_PROBE, Held, Pause, What
 from outbox.progress import Progress
 from outbox.pulse import Pulse
 from outbox.queue import Queue
@@ -187,7 +187,9 @@ class Claimer:
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
         suspects = self._feed.suspects()
-        probes = self._claim_probes(room if suspects is None else 1)
+        most = room if suspects is None else 1
+        probes = self._claim_probes(most)
+        probes += self._claim_comparisons(most - probes)
         if suspects is None or probes:
             return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
         if any(suspects) and not self._has_no_other:  # preferably of another sender and domain
@@ -220,6 +222,16 @@ class Claimer:
                 self._consequences.release(pause.what, pause.value)
             elif not claimed:  # else what falls due a moment later would wait for hours
                 self._rulings.look_again(pause.id)
+        return found
+
+    def _claim_comparisons(self, most: int) -> int:
+        """One delivery to a paused domain of a sender that it has not refused yet, now and then, `most` in all."""
+        if self._held.everything or most <= 0:
+            return 0
+        found = 0
+        for domain, senders in self._consequences.comparisons.due(self._held.refused_domains, self._monotonic(), most):
+            with self._holding(self._held.only(What.DOMAIN, domain).avoiding(senders, ())):
+                found += self._dispatcher.claim(self._worker_id, 1)
         return found
 
     @contextmanager

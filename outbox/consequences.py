@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from outbox.blame import Ruling
+from outbox.breaker import IN_TRANSACTION
+from outbox.comparisons import Comparisons
 from outbox.events import Events, logger
 from outbox.evidence import Blamed, Offer
 from outbox.pauses import Held, What
@@ -30,6 +32,7 @@ class Consequences:
         self._wanted: deque[Callable[[], None]] = deque()
         self._unwritten: deque[Callable[[], None]] = deque()
         self._paused: set[tuple[What, str]] = set()  # by rulings here, which `held` may not show yet
+        self.comparisons = Comparisons()
         self.held = Held()
         """The pauses in force, as the worker last read them."""
 
@@ -37,6 +40,9 @@ class Consequences:
         """Remember what follows from an outcome. Whether there is something to do."""
         before = len(self._wanted) + len(self._unwritten)
         for blamed in ruling.blamed:
+            if blamed.scope.about is About.DOMAIN:
+                for sender in blamed.others:
+                    self.comparisons.refused(blamed.scope.value, sender)
             self._paused.add((_WHAT[blamed.scope.about], blamed.scope.value))
             self._wanted.append(lambda blamed=blamed: self._pause(blamed))  # type: ignore[misc]
         if ruling.take_back and result.reply.code is not None:
@@ -46,6 +52,8 @@ class Consequences:
                 self._wanted.append(lambda: self.release(What.SENDER, offer.sender))
             if offer.domain in self.held.refused_domains or (What.DOMAIN, offer.domain) in self._paused:
                 self._wanted.append(lambda: self.release(What.DOMAIN, offer.domain))
+        elif offer.domain in self.held.refused_domains and _is_compared(result):
+            self.comparisons.refused(offer.domain, offer.sender)
         return len(self._wanted) + len(self._unwritten) > before
 
     @property
@@ -91,3 +99,8 @@ class Consequences:
         assert code is not None  # noqa: S101 - `note` has looked
         count = self._rulings.take_back(ids, phase=result.phase, code=code, delay=self._delay)
         self._events.emit("taken-back", count=count, transport=self._transport, phase=result.phase, code=code)
+
+
+def _is_compared(result: Result) -> bool:
+    """Whether a refusal may be for the sender's or the domain's sake."""
+    return result.phase in IN_TRANSACTION and result.about not in {About.SESSION, About.CONNECTIONS}

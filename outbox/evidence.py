@@ -62,6 +62,7 @@ class Blamed:
 
     scope: Scope
     reply: str
+    others: frozenset[str] = field(default=frozenset(), compare=False)  # a sender's domains, a domain's senders
 
 
 def is_recipients_own(result: Result) -> bool:
@@ -165,7 +166,7 @@ class Scopes:
         for scope in scopes:
             tally = self._tallies[scope]
             if self._others_passed(scope, tally, now):
-                blamed.append(Blamed(scope, tally.reply))
+                blamed.append(Blamed(scope, tally.reply, frozenset(tally.others)))
                 self._guilty[scope] = None
                 del self._tallies[scope]
         return blamed

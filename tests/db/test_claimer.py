@@ -15,6 +15,7 @@ from outbox.blame import Blame
 from outbox.breaker import Breaker
 from outbox.claimer import Claimer
 from outbox.clock import monotonic
+from outbox.comparisons import FIRST_WAIT
 from outbox.consequences import Consequences
 from outbox.dialect import DbNow
 from outbox.dispatch import Dispatcher, Terms
@@ -184,3 +185,22 @@ def test_nothing_is_claimed_while_outcomes_can_not_be_recorded(engine: sa.Engine
     assert parts.recorder.sound(LIMIT)
     parts.claimer.look()
     assert [leased.claimed.recipient for leased in parts.feed.empty()] == ["b@example.com"]
+
+
+def test_a_paused_domain_is_offered_mail_of_a_sender_it_has_not_refused(
+    engine: sa.Engine, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the pause is probed; what tells is another's mail, not the same sender's again."""
+    put(engine, "a@example.com", envelope_from=BAD)
+    put(engine, "b@example.com", envelope_from=OTHER, message_id="<2@example.org>")
+    parts.rulings.pause(What.DOMAIN, "example.com", reason="refused", reply="450 no")
+    comparisons = parts.claimer._consequences.comparisons
+    comparisons.refused("example.com", BAD)
+    now = monotonic()
+    monkeypatch.setattr(parts.claimer, "_monotonic", lambda: now)
+    parts.claimer.hold(Held.by(in_force(engine), {RELAY}))
+    parts.claimer.look()
+    assert len(parts.feed) == 0
+    now += FIRST_WAIT
+    parts.claimer.look()
+    assert [entry[2].claimed.recipient for entry in parts.feed._heap] == ["b@example.com"]

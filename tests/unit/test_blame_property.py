@@ -97,6 +97,7 @@ scopes = st.one_of(
     st.tuples(st.just("domain"), st.sampled_from(DOMAINS)),
     st.tuples(st.just("delivery"), st.integers(1, 14).map(str)),
 )
+pairs = st.tuples(st.just("pair"), st.builds("{} {}".format, st.sampled_from(SENDERS), st.sampled_from(DOMAINS)))
 rules = st.builds(
     lambda scope, reply, begins, lasts: Rule(*scope, reply, begins, begins + lasts),
     scopes,
@@ -158,7 +159,7 @@ def _case(
 
 blamed = st.builds(
     lambda scope, reply, lasts: Rule(*scope, reply, 0.0, lasts),
-    scopes.filter(lambda scope: scope[0] != "delivery"),
+    st.one_of(scopes.filter(lambda scope: scope[0] != "delivery"), pairs),
     st.sampled_from(ACCOUNT_LIKE),
     st.one_of(st.just(1e9), seconds),
 )
@@ -280,6 +281,11 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
         script=Script(quotas=(Quota("account", "", 1, "rate"),)),
         connections=1,
         refusals=4,
+    ),
+    "mail of another sender to a domain that refuses one waits for the probe of the domain's pause": Case(
+        queue=((A, ONE, 0.0), (A, TWO, 0.0)) * 6 + ((B, ONE, 700.0),),
+        script=Script(rules=(Rule("pair", f"{A} {ONE}", "rate"),)),
+        connections=1,
     ),
     "a pause whose probe found nothing due waits for hours": Case(
         queue=((C, ONE, 0.0), (A, TWO, 500.0)),

@@ -37,6 +37,7 @@ LAYERS = (  # from the ground up; a module may import its own layer and those ab
         "breaker",
         "admission",
         "alternation",
+        "comparisons",
         "evidence",
         "blame",
         "policy",

@@ -110,9 +110,9 @@ _ORDER = list(Phase)
 
 @dataclass(frozen=True)
 class Rule:
-    """What it has against one sender, domain or delivery."""
+    """What it has against one sender, domain or delivery, or against one sender's mail to one domain."""
 
-    about: str  # "sender", "domain" or "delivery"
+    about: str  # "sender", "domain", "delivery" or "pair"
     value: str
     reply: str
     begins: float = 0.0
@@ -160,7 +160,9 @@ class Offering:
         """Its sender, domain or number."""
         if about == "account":
             return ""
-        return {"sender": self.sender, "domain": self.recipient.rpartition("@")[2], "delivery": str(self.id)}[about]
+        domain = self.recipient.rpartition("@")[2]
+        of = {"sender": self.sender, "domain": domain, "delivery": str(self.id), "pair": f"{self.sender} {domain}"}
+        return of[about]
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,12 @@ class ScriptedRelay:
         return self._down(now) is None and not any(True for _ in self._against(offer, now))
 
     def ever_refuses(self, about: str, value: str) -> bool:
-        """Whether the script has something against this sender or domain, at any time."""
+        """Whether the script has something against this sender or domain, or some of its mail, at any time."""
         script: Iterable[Rule | Quota] = (*self.script.rules, *self.script.quotas)
-        return any((one.about, one.value) == (about, value) for one in script)
+        return any(
+            (one.about, one.value) == (about, value) or (one.about == "pair" and value in one.value.split())
+            for one in script
+        )
 
     def ever_names(self, about: str) -> bool:
         """Whether it says something of a sender or a domain that it means otherwise."""

@@ -21,6 +21,9 @@ PROBE = 60.0 * 1.1
 SLACK = 2 * POLL + 1.0
 """Until a worker has looked at pauses and queue, connected and offered."""
 
+COMPARED = 7 * 60.0 + SLACK
+"""Until a paused domain was offered mail of each of three senders."""
+
 BUSY = 12
 """Offers that a worker may begin in one minute while nothing gets through, beside one for each connection and delivery:
 the faults that open the breaker, its first probes, and those that are 5, 10 and 20 s apart."""
@@ -41,12 +44,14 @@ class Watch:
         self._overtook: dict[int, Counter[int]] = defaultdict(Counter)  # by who waits: who was refused meanwhile
         self._due_now: dict[int, float] = {}  # since when it is the turn of one that waits
         self._good: dict[int, float] = {}  # since when each waits that the relay would take
+        self._apart: dict[int, float] = {}  # since when each waits that is paused for another sender's sake
         self._began: dict[int, float] = {}
         self._last: dict[int, Outcome] = {}
         self._probes: dict[int, float] = {}  # since when an automatic pause waits for its probe, by pause
         self._set_at: dict[int, float] = {}  # when each pause was set
         self._to_lift: dict[int, float] = {}  # since when each pause is out of date, by pause
         self._in_vain: dict[int, deque[float]] = defaultdict(deque)  # by worker: when offers began that got nowhere
+        self._refused_by: dict[str, set[str]] = defaultdict(set)  # senders by domain, since it last took mail of any
         self._accepted_at = -1e9
         self.for_all: set[int] = set()
         """Deliveries of which an attempt counted, or that failed, for what every message met."""
@@ -62,6 +67,7 @@ class Watch:
 
     def started(self, worker: Worker) -> None:
         self._quiet_since = None  # a worker's first look
+        self._apart.clear()  # it compares anew
         self._to_lift.clear()  # what a killed one knew is lost, until the next probe
 
     def began(self, worker: Worker, one: Delivery) -> None:
@@ -70,6 +76,7 @@ class Watch:
         self._quiet_since = now
         self._began[one.id] = now
         self._waits.pop(one.id, None)
+        self._apart.pop(one.id, None)
         self._overtook.pop(one.id, None)
         self._due_now.pop(one.id, None)
         for pause in self.world.database.pauses.values():
@@ -94,6 +101,7 @@ class Watch:
         if result.verdict is Verdict.ACCEPTED:
             self._accepted_at = now
             self._good.pop(one.id, None)
+            self._refused_by.pop(one.domain, None)
             for pause in self.world.database.pauses.values():
                 known = now > self._set_at[pause.id] + SLACK  # else its next probe shows it
                 if known and pause.value == (one.sender if pause.what is What.SENDER else one.domain):
@@ -111,6 +119,8 @@ class Watch:
             self._told_until = max(self._told_until, now + min(result.retry_after, LONGEST_PROBE_WAIT))
         if why in {Why.DOWN, Why.CONNECTIONS}:  # whoever's turn it is: nobody gets through
             self._due_now = dict.fromkeys(self._due_now, now)
+        if result.phase in IN_TRANSACTION:
+            self._refused_by[one.domain].add(one.sender)
         if result.phase in IN_TRANSACTION and why not in {Why.SESSION, Why.CONNECTIONS, Why.DOWN}:
             self._count_overtaken(one)
         self._last[one.id] = outcome
@@ -149,6 +159,7 @@ class Watch:
             self._waits.setdefault(number, now)
         self._look_at_good(eligible)
         self._look_at_probes()
+        self._look_at_comparisons()
 
     def _running(self) -> list[Worker]:
         return [worker for worker in self.world.workers.values() if not worker.stopping]
@@ -211,6 +222,31 @@ class Watch:
             since = self._probes.setdefault(pause.id, now)
             if now > max(since, self._told_until) + len(database.pauses) * (PROBE + SLACK + SILENT):
                 self.fail(f"the pause of {pause.what} {pause.value} is not probed for {now - since:.1f} s")
+
+    def _look_at_comparisons(self) -> None:
+        """A domain paused for one sender's sake is offered another's, which tells: one probe interval for the first
+        sender, twice as long for each that was refused before."""
+        world, database = self.world, self.world.database
+        apart: set[int] = set()
+        if self._running():
+            for pause in database.pauses.values():
+                held = database.held().only(pause.what, pause.value)
+                apart.update(
+                    one.id
+                    for one in world.deliveries
+                    if pause.what is What.DOMAIN and one.state is State.QUEUED and one.due <= world.now
+                    and database.is_free(one, held) and world.relay.would_take(one.offering)
+                    and not world.relay.ever_refuses("sender", one.sender)
+                    and one.sender not in self._refused_by[pause.value]
+                )  # fmt: skip
+        for number in list(self._apart):
+            if number not in apart:
+                del self._apart[number]
+        turns = (1 + len(database.pauses)) * (PROBE + SLACK + SILENT)
+        for number in apart:
+            since = self._apart.setdefault(number, world.now)
+            if world.now > max(since, self._told_until) + turns + COMPARED:
+                self.fail(f"{number} is paused for another sender's sake for {world.now - since:.1f} s")
 
     def _check_fault(self, one: Delivery, outcome: Outcome, why: Why | None) -> None:
         """What is not its own costs it nothing; what is, costs no other."""
