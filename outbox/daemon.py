@@ -433,14 +433,14 @@ class Worker:
         """The status shows what the last heartbeat said of the relay: it must not wait for the next."""
         if event.name in {"transport-down", "transport-up"}:
             self._is_turned.set()
-            self._tell()
+            self._show_relay()
 
-    def _tell(self) -> None:
+    def _show_relay(self) -> None:
         if self._jobs is not None and self._is_turned.is_set() and self._tells.passes():
             self._jobs.soon("heartbeat")
 
     def _look(self, crew: Crew) -> None:
-        self._tell()  # what came too soon after the last, or while the heartbeat was being written
+        self._show_relay()  # what came too soon after the last, or while the heartbeat was being written
         self._heed_pauses(crew)
 
     def _heed_pauses(self, crew: Crew) -> None:
