@@ -66,7 +66,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         link = url_for("confirm", token=tokens(app).dumps(user.email), _external=True)
         mail.send_message("Your account", recipients=[user.email], body=f"Log in by {link}\n")
         db.session.commit()  # the account and its mail, or neither
-        return "Look into your mail."
+        return "Check your mail."
 
     @app.get("/confirm/<token>")
     def confirm(token: str) -> ResponseReturnValue:

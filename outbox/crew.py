@@ -246,7 +246,7 @@ class Crew:
             try:
                 run(*arguments)
             except BaseException:  # noqa: BLE001 - whatever it is, the process must not go on without the thread
-                logger.exception("a thread of the worker died; the worker ends so that it can be started again")
+                logger.exception("a thread of the worker died; the worker exits so that it can be restarted")
                 self.fault.set()
 
         return guarded

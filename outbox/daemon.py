@@ -58,7 +58,7 @@ _ABANDONED_LOOK_SECONDS = 60.0  # between two looks for pauses of transports tha
 _RECEIVERS_SECONDS = 1.0  # for what receivers are still to be told at the end of the grace period
 _ENDING_SECONDS = 1.0  # for jobs of the scheduler that are under way at the end
 _WATCH_SECONDS = 1.0  # how often the main thread looks at the others
-_STALL_SECONDS = 10.0  # no poll for so long: the scheduler stands still
+_STALL_SECONDS = 10.0  # no poll for so long: the scheduler has stopped
 _STEP_SECONDS = 2.0  # a wall clock that is off by more was stepped, and the scheduler counts by it
 
 Progressed = Callable[[Mapping[str, int], int], None]
@@ -185,14 +185,14 @@ class Worker:
         settings, step = self._settings, self._progress.step
         self._watchdog.start()
         try:
-            with step("the look at the application's database"):
+            with step("checking the application's database"):
                 if wrong := operations.another_database(self._engine, self._session_engine):
                     raise ConfigurationError([wrong])
-            with step("the look at the tables"):
+            with step("checking the tables"):
                 operations.check_schema(self._engine)
-            with step("the look whether outcomes can be recorded"):
+            with step("checking whether outcomes can be recorded"):
                 operations.check_recording(self._engine)
-            with step("the registration"), operations.guarded(self._engine):
+            with step("registering the worker"), operations.guarded(self._engine):
                 worker_id = self._presence.register(
                     host=socket.gethostname(), pid=os.getpid(), version=VERSION, connections=self._connections
                 )
@@ -200,14 +200,14 @@ class Worker:
                 self._place.registered(worker_id)
             crew = self._crew = self._new_crew(worker_id)
             self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
-            with step("the look for dead workers"):
+            with step("looking for dead workers"):
                 self._presence.rescue()
-            with step("the look at the pauses"):
+            with step("reading the pauses"):
                 self._heed_pauses(crew)
-            with step("the look at earlier attempts"):
+            with step("reading earlier attempts"):
                 self._learn(crew)
             crew.start()
-            with step("the start of the metrics"):
+            with step("starting the metrics"):
                 self._open_monitor(crew)
             code = self._watch(crew, once=once, drain=drain, progress=progress)
             self._purge_end = monotonic() + (PURGE_AT_END_SECONDS if once or drain else 0.0)
@@ -230,7 +230,7 @@ class Worker:
         recorded = crew.stop(self._settings.shutdown_seconds)
         self._receivers.close(max(_RECEIVERS_SECONDS, end - monotonic()))
         if recorded:
-            with self._progress.step("the end of the registration"):
+            with self._progress.step("deregistering the worker"):
                 self._presence.retire(lambda: self._health(crew))
         else:  # not retired, so that its missing heartbeat tells the others to take over
             logger.error("not everything could be recorded or given back; another worker takes over")
@@ -240,14 +240,14 @@ class Worker:
         if self._monitor is not None:
             self._monitor.stop()
         if hanging := self._hanging(crew):
-            end_process(1, f"the worker could not stop in good order, {hanging} hangs: the process ends")
+            end_process(1, f"the worker could not stop cleanly: {hanging} hangs; the process exits")
         counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
         self.events.emit("worker-stopped", worker=self._presence.id, did=counts)
         return code
 
     def _leave(self, crew: Crew) -> None:
         """End the process though something hangs, and join nothing; what the relay has answered is recorded first."""
-        logger.error("%s; the worker ends so that it can be started again", self._watchdog.wrong() or "a thread hung")
+        logger.error("%s; the worker exits so that it can be restarted", self._watchdog.wrong() or "a thread hung")
         crew.leave()
         end_process(1)
 
@@ -322,7 +322,7 @@ class Worker:
         """Why the process had better be started anew; None while its threads do their duty."""
         if not crew.alive:
             return "a thread of the worker has died"
-        return self._watchdog.wrong() or ("the scheduler stands still" if self._late() else None)
+        return self._watchdog.wrong() or ("the scheduler has stopped" if self._late() else None)
 
     def _new_jobs(self, crew: Crew) -> Jobs:
         settings = self._settings
@@ -362,13 +362,13 @@ class Worker:
 
     def _tell(self, progress: Progressed | None, crew: Crew, due: int | None = None) -> None:
         if progress is not None:
-            with self._progress.step("the count of what is due"):
+            with self._progress.step("counting what is due"):
                 progress(crew.tally.counts, self._queue.due() if due is None else due)
 
     def _left(self, crew: Crew, *, stopped: bool = False) -> int:
         """The exit code after one pass: UNSENT if what was due stays queued for a fault of relay or account."""
         settings, relay = self._settings, self._settings.relay.name
-        with self._progress.step("the look at what is left"):
+        with self._progress.step("counting what is left"):
             pauses = self._queue.pauses()
             with self._engine.connect() as connection:
                 left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
@@ -399,8 +399,8 @@ class Worker:
             return None
         self._ticked = monotonic()
         if step:
-            return f"the wall clock was stepped by {step:+.0f} s: the scheduler was started anew"
-        return "the scheduler stood still: started anew"
+            return f"the wall clock jumped by {step:+.0f} s: the scheduler was restarted"
+        return "the scheduler had stopped: restarted"
 
     def _late(self) -> bool:
         return monotonic() - self._ticked >= 3 * self._settings.poll_seconds + _STALL_SECONDS
@@ -456,7 +456,7 @@ class Worker:
         """The pauses of a transport that was taken out of the settings: nobody would ever probe them."""
         if self._looks_for_abandoned.passes():
             for what, value, transport in self._rulings.end_abandoned():
-                logger.info("the pause of %s %s ends: no worker sends by %s any more", what, value, transport)
+                logger.info("the pause of %s %s ends: no worker uses %s any more", what, value, transport)
                 self.events.emit("scope-released", what=what, value=value, transport=transport)
 
     def _purge(self) -> None:
@@ -480,4 +480,4 @@ class Worker:
         try:
             self._redactor.run()
         except Exception as error:  # noqa: BLE001 - the next run goes on
-            logger.error("sensitive mail waits to be redacted: %s", first_line(error))
+            logger.error("could not redact sensitive mail, retrying: %s", first_line(error))

@@ -216,7 +216,7 @@ class Dispatcher:
         try:
             result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
-            logger.exception("%s: sending it failed within the outbox", message.message_id)
+            logger.exception("%s: internal error while sending", message.message_id)
             connection.abort()
             return self._settle(leased, connection, self._broke(facts, error))
         if gate.refused:
@@ -249,7 +249,7 @@ class Dispatcher:
         )
 
     def _broke(self, facts: Facts, error: Exception) -> Decision:
-        note = f"sending it failed within the outbox: {type(error).__name__}"
+        note = f"internal error while sending: {type(error).__name__}"
         if facts.rescues + 1 > self._terms.policy.poison:
             return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
         delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
@@ -305,7 +305,7 @@ class Dispatcher:
     def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
         """Called right before a final dot: None, or why it must not be sent."""
         if not self._within(leased, unrecorded.durable):
-            return "given up before the final dot: the outcome of the connection's last mail is not yet recorded"
+            return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
         if not self._within(leased, self._recorder.sound):
             return "given up before the final dot: outcomes can't be recorded"
         if self.cutoff.is_set():
@@ -313,7 +313,7 @@ class Dispatcher:
         if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self._marked(leased):
             return "given up before the final dot: the mark could not be written"
         if self._remaining(leased) <= 0:
-            return "given up before the final dot: the lease has run out, or does before the reply must have come"
+            return "given up before the final dot: the lease expired, or would expire before a reply is guaranteed"
         return None
 
     def _marked(self, leased: Leased) -> bool:

@@ -378,7 +378,7 @@ def keep_blob(connection: sa.Connection, blob: Blob) -> str:
         if may_lock and connection.execute(present).first() is not None:
             return digest
         connection.execute(_insert_blob(dialect).values(values))
-    raise OutboxError(f"blob {digest} comes and goes while a message that needs it is enqueued. Enqueue again.")
+    raise OutboxError(f"blob {digest} was purged while a message that needs it was enqueued. Enqueue it again.")
 
 
 def is_duplicate(error: sa.exc.IntegrityError) -> bool:

@@ -22,8 +22,8 @@ from outbox.settings import in_development, uncommitted
 
 class _Fate(Enum):
     COMMIT = "it is committed now"
-    OUTER = "it stands in a transaction that something around this scope began, and may commit"
-    FORGOTTEN = "nobody will commit it"
+    OUTER = "it is in a transaction that an outer scope began and may still commit"
+    FORGOTTEN = "nothing will commit it"
 
 
 class Guard:
@@ -90,7 +90,7 @@ class Guard:
         if mails and not succeeded:  # nothing to raise: there is an error to show already
             by_intent = scope.failed or not scope.is_request  # an exception rolls back by intent, a page may not
             level = logging.INFO if by_intent else logging.WARNING
-            logger.log(level, "the %s failed, and with it goes its uncommitted mail: %s", scope, pending.listed(mails))
+            logger.log(level, "the %s failed, and its uncommitted mail is discarded: %s", scope, pending.listed(mails))
         elif mails:
             beyond = {why for _, why in left if why}
             why = "".join(f" The transaction did more than write mail ({what})." for what in beyond)

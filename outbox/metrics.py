@@ -55,8 +55,8 @@ COUNTERS = {
     "rescues_total": "Deliveries taken over from workers that died.",
 }
 HISTOGRAMS = {
-    "send_duration_seconds": "One try at the relay, connecting included.",
-    "commit_to_accepted_seconds": "From the moment a mail was enqueued, or due, until the relay took it at first try.",
+    "send_duration_seconds": "One attempt, including connecting.",
+    "commit_to_accepted_seconds": "From when a message was enqueued or due until the relay took it (first attempts).",
     "claim_duration_seconds": "One claim that found mail.",
 }
 OWN_GAUGES = {

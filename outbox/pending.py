@@ -136,9 +136,11 @@ def _rolled_back(session: Session) -> None:
             listed(gone),
         )
     elif gone and activity is not None and activity.committing:
-        logger.warning("the commit failed; unless the database carried it out, its mail is not sent: %s", listed(gone))
+        logger.warning(
+            "the commit failed; its mail is not sent, unless the database has committed it: %s", listed(gone)
+        )
     elif gone:
-        logger.info("rolled back, and with the transaction its mail: %s", listed(gone))
+        logger.info("rolled back, together with its mail: %s", listed(gone))
 
 
 def _ended(session: Session, transaction: SessionTransaction) -> None:
@@ -158,7 +160,7 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 def _abandoned(mails: list[Mail]) -> None:
     gone = list(mails)
     mails.clear()
-    _lost(gone, "a session was thrown away")
+    _lost(gone, "a session was discarded")
 
 
 def _lost(mails: list[Mail], how: str) -> None:

@@ -121,12 +121,12 @@ def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> 
 def before_sending(facts: Facts, *, rescued: bool, marked: bool, policy: RetryPolicy) -> Decision | None:
     """A delivery that must not be sent (any more): None where it may."""
     if marked and facts.on_uncertain is OnUncertain.HOLD:
-        note = "a worker ended after it had marked the final dot: the server may have the mail"
+        note = "a worker died after it had marked the final dot: the server may have the message"
         return Decision(State.UNCERTAIN, Reason.UNKNOWN, note=note)
     if facts.rescues > policy.poison and rescued and marked:
         # leased is not yet begun: from here on it is only tried with a mark, so that those which were merely waiting
         # in a worker that another mail killed don't fail with it
-        note = f"given up: {facts.rescues} times a worker or connection ended while it held this mail"
+        note = f"given up: {facts.rescues} times a worker or connection broke while it held this message"
         return Decision(State.FAILED, Reason.POISON, note=note)
     if facts.expires_in is not None and facts.expires_in <= 0:
         return Decision(State.FAILED, Reason.EXPIRED, note="expired before it could be sent")
@@ -138,7 +138,7 @@ def _again(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> 
     if result.retry_after is not None:
         delay = min(max(result.retry_after, 1.0), LONGEST_WAIT)
     if facts.attempts + 1 >= policy.attempts:
-        note = f"given up after {facts.attempts + 1} tries"
+        note = f"given up after {facts.attempts + 1} attempts"
         return Decision(State.FAILED, Reason.ATTEMPTS, counted=True, note=note)
     due = policy.within(delay, facts, chance)
     if due is None:
@@ -169,7 +169,7 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
         return Decision(State.QUEUED, reason, 0.0)
     suspected = facts.healthy and result.reply.code is None
     if suspected and facts.rescues + 1 > policy.poison:
-        note = f"given up: {facts.rescues + 1} connections broke on this mail while they carried others"
+        note = f"given up: {facts.rescues + 1} connections broke on this message while others went through"
         return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
     delay = policy.backoff(max(facts.deferrals, facts.rescues) + 1, chance)
     told = result.retry_after

@@ -62,9 +62,9 @@ class Presence:
         began = monotonic()
         step = self._queue.beat(self.id, health() | {"mended": self._told()})
         if not self.pulse.beat(began, monotonic(), slept=step > 0):
-            self.mended("a late heartbeat: earlier claims are void")
+            self.mended("late heartbeat: earlier claims are void")
         if step:
-            self.mended(f"the database's clock was stepped by {step:+.0f} s: due times and leases mended")
+            self.mended(f"the database's clock jumped by {step:+.0f} s: due times and leases were adjusted")
 
     def _told(self) -> list[dict[str, Any]]:
         now = monotonic()
@@ -87,13 +87,13 @@ class Presence:
     def retire(self, health: Health) -> None:
         """Say that the worker has ended in good order, its last word. A database that fails is logged."""
         if not self._writing.acquire(timeout=_PATIENCE_SECONDS):
-            logger.error("the worker's end could not be written down: the database holds up its last heartbeat")
+            logger.error("could not deregister the worker: timed out waiting for its last heartbeat")
             return
         try:
             self._gone = True
             self._beat(health)
             self._queue.retire(self.id)
         except Exception as error:  # noqa: BLE001 - it ends all the same
-            logger.error("the worker's end could not be written down: %s", first_line(error))
+            logger.error("could not deregister the worker: %s", first_line(error))
         finally:
             self._writing.release()

@@ -155,7 +155,7 @@ class Queue:
         except OUTAGES:
             raise
         except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer
-            logger.error("a claim is undone and made again row by row: %s", type(error).__name__)
+            logger.error("a claim failed and is repeated row by row: %s", type(error).__name__)
             self.disown(worker_id, token)
             with self._engine.begin() as connection:
                 return self._claims.claim(connection, worker_id, token, limit, carefully=True)

@@ -79,13 +79,13 @@ class Receivers:
             self._dropped -= dropped
         if call is not None and hangs:
             logger.error(
-                "a receiver of %s has not returned for %.0f s, and is told of nothing more until it does: %s",
+                "a receiver of %s has not returned for %.0f s, and is not called again until it does: %s",
                 call.signal.name,
                 seconds,
                 _name(call.receiver),
             )
         if dropped:
-            logger.error("%d calls of receivers were dropped: the receivers hang, or are slower than the mail", dropped)
+            logger.error("%d receiver calls were dropped: the receivers hang or are too slow", dropped)
 
     def close(self, timeout: float) -> None:
         """Wait until the receivers were told of all that happened, for `timeout` seconds at the most."""
@@ -95,7 +95,7 @@ class Receivers:
                 self._lock.wait(min(left, 0.2))
             unsaid = len(self._waiting) + (self._current is not None) + self._dropped
         if unsaid:
-            logger.error("%d calls of receivers were not made, or not finished, before the worker ended", unsaid)
+            logger.error("%d receiver calls were not made or not finished before the worker stopped", unsaid)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="outbox-receivers", daemon=True)

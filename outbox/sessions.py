@@ -29,7 +29,7 @@ KINDS = (
 )
 
 _NO_URL = (
-    "OUTBOX_DATABASE_URL is no database URL that SQLAlchemy knows, or its driver is not installed. Such as: "
+    "OUTBOX_DATABASE_URL is not a database URL that SQLAlchemy knows, or its driver is not installed. Such as: "
     "postgresql+psycopg://user:password@host/name (pip install psycopg), mariadb+pymysql://user:password@host/name "
     "(pip install pymysql), sqlite:////path/to/file."
 )
@@ -185,7 +185,7 @@ def check_source(source: Any) -> None:
     elif isinstance(source, type):
         problem = f"is the class {source.__name__}"
     elif inspect.getattr_static(source, "run_sync", None) is not None:
-        problem = "is an AsyncSession. Enqueue by `await session.run_sync(lambda sync: mail.enqueue(message, sync))`"
+        problem = "is an AsyncSession. Enqueue with `await session.run_sync(lambda sync: mail.enqueue(message, sync))`"
     elif source is not None and not (callable(source) or _has_session(source) or isinstance(source, Session)):
         problem = f"is of type {type(source).__name__}"
     if problem is not None:
@@ -200,13 +200,13 @@ def session_of(source: Any) -> Session:
         if isinstance(source, Session):
             return source
         if source is None:
-            raise ConfigurationError([f"session= gives None: there is no session now. It takes {KINDS}."])
+            raise ConfigurationError([f"session= returned None: no session is active. It takes {KINDS}."])
         if isinstance(source, FunctionType | scoped_session):  # most are, and nothing is wrong with these
             source = source()
             continue
         check_source(source)
         source = source.session if _has_session(source) else source()
-    raise ConfigurationError([f"session= leads to no session. It takes {KINDS}."])
+    raise ConfigurationError([f"session= does not lead to a session. It takes {KINDS}."])
 
 
 def _is_same(one: sa.URL, other: sa.URL) -> bool:

@@ -50,7 +50,9 @@ def run(app: Flask, count: int, *, once: bool = False, drain: bool = False, conn
     0: all ended in good order. 1: at least one did not. Raises what `daemon.run` raises, before any is started.
     """
     if not hasattr(os, "fork"):
-        raise ConfigurationError(["--processes needs fork(), which this system lacks: start several outbox-sender."])
+        raise ConfigurationError(
+            ["--processes needs fork(), which this system lacks: start several outbox-sender processes instead."]
+        )
     return _Supervisor(app, count, once=once, drain=drain, connections=connections).run()
 
 
@@ -105,9 +107,7 @@ class _Supervisor:
         self._children = [_Child(number) for number in range(self.count)]
         port = self._settings.metrics_port
         if port and port + self.count - 1 > 65_535:
-            raise ConfigurationError(
-                ["OUTBOX_METRICS_PORT is too high: each process answers on one more than the last."]
-            )
+            raise ConfigurationError(["OUTBOX_METRICS_PORT is too high: each process uses the next port."])
 
     def run(self) -> int:
         try:
@@ -203,7 +203,7 @@ class _Supervisor:
             self._listen(child)
             silence = awake() - child.heard_at
             if silence > self._limit + _SILENT_SECONDS:
-                logger.error("worker process %d has not run for %.0f s; it is killed", child.process.pid, silence)
+                logger.error("worker process %d has not responded for %.0f s: killing it", child.process.pid, silence)
                 child.process.kill()
 
     def _mourn(self, child: _Child, *, stopping: bool = False) -> None:
@@ -260,7 +260,7 @@ class _Supervisor:
         try:
             self._queue.bury(worker_id, for_good=for_good)
         except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
-            logger.error("what worker %d held waits for the database: %s", worker_id, type(error).__name__)
+            logger.error("could not release the leases of worker %d, retrying: %s", worker_id, type(error).__name__)
             end_process(1)
         end_process(0)
 
@@ -284,7 +284,9 @@ class _Supervisor:
             self._bury()
             wait([grave.process.sentinel for grave in self._graves if grave.process], _AGAIN_SECONDS / 10)
         for grave in self._graves:
-            logger.error("what worker %d held is due again when its lease has run out", grave.worker_id)
+            logger.error(
+                "could not release the leases of worker %d: its mail is due again when they expire", grave.worker_id
+            )
             if grave.process is not None:
                 grave.process.kill()
 

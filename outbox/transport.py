@@ -313,8 +313,8 @@ class Connection(flask_mail.Connection):
         return self._local(phase, judgement, text, started)
 
     def _defect(self, error: Exception, started: float) -> Result:
-        log.error("%s: connecting failed within the outbox", self.relay.name, exc_info=error)
-        return self._failure(Broken(Failure.OURS, f"failed within the outbox: {type(error).__name__}"), started)
+        log.error("%s: internal error while connecting", self.relay.name, exc_info=error)
+        return self._failure(Broken(Failure.OURS, f"internal error: {type(error).__name__}"), started)
 
     def _unfit(self, unfit: smtp_commands.UnfitError, started: float) -> Result:
         phase = Phase.LOCAL if unfit.failure is Failure.MALFORMED else Phase.MAIL

@@ -74,7 +74,7 @@ class FileWatch:
             try:
                 self._look(nudge)
             except Exception as error:  # noqa: BLE001 - polling goes on, and so does this
-                logger.warning("the file's data version can't be read, polling goes on: %s", error)
+                logger.warning("cannot read the file's data version, polling continues: %s", error)
                 self._stopped.wait(_LONGEST_PAUSE)
 
     def stop(self) -> None:

@@ -82,7 +82,7 @@ class Watchdog:
         """What hangs; None while everything gets on."""
         for step in self._progress.underway()[:1]:
             if step.seconds >= self._limit:
-                return f"{step.what} has not got on for {step.seconds:.0f} s"
+                return f"{step.what} has made no progress for {step.seconds:.0f} s"
         return self._faults()
 
     def _run(self) -> None:
@@ -96,7 +96,9 @@ class Watchdog:
             if self._told_to_stop():
                 self.stopping()
             if self._stop_at is not None and now - self._stop_at > self._grace + STOP_SECONDS:
-                end_process(1, f"the stop takes too long: {self._hanging()}; the process ends, others take over")
+                end_process(
+                    1, f"stopping takes too long: {self._hanging()}; the process exits, other workers take over"
+                )
 
     def _watch(self, now: float) -> None:
         self._mention_slow(now)
@@ -107,7 +109,7 @@ class Watchdog:
         if self._hung_at is None:
             self._hung_at = now
         if now - self._hung_at > NOTICE_SECONDS + LEAVE_SECONDS:
-            end_process(1, f"{wrong or self._hanging()}; the process ends so that it can be started again")
+            end_process(1, f"{wrong or self._hanging()}; the process exits so that it can be restarted")
         if now - self._hung_at > NOTICE_SECONDS:
             self.hung = True
 
@@ -117,7 +119,7 @@ class Watchdog:
         for step in slow:
             if now - self._told.get(step.what, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
                 self._told[step.what] = now
-                _aside(partial(logger.warning, "%s has not got on for %.0f s", *step))
+                _aside(partial(logger.warning, "%s has made no progress for %.0f s", *step))
 
     def _hanging(self) -> str:
         return ", ".join(f"{step.what} for {step.seconds:.0f} s" for step in self._progress.underway()) or "a thread"

@@ -144,7 +144,9 @@ def fields_of(head: bytes) -> Iterator[tuple[str, str]]:
         found = _FIELD.fullmatch(line)
         if found is None or any(not part.strip() for part in line.split(b"\r\n")[1:]):
             raise BadHeaderError(
-                _WHAT, f"has a header line that is no field: {line[:80]!r}", "Begin with the header, then a blank line."
+                _WHAT,
+                f"has a header line that is not a field: {line[:80]!r}",
+                "Begin with the header, then a blank line.",
             )
         try:
             yield found[1].decode("ascii"), found[2].decode()

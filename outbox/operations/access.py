@@ -63,9 +63,9 @@ def guarded(engine: sa.Engine) -> Iterator[None]:
         lacking = _missing_if_it_answers(engine)
         if lacking:
             raise SchemaError(unmigrated(lacking)) from error
-        raise DatabaseError(f"the database at {where(engine)} did not do it: {_words(error)}") from error
+        raise DatabaseError(f"database error at {where(engine)}: {_words(error)}") from error
     except sa.exc.SQLAlchemyError as error:
-        raise DatabaseError(f"the database at {where(engine)} did not do it: {error}") from error
+        raise DatabaseError(f"database error at {where(engine)}: {error}") from error
 
 
 def where(engine: sa.Engine) -> str:

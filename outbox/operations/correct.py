@@ -67,7 +67,7 @@ def correct_recipient(
         )
     ).rowcount
     if not changed:
-        raise ValueError("it was changed meanwhile, or a worker took it; look at it again")
+        raise ValueError("it was changed in the meantime, or a worker has claimed it; look at it again")
     if not siblings:
         _rewrite(connection, row, new)
     let_live(connection, {row.message_id})
@@ -120,7 +120,7 @@ def _check(row: Any, new: Mailbox, siblings: set[str], sensitive_kinds: Collecti
     if row.redacted_at is not None:
         raise ValueError("what it said was redacted, so there is nothing left to send")
     if new.envelope == row.recipient:
-        raise ValueError(f"{new.envelope} is the address that it has already")
+        raise ValueError(f"{new.envelope} is already its address")
     if new.envelope in siblings:
         raise ValueError(f"{new.envelope} gets this message already")
 

@@ -39,7 +39,7 @@ def pause(
 
     `value`: the kind, domain or transport (`host:port`); "" for `What.ALL`. `until`, or `seconds` from now by the
     database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that does
-    not fit and for an end that is past. `environment`: whose mail is held back, "*": everybody's.
+    not fit and for an end that is in the past. `environment`: whose mail is held back, "*": everybody's.
     """
     value = value_of(what, value)
     now = connection.execute(sa.select(DbNow())).scalar_one()
@@ -174,7 +174,7 @@ def value_of(what: What, value: str) -> str:
     if what is What.MESSAGE and not (value.isdecimal() and value.isascii() and 0 < int(value) <= MAX_ID):
         raise ValueError(f"{value[:40]!r} is not the number of a message")
     if what is What.TRANSPORT and not value.rpartition(":")[2].isdecimal():
-        raise ValueError(f"{value!r} is no transport: write host:port, as the status shows it")
+        raise ValueError(f"{value!r} is not a transport: use host:port, as the status shows it")
     return _domain(value) if what is What.DOMAIN else value.lower() if what is What.TRANSPORT else value
 
 
@@ -205,7 +205,7 @@ def _end(connection: sa.Connection, now: datetime, until: datetime | None, secon
     if seconds is not None:
         until = connection.execute(sa.select(DbNow(seconds))).scalar_one()
     if until is not None and until <= now:
-        raise ValueError(f"the end {until:%Y-%m-%d %H:%M:%S %Z} is past")
+        raise ValueError(f"the end {until:%Y-%m-%d %H:%M:%S %Z} is in the past")
     return until
 
 

@@ -66,7 +66,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
     if seen.growing and seen.drain_seconds is not None:
         yield Problem(
             Kind.GROWING,
-            f"mail comes faster than it goes: {_about(seen.due_now, seen.count_cap)} due, "
+            f"mail is enqueued faster than it is sent: {_about(seen.due_now, seen.count_cap)} due, "
             f"about {spelled(seen.drain_seconds)} to send them, growing for {spelled(alarms.growing)}. "
             "Start more workers or raise OUTBOX_CONNECTIONS, unless the relay is slow or limits the rate",
         )
@@ -130,7 +130,10 @@ def notes(seen: Status) -> Iterator[str]:
     if seen.suppressed:
         yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
     if seen.shared:
-        yield f"other environments share this database: numbers are of all, groups of failures of {seen.environment!r}"
+        yield (
+            "other environments share this database: the figures count all of them, groups of failures only "
+            f"{seen.environment!r}"
+        )
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
     if seen.held:
         yield f"{_about(seen.held, seen.count_cap)} due and paused; `outbox-resume` lets it go"

@@ -42,11 +42,11 @@ def parse_duration(text: str) -> timedelta:
     compact = "".join(text.split())
     found = list(_ONE.finditer(compact))
     if not found or "".join(match[0] for match in found) != compact:
-        raise ValueError(f"{text!r} is no time: write a number and a unit, like 30s, 15m, 2h or 7d")
+        raise ValueError(f"{text!r} is not a duration: use a number and a unit, such as 30s, 15m, 2h or 7d")
     try:
         return timedelta(seconds=sum(float(match[1]) * _UNITS[match[2].lower()] for match in found))
     except OverflowError:
-        raise ValueError(f"{text!r} is longer than time can be")
+        raise ValueError(f"{text!r} is too long")
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
@@ -61,7 +61,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
             return meant if meant > now else meant + timedelta(days=1)
         found = datetime.fromisoformat(compact)
     except ValueError:
-        raise ValueError(f"{text!r} is no time: write 18:30, 2026-11-24 or 2026-11-24T18:30 (UTC)") from None
+        raise ValueError(f"{text!r} is not a time: use 18:30, 2026-11-24 or 2026-11-24T18:30 (UTC)") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 

@@ -80,10 +80,10 @@ class Table:
         "MAIL_PASSWORD", SECRET, None, "For the log-in; with `OUTBOX_AUTH=XOAUTH2` the access token."
     )
     default_sender: str | tuple[str, str] | None = _set(
-        "MAIL_DEFAULT_SENDER", SENDER, None, "The sender of messages that name none."
+        "MAIL_DEFAULT_SENDER", SENDER, None, "The sender of messages that have none of their own."
     )
     reply_to: str | tuple[str, str] | None = _set(
-        "OUTBOX_REPLY_TO", SENDER, None, "Where answers go to messages that name no Reply-To of their own."
+        "OUTBOX_REPLY_TO", SENDER, None, "The Reply-To of messages that have none of their own."
     )
     headers: tuple[tuple[str, str], ...] = _set(
         "OUTBOX_HEADERS", HEADERS, (), "Headers for all messages that have none of the same name, such as X-Mailer."
@@ -92,7 +92,8 @@ class Table:
         "MAIL_DEBUG",
         DEBUG,
         0,
-        "Kept for Flask-Mail's sake. A worker logs no dialogue, since that would put mail and passwords into the log.",
+        "Accepted for compatibility with Flask-Mail. Workers never log the SMTP dialogue, which holds messages and "
+        "passwords.",
         says="`DEBUG`",
     )
     max_emails: int | None = _set(
@@ -158,7 +159,7 @@ class Table:
         "OUTBOX_SEND_TIMEOUT_SECONDS",
         SECONDS,
         900.0,
-        "Wall clock for sending one message, connecting and the reply to the final dot included. RFC 5321 §4.5.3.2.6 "
+        "Time limit for sending one message, including connecting and the reply to the final dot. RFC 5321 §4.5.3.2.6 "
         "asks for ten minutes for that reply alone: with less, a slow server's mail is sent twice.",
         says="900, or 0.8 of the lease where that is less",
     )
@@ -166,32 +167,36 @@ class Table:
         "OUTBOX_CONNECT_TIMEOUT_SECONDS", SECONDS, 10.0, "Looking up the relay's name and connecting to it."
     )
     command_timeout_seconds: float = _set(
-        "OUTBOX_COMMAND_TIMEOUT_SECONDS", SECONDS, 60.0, "Silence of the relay within one reply."
+        "OUTBOX_COMMAND_TIMEOUT_SECONDS", SECONDS, 60.0, "Timeout while waiting for the next bytes of a reply."
     )
-    heartbeat_seconds: float = _set("OUTBOX_HEARTBEAT_SECONDS", SECONDS, 5.0, "How often a worker says that it lives.")
+    heartbeat_seconds: float = _set(
+        "OUTBOX_HEARTBEAT_SECONDS", SECONDS, 5.0, "How often a worker writes its heartbeat."
+    )
     dead_after_seconds: float = _set(
         "OUTBOX_DEAD_AFTER_SECONDS",
         SECONDS,
         20.0,
-        "A worker whose heartbeat is older is dead; what it held is rescued.",
+        "A worker whose heartbeat is older is considered dead, and others take over its mail.",
         says="4 heartbeats: 20",
     )
     shutdown_seconds: float = _set(
-        "OUTBOX_SHUTDOWN_SECONDS", SECONDS, 30.0, "How long a worker that is told to stop may finish what is under way."
+        "OUTBOX_SHUTDOWN_SECONDS", SECONDS, 30.0, "How long a stopping worker may take to finish what it is sending."
     )
     max_age_seconds: float = _set(
         "OUTBOX_MAX_AGE_SECONDS",
         SECONDS,
         5 * 86_400.0,
-        "A message without an `expires_at` of its own expires so long after it is due.",
+        "A message without an `expires_at` of its own expires this long after it is due.",
     )
     max_attempts: int = _set(
-        "OUTBOX_MAX_ATTEMPTS", whole(1, 10_000), 30, "Tries that count against a delivery; then it has failed."
+        "OUTBOX_MAX_ATTEMPTS", whole(1, 10_000), 30, "Counted attempts after which a delivery is marked failed."
     )
     retry_first_seconds: float = _set(
-        "OUTBOX_RETRY_FIRST_SECONDS", SECONDS, 60.0, "Wait after the first try that the server deferred; then doubled."
+        "OUTBOX_RETRY_FIRST_SECONDS", SECONDS, 60.0, "Wait after the first deferred attempt; doubled each time."
     )
-    retry_max_seconds: float = _set("OUTBOX_RETRY_MAX_SECONDS", SECONDS, 4 * 3600.0, "The longest wait between tries.")
+    retry_max_seconds: float = _set(
+        "OUTBOX_RETRY_MAX_SECONDS", SECONDS, 4 * 3600.0, "The longest wait between attempts."
+    )
     max_message_bytes: int = _set(
         "OUTBOX_MAX_MESSAGE_BYTES",
         whole(1024, 2**31 - 1),
@@ -212,7 +217,7 @@ class Table:
         "OUTBOX_SENSITIVE_KINDS",
         NAMES,
         (),
-        "Kinds whose mail holds secrets (`password-reset`): what it says is taken out of the database about half a "
+        "Kinds whose mail holds secrets (`password-reset`): its content is removed from the database about half a "
         "minute after it was sent.",
     )
     uncommitted: str = _set(
@@ -228,7 +233,7 @@ class Table:
         "OUTBOX_ON_UNCERTAIN",
         POLICY,
         OnUncertain.RETRY,
-        "What follows when nobody can know whether the server took a mail: `retry` sends it again, `hold` leaves the "
+        "What to do if nobody can know whether the server took a message: `retry` sends it again, `hold` leaves the "
         "decision to a person.",
     )
     on_uncertain_kinds: tuple[tuple[str, OnUncertain], ...] = _set(
@@ -280,13 +285,13 @@ class Table:
         "OUTBOX_ALARM_OLDEST_SECONDS", SECONDS, 300.0, "The status is degraded when the oldest due mail is older."
     )
     alarm_window_seconds: float = _set(
-        "OUTBOX_ALARM_WINDOW_SECONDS", SECONDS, 900.0, "How far back the status looks at what came of attempts."
+        "OUTBOX_ALARM_WINDOW_SECONDS", SECONDS, 900.0, "How far back the status looks at the outcomes of attempts."
     )
     alarm_outcomes: int = _set(
         "OUTBOX_ALARM_OUTCOMES",
         whole(1, 10_000),
         20,
-        "The status judges by the attempts of that time only if there were this many.",
+        "The status judges only if there were at least this many attempts in that time.",
     )
     alarm_refused: float = _set(
         "OUTBOX_ALARM_REFUSED",
@@ -315,29 +320,32 @@ class Table:
         SECONDS,
         600.0,
         "The status is degraded when the time until all due mail is sent is above a minute, and has been growing for "
-        "so long.",
+        "this long.",
     )
     poison_rescues: int = _set(
-        "OUTBOX_POISON_RESCUES", whole(1, 1000), 5, "A mail on which more workers or connections broke has failed."
+        "OUTBOX_POISON_RESCUES",
+        whole(1, 1000),
+        5,
+        "A message that has broken more workers or connections than this is marked failed.",
     )
     relay_preset: str = _set(
         "OUTBOX_RELAY_PRESET",
         choice(*PRESETS),
         "auto",
-        "Which provider's replies to know, besides those of all servers; `auto` goes by the host name.",
+        "The provider whose replies to recognise, in addition to the general ones; `auto` decides by the host name.",
     )
     metrics_port: int | None = _set(
         "OUTBOX_METRICS_PORT",
         whole(0, 65_535),
         None,
-        "Where each worker answers `/healthz`, `/readyz` and `/metrics` over plain HTTP, without a log-in. 0: any free "
-        "port, told in the log.",
+        "The port on which each worker serves `/healthz`, `/readyz` and `/metrics` over plain HTTP, without a log-in. "
+        "0: any free port, shown in the log.",
         says="unset: nowhere",
     )
     metrics_host: str = _set(
         "OUTBOX_METRICS_HOST", host("OUTBOX_METRICS_PORT"), "127.0.0.1", "The address for `OUTBOX_METRICS_PORT`."
     )
-    log_json: bool = _set("OUTBOX_LOG_JSON", FLAG, False, "The commands' log as one JSON object a line.")
+    log_json: bool = _set("OUTBOX_LOG_JSON", FLAG, False, "Commands log one JSON object per line.")
 
     @property
     def send_timeout(self) -> float:

@@ -216,7 +216,7 @@ def _parse_url(raw: Any) -> str:
     if hasattr(raw, "render_as_string"):  # an sqlalchemy.URL, which this module need not know
         return str(raw.render_as_string(hide_password=False))
     if not isinstance(raw, str) or "://" not in raw:
-        raise ValueError("is no database URL such as postgresql+psycopg://user:password@host/name")
+        raise ValueError("is not a database URL such as postgresql+psycopg://user:password@host/name")
     return raw.strip()
 
 
@@ -278,7 +278,7 @@ def _parse_headers(raw: Any) -> tuple[tuple[str, str], ...]:
     try:
         extras.extra_headers(cast(Any, SimpleNamespace(extra_headers=dict(raw))))
     except MessageError as error:
-        raise ValueError(f"is no list of headers: {error}".rstrip(".")) from None
+        raise ValueError(f"is not a list of headers: {error}".rstrip(".")) from None
     return tuple((str(name), str(value)) for name, value in raw.items())
 
 

@@ -12,7 +12,7 @@ class BareNewlineError(ValueError):
     """A CR or LF stands alone; a server that takes it for a line end would see another message than we sent."""
 
     def __init__(self) -> None:
-        super().__init__("the content has a CR or LF that is no line end")
+        super().__init__("the content has a CR or LF that is not a line end")
 
 
 def blocks(content: bytes | Iterable[bytes]) -> Iterator[bytes]:

@@ -112,4 +112,7 @@ def _context(ca_file: Path | None, verify: bool, changed: int) -> ssl.SSLContext
 
 @functools.lru_cache(maxsize=64)
 def _warn_unverified(name: str) -> None:
-    log.warning("%s: the certificate is not verified (OUTBOX_TLS_VERIFY=false): anyone between can read the mail", name)
+    log.warning(
+        "%s: the certificate is not verified (OUTBOX_TLS_VERIFY=false): anyone on the network path can read the mail",
+        name,
+    )

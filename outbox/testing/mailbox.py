@@ -84,7 +84,7 @@ class Mailbox:
     def only(self) -> Mail:
         """The one mail there is. AssertionError, with the subjects, if there are none or several."""
         found = self.messages
-        assert len(found) == 1, f"{len(found)} mails instead of one: {[mail.subject for mail in found]}"  # noqa: S101
+        assert len(found) == 1, f"{len(found)} messages instead of one: {[mail.subject for mail in found]}"  # noqa: S101
         return found[0]
 
     @property

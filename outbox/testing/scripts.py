@@ -59,7 +59,9 @@ class Relay:
             return Result(judge_failure(Phase.DOT, Failure.DISCONNECTED).verdict, Phase.DOT, words, 0.0)
         code, _, text = outcome.partition(" ")
         if len(code) != 3 or not code.isdecimal() or code[0] not in "245":
-            raise ValueError(f"{outcome!r} is no outcome: give ACCEPT, LOST, DOWN, or a reply like '550 5.1.1 unknown'")
+            raise ValueError(
+                f"{outcome!r} is not an outcome: give ACCEPT, LOST, DOWN, or a reply like '550 5.1.1 unknown'"
+            )
         reply = parse_reply(int(code), text.encode())
         judgement = judge_reply(Phase.DOT, reply)
         accepted = judgement.verdict is Verdict.ACCEPTED

@@ -143,7 +143,7 @@ def test_states_that_refuse(engine: sa.Engine, state: State) -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        (OLD, "has already"),
+        (OLD, "is already its address"),
         ("bob@example.org", "gets this message already"),
         ("ann@", "nothing after the @"),
         ("ann@example.org\r\nRCPT TO:<eve@example.org>", "line break"),
@@ -217,5 +217,5 @@ def test_a_worker_that_was_quicker(engine: sa.Engine) -> None:
         worker.execute(claim)  # not committed yet: the person's look still sees it queued, the change waits for it
         with beside(person):
             worker.commit()
-    assert refused == ["it was changed meanwhile, or a worker took it; look at it again"]
+    assert refused == ["it was changed in the meantime, or a worker has claimed it; look at it again"]
     assert shown(engine, id)[0].recipient == OLD

@@ -207,7 +207,7 @@ def test_autocommit_is_queued_at_once(database: Database, app: Flask, outbox: Ou
         assert len(queued) == 2
     engine.dispose()
     assert len(subjects(database.engine)) == 2
-    assert said(caplog, "rolled back, and with") == said(caplog, "uncommitted mail") == []
+    assert said(caplog, "rolled back, together with") == said(caplog, "uncommitted mail") == []
     assert len(said(caplog, "AUTOCOMMIT")) == 1
 
 
@@ -220,7 +220,7 @@ def test_autocommit_for_one_transaction(database: Database, app: Flask, outbox: 
         outbox.enqueue(hello("kept"), session)
         session.rollback()
     assert subjects(database.engine) == ["kept"]
-    assert len(said(caplog, "rolled back, and with")) == 1
+    assert len(said(caplog, "rolled back, together with")) == 1
     assert len(said(caplog, "AUTOCOMMIT")) == 1
 
 
@@ -251,7 +251,7 @@ def test_commit_whose_answer_is_lost(database: Database, app: Flask, outbox: Out
                 session.commit()
             session.rollback()
         engine.dispose()
-    assert said(caplog, "rolled back, and with") == []
+    assert said(caplog, "rolled back, together with") == []
     (line,) = said(caplog, "the commit failed")
     assert "@example.org>" in line
 
@@ -264,7 +264,7 @@ def test_flush_that_fails_in_a_commit(database: Database, app: Flask, outbox: Ou
         session.add(OutboxMessage(message_id="<draft@example.org>"))
         with pytest.raises(sa.exc.DBAPIError):
             session.commit()
-    assert len(said(caplog, "rolled back, and with")) == 1
+    assert len(said(caplog, "rolled back, together with")) == 1
     assert said(caplog, "the commit failed") == []
 
 
@@ -279,7 +279,7 @@ def test_statement_that_commits(database: Database, app: Flask, outbox: Outbox, 
         session.execute(sa.text("CREATE TABLE note (text VARCHAR(10))"))
         session.rollback()
     assert subjects(database.engine) == ["kept"]
-    assert len(said(caplog, "rolled back, and with")) == 1
+    assert len(said(caplog, "rolled back, together with")) == 1
     (line,) = said(caplog, "commits what is before it")
     assert line.startswith("CREATE")
 
@@ -386,7 +386,7 @@ def test_async_session(database: Database, app: Flask, outbox: Outbox, caplog: L
     asyncio.run(work())
     assert subjects(database.engine) == ["kept"]
     assert len(said(caplog, "status=queued")) == 1
-    assert len(said(caplog, "rolled back, and with")) == 1
+    assert len(said(caplog, "rolled back, together with")) == 1
 
 
 @pytest.mark.databases("postgresql")

@@ -81,7 +81,7 @@ def test_the_first_message(tmp_path: Path) -> None:
             address = next(found[0] for line in web.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
             with running(tmp_path, sender, environ), polled("a message arrives", 60) as wait_a_little:
                 with urllib.request.urlopen(f"{address}/register", data=b"email=ada@example.org") as answer:
-                    assert answer.read() == b"Look into your mail."
+                    assert answer.read() == b"Check your mail."
                 while not smtp.messages:
                     wait_a_little()
         (mail,) = smtp.messages

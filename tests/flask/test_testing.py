@@ -105,7 +105,7 @@ def test_what_is_rolled_back_is_not_there(app: Flask, mailbox: Mailbox) -> None:
     app.test_client().post("/register", data={"email": "ann@example.org", "fail": "1"})
     assert len(mailbox) == 0
     assert not mailbox
-    with pytest.raises(AssertionError, match="0 mails instead of one"):
+    with pytest.raises(AssertionError, match="0 messages instead of one"):
         _ = mailbox.only
 
 
@@ -188,7 +188,7 @@ def test_a_word_that_is_no_outcome_is_an_error_and_harms_nothing(
     with app.app_context():
         outbox.send(hello())
         session.commit()
-    with pytest.raises(ValueError, match="is no outcome"):
+    with pytest.raises(ValueError, match="is not an outcome"):
         mailbox.drain("refuse")
     assert [one.state for one in mailbox.drain()] == [State.SENT]
 

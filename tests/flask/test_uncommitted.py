@@ -583,7 +583,7 @@ def test_session_that_is_thrown_away(app: Flask, outbox: Outbox, engine: sa.Engi
         del session
         gc.collect()
     (warning,) = told(caplog)
-    assert warning.startswith("a session was thrown away")
+    assert warning.startswith("a session was discarded")
 
 
 def test_script_that_ends(sqlite_database: Database) -> None:

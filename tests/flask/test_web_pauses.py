@@ -70,7 +70,7 @@ class TestPauses:
             ({"what": "everything"}, "cannot be paused"),
             ({"what": "kind", "value": " "}, "is no kind"),
             ({"what": "kind", "value": "x" * 300}, "is no kind"),
-            ({"what": "kind", "value": "x", "for": "soon"}, "is no time"),
+            ({"what": "kind", "value": "x", "for": "soon"}, "is not a duration"),
             ({"what": "kind", "value": "x", "for": "0s"}, "longer than that"),
         ],
     )

@@ -94,7 +94,7 @@ def test_a_database_clock_stepped_forward_sends_nothing_twice(faked: Faked, make
         assert {(row.attempts, row.rescues) for row in stage.deliveries()} == {(1, 0)}
         stage.send()
         server.wait_for(111, LIMIT)
-        until(lambda: "clock was stepped by +3600 s" in told(stage, faked.workers), "the status tells", LIMIT)
+        until(lambda: "clock jumped by +3600 s" in told(stage, faked.workers), "the status tells", LIMIT)
         assert all(worker.log().count("status=lost-lease") == 0 for worker in workers)
 
 
@@ -118,7 +118,7 @@ def test_a_database_clock_stepped_back_holds_nothing_up(faked: Faked, relay: Rel
         assert stage.settle(LIMIT) == {"sent": 104}
     assert {one.id for one in relay.taken()} >= set(ids)
     assert len(relay.taken()) == 104
-    until(lambda: "clock was stepped by -3600 s" in told(stage, faked.workers), "the status tells", LIMIT)
+    until(lambda: "clock jumped by -3600 s" in told(stage, faked.workers), "the status tells", LIMIT)
 
 
 @pytest.mark.databases("postgresql")
@@ -132,7 +132,7 @@ def test_a_workers_own_clock_is_of_no_account(
     stage.send()
     stage.settle()
     clock.step(step)
-    until(lambda: f"clock was stepped by {step:+.0f} s" in told(stage, {}), "the status tells", LIMIT)
+    until(lambda: f"clock jumped by {step:+.0f} s" in told(stage, {}), "the status tells", LIMIT)
     before = stage.row(worker)
     assert before is not None
     until(lambda: stage.row(worker).heartbeat_at > before.heartbeat_at, "the heartbeat")  # type: ignore[union-attr]

@@ -35,7 +35,7 @@ DUTIES = {
     "record": "recording",
     "mark": "reading or marking a message",
     "beat": "the heartbeat",
-    "pauses": "the look at the pauses",
+    "pauses": "reading the pauses",
 }
 """Calls of the database, and what the log names them."""
 
@@ -64,9 +64,9 @@ def test_a_duty_that_hangs_ends_the_worker(
     fault.touch()
     stage.send(3, on_uncertain="hold")
     code, words = until(lambda: (said := answered(port))[0] == 503 and said, "it says that it is ill", LIMIT + SLACK)
-    assert (code, words.startswith(f"{DUTIES[call]} has not got on for ")) == (503, True)
+    assert (code, words.startswith(f"{DUTIES[call]} has made no progress for ")) == (503, True)
     assert worker.wait(NOTICE_SECONDS + LEAVE_SECONDS + SLACK) == 1
-    assert f"{DUTIES[call]} has not got on for " in worker.log()
+    assert f"{DUTIES[call]} has made no progress for " in worker.log()
     assert "worker-stopped" not in worker.log()
     fault.unlink()
     stage.fork()
@@ -84,7 +84,7 @@ def test_a_hung_registration_ends_the_worker(
     stage = make_stage(sqlite_database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS=str(LIMIT))
     worker = stage.start(ready=False, STORY_HANG=f"register {fault}")
     assert worker.wait(LIMIT + NOTICE_SECONDS + LEAVE_SECONDS + SLACK) == 1
-    assert "the registration has not got on for " in worker.log()
+    assert "registering the worker has made no progress for " in worker.log()
 
 
 @pytest.mark.parametrize("call", [*DUTIES, "retire"])
@@ -243,6 +243,6 @@ def test_an_idle_worker_logs_no_run_of_its_jobs(
     stage.send()
     stage.settle()
     fault.touch()
-    until(lambda: "the look at the pauses has not got on for 10 s" in worker.log(), "it is told of")
+    until(lambda: "reading the pauses has made no progress for 10 s" in worker.log(), "it is told of")
     assert "apscheduler" not in worker.log()
     assert "skipped" not in worker.log()

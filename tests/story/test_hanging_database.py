@@ -60,7 +60,7 @@ def test_behind_a_pooler(pooler: PgBouncer, relay: Relay, make_stage: MakeStage)
         stage.send(5)
         stage.settle()
     assert len(relay.taken()) == 20
-    assert worker.log().count("polling goes on") == 1
+    assert worker.log().count("polling continues") == 1
     assert "can't store" not in worker.log()
     assert stage.command("outbox-status").returncode == 0, stage.command("outbox-status").stdout
     through.dispose()

@@ -31,14 +31,14 @@ def test_a_scheduler_that_stands_still_is_started_anew(
     stage.send()
     stage.settle()
     fault.touch()
-    until(lambda: "the scheduler stood still" in worker.log(), "it is noticed", 30)
+    until(lambda: "the scheduler had stopped" in worker.log(), "it is noticed", 30)
     row = stage.row(worker)
     assert row is not None
     until(lambda: stage.row(worker).heartbeat_at > row.heartbeat_at, "the heartbeat", 30)  # type: ignore[union-attr]
     stage.send()
     assert stage.settle() == {"sent": 2}
     assert not worker.dead
-    assert any("the scheduler stood still" in note for note in stage.status()["notes"])
+    assert any("the scheduler had stopped" in note for note in stage.status()["notes"])
 
 
 def test_a_connection_that_hangs_ends_the_worker(

@@ -110,7 +110,7 @@ def test_what_was_typed_is_kept(browser: WebDriver, pages: Site, ids: dict[str, 
     css(browser, "#correct summary").click()
     css(browser, "#f-note").send_keys("she rang")
     click(browser, "#correct button")
-    assert "ann@example.org is the address that it has already." in css(browser, "#f-recipient-error").text
+    assert "ann@example.org is already its address." in css(browser, "#f-recipient-error").text
     assert css(browser, "#f-note").get_attribute("value") == "she rang"
     css(browser, "#f-recipient").clear()
     css(browser, "#f-recipient").send_keys("ann@example.com")
