@@ -9,9 +9,11 @@ test may stop and kill them.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -24,6 +26,9 @@ from tests.servers.process import ServerUnavailable
 # No deadline: a busy machine is slow, not wrong. The same examples at each run in CI: red is red for a reason there.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("project")
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
 
 pytest_plugins = ["outbox.testing", "pytester"]
 
@@ -49,6 +54,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marker = metafunc.definition.get_closest_marker("databases")
         names = [name for name in _asked_for(metafunc.config) if marker is None or name in marker.args]
         metafunc.parametrize("database_name", names)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves thousands of collected tests out of each garbage collection to come."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -140,6 +151,30 @@ def sqlite_database(databases: Databases) -> Iterator[Database]:
     """A fresh SQLite database with the outbox's tables, for tests in which the database does not matter."""
     with databases.with_schema("sqlite") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """One browser for all tests of a run; skipped where there is none, unless it is required."""
+    from tests.web.chromium import chromium, found
+
+    if found() is None:
+        reason = "no chromium and chromedriver found (Debian: apt install chromium chromium-driver)"
+        if required("chromium"):
+            pytest.fail(f"chromium is required (OUTBOX_TEST_REQUIRE): {reason}", pytrace=False)
+        pytest.skip(reason)
+    with chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture
+def browser(chrome: WebDriver) -> Iterator[WebDriver]:
+    """The browser with an empty cookie jar and an empty console."""
+    chrome.get("about:blank")
+    chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chrome.get_log("browser")
+    yield chrome
+    chrome.get("about:blank")
 
 
 def _asked_for(config: pytest.Config) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from flask import Flask
+from werkzeug.security import generate_password_hash
 
 from app import create_app, models
 from outbox.testing import Mail
@@ -44,6 +46,13 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("app") / "migrated.sqlite3"
     migrate(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same hash at a thirtieth of its cost, which is there to slow down whoever guesses."""
+    monkeypatch.setattr(models, "generate_password_hash", partial(generate_password_hash, method="scrypt:1024:8:1"))
+    models._hash_of_nobody.cache_clear()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -17,9 +16,6 @@ from werkzeug.serving import make_server
 from outbox.testing import Mailbox
 from tests.app.browser import PASSWORD
 from tests.app.conftest import link_in
-from tests.web.chromium import chromium, found
-
-pytestmark = pytest.mark.skipif(found() is None, reason="no chromium and chromedriver on this machine")
 
 
 @pytest.fixture
@@ -34,12 +30,6 @@ def site(make_app: Callable[..., Flask]) -> Iterator[Flask]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[WebDriver]:
-    with chromium(tmp_path / "profile") as driver:
-        yield driver
 
 
 def fill_in(browser: WebDriver, **values: str) -> None:
@@ -90,10 +80,13 @@ def test_pages_fit_the_screen(site: Flask, browser: WebDriver, add_user: Callabl
     url = site.config["FLASKY_BASE_URL"]
     screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    for path in ("/", "/auth/register", "/auth/login", "/nowhere", "/account", "/auth/change-email"):
-        browser.get(url + path)
-        if heading(browser) == "Log in" and path == "/account":
-            fill_in(browser, email="a" * 60 + "@" + "b" * 60 + ".example.org", password=PASSWORD)
-            assert heading(browser) == "Your account"
-        room = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-        assert room[0] <= room[1], path
+    try:
+        for path in ("/", "/auth/register", "/auth/login", "/nowhere", "/account", "/auth/change-email"):
+            browser.get(url + path)
+            if heading(browser) == "Log in" and path == "/account":
+                fill_in(browser, email="a" * 60 + "@" + "b" * 60 + ".example.org", password=PASSWORD)
+                assert heading(browser) == "Your account"
+            room = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+            assert room[0] <= room[1], path
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
