@@ -8,7 +8,7 @@ import pytest
 
 from outbox.errors import AddressError, BadHeaderError, MessageError
 from outbox.mime.address_rules import split
-from outbox.mime.addresses import Mailbox, mailbox_of, parse, parse_list, sender_of, unique_mailboxes
+from outbox.mime.addresses import Mailbox, mailbox_of, pair, parse, parse_list, sender_of, unique_mailboxes
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,8 @@ def test_several_addresses_in_one_string_are_refused(text: str) -> None:
     """Whatever stands between them: all but one would be lost."""
     with pytest.raises(AddressError, match=r"holds several addresses. Give a list"):
         parse(text, "cc[0]")
+    with pytest.raises(AddressError, match=r"holds several addresses. Give a list"):
+        pair("Ann", text, "cc[0]")
 
 
 @pytest.mark.parametrize("text", SEVERAL)

@@ -157,7 +157,7 @@ def test_recipients_that_are_no_list_are_refused(recipients: object) -> None:
 
 def test_none_among_the_recipients_is_named() -> None:
     """A user without an address is a frequent slip."""
-    assert_refused(MessageError, "recipients[1]", recipients=["a@b.c", None])
+    assert_refused(AddressError, "recipients[1]", recipients=["a@b.c", None])
     assert_refused(AddressError, "recipients[0]", recipients=["a@b.c, d@e.f"])
 
 

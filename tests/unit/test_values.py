@@ -22,6 +22,17 @@ def unbound() -> Any:
     raise RuntimeError("Working outside of request context.")
 
 
+class Closed:
+    """A proxy of a caller's own that raises as soon as it is asked what it stands for."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise LookupError("closed")
+
+    def __str__(self) -> str:
+        raise LookupError("closed")
+
+
 @pytest.mark.parametrize("make", [LocalProxy, BabelString, SpeakString])
 def test_a_lazy_string_is_its_text(make: Any) -> None:
     """In every place of a message, and the result is exactly `str`."""
@@ -74,10 +85,11 @@ def test_a_proxy_of_none_is_nothing() -> None:
 @pytest.mark.parametrize(
     "field", ["subject", "body", "sender", "reply_to", "recipients", "extra_headers", "date", "alts"]
 )
-def test_a_proxy_that_stands_for_nothing_is_refused(field: str) -> None:
+@pytest.mark.parametrize("make", [lambda: LocalProxy(unbound), Closed], ids=["unbound", "closed"])
+def test_a_proxy_that_stands_for_nothing_is_refused(make: Any, field: str) -> None:
     """As outside a request: with the field, and the proxy's own error as the cause."""
     message = message_of()
-    setattr(message, field, LocalProxy(unbound))
+    setattr(message, field, make())
     with pytest.raises(MessageError) as caught:
         composed_of(message)
     assert caught.value.field == field
