@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from flask import Flask, render_template
+from flask import Flask, render_template, template_rendered
 from flask_mail import Message
 
 from app import db, models
@@ -94,7 +95,10 @@ def test_the_call_of_the_book_works(app: Flask, mailbox: Mailbox) -> None:
         user = models.User(email="ada@example.org", username="ada", password_hash="x")
         db.session.add(user)
         db.session.flush()
-        send_email("chief@example.org", "New User", "mail/new_user", user=user, kind="told to the template", priority=1)
+        told: list[dict[str, Any]] = []
+        with template_rendered.connected_to(lambda *_, context, **__: told.append(context), app):
+            send_email("chief@example.org", "New User", "mail/new_user", user=user, kind="for the template", priority=1)
+        assert {(one["kind"], one["priority"]) for one in told} == {("for the template", 1)}
         assert not mailbox.only.committed
         db.session.commit()
     (mail,) = mailbox

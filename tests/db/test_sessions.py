@@ -189,6 +189,19 @@ def test_id_that_was_rolled_back_and_came_by_its_key(database: Database, app: Fl
         assert first is not None  # held on to until here
 
 
+@pytest.mark.databases("sqlite")
+def test_id_that_was_rolled_back_and_given_to_one_of_many(database: Database, app: Flask, outbox: Outbox) -> None:
+    """The same in one transaction: `enqueue_many` makes no objects, so the first is still what has the id."""
+    with Session(database.engine) as session:
+        savepoint = session.begin_nested()
+        first = outbox.enqueue(hello("first"), session, key="first")
+        savepoint.rollback()
+        (queued,) = outbox.enqueue_many([(hello("second"), {"key": "second"})], session)
+        assert queued.id == first.id
+        found = outbox.enqueue(hello("second"), session, key="second")
+        assert (found.message_id, found.key, found.subject) == (queued.message_id, "second", "second")
+
+
 def test_autocommit_is_queued_at_once(database: Database, app: Flask, outbox: Outbox, caplog: Log) -> None:
     """Mail that no rollback takes back is not said to be rolled back, or forgotten."""
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask_mail import Attachment
 from jinja2 import DictLoader
 from sqlalchemy.orm import Session, scoped_session
 
@@ -20,6 +21,11 @@ Db = scoped_session[Session]
 
 def hello(**fields: Any) -> Message:
     return Message(**{"subject": "Re: Hello", "recipients": ["ann@example.org"], "body": "x"} | fields)
+
+
+def order(**fields: Any) -> Message:
+    """With an attachment that is stored by itself."""
+    return hello(**{"attachments": [Attachment("a.bin", "application/octet-stream", b"x" * 9000)]} | fields)
 
 
 THREAD: dict[str, Any] = {
@@ -130,19 +136,23 @@ class TestForAll:
         {"bcc": ["bob@example.org"]},
         {"extra_headers": {"X-Order": "8"}},
         {"reply_to": "bob@example.org"},
+        {"attachments": [Attachment("a.bin", "application/octet-stream", b"y" * 9000)]},
     ],
     ids=lambda one: next(iter(one)),
 )
 def test_a_key_with_other_content(other: Any, outbox: Outbox, db: Db, committed: Committed) -> None:
     """Is told, before anything is written; with the same content it is one message, whenever and however made."""
-    first = outbox.enqueue(hello(), key="order-7")
+
+    first = outbox.enqueue(order(), key="order-7")
     db.commit()
     with pytest.raises(KeyTakenError, match="order-7"):
-        outbox.enqueue(hello(**other), key="order-7")
-    assert outbox.enqueue(hello(date=1.0), key="order-7").id == first.id
-    assert outbox.enqueue_many([(hello(), {"key": "order-7"})])[0].id == first.id
+        outbox.enqueue(order(**other), key="order-7")
     with pytest.raises(KeyTakenError, match="order-7"):
-        outbox.enqueue_many([(hello(**other), {"key": "order-7"})])
+        outbox.enqueue(order(), key="order-7", envelope_from="bounces@example.org")
+    assert outbox.enqueue(order(date=1.0), key="order-7").id == first.id
+    assert outbox.enqueue_many([(order(), {"key": "order-7"})])[0].id == first.id
+    with pytest.raises(KeyTakenError, match="order-7"):
+        outbox.enqueue_many([(order(**other), {"key": "order-7"})])
     db.commit()
     assert len(committed.messages()) == 1
 

@@ -108,7 +108,7 @@ def test_commands_of_flask_are_those_of_the_package() -> None:
     ours = {point.name: point.load() for point in entry_points(group="flask.commands", module="outbox.cli")}
     assert {name: command.name for name, command in ours.items()} == {name: name for name in ours}
     defined = {thing.name for thing in vars(outbox.cli).values() if isinstance(thing, click.Command)}
-    assert defined == ours.keys()
+    assert defined == ours.keys() == PROJECT["project"]["entry-points"]["flask.commands"].keys()
 
 
 def test_the_sdist_has_all_that_the_project_has(built: Built) -> None:
