@@ -22,11 +22,19 @@ from tests.web.site import serving, site
 
 ROOT = Path(__file__).resolve().parent.parent
 TALLEST = 3000
-MAILS = {"failed": "ann@example.org", "uncertain": "invoice@example.com", "hostile": "kaputt@example.net"}
+MAILS = {
+    "failed": "ann@example.org",
+    "uncertain": "invoice@example.com",
+    "hostile": "kaputt@example.net",
+    "sent": "reader0@example.com",
+}
 DOCS = {
     "overview": "/",
     "list": "/mail?state=failed",
     "failures": "/failures",
+    "kinds": "/kinds",
+    "backlog": "/backlog",
+    "workers": "/workers",
     "pauses": "/pauses",
     "history": "/history",
     "mail": "/mail/{failed}",
@@ -38,6 +46,11 @@ MORE = {
     "uncertain": "/mail/{uncertain}",
     "hostile": "/mail/{hostile}",
     "missing": "/mail/999999",
+    "filtered": "/mail?state=failed&error=5.1.1&domain=gone.example.org",
+    "wrong": "/mail?domain=ann@example.org",
+    "pausing": "/pauses/question?what=all",
+    "stopping": "/workers/1/question?what=stop",
+    "again": "/mail/{sent}/again",
 }
 SIZES = {"wide": (1280, 860, 1), "narrow": (390, 844, 1)}
 
