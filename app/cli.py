@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-from app import db, models
-from app.auth.forms import PASSWORD_MAX, PASSWORD_MIN, EmailError, normal_email
+from app import db, models, passwords
+from app.auth.forms import EmailError, normal_email
 from app.errors import MIGRATE, lacks_tables
 
 VARIABLE = "FLASKY_ADMIN_PASSWORD"
@@ -54,7 +54,8 @@ def create_admin(email: str, username: str | None, password_stdin: bool) -> None
 
     The password of a new account is asked for on the terminal, or taken from FLASKY_ADMIN_PASSWORD in the environment,
     or with --password-stdin from standard input; never from the command line, where others can read it. An account
-    that exists keeps its password.
+    whose address is confirmed keeps its password. One whose address is not may have been made by anybody: it gets a
+    new password in the same way, and whoever is logged in to it is logged out.
 
     Example: python manage.py create-admin ada@example.org
     """
@@ -65,35 +66,42 @@ def create_admin(email: str, username: str | None, password_stdin: bool) -> None
     if lacks_tables(current_app.extensions["database"].engine):
         raise click.ClickException(MIGRATE)
     user = models.by_email(db.session, email)
-    made = user is None
     if user is None:
-        user = models.User(email=email, username=_username(username, email), password=_password(password_stdin))
-        db.session.add(user)
+        name = _username(username, email)
+        user = models.User(email=email, username=name, password=_password(password_stdin, email, name))
+        db.session.add_all([user, models.UserName(key=models.fold(name))])
+        how = ", with a new account"
+    elif not user.confirmed:
+        user.password = _password(password_stdin, email, user.username)
+        user.stamp = models.new_stamp()
+        how = ", with a new password, since the address of the account was not confirmed"
+    else:
+        how = ""
     user.is_admin = user.confirmed = True
     try:
         db.session.commit()
     except sa.exc.IntegrityError:
         raise click.ClickException("The address or user name has just been taken. Run the command again.") from None
-    click.echo(f"{user.email} ({user.username}) is an administrator{', with a new account' if made else ''}.")
+    click.echo(f"{user.email} ({user.username}) is an administrator{how}.")
 
 
 def _username(wanted: str | None, email: str) -> str:
     if wanted:
-        if models.by_username(db.session, wanted):
+        if models.is_name_taken(db.session, wanted):
             raise click.ClickException(f"The user name {wanted} is taken. Choose another one with --username.")
         return wanted
     name = "".join(c for c in email.partition("@")[0] if c.isascii() and (c.isalnum() or c in "._"))
     name = (name if name[:1].isalpha() else f"admin{name}")[: models.USERNAME_LENGTH - 9]
-    return f"{name}_{secrets.token_hex(4)}" if models.by_username(db.session, name) else name
+    return f"{name}_{secrets.token_hex(4)}" if models.is_name_taken(db.session, name) else name
 
 
-def _password(from_stdin: bool) -> str:
+def _password(from_stdin: bool, *about: str) -> str:
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     elif VARIABLE in os.environ:
         password = os.environ[VARIABLE]
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
-        raise click.ClickException(f"The password must have {PASSWORD_MIN} to {PASSWORD_MAX} characters.")
+    if wrong := passwords.fault(password, *about):
+        raise click.ClickException(wrong)
     return password

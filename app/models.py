@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import secrets
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,13 @@ from app.db import UtcDateTime, binary_string
 
 EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 USERNAME_LENGTH = 64
+
+SESSION_DAYS = 30
+"""A log-in ends after so long, however much it is used (NIST SP 800-63B §4.1.3)."""
+
+_METHOD = "scrypt:32768:8:1"
+_HASH_OF_NOBODY = f"{_METHOD}${'0' * 16}${'0' * 128}"
+"""Of no password. It is checked for unknown addresses, with the work that a user's takes."""
 
 
 class Base(DeclarativeBase):
@@ -33,6 +40,10 @@ class Base(DeclarativeBase):
     )
 
 
+class NameTakenError(Exception):
+    """Another user has this name."""
+
+
 def fold(name: str) -> str:
     """The form in which two e-mail addresses or two user names are compared."""
     return unicodedata.normalize("NFC", name).lower()
@@ -45,7 +56,7 @@ def new_stamp() -> str:
 
 def hash_password(password: str) -> str:
     """A salted scrypt hash."""
-    return generate_password_hash(unicodedata.normalize("NFKC", password))
+    return generate_password_hash(unicodedata.normalize("NFKC", password), method=_METHOD)
 
 
 class User(UserMixin, Base):
@@ -53,6 +64,8 @@ class User(UserMixin, Base):
 
     `stamp` changes whenever password or address change; sessions and links that carry an older one are void.
     """
+
+    session_token = ""  # of the session by which this user was loaded
 
     __tablename__ = "users"
 
@@ -87,11 +100,35 @@ class User(UserMixin, Base):
 
     def get_id(self) -> str:
         """What the session cookie carries (Flask-Login)."""
-        return f"{self.id}:{self.stamp}"
+        return f"{self.id}:{self.session_token}"
+
+
+class LoginSession(Base):
+    """One log-in on one device. Without its row a cookie is worth nothing, wherever it was copied to."""
+
+    __tablename__ = "login_sessions"
+    __table_args__ = (sa.Index(None, "user_id"), sa.Index(None, "created_at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(sa.CHAR(64), unique=True)  # SHA-256 of the token in the cookie
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    stamp: Mapped[str] = mapped_column(sa.String(32))  # the user's at that time
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=lambda: datetime.now(UTC))
+
+
+class UserName(Base):
+    """A name that somebody asked for. It is not given again, whether an account came of it or not.
+
+    Otherwise a second registration with the same name would tell whether the address of the first had an account.
+    """
+
+    __tablename__ = "user_names"
+
+    key: Mapped[str] = mapped_column(binary_string(USERNAME_LENGTH), primary_key=True)
 
 
 class LoginTry(Base):
-    """A try to log in that failed, or has not succeeded yet (`throttle.py`)."""
+    """A try to log in that failed or has not succeeded yet, or a mail that was asked for (`throttle.py`)."""
 
     __tablename__ = "login_tries"
     __table_args__ = (sa.Index("ix_login_tries_who", "who", "at"), sa.Index("ix_login_tries_at", "at"))
@@ -111,12 +148,44 @@ def by_username(session: Session, username: str) -> User | None:
     return session.scalar(sa.select(User).where(User.username_key == fold(username)))
 
 
+def is_name_taken(session: Session, username: str) -> bool:
+    """Whether a user has this name, or somebody asked for it before."""
+    return session.get(UserName, fold(username)) is not None or by_username(session, username) is not None
+
+
+def open_session(session: Session, user: User) -> None:
+    """Begin a log-in of `user`: from now on `get_id()` names it. The caller commits."""
+    ended = sa.and_(LoginSession.user_id == user.id, LoginSession.stamp != user.stamp)
+    session.execute(sa.delete(LoginSession).where(sa.or_(ended, LoginSession.created_at < _oldest_session())))
+    user.session_token = secrets.token_urlsafe(32)
+    session.add(LoginSession(key=_session_key(user.session_token), user_id=user.id, stamp=user.stamp))
+
+
+def close_session(session: Session, user: User) -> None:
+    """End the log-in by which `user` was loaded. The caller commits."""
+    session.execute(sa.delete(LoginSession).where(LoginSession.key == _session_key(user.session_token)))
+
+
 def by_session_id(session: Session, session_id: str) -> User | None:
-    """The user whose `get_id()` this is, unless password or address have changed since."""
-    number, _, stamp = session_id.partition(":")
-    if not number.isascii() or not number.isdigit():
+    """The user whose `get_id()` this is, unless they logged out, or password or address have changed since."""
+    number, _, token = session_id.partition(":")
+    user = session.scalar(
+        sa.select(User)
+        .join(LoginSession, sa.and_(LoginSession.user_id == User.id, LoginSession.stamp == User.stamp))
+        .where(LoginSession.key == _session_key(token), LoginSession.created_at > _oldest_session())
+    )
+    if user is None or str(user.id) != number:
         return None
-    return by_stamp(session, int(number), stamp)
+    user.session_token = token
+    return user
+
+
+def _session_key(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _oldest_session() -> datetime:
+    return datetime.now(UTC) - timedelta(days=SESSION_DAYS)
 
 
 def by_stamp(session: Session, user_id: int, stamp: str) -> User | None:
@@ -128,14 +197,9 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
     """The user with this address and password. Takes as long for an unknown address as for a wrong password."""
     user = by_email(session, email)
     if user is None:
-        check_password_hash(_hash_of_nobody(), password)
+        check_password_hash(_HASH_OF_NOBODY, unicodedata.normalize("NFKC", password))
         return None
     return user if user.verify_password(password) else None
-
-
-@functools.cache
-def _hash_of_nobody() -> str:
-    return generate_password_hash(secrets.token_hex())
 
 
 def change_credentials(session: Session, user: User, **values: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How often somebody may try to log in. Counted in the database, so that it holds over all processes of the site.
+"""How often somebody may try to log in, or ask for mail. Counted in the database, so that it holds over all processes.
 
 Each try is written down before the password is looked at, so that tries at the same moment count, too. A log-in that
 succeeds takes its own failures back. What is kept is a hash: neither addresses of people nor of machines.
@@ -45,6 +45,19 @@ def forgive(session: Session, email: str, machine: str) -> None:
     pair, *others = _keys(email, machine)
     session.execute(sa.delete(LoginTry).where(LoginTry.who == pair))
     _take_back(session, others)
+
+
+def may_mail(session: Session, purpose: str, email: str) -> bool:
+    """Whether mail may be written because somebody gave `email` on a page: once in a WINDOW, known address or not.
+
+    A question with the same work for both, so that time does not tell. The caller commits.
+    """
+    now, key = datetime.now(UTC), _hash("mail", purpose, fold(email.strip()))
+    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - WINDOW))
+    if session.scalar(sa.select(LoginTry.id).where(LoginTry.who == key).limit(1)) is not None:
+        return False
+    session.add(LoginTry(who=key, at=now))
+    return True
 
 
 def _wait(session: Session, key: str, most: int, now: datetime) -> timedelta | None:

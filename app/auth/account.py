@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from app import db, models, tokens
 from app.auth import blueprint, mails
 from app.auth.forms import ChangeEmailForm, ChangePasswordForm
-from app.auth.views import start_session
+from app.auth.views import ONCE, start_session
 from app.models import User
 from app.tokens import Purpose, TokenError
 
@@ -22,14 +22,15 @@ NOT_YOURS = "The password is not correct."
 def change_password() -> Response | str:
     """A new password; all other sessions of this user end."""
     form = ChangePasswordForm()
+    form.user = _me()
     if form.validate_on_submit():
         user = _me()
         if not user.verify_password(form.old_password.data or ""):
             form.old_password.errors = [NOT_YOURS]
         elif models.change_credentials(db.session, user, password_hash=models.hash_password(form.password.data or "")):
             mails.password_changed(user)
-            db.session.commit()
             start_session(user)
+            db.session.commit()
             flash("Your password was changed. Your other devices have been logged out.", "success")
             return redirect(url_for("main.account"))
         else:
@@ -56,7 +57,7 @@ def ask_to_change_email() -> Response | str:
                 mails.change_email(user, wanted)
             mails.change_email_notice(user, wanted)
             db.session.commit()
-            flash(f"We have sent a link to {wanted}. Open it to confirm your new address.", "success")
+            flash(f"We have sent a link to {wanted}. Open it to confirm your new address. {ONCE}", "success")
             return redirect(url_for("main.account"))
     return render_template("auth/change_email.html", form=form)
 
@@ -74,7 +75,6 @@ def change_email(token: str) -> Response:
         flash("This link is no longer valid.", "error")
         return redirect(url_for("main.account"))
     if _change_email(user, claims["email"]):
-        start_session(user)
         flash(f"Your address is now {user.email}.", "success")
     else:
         flash("This address can no longer be used.", "error")
@@ -87,6 +87,7 @@ def _change_email(user: User, email: str) -> bool:
         if not models.change_credentials(db.session, user, email=email, email_key=models.fold(email), confirmed=True):
             return False
         mails.email_changed(user, old)
+        start_session(user)
         db.session.commit()
     except sa.exc.IntegrityError:  # somebody else has it by now
         db.session.rollback()

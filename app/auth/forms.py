@@ -10,10 +10,7 @@ from flask_wtf import FlaskForm
 from wtforms import EmailField, Field, PasswordField, StringField, SubmitField
 from wtforms.validators import EqualTo, InputRequired, Length, Regexp, ValidationError
 
-from app import db, models
-
-PASSWORD_MIN = 8
-PASSWORD_MAX = 128  # hashing is slow on purpose; a megabyte of it is an attack
+from app import db, models, passwords
 
 EmailError = EmailNotValidError
 
@@ -45,14 +42,18 @@ def _address(label: str) -> Address:
     )
 
 
+def _good_password(form: Any, field: Field) -> None:
+    """`form.user`, or else the form's own fields, tell what others know about the account."""
+    known = [form.user.email, form.user.username] if form.user else [form.email.data, form.username.data]
+    if wrong := passwords.fault(field.data or "", *known, current_app.config["FLASKY_NAME"]):
+        raise ValidationError(wrong)
+
+
 def _new_password(label: str = "Password") -> PasswordField:
     return PasswordField(
         label,
-        validators=[
-            InputRequired("Please choose a password."),
-            Length(PASSWORD_MIN, PASSWORD_MAX, f"Please use {PASSWORD_MIN} to {PASSWORD_MAX} characters."),
-        ],
-        description=f"At least {PASSWORD_MIN} characters.",
+        validators=[InputRequired("Please choose a password."), _good_password],
+        description=f"At least {passwords.MIN} characters, and not a common password.",
         render_kw={"autocomplete": "new-password"},
     )
 
@@ -68,13 +69,15 @@ def _repeat_password(label: str, first: str) -> PasswordField:
 def _present_password(label: str) -> PasswordField:
     return PasswordField(
         label,
-        validators=[InputRequired("Please enter your password."), Length(max=PASSWORD_MAX)],
+        validators=[InputRequired("Please enter your password."), Length(max=passwords.MAX)],
         render_kw={"autocomplete": "current-password"},
     )
 
 
 class RegistrationForm(FlaskForm):
     """A new account. Whether the address is known is told to its owner only, by mail."""
+
+    user: models.User | None = None
 
     email = _address("Email address")
     username = StringField(
@@ -96,7 +99,7 @@ class RegistrationForm(FlaskForm):
 
     def validate_username(self, field: Field) -> None:
         """Names are public, so that one is taken may be said."""
-        if models.by_username(db.session, field.data or ""):
+        if models.is_name_taken(db.session, field.data or ""):
             raise ValidationError("This user name is taken.")
 
 
@@ -122,6 +125,8 @@ class ResetRequestForm(FlaskForm):
 class ResetForm(FlaskForm):
     """A new password, for somebody who came by the link in a mail."""
 
+    user: models.User | None = None
+
     password = _new_password("New password")
     password2 = _repeat_password("Repeat the new password", "password")
     submit = SubmitField("Set password")
@@ -129,6 +134,8 @@ class ResetForm(FlaskForm):
 
 class ChangePasswordForm(FlaskForm):
     """A new password, for somebody who knows the old one."""
+
+    user: models.User | None = None
 
     old_password = _present_password("Current password")
     password = _new_password("New password")

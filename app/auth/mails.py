@@ -1,8 +1,14 @@
-"""The mails about accounts. Each is written in the caller's transaction; none of these functions commits."""
+"""The mails about accounts. Each is written in the caller's transaction; none of these functions commits.
+
+What somebody can cause who does not own the address is written once in WINDOW for each address: the outbox takes a
+message with a `key` that it has for that message. (Kinds will bring a throttle of their own, `throttle="3/hour"`.)
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import current_app
@@ -10,9 +16,15 @@ from flask import current_app
 from app import tokens
 from app.email import compose_email
 from app.extensions import mail
-from app.models import User
+from app.models import User, fold
 from app.tokens import Purpose
-from outbox import split_addresses
+from outbox import KeyTakenError, split_addresses
+
+WINDOW = 15 * 60
+"""Seconds."""
+
+PER_ADDRESS = 3
+"""So many users can have a link sent to the same new address within WINDOW; one alone could keep all others from it."""
 
 
 def confirm(user: User) -> None:
@@ -23,6 +35,7 @@ def confirm(user: User) -> None:
         "mail/confirm",
         kind="confirm",
         priority="high",
+        key=_once("confirm", user.email),
         expires_at=tokens.expiry(Purpose.CONFIRM),
         user=user,
         token=tokens.issue(Purpose.CONFIRM, user=user.id, email=user.email_key),
@@ -38,7 +51,14 @@ def new_user(user: User) -> None:
 
 def already_registered(user: User) -> None:
     """To a user whose address somebody gave as new: only its owner learns that there is an account."""
-    _send(user.email, "You already have an account", "mail/already_registered", kind="notice", user=user)
+    _send(
+        user.email,
+        "You already have an account",
+        "mail/already_registered",
+        kind="notice",
+        key=_once("already-registered", user.email),
+        user=user,
+    )
 
 
 def reset_password(user: User) -> None:
@@ -49,6 +69,7 @@ def reset_password(user: User) -> None:
         "mail/reset_password",
         kind="password-reset",
         priority="high",
+        key=_once("password-reset", user.email),
         expires_at=tokens.expiry(Purpose.RESET),
         user=user,
         token=tokens.issue(Purpose.RESET, user=user.id, stamp=user.stamp),
@@ -57,7 +78,9 @@ def reset_password(user: User) -> None:
 
 def password_changed(user: User) -> None:
     """To a user whose password is another from now on."""
-    _send(user.email, "Your password was changed", "mail/password_changed", kind="notice", user=user)
+    # to a confirmed address each time: it is how its owner learns of a stranger
+    key = None if user.confirmed else _once("password-changed", user.email)
+    _send(user.email, "Your password was changed", "mail/password_changed", kind="notice", key=key, user=user)
 
 
 def change_email(user: User, new_email: str) -> None:
@@ -68,6 +91,7 @@ def change_email(user: User, new_email: str) -> None:
         "mail/change_email",
         kind="change-email",
         priority="high",
+        key=_once("change-email", new_email, str(user.id % PER_ADDRESS)),
         expires_at=tokens.expiry(Purpose.CHANGE_EMAIL),
         user=user,
         new_email=new_email,
@@ -82,6 +106,7 @@ def change_email_notice(user: User, new_email: str) -> None:
         "Request to change your email address",
         "mail/change_email_notice",
         kind="notice",
+        key=_once("change-email-notice", user.email),
         user=user,
         new_email=new_email,
     )
@@ -106,9 +131,21 @@ def _send(
     *,
     kind: str,
     priority: str = "normal",
+    key: str | None = None,
     expires_at: datetime | None = None,
     **words: Any,
 ) -> None:
     """`expires_at`: when the mail is of no use any more (a link in it has expired) and shall not be sent."""
     message = compose_email(to, subject, template, **words)
-    mail.enqueue(message, kind=kind, priority=priority, expires_at=expires_at)
+    with suppress(KeyTakenError):  # the one before says the same with another token
+        mail.enqueue(message, kind=kind, priority=priority, key=key, expires_at=expires_at)
+
+
+def _once(name: str, email: str, *more: str) -> str:
+    """A key that is the same for this address until the present WINDOW is over. It tells no address."""
+    digest = hashlib.sha256("\0".join((fold(email), *more)).encode()).hexdigest()
+    return f"{name}:{digest[:32]}:{int(_now().timestamp()) // WINDOW}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

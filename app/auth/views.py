@@ -5,6 +5,8 @@ Each view that changes something ends with one commit, for its rows and its mail
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from flask import flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required, login_user, logout_user
@@ -17,6 +19,8 @@ from app.extensions import login_manager
 from app.links import local_path
 from app.models import User
 from app.tokens import Purpose, TokenError
+
+ONCE = "We send at most one in 15 minutes."
 
 
 @login_manager.user_loader
@@ -34,9 +38,10 @@ def ask_to_log_in() -> Response:
 
 
 def start_session(user: User) -> None:
-    """Log `user` in with a fresh session: nothing of what an unknown visitor's held lives on."""
+    """Log `user` in with a fresh session: nothing of what an unknown visitor's held lives on. The caller commits."""
     session.clear()
     session.permanent = True
+    models.open_session(db.session, user)
     login_user(user)
 
 
@@ -50,9 +55,9 @@ def register() -> Response | str:
         try:
             _register(form)
             db.session.commit()
-        except sa.exc.IntegrityError:  # by another request since the form was checked
+        except (sa.exc.IntegrityError, models.NameTakenError):  # by another request since the form was checked
             db.session.rollback()
-            form.form_errors.append("The user name or address has just been taken. Please try again.")
+            form.form_errors.append("The user name has just been taken. Please choose another one.")
         else:
             flash(f"We have sent a link to {form.email.data}. Open it to confirm your address.", "success")
             return redirect(url_for("auth.login"))
@@ -60,34 +65,69 @@ def register() -> Response | str:
 
 
 def _register(form: RegistrationForm) -> None:
-    """The same work for an address that is known and for one that is not, so that time does not tell."""
-    user = User(email=form.email.data, username=form.username.data, password=form.password.data)
-    known = models.by_email(db.session, user.email)
-    if known:
-        mails.already_registered(known)
-        return
-    db.session.add(user)
+    """The same work for an address that is known and for one that is not, so that time does not tell.
+
+    Only the insert tells which it is; what is written for one of the two alone is taken back for the other.
+    """
+    db.session.add(models.UserName(key=models.fold(form.username.data or "")))
+    user = User(
+        email=form.email.data, username=form.username.data, password=form.password.data, created_at=datetime.now(UTC)
+    )
+    may_mail = throttle.may_mail(db.session, "register", user.email)
     db.session.flush()
-    mails.confirm(user)
-    mails.new_user(user)
+    new = _add(user)
+    owner = models.by_email(db.session, user.email)
+    if owner is None:
+        raise models.NameTakenError
+    if not may_mail:
+        return
+    if new:
+        mails.confirm(user)
+    else:
+        mails.already_registered(owner)
+    with db.session.begin_nested() as told:
+        mails.new_user(user)
+        if not new:
+            told.rollback()
+
+
+def _add(user: User) -> bool:
+    """Whether it could be added; not if its address or name is another's."""
+    try:
+        with db.session.begin_nested():
+            db.session.add(user)
+    except sa.exc.IntegrityError:
+        return False
+    return True
 
 
 @blueprint.get("/confirm/<token>")
 def confirm(token: str) -> Response:
-    """The link in the first mail. It may be opened more than once, and by anybody who has it."""
+    """The link in the first mail, which also takes the password that was chosen with the address.
+
+    The link shows that somebody owns the address, the password that it was they who registered. Whoever registers with
+    an address of somebody else can't open the link, and its owner, who can, can't confirm the stranger's account.
+    """
     try:
         claims = tokens.read(Purpose.CONFIRM, token)
     except TokenError:
         flash("This link is not valid or has expired. Log in to get a new one.", "error")
         return redirect(url_for("main.home"))
-    user = db.session.get(User, claims["user"])
-    if user is None or user.email_key != claims["email"]:
-        flash("This link belongs to an address that is no longer in use.", "error")
+    if not current_user.is_authenticated:
+        flash(
+            "Log in with the password that you chose, to confirm your address. If you did not register, reset the "
+            "password instead: nobody else can use the account after that.",
+            "info",
+        )
+        return redirect(url_for("auth.login", next=request.path))
+    user: User = current_user._get_current_object()
+    if user.id != claims["user"] or user.email_key != claims["email"]:
+        flash("This link belongs to another account, or to an address that is no longer in use.", "error")
         return redirect(url_for("main.home"))
     user.confirmed = True
     db.session.commit()
     flash("Thank you. Your address is confirmed.", "success")
-    return redirect(url_for("main.home" if current_user.is_authenticated else "auth.login"))
+    return redirect(url_for("main.home"))
 
 
 @blueprint.post("/confirm")
@@ -97,7 +137,7 @@ def resend_confirmation() -> Response:
     if not current_user.confirmed:
         mails.confirm(current_user)
         db.session.commit()
-        flash(f"We have sent a new link to {current_user.email}.", "success")
+        flash(f"We have sent a link to {current_user.email}. {ONCE}", "success")
     return redirect(url_for("main.account"))
 
 
@@ -115,8 +155,8 @@ def login() -> Response | tuple[str, int]:
         user = None if wait else models.authenticate(db.session, email, form.password.data or "")
         if user:
             throttle.forgive(db.session, email, machine)
-            db.session.commit()
             start_session(user)
+            db.session.commit()
             return redirect(target)
         if wait:
             status = 429
@@ -128,7 +168,13 @@ def login() -> Response | tuple[str, int]:
 
 @blueprint.post("/logout")
 def logout() -> Response:
-    """Log out. By POST only, so that no picture on another site can do it."""
+    """Log out: the session ends here, so that a copy of its cookie is worth nothing either.
+
+    By POST only, so that no picture on another site can do it.
+    """
+    if current_user.is_authenticated:
+        models.close_session(db.session, current_user._get_current_object())
+        db.session.commit()
     logout_user()
     session.clear()
     flash("You have been logged out.", "info")
@@ -140,13 +186,22 @@ def ask_for_reset() -> Response | str:
     """A forgotten password. The answer does not tell whether there is an account."""
     form = ResetRequestForm()
     if form.validate_on_submit():
-        user = models.by_email(db.session, form.email.data or "")
-        if user:
-            mails.reset_password(user)
-            db.session.commit()
-        flash("If there is an account with this address, we have sent a link to it.", "info")
+        _ask_for_reset(form.email.data or "")
+        db.session.commit()
+        flash(f"If there is an account with this address, we have sent a link to it. {ONCE}", "info")
         return redirect(url_for("auth.login"))
     return render_template("auth/reset_request.html", form=form)
+
+
+def _ask_for_reset(email: str) -> None:
+    """The same work for an address that is known and for one that is not: there the mail is taken back."""
+    user = models.by_email(db.session, email)
+    if not throttle.may_mail(db.session, "reset", email):
+        return
+    with db.session.begin_nested() as written:
+        mails.reset_password(user or User(id=0, email=email, username="nobody", stamp=models.new_stamp()))
+        if user is None:
+            written.rollback()
 
 
 @blueprint.route("/reset/<token>", methods=["GET", "POST"])
@@ -160,6 +215,7 @@ def reset(token: str) -> Response | str:
     if user is None:
         return _void_reset()
     form = ResetForm()
+    form.user = user
     if form.validate_on_submit():
         hashed = models.hash_password(form.password.data or "")
         if not models.change_credentials(db.session, user, password_hash=hashed, confirmed=True):

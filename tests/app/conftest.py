@@ -16,7 +16,8 @@ from alembic.config import Config
 from flask import Flask
 from werkzeug.security import generate_password_hash
 
-from app import create_app, models
+from app import create_app, models, throttle
+from app.auth import mails
 from outbox.testing import Mail
 from tests.app.browser import PASSWORD, Visitor
 
@@ -99,6 +100,20 @@ def add_user(app: Flask) -> Callable[..., int]:
             return user.id
 
     return add
+
+
+@pytest.fixture
+def later(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets as much time go by as must lie between two mails to one address."""
+
+    def pass_by() -> None:
+        now = mails._now() + throttle.WINDOW
+        monkeypatch.setattr(mails, "_now", lambda: now)
+        with sa.orm.Session(app.extensions["database"].engine) as session, session.begin():
+            for one in session.scalars(sa.select(models.LoginTry)):
+                one.at -= throttle.WINDOW
+
+    return pass_by
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ import pytest
 from flask import Flask
 
 from app import models
+from outbox.testing import Mailbox
+from tests.app.browser import PASSWORD as STRANGERS
 from tests.app.browser import Visitor
-from tests.app.conftest import ROOT
+from tests.app.conftest import ROOT, link_in
 
 PASSWORD = "a good password"
 
@@ -43,8 +45,8 @@ def test_a_new_administrator_can_log_in(app: Flask, user_of: Callable[[str], mod
 def test_a_user_becomes_administrator_and_keeps_the_password(
     app: Flask, add_user: Callable[..., int], user_of: Callable[[str], models.User]
 ) -> None:
-    """For an existing account nothing is asked; a second time changes nothing."""
-    add_user(confirmed=False)
+    """For an account whose address is confirmed nothing is asked; a second time changes nothing."""
+    add_user()
     before = user_of("ada").password_hash
     for _ in range(2):
         code, output = run(app, "ADA@example.org")
@@ -52,6 +54,43 @@ def test_a_user_becomes_administrator_and_keeps_the_password(
         assert output == "ada@example.org (ada) is an administrator.\n"
     assert user_of("ada").is_admin
     assert user_of("ada").password_hash == before
+
+
+def test_a_strangers_account_is_taken_from_them(
+    app: Flask, user_of: Callable[[str], models.User], mailbox: Mailbox
+) -> None:
+    """Whoever registered with the address, without owning it, has neither the password nor a session afterwards."""
+    stranger = Visitor(app.test_client())
+    stranger.register("chief@example.org", "stranger")
+    stranger.log_in("chief@example.org")
+    stranger.submit("/auth/change-email", email="stranger@evil.example", password=STRANGERS)
+    change = link_in(next(mail for mail in mailbox if mail.kind == "change-email"))
+    assert stranger.name() == "stranger"
+    code, output = run(app, "chief@example.org", input=f"{PASSWORD}\n{PASSWORD}\n")
+    assert code == 0
+    assert "with a new password, since the address of the account was not confirmed" in output
+    user = user_of("stranger")
+    assert (user.is_admin, user.confirmed) == (True, True)
+    assert user.verify_password(PASSWORD)
+    assert stranger.name() is None
+    stranger.log_in("chief@example.org")
+    assert stranger.name() is None
+    chief = Visitor(app.test_client())
+    chief.log_in("chief@example.org", PASSWORD)
+    assert chief.name() == "stranger"
+    assert "no longer valid" in chief.get(change).text
+
+
+def test_a_strangers_account_is_not_promoted_without_a_password(
+    app: Flask, add_user: Callable[..., int], user_of: Callable[[str], models.User]
+) -> None:
+    """Where no good password is given, nothing changes."""
+    add_user(confirmed=False)
+    before = user_of("ada")
+    for given in ("", "short", "password123"):
+        assert run(app, "ada@example.org", "--password-stdin", input=given)[0] == 1
+    after = user_of("ada")
+    assert (after.is_admin, after.confirmed, after.stamp) == (False, False, before.stamp)
 
 
 def test_the_password_may_come_from_the_environment_or_standard_input(

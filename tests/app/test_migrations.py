@@ -50,8 +50,8 @@ def test_registering_works_on_each_database(empty_database: Database, make_app: 
     visitor = Visitor(app.test_client())
     visitor.register()
     assert [mail.kind for mail in Mailbox(app)] == ["confirm", "new-user"]
-    visitor.get(link_in(Mailbox(app)[0]))
     visitor.log_in("ADA@example.org")
+    visitor.get(link_in(Mailbox(app)[0]))
     assert visitor.name() == "ada"
     with sa.orm.Session(app.extensions["database"].engine) as session:
         session.add(models.User(email="adá@example.org", username="adá", password_hash="x"))

@@ -49,10 +49,13 @@ def test_several_administrators(make_app: Callable[..., Flask]) -> None:
 def test_the_link_confirms_the_address_each_time_it_is_opened(
     visitor: Visitor, mailbox: Mailbox, user_of: Callable[[str], models.User]
 ) -> None:
-    """The confirmation link works without a log-in, and a second time."""
+    """The confirmation link works for who registered, and a second time."""
     visitor.register()
     assert not user_of("ada").confirmed
     link = link_in(mailbox[0])
+    assert "Log in with the password that you chose" in visitor.get(link).text
+    assert not user_of("ada").confirmed
+    visitor.log_in()
     for _ in range(2):
         assert "address is confirmed" in visitor.get(link).text
         assert user_of("ada").confirmed

@@ -131,6 +131,7 @@ def test_registering_is_seen_in_the_mailbox(running: Running) -> None:
     page = running.get(urllib.parse.urljoin(mailbox, mail))
     link = re.search(rf'href="({re.escape(application)}/auth/confirm[^"]+)"', page)
     assert link
+    running.submit(f"{application}/auth/login", email="ada@example.com", password="correct horse battery")
     assert "address is confirmed" in running.get(unescape(link[1]))
     assert running.page_with(mailbox, r"admin@example\.com</td>")
 
