@@ -330,7 +330,7 @@ class Worker:
             Job("poll", settings.poll_seconds, lambda: self._poll(crew)),
             # at once: the last one may be long ago
             Job("heartbeat", settings.heartbeat_seconds, lambda: self._beat(crew), at_once=True),
-            Job("look at the pauses", PAUSES_SECONDS, lambda: self._look(crew)),
+            Job("check for pauses", PAUSES_SECONDS, lambda: self._look(crew)),
             Job("purge", PURGE_SECONDS, self._purge, at_once=True),
         ]
         if settings.sensitive_kinds:  # at once, too: what a worker has sent that lived for one pass alone

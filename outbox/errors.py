@@ -26,7 +26,7 @@ class MessageError(OutboxError, ValueError):
 
 
 class BadHeaderError(MessageError, flask_mail.BadHeaderError):
-    """A header, display name or attachment name holds a line break or another character that none may hold."""
+    """A header, display name or attachment name contains a line break or another forbidden character."""
 
 
 class MissingFieldError(MessageError, AssertionError):

@@ -106,7 +106,7 @@ class Outbox(flask_mail.Mail):
         `send_at` where that is given and to come.
 
         `key`: idempotency; the same key twice, in one or in two transactions, yields one message, and the second call
-        returns the first; KeyTakenError where it says something else. `priority`: "high", "normal" or "bulk".
+        returns the first; KeyTakenError if the content differs. `priority`: "high", "normal" or "bulk".
         `send_at`, `expires_at`: aware datetimes; without the latter the message expires OUTBOX_MAX_AGE_SECONDS after it
         is due. `kind`: a label for filters and policy.
         `on_uncertain`: "retry" or "hold", by default what OUTBOX_ON_UNCERTAIN_KINDS and OUTBOX_ON_UNCERTAIN say.
@@ -181,7 +181,7 @@ class Outbox(flask_mail.Mail):
         by: str = "application",
         note: str | None = None,
     ) -> int:
-        """Make queued mail due at once that is scheduled or deferred, in the caller's transaction; how many deliveries.
+        """Make scheduled or deferred mail due now, in the caller's transaction. Returns how many deliveries.
 
         Give one of: what `enqueue` returned (or its id), its `key`, the ids of deliveries. Attempts and lane stay, and
         pauses hold it as before. A message that was never offered to a relay gets a new Date. `by` and `note` go into
@@ -200,16 +200,16 @@ class Outbox(flask_mail.Mail):
         by: str = "application",
         note: str | None = None,
     ) -> int:
-        """The same for another time: `send_at`, an aware datetime. Mail that would expire before loses its expiry date.
+        """Like `send_now`, for another time: `send_at`, an aware datetime. Mail that would expire before it does not.
 
-        Raises MessageError also for a `send_at` that is no such time.
+        Also raises MessageError for a `send_at` that is not an aware datetime.
         """
         return self._bound().send_now(
             message, session, key=key, delivery_ids=delivery_ids, by=by, note=note, send_at=send_at
         )
 
     def send_many(self, messages: Iterable[flask_mail.Message]) -> None:
-        """`send` for many, in a few statements."""
+        """Enqueue many messages in a few statements, as `enqueue_many` does."""
         self.enqueue_many(messages)
 
     def settings(self, app: Flask | None = None) -> Settings:

@@ -1,6 +1,6 @@
 """The outbox's tables: what is kept of a message, its deliveries, their attempts, and the workers.
 
-How they are made and changed stands in `schema.py`.
+The package `outbox.schema` creates and changes them.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class OutboxDelivery(Base):
 
 
 class OutboxAttempt(Base):
-    """One try, written once."""
+    """One attempt, written once."""
 
     __tablename__ = "outbox_attempt"
     __table_args__ = (sa.Index("ix_outbox_attempt_delivery", "delivery_id"), _OPTIONS)
@@ -222,7 +222,7 @@ class OutboxWorker(Base):
 
 
 class OutboxPause(Base):
-    """What is held back for now; gone when it is lifted, past `until` without effect."""
+    """A pause. The row is deleted when the pause is lifted, and has no effect after `until`."""
 
     __tablename__ = "outbox_pause"
     __table_args__ = (
@@ -251,7 +251,7 @@ class OutboxPause(Base):
 
 
 class OutboxAudit(Base):
-    """One change by a person, written in its own transaction."""
+    """One change by a person, written in the transaction of the change."""
 
     __tablename__ = "outbox_audit"
     __table_args__ = (_OPTIONS,)

@@ -5,29 +5,29 @@
     @delivery_failed.connect_via(app)
     def bounced(app, *, message_id, recipient, code, reply, **more): ...
 
-The sender is the Flask application. Take `**more`: later releases may tell more.
+The sender is the Flask application. Take `**more`: later releases may add arguments.
 
 | signal | sent | arguments |
 |---|---|---|
 | `message_queued` | after the commit, once for each new message | `message_id`, `recipients` (how many), `kind` |
 | `delivery_sent` | the server took it | those below |
-| `delivery_retried` | it is tried again later, and this try counted | those below |
+| `delivery_retried` | it will be retried, and the attempt counted | those below |
 | `delivery_failed` | it is given up | those below |
 | `delivery_uncertain` | nobody can know, and it is held for a person | those below |
 
 `message_id`, `delivery_id`, `recipient`, `kind`, `relay` (host:port), `reason` (`policy.Reason`), `phase`, `code`,
-`enhanced`, `reply` (the server's words), `duration` (seconds), `delay` (seconds until the next try), `note`; None where
-there is nothing to tell. Never a body.
+`enhanced`, `reply` (the server's words), `duration` (seconds), `delay` (seconds until the next attempt), `note`; None
+if unknown. Never a body.
 
 In which thread: `message_queued` in the one that committed, in SQLAlchemy's `after_commit`, where the session can't be
 used for SQL. The others in a thread of the worker that is there for them alone, one call after the other, after the
-outcome is durable, within an application context of their own. They tell of what this process did: a worker that is
+outcome is durable, within an application context of their own. They report what this process did: a worker that is
 killed between commit and signal sends none.
 
-A receiver that raises is logged on one line, and harms neither delivery nor the other receivers. One that is slow holds
-up no mail, but 10,000 calls wait at the most: what comes on top is dropped, and the log says how many. One that has not
-returned after 30 seconds is named in the log and told of nothing more until it returns. For what must not be missed ask
-the database (`outbox_delivery`, `outbox_attempt`).
+A receiver that raises is logged on one line, and harms neither delivery nor the other receivers. A slow one does not
+hold up mail: at most 10,000 calls wait, the rest are dropped, and the log says how many. One that has not
+returned after 30 seconds is named in the log and not called again until it returns. For anything you must not miss,
+query the database (`outbox_delivery`, `outbox_attempt`).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def upgrade(op: Any, version: int | None = None, *, since: int | None = None) ->
 
 
 def downgrade(op: Any, version: int = 0, *, since: int | None = None) -> None:
-    """Undo all above `version`. Mail in the tables that this removes is lost; 0 removes them all."""
+    """Undo every version above `version`. Mail in the tables that this removes is lost; 0 removes them all."""
     target = _known(version)
     for number in range(_version(op, since, LATEST), target, -1):
         STEPS[number].downgrade(op)

@@ -1,4 +1,4 @@
-"""The admin's pages: a blueprint that any Flask application mounts with its own check of who may. Closed by default.
+"""The admin's pages: a blueprint that any Flask application mounts with its own checks. Access is denied by default.
 
     from outbox.web import blueprint
 
@@ -14,8 +14,8 @@
     )
     app.register_blueprint(pages, url_prefix="/admin/outbox")
 
-A check runs within the request. It says whether whoever sent it may, or aborts with a response of its own, for
-instance a redirect to the log-in page. The application needs a SECRET_KEY, for the token that guards every change.
+A check runs within the request. It returns whether the user has the right, or aborts with a response of its own,
+such as a redirect to the log-in page. The application needs a SECRET_KEY, for the token that guards every change.
 """
 
 from __future__ import annotations

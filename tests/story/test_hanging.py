@@ -35,7 +35,7 @@ DUTIES = {
     "record": "recording",
     "mark": "reading or marking a message",
     "beat": "the heartbeat",
-    "pauses": "reading the pauses",
+    "pauses": "the check for pauses",
 }
 """Calls of the database, and what the log names them."""
 
@@ -243,6 +243,6 @@ def test_an_idle_worker_logs_no_run_of_its_jobs(
     stage.send()
     stage.settle()
     fault.touch()
-    until(lambda: "reading the pauses has made no progress for 10 s" in worker.log(), "it is told of")
+    until(lambda: "the check for pauses has made no progress for 10 s" in worker.log(), "it is told of")
     assert "apscheduler" not in worker.log()
     assert "skipped" not in worker.log()
