@@ -23,7 +23,7 @@ LOCKING := $(VENV)/locking
 COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run start test soak bench measure docs site test-minimum check lint types layers format lock clean
+.PHONY: help run start test soak bench measure docs manual site test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ measure: $(READY)
 
 docs: ## the documentation as a site in build/docs, without a warning and without the network
 	@$(MAKE) --no-print-directory VENV=$(DOCS_VENV) LOCK=requirements-docs.lock site
+
+manual: $(READY) ## docs/commands.md and the manual page, anew from the commands
+	@$(RUN) -m outbox.cli.manual
 
 site: $(READY)
 	@rm -rf build/docs

@@ -1,7 +1,4 @@
-"""`outbox-requeue`, `outbox-cancel`, `outbox-mark-sent`, `outbox-send-now`: one manner for all.
-
-A slip touches customers' mail.
-"""
+"""`outbox-requeue`, `outbox-cancel`, `outbox-mark-sent`, `outbox-send-now`: the same steps for all."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from outbox.cli.console import Console
 from outbox.cli.output import print_json, safe
 from outbox.cli.unmatched import by_state, matching, matching_but
 from outbox.cli.waiting import waiting
-from outbox.cli.words import filter_options, mails, number, taken
+from outbox.cli.words import deliveries, filter_options, number, taken
 from outbox.operations import Filter, Row
 from outbox.states import State, sources
 
@@ -86,7 +83,7 @@ def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
         click.option("--note", metavar="TEXT", help="Why, for the audit."),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal."),
         click.option("--dry-run", is_flag=True, help="Only show what would be done."),
         filter_options,
         click.argument("ids", nargs=-1, type=int),
@@ -100,10 +97,13 @@ def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def requeue(ids: tuple[int, ...], **options: Any) -> None:
     """Send failed mail again.
 
-    Also mail that is uncertain or was cancelled: the IDS (of outbox-list), or all that match a filter. It is due at
-    once, with all its tries before it; mail that had expired loses its expiry date. A filter without --state means
-    failed and uncertain mail. Asks before it touches more than one, on a terminal. Uncertain mail may have arrived:
-    sent again, it arrives twice. --reason suppressed requeues what MAIL_SUPPRESS_SEND kept from being sent.
+    Queues failed, uncertain or cancelled deliveries: the IDS (of outbox-list), or all that match a filter. They are due
+    at once, with all their attempts before them. Mail that had expired loses its expiry date, for all recipients of the
+    message. Mail whose content was redacted is left alone. Uncertain mail may have arrived: sent again, it arrives
+    twice.
+
+    A filter without --state means failed and uncertain mail. --reason suppressed selects what MAIL_SUPPRESS_SEND kept
+    from being sent. Asks before it changes more than one.
 
     \b
     Examples:
@@ -116,11 +116,11 @@ def requeue(ids: tuple[int, ...], **options: Any) -> None:
 @click.command("outbox-cancel", cls=Command)
 @change_options
 def cancel(ids: tuple[int, ...], **options: Any) -> None:
-    """Take queued mail back.
+    """Cancel queued mail.
 
     The IDS (of outbox-list), or all that match a filter, will not be sent. Mail that a worker is sending is left
     alone. Failed mail, by its ID or with --state failed, is given up and no longer counted. outbox-requeue undoes it.
-    Mail with on_uncertain="hold" that a relay may have already becomes uncertain.
+    A filter without --state means queued mail. Asks before it changes more than one.
 
     \b
     Examples:
@@ -133,10 +133,10 @@ def cancel(ids: tuple[int, ...], **options: Any) -> None:
 @click.command("outbox-mark-sent", cls=Command)
 @change_options
 def mark_sent(ids: tuple[int, ...], **options: Any) -> None:
-    """Note that mail did arrive.
+    """Record that failed or uncertain mail has arrived.
 
-    For failed or uncertain mail: the IDS (of outbox-list), or all that match a filter. Nothing is sent, and nothing
-    undoes it. A filter without --state means failed and uncertain mail.
+    The IDS (of outbox-list), or all that match a filter, become sent. Nothing is sent, and this can't be undone. A
+    filter without --state means failed and uncertain mail. Asks before it changes more than one.
 
     \b
     Examples:
@@ -149,11 +149,11 @@ def mark_sent(ids: tuple[int, ...], **options: Any) -> None:
 @click.command("outbox-send-now", cls=Command)
 @change_options
 def send_now(ids: tuple[int, ...], **options: Any) -> None:
-    """Try deferred or scheduled mail now.
+    """Send deferred or scheduled mail now.
 
-    Queued mail that is due later: the IDS (of outbox-list), or all that match a filter. It is due at once; its attempts
-    and its priority stay. What is paused waits until the pause ends. A message that was never offered to a relay gets a
-    new Date. Mail that a worker is sending is left alone. Asks before it touches more than one, on a terminal.
+    Queued mail that is due later becomes due at once: the IDS (of outbox-list), or all that match a filter. Its
+    attempts and its priority stay. Paused mail waits until the pause ends. A message that was never offered to a relay
+    gets a new Date. Mail that a worker is sending is left alone. Asks before it changes more than one.
 
     \b
     Examples:
@@ -184,7 +184,7 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
     if not dry_run and matched > 1 and not options["yes"]:
         if sys.stderr.isatty():
             _preview(Console(sys.stderr), matched, rows)
-        ask(f"{change.verb.capitalize()} {mails(matched, CAP)}?", yes=False)
+        ask(f"{change.verb.capitalize()} {deliveries(matched, CAP)}?", yes=False)
     changed, uncertain = (0, 0) if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
     if options["as_json"]:
         states = {id: None if row is None else row.state for id, row in left.items()}
@@ -200,14 +200,16 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         for id, row in left.items():
             click.echo(f"{id}: {_why_not(change, row, wanted)}")
         if held:
-            names = ", ".join(f"{one} ({mails(count, HELD_CAP)})" for one, count in held)
+            names = ", ".join(f"{one} ({deliveries(count, HELD_CAP)})" for one, count in held)
             click.echo(safe(f"Paused, and sent only when the pause ends: {names}. `outbox-resume` ends it."))
         if others:
             say(_why_none(change, others, wanted))
-        click.echo(f"Would {change.verb} {mails(matched, CAP)}." if dry_run else f"{mails(changed)} {change.done}.")
+        click.echo(
+            f"Would {change.verb} {deliveries(matched, CAP)}." if dry_run else f"{deliveries(changed)} {change.done}."
+        )
         if uncertain:
             click.echo(
-                f"{mails(uncertain)} may have been sent already, and "
+                f"{deliveries(uncertain)} may have been sent already and "
                 f"{'is' if uncertain == 1 else 'are'} uncertain now: outbox-requeue or outbox-mark-sent settles that."
             )
     if left or uncertain:
@@ -235,7 +237,7 @@ def _why_none(change: Change, others: dict[State, int], wanted: Filter) -> str:
     if any(state in wanted.states and state in able for state in others):
         if change is SEND_NOW:
             return f"{matching_but(others, 'it is due already', 'they are due already')}."
-        return f"{matching_but(others, 'its body was redacted', 'their bodies were redacted')}."
+        return f"{matching_but(others, 'its content was redacted', 'their content was redacted')}."
     reachable = [state for state in others if state in able]
     if reachable:
         return f"{matching(others)}. Add --state {' --state '.join(reachable)} to select them."
@@ -247,7 +249,7 @@ def _either(states: list[str]) -> str:
 
 
 def _left_alone(engine: Any, wanted: Filter, eligible: Filter | None) -> dict[int, Row | None]:
-    """The ids that were asked for by name and can't be changed (None: there is no such mail)."""
+    """The ids that were asked for and can't be changed (None: there is no such delivery)."""
     if not wanted.ids:
         return {}
     with operations.connected(engine) as connection:
@@ -262,18 +264,18 @@ def _all(connection: Any, wanted: Filter) -> list[operations.Row]:
 
 def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
     if row is None:
-        return "there is no such mail"
+        return "there is no such delivery"
     if wanted.environment not in (None, row.environment):
         return f"is of the environment {safe(repr(row.environment))}, not of {safe(repr(wanted.environment))}"
     state = str(row.state)
     if state == State.SENT and change is REQUEUE and row.reason == "suppressed":
-        return "was not sent, for MAIL_SUPPRESS_SEND was on; --reason suppressed requeues it"
+        return "was not sent, because MAIL_SUPPRESS_SEND was on; --reason suppressed requeues it"
     able = change.able()
     if state not in able:
         return f"is {state}; only {_either(able)} mail can be {change.done}"
     if change is SEND_NOW:
-        return "is due already, or left out by the filter"
-    return "is left out by the filter, or its body was redacted"
+        return "is due already, or excluded by the filter"
+    return "is excluded by the filter, or its content was redacted"
 
 
 def _work(change: Change, wanted: Filter, matched: int, engine: Any, note: str | None) -> tuple[int, int]:

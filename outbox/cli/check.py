@@ -21,13 +21,13 @@ _STYLES = {True: ("ok", "green"), False: ("FAULT", "bold red"), None: ("note", "
 @click.option("--to", "recipient", metavar="ADDRESS", help="Try this recipient, too; nothing is sent to it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> None:
-    """Check all that mail needs; send nothing.
+    """Check everything that sending needs; send nothing.
 
-    Configuration, database, migrations, connection to the relay, log-in, and whether the relay takes mail from the
-    configured senders (MAIL FROM, then RSET). With --to it is also asked about a recipient (RCPT TO). Every fault is
-    reported at once.
+    Checks the configuration, database, migrations, connection to the relay, log-in, and whether the relay accepts mail
+    from the configured senders (MAIL FROM, then RSET). With --to it is also asked about a recipient (RCPT TO). All
+    faults are reported at once, each with its remedy. No check takes longer than ten seconds.
 
-    Exit code 0: mail can go. 1: it can't.
+    Exit code 0: mail can be sent. 1: it can't.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def _check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> bo
         print_json({"ok": not faults, "checks": found})
     else:
         show(found)
-        say(f"{_counted(faults)} found." if faults else "No fault found: mail can go, as far as was tried.")
+        say(f"{_counted(faults)} found." if faults else "No fault found: mail can be sent, as far as was checked.")
     return not faults
 
 

@@ -32,7 +32,7 @@ def correct_recipient(id: int, address: str, dry_run: bool, note: str | None, as
     \b
     Examples:
       outbox-correct-recipient 4711 ann@example.org
-      outbox-correct-recipient 4711 ann@example.org --note "typo, see ticket 12"
+      outbox-correct-recipient 4711 ann@example.org --note "a typo"
     """
     environment, engine = environment_of(options), database()
     with operations.guarded(engine), engine.connect() as connection:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def create_tables(as_json: bool) -> None:
     """Create the outbox's tables in the application's database.
 
-    For an application without Alembic; with it a migration does this (docs/migrations.md). What is there already
-    stays as it is, and what it lacks is added: a column of a newer release, a lost index. It may be run at each
-    start of the application, also by several at once.
+    For an application without Alembic; with it a migration does this (docs/migrations.md). Existing tables stay as they
+    are, and what they lack is added: a column of a newer release, a lost index. A SQLite file that does not exist is
+    created. It may be run at each start of the application, also by several processes at once.
 
     \b
     Examples:

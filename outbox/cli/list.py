@@ -12,7 +12,7 @@ from outbox.cli.command import Command
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching
 from outbox.cli.waiting import waiting
-from outbox.cli.words import filter_options, mails, taken
+from outbox.cli.words import deliveries, filter_options, taken
 
 MAX_LIST = 10_000
 
@@ -22,13 +22,13 @@ MAX_LIST = 10_000
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, metavar="N", help="At most this many."
 )
-@click.option("--before", type=click.IntRange(1), metavar="ID", help="Only older ones than ID: the next page.")
+@click.option("--before", type=click.IntRange(1), metavar="ID", help="Only those with a smaller ID: the next page.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array on stdout.")
 @in_app
 def list_(limit: int, before: int | None, as_json: bool, **options: Any) -> None:
-    """List mail, the newest first.
+    """List deliveries, the newest first.
 
-    One line for each recipient; all conditions must hold.
+    One line for each recipient of a message. All conditions must hold.
 
     \b
     Examples:
@@ -52,6 +52,6 @@ def list_(limit: int, before: int | None, as_json: bool, **options: Any) -> None
         return
     print_mails(console(), rows)
     if not more:
-        click.echo(f"{mails(len(rows))}.", err=True)
+        click.echo(f"{deliveries(len(rows))}.", err=True)
     else:
         click.echo(f"There is more: add --before {rows[-1].id} for the next page.", err=True)

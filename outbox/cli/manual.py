@@ -1,122 +1,62 @@
-"""The manual page, made from the commands themselves: `python -m outbox.cli.manual > docs/outbox.1.md`."""
+"""The commands' documentation, made from the commands themselves: `python -m outbox.cli.manual` (`make manual`).
+
+It writes the manual page, docs/outbox.1, and the marked parts of docs/commands.md; what is outside of these is kept.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+import re
+import sys
+import textwrap
+from pathlib import Path
 
-import click
+from outbox.cli import roff
+from outbox.cli.entries import Entry, entries, filters
 
-import outbox.cli
-from outbox.cli.words import FILTER_NAMES
-
-HEAD = """\
-# outbox(1)
-
-<!-- made by `python -m outbox.cli.manual`; the words stand in the commands -->
-
-## NAME
-
-outbox - send, watch and mend the mail of a Flask application
-
-## SYNOPSIS
-
-{synopsis}
-
-## DESCRIPTION
-
-The commands of the outbox, on `python manage.py` of the reference application and on the `flask` of every application
-that has the package installed. What is counted, listed and changed are deliveries, one recipient of one message; the
-commands call them mails. More on each, with what it prints, stands in [commands.md](commands.md).
-
-## COMMANDS
-"""
-
-FILTERS = """\
-## FILTERS
-
-Where a synopsis says FILTERS; all that are given must hold. TIME is a number and a unit: 30s, 15m, 2h, 7d, 1h30m.
-"""
-
-TAIL = """\
-## EXIT STATUS
-
-**0**
-:   Done; healthy.
-
-**1**
-:   Done, and the answer is no: degraded, a check failed, one of the mails could not be changed, or the person said no.
-
-**2**
-:   Could not be done: wrong use, not configured, the database is down or not migrated.
-
-## ENVIRONMENT
-
-The settings, in [configuration.md](configuration.md). `NO_COLOR` takes the colour off a terminal.
-
-## SEE ALSO
-
-[commands.md](commands.md), [configuration.md](configuration.md), [guarantees.md](guarantees.md)
-"""
+WIDTH = 100
+_BEGIN = "<!-- {name}: written by `make manual` -->\n"
+_END = "<!-- end -->\n"
+_PART = re.compile(r"<!-- (?P<name>[a-z-]+): written by `make manual` -->\n.*?<!-- end -->\n", re.DOTALL)
 
 
-def manual() -> str:
-    """The page, in Markdown."""
-    commands = sorted((getattr(outbox.cli, name) for name in outbox.cli.__all__), key=lambda one: str(one.name))
-    synopsis = "\n\n".join(f"**{command.name}** {_usage(command)}".rstrip() for command in commands)
-    return "\n".join(
-        (
-            HEAD.format(synopsis=synopsis),
-            *(part for command in commands for part in _command(command)),
-            FILTERS,
-            *(_option(option) for option in _filters()),
-            TAIL,
-        )
+def markdown(page: str) -> str:
+    """docs/commands.md with its marked parts anew. Raises ValueError where a command has no part in it."""
+    parts = {entry.name: _section(entry) for entry in entries()}
+    parts["commands"] = _table("command", [(f"[`{one.name}`](#{one.name})", one.title) for one in entries()])
+    parts["filters"] = _table("option", [(f"`{name}`", words) for name, words in filters()])
+    if lacking := parts.keys() - {found["name"] for found in _PART.finditer(page)}:
+        raise ValueError(f"no part for {', '.join(sorted(lacking))}: add a line {_BEGIN.format(name='NAME').strip()}")
+    return _PART.sub(lambda found: _BEGIN.format(name=found["name"]) + parts[found["name"]] + _END, page)
+
+
+def _section(entry: Entry) -> str:
+    usage = textwrap.wrap(
+        " ".join(word.replace(" ", "\0") for word in [entry.name, *entry.usage]),
+        WIDTH,
+        subsequent_indent=" " * (len(entry.name) + 1),
+        break_on_hyphens=False,
     )
+    parts = [
+        "```text\n" + "\n".join(usage).replace("\0", " ") + "\n```",
+        f"{entry.title}",
+        *entry.paragraphs,
+        _table("option", [(f"`{name}`", words) for name, words in entry.options]).rstrip(),
+        "```text\n" + "\n".join(f"flask {line}" for line in entry.examples) + "\n```",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _command(command: click.Command) -> Iterator[str]:
-    words, _, example = inspect.cleandoc(command.help or "").partition("\n\b\n")
-    yield f"### {command.name}\n"
-    yield f"{words.strip()}\n"
-    yield from (_option(option) for option in _options(command) if not _is_filter(option))
-    yield "For example:\n"
-    yield "\n".join(f"    {line.strip()}" for line in example.splitlines()[1:]) + "\n"
+def _table(head: str, rows: list[tuple[str, str]]) -> str:
+    lines = [f"| {head} | |", "|---|---|", *(f"| {name.replace('|', '&#124;')} | {words} |" for name, words in rows)]
+    return "\n".join(line.replace("&#124;", r"\|") for line in lines) + "\n" if rows else ""
 
 
-def _option(option: click.Option) -> str:
-    named = ", ".join(f"**{name}**" for name in option.opts)
-    value = "" if option.is_flag else f" *{_value(option)}*"
-    default = f" Default: {option.default}." if option.show_default else ""
-    return f"{named}{value}\n:   {option.help}{default}\n"
-
-
-def _value(parameter: click.Parameter) -> str:
-    """As click's `make_metavar`, whose arguments changed between its versions."""
-    if isinstance(parameter.type, click.Choice):
-        return "|".join(parameter.type.choices)
-    name = parameter.metavar or str(parameter.name).upper()
-    return f"[{name}]..." if parameter.nargs == -1 else name
-
-
-def _usage(command: click.Command) -> str:
-    arguments = [f"*{_value(one)}*" for one in command.params if isinstance(one, click.Argument)]
-    filters = ["[*FILTERS*]"] if any(_is_filter(option) for option in _options(command)) else []
-    return " ".join([*arguments, *filters, "[*OPTIONS*]"])
-
-
-def _is_filter(option: click.Option) -> bool:
-    """One that the commands share; another command's option may have the same name in its code."""
-    return any(option.name == one.name and option.opts == one.opts for one in _filters())
-
-
-def _filters() -> list[click.Option]:
-    return [option for option in _options(outbox.cli.list_) if option.name in FILTER_NAMES]
-
-
-def _options(command: click.Command) -> list[click.Option]:
-    return [one for one in command.params if isinstance(one, click.Option)]
+def write(folder: Path) -> None:
+    """Both files in `folder`."""
+    page = folder / "commands.md"
+    page.write_text(markdown(page.read_text(encoding="utf-8")), encoding="utf-8")
+    (folder / "outbox.1").write_text(roff.page(entries(), filters()), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    click.echo(manual(), nl=False)
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

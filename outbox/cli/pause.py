@@ -17,7 +17,7 @@ from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
 from outbox.cli.waiting import waiting
-from outbox.cli.words import environment_of, environment_options, mails, moment, to_timedelta
+from outbox.cli.words import deliveries, environment_of, environment_options, moment, to_timedelta
 from outbox.operations import Filter, duration, parse_moment, pauses, stopped
 from outbox.operations.pauses import Pause, What
 from outbox.states import State
@@ -29,7 +29,7 @@ Targets = list[tuple[What, str]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How the command was meant."""
+    """The options of both commands that say how."""
 
     dry_run: bool
     yes: bool
@@ -41,11 +41,11 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = in_app(function)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal."),
         click.option("--dry-run", is_flag=True, help="Only show what would be done."),
-        click.option("--reason", metavar="TEXT", default="", help="Why, for those who find it so."),
+        click.option("--reason", metavar="TEXT", default="", help="Reason shown to other operators."),
         environment_options,
-        click.option("--transport", "transports", multiple=True, metavar="NAME", help="What goes by this host:port."),
+        click.option("--transport", "transports", multiple=True, metavar="NAME", help="Mail by this relay, host:port."),
         click.option("--sender", "senders", multiple=True, metavar="ADDRESS", help="Mail from this envelope sender."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
         click.option("--kind", "kinds", multiple=True, metavar="NAME", help="Mail of this kind."),
@@ -56,15 +56,16 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("outbox-pause", cls=Command)
 @click.option("--all", "everything", is_flag=True, help="All mail.")
-@click.option("--for", "for_", callback=to_timedelta, metavar="TIME", help="End it after TIME: 30m, 2h, 1d.")
-@click.option("--until", metavar="WHEN", help="End it at WHEN, in UTC: 18:30, or 2026-11-24T08:00.")
+@click.option("--for", "for_", callback=to_timedelta, metavar="TIME", help="End the pause after TIME: 30m, 2h, 1d.")
+@click.option("--until", metavar="WHEN", help="End the pause at WHEN, in UTC: 18:30, or 2026-11-24T08:00.")
 @pause_options
 def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any) -> None:
-    """Hold mail back for now.
+    """Pause sending.
 
-    All mail, or that of a kind, to a domain, from a sender, by a transport (each may be given several times). It stays
-    queued, is sent when the pause ends or outbox-resume lifts it, and may expire meanwhile. Workers heed it within some
-    seconds and finish what they are sending. Paused again, the new reason and end count.
+    Pauses all mail, or that of a kind, to a domain, from a sender, by a transport (each may be given several times). It
+    stays queued until the pause ends or outbox-resume lifts it, and may expire meanwhile. Workers stop within a few
+    seconds and finish what they are sending. To pause the same again replaces the reason and the end. Asks where more
+    than one queued delivery is concerned.
 
     \b
     Examples:
@@ -74,13 +75,13 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
     environment = environment_of(options)
     asked, targets = _asked(options)
     if not targets:
-        raise click.UsageError("Nothing is named: give --all, --kind, --domain, --sender or --transport.")
+        raise click.UsageError("Nothing to pause: give --all, --kind, --domain, --sender or --transport.")
     if for_ is not None and until is not None:
         raise click.UsageError("--for and --until exclude each other.")
     engine = database()
     with _wrong_use():
         held = _held(engine, targets, environment)
-        words = f"{' and '.join(_words(what, value) for what, value in targets)}, {mails(held, CAP)} queued now"
+        words = f"{' and '.join(_words(what, value) for what, value in targets)}, {deliveries(held, CAP)} queued now"
         if not asked.dry_run:
             ask(f"Pause {words}?", yes=asked.yes or held <= 1)
         made = _pause(
@@ -93,13 +94,14 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
 
 
 @click.command("outbox-resume", cls=Command)
-@click.option("--all", "everything", is_flag=True, help="Every pause there is.")
+@click.option("--all", "everything", is_flag=True, help="Every pause.")
 @pause_options
 def resume(reason: str, **options: Any) -> None:
-    """Let go what outbox-pause holds back.
+    """Resume what is paused, or list it.
 
-    The pause of a kind, a domain, a sender, a transport, or every one; also what workers stopped by themselves because
-    the relay refuses it. Without any of these it lists them.
+    Lifts the pause of a kind, a domain, a sender, a transport, or with --all every one; also those that workers made by
+    themselves because the relay refuses it. Without any of these it lists the pauses. Asks where more than one queued
+    delivery is concerned.
 
     \b
     Examples:
@@ -119,7 +121,7 @@ def resume(reason: str, **options: Any) -> None:
         lifted = wanted
         if wanted and not asked.dry_run:
             held = _held(engine, [(one.what, one.value) for one in wanted], environment)
-            ask(f"Resume {_names(wanted)}, {mails(held, CAP)} queued now?", yes=asked.yes or held <= 1)
+            ask(f"Resume {_names(wanted)}, {deliveries(held, CAP)} queued now?", yes=asked.yes or held <= 1)
             lifted = _resume(engine, wanted, reason)
     if asked.as_json:
         print_json({"action": "resume", "dry_run": asked.dry_run, "pauses": lifted if targets else there})
@@ -128,7 +130,7 @@ def resume(reason: str, **options: Any) -> None:
     else:
         _tell(lifted, asked)
         if len(lifted) < len(targets) and len(mine) < len(there):
-            click.echo("Some pauses hold in all environments: --all-environments lifts these, too.")
+            click.echo("Some pauses are for all environments: --all-environments lifts these, too.")
     if targets and len(lifted) < (1 if every else len(targets)):
         raise click.exceptions.Exit(1)
 
@@ -139,7 +141,7 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
     for name, what in names.items():
         targets += [(what, value) for value in options[name]]
     if options["everything"] and len(targets) > 1:
-        raise click.UsageError("--all leaves nothing else to be named.")
+        raise click.UsageError("--all can't be combined with --kind, --domain, --sender or --transport.")
     return Asked(options["dry_run"], options["yes"], options["as_json"]), targets
 
 
@@ -182,7 +184,7 @@ def _of(there: list[Pause], what: What, value: str) -> Iterator[Pause]:
 
 
 def _held(engine: Any, targets: Targets, environment: str | None) -> int:
-    """How much queued mail they concern; of a transport, all."""
+    """How many queued deliveries they concern; of a transport, all."""
     with operations.connected(engine) as connection, waiting("counting"):
         queued = Filter(states=(State.QUEUED,), environment=environment)
         if any(what in (What.ALL, What.TRANSPORT) for what, _ in targets):
@@ -211,7 +213,7 @@ def _list(there: list[Pause]) -> None:
     if rows:
         print_table(console(), columns, [[Text(cell) for cell in row] for row in rows])
     if len(rows) < len(there):
-        click.echo("By the outbox itself:")
+        click.echo("By the workers:")
         now = clock.utcnow()
         words = [stopped.stopped(one, now, _named(one)) for one in there if one.automatic]
         print_pairs(console(), [("!", Text(safe(one), style="red")) for one in words])
@@ -232,7 +234,7 @@ def _short(at: datetime | None) -> str:
 def _tell(lifted: list[Pause], asked: Asked) -> None:
     names = _names(lifted)
     if not lifted:
-        click.echo("That is not paused: `outbox-resume` lists what is.")
+        click.echo("That is not paused. `outbox-resume` without options lists what is.")
     else:
         say(f"{'Would resume' if asked.dry_run else 'Resumed'} {names}.")
 

@@ -14,7 +14,7 @@ from outbox.cli.command import Command
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching, matching_but
 from outbox.cli.waiting import waiting
-from outbox.cli.words import mails, number, options_of_ended, taken, to_timedelta
+from outbox.cli.words import deliveries, number, options_of_ended, taken, to_timedelta
 from outbox.operations import Filter, duration
 from outbox.operations import purge as purge_some
 from outbox.states import FINAL, State
@@ -25,19 +25,20 @@ CAP = 100_000
 
 @click.command("outbox-purge", cls=Command)
 @click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Instead of OUTBOX_RETENTION_SECONDS.")
-@click.option("--failed", is_flag=True, help="Failed mail too, which otherwise waits for a person.")
+@click.option("--failed", is_flag=True, help="Failed mail, too.")
 @options_of_ended
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
 @click.option("--note", metavar="TEXT", help="Why, for the audit.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @in_app
 def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
-    """Remove mail that ended long ago.
+    """Remove old mail.
 
-    Sent and cancelled messages go, with their tries and attachments. A message goes when all its recipients are
-    done with (and match the filter, if there is one). Failed and uncertain mail stays, unless --failed or --state
-    says otherwise. Workers do this by themselves, after OUTBOX_RETENTION_SECONDS.
+    Removes messages whose deliveries were all sent or cancelled longer than OUTBOX_RETENTION_SECONDS ago, with their
+    attempts and the attachments that no other message needs. With a filter, all deliveries of a message must match.
+    Failed and uncertain mail stays, unless --failed or --state says otherwise. Workers do the same by themselves. Asks
+    before it removes more than one.
 
     \b
     Examples:
@@ -56,7 +57,7 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
         others = {} if found or wanted.is_empty else by_state(connection, wanted)
     removed = 0
     if not options["dry_run"]:
-        ask(f"Remove {mails(found, CAP)}: {words}?", yes=options["yes"] or found <= 1)
+        ask(f"Remove {deliveries(found, CAP)}: {words}?", yes=options["yes"] or found <= 1)
         trail = operations.audit.Trail("purge", by=who(), filters=words, note=options["note"])
         removed = _purge(engine, found, older_than=seconds, states=states, wanted=wanted, trail=trail)
     if options["as_json"]:
@@ -74,7 +75,7 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     if others:
         say(f"{_why_none(others, states, duration(seconds))}.")
     if options["dry_run"]:
-        say(f"Would remove the messages of {mails(found, CAP)} at most: {words}.")
+        say(f"Would remove the messages of {deliveries(found, CAP)} at most: {words}.")
     else:
         say(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
 

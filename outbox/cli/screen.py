@@ -95,7 +95,7 @@ def _workers(out: Console, seen: Status) -> None:
         Column("PID", right=True),
         Column("VERSION", ratio=1),
         Column("CONN", right=True),
-        Column("MAILS/S", right=True),
+        Column("SENT/S", right=True),
         Column("UP", right=True),
         Column("HEARTBEAT", right=True),
     ]

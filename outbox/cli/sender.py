@@ -18,24 +18,24 @@ ENDED = {"sent": "sent", "retried": "deferred", "failed": "failed"}
 
 
 @click.command("outbox-sender", cls=Command)
-@click.option("--once", is_flag=True, help="Send what is due now, then end; if the relay is down, at once.")
-@click.option("--drain", is_flag=True, help="Go on until nothing is due, then end; waits for a relay that is down.")
+@click.option("--once", is_flag=True, help="Send what is due now, then end; at once if the relay is down.")
+@click.option("--drain", is_flag=True, help="Send until nothing is due, then end; waits for a relay that is down.")
 @click.option("--connections", type=click.IntRange(1, 1000), metavar="N", help="Instead of OUTBOX_CONNECTIONS.")
 @click.option("--processes", type=click.IntRange(1, 256), metavar="N", help="Workers, each a process of its own.")
 @in_app
 def sender(once: bool, drain: bool, connections: int | None, processes: int | None) -> None:
-    """Send the mail that is due.
+    """Send the mail that is due: the worker.
 
-    Goes on until told to stop (SIGTERM, Ctrl-C), and stops in good order: what is under way is finished within
-    OUTBOX_SHUTDOWN_SECONDS, the rest given back. A second signal ends it at once. Any number of workers may share
-    one database. The log goes to stderr.
+    Runs until it is told to stop (SIGTERM, Ctrl-C), and stops gracefully: what is being sent is finished within
+    OUTBOX_SHUTDOWN_SECONDS, the rest is released. A second signal ends it at once. Any number of workers may share one
+    database. The log goes to stderr, one line for each event. On a terminal --drain shows a progress bar.
 
-    Exit code 0: stopped in good order; with --once and --drain nothing that was due is left for a fault of relay or
-    account (what an operator has paused does not count). 1: something is, or the worker could not go on. 2: it could
-    not start.
+    Exit code 0: stopped gracefully; with --once and --drain nothing that was due is left because of the relay or the
+    account (what an operator has paused does not count). 1: something is left, or the worker could not go on. 2: it
+    could not start.
 
-    With --processes N there are N workers with that many connections each. One that dies is started again, and what
-    it held is rescued at once.
+    With --processes N there are N workers with that many connections each. One that dies is started again, and its
+    deliveries are released at once.
 
     \b
     Examples:

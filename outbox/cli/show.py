@@ -35,7 +35,7 @@ _SAFETY = (
 
 @click.command("outbox-show", cls=Command)
 @click.argument("id", type=int)
-@click.option("--raw", is_flag=True, help="Only the wire form, as it is sent. It holds the body.")
+@click.option("--raw", is_flag=True, help="Only the source, as it is sent, with the body.")
 @click.option(
     "--html",
     "page",
@@ -43,14 +43,14 @@ _SAFETY = (
     metavar="FILE",
     help="Write the HTML as a page that a browser can show to FILE (-: stdout).",
 )
-@click.option("--attempts", "only_tries", is_flag=True, help="Only its tries.")
+@click.option("--attempts", "only_tries", is_flag=True, help="Only its attempts.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; with --attempts an array.")
 @in_app
 def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) -> None:
-    """Show one mail with its tries.
+    """Show one delivery with its attempts.
 
-    ID is that of outbox-list. Envelope, headers, every try and what people changed are shown; the body only with
-    --raw or --html.
+    ID is that of outbox-list. Shows envelope, headers, every attempt, the pauses that hold it, what people changed, and
+    the other recipients. The body is shown only with --raw or --html.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
     with operations.connected(database()) as connection:
         detail = operations.show(connection, id)
         if detail is None:
-            raise No(f"There is no mail {id}: it was purged, or it is in another database.")
+            raise No(f"There is no delivery {id}: it was purged, or it is in another database.")
         wire = operations.wire(connection, detail.message_id, detail.recipient) if raw or page else b""
         changes = operations.audit.of_delivery(connection, id)
         waits = detail.state is State.QUEUED
@@ -103,21 +103,21 @@ def _write_page(detail: Detail, wire: bytes, path: str) -> None:
     html = None if detail.redacted_at else preview(wire, inline_images=True).html
     if html is None:
         raise No(
-            f"Mail {detail.id} has no HTML" + (": it was redacted." if detail.redacted_at else " part: try --raw.")
+            f"Delivery {detail.id} has no HTML" + (": it was redacted." if detail.redacted_at else " part: try --raw.")
         )
     if path == "-":
         click.echo(_SAFETY + html)
         return
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(_SAFETY + html)
-    click.echo(f"The HTML of mail {detail.id} is in {safe(path)}. Remote images are left out.")
+    click.echo(f"The HTML of delivery {detail.id} is in {safe(path)}. Remote images are left out.")
 
 
 def _print_raw(detail: Detail, wire: bytes) -> None:
     """To the byte in a pipe; on a terminal nothing that it could obey."""
     if detail.redacted_at is not None:
         raise No(
-            f"The content of mail {detail.id} was redacted at {moment(detail.redacted_at)}: its kind is sensitive "
+            f"The content of delivery {detail.id} was redacted at {moment(detail.redacted_at)}: its kind is sensitive "
             f"(OUTBOX_SENSITIVE_KINDS). `outbox-show {detail.id}` shows what is left of it."
         )
     if not sys.stdout.isatty():
@@ -134,17 +134,17 @@ def _print_tries(out: Console, detail: Detail) -> None:
 
 def _tries_words(detail: Detail) -> str:
     number_ = len(detail.tries)
-    tries = "1 try" if number_ == 1 else f"{number_} tries" if number_ else "no try yet"
-    return f"mail {detail.id}: {tries}, {detail.state}"
+    tries = "1 attempt" if number_ == 1 else f"{number_} attempts" if number_ else "no attempt yet"
+    return f"delivery {detail.id}: {tries}, {detail.state}"
 
 
 def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause]) -> None:
-    out.print(Text.assemble((f"mail {detail.id}", "bold"), "  ", (detail.state, f"bold {COLOURS[detail.state]}")))
+    out.print(Text.assemble((f"delivery {detail.id}", "bold"), "  ", (detail.state, f"bold {COLOURS[detail.state]}")))
     held = [("paused", Text(safe(_pause(one)), style="yellow")) for one in paused]
     print_pairs(out, [*((name, Text(safe(value))) for name, value in _facts(detail)), *held])
     _heading(out, "headers")
     print_pairs(out, [(f"{safe(name)}:", Text(safe(value))) for name, value in detail.headers])
-    _heading(out, "tries")
+    _heading(out, "attempts")
     print_pairs(out, [(moment(attempt.at), _try(attempt)) for attempt in detail.tries] or [("none yet", Text())])
     if changes:
         _heading(out, "changes by people")
@@ -186,9 +186,9 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
     yield "priority", detail.lane
     if detail.kind:
         yield "kind", detail.kind
-    yield "tries counted", detail.attempts
+    yield "attempts counted", detail.attempts
     if detail.rescues:
-        yield "rescues", f"{detail.rescues} (a worker or connection ended while it held this mail)"
+        yield "rescues", f"{detail.rescues} (a worker or connection ended while it held this delivery)"
     yield "on uncertain", detail.on_uncertain
     if detail.marked_at is not None:
         yield "final dot", f"may have been sent since {moment(detail.marked_at)}"
@@ -217,8 +217,8 @@ def _pause(pause: Pause) -> str:
         words, now = operations.stopped, clock.utcnow()
         at = moment(pause.since)
         return (
-            f"{pause}, by {words.who_paused(pause)} since {at}: {words.refusal(pause)} It goes when the relay "
-            f"accepts one of these or `outbox-resume` lets it go; {words.probe(pause, now)}"
+            f"{pause}, by {words.who_paused(pause)} since {at}: {words.refusal(pause)} It is sent when the relay "
+            f"accepts one of these, or after `outbox-resume`; {words.probe(pause, now)}"
         )
     reason = f": {pause.reason}" if pause.reason else ""
     end = f" until {moment(pause.until)}" if pause.until else ""
@@ -241,7 +241,7 @@ def _try(attempt: Attempt) -> Text:
     if not attempt.counted:
         facts.append("not counted")
     if attempt.fenced:
-        facts.append("made after its lease was lost")
+        facts.append("made after the lease was lost")
     words = Text.assemble(
         (attempt.verdict, colour), "  ", safe(_reply(attempt)), ("  (" + ", ".join(facts) + ")", "dim")
     )

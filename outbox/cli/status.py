@@ -26,22 +26,27 @@ WATCH_CAP = 10_000
 
 @click.command("outbox-status", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("--shape", "shaped", is_flag=True, help="Also what waits, by domain and age.")
-@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option("--shape", "shaped", is_flag=True, help="Also what is queued, by domain and age.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
-    "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, metavar="SECONDS", help="With --watch."
+    "--interval",
+    type=click.FloatRange(0.2),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two refreshes.",
 )
 def status(as_json: bool, shaped: bool, watch: bool, interval: float) -> None:
     """Show the state of the outbox.
 
-    Mail by state, oldest due mail, rates, workers, transports, what failed and what is deferred. What is wrong comes
-    first, with what to do about it, then what is paused.
+    Shows deliveries by state, the oldest due mail, rates, workers, transports, what failed and what is deferred.
+    Problems come first, with what to do about them, then what is paused.
 
-    Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS; no worker lives
-    while mail is due; a relay is down, or a quota holds; too many of the last attempts were refused or deferred
-    (OUTBOX_ALARM_REFUSED, OUTBOX_ALARM_DEFERRED); workers have stopped a sender or domain that the relay refuses; much
-    is paused for long (OUTBOX_ALARM_PAUSED); mail comes faster than it goes; or mail of another environment is due. 2:
-    cannot tell: not configured, no database, not migrated.
+    Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS; no worker is
+    running while mail is due; a relay is down, or a quota is used up; too many of the last attempts were refused or
+    deferred (OUTBOX_ALARM_REFUSED, OUTBOX_ALARM_DEFERRED); workers have paused a sender or domain that the relay
+    refuses; much is paused for long (OUTBOX_ALARM_PAUSED); mail is enqueued faster than it is sent; or mail of another
+    environment is due. 2: unknown: not configured, no database, not migrated.
 
     \b
     Examples:

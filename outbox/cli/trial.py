@@ -1,4 +1,4 @@
-"""`outbox-test-mail`: one mail through the whole path, each step told."""
+"""`outbox-test-mail`: one message through the whole path, each step reported."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ LOOK_SECONDS = 0.2
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, the steps on stderr.")
 @in_app
 def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -> None:
-    """Send one mail by the whole path.
+    """Send a test message through the outbox.
 
-    It goes to ADDRESS: enqueued, committed, sent by a worker to the relay; each step is told. Where no worker
-    lives, this process is one for a single pass, which also sends other mail that is due. Exit code 0 only if the
-    relay took the mail; else it shows what outbox-check finds.
+    It goes to ADDRESS: enqueued, committed, sent by a worker to the relay. Each step is reported, with the relay's
+    reply. If no worker is running, this process is one for a single pass, which also sends other mail that is due.
+    Exit code 0 only if the relay accepted the message; if not, it shows what outbox-check finds.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -
     """
     trial = _Trial(database(), clock.monotonic() + timeout, as_json)
     id, message_id = _enqueue(trial.engine, address, sender)
-    trial.say(f"enqueued and committed: mail {id}, {message_id}")
+    trial.say(f"enqueued and committed: delivery {id}, {message_id}")
     worker = _living_worker(trial.engine)
     if worker:
         trial.say(f"waiting up to {duration(timeout)} for worker {worker}")
@@ -91,11 +91,11 @@ class _Trial:
 def _enqueue(engine: Any, address: str, sender: str | None) -> tuple[int, str]:
     now = clock.utcnow()
     message = flask_mail.Message(
-        f"Test mail of {now:%Y-%m-%d %H:%M:%S} UTC",
+        f"Test message of {now:%Y-%m-%d %H:%M:%S} UTC",
         recipients=[address],
         sender=sender,
-        body=f"This mail was sent by outbox-test-mail on {socket.gethostname()}, process {os.getpid()}.\n"
-        "That you read it shows that the outbox, its worker and its relay work.\n",
+        body=f"This message was sent by outbox-test-mail on {socket.gethostname()}, process {os.getpid()}.\n"
+        "If you can read it, the outbox, its worker and its relay work.\n",
     )
     with operations.session(engine) as session:
         stored = extension().enqueue(message, session=session, priority="high", kind="test-mail")
@@ -129,7 +129,7 @@ def _awaited(trial: _Trial, id: int, *, wait: bool) -> Detail:
         with operations.connected(trial.engine) as connection:
             detail = operations.show(connection, id)
         if detail is None:
-            raise No(f"mail {id} was purged before it was seen to be sent")
+            raise No(f"delivery {id} was purged before it was seen to be sent")
         for attempt in detail.tries[told:]:
             words = " ".join(str(part) for part in (attempt.code, attempt.enhanced, attempt.reply) if part)
             trial.say(f"{attempt.transport or 'relay'}: {attempt.verdict} at {attempt.phase}: {words}")
@@ -143,10 +143,10 @@ def _problem(detail: Detail) -> str | None:
     """Why it was not sent, and what becomes of it; None: it was."""
     if detail.state is State.SENT:
         suppressed = detail.reason == "suppressed"
-        return "not sent: MAIL_SUPPRESS_SEND is on, the mail was only recorded" if suppressed else None
+        return "not sent: MAIL_SUPPRESS_SEND is on, the message was only recorded" if suppressed else None
     why = f" ({detail.reason})" if detail.reason else ""
     hint = "; it stays in the outbox and will be retried" if detail.state not in FINAL else ""
-    return f"not sent: mail {detail.id} is {detail.state}{why}{hint}. See: outbox-show {detail.id}"
+    return f"not sent: delivery {detail.id} is {detail.state}{why}{hint}. See: outbox-show {detail.id}"
 
 
 def _facts(detail: Detail) -> dict[str, Any]:

@@ -34,17 +34,22 @@ _OPTIONS = (
     click.option("--domain", metavar="NAME", help="To this domain."),
     click.option("--kind", metavar="NAME", help="Of this kind."),
     click.option(
-        "--error", metavar="TEXT", help="Code (550), enhanced code (5.1.1), reason (expired), or a part of the reply."
+        "--error",
+        metavar="TEXT",
+        help="Code (550), enhanced code (5.1.1), reason (expired), or part of the reply.",
     ),
     click.option("--subject", metavar="TEXT", help="With TEXT in its subject."),
-    click.option("--priority", type=click.Choice([str(lane) for lane in Lane]), help="In this lane."),
+    click.option("--priority", type=click.Choice([str(lane) for lane in Lane]), help="Of this priority."),
     click.option(
-        "--since", callback=to_timedelta, metavar="TIME", help="Changed or tried within TIME: 30s, 15m, 2h, 7d."
+        "--since",
+        callback=to_timedelta,
+        metavar="TIME",
+        help="Attempted or changed within TIME: 30s, 15m, 2h, 7d.",
     ),
     click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
-    click.option("--transport", metavar="NAME", help="Tried by this transport: host:port, or a host."),
+    click.option("--transport", metavar="NAME", help="Attempted by this transport: host:port, or a host."),
     click.option("--reason", "because", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
-    click.option("--search", metavar="TEXT", help="An address or Message-ID; else a part of recipient or subject."),
+    click.option("--search", metavar="TEXT", help="A whole address or Message-ID, or a part of recipient or subject."),
 )
 
 FILTER_NAMES = (  # in the order of the options
@@ -130,13 +135,13 @@ def age(seconds: float) -> str:
 
 
 def number(count: int, cap: int | None = None) -> str:
-    """With thousands parted; "over 10,000" where counting stopped at `cap`."""
+    """With thousands separated; "over 10,000" where counting stopped at `cap`."""
     return f"over {cap:,}" if cap is not None and count > cap else f"{count:,}"
 
 
-def mails(count: int, cap: int | None = None) -> str:
-    """What is counted are deliveries; people call them mails."""
-    return f"{number(count, cap)} mail" + ("" if count == 1 else "s")
+def deliveries(count: int, cap: int | None = None) -> str:
+    """ "1 delivery", "over 10,000 deliveries"."""
+    return f"{number(count, cap)} {'delivery' if count == 1 else 'deliveries'}"
 
 
 def fault(row: Row) -> str:

@@ -269,7 +269,7 @@ class TestLook:
         shown = terminal.here("outbox-show", str(id), "--attempts").stdout
         assert "permanent  550 no such user" in shown
         assert "Subject" not in shown
-        assert shown.splitlines()[-1] == f"mail {id}: 1 try, failed"
+        assert shown.splitlines()[-1] == f"delivery {id}: 1 attempt, failed"
         assert [one["code"] for one in terminal.json("outbox-show", str(id), "--attempts")[1]] == [550]
 
     def test_show_writes_the_html_as_a_page(self, terminal: Terminal) -> None:

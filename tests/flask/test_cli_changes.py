@@ -42,8 +42,8 @@ def test_ids_are_changed_and_those_left_alone_are_named(terminal: Terminal) -> N
     done = terminal.here("outbox-requeue", str(failed), str(sent), "999")
     assert done.returncode == 1
     assert f"{sent}: is sent; only failed, uncertain or cancelled mail can be requeued" in done.stdout
-    assert "999: there is no such mail" in done.stdout
-    assert done.stdout.splitlines()[-1] == "1 mail requeued."
+    assert "999: there is no such delivery" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 delivery requeued."
     assert states(terminal.engine) == {failed: "queued", sent: "sent"}
     assert terminal.here("outbox-cancel", str(failed)).returncode == 0
 
@@ -66,7 +66,7 @@ def test_a_dry_run_only_shows(terminal: Terminal) -> None:
     put(terminal.engine, "ann@example.org", state=State.FAILED, delivery=REFUSED)
     done = terminal.here("outbox-requeue", "--state", "failed", "--error", "5.1.1", "--since", "2h", "--dry-run")
     assert "ann@example.org" in done.stdout
-    assert done.stdout.splitlines()[-1] == "Would requeue 1 mail."
+    assert done.stdout.splitlines()[-1] == "Would requeue 1 delivery."
     assert list(states(terminal.engine).values()) == ["failed"]
 
 
@@ -77,7 +77,7 @@ def test_on_a_terminal_it_asks_before_it_touches_more_than_one(
     """With the mail in question on the screen."""
     put(terminal.engine, "a@example.org", "b@example.org", state=State.FAILED)
     with terminal.screen("outbox-requeue", "--domain", "example.org") as screen:
-        assert "b@example.org" in screen.until("Requeue 2 mails? [y/N]")
+        assert "b@example.org" in screen.until("Requeue 2 deliveries? [y/N]")
         screen.type(f"{answer}\n")
         screen.to_end()
     assert screen.process.returncode == code
@@ -89,9 +89,9 @@ def test_it_does_not_ask_for_one_or_with_yes(terminal: Terminal) -> None:
     put(terminal.engine, "a@example.org", "b@example.org", state=State.FAILED)
     (one,) = put(terminal.engine, state=State.QUEUED)
     with terminal.screen("outbox-requeue", "--domain", "example.org", "--yes") as screen:
-        assert "2 mails requeued." in screen.to_end()
+        assert "2 deliveries requeued." in screen.to_end()
     with terminal.screen("outbox-cancel", str(one)) as screen:
-        assert "1 mail cancelled." in screen.to_end()
+        assert "1 delivery cancelled." in screen.to_end()
 
 
 def test_who_waits_for_more_than_a_second_sees_a_bar(terminal: Terminal) -> None:
@@ -102,7 +102,7 @@ def test_who_waits_for_more_than_a_second_sees_a_bar(terminal: Terminal) -> None
         screen.until(" marked as sent")
         other.rollback()
         shown = screen.to_end()
-    assert SGR.sub("", shown).splitlines()[-1].endswith("2,500 mails marked as sent.")
+    assert SGR.sub("", shown).splitlines()[-1].endswith("2,500 deliveries marked as sent.")
     assert set(states(terminal.engine).values()) == {"sent"}
     with terminal.engine.connect() as connection:
         (row,) = audit.recent(connection)
@@ -125,7 +125,7 @@ def test_purge_takes_the_filter_words(terminal: Terminal) -> None:
     (stays,) = put(terminal.engine, "b@example.org", state=State.SENT, ago=8 * 86_400)
     words = ("outbox-purge", "--older-than", "7d", "--kind", "newsletter")
     assert terminal.here(*words, "--dry-run").stdout == (
-        "Would remove the messages of 1 mail at most: sent and cancelled mail older than 7d, kind=newsletter.\n"
+        "Would remove the messages of 1 delivery at most: sent and cancelled mail older than 7d, kind=newsletter.\n"
     )
     assert len(states(terminal.engine)) == 2
     assert terminal.json(*words)[1]["purged"] == 1
@@ -147,12 +147,12 @@ def test_send_now_takes_what_is_due_later(terminal: Terminal) -> None:
         put(terminal.engine, state=State.SENT),
     )
     done = terminal.here("outbox-send-now", "--error", "4.7.1", "--dry-run")
-    assert ("a@slow.example" in done.stdout, done.stdout.splitlines()[-1]) == (True, "Would send now 1 mail.")
+    assert ("a@slow.example" in done.stdout, done.stdout.splitlines()[-1]) == (True, "Would send now 1 delivery.")
     done = terminal.here("outbox-send-now", *map(str, [*deferred, *scheduled, *due, *sent]), "--yes")
     assert done.returncode == 1
-    assert f"{due[0]}: is due already, or left out by the filter" in done.stdout
+    assert f"{due[0]}: is due already, or excluded by the filter" in done.stdout
     assert f"{sent[0]}: is sent; only queued mail can be made due now" in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 mails made due now."
+    assert done.stdout.splitlines()[-1] == "2 deliveries made due now."
     with terminal.engine.connect() as connection:
         rows = connection.execute(
             sa.text("SELECT attempts, lane, due_at <= updated_at FROM outbox_delivery ORDER BY id")
@@ -171,5 +171,5 @@ def test_send_now_says_what_a_pause_holds(terminal: Terminal) -> None:
     said = terminal.json("outbox-send-now", "--state", "queued", "--dry-run")[1]
     assert (said["action"], said["matched"], said["held"]) == ("send-now", 2, {"domain slow.example": 1})
     done = terminal.here("outbox-send-now", "--state", "queued", "--yes")
-    assert "sent only when the pause ends: domain slow.example (1 mail)." in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 mails made due now."
+    assert "sent only when the pause ends: domain slow.example (1 delivery)." in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 deliveries made due now."

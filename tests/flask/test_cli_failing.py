@@ -228,4 +228,4 @@ def test_the_source_of_a_redacted_message(terminal: Terminal) -> None:
         connection.execute(sa.update(table_of(OutboxMessage)).values(redacted_at=DbNow(), skeleton=b""))
     done = terminal.here("outbox-show", str(id), "--raw")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"The content of mail {id} was redacted at 20" in done.stderr
+    assert f"The content of delivery {id} was redacted at 20" in done.stderr

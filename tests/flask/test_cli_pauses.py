@@ -35,7 +35,7 @@ def test_pause_and_resume(terminal: Terminal) -> None:
     put(terminal.engine, "a@example.org", "b@example.com", posting=Posting(kind="newsletter"))
     done = terminal.here("outbox-pause", "--kind", "newsletter", "--for", "2h", "--reason", "wrong link", "--yes")
     assert done.returncode == 0
-    assert done.stdout.startswith("Paused kind newsletter, 2 mails queued now; until ")
+    assert done.stdout.startswith("Paused kind newsletter, 2 deliveries queued now; until ")
     assert done.stdout.endswith(", 2h.\n")
     terminal.here("outbox-pause", "--domain", "Example.com", "--transport", "localhost:1", "--yes")
     assert paused(terminal) == ["kind newsletter", "domain example.com", "transport localhost:1"]
@@ -60,7 +60,7 @@ def test_one_mail_tells_that_it_is_paused(terminal: Terminal) -> None:
     (held,) = put(terminal.engine, "a@example.org", posting=Posting(kind="newsletter"))
     (free,) = put(terminal.engine, "b@example.org")
     terminal.here("outbox-pause", "--kind", "newsletter", "--reason", "wrong link")
-    assert "paused         kind newsletter, by " in terminal.here("outbox-show", str(held)).stdout
+    assert "paused            kind newsletter, by " in terminal.here("outbox-show", str(held)).stdout
     assert [one["reason"] for one in terminal.json("outbox-show", str(held))[1]["paused"]] == ["wrong link"]
     assert "paused" not in terminal.here("outbox-show", str(free)).stdout
 
@@ -68,7 +68,7 @@ def test_one_mail_tells_that_it_is_paused(terminal: Terminal) -> None:
 def test_a_dry_run_pauses_nothing(terminal: Terminal) -> None:
     """It says what it would."""
     done = terminal.here("outbox-pause", "--all", "--dry-run", "--until", "2999-01-01")
-    assert done.stdout.startswith("Would pause all mail, 0 mails queued now; until 2999-01-01 00:00:00 UTC")
+    assert done.stdout.startswith("Would pause all mail, 0 deliveries queued now; until 2999-01-01 00:00:00 UTC")
     assert paused(terminal) == []
     terminal.here("outbox-pause", "--all")
     assert terminal.here("outbox-resume", "--all", "--dry-run").stdout == "Would resume all mail.\n"
@@ -106,14 +106,14 @@ def test_on_a_terminal_it_asks_before_it_holds_more_than_one(terminal: Terminal)
     """Both ways; --yes has decided."""
     put(terminal.engine, "a@example.org", "b@example.org")
     with terminal.screen("outbox-pause", "--all") as screen:
-        screen.until("Pause all mail, 2 mails queued now? [y/N]")
+        screen.until("Pause all mail, 2 deliveries queued now? [y/N]")
         screen.type("n\n")
         screen.to_end()
     assert (screen.process.returncode, paused(terminal)) == (1, [])
     with terminal.screen("outbox-pause", "--all", "--yes") as screen:
         assert "Paused all mail" in screen.to_end()
     with terminal.screen("outbox-resume", "--all") as screen:
-        screen.until("Resume all mail, 2 mails queued now? [y/N]")
+        screen.until("Resume all mail, 2 deliveries queued now? [y/N]")
         screen.type("y\n")
         screen.to_end()
     assert (screen.process.returncode, paused(terminal)) == (0, [])
@@ -140,7 +140,7 @@ def test_a_sender_that_workers_stopped_is_listed_and_resumed(terminal: Terminal)
         assert refuse(connection, What.SENDER, "from@example.org", **refused, reply=reply)
     terminal.here("outbox-pause", "--kind", "newsletter")
     listed = terminal.here("outbox-resume").stdout
-    assert "By the outbox itself:\n  !  sender from@example.org, for " in listed
+    assert "By the workers:\n  !  sender from@example.org, for " in listed
     assert f"mail:25 refuses this sender while it takes other mail: {reply}. Verify the sender's" in listed
     assert "`outbox-resume --sender from@example.org` lets its mail go; one message is tried again in " in listed
     assert listed.endswith("2 are paused.\n")
@@ -152,7 +152,7 @@ def test_a_sender_that_workers_stopped_is_listed_and_resumed(terminal: Terminal)
     assert (code, "`outbox-resume --sender from@example.org`" in stopped, reply in stopped) == (1, True, True)
     shown = terminal.here("outbox-show", str(id)).stdout
     assert "sender from@example.org, by the outbox itself since " in shown
-    assert f"refuses this sender while it takes other mail: {reply}. It goes when the relay accepts one" in shown
+    assert f"refuses this sender while it takes other mail: {reply}. It is sent when the relay accepts one" in shown
     done = terminal.here("outbox-resume", "--sender", "from@example.org", "--dry-run")
     assert done.returncode == 0
     assert terminal.here("outbox-resume", "--sender", "From <from@EXAMPLE.org>").returncode == 0

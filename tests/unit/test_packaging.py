@@ -89,9 +89,10 @@ def _files(folder: Path) -> set[str]:
 
 
 def test_only_the_package_is_installed(wheel: set[str]) -> None:
-    """`import outbox` and nothing else: neither the application nor the tests."""
+    """`import outbox`, its manual page, and nothing else: neither the application nor the tests."""
     tops = {name.partition("/")[0] for name in wheel if ".dist-info/" not in name}
-    assert tops == {"outbox"}
+    (data,) = tops - {"outbox"}
+    assert [name.partition("/")[2] for name in wheel if name.startswith(data)] == ["data/share/man/man1/outbox.1"]
 
 
 def test_the_package_is_complete(wheel: set[str]) -> None:
