@@ -13,10 +13,21 @@ from hypothesis import strategies as st
 
 from outbox.breaker import LONGEST_PROBE_WAIT
 from outbox.claims import Claimed
-from outbox.pauses import FIRST_PROBE
+from outbox.pauses import FIRST_PROBE, What
 from outbox.states import State
-from tests.unit.simulation.database import Delivery, Queue
-from tests.unit.simulation.relay import DOWN, EVERYTHING, NO_MORE, REPLIES, SESSION_ENDS, Quota, Rule, Script, Spell
+from tests.unit.simulation.database import Delivery, Hold, Queue
+from tests.unit.simulation.relay import (
+    DOWN,
+    EVERYTHING,
+    NO_MORE,
+    RELAY,
+    REPLIES,
+    SESSION_ENDS,
+    Quota,
+    Rule,
+    Script,
+    Spell,
+)
 from tests.unit.simulation.watch import PROBE, Watch
 from tests.unit.simulation.world import Restart, World
 
@@ -39,6 +50,8 @@ class Case:
     connections: int = 3
     refusals: int = 10
     restarts: tuple[Restart, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    expiry: tuple[tuple[int, float], ...] = ()  # (delivery, seconds after it is due for the first time)
     heals: float | None = None  # when the relay comes to take everything
     seed: int = 0
 
@@ -55,12 +68,26 @@ def play(case: Case) -> tuple[World, Watch]:
                 replace(one, lasts=max(0.0, min(one.lasts, case.heals - one.begins))) for one in script.spells
             ),
         )
+    expiry = dict(case.expiry)
     deliveries = [
-        Delivery(number, sender, f"r{number}@{domain}", due)
+        Delivery(
+            number,
+            sender,
+            f"r{number}@{domain}",
+            due,
+            due + expiry[number] if number in expiry else None,
+        )
         for number, (sender, domain, due) in enumerate(case.queue, start=1)
     ]
     world = World(
-        deliveries, script, case.workers, case.connections, case.refusals, restarts=case.restarts, seed=case.seed
+        deliveries,
+        script,
+        case.workers,
+        case.connections,
+        case.refusals,
+        restarts=case.restarts,
+        holds=case.holds,
+        seed=case.seed,
     )
     watch = Watch(world)
     try:
@@ -80,8 +107,9 @@ def _ends(world: World, heals: float) -> float:
     of which none can be probed for the other have found nothing and end."""
     due = [one.due for one in world.deliveries if one.state is State.QUEUED]
     probes = [probe_at for probe_at, _ in world.database.waits.values()]
+    free = [one.begins + one.lasts for one in world.holds]
     return (
-        max([heals, *due, *probes])
+        max([heals, *due, *probes, *free])
         + (len(world.deliveries) + 3) * PROBE
         + LONGEST_PROBE_WAIT
         + (2 * HOUR if len(probes) > 1 else FIRST_PROBE)
@@ -116,6 +144,14 @@ spells = st.one_of(
 )
 sessions = st.tuples(st.integers(1, 5), st.sampled_from(sorted(SESSION_ENDS)))
 mail = st.tuples(st.sampled_from(SENDERS), st.sampled_from(DOMAINS), due)
+held_back = st.one_of(
+    st.tuples(st.just(What.ALL), st.just("")),
+    st.tuples(st.just(What.SENDER), st.sampled_from(SENDERS)),
+    st.tuples(st.just(What.DOMAIN), st.sampled_from(DOMAINS)),
+    st.tuples(st.just(What.TRANSPORT), st.just(RELAY.name)),
+)
+holds = st.builds(lambda what, begins, lasts: Hold(begins, lasts, *what), held_back, moments, seconds)
+expiries = st.one_of(minutes.map(lambda at: at + 60.0), seconds.map(lambda at: at + 60.0))
 ACCOUNT_LIKE = ("not allowed", "not verified", "rate", "too much mail", "quota", "a day", "421", "broken", "later")
 few_rules = st.lists(rules, max_size=2).map(tuple)
 few_spells = st.one_of(st.just(()), st.tuples(spells))
@@ -152,6 +188,8 @@ def _case(
         connections=st.integers(1, 4),
         refusals=st.integers(4, 10),
         restarts=st.lists(st.builds(Restart, moments, st.integers(1, 3), st.booleans()), max_size=2).map(tuple),
+        holds=st.one_of(st.just(()), st.just(()), st.lists(holds, min_size=1, max_size=2).map(tuple)),
+        expiry=st.one_of(st.just(()), st.lists(st.tuples(st.integers(1, 14), expiries), max_size=6).map(tuple)),
         heals=st.one_of(st.none(), seconds),
         seed=st.integers(0, 1000),
     )

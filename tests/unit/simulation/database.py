@@ -70,6 +70,20 @@ class Attempt:
     counted: bool
 
 
+@dataclass(frozen=True)
+class Hold:
+    """An operator's pause."""
+
+    begins: float
+    lasts: float
+    what: What
+    value: str = ""
+
+    def holds(self, now: float) -> bool:
+        """Whether it is in force."""
+        return self.begins <= now < self.begins + self.lasts
+
+
 @dataclass
 class Database:
     """What all workers share."""
@@ -81,17 +95,22 @@ class Database:
     waits: dict[int, tuple[float, float]] = field(default_factory=dict)  # (when to probe, wait) by pause
     changed: Callable[[str, Pause], None] = lambda what, pause: None
     recorded: Callable[[Delivery, Outcome], None] = lambda delivery, outcome: None
+    by_operators: Sequence[Hold] = ()
     _ids: int = 0
     _held: Held | None = None
+    _in_force: tuple[Hold, ...] = ()
 
     def to_probe(self) -> list[Pause]:
         """The pauses of which one delivery is to be offered now."""
         return [one for one in self.pauses.values() if self.waits[one.id][0] <= self.now()]
 
     def held(self) -> Held:
-        """What they hold back."""
-        if self._held is None:
-            self._held = Held.by(self.pauses.values(), {RELAY.name})
+        """What they hold back, and those of operators."""
+        in_force = tuple(one for one in self.by_operators if one.holds(self.now()))
+        if self._held is None or in_force != self._in_force:
+            operators = [Pause(0, one.what, one.value, "", "somebody", EPOCH, None) for one in in_force]
+            self._held = Held.by([*self.pauses.values(), *operators], {RELAY.name})
+            self._in_force = in_force
         return self._held
 
     def pause(self, what: What, value: str, reply: str) -> bool:

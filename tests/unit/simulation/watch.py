@@ -21,6 +21,9 @@ PROBE = 60.0 * 1.1
 SLACK = 2 * POLL + 1.0
 """Until a worker has looked at pauses and queue, connected and offered."""
 
+ENDS = 5.0 + SLACK
+"""Until a worker whose relay is out of use looks for what has expired."""
+
 COMPARED = 7 * 60.0 + SLACK
 """Until a paused domain was offered mail of each of three senders."""
 
@@ -45,6 +48,7 @@ class Watch:
         self._due_now: dict[int, float] = {}  # since when it is the turn of one that waits
         self._good: dict[int, float] = {}  # since when each waits that the relay would take
         self._apart: dict[int, float] = {}  # since when each waits that is paused for another sender's sake
+        self._expired: dict[int, float] = {}  # since when each has expired and could end
         self._began: dict[int, float] = {}
         self._last: dict[int, Outcome] = {}
         self._probes: dict[int, float] = {}  # since when an automatic pause waits for its probe, by pause
@@ -160,6 +164,7 @@ class Watch:
         self._look_at_good(eligible)
         self._look_at_probes()
         self._look_at_comparisons()
+        self._look_at_expired()
 
     def _running(self) -> list[Worker]:
         return [worker for worker in self.world.workers.values() if not worker.stopping]
@@ -222,6 +227,23 @@ class Watch:
             since = self._probes.setdefault(pause.id, now)
             if now > max(since, self._told_until) + len(database.pauses) * (PROBE + SLACK + SILENT):
                 self.fail(f"the pause of {pause.what} {pause.value} is not probed for {now - since:.1f} s")
+
+    def _look_at_expired(self) -> None:
+        """What has expired ends, whatever the relay does or is paused by itself, but for an operator's pause."""
+        world, database = self.world, self.world.database
+        held = database.held().but_expired()
+        expired = {
+            one.id
+            for one in world.deliveries
+            if one.state is State.QUEUED and one.due <= world.now and one.expires is not None
+            and one.expires <= world.now and database.is_free(one, held)
+        } if self._running() else set()  # fmt: skip
+        for number in list(self._expired):
+            if number not in expired:
+                del self._expired[number]
+        for number in expired:
+            if world.now > self._expired.setdefault(number, world.now) + ENDS:
+                self.fail(f"{number} has expired, and is queued for {world.now - self._expired[number]:.1f} s")
 
     def _look_at_comparisons(self) -> None:
         """A domain paused for one sender's sake is offered another's, which tells: one probe interval for the first

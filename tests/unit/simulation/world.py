@@ -23,7 +23,7 @@ from outbox.pulse import Pulse
 from outbox.recorder import Unrecorded
 from outbox.smtp.learned import Learned
 from outbox.states import State
-from tests.unit.simulation.database import RESCUED_AFTER, Database, Delivery, Queue, Recorder, Rulings
+from tests.unit.simulation.database import RESCUED_AFTER, Database, Delivery, Hold, Queue, Recorder, Rulings
 from tests.unit.simulation.relay import RELAY, Script, ScriptedConnection, ScriptedRelay
 
 POLL = 1.0
@@ -169,6 +169,7 @@ class World:
     connections: int = 3
     refusals: int = 10
     restarts: tuple[Restart, ...] = ()
+    holds: tuple[Hold, ...] = ()
     seed: int = 0
     now: float = 0.0
     workers: dict[int, Worker] = field(default_factory=dict)
@@ -182,12 +183,14 @@ class World:
         self.clock = lambda: self.now
         self.random = random.Random(self.seed)
         self.relay = ScriptedRelay(self.script, self.clock)
-        self.database = Database({one.id: one for one in self.deliveries}, self.clock)
+        self.database = Database({one.id: one for one in self.deliveries}, self.clock, by_operators=self.holds)
         self._tokens = 0
         self._ticks_at = 0.0
         self._starts = dict.fromkeys(range(1, self.workers_wanted + 1), 0.0)
         self._restarts = sorted(self.restarts, key=lambda one: one.at)
-        self._moments = sorted(set(_moments(self.script)))
+        self._moments = sorted(
+            {*_moments(self.script), *(at for one in self.holds for at in (one.begins, one.begins + one.lasts))}
+        )
 
     def token(self) -> int:
         """A new one."""
