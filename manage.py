@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import outbox.cli
 from app import create_app
 from app.config import SettingsError
-from outbox.errors import ConfigurationError
+from outbox.core.errors import ConfigurationError
 
 cli = FlaskGroup(name="manage.py", create_app=create_app, help="Run and look after the application.")
 for name in outbox.cli.__all__:  # they are there without the package being installed

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import flask
 import flask_mail
 
-from outbox.compose import compose
-from outbox.message import Composed
+from outbox.message.compose import compose
+from outbox.message.values import Composed
 
 SENDER = "shop@example.com"
 RECIPIENT = "reader@example.org"

@@ -12,8 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks import mails
-from outbox.enqueue import Posting, enqueue
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
 
 _MESSAGE = table_of(OutboxMessage)
 _DELIVERY = table_of(OutboxDelivery)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outbox.errors import (
+from outbox.core.errors import (
     AddressError,
     BadHeaderError,
     ConfigurationError,
@@ -16,12 +16,22 @@ from outbox.errors import (
     TemplateError,
     UncommittedMailError,
 )
-from outbox.extension import Outbox
-from outbox.mail import Message, RawMessage, split_addresses
-from outbox.models import OutboxMessage
+from outbox.core.version import VERSION
+from outbox.extension.flask_mail import (
+    Message,
+    RawMessage,
+    split_addresses,
+)
+from outbox.extension.outbox import Outbox
+from outbox.extension.signals import (
+    delivery_failed,
+    delivery_retried,
+    delivery_sent,
+    delivery_uncertain,
+    message_queued,
+)
 from outbox.settings import Settings
-from outbox.signals import delivery_failed, delivery_retried, delivery_sent, delivery_uncertain, message_queued
-from outbox.version import VERSION
+from outbox.store.models import OutboxMessage
 
 __version__ = VERSION
 

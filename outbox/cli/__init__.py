@@ -13,7 +13,7 @@ from outbox.cli.purge import purge
 from outbox.cli.sender import sender
 from outbox.cli.show import show
 from outbox.cli.status import status
-from outbox.cli.trial import test_mail
+from outbox.cli.test_mail import test_mail
 
 __all__ = [
     "audit",

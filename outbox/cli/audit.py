@@ -8,13 +8,21 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import console, database, in_app
+from outbox.cli.busy import waiting
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    console,
+    database,
+    in_app,
+)
+from outbox.cli.options import (
+    moment,
+    number,
+    to_timedelta,
+)
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_table
 from outbox.cli.text import Text
-from outbox.cli.waiting import waiting
-from outbox.cli.words import moment, number, to_timedelta
 from outbox.operations.audit import Entry
 
 MAX_LIST = 10_000

@@ -10,15 +10,31 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, console, database, in_app, say, settings, who
+from outbox.cli.busy import waiting
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    ask,
+    console,
+    database,
+    in_app,
+    say,
+    settings,
+    who,
+)
 from outbox.cli.console import Console
+from outbox.cli.options import (
+    deliveries,
+    filter_options,
+    number,
+    taken,
+)
 from outbox.cli.output import print_json, safe
 from outbox.cli.unmatched import by_state, matching, matching_but
-from outbox.cli.waiting import waiting
-from outbox.cli.words import deliveries, filter_options, number, taken
+from outbox.delivery.states import (
+    State,
+    sources,
+)
 from outbox.operations import Filter, Row
-from outbox.states import State, sources
 
 SHOWN = 20
 CAP = 1_000_000

@@ -6,8 +6,12 @@ from collections.abc import Iterable
 
 import click
 
-from outbox.cli.base import console, in_app, say
 from outbox.cli.command import Command, Failure, No
+from outbox.cli.common import (
+    console,
+    in_app,
+    say,
+)
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
@@ -73,8 +77,8 @@ def show(found: Iterable[Finding]) -> None:
 
 
 def _address(text: str, option: str) -> str:
-    from outbox.errors import MessageError
-    from outbox.mime.addresses import parse
+    from outbox.core.errors import MessageError
+    from outbox.message.addresses import parse
 
     try:
         return parse(text, option).envelope

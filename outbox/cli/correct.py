@@ -7,11 +7,20 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import database, in_app, say, settings, who
 from outbox.cli.command import Command, No
+from outbox.cli.common import (
+    database,
+    in_app,
+    say,
+    settings,
+    who,
+)
+from outbox.cli.options import (
+    environment_of,
+    environment_options,
+)
 from outbox.cli.output import print_json
-from outbox.cli.words import environment_of, environment_options
-from outbox.errors import MessageError
+from outbox.core.errors import MessageError
 
 
 @click.command("outbox-correct-recipient", cls=Command)

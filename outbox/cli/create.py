@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from outbox import operations
-from outbox.cli.base import database, in_app, say
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    database,
+    in_app,
+    say,
+)
 from outbox.cli.output import print_json, safe
 
 if TYPE_CHECKING:

@@ -10,19 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 from outbox import operations
 from outbox.cli import dotenv
-from outbox.cli.base import application, database, extension, settings
-from outbox.errors import ConfigurationError, MessageError, OutboxError
-from outbox.hints import hint_for
-from outbox.mime.addresses import mailbox_of
+from outbox.cli.common import (
+    application,
+    database,
+    extension,
+    settings,
+)
+from outbox.core.errors import (
+    ConfigurationError,
+    MessageError,
+    OutboxError,
+)
+from outbox.delivery.hints import hint_for
+from outbox.delivery.reply import (
+    Phase,
+    Result,
+    Verdict,
+)
+from outbox.message.addresses import mailbox_of
 from outbox.operations import Finding
-from outbox.relay import Relay, Security
-from outbox.reply import Phase, Result, Verdict
 from outbox.settings import Settings, remarks, unread_words
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
 from outbox.settings.table import MECHANISMS
 from outbox.settings.values import is_unset
 
 if TYPE_CHECKING:
-    from outbox.transport import Connection
+    from outbox.smtp.connection import Connection
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""
@@ -116,7 +132,7 @@ def _database(seconds: float) -> Iterator[Finding]:
 
 
 def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
-    from outbox.transport import Connection
+    from outbox.smtp.connection import Connection
 
     try:
         relay = _impatient(settings().relay, seconds)
@@ -181,7 +197,7 @@ def _impatient(relay: Relay, seconds: float) -> Relay:
 
 def _other_mechanism(refused: Result, relay: Relay) -> str:
     """The remedy where the log-in works in another way than the one that was refused; "" where it does not."""
-    from outbox.transport import Connection
+    from outbox.smtp.connection import Connection
 
     said_no = refused.phase is Phase.AUTH and refused.reply.code is not None and refused.reply.code >= 500
     if not said_no or relay.auth is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 import outbox.cli
-from outbox.cli.words import FILTER_NAMES
+from outbox.cli.options import FILTER_NAMES
 
 _FILTERS = "[FILTERS]"
 

@@ -7,12 +7,21 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import console, database, in_app, say
+from outbox.cli.busy import waiting
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    console,
+    database,
+    in_app,
+    say,
+)
+from outbox.cli.options import (
+    deliveries,
+    filter_options,
+    taken,
+)
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching
-from outbox.cli.waiting import waiting
-from outbox.cli.words import deliveries, filter_options, taken
 
 MAX_LIST = 10_000
 

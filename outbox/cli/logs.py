@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from outbox.cli.output import safe_lines
-from outbox.clock import monotonic
-from outbox.events import Event
+from outbox.core.clock import monotonic
+from outbox.core.events import Event
 
 CAPACITY = 10_000
 """Lines that wait to be written at the most."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from outbox.clock import UNREADABLE
+from outbox.core.clock import UNREADABLE
 
 
 def safe(text: object) -> str:

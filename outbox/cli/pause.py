@@ -10,17 +10,31 @@ from typing import Any
 
 import click
 
-from outbox import clock, operations
-from outbox.cli.base import ask, console, database, in_app, say, who
+from outbox import operations
+from outbox.cli.busy import waiting
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    ask,
+    console,
+    database,
+    in_app,
+    say,
+    who,
+)
+from outbox.cli.options import (
+    deliveries,
+    environment_of,
+    environment_options,
+    moment,
+    to_timedelta,
+)
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
-from outbox.cli.waiting import waiting
-from outbox.cli.words import deliveries, environment_of, environment_options, moment, to_timedelta
+from outbox.core import clock
+from outbox.delivery.states import State
 from outbox.operations import Filter, duration, parse_moment, pauses, stopped
 from outbox.operations.pauses import Pause, What
-from outbox.states import State
 
 CAP = 100_000
 

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from outbox.cli.console import Console
 from outbox.cli.text import Text
-from outbox.clock import monotonic
+from outbox.core.clock import monotonic
 
 INTERVAL_SECONDS = 0.1
 BAR = 40

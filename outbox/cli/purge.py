@@ -9,15 +9,31 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import ask, database, in_app, say, settings, who
+from outbox.cli.busy import waiting
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    ask,
+    database,
+    in_app,
+    say,
+    settings,
+    who,
+)
+from outbox.cli.options import (
+    deliveries,
+    number,
+    options_of_ended,
+    taken,
+    to_timedelta,
+)
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching, matching_but
-from outbox.cli.waiting import waiting
-from outbox.cli.words import deliveries, number, options_of_ended, taken, to_timedelta
+from outbox.delivery.states import (
+    FINAL,
+    State,
+)
 from outbox.operations import Filter, duration
 from outbox.operations import purge as purge_some
-from outbox.states import FINAL, State
 
 BATCH = 500
 CAP = 100_000

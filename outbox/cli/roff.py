@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from outbox.version import VERSION
+from outbox.core.version import VERSION
 
 if TYPE_CHECKING:
     from outbox.cli.entries import Entry

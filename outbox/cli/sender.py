@@ -8,11 +8,16 @@ from collections.abc import Mapping
 
 import click
 
-from outbox.cli.base import application, in_app, say, settings
 from outbox.cli.command import Command
+from outbox.cli.common import (
+    application,
+    in_app,
+    say,
+    settings,
+)
 from outbox.cli.logs import log_to_stderr
+from outbox.cli.options import number
 from outbox.cli.progress import Progress
-from outbox.cli.words import number
 
 ENDED = {"sent": "sent", "retried": "deferred", "failed": "failed"}
 
@@ -48,19 +53,22 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
     bar = drain and sys.stderr.isatty() and processes is None
     level = logging.WARNING if bar else logging.INFO
     log_to_stderr(as_json=settings().log_json, level=level, aside=processes is None)
-    from outbox import daemon, supervisor
+    from outbox.worker import (
+        process,
+        supervisor,
+    )
 
     if processes is not None:
         code = supervisor.run(application(), processes, once=once, drain=drain, connections=connections)
     elif bar:
         code = _drain(connections)
     else:
-        code = daemon.run(application(), once=once, drain=drain, connections=connections)
-    raise click.exceptions.Exit(1 if code == daemon.UNSENT else code)
+        code = process.run(application(), once=once, drain=drain, connections=connections)
+    raise click.exceptions.Exit(1 if code == process.UNSENT else code)
 
 
 def _drain(connections: int | None) -> int:
-    from outbox import daemon
+    from outbox.worker import process
 
     ended: dict[str, int] = {}
     with Progress("draining", keep=True) as bar:
@@ -70,7 +78,7 @@ def _drain(connections: int | None) -> int:
             bar.done = sum(counts.values())
             bar.total = bar.done + due
 
-        code = daemon.run(application(), drain=True, connections=connections, progress=progress)
+        code = process.run(application(), drain=True, connections=connections, progress=progress)
     say(_summary(ended))
     return code
 

@@ -8,20 +8,30 @@ from collections.abc import Iterator
 
 import click
 
-from outbox import clock, operations
-from outbox.cli.base import console, database, in_app, who
+from outbox import operations
 from outbox.cli.command import Command, No
+from outbox.cli.common import (
+    console,
+    database,
+    in_app,
+    who,
+)
 from outbox.cli.console import Console
+from outbox.cli.options import (
+    COLOURS,
+    moment,
+    number,
+)
 from outbox.cli.output import plain, print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
-from outbox.cli.words import COLOURS, moment, number
-from outbox.errors import DatabaseError
+from outbox.core import clock
+from outbox.core.errors import DatabaseError
+from outbox.delivery.states import State
+from outbox.message.preview import preview
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
-from outbox.pauses import Pause
-from outbox.preview import preview
-from outbox.states import State
+from outbox.store.pauses import Pause
 
 SIBLINGS_SHOWN = 10
 

@@ -9,15 +9,25 @@ from typing import Any
 import click
 
 from outbox import operations
-from outbox.cli.base import console, database, extension, failures_told, in_app, settings
+from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure
+from outbox.cli.common import (
+    console,
+    database,
+    extension,
+    failures_told,
+    in_app,
+    settings,
+)
 from outbox.cli.console import Console
 from outbox.cli.output import plain, print_json
-from outbox.cli.screen import print_shape, print_status
+from outbox.cli.status_view import (
+    print_shape,
+    print_status,
+)
 from outbox.cli.text import Text
-from outbox.cli.waiting import waiting
+from outbox.delivery.states import State
 from outbox.operations import Shape, Status
-from outbox.states import State
 
 DEGRADED = 1
 WATCH_CAP = 10_000

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from outbox.cli.console import Console
+from outbox.cli.options import (
+    COLOURS,
+    age,
+    fault,
+)
 from outbox.cli.output import safe
 from outbox.cli.text import Text, cell_len
-from outbox.cli.words import COLOURS, age, fault
 from outbox.operations import Row
 
 GAP = 2

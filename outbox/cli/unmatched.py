@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from outbox import operations
-from outbox.cli.words import number
+from outbox.cli.options import number
+from outbox.delivery.states import State
 from outbox.operations import Filter
-from outbox.states import State
 
 CAP = 10_000
 

@@ -7,7 +7,16 @@ connection, and turn what a database may do wrong into the package's own errors.
 from __future__ import annotations
 
 from outbox.operations import audit, pauses, stopped
-from outbox.operations.access import (
+from outbox.operations.again import REPEATABLE, send_again
+from outbox.operations.ages import (
+    Shape,
+    ShapeRow,
+    shape,
+)
+from outbox.operations.alarms import Alarms
+from outbox.operations.application_engine import another_database, apart, place, several_databases
+from outbox.operations.browse import Page, browse
+from outbox.operations.connect import (
     check_schema,
     connected,
     guarded,
@@ -19,12 +28,10 @@ from outbox.operations.access import (
     unmigrated,
     where,
 )
-from outbox.operations.again import REPEATABLE, send_again
-from outbox.operations.alarms import Alarms
-from outbox.operations.application_engine import another_database, apart, place, several_databases
-from outbox.operations.browse import Page, browse
-from outbox.operations.changes import cancel, eligible, in_batches, mark_sent, requeue
-from outbox.operations.correct import CORRECTABLE, correct_recipient
+from outbox.operations.correct_recipient import (
+    CORRECTABLE,
+    correct_recipient,
+)
 from outbox.operations.create import create_tables, has_history
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
@@ -43,11 +50,22 @@ from outbox.operations.purger import Purger
 from outbox.operations.recording import check_recording
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
-from outbox.operations.shape import Shape, ShapeRow, shape
 from outbox.operations.status import status, workers
 from outbox.operations.tables import environments
+from outbox.operations.times import (
+    duration,
+    parse_duration,
+    parse_moment,
+    spelled,
+)
+from outbox.operations.transitions import (
+    cancel,
+    eligible,
+    in_batches,
+    mark_sent,
+    requeue,
+)
 from outbox.operations.unsent import left_due
-from outbox.operations.words import duration, parse_duration, parse_moment, spelled
 from outbox.operations.worker_requests import Ask, ask_to_end
 
 __all__ = [

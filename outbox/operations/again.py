@@ -8,16 +8,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.mime.downgrade import forms
-from outbox.mime.head import date_value
-from outbox.mime.headers import fold, split_fields
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
+from outbox.message.downgrade import forms
+from outbox.message.header_encoding import (
+    fold,
+    split_fields,
+)
+from outbox.message.header_section import date_value
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID
 from outbox.operations.reschedule import tell
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
-from outbox.states import Lane, State
-from outbox.stored import utf8_from
+from outbox.store.dialect import DbNow
+from outbox.store.messages import utf8_from
 
 ACTION = "send-again"
 

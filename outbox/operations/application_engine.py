@@ -8,11 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.autocommit import REMEDY, commits_at_once
-from outbox.dialect import MYSQL_FAMILY
-from outbox.operations.access import where
+from outbox.operations.connect import where
 from outbox.operations.finding import Finding
-from outbox.transactions import ONE_DATABASE
+from outbox.store.autocommit import (
+    REMEDY,
+    commits_at_once,
+)
+from outbox.store.dialect import MYSQL_FAMILY
+from outbox.store.transactions import ONE_DATABASE
 
 
 def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:

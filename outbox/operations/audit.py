@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
 from outbox.operations.tables import AUDIT
-from outbox.operations.words import storable
+from outbox.operations.times import storable
+from outbox.store.dialect import DbNow
 
 FEW = 50
 """Up to so many, the ids of the deliveries are kept; of more only how many."""

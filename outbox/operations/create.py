@@ -8,9 +8,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from outbox.dialect import MYSQL_FAMILY
-from outbox.errors import DatabaseError
-from outbox.operations.access import guarded, where
+from outbox.core.errors import DatabaseError
+from outbox.operations.connect import (
+    guarded,
+    where,
+)
+from outbox.store.dialect import MYSQL_FAMILY
 
 LOCK_SECONDS = 20
 
@@ -41,7 +44,7 @@ def has_history(engine: sa.Engine) -> bool:
 
 
 def _created(engine: sa.Engine) -> list[str]:
-    from outbox import schema
+    from outbox.store import schema
 
     with engine.begin() as connection, _alone(connection):
         return schema.create(connection)

@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.mime.redate import redate
+from outbox.delivery.states import State
+from outbox.message.redate import redate
 from outbox.operations.audit import Trail
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
-from outbox.states import State
+from outbox.store.dialect import DbNow
 
 CHUNK = 50
 """Messages whose bytes are in memory at once."""

@@ -13,13 +13,19 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
-from outbox.errors import OutboxError
-from outbox.operations.access import connected, missing, server, unmigrated, where
+from outbox.core.errors import OutboxError
 from outbox.operations.application_engine import autocommit, same_database
+from outbox.operations.connect import (
+    connected,
+    missing,
+    server,
+    unmigrated,
+    where,
+)
 from outbox.operations.finding import Finding
 from outbox.operations.recording import recording
 from outbox.operations.server_settings import server_settings, session_settings
-from outbox.server_settings import is_direct
+from outbox.store.server_settings import is_direct
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""

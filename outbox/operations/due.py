@@ -7,10 +7,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.states import Lane
 from outbox.operations.tables import DELIVERY
-from outbox.pauses import Held
-from outbox.states import Lane
+from outbox.store.dialect import DbNow
+from outbox.store.pauses import Held
 
 PAUSED_SEEN = 20_000
 """Rows looked at, at the head of each index range, where some of what is due is paused."""

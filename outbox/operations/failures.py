@@ -6,12 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.operations.due import count_to
 from outbox.operations.filters import was_deferred
 from outbox.operations.health import FailureGroup
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
-from outbox.states import Lane, State
+from outbox.store.dialect import DbNow
 
 FAILURES_SEEN = 5_000
 FAILURE_GROUPS = 10

@@ -14,11 +14,17 @@ from typing import Any
 import idna
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.retry import Reason
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, environments, in_state
-from outbox.operations.words import duration, storable
-from outbox.policy import Reason
-from outbox.states import Lane, State
+from outbox.operations.times import (
+    duration,
+    storable,
+)
+from outbox.store.dialect import DbNow
 
 MAX_ID = 2**63 - 1
 MAX_METADATA = 400

@@ -8,15 +8,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.clock import UNREADABLE
-from outbox.dialect import DbNow
-from outbox.errors import DamagedMessageError
-from outbox.message import Blob, whole_form
+from outbox.core.clock import UNREADABLE
+from outbox.core.errors import DamagedMessageError
+from outbox.delivery.reply import (
+    Phase,
+    Verdict,
+)
+from outbox.delivery.states import (
+    Lane,
+    OnUncertain,
+    State,
+)
+from outbox.message.values import (
+    Blob,
+    whole_form,
+)
 from outbox.operations.filters import MAX_ID, Filter, by_id, clauses, in_span, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
-from outbox.reply import Phase, Verdict
-from outbox.states import Lane, OnUncertain, State
-from outbox.stored import utf8_from
+from outbox.store.dialect import DbNow
+from outbox.store.messages import utf8_from
 
 MAX_SIBLINGS = 1_000
 """How many other recipients of a message are shown with one of them."""

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from outbox.clock import monotonic
+from outbox.core.clock import monotonic
+from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
-from outbox.states import State
 
 SETTLED = timedelta(minutes=1)
 """So long after its end a span is not expected to change any more: what ended in it was committed."""

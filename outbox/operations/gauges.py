@@ -8,7 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import look_at_due
 from outbox.operations.failures import count_deferred
@@ -16,8 +19,11 @@ from outbox.operations.problems import Kind
 from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
-from outbox.pauses import Held, active
-from outbox.states import Lane, State
+from outbox.store.dialect import DbNow
+from outbox.store.pauses import (
+    Held,
+    active,
+)
 
 GAUGE_CAP = 50_000
 """Where counting stops."""

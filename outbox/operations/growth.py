@@ -10,11 +10,11 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.states import State
 from outbox.operations.browse import id_above_older
 from outbox.operations.due import count_to
 from outbox.operations.tables import DELIVERY
-from outbox.states import State
+from outbox.store.dialect import DbNow
 
 CAP = 50_000
 """Where counting stops; above it nothing is concluded."""

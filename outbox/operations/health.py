@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.operations.outcomes import Outcomes
-from outbox.pauses import EVERY, Pause, What
-from outbox.states import Lane, State
+from outbox.store.pauses import (
+    EVERY,
+    Pause,
+    What,
+)
 
 
 @dataclass(frozen=True, slots=True)

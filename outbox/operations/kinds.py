@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.states import State
 from outbox.operations.filters import was_deferred
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
-from outbox.states import State
+from outbox.store.dialect import DbNow
 
 SEEN = 10_000
 """The newest deliveries that ended, and of those that wait, which are looked at."""

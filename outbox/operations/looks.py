@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID
 from outbox.operations.tables import AUDIT
+from outbox.store.dialect import DbNow
 
 READ = "read"
 """The audit's word for a look; the other words are changes."""

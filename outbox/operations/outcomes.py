@@ -13,9 +13,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
-from outbox.reply import About, Phase, Verdict
+from outbox.store.dialect import DbNow
 
 SEEN = 10_000
 """The newest attempts, which are looked at."""

@@ -9,15 +9,25 @@ from typing import Any
 import idna
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.errors import AddressError, BadHeaderError
-from outbox.mime.addresses import mailbox_of
+from outbox.core.errors import (
+    AddressError,
+    BadHeaderError,
+)
+from outbox.message.addresses import mailbox_of
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID, Filter, clauses
 from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
-from outbox.operations.words import storable
-from outbox.pauses import EVERY, MOST_VALUE, Held, Pause, What, active
+from outbox.operations.times import storable
+from outbox.store.dialect import DbNow
+from outbox.store.pauses import (
+    EVERY,
+    MOST_VALUE,
+    Held,
+    Pause,
+    What,
+    active,
+)
 
 __all__ = ["EVERY", "Pause", "What", "active", "concerned", "holding", "holding_of", "pause", "resume", "value_of"]
 

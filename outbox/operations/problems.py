@@ -8,15 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from outbox.breaker import Cause
+from outbox.delivery.breaker import Cause
+from outbox.delivery.reply import About
+from outbox.delivery.states import State
 from outbox.operations.alarms import Alarms
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.stopped import stopped
-from outbox.operations.words import duration, sentence, spelled
-from outbox.pauses import Pause, What
-from outbox.reply import About
-from outbox.states import State
+from outbox.operations.times import (
+    duration,
+    sentence,
+    spelled,
+)
+from outbox.store.pauses import (
+    Pause,
+    What,
+)
 
 _CODE = re.compile(r"[2-5]\d\d\b")
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")

@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow, skip_locked
+from outbox.delivery.states import State
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
-from outbox.states import State
+from outbox.store.dialect import (
+    DbNow,
+    skip_locked,
+)
 
 DONE_WITH = (State.SENT, State.CANCELLED)
 """States that nobody has to look at again; failed and uncertain mail waits for a person."""

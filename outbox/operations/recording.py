@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from outbox.errors import DatabaseError
-from outbox.ledger import Ledger
-from outbox.operations.access import TESTED_DRIVERS, guarded, where
+from outbox.core.errors import DatabaseError
+from outbox.operations.connect import (
+    TESTED_DRIVERS,
+    guarded,
+    where,
+)
 from outbox.operations.finding import Finding
+from outbox.store.record import Ledger
 
 
 def check_recording(engine: sa.Engine) -> None:

@@ -13,13 +13,20 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from outbox.dialect import CHANNEL, DbNow
+from outbox.delivery.states import State
 from outbox.operations.audit import Trail
-from outbox.operations.changes import BATCH, let_live, next_matching
 from outbox.operations.dates import Dates
 from outbox.operations.filters import Filter
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.states import State
+from outbox.operations.transitions import (
+    BATCH,
+    let_live,
+    next_matching,
+)
+from outbox.store.dialect import (
+    CHANNEL,
+    DbNow,
+)
 
 
 def send_now(

@@ -9,8 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.hints import hint_for
+from outbox.delivery.hints import hint_for
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import Due, count_to, look_at_due
 from outbox.operations.failures import DAY, count_deferred, deferred, failures
@@ -20,8 +23,13 @@ from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
-from outbox.pauses import EVERY, Held, Pause, active
-from outbox.states import Lane, State
+from outbox.store.dialect import DbNow
+from outbox.store.pauses import (
+    EVERY,
+    Held,
+    Pause,
+    active,
+)
 
 COUNT_CAP = 100_000
 """Where counting stops: a count that says one more means "more than this"."""

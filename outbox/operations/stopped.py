@@ -6,10 +6,16 @@ import re
 import shlex
 from datetime import datetime
 
-from outbox.hints import hint_for
-from outbox.operations.words import sentence, spelled
-from outbox.pauses import Pause, What
-from outbox.reply import Phase
+from outbox.delivery.hints import hint_for
+from outbox.delivery.reply import Phase
+from outbox.operations.times import (
+    sentence,
+    spelled,
+)
+from outbox.store.pauses import (
+    Pause,
+    What,
+)
 
 _CODE = re.compile(r"[2-5]\d\d\b")
 

@@ -6,7 +6,8 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from outbox.models import (
+from outbox.delivery.states import State
+from outbox.store.models import (
     OutboxAttempt,
     OutboxAudit,
     OutboxBlob,
@@ -16,7 +17,6 @@ from outbox.models import (
     OutboxPause,
     OutboxWorker,
 )
-from outbox.states import State
 
 MESSAGE = cast(sa.Table, OutboxMessage.__table__)
 BLOB = cast(sa.Table, OutboxBlob.__table__)

@@ -6,10 +6,16 @@ from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
-from outbox.claims import due_now, is_of
+from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
-from outbox.pauses import Held, Pause
-from outbox.states import State
+from outbox.store.claim import (
+    due_now,
+    is_of,
+)
+from outbox.store.pauses import (
+    Held,
+    Pause,
+)
 
 CAP = 10_000
 """Where the look stops."""

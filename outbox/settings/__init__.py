@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outbox.errors import ConfigurationError
+from outbox.core.errors import ConfigurationError
+from outbox.delivery.states import OnUncertain
 from outbox.settings.checks import (
     PREFIX,
     contradictions,
@@ -22,7 +23,6 @@ from outbox.settings.checks import (
 )
 from outbox.settings.table import Table, specs
 from outbox.settings.values import is_unset
-from outbox.states import OnUncertain
 
 __all__ = ["Settings", "in_development", "remarks", "uncommitted", "unread_words"]
 

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from outbox.relay import Relay, Security
+from outbox.delivery.states import OnUncertain
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
 from outbox.settings.values import (
     DEBUG,
     EHLO_NAME,
@@ -32,7 +36,6 @@ from outbox.settings.values import (
     text,
     whole,
 )
-from outbox.states import OnUncertain
 
 _MESSAGES_PER_CONNECTION = 100
 _DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6

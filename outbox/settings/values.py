@@ -20,10 +20,10 @@ from typing import Any, cast
 
 import idna
 
-from outbox.errors import MessageError
-from outbox.mime import extras
-from outbox.mime.addresses import sender_of
-from outbox.states import OnUncertain
+from outbox.core.errors import MessageError
+from outbox.delivery.states import OnUncertain
+from outbox.message import extra_headers
+from outbox.message.addresses import sender_of
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
 
@@ -276,7 +276,7 @@ def _parse_headers(raw: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(raw, Mapping):
         raise ValueError(f"is {_shown(raw)}, not a mapping from names to texts")
     try:
-        extras.extra_headers(cast(Any, SimpleNamespace(extra_headers=dict(raw))))
+        extra_headers.extra_headers(cast(Any, SimpleNamespace(extra_headers=dict(raw))))
     except MessageError as error:
         raise ValueError(f"is not a list of headers: {error}".rstrip(".")) from None
     return tuple((str(name), str(value)) for name, value in raw.items())

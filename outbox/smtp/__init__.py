@@ -1,1 +1,1 @@
-"""The parts of the transport: one SMTP session, from the socket to the final dot. Nothing outside imports them."""
+"""SMTP: sockets, TLS, the session, the connection to a relay. It knows nothing of the database."""

@@ -12,15 +12,18 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from outbox.loggers import get_logger
-from outbox.relay import Relay, Security
-from outbox.reply import Phase
+from outbox.core.loggers import get_logger
+from outbox.delivery.reply import Phase
+from outbox.delivery.verdicts import Failure
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
 from outbox.smtp import auth, tls
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.sockets import Broken, Wire
 from outbox.smtp.waiting import Waiting
-from outbox.verdicts import Failure
 
 log = get_logger("outbox.transport")
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from outbox.message import Envelope
-from outbox.verdicts import Failure
+from outbox.delivery.verdicts import Failure
+from outbox.message.values import Envelope
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>\ud800-\udfff]")  # surrogates: no UTF-8 has them
 _NUMBER = re.compile(r"[0-9]{1,18}")

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from typing import Any
 
-from outbox.loggers import get_logger
+from outbox.core.loggers import get_logger
 
 log = get_logger("outbox.transport")
 

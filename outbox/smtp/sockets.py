@@ -15,11 +15,11 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from outbox.clock import utcnow
+from outbox.core.clock import utcnow
+from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.waiting import READ, WRITE, Blocking, Waiting
-from outbox.verdicts import Failure
 
 MAX_LINE = 8_192
 """Bytes of one line of a reply; RFC 5321 §4.5.3.1.5 has 512, some relays write more."""

@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from outbox.loggers import get_logger
-from outbox.relay import Relay, Security
+from outbox.core.loggers import get_logger
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
 
 log = get_logger("outbox.transport")
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from outbox.reply import About, Phase, parse_reply
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    parse_reply,
+)
+from outbox.delivery.verdicts import (
+    Failure,
+    judge_reply,
+)
 from outbox.smtp.learned import Learned
 from outbox.smtp.session import Answer, GroupBroken, Session
 from outbox.smtp.sockets import Broken
-from outbox.verdicts import Failure, judge_reply
 
 STALE = frozenset({Failure.DISCONNECTED, Failure.TIMEOUT, Failure.GARBAGE, Failure.OVERSIZED})
 """How a connection fails that was closed, or lost its step, while it was idle."""

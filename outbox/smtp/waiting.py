@@ -1,4 +1,4 @@
-"""How a connection waits: by default its thread does; under a hub (`outbox.hub`) others go on meanwhile."""
+"""How a connection waits: by default its thread does; under a hub (`outbox.worker.hub`) others go on meanwhile."""
 
 from __future__ import annotations
 

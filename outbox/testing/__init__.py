@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from outbox import clock
+from outbox.core import clock
 from outbox.testing.mailbox import Attachment, Mail, Mailbox
 from outbox.testing.scripts import ACCEPT, DOWN, LOST, Try
 

@@ -11,19 +11,32 @@ from typing import Any, cast
 import sqlalchemy as sa
 from flask import Flask
 
-from outbox import signals
-from outbox.claims import Claimed
-from outbox.dialect import DbNow
-from outbox.events import Events
-from outbox.ledger import Ledger, Outcome
-from outbox.models import OutboxDelivery
-from outbox.policy import Facts, RetryPolicy, before_sending, decide
-from outbox.queue import Queue
-from outbox.reply import Phase, Reply, Result, Verdict
-from outbox.report import tell
+from outbox.core.events import Events
+from outbox.delivery.reply import (
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.retry import (
+    Facts,
+    RetryPolicy,
+    before_sending,
+    decide,
+)
+from outbox.delivery.states import State
+from outbox.extension import signals
 from outbox.settings import Settings
-from outbox.states import State
+from outbox.store.claim import Claimed
+from outbox.store.dialect import DbNow
+from outbox.store.models import OutboxDelivery
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
 from outbox.testing.scripts import Relay, Try
+from outbox.worker.report import tell
 
 BATCH = 100
 _CHANCE = 0.5  # in the middle of what is random in a worker: delays are as the settings say

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from outbox import clock
-from outbox.dialect import frozen_text
+from outbox.core import clock
+from outbox.store.dialect import frozen_text
 
 
 class Clock:

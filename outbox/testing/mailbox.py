@@ -14,12 +14,22 @@ import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
 from sqlalchemy.orm import Session
 
-from outbox import clock, operations
-from outbox.dialect import DbNow
-from outbox.enqueue import write_connection
-from outbox.errors import UncommittedMailError
-from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
-from outbox.states import Lane, State
+from outbox import operations
+from outbox.core import clock
+from outbox.core.errors import UncommittedMailError
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import write_connection
+from outbox.store.models import (
+    OutboxBlob,
+    OutboxDelivery,
+    OutboxMessage,
+    OutboxMessageBlob,
+    OutboxWorker,
+)
 from outbox.testing.drain import Joined, drain
 from outbox.testing.frozen import Clock
 from outbox.testing.scripts import Relay, Script, Try

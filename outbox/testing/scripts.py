@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from outbox.reply import Phase, Reply, Result, Verdict, parse_reply, relay_id, retry_after
-from outbox.states import State
-from outbox.verdicts import Failure, judge_failure, judge_reply
+from outbox.delivery.reply import (
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+    parse_reply,
+    relay_id,
+    retry_after,
+)
+from outbox.delivery.states import State
+from outbox.delivery.verdicts import (
+    Failure,
+    judge_failure,
+    judge_reply,
+)
 
 ACCEPT = "250 2.0.0 taken"
 LOST = "lost"
@@ -30,7 +42,7 @@ class Try:
     message_id: str
     verdict: Verdict | None  # None: not offered to the relay (expired, for instance)
     state: State  # the delivery's, after it
-    reason: str | None  # `outbox.policy.Reason`
+    reason: str | None  # `outbox.delivery.retry.Reason`
     delay: float | None  # seconds until the next try
 
 

@@ -27,19 +27,19 @@ from flask import Blueprint
 from outbox.web import (
     actions,
     correcting,
+    errors,
     export,
     figures,
-    formats,
     headers,
     history,
-    holding,
     overview,
     pages,
-    problems,
+    pauses,
     repeating,
+    template_helpers,
     workers,
 )
-from outbox.web.machines import health_blueprint
+from outbox.web.health import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 from outbox.web.standing import Place, Standing
 
@@ -53,7 +53,7 @@ _VIEWS = (
     *pages.VIEWS,
     *actions.VIEWS,
     *correcting.VIEWS,
-    *holding.VIEWS,
+    *pauses.VIEWS,
     *history.VIEWS,
     *repeating.VIEWS,
     *workers.VIEWS,
@@ -86,8 +86,8 @@ def blueprint(
     for rule, endpoint, method, needed, view in _VIEWS:
         made.add_url_rule(rule, endpoint, rights.guard(view, *needed), methods=[method])
     headers.install(made)
-    problems.install(made)
-    formats.install(made)
+    errors.install(made)
+    template_helpers.install(made)
     standing = Standing(site_name, home, logout)
     made.context_processor(lambda: {"outbox_site": standing})
     return made

@@ -10,12 +10,24 @@ from flask import abort, current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
-from outbox import clock, operations
-from outbox.loggers import get_logger
+from outbox import operations
+from outbox.core import clock
+from outbox.core.loggers import get_logger
+from outbox.delivery.states import (
+    State,
+    may,
+)
 from outbox.operations import Filter
-from outbox.states import State, may
-from outbox.web import csrf, done, query
-from outbox.web.database import bound, connected, engine
+from outbox.web import (
+    csrf,
+    done,
+    filter_form,
+)
+from outbox.web.current import (
+    bound,
+    connected,
+    engine,
+)
 from outbox.web.rights import Right, actor
 from outbox.web.rights import may as may_here
 
@@ -132,7 +144,7 @@ class Selection:
     """Which mail a form speaks of: the ticked ones, or all that match."""
 
     ids: tuple[int, ...]
-    words: query.Words
+    words: filter_form.Words
     everything: bool  # all that match `words`
     origin: int | None  # the one mail from whose page the form came
     note: str | None = None  # why, for the history
@@ -140,7 +152,7 @@ class Selection:
 
     @property
     def wanted(self) -> Filter:
-        asked = query.to_filter(self.words)
+        asked = filter_form.to_filter(self.words)
         return asked if self.everything else Filter(ids=self.ids, environment=asked.environment, reason=asked.reason)
 
 
@@ -192,10 +204,12 @@ def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
     if not may_here(action.right):
         abort(403, f"You lack the right to {action.right} here.")
     everything = form.get("scope") == "all"
-    origin = query.cursor(form.get("origin"))
+    origin = filter_form.cursor(form.get("origin"))
     note = form.get("note", "").strip() or None
     ids = () if everything else _ids(form)
-    selection = Selection(ids, query.words(form), everything, origin, note, form.get("list", "")[: query.MAX_LIST])
+    selection = Selection(
+        ids, filter_form.words(form), everything, origin, note, form.get("list", "")[: filter_form.MAX_LIST]
+    )
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
     if not everything and not selection.ids:
@@ -204,7 +218,7 @@ def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
 
 
 def _ids(form: MultiDict[str, str]) -> tuple[int, ...]:
-    numbers = [query.cursor(text) for text in form.getlist("id")]
+    numbers = [filter_form.cursor(text) for text in form.getlist("id")]
     if len(numbers) > MAX_TICKED:
         abort(400, f"At most {MAX_TICKED} at once can be ticked. Use a filter instead.")
     return tuple(number for number in numbers if number is not None)
@@ -243,7 +257,7 @@ def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, int,
 def _back(selection: Selection) -> str:
     """The page that the form came from: one mail's, or the list with its filter."""
     if selection.origin is not None:
-        kept = query.kept({**selection.words, "list": selection.list})
+        kept = filter_form.kept({**selection.words, "list": selection.list})
         return url_for(".mail", id=selection.origin, **kept)
     values: dict[str, Any] = {**selection.words}
     return url_for(".mails", **values)

@@ -6,9 +6,19 @@ from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.loggers import get_logger
-from outbox.web import actions, csrf, done, formats, pages, query
-from outbox.web.database import engine, settings
+from outbox.core.loggers import get_logger
+from outbox.web import (
+    actions,
+    csrf,
+    done,
+    filter_form,
+    pages,
+    template_helpers,
+)
+from outbox.web.current import (
+    engine,
+    settings,
+)
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -27,12 +37,12 @@ def correct(id: int) -> ResponseReturnValue:
                 by=actor(),
                 sensitive_kinds=settings().sensitive_kinds,
                 note=note,
-                environment=query.environment(request.form.get("environment")),
+                environment=filter_form.environment(request.form.get("environment")),
             )
     except ValueError as error:
-        return pages.page_of(id, error=formats.sentence(str(error))), 400
+        return pages.page_of(id, error=template_helpers.sentence(str(error))), 400
     log.info("status=edit-recipient by=%r delivery=%d", actor(), id)
-    back = url_for(".mail", id=id, **query.kept(request.form))
+    back = url_for(".mail", id=id, **filter_form.kept(request.form))
     return done.leading_to(back, did=actions.CORRECTED.name, changed=1)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from flask import Response, request, stream_with_context
 from flask.typing import ResponseReturnValue
 
-from outbox import clock, operations
-from outbox.loggers import get_logger
+from outbox import operations
+from outbox.core import clock
+from outbox.core.loggers import get_logger
 from outbox.operations import Filter, Row
-from outbox.web import query
-from outbox.web.database import connected
+from outbox.web import filter_form
+from outbox.web.current import connected
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -36,10 +37,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def export() -> ResponseReturnValue:
     """The newest MOST that match, or the oldest, as far as they are found in the time that a request may take."""
-    words = query.words(request.args)
-    wanted = query.to_filter(words)
+    words = filter_form.words(request.args)
+    wanted = filter_form.to_filter(words)
     log.info("status=exported by=%r filter=%r", actor(), str(wanted))
-    lines = stream_with_context(_lines(wanted, oldest_first=query.oldest_first(words)))
+    lines = stream_with_context(_lines(wanted, oldest_first=filter_form.oldest_first(words)))
     response = Response(lines, content_type="text/csv; charset=utf-8")
     response.headers.set("Content-Disposition", "attachment", filename=f"mail-{clock.utcnow():%Y%m%dT%H%M%SZ}.csv")
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"

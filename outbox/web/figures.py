@@ -6,8 +6,8 @@ from flask import abort, render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.web import query
-from outbox.web.database import connected
+from outbox.web import filter_form
+from outbox.web.current import connected
 from outbox.web.rights import Right
 
 WINDOWS = {"1h": "last hour", "6h": "last 6 hours", "1d": "last day", "7d": "last 7 days", "30d": "last 30 days"}
@@ -17,7 +17,7 @@ USUAL = "1d"
 def window() -> tuple[str, float]:
     """The time that the page is about: its word and its seconds."""
     word = request.args.get("window") or USUAL
-    age = query.age(word)
+    age = filter_form.age(word)
     if age is None or not 60 <= age.total_seconds() <= 366 * 86_400:
         abort(400, f"{word[:40]!r} is not a time from 1m to 366d.")
     return word, age.total_seconds()
@@ -27,8 +27,8 @@ def kinds() -> ResponseReturnValue:
     """What came of the mail of each kind."""
     word, seconds = window()
     with connected() as connection:
-        shared = operations.environments(connection) - {query.own_environment()}
-        found = operations.kinds(connection, seconds, environment=query.own_environment() if shared else None)
+        shared = operations.environments(connection) - {filter_form.own_environment()}
+        found = operations.kinds(connection, seconds, environment=filter_form.own_environment() if shared else None)
     return render_template("outbox_admin/kinds.html", kinds=found, window=word, windows=WINDOWS)
 
 

@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.operations.filters import MAX_ID
-from outbox.web import query
-from outbox.web.database import connected
+from outbox.web import filter_form
+from outbox.web.current import connected
 from outbox.web.rights import Right
 
 PAGE = 50
@@ -22,9 +22,9 @@ FIELDS = ("by", "action", "mail", "from", "until")
 
 def history() -> ResponseReturnValue:
     """The changes that people made, newest first; with `reads=1` also who read what a message says."""
-    before, reads = query.cursor(request.args.get("before")), request.args.get("reads") == "1"
-    asked = {name: word for name in FIELDS if (word := request.args.get(name, "").strip()[: query.MAX_WORD])}
-    number = query.cursor(asked.get("mail"))
+    before, reads = filter_form.cursor(request.args.get("before")), request.args.get("reads") == "1"
+    asked = {name: word for name in FIELDS if (word := request.args.get(name, "").strip()[: filter_form.MAX_WORD])}
+    number = filter_form.cursor(asked.get("mail"))
     with connected() as connection:
         entries = operations.audit.recent(
             connection,
@@ -33,8 +33,8 @@ def history() -> ResponseReturnValue:
             by=asked.get("by"),
             action=asked.get("action"),
             delivery_id=number,
-            since=query.moment(asked.get("from")),
-            until=query.moment(asked.get("until")),
+            since=filter_form.moment(asked.get("from")),
+            until=filter_form.moment(asked.get("until")),
             without=None if reads or asked.get("action") == operations.READ else operations.READ,
         )
     older = entries[PAGE - 1].id if len(entries) > PAGE else None

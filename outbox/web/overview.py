@@ -6,8 +6,16 @@ from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.web import actions, charts, figures, query
-from outbox.web.database import bound, connected
+from outbox.web import (
+    actions,
+    charts,
+    figures,
+    filter_form,
+)
+from outbox.web.current import (
+    bound,
+    connected,
+)
 from outbox.web.rights import Right
 
 CAP = 10_000
@@ -44,7 +52,7 @@ def overview() -> ResponseReturnValue:
 
 def failures() -> ResponseReturnValue:
     """Failed and deferred mail grouped by error and domain, of the own environment unless asked."""
-    environment = query.environment(request.args.get("environment"))
+    environment = filter_form.environment(request.args.get("environment"))
     word, seconds = figures.window()
     with connected() as connection:
         there = operations.environments(connection)
@@ -58,7 +66,7 @@ def failures() -> ResponseReturnValue:
         window=word,
         windows=figures.WINDOWS,
         environment=request.args.get("environment"),
-        shared=bool(there - {query.own_environment()}),
+        shared=bool(there - {filter_form.own_environment()}),
         outcome=actions.outcome(),
     )
 

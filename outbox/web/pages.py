@@ -11,14 +11,30 @@ from flask import Response, abort, current_app, make_response, redirect, render_
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
-from outbox import clock, operations
-from outbox.errors import DamagedMessageError, DatabaseError
+from outbox import operations
+from outbox.core import clock
+from outbox.core.errors import (
+    DamagedMessageError,
+    DatabaseError,
+)
+from outbox.delivery.retry import Reason
+from outbox.delivery.states import State
+from outbox.message.preview import (
+    Preview,
+    attachment,
+    preview,
+)
 from outbox.operations import Filter
-from outbox.policy import Reason
-from outbox.preview import Preview, attachment, preview
-from outbox.states import State
-from outbox.web import actions, headers, query
-from outbox.web.database import connected, engine, settings
+from outbox.web import (
+    actions,
+    filter_form,
+    headers,
+)
+from outbox.web.current import (
+    connected,
+    engine,
+    settings,
+)
 from outbox.web.rights import Right, actor, may
 
 if TYPE_CHECKING:
@@ -53,22 +69,22 @@ _TARGET = re.compile(r"(<(?:a|area|base)\b[^>]*?)[\s/]target(?=\s*=)", re.IGNORE
 
 def mails() -> ResponseReturnValue:
     """The mail that matches, newest first. A word that means nothing is named beside the form it stands in."""
-    words = query.words(request.args)
+    words = filter_form.words(request.args)
     try:
-        wanted, error = query.to_filter(words), None
+        wanted, error = filter_form.to_filter(words), None
     except BadRequest as refusal:
         wanted, error = Filter(ids=(0,)), str(refusal.description)
-    before = query.cursor(request.args.get("before"))
+    before = filter_form.cursor(request.args.get("before"))
     trail = [step for step in request.args.get("trail", "").split(".") if step.isascii() and step.isdigit()][-TRAIL:]
     with connected() as connection:
         if _is_recipient(connection, words):
             return redirect(url_for(".mails", **_as_recipient(words)))
-        page = _page(connection, wanted, before, oldest_first=query.oldest_first(words))
+        page = _page(connection, wanted, before, oldest_first=filter_form.oldest_first(words))
     shown = render_template(
         "outbox_admin/mails.html",
         page=page,
         words=words,
-        labels=query.LABELS,
+        labels=filter_form.LABELS,
         error=error,
         cap=CAP,
         older=_older(page, before, trail),
@@ -97,7 +113,7 @@ def mail(id: int) -> ResponseReturnValue:
 def page_of(id: int, *, error: str | None = None) -> str:
     """The page of one delivery. `error`: why the form on it could not be done; what was typed is shown again."""
     listed = request.values.get("list")
-    back: query.Link = {**query.of_list(listed)}
+    back: filter_form.Link = {**filter_form.of_list(listed)}
     with connected() as connection:
         detail = _detail(connection, id)
         changes = operations.audit.of_delivery(connection, id)
@@ -109,9 +125,9 @@ def page_of(id: int, *, error: str | None = None) -> str:
             if queued
             else []
         )
-        newer, older = _neighbours(connection, id, query.to_filter(query.of_list(listed)))
+        newer, older = _neighbours(connection, id, filter_form.to_filter(filter_form.of_list(listed)))
     asked = request.values.get("environment")
-    foreign = query.environment(asked) not in (None, detail.environment)
+    foreign = filter_form.environment(asked) not in (None, detail.environment)
     readable = may(Right.READ_BODIES)
     content, damage = _content(detail) if readable and detail.redacted_at is None else (None, None)
     return render_template(
@@ -126,7 +142,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
         actions=[] if foreign else _possible(detail),
         foreign=foreign,
         suppressed=detail.reason == Reason.SUPPRESSED,
-        kept=query.kept(request.values),
+        kept=filter_form.kept(request.values),
         back=url_for(".mails", **back),
         newer=newer,
         older=older,
@@ -202,7 +218,7 @@ def one_attachment(id: int, number: int) -> ResponseReturnValue:
 
 def slashed() -> ResponseReturnValue:
     """The list, for who typed a slash too many."""
-    words: query.Link = {**query.words(request.args)}
+    words: filter_form.Link = {**filter_form.words(request.args)}
     return redirect(url_for(".mails", **words), 301)
 
 
@@ -221,7 +237,7 @@ def _neighbours(connection: Connection, id: int, wanted: Filter) -> tuple[int | 
     return newer.rows[0].id if newer.rows else None, older.rows[0].id if older.rows else None
 
 
-def _is_recipient(connection: Connection, words: query.Words) -> bool:
+def _is_recipient(connection: Connection, words: filter_form.Words) -> bool:
     """Whether the search is for an address that mail went to: that the index answers, a search reads all mail."""
     sought = words.get("search", "")
     if "@" not in sought or "<" in sought or " " in sought or "recipient" in words:
@@ -229,7 +245,7 @@ def _is_recipient(connection: Connection, words: query.Words) -> bool:
     return bool(operations.find(connection, Filter(recipient=sought), limit=1))
 
 
-def _as_recipient(words: query.Words) -> dict[str, Any]:
+def _as_recipient(words: filter_form.Words) -> dict[str, Any]:
     return {("recipient" if name == "search" else name): word for name, word in words.items()}
 
 

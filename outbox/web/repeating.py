@@ -6,10 +6,20 @@ from flask import abort, current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.loggers import get_logger
-from outbox.states import State
-from outbox.web import actions, csrf, done, formats, query
-from outbox.web.database import bound, connected, engine
+from outbox.core.loggers import get_logger
+from outbox.delivery.states import State
+from outbox.web import (
+    actions,
+    csrf,
+    done,
+    filter_form,
+    template_helpers,
+)
+from outbox.web.current import (
+    bound,
+    connected,
+    engine,
+)
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -23,7 +33,7 @@ def ask_to_send_again(id: int) -> ResponseReturnValue:
         abort(404, f"There is no message with the number {id}. It may have been purged.")
     possible = detail.state in operations.REPEATABLE and detail.redacted_at is None
     return render_template(
-        "outbox_admin/again.html", mail=detail, possible=possible, sent=State.SENT, kept=query.kept(request.args)
+        "outbox_admin/again.html", mail=detail, possible=possible, sent=State.SENT, kept=filter_form.kept(request.args)
     )
 
 
@@ -37,13 +47,13 @@ def send_again(id: int) -> ResponseReturnValue:
                 id,
                 by=actor(),
                 note=request.form.get("note", "").strip() or None,
-                environment=query.environment(request.form.get("environment")),
+                environment=filter_form.environment(request.form.get("environment")),
                 wake=bound().settings(current_app).wake,
             )
     except ValueError as error:
-        abort(400, formats.sentence(str(error)))
+        abort(400, template_helpers.sentence(str(error)))
     log.info("status=send-again by=%r delivery=%d new=%d", actor(), id, made)
-    back = url_for(".mail", id=made, **query.kept(request.form))
+    back = url_for(".mail", id=made, **filter_form.kept(request.form))
     return done.leading_to(back, did=actions.AGAIN.name, changed=1)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from flask import abort, g
 from flask.typing import ResponseReturnValue
 
-from outbox.loggers import get_logger
+from outbox.core.loggers import get_logger
 
 log = get_logger("outbox.web")
 

@@ -6,10 +6,14 @@ from flask import abort, current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.loggers import get_logger
+from outbox.core.loggers import get_logger
 from outbox.operations import Ask
 from outbox.web import csrf, done
-from outbox.web.database import bound, connected, engine
+from outbox.web.current import (
+    bound,
+    connected,
+    engine,
+)
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")

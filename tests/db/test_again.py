@@ -11,14 +11,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox import operations
-from outbox.compose import compose
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting, enqueue
+from outbox.delivery.states import State
+from outbox.message.compose import compose
 from outbox.operations import Ask, Filter
 from outbox.operations.pauses import What
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.pauses import Held, active
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.pauses import (
+    Held,
+    active,
+)
 from tests.db.mails import put, worker
 
 BIG = b"%PDF-1.7 " * 9_000

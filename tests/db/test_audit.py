@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.dialect import DbNow
+from outbox.delivery.states import State
 from outbox.models import OutboxAudit, table_of
 from outbox.operations import Filter, audit
-from outbox.states import State
+from outbox.store.dialect import DbNow
 from tests.db.mails import put
 
 
@@ -59,7 +59,7 @@ def test_a_change_in_batches_is_one_row(
     engine: sa.Engine, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many transactions it took; the ids of many are not kept."""
-    monkeypatch.setattr("outbox.operations.changes.BATCH", 2)
+    monkeypatch.setattr("outbox.operations.transitions.BATCH", 2)
     monkeypatch.setattr("outbox.operations.audit.FEW", 3)
     put(engine, *(f"r{number}@example.org" for number in range(5)), state=State.FAILED)
     assert sum(operations.in_batches(engine, Filter(domain="example.org"), State.QUEUED, by="ann")) == 5

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.operations import Filter, Page
-from outbox.states import State
+from outbox.store.enqueue import Posting
 from tests.db.mails import put
 from tests.db.test_operations import FILTERS
 

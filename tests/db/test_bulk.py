@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from outbox import KeyTakenError, Message, MessageError, Outbox, message_queued
-from outbox.bulk import enqueue_many
-from outbox.dialect import configure_sqlite
-from outbox.enqueue import Posting
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
+from outbox.store.dialect import configure_sqlite
+from outbox.store.enqueue import Posting
+from outbox.store.enqueue_many import enqueue_many
 from outbox.testing import Mailbox
 from tests.db.test_queue import composed
 from tests.servers.databases import Database

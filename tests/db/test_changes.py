@@ -9,11 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import (
+    EDGES,
+    Lane,
+    State,
+)
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import Filter
-from outbox.states import EDGES, Lane, State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
 from tests.db.mails import beside, put, states
 
 CHANGES = {State.QUEUED: operations.requeue, State.CANCELLED: operations.cancel, State.SENT: operations.mark_sent}
@@ -70,7 +74,7 @@ def test_requeue_leaves_redacted_mail_alone(engine: sa.Engine) -> None:
 
 def test_a_limit_is_kept(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most so many, the oldest first, over more than one batch."""
-    monkeypatch.setattr("outbox.operations.changes.BATCH", 2)
+    monkeypatch.setattr("outbox.operations.transitions.BATCH", 2)
     ids = put(engine, *(f"r{number}@example.org" for number in range(7)))
     with engine.begin() as connection:
         assert operations.cancel(connection, Filter(states=(State.QUEUED,)), by="ann", limit=5) == 5
@@ -86,7 +90,7 @@ def test_an_empty_filter_changes_nothing(connection: sa.Connection, change: Any)
 
 def test_in_batches_takes_nothing_twice(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mail that fails again while the rest is requeued is not requeued a second time."""
-    monkeypatch.setattr("outbox.operations.changes.BATCH", 2)
+    monkeypatch.setattr("outbox.operations.transitions.BATCH", 2)
     put(engine, *(f"r{number}@example.org" for number in range(5)), state=State.FAILED)
     wanted, done = Filter(states=(State.FAILED,)), 0
     for batch in operations.in_batches(engine, wanted, State.QUEUED, by="ann"):

@@ -11,28 +11,42 @@ from dataclasses import dataclass
 import pytest
 import sqlalchemy as sa
 
-from outbox.blame import Blame
-from outbox.breaker import Breaker
-from outbox.claimer import Claimer
-from outbox.clock import monotonic
-from outbox.comparisons import FIRST_WAIT
-from outbox.consequences import Consequences
-from outbox.dialect import DbNow
-from outbox.dispatch import Dispatcher, Terms
-from outbox.enqueue import Posting
-from outbox.events import Events
-from outbox.evidence import Refusals
-from outbox.feed import Feed
-from outbox.ledger import Ledger
+from outbox.core.clock import monotonic
+from outbox.core.events import Events
+from outbox.core.progress import Progress
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.comparisons import FIRST_WAIT
+from outbox.delivery.evidence import Refusals
+from outbox.delivery.reply import (
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.retry import RetryPolicy
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
-from outbox.pauses import FIRST_PROBE, Held, Pause, What, active
-from outbox.policy import RetryPolicy
-from outbox.progress import Progress
-from outbox.pulse import Pulse
-from outbox.queue import Queue
-from outbox.recorder import Recorder
-from outbox.reply import Phase, Reply, Result, Verdict
-from outbox.rulings import Rulings
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import (
+    FIRST_PROBE,
+    Held,
+    Pause,
+    What,
+    active,
+)
+from outbox.store.queue import Queue
+from outbox.store.record import Ledger
+from outbox.store.rulings import Rulings
+from outbox.worker.claimer import Claimer
+from outbox.worker.consequences import Consequences
+from outbox.worker.dispatcher import (
+    Dispatcher,
+    Terms,
+)
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import Feed
+from outbox.worker.recorder import Recorder
 from tests.db.mails import put
 from tests.db.test_queue import outcome
 from tests.db.test_recorder import rename

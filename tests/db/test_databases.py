@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox.models import Base
-from outbox.queue import Queue
+from outbox.store.queue import Queue
 from tests.servers.databases import Database, Databases
 from tests.servers.frozen import frozen
 from tests.servers.mariadb import MariaDBServer

@@ -8,12 +8,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting, enqueue
-from outbox.ledger import Ledger
+from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxWorker
-from outbox.queue import Queue
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.queue import Queue
+from outbox.store.record import Ledger
 from tests.db.test_queue import DEFERRED, composed, outcome
 
 HOUR = 3600.0

@@ -9,10 +9,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.engines import engine_like
-from outbox.enqueue import Posting, enqueue
-from outbox.ledger import Ledger
-from outbox.queue import Queue
+from outbox.store.engines import engine_like
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.queue import Queue
+from outbox.store.record import Ledger
 from tests.db.mails import composed
 from tests.servers.databases import Database
 from tests.servers.proxy import Freezer

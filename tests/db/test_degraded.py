@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.models import OutboxAttempt, OutboxPause
 from outbox.operations import Alarms, Status, pauses, status
-from outbox.pauses import What, refuse
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import (
+    What,
+    refuse,
+)
 from tests.db.mails import put, worker
 
 DENIED = {"code": 554, "enhanced": "5.7.1", "reply": "Relay access denied", "verdict": "permanent"}

@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from outbox.engines import worker_engine
 from outbox.operations import Finding, diagnose
 from outbox.operations.application_engine import autocommits
+from outbox.store.engines import worker_engine
 from tests.servers.databases import Database, Databases
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.process import ServerUnavailable

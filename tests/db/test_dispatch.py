@@ -9,19 +9,28 @@ from itertools import count
 import pytest
 import sqlalchemy as sa
 
-from outbox.blame import Blame
-from outbox.breaker import Breaker
-from outbox.clock import monotonic
-from outbox.dispatch import Dispatcher, Terms
-from outbox.events import Events
-from outbox.evidence import Refusals
-from outbox.feed import Feed, Leased
-from outbox.ledger import Ledger
-from outbox.policy import RetryPolicy
-from outbox.pulse import Pulse
-from outbox.queue import Queue
-from outbox.recorder import Recorder, Unrecorded
-from outbox.transport import Connection
+from outbox.core.clock import monotonic
+from outbox.core.events import Events
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.evidence import Refusals
+from outbox.delivery.retry import RetryPolicy
+from outbox.smtp.connection import Connection
+from outbox.store.queue import Queue
+from outbox.store.record import Ledger
+from outbox.worker.dispatcher import (
+    Dispatcher,
+    Terms,
+)
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import (
+    Feed,
+    Leased,
+)
+from outbox.worker.recorder import (
+    Recorder,
+    Unrecorded,
+)
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
 from tests.db.test_recorder import LIMIT, attempts, rename, running
 from tests.servers.process import polled

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from outbox.ledger import Ledger, Outcome
+from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
-from outbox.queue import Queue
-from outbox.states import State
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
 from tests.db.mails import put
 from tests.servers.databases import Database
 from tests.servers.postgres import PostgresServer

@@ -13,13 +13,16 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from outbox import Message, Outbox, operations
-from outbox.dialect import configure_sqlite
-from outbox.engines import engine_like
-from outbox.errors import DatabaseError
-from outbox.ledger import Ledger, Outcome
+from outbox.core.errors import DatabaseError
+from outbox.delivery.states import State
 from outbox.models import Base, OutboxWorker
-from outbox.queue import Queue
-from outbox.states import State
+from outbox.store.dialect import configure_sqlite
+from outbox.store.engines import engine_like
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
 from tests.servers.databases import Database
 
 

@@ -6,13 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import (
+    OnUncertain,
+    State,
+)
 from outbox.operations import Filter, pauses
 from outbox.operations.redact import redact
 from outbox.operations.tables import DELIVERY
-from outbox.pauses import What
-from outbox.states import OnUncertain, State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import What
 from tests.db.mails import put, states
 from tests.servers.databases import Database
 

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.operations import Known, Span
-from outbox.states import State
 from tests.db.mails import put
 
 WIDTH = timedelta(hours=1)

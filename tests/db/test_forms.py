@@ -10,15 +10,21 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox import operations
-from outbox.bulk import enqueue_many
-from outbox.compose import compose, new_unique
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting, enqueue
+from outbox.delivery.states import State
+from outbox.message.compose import (
+    compose,
+    new_unique,
+)
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations.redact import redact
-from outbox.queue import Queue
-from outbox.shelf import Shelf
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.enqueue_many import enqueue_many
+from outbox.store.queue import Queue
+from outbox.worker.blob_cache import Shelf
 
 NOW = datetime.now(UTC)
 LOGO = b"\x89PNG" * 5000

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from outbox.enqueue import Posting
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.operations import Gauges, gauges, pauses
-from outbox.pauses import What
-from outbox.states import Lane, State
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import What
 from tests.db.mails import put, worker
 
 

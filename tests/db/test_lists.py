@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.operations import Filter, Waits
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.states import State
+from outbox.store.enqueue import Posting
 from tests.db.mails import put
 
 

@@ -6,9 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.dialect import DbNow
 from outbox.models import OutboxAudit
 from outbox.operations import audit
+from outbox.store.dialect import DbNow
 from tests.db.mails import put
 
 

@@ -10,13 +10,20 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
-from outbox.errors import DamagedMessageError, DatabaseError, SchemaError
-from outbox.message import base64_lines
+from outbox.core.errors import (
+    DamagedMessageError,
+    DatabaseError,
+    SchemaError,
+)
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
+from outbox.message.values import base64_lines
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxMessage
 from outbox.operations import Filter
-from outbox.states import Lane, State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
 from tests.db.mails import SKELETON, put, worker
 from tests.servers.databases import Database
 

@@ -9,12 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
 from outbox.models import OutboxMessage, OutboxPause
 from outbox.operations import audit, pauses
-from outbox.pauses import Held, Pause, What, refuse
-from outbox.queue import Queue
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import (
+    Held,
+    Pause,
+    What,
+    refuse,
+)
+from outbox.store.queue import Queue
 from tests.db.mails import put
 from tests.servers.databases import Database
 

@@ -10,12 +10,18 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from outbox import operations
-from outbox.bell import Flag
-from outbox.engines import engine_like
-from outbox.enqueue import Posting, enqueue
-from outbox.ledger import Ledger, Outcome
-from outbox.queue import Queue
-from outbox.states import State
+from outbox.core.sync import Flag
+from outbox.delivery.states import State
+from outbox.store.engines import engine_like
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
 from tests.db.mails import composed
 from tests.servers.pgbouncer import PgBouncer
 

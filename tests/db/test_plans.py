@@ -10,14 +10,22 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.ledger import Ledger, Outcome
+from outbox.delivery.reply import (
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.states import State
 from outbox.operations.failures import count_deferred
 from outbox.operations.growth import growing
 from outbox.operations.outcomes import outcomes, with_group
-from outbox.queue import Queue
-from outbox.reply import Phase, Reply, Result, Verdict
-from outbox.server_settings import steady_plans
-from outbox.states import State
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
+from outbox.store.server_settings import steady_plans
 from tests.db.mails import put
 from tests.servers.databases import Database
 

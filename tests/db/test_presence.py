@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.events import Events
+from outbox.core.events import Events
 from outbox.models import OutboxWorker
-from outbox.presence import Presence
-from outbox.queue import Queue
+from outbox.store.queue import Queue
+from outbox.worker.registration import Presence
 
 LIMIT = 20.0  # seconds
 

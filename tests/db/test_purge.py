@@ -6,11 +6,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox import operations
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting, enqueue
+from outbox.delivery.states import State
 from outbox.models import Base, OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
 from outbox.operations import Filter, Purger, purge
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
 from tests.db.mails import beside, composed, put, states, worker
 from tests.servers.databases import Database
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from outbox.blame import Blame
-from outbox.breaker import Breaker
-from outbox.claims import Claimed
-from outbox.clock import monotonic
-from outbox.dispatch import Dispatcher, Terms
-from outbox.events import Events
-from outbox.evidence import Refusals
-from outbox.feed import Feed
-from outbox.ledger import Ledger
+from outbox.core.clock import monotonic
+from outbox.core.events import Events
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.evidence import Refusals
+from outbox.delivery.retry import RetryPolicy
+from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
-from outbox.policy import RetryPolicy
-from outbox.pulse import Pulse
-from outbox.queue import Queue
-from outbox.recorder import Recorder
-from outbox.server_settings import IDLE_TRANSACTION_SECONDS
-from outbox.states import State
+from outbox.store.claim import Claimed
+from outbox.store.queue import Queue
+from outbox.store.record import Ledger
+from outbox.store.server_settings import IDLE_TRANSACTION_SECONDS
+from outbox.worker.dispatcher import (
+    Dispatcher,
+    Terms,
+)
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import Feed
+from outbox.worker.recorder import Recorder
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
 from tests.servers.databases import Database
 

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.engines import engine_like
-from outbox.errors import DatabaseError
+from outbox.core.errors import DatabaseError
 from outbox.operations import Redactor
-from outbox.queue import Queue
+from outbox.store.engines import engine_like
+from outbox.store.queue import Queue
 from tests.db.mails import put
 from tests.servers.databases import Database
 

@@ -11,12 +11,24 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.ledger import UNSTORABLE, Ledger, Outcome
+from outbox.delivery.reply import (
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.states import State
 from outbox.models import OutboxAttempt
-from outbox.queue import Queue
-from outbox.recorder import Recorder, Unrecorded
-from outbox.reply import Phase, Reply, Result, Verdict
-from outbox.states import State
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    UNSTORABLE,
+    Ledger,
+    Outcome,
+)
+from outbox.worker.recorder import (
+    Recorder,
+    Unrecorded,
+)
 from tests.db.test_queue import ACCEPTED, LEASE, make_due, outcome, put, rows
 from tests.servers.process import polled
 

@@ -8,9 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.errors import DatabaseError, SchemaError
-from outbox.ledger import Ledger
+from outbox.core.errors import (
+    DatabaseError,
+    SchemaError,
+)
 from outbox.operations.recording import recording
+from outbox.store.record import Ledger
 from tests.servers.databases import Database
 
 

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage
 from outbox.operations import Filter, Redactor, redact
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
 from tests.db.mails import SKELETON, put
 
 KINDS = ("reset", "code")

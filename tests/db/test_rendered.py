@@ -10,12 +10,18 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.dialect import DbNow, UtcDateTime
-from outbox.enqueue import Posting, enqueue
 from outbox.models import Base, OutboxMessage
-from outbox.queue import Queue
-from outbox.rendered import Rendered
-from outbox.stored import stored_from
+from outbox.store.compiled import Rendered
+from outbox.store.dialect import (
+    DbNow,
+    UtcDateTime,
+)
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.messages import stored_from
+from outbox.store.queue import Queue
 from tests.db.test_queue import composed, put
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -9,17 +9,35 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxPause
-from outbox.operations import changes
 from outbox.operations import pauses as operators
+from outbox.operations import transitions
 from outbox.operations.filters import Filter
-from outbox.pauses import ABANDONED_SECONDS, FIRST_PROBE, LONGEST_PROBE, Held, Pause, What, active
-from outbox.queue import Queue
-from outbox.reply import About, Phase, Verdict
-from outbox.rulings import RECENT_SECONDS, Rulings
-from outbox.states import Lane, State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import (
+    ABANDONED_SECONDS,
+    FIRST_PROBE,
+    LONGEST_PROBE,
+    Held,
+    Pause,
+    What,
+    active,
+)
+from outbox.store.queue import Queue
+from outbox.store.rulings import (
+    RECENT_SECONDS,
+    Rulings,
+)
 from tests.db.mails import put
 
 RELAY = "relay.example:25"
@@ -266,7 +284,7 @@ class TestTakingBack:
         columns = {"code": 554, "reason": "refused", "attempts": 1}
         (one,) = put(engine, "a@one.example", state=State.FAILED, delivery=columns)
         with engine.begin() as connection:
-            assert changes.requeue(connection, Filter(ids=(one,)), by="ann") == 1
+            assert transitions.requeue(connection, Filter(ids=(one,)), by="ann") == 1
         before = rows(engine, OutboxDelivery.due_at, OutboxDelivery.lane)
         assert self.take_back(rulings, one) == 0
         assert rows(engine, OutboxDelivery.due_at, OutboxDelivery.lane) == before

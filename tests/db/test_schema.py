@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from outbox import schema
-from outbox.errors import SchemaError
+from outbox.core.errors import SchemaError
 from outbox.models import Base
 from outbox.operations import check_schema, unmigrated
 from tests.db import prerelease

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from outbox import ConfigurationError, Message, Outbox, message_queued
-from outbox.errors import DatabaseError
+from outbox.core.errors import DatabaseError
 from outbox.models import OutboxMessage
 from outbox.operations.server_settings import session_settings
 from tests.servers.databases import Database, Databases

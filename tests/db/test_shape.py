@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.states import State
+from outbox.delivery.states import State
 from tests.db.mails import put
 
 MINUTE = 60
@@ -39,7 +39,7 @@ def test_an_empty_queue_has_an_empty_shape(engine: sa.Engine) -> None:
 
 def test_what_is_left_out_is_told(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Domains beyond those shown, and mail beyond what was looked at: the oldest is."""
-    module = import_module("outbox.operations.shape")  # the package has the function under this name
+    module = import_module("outbox.operations.ages")  # the package has the function under this name
     monkeypatch.setattr(module, "SEEN", 4)
     monkeypatch.setattr(module, "DOMAINS", 2)
     for number in range(5):

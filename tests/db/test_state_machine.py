@@ -1,7 +1,7 @@
 """The four promises as invariants of a machine that does anything in any order, on a real database.
 
-Everything is real but SMTP: the relay is a counter in memory, and a worker is what `dispatch.py` does, step by step, so
-that a crash, a lost lease or a person's hand can come between any two of them.
+Everything is real but SMTP: the relay is a counter in memory, and a worker is what the dispatcher does, step by step,
+so that a crash, a lost lease or a person's hand can come between any two of them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,38 @@ from hypothesis.stateful import (
 from sqlalchemy.orm import Session
 
 from outbox import operations
-from outbox.claims import Claimed
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting, enqueue
-from outbox.ledger import Ledger, Outcome
-from outbox.message import Composed
+from outbox.delivery.reply import Phase as Reached
+from outbox.delivery.reply import (
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.retry import (
+    Decision,
+    Facts,
+    RetryPolicy,
+    before_sending,
+    decide,
+)
+from outbox.delivery.states import (
+    FINAL,
+    OnUncertain,
+    State,
+)
+from outbox.message.values import Composed
 from outbox.models import Base, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.operations import Filter
-from outbox.policy import Decision, Facts, RetryPolicy, before_sending, decide
-from outbox.queue import Queue
-from outbox.reply import Phase as Reached
-from outbox.reply import Reply, Result, Verdict
-from outbox.states import FINAL, OnUncertain, State
+from outbox.store.claim import Claimed
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
 from tests.servers.databases import Database
 
 LEASE = 600.0
@@ -236,7 +256,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=WORKERS)
     def stop_for_long(self, number: int) -> None:
-        """SIGSTOP beyond all limits, then SIGCONT: it may record, but sends nothing that it held (see pulse.py)."""
+        """SIGSTOP beyond all limits, then SIGCONT: it may record, but sends nothing that it held (see lease_guard)."""
         worker = self.workers[number]
         self.forget(worker)
         self.stand_still(worker)

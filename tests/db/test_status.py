@@ -8,13 +8,16 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.enqueue import Posting
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
 from outbox.models import OutboxWorker
 from outbox.operations import Alarms, Status, pauses
 from outbox.operations.status import drain_seconds
-from outbox.pauses import What
-from outbox.queue import Queue
-from outbox.states import Lane, State
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import What
+from outbox.store.queue import Queue
 from tests.db.mails import put, worker
 from tests.servers.databases import Database
 

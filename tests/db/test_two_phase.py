@@ -8,9 +8,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.bulk import enqueue_many
-from outbox.enqueue import Posting, enqueue
 from outbox.models import OutboxMessage
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.enqueue_many import enqueue_many
 from tests.db.mails import composed
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerUnavailable

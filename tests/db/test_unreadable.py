@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.clock import UNREADABLE
-from outbox.queue import Queue
+from outbox.core.clock import UNREADABLE
+from outbox.store.queue import Queue
 from tests.db.mails import put
 from tests.servers.databases import Database
 

@@ -10,11 +10,19 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.bell import Flag
-from outbox.enqueue import Posting, enqueue
+from outbox.core.sync import Flag
 from outbox.operations import Filter, send_now
-from outbox.queue import Queue
-from outbox.wake import FileWatch, Listener, can_listen, watches_file
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.notify import (
+    FileWatch,
+    Listener,
+    can_listen,
+    watches_file,
+)
+from outbox.store.queue import Queue
 from tests.db.mails import put as put_in_state
 from tests.db.test_queue import composed
 

@@ -24,8 +24,8 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from outbox import Outbox, Settings, cli
-from outbox.engines import worker_engine
 from outbox.models import Base
+from outbox.store.engines import worker_engine
 from tests.servers import forked
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,12 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.models import OutboxAttempt, OutboxMessage
 from outbox.operations import Filter, find, pauses, requeue, wire
-from outbox.pauses import What
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import What
 from tests.db.mails import put, worker
 from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
 

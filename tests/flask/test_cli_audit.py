@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.models import OutboxAudit, table_of
 from outbox.operations import Filter, cancel, pauses, requeue
-from outbox.pauses import What
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import What
 from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.operations import audit, pauses
-from outbox.pauses import What
-from outbox.states import State
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import What
 from tests.db.mails import put, states
 from tests.flask.terminal import SGR, Terminal
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.operations import pauses
-from outbox.states import State
+from outbox.store.enqueue import Posting
 from tests.db.mails import put, states
 from tests.flask.terminal import Terminal
 

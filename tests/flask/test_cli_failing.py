@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import cli
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.models import OutboxMessage, table_of
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
 from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 

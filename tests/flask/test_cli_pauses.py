@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from outbox.enqueue import Posting
 from outbox.operations import audit, parse_moment, pauses
-from outbox.pauses import What, refuse
+from outbox.store.enqueue import Posting
+from outbox.store.pauses import (
+    What,
+    refuse,
+)
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
 

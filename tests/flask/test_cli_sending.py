@@ -13,14 +13,20 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.bulk import enqueue_many
-from outbox.compose import compose, new_unique
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting, enqueue
+from outbox.delivery.states import State
+from outbox.message.compose import (
+    compose,
+    new_unique,
+)
 from outbox.models import OutboxAudit, OutboxDelivery, OutboxPause, table_of
 from outbox.operations import audit, pauses
-from outbox.pauses import What
-from outbox.states import State
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+)
+from outbox.store.enqueue_many import enqueue_many
+from outbox.store.pauses import What
 from tests.db.mails import composed, put, states
 from tests.flask.terminal import SECONDS, SGR, Terminal
 from tests.story.stage import until

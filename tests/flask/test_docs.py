@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from outbox import Outbox, Settings
-from outbox.policy import RetryPolicy
+from outbox.delivery.retry import RetryPolicy
 from tests.flask.pages import DOCS, Block, blocks, stage
 from tests.servers.promtool import promtool
 

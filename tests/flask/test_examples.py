@@ -23,9 +23,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from outbox import daemon, operations
-from outbox.engines import worker_engine
+from outbox import operations
 from outbox.models import Base
+from outbox.store.engines import worker_engine
+from outbox.worker import process as daemon
 from tests.conftest import required
 from tests.flask.conftest import Committed
 from tests.servers.brokers import BROKERS

@@ -22,8 +22,11 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from werkzeug.local import LocalProxy
 
 from outbox import ConfigurationError, Message, MessageError, Outbox, OutboxMessage, SchemaError, TemplateError
-from outbox.errors import DatabaseError
-from outbox.states import Lane, OnUncertain
+from outbox.core.errors import DatabaseError
+from outbox.delivery.states import (
+    Lane,
+    OnUncertain,
+)
 from tests.flask.conftest import Committed, create_tables
 from tests.servers.databases import Database
 

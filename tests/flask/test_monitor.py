@@ -17,10 +17,11 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from outbox import daemon, metrics
-from outbox.daemon import Worker
 from outbox.models import Base
+from outbox.monitoring import prometheus
 from outbox.web import health_blueprint
+from outbox.worker import process
+from outbox.worker.process import Worker
 from tests.db.mails import put, worker
 from tests.story.stage import until
 from tests.wire.server import SmtpServer
@@ -135,7 +136,7 @@ def test_a_worker_tells_what_it_did(worker_app: Flask, engine: sa.Engine, server
     assert value(text, "outbox_database_up") == 1
     assert value(text, "outbox_workers") == 1
     names = {family.name + ("_total" if family.type == "counter" else "") for family in _families(text)}
-    assert names == metrics.HELP.keys()
+    assert names == prometheus.HELP.keys()
     assert "example.org" not in text
 
 
@@ -276,4 +277,4 @@ class TestBlueprint:
 def test_a_worker_that_only_drains_is_monitored_too(worker_app: Flask, engine: sa.Engine) -> None:
     """It ends as usual."""
     put(engine)
-    assert daemon.run(worker_app, drain=True) == 0
+    assert process.run(worker_app, drain=True) == 0

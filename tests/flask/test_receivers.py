@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from outbox import delivery_failed, delivery_sent
-from outbox.events import Event
-from outbox.receivers import Receivers
+from outbox.core.events import Event
+from outbox.extension.receivers import Receivers
 from tests.story.stage import until
 
 

@@ -15,9 +15,14 @@ from flask import Flask, current_app
 from sqlalchemy.orm import Session, scoped_session
 
 import outbox as package
-from outbox import Message, Outbox, daemon, message_queued
-from outbox.enqueue import Posting
-from outbox.states import State
+from outbox import (
+    Message,
+    Outbox,
+    message_queued,
+)
+from outbox.delivery.states import State
+from outbox.store.enqueue import Posting
+from outbox.worker import process
 from tests.db.mails import put, states
 from tests.wire.server import SmtpServer
 
@@ -113,7 +118,7 @@ def test_what_became_of_a_delivery(worker_app: Flask, engine: sa.Engine, server:
     server.script["dot"] = ENDINGS[name]
     put(engine, posting=Posting(kind="news"), message_id="<7@example.org>")
     with heard(getattr(package, name)) as told:
-        daemon.run(worker_app, once=True)
+        process.run(worker_app, once=True)
     (one,) = told
     code, enhanced, reply = ENDINGS[name].split(" ", 2)
     assert (one["code"], one["enhanced"], one["reply"]) == (int(code), enhanced, reply)
@@ -125,13 +130,13 @@ def test_what_became_of_a_delivery(worker_app: Flask, engine: sa.Engine, server:
 
 def test_uncertain_is_told_too(worker_app: Flask, engine: sa.Engine, server: SmtpServer) -> None:
     """The connection is lost after the dot of a mail that shall be held then."""
-    from outbox.states import OnUncertain
+    from outbox.delivery.states import OnUncertain
     from tests.wire.actions import Close
 
     server.script["dot"] = Close()
     put(engine, posting=Posting(on_uncertain=OnUncertain.HOLD))
     with heard(package.delivery_uncertain) as told:
-        daemon.run(worker_app, once=True)
+        process.run(worker_app, once=True)
     assert [one["reason"] for one in told] == ["unknown"]
 
 
@@ -144,7 +149,7 @@ def test_a_raising_receiver_never_breaks_delivery(worker_app: Flask, engine: sa.
     for number in range(20):
         put(engine, message_id=f"<{number}@example.org>")
     with package.delivery_sent.connected_to(broken):
-        assert daemon.run(worker_app, drain=True) == 0
+        assert process.run(worker_app, drain=True) == 0
     assert set(states(engine).values()) == {State.SENT}
     assert len(server.messages) == 20
 
@@ -155,5 +160,5 @@ def test_another_applications_mail_is_not_told(worker_app: Flask, engine: sa.Eng
     other = Flask("other")
     put(engine)
     with package.delivery_sent.connected_to(lambda app, **more: told.append(app), sender=other):
-        daemon.run(worker_app, once=True)
+        process.run(worker_app, once=True)
     assert told == []

@@ -15,9 +15,9 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from outbox import Message, Outbox, UncommittedMailError, delivery_failed
+from outbox.delivery.reply import Verdict
+from outbox.delivery.states import State
 from outbox.models import Base as OutboxBase
-from outbox.reply import Verdict
-from outbox.states import State
 from outbox.testing import ACCEPT, DOWN, LOST, Mailbox
 from tests.flask.conftest import Committed
 from tests.servers.databases import Database

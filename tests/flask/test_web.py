@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 
 import outbox.web
 from outbox import operations
-from outbox.errors import NotBoundError
+from outbox.core.errors import NotBoundError
+from outbox.delivery.states import State
 from outbox.operations import Filter
-from outbox.states import State
 from outbox.web import actions, csrf, headers
 from tests.servers.databases import Database
 from tests.web.seed import (
@@ -667,7 +667,7 @@ class TestChanging:
     ) -> None:
         """A change that takes longer than a request should is told to be unfinished."""
         monkeypatch.setattr(actions, "BUDGET_SECONDS", -1.0)
-        monkeypatch.setattr(operations.changes, "BATCH", 10)
+        monkeypatch.setattr(operations.transitions, "BATCH", 10)
         response = change(client, "/act", action="requeue", scope="all", state="failed")
         page = text_of(client.get(response.location))
         assert "10 requeued." in page

@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from outbox import operations
-from outbox.states import State
+from outbox.delivery.states import State
 from tests.flask.test_web import ROOT, change, question, states, text_of, token
 from tests.servers.databases import Database
 from tests.web.seed import SCRIPT, Mail, write

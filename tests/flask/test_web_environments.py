@@ -8,9 +8,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from outbox import operations
-from outbox.dialect import DbNow
-from outbox.enqueue import Posting
-from outbox.states import OnUncertain, State
+from outbox.delivery.states import (
+    OnUncertain,
+    State,
+)
+from outbox.store.dialect import DbNow
+from outbox.store.enqueue import Posting
 from tests.db.mails import put, states
 from tests.flask.test_web import ROOT, change, question, text_of
 from tests.servers.databases import Database

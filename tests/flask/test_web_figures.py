@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from jinja2 import ChoiceLoader, DictLoader
 
 from outbox import operations
-from outbox.states import State
+from outbox.delivery.states import State
 from tests.db.mails import put
 from tests.db.test_lists import metadata
 from tests.flask.test_web import ROOT, change, text_of

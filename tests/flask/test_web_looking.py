@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 from flask.testing import FlaskClient
 
-from outbox.states import State
+from outbox.delivery.states import State
 from outbox.web import actions, pages
 from tests.flask.test_web import ROOT, count, question, text_of
 from tests.servers.databases import Database

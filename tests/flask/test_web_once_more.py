@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.operations import Filter
-from outbox.states import State
 from tests.flask.test_web import ROOT, change, text_of
 from tests.servers.databases import Database
 from tests.web.site import Site

@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 
 import outbox.web
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.operations.pauses import Pause, What
-from outbox.pauses import refuse
-from outbox.states import State
+from outbox.store.pauses import refuse
 from tests.flask.test_web import ROOT, change, count, question, text_of
 from tests.servers.databases import Database
 from tests.web.seed import GREYLISTED, SCRIPT, Mail, write

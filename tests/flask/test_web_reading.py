@@ -9,8 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.operations.audit import Entry, recent
-from outbox.states import State
 from tests.flask.test_web import ROOT, text_of
 from tests.servers.databases import Database
 from tests.web.seed import PNG, Mail, write

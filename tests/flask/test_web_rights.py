@@ -17,9 +17,9 @@ from werkzeug.test import TestResponse
 
 import outbox.web
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.models import Base
 from outbox.operations.pauses import What
-from outbox.states import State
 from outbox.web import csrf
 from tests.web.routes import ACT, LOOK, READ, ROUTES, SEND_NOW, Route
 from tests.web.seed import GREYLISTED, Mail, worker, write

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from outbox import operations
 from outbox.models import OutboxAudit, OutboxDelivery
-from outbox.pauses import What
+from outbox.store.pauses import What
 from tests.flask.test_web import ROOT, change, question, text_of, token
 from tests.servers.databases import Database
 from tests.web.site import Site

@@ -14,8 +14,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
-from outbox.engines import worker_engine
 from outbox.models import Base
+from outbox.store.engines import worker_engine
 from tests.servers.mariadb import ExternalMariaDB, MariaDBServer
 from tests.servers.postgres import ExternalPostgres, PostgresServer
 from tests.servers.process import ServerUnavailable

@@ -54,7 +54,8 @@ def _log(text: str) -> None:
 
 
 def _receiver(address: str) -> None:
-    from outbox import delivery_sent, receivers
+    from outbox import delivery_sent
+    from outbox.extension import receivers
 
     def hang(app: Any, *, recipient: str, **more: Any) -> None:
         if recipient == address:
@@ -66,8 +67,8 @@ def _receiver(address: str) -> None:
 
 def _hang(name: str, file: str) -> None:
     from outbox import operations
-    from outbox.ledger import Ledger
-    from outbox.queue import Queue
+    from outbox.store.queue import Queue
+    from outbox.store.record import Ledger
 
     owner: Any = {"record": Ledger, "missing": operations}.get(name, Queue)
     call, fault = getattr(owner, name), Path(file)
@@ -82,7 +83,7 @@ def _hang(name: str, file: str) -> None:
 
 
 def _slept(file: Path, *, all_clocks: bool) -> None:
-    from outbox import clock
+    from outbox.core import clock
 
     def uncounted() -> float:
         return float(file.read_text() or 0)
@@ -95,7 +96,7 @@ def _slept(file: Path, *, all_clocks: bool) -> None:
 
 
 def _poison(how: str) -> None:
-    from outbox.transport import Connection
+    from outbox.smtp.connection import Connection
 
     deliver = Connection.deliver
 

@@ -28,10 +28,14 @@ from typing import Any, NamedTuple, Protocol, Self
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox import Message, Outbox, daemon
-from outbox.dialect import configure_sqlite
+from outbox import (
+    Message,
+    Outbox,
+)
+from outbox.delivery.states import LIVE
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
-from outbox.states import LIVE
+from outbox.store.dialect import configure_sqlite
+from outbox.worker import process
 from tests.servers import forked
 from tests.servers.databases import Database
 from tests.servers.process import kill_with_children, polled
@@ -402,7 +406,7 @@ def _be_a_worker(environ: dict[str, str], log: str) -> None:
     os.dup2(file, 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    sys.exit(daemon.run(create_app(environ)))
+    sys.exit(process.run(create_app(environ)))
 
 
 def plain_environment() -> dict[str, str]:

@@ -11,9 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import Message
-from outbox.dialect import DbNow
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
-from outbox.pauses import ABANDONED_SECONDS, What, refuse
+from outbox.store.dialect import DbNow
+from outbox.store.pauses import (
+    ABANDONED_SECONDS,
+    What,
+    refuse,
+)
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Stage, until

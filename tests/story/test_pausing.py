@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from outbox.operations import pauses
-from outbox.pauses import What
+from outbox.store.pauses import What
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, until

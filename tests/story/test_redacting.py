@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from outbox.enqueue import Posting
+from outbox.delivery.states import State
 from outbox.models import OutboxMessage
-from outbox.states import State
+from outbox.store.enqueue import Posting
 from tests.db.mails import put
 from tests.story.stage import Relay, Stage, until
 

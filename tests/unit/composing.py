@@ -12,11 +12,9 @@ from typing import Any
 import flask_mail
 import pytest
 
-from outbox.compose import compose
-from outbox.errors import (
-    MessageError,
-)
-from outbox.message import Composed
+from outbox.core.errors import MessageError
+from outbox.message.compose import compose
+from outbox.message.values import Composed
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 UNIQUE = "0123456789abcdef0123456789abcdef"

@@ -12,7 +12,11 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from outbox.reply import About, Phase, Verdict
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
 
 
 class Said(NamedTuple):

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outbox.breaker import LONGEST_PROBE_WAIT
-from outbox.claims import Claimed
-from outbox.pauses import FIRST_PROBE, What
-from outbox.states import State
+from outbox.delivery.breaker import LONGEST_PROBE_WAIT
+from outbox.delivery.states import State
+from outbox.store.claim import Claimed
+from outbox.store.pauses import (
+    FIRST_PROBE,
+    What,
+)
 from tests.unit.simulation.database import Delivery, Hold, Queue
 from tests.unit.simulation.relay import (
     DOWN,

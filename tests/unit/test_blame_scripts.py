@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.pauses import What
-from outbox.states import State
+from outbox.delivery.states import State
+from outbox.store.pauses import What
 from tests.unit.simulation.database import Hold
 from tests.unit.simulation.relay import Rule, Script, Spell
 from tests.unit.simulation.watch import Watch

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.breaker import LONGEST_PROBE_WAIT, SPARE_PROBES, Breaker, Cause, Health
-from outbox.reply import About, Phase, Reply, Result, Verdict
+from outbox.delivery.breaker import (
+    LONGEST_PROBE_WAIT,
+    SPARE_PROBES,
+    Breaker,
+    Cause,
+    Health,
+)
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
 
 
 def result(

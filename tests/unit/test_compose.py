@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from markupsafe import Markup
 
-from outbox.compose import new_unique
-from outbox.errors import (
+from outbox.core.errors import (
     AddressError,
     MessageError,
     MessageTooLargeError,
 )
+from outbox.message.compose import new_unique
 from tests.unit.composing import (
     NOW,
     PNG,

@@ -14,8 +14,13 @@ import pytest
 from flask import Flask
 
 from outbox import Message, RawMessage
-from outbox.adds import with_adds
-from outbox.errors import BadHeaderError, MessageError, MessageTooLargeError, MissingFieldError
+from outbox.core.errors import (
+    BadHeaderError,
+    MessageError,
+    MessageTooLargeError,
+    MissingFieldError,
+)
+from outbox.extension.additions import with_adds
 from outbox.settings import Settings
 from tests.unit.composing import UNIQUE, composed_of, read
 

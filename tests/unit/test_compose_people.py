@@ -10,7 +10,7 @@ import flask_mail
 import pytest
 
 from outbox import Message
-from outbox.errors import MessageError
+from outbox.core.errors import MessageError
 from tests.unit.composing import PNG, assert_refused, attachment_of, composed_of, message_of, read, text_of, tree_of
 
 ODD = ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\u2028", "\u2029", "\x01", "\x7f", "\x80", "\x92"]

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.errors import BadHeaderError, MessageError
+from outbox.core.errors import (
+    BadHeaderError,
+    MessageError,
+)
 from tests.unit.composing import assert_refused, composed_of, message_of
 
 NAMES = [

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from werkzeug.local import LocalProxy
 
-from outbox.compose import compose
-from outbox.errors import OutboxError
-from outbox.message import Composed
-from outbox.mime.received import decoded
-from outbox.preview import preview
+from outbox.core.errors import OutboxError
+from outbox.message.compose import compose
+from outbox.message.preview import preview
+from outbox.message.received import decoded
+from outbox.message.values import Composed
 from tests.unit.callers import TEXTS, Several
 from tests.unit.composing import leaves
 from tests.unit.hostile import acceptable, anyone, anything, usually

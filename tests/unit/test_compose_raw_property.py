@@ -18,7 +18,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from outbox import Outbox, RawMessage
-from outbox.errors import OutboxError
+from outbox.core.errors import OutboxError
 from tests.unit.hostile import body, dirty, short
 from tests.unit.test_compose_property import _composed, hostile
 

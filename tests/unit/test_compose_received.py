@@ -11,8 +11,8 @@ from typing import Any
 import flask_mail
 import pytest
 
-from outbox.errors import MessageError
-from outbox.mime.received import decoded
+from outbox.core.errors import MessageError
+from outbox.message.received import decoded
 from tests.unit.composing import UNIQUE, assert_refused, composed_of, message_of, read
 
 RECEIVED = (

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 import flask_mail
 import pytest
 
-from outbox.errors import (
+from outbox.core.errors import (
     AddressError,
     BadHeaderError,
     MessageError,

@@ -6,10 +6,8 @@ import flask
 import jinja2
 import pytest
 
-from outbox.compose import render
-from outbox.errors import (
-    TemplateError,
-)
+from outbox.core.errors import TemplateError
+from outbox.message.compose import render
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from outbox.mime.downgrade import forms
+from outbox.message.downgrade import forms
 from tests.unit.composing import composed_of, message_of, text_of
 
 LOGO = b"\x89PNG" * 5000

@@ -6,8 +6,11 @@ import re
 
 import pytest
 
-from outbox.hints import HINTS, hint_for
-from outbox.reply import Phase
+from outbox.delivery.hints import (
+    HINTS,
+    hint_for,
+)
+from outbox.delivery.reply import Phase
 from outbox.settings.table import specs
 
 CASES = [

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from outbox.clock import monotonic
-from outbox.hub import Hub
-from outbox.ready import Asked, Edges, Ready
+from outbox.core.clock import monotonic
 from outbox.smtp.waiting import READ, WRITE
+from outbox.worker.hub import Hub
+from outbox.worker.selector import (
+    Asked,
+    Edges,
+    Ready,
+)
 
 
 @pytest.fixture(params=[Edges, Asked])

@@ -1,10 +1,10 @@
-"""The layers of the package: imports point down only. LAYERS below is the one place where they are written."""
+"""The rooms of the package: imports point down only. WALLS below is the one place where they are written."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -12,130 +12,29 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-LAYERS = (  # from the ground up; a module may import its own layer and those above it in this list
-    (
-        "version",
-        "errors",
-        "clock",
-        "bell",
-        "loggers",
-        "events",
-        "signals",
-        "stopping",
-        "progress",
-        "watchdog",
-        "receivers",
-    ),
-    ("states", "waits", "reply", "message", "relay", "deadline", "statements"),
-    (
-        "verdicts",
-        "reply_rule",
-        "reply_accounts",
-        "reply_rules",
-        "reply_presets",
-        "hints",
-        "breaker",
-        "admission",
-        "alternation",
-        "comparisons",
-        "evidence",
-        "blame",
-        "policy",
-        "turns",
-        "mime",
-        "preview",
-        "autocommit",
-        "dialect",
-        "settings",
-    ),
-    ("server_settings", "sqlite_file", "engines", "transactions"),
-    ("models", "schema", "compose", "kept", "wake", "arrays", "packet", "rendered"),
-    ("enqueue", "bulk", "stored", "pauses", "dbclock", "claims", "queue", "transport", "smtp"),
-    ("ledger", "rulings", "consequences", "operations"),
-    (
-        "recorder",
-        "feed",
-        "pulse",
-        "presence",
-        "rate",
-        "shelf",
-        "ready",
-        "hub",
-        "meters",
-        "metrics",
-        "monitor",
-        "readiness",
-        "jobs",
-    ),
-    ("report", "dispatch"),
-    ("claimer",),
-    ("crew",),
-    ("daemon", "testing"),
-    ("supervisor",),
-    ("cli", "web"),  # a package stands for all that is in it
-    ("extension", "bound", "sessions", "posting", "guard", "pending", "scopes", "mail", "adds"),
-    ("__init__",),
-)
+WALLS = """
+floor  room        may import from outside
+    7  cli         click flask flask_mail sqlalchemy
+    7  testing     flask pytest sqlalchemy
+    6  web         flask werkzeug markupsafe
+    6  worker      apscheduler greenlet
+    5  monitoring  prometheus_client
+    4  extension   flask werkzeug flask_mail blinker sqlalchemy
+    4  operations  sqlalchemy
+    3  smtp        smtplib flask_mail
+    3  store       sqlalchemy alembic
+    2  message     flask_mail jinja2
+    2  settings
+    1  core        flask_mail
+    1  delivery
+"""  # a room may import its own floor, without circles, and those below
 
-OUTSIDE = {  # what only these modules may import, but for the sake of a type
-    "sqlalchemy": (
-        "autocommit",
-        "dialect",
-        "server_settings",
-        "sqlite_file",
-        "engines",
-        "transactions",
-        "models",
-        "schema",
-        "kept",
-        "arrays",
-        "packet",
-        "rendered",
-        "enqueue",
-        "bulk",
-        "stored",
-        "dbclock",
-        "claims",
-        "queue",
-        "pauses",
-        "rulings",
-        "ledger",
-        "wake",
-        "operations",
-        "extension",
-        "bound",
-        "sessions",
-        "guard",
-        "pending",
-        "scopes",
-        "testing",
-    ),
-    "smtplib": ("transport", "smtp"),
-    "apscheduler": ("jobs",),
-    "alembic": ("schema",),
-    "prometheus_client": ("metrics",),
-    "app": (),
-    "tests": (),
-    "devserver": (),
-}
+DOORS = ("__init__", "models", "schema")  # what applications import; nothing in the rooms does
+FORMER = ("clock", "dialect", "errors")  # former names of modules, on their way out
 
-SQL = (
-    "arrays",
-    "packet",
-    "rendered",
-    "enqueue",
-    "bulk",
-    "stored",
-    "dbclock",
-    "claims",
-    "queue",
-    "pauses",
-    "rulings",
-    "ledger",
-    "wake",
-    "operations",
-)  # they and SMTP meet in dispatch.py alone, in values
-SMTP = ("transport", "smtp")
+ENTRIES = {"worker.process": "flask", "worker.supervisor": "flask"}  # where the application is handed in
+
+APART = (("store", "smtp"), ("operations", "smtp"))  # SQL and SMTP meet in worker/dispatcher.py alone, in values
 
 PATCHED = ("queue", "select", "selectors", "socket", "ssl", "subprocess", "threading")
 """Modules in which gevent replaces what waits; a name imported from them keeps the one that stops all its threads."""
@@ -149,15 +48,37 @@ CLOCKS = {  # what only clock.py may touch
 Modules = Mapping[str, str]  # name inside the package ("web.pages") -> source
 
 
-def test_every_module_has_a_layer() -> None:
-    """A module that no layer lists is a fault: each has one duty and one place."""
-    unknown = [name for name in package() if layer_of(name) is None]
-    assert not unknown, f"add to LAYERS in {Path(__file__).relative_to(ROOT)}: {', '.join(unknown)}"
+@dataclass(frozen=True)
+class Room:
+    """A line of WALLS."""
+
+    floor: int
+    libraries: frozenset[str]
+
+
+def _room(line: str) -> tuple[str, Room]:
+    floor, name, *libraries = line.split()
+    return name, Room(int(floor), frozenset(libraries))
+
+
+ROOMS = dict(_room(line) for line in WALLS.strip().splitlines()[1:])
+WATCHED = {"app", "tests", "devserver"}.union(*(room.libraries for room in ROOMS.values()))
+
+
+def test_every_module_has_a_room() -> None:
+    """A module stands in a room of the table, or is a door."""
+    homeless = [name for name in package() if _top(name) not in ROOMS and name not in DOORS + FORMER]
+    assert not homeless, f"put into a room of WALLS in {Path(__file__).relative_to(ROOT)}: {', '.join(homeless)}"
 
 
 def test_imports_point_down() -> None:
-    """No module of the package imports one of a layer above its own."""
+    """No module of the package imports one of a floor above its own."""
     assert upward(package()) == []
+
+
+def test_no_room_imports_itself_by_a_detour() -> None:
+    """Rooms of one floor, too, make no circle."""
+    assert circle_of_rooms(package()) is None
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
@@ -166,12 +87,12 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_the_outside_is_touched_where_it_may_be() -> None:
-    """SQL, SMTP, the scheduler and the migrations each have their modules; app/ is never imported."""
+    """Each library stands behind the wall of its rooms; app/ is never imported."""
     assert strangers(package()) == []
 
 
 def test_sql_and_smtp_do_not_know_each_other() -> None:
-    """They meet in dispatch.py alone, through values."""
+    """They meet in worker/dispatcher.py alone, through values."""
     assert meetings(package()) == []
 
 
@@ -191,51 +112,50 @@ def package() -> Modules:
     return {_name(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
 
 
-def layer_of(module: str) -> int | None:
-    """The number of the layer that lists the module, or its package."""
-    top = module.partition(".")[0]
-    return next((number for number, layer in enumerate(LAYERS) if _listed(top, layer)), None)
+def floor_of(module: str) -> int:
+    """The floor of the module's room; the doors stand above all."""
+    room = ROOMS.get(_top(module))
+    return max(room.floor for room in ROOMS.values()) + 1 if room is None else room.floor
 
 
 def upward(modules: Modules) -> list[str]:
-    layers = {name: layer for name in modules if (layer := layer_of(name)) is not None}
-    edges = [(a, b) for a, b in _edges(modules) if a in layers and b in layers]
-    return [f"{a} -> {b}" for a, b in edges if layers[a] < layers[b]]
+    return [f"{a} -> {b}" for a, b in _edges(modules) if floor_of(a) < floor_of(b)]
+
+
+def circle_of_rooms(modules: Modules) -> list[str] | None:
+    graph: dict[str, set[str]] = {}
+    for importer, imported in _edges(modules):
+        if _top(importer) != _top(imported):
+            graph.setdefault(_top(importer), set()).add(_top(imported))
+    return _circle(graph)
 
 
 def circle(modules: Modules) -> list[str] | None:
     graph: dict[str, set[str]] = {name: set() for name in modules}
     for importer, imported in _edges(modules):
         graph[importer].add(imported)
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return None
+    return _circle(graph)
 
 
 def strangers(modules: Modules) -> list[str]:
     found = []
     for name, source in modules.items():
+        room = ROOMS.get(_top(name))
+        allowed = {ENTRIES.get(name)} | (room.libraries if room else set())
         tops = {target.partition(".")[0] for target in _imports(_at_run_time(source))}
-        found += [
-            f"{name} imports {top}" for top in sorted(tops & OUTSIDE.keys()) if not _listed(_top(name), OUTSIDE[top])
-        ]
+        found += [f"{name} imports {top}" for top in sorted(tops & WATCHED) if top not in allowed]
     return found
 
 
 def meetings(modules: Modules) -> list[str]:
-    return [
-        f"{a} -> {b}"
-        for a, b in _edges(modules)
-        if (_listed(_top(a), SQL) and _listed(_top(b), SMTP)) or (_listed(_top(a), SMTP) and _listed(_top(b), SQL))
-    ]
+    apart = {frozenset(pair) for pair in APART}
+    return [f"{a} -> {b}" for a, b in _edges(modules) if frozenset((_top(a), _top(b))) in apart]
 
 
 def clock_readers(modules: Modules) -> list[str]:
     found = []
     for name, source in modules.items():
-        if name == "clock":
+        if name == "core.clock":
             continue
         for node in ast.walk(ast.parse(source)):
             found += [f"{name}:{node.lineno} {read}" for read in _clocks_read(node)]
@@ -316,24 +236,38 @@ def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _listed(module: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(module, pattern) for pattern in patterns)
+def _circle(graph: Mapping[str, set[str]]) -> list[str] | None:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return None
 
 
 @pytest.mark.parametrize(
     ("check", "modules", "found"),
     [
-        (upward, {"states": "import outbox.queue", "queue": ""}, ["states -> queue"]),
-        (upward, {"mime.wire": "def f():\n    from outbox import models", "models": ""}, ["mime.wire -> models"]),
+        (upward, {"delivery.a": "import outbox.store.b", "store.b": ""}, ["delivery.a -> store.b"]),
+        (upward, {"message.a": "def f():\n    from outbox.store import b", "store.b": ""}, ["message.a -> store.b"]),
         (upward, {"web.pages": "from outbox import Outbox", "__init__": ""}, ["web.pages -> __init__"]),
-        (circle, {"states": "import outbox.reply", "reply": "import outbox.states"}, ["states", "reply", "states"]),
-        (strangers, {"policy": "from sqlalchemy.orm import Session"}, ["policy imports sqlalchemy"]),
+        (
+            circle,
+            {"core.a": "import outbox.core.b", "core.b": "import outbox.core.a"},
+            ["core.a", "core.b", "core.a"],
+        ),
+        (
+            circle_of_rooms,
+            {"web.a": "import outbox.worker.b", "worker.c": "import outbox.web.d", "worker.b": "", "web.d": ""},
+            ["web", "worker", "web"],
+        ),
+        (strangers, {"delivery.retry": "from sqlalchemy.orm import Session"}, ["delivery.retry imports sqlalchemy"]),
         (strangers, {"web.pages": "import sqlalchemy as sa"}, ["web.pages imports sqlalchemy"]),
         (strangers, {"web": "if TYPE_CHECKING:\n    import sqlalchemy\nelse:\n    import app"}, ["web imports app"]),
-        (strangers, {"dispatch": "import smtplib"}, ["dispatch imports smtplib"]),
-        (strangers, {"extension": "from app.config import Config"}, ["extension imports app"]),
-        (meetings, {"queue": "from outbox.transport import send", "transport": ""}, ["queue -> transport"]),
-        (meetings, {"smtp.reply": "from outbox import queue", "queue": ""}, ["smtp.reply -> queue"]),
+        (strangers, {"worker.process": "import flask\nimport smtplib"}, ["worker.process imports smtplib"]),
+        (strangers, {"worker.pool": "import flask"}, ["worker.pool imports flask"]),
+        (strangers, {"extension.outbox": "from app.config import Config"}, ["extension.outbox imports app"]),
+        (meetings, {"store.queue": "from outbox.smtp.b import send", "smtp.b": ""}, ["store.queue -> smtp.b"]),
+        (meetings, {"smtp.b": "from outbox.store import queue", "store.queue": ""}, ["smtp.b -> store.queue"]),
         (clock_readers, {"policy": "import time\nx = time.monotonic"}, ["policy:2 time.monotonic"]),
         (clock_readers, {"policy": "import datetime\ndatetime.datetime.now()"}, ["policy:2 datetime.now"]),
         (clock_readers, {"policy": "from time import monotonic as m"}, ["policy:1 time.monotonic"]),

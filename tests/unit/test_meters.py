@@ -7,16 +7,25 @@ from datetime import timedelta
 
 import pytest
 
-from outbox.clock import utcnow
-from outbox.dispatch import Dispatcher
-from outbox.events import Event
-from outbox.ledger import Outcome
-from outbox.meters import GIVEN_UP, Histogram, Meters
-from outbox.policy import Reason
-from outbox.queue import Claimed
-from outbox.reply import Phase, Reply, Result, Verdict
-from outbox.states import State
-from outbox.stored import _damaged
+from outbox.core.clock import utcnow
+from outbox.core.events import Event
+from outbox.delivery.reply import (
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.retry import Reason
+from outbox.delivery.states import State
+from outbox.monitoring.counters import (
+    GIVEN_UP,
+    Histogram,
+    Meters,
+)
+from outbox.store.messages import _damaged
+from outbox.store.queue import Claimed
+from outbox.store.record import Outcome
+from outbox.worker.dispatcher import Dispatcher
 
 
 def outcome(

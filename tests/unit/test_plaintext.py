@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.mime.plaintext import from_html
+from outbox.message.html_to_text import from_html
 
 
 @pytest.mark.parametrize(

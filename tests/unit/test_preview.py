@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 import flask_mail
 import pytest
 
-from outbox.compose import compose
-from outbox.preview import Preview, attachment, preview
+from outbox.message.compose import compose
+from outbox.message.preview import (
+    Preview,
+    attachment,
+    preview,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.pulse import Pulse
+from outbox.worker.lease_guard import Pulse
 
 
 def test_regular_heartbeats_keep_claims() -> None:

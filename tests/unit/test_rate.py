@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outbox.rate import Rate
+from outbox.delivery.rate import Rate
 
 
 def test_it_is_the_mean_of_the_last_minute() -> None:

@@ -7,8 +7,11 @@ from email.policy import default
 
 import pytest
 
-from outbox.mime.addresses import Mailbox, parse
-from outbox.mime.readdress import readdress
+from outbox.message.addresses import (
+    Mailbox,
+    parse,
+)
+from outbox.message.correct_address import readdress
 
 OLD = "ann@exmaple.org"
 NEW = parse("ann@example.org", "recipient")

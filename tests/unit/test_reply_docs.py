@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from outbox.reply import About, Phase, parse_reply
-from outbox.verdicts import judge_reply
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    parse_reply,
+)
+from outbox.delivery.verdicts import judge_reply
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "replies.md"
 ROWS = {

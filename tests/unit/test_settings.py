@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from outbox.errors import ConfigurationError
-from outbox.relay import Relay, Security
-from outbox.reply_presets import PRESETS
+from outbox.core.errors import ConfigurationError
+from outbox.delivery.reply_presets import PRESETS
+from outbox.delivery.states import OnUncertain
 from outbox.settings import Settings, remarks
 from outbox.settings.docs import markdown
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
 from outbox.settings.table import PRESETS as KNOWN_PRESETS
 from outbox.settings.table import specs
-from outbox.states import OnUncertain
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,11 +6,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from outbox.errors import DamagedMessageError
-from outbox.message import Blob, base64_length, splice
-from outbox.shelf import CAPACITY, LARGEST, PIECE, Shelf
-from outbox.states import OnUncertain
-from outbox.stored import Stored
+from outbox.core.errors import DamagedMessageError
+from outbox.delivery.states import OnUncertain
+from outbox.message.values import (
+    Blob,
+    base64_length,
+    splice,
+)
+from outbox.store.messages import Stored
+from outbox.worker.blob_cache import (
+    CAPACITY,
+    LARGEST,
+    PIECE,
+    Shelf,
+)
 
 
 def counting(blobs: dict[str, bytes]) -> tuple[Shelf, list[tuple[str, int]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.statements import beyond_reading
+from outbox.store.statements import beyond_reading
 
 READS = [
     "SELECT 1",

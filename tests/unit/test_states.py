@@ -6,8 +6,16 @@ import itertools
 
 import pytest
 
+from outbox.delivery.states import (
+    EDGES,
+    FINAL,
+    LIVE,
+    Lane,
+    State,
+    may,
+    sources,
+)
 from outbox.models import OutboxDelivery, table_of
-from outbox.states import EDGES, FINAL, LIVE, Lane, State, may, sources
 
 PICTURE = """
 queued -> sending cancelled uncertain

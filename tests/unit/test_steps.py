@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.clock import Steps
+from outbox.core.clock import Steps
 
 
 def test_a_clock_that_goes_on_is_not_stepped() -> None:

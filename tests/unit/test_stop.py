@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from outbox.stopping import Stop
+from outbox.core.shutdown import Stop
 
 STORM = """
 import signal
-from outbox.stopping import Stop
+from outbox.core.shutdown import Stop
 
 stop = Stop()
 signal.signal(signal.SIGALRM, lambda number, frame: stop.set())

@@ -6,7 +6,12 @@ from collections import Counter
 
 import pytest
 
-from outbox.turns import SLOTS, Shares, Turns, cut_short
+from outbox.delivery.lane_shares import (
+    SLOTS,
+    Shares,
+    Turns,
+    cut_short,
+)
 
 HIGH, HIGH_RETRY, NORMAL, RETRY, BULK, BULK_RETRY = sorted(SLOTS)
 MANY = 10**6

@@ -12,8 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from outbox.message import Blob, base64_length, base64_lines, splice
-from outbox.mime import wire
+from outbox.message import serializer
+from outbox.message.values import (
+    Blob,
+    base64_length,
+    base64_lines,
+    splice,
+)
 
 UNIQUE = "0123456789abcdef0123456789abcdef"
 SIZES = [0, 1, 2, 3, 56, 57, 58, 113, 114, 115, 57 * 1024 - 1, 57 * 1024, 57 * 1024 + 1, 57 * 2048, 200_000]
@@ -65,8 +70,8 @@ def test_splice_encodes_piece_by_piece() -> None:
 @example("é" * 300)
 def test_quoted_printable_is_exact_and_short(text: str) -> None:
     """Lines of at most 76 characters, CRLF, no line that a mailbox or SMTP would change, and exactly the text again."""
-    data = wire.canonical(text).encode()
-    encoded = wire.quoted_printable(data)
+    data = serializer.canonical(text).encode()
+    encoded = serializer.quoted_printable(data)
     lines = encoded.split(b"\r\n")
     assert quopri.decodestring(encoded) == data
     assert max(map(len, lines)) <= 76
@@ -94,7 +99,7 @@ def test_quoted_printable_is_exact_and_short(text: str) -> None:
 )
 def test_a_text_is_in_its_charset_if_that_can_be(text: str, charset: str, label: str) -> None:
     """The charset asked for, under its registered name; UTF-8 if it cannot hold the text or may not stand in mail."""
-    data, used = wire.encode_text(text, charset)
+    data, used = serializer.encode_text(text, charset)
     assert used == label
     assert data.decode(label) == text
 
@@ -102,19 +107,19 @@ def test_a_text_is_in_its_charset_if_that_can_be(text: str, charset: str, label:
 def test_an_unknown_charset_is_a_lookup_error() -> None:
     """The caller turns it into an error that names the field."""
     with pytest.raises(LookupError):
-        wire.charset_label("no-such-charset")
+        serializer.charset_label("no-such-charset")
 
 
 def test_text_is_base64_only_where_that_is_shorter() -> None:
     """European text stays readable in the source; Japanese would be three times as long."""
-    assert b"quoted-printable" in wire.text_part("plain", "Grüße aus Köln, ganz ohne Eile", "utf-8").head
-    assert b"base64" in wire.text_part("plain", "日本語の文章", "utf-8").head
+    assert b"quoted-printable" in serializer.text_part("plain", "Grüße aus Köln, ganz ohne Eile", "utf-8").head
+    assert b"base64" in serializer.text_part("plain", "日本語の文章", "utf-8").head
 
 
 @pytest.mark.parametrize("text", ["", "a", "a\n", "a\n\n", "\n", "a ", "日本語", "a=", "a" * 76])
 def test_a_message_of_text_alone_is_exact_and_ends_in_crlf(text: str) -> None:
     """What SMTP needs at the end of the message does not become part of the text."""
-    skeleton, blobs = wire.build(b"X: y\r\n", wire.text_part("plain", text, "utf-8"), UNIQUE)
+    skeleton, blobs = serializer.build(b"X: y\r\n", serializer.text_part("plain", text, "utf-8"), UNIQUE)
     assert skeleton.endswith(b"\r\n")
     assert blobs == ()
     assert _parsed(skeleton).get_content() == text.replace("\n", "\r\n")
@@ -122,20 +127,20 @@ def test_a_message_of_text_alone_is_exact_and_ends_in_crlf(text: str) -> None:
 
 def test_one_part_needs_no_container() -> None:
     """A container stands only around several parts."""
-    leaf = wire.text_part("plain", "a", "utf-8")
-    assert wire.container("mixed", [leaf]) is leaf
-    assert isinstance(wire.container("mixed", [leaf, leaf]), wire.Multipart)
+    leaf = serializer.text_part("plain", "a", "utf-8")
+    assert serializer.container("mixed", [leaf]) is leaf
+    assert isinstance(serializer.container("mixed", [leaf, leaf]), serializer.Multipart)
 
 
 def test_a_tree_comes_back_as_it_was() -> None:
     """Nested containers, each part exact to the byte, blobs at their places."""
-    leaf = wire.text_part("plain", "a\nb", "utf-8")
+    leaf = serializer.text_part("plain", "a\nb", "utf-8")
     small, big = (
-        wire.binary_part(b"Content-Type: a/b\r\n", b"12", 3),
-        wire.binary_part(b"Content-Type: c/d\r\n", b"123", 3),
+        serializer.binary_part(b"Content-Type: a/b\r\n", b"12", 3),
+        serializer.binary_part(b"Content-Type: c/d\r\n", b"123", 3),
     )
-    tree = wire.Multipart("mixed", [wire.Multipart("related", [leaf, big]), small, big])
-    skeleton, blobs = wire.build(b"X: y\r\n", tree, UNIQUE)
+    tree = serializer.Multipart("mixed", [serializer.Multipart("related", [leaf, big]), small, big])
+    skeleton, blobs = serializer.build(b"X: y\r\n", tree, UNIQUE)
     assert [blob.data for _, blob in blobs] == [b"123", b"123"]
     parsed = _parsed(b"".join(splice(skeleton, blobs)))
     assert [part.get_content_type() for part in parsed.walk()] == [
@@ -150,8 +155,8 @@ def test_a_tree_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize("data", [b"a\nb", b"a\rb", b"a\0", b"\xe9", b"x" * 999, b"a\r\n\n"])
 def test_what_is_not_clean_may_not_be_written_as_it_is(data: bytes) -> None:
     """7bit needs CRLF, ASCII, no NUL, and short lines (RFC 2045 §2.7)."""
-    assert not wire.is_clean(data)
-    assert wire.is_clean(b"a\r\n" + b"x" * 998)
+    assert not serializer.is_clean(data)
+    assert serializer.is_clean(b"a\r\n" + b"x" * 998)
 
 
 def _parsed(data: bytes) -> EmailMessage:

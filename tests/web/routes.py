@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from outbox.states import State
+from outbox.delivery.states import State
 
 LOOK, READ, ACT, SEND_NOW = "view", "read_bodies", "act", "send_now"
 

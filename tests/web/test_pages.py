@@ -19,8 +19,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.operations import Filter
-from outbox.states import State
 from tests.servers.databases import Database
 from tests.web.seed import HOSTILE_REPLY, HOSTILE_SUBJECT, PNG, REFUSED, SCRIPT, Mail, meddle_with, write
 from tests.web.site import Site

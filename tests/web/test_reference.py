@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from app import create_app, models
 from outbox import operations
+from outbox.delivery.states import State
 from outbox.operations import Filter
-from outbox.states import State
 from tests.web.seed import REFUSED, Mail, write
 from tests.web.site import Site, serving
 from tests.web.test_pages import click, css, texts

@@ -12,7 +12,7 @@ from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.keys import Keys
 
-from outbox.states import State
+from outbox.delivery.states import State
 from tests.servers.databases import Database
 from tests.story.stage import Stage
 from tests.web.site import Site, serving, site

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from outbox import operations
-from outbox.states import State
+from outbox.delivery.states import State
 from tests.servers.databases import Database
 from tests.web.seed import Mail, write
 from tests.web.site import Site

@@ -10,11 +10,11 @@ import flask_mail
 import greenlet
 import pytest
 
-from outbox.hub import Hub
-from outbox.message import Envelope
-from outbox.relay import Relay
-from outbox.reply import Result
-from outbox.transport import Connection
+from outbox.delivery.reply import Result
+from outbox.message.values import Envelope
+from outbox.settings.relay import Relay
+from outbox.smtp.connection import Connection
+from outbox.worker.hub import Hub
 from tests.wire.server import SmtpServer
 
 CONTENT = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nfirst line\r\n.a line with a dot\r\n.\r\nlast line\r\n"

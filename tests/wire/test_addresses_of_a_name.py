@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
-from outbox.reply import About, Phase, Verdict
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
+from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
-from outbox.transport import Connection
 from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action
 from tests.wire.conftest import CONTENT, envelope
 from tests.wire.server import SmtpServer

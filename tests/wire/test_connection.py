@@ -12,10 +12,14 @@ from typing import Any
 import flask_mail
 import pytest
 
-from outbox.errors import OutboxError
-from outbox.relay import Relay
-from outbox.reply import Phase, Result, Verdict
-from outbox.transport import Connection
+from outbox.core.errors import OutboxError
+from outbox.delivery.reply import (
+    Phase,
+    Result,
+    Verdict,
+)
+from outbox.settings.relay import Relay
+from outbox.smtp.connection import Connection
 from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Later, Raw, Take, turns
 from tests.wire.conftest import CONTENT, envelope, mail_state
 from tests.wire.server import SmtpServer

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from outbox import transport
-from outbox.relay import Relay
-from outbox.reply import About, Phase, Verdict
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
+from outbox.settings.relay import Relay
+from outbox.smtp import connection as transport
 from outbox.smtp import session
-from outbox.transport import Connection
+from outbox.smtp.connection import Connection
 from tests.wire.actions import turns
 from tests.wire.conftest import CONTENT, envelope
 from tests.wire.server import SmtpServer

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
-from outbox.relay import Relay
-from outbox.reply import Phase, Result, Verdict
-from outbox.transport import Connection
+from outbox.delivery.reply import (
+    Phase,
+    Result,
+    Verdict,
+)
+from outbox.settings.relay import Relay
+from outbox.smtp.connection import Connection
 from tests.wire.actions import ENDLESS_LINE, ENDLESS_LINES, SILENCE, After, Choice, Drip, Endless, Take
 from tests.wire.conftest import CONTENT, envelope, once_reached
 from tests.wire.server import SmtpServer

@@ -11,9 +11,12 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from outbox.relay import Relay, Security
-from outbox.reply import Verdict
-from outbox.transport import Connection
+from outbox.delivery.reply import Verdict
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
+from outbox.smtp.connection import Connection
 from tests.wire.certificates import ca_file, server_context
 from tests.wire.conftest import CONTENT, envelope
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from outbox.reply import Phase, Verdict
+from outbox.delivery.reply import (
+    Phase,
+    Verdict,
+)
+from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
-from outbox.transport import Connection
 from tests.wire.actions import CLOSE, SILENCE, Later, turns
 from tests.wire.conftest import CONTENT, envelope
 from tests.wire.server import Client, SmtpServer

@@ -9,9 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
-from outbox.relay import Relay
-from outbox.reply import Phase, Result, Verdict
-from outbox.transport import Connection
+from outbox.delivery.reply import (
+    Phase,
+    Result,
+    Verdict,
+)
+from outbox.settings.relay import Relay
+from outbox.smtp.connection import Connection
 from tests.wire.actions import (
     CLOSE,
     GARBAGE,

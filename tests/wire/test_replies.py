@@ -6,9 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from outbox.relay import Relay
-from outbox.reply import About, Phase, Verdict
-from outbox.transport import Connection
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
+from outbox.settings.relay import Relay
+from outbox.smtp.connection import Connection
 from tests.unit.replies import SAID, Said
 from tests.unit.waits import WAITS
 from tests.wire.actions import turns

@@ -12,11 +12,18 @@ from typing import Any
 
 import pytest
 
-from outbox.hints import hint_for
-from outbox.relay import Relay, Security
-from outbox.reply import About, Phase, Verdict
+from outbox.delivery.hints import hint_for
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Verdict,
+)
+from outbox.settings.relay import (
+    Relay,
+    Security,
+)
 from outbox.smtp import tls as outbox_tls
-from outbox.transport import Connection
+from outbox.smtp.connection import Connection
 from tests.wire.actions import SILENCE, Close, turns
 from tests.wire.certificates import ca_file, plain_issuer
 from tests.wire.conftest import CONTENT, envelope, mail_state

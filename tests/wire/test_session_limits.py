@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
-from outbox.reply import About, Phase, Result, Verdict
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Result,
+    Verdict,
+)
+from outbox.smtp.connection import Connection
 from outbox.smtp.learned import ALIKE, VALID_SECONDS, Learned
-from outbox.transport import Connection
 from tests.wire.actions import Action
 from tests.wire.conftest import CONTENT, envelope
 from tests.wire.server import SmtpServer

@@ -7,16 +7,34 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from outbox.bell import ThreadBell
-from outbox.claims import Claimed
-from outbox.ledger import Outcome
-from outbox.pauses import BY, FIRST_PROBE, LONGEST_PROBE, Held, Pause, What
-from outbox.recorder import Ticket
-from outbox.reply import About, Phase, Result
-from outbox.rulings import RECENT_SECONDS, Seen
-from outbox.states import Lane, OnUncertain, State
-from outbox.stored import Stored
-from outbox.turns import Turns
+from outbox.core.sync import ThreadBell
+from outbox.delivery.lane_shares import Turns
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Result,
+)
+from outbox.delivery.states import (
+    Lane,
+    OnUncertain,
+    State,
+)
+from outbox.store.claim import Claimed
+from outbox.store.messages import Stored
+from outbox.store.pauses import (
+    BY,
+    FIRST_PROBE,
+    LONGEST_PROBE,
+    Held,
+    Pause,
+    What,
+)
+from outbox.store.record import Outcome
+from outbox.store.rulings import (
+    RECENT_SECONDS,
+    Seen,
+)
+from outbox.worker.recorder import Ticket
 from tests.unit.simulation.relay import RELAY, Offering
 
 EPOCH = datetime(2026, 11, 1, tzinfo=UTC)
@@ -149,7 +167,7 @@ class Database:
 
 
 class Queue:
-    """As `outbox.queue.Queue`, for one worker."""
+    """As `outbox.store.queue.Queue`, for one worker."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -208,7 +226,7 @@ class Queue:
 
 
 class Recorder:
-    """As `outbox.recorder.Recorder`, for one worker: what is submitted is written at once."""
+    """As `outbox.worker.recorder.Recorder`, for one worker: what is submitted is written at once."""
 
     trouble: str | None = None
 
@@ -252,7 +270,7 @@ class Recorder:
 
 
 class Rulings:
-    """As `outbox.rulings.Rulings`."""
+    """As `outbox.store.rulings.Rulings`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

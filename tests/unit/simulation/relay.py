@@ -9,13 +9,19 @@ from typing import Any
 
 import greenlet
 
-from outbox.relay import Relay
-from outbox.reply import Phase, parse_reply
+from outbox.delivery.reply import (
+    Phase,
+    parse_reply,
+)
+from outbox.delivery.verdicts import (
+    Failure,
+    judge_reply,
+)
+from outbox.settings.relay import Relay
 from outbox.smtp.commands import Commands
+from outbox.smtp.connection import Connection
 from outbox.smtp.session import Answer, Refused, Session
 from outbox.smtp.sockets import Broken
-from outbox.transport import Connection
-from outbox.verdicts import Failure, judge_reply
 
 RELAY = Relay(host="relay.example", allow_plaintext=True)
 TAKES = 0.25

@@ -9,20 +9,26 @@ from typing import Any
 
 import greenlet
 
-from outbox.blame import Blame
-from outbox.breaker import Breaker
-from outbox.claimer import Claimer
-from outbox.consequences import Consequences
-from outbox.dispatch import Dispatcher, Terms
-from outbox.events import Events
-from outbox.evidence import Refusals
-from outbox.feed import Feed, Leased
-from outbox.policy import RetryPolicy
-from outbox.progress import Progress
-from outbox.pulse import Pulse
-from outbox.recorder import Unrecorded
+from outbox.core.events import Events
+from outbox.core.progress import Progress
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.evidence import Refusals
+from outbox.delivery.retry import RetryPolicy
+from outbox.delivery.states import State
 from outbox.smtp.learned import Learned
-from outbox.states import State
+from outbox.worker.claimer import Claimer
+from outbox.worker.consequences import Consequences
+from outbox.worker.dispatcher import (
+    Dispatcher,
+    Terms,
+)
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import (
+    Feed,
+    Leased,
+)
+from outbox.worker.recorder import Unrecorded
 from tests.unit.simulation.database import RESCUED_AFTER, Database, Delivery, Hold, Queue, Recorder, Rulings
 from tests.unit.simulation.relay import RELAY, Script, ScriptedConnection, ScriptedRelay
 
@@ -38,7 +44,7 @@ _TERMS = Terms(
 
 
 class _Flag:
-    """As `outbox.bell.Flag`, without descriptors."""
+    """As `outbox.core.sync.Flag`, without descriptors."""
 
     def __init__(self) -> None:
         self._set = False
@@ -54,7 +60,7 @@ class _Flag:
 
 
 class Worker:
-    """One process: the product's parts, put together as `outbox.crew` and `outbox.daemon` do."""
+    """One process: the product's parts, put together as `outbox.worker.pool` and `outbox.worker.process` do."""
 
     def __init__(self, world: World, number: int, connections: int, refusals: int) -> None:
         self.number = number

@@ -1,0 +1,94 @@
+"""Named events out: one line in the log for each, the message's id first; observers never break delivery."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from outbox.core.loggers import get_logger
+
+logger = get_logger()
+
+_LEVELS = {
+    "queued": logging.INFO,
+    "sent": logging.INFO,
+    "retried": logging.WARNING,
+    "failed": logging.ERROR,
+    "uncertain": logging.ERROR,
+    "released": logging.INFO,
+    "rescued": logging.WARNING,
+    "refused": logging.ERROR,
+    "lost-lease": logging.WARNING,
+    "transport-down": logging.ERROR,
+    "transport-up": logging.INFO,
+    "worker-started": logging.INFO,
+    "worker-stopping": logging.INFO,
+    "worker-stopped": logging.INFO,
+    "worker-fault": logging.ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, with the facts of it (never a body, never a secret)."""
+
+    name: str
+    message_id: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """One greppable line, as in `<id@host> status=sent delivery=7 to=<a@b.c> …`."""
+        facts = " ".join(f"{name}={_quoted(value)}" for name, value in self.facts.items() if value not in (None, ""))
+        return f"{self.message_id or '-'} status={self.name} {facts}".rstrip()
+
+    def fields(self) -> dict[str, Any]:
+        """The same for machines, message first."""
+        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        return {"message_id": self.message_id, "status": self.name, **facts}
+
+    def __str__(self) -> str:
+        return self.line()
+
+
+class Events:
+    """Where events go: the log, and whoever asks."""
+
+    def __init__(self) -> None:
+        self._observers: list[Callable[[Event], None]] = [_log]
+
+    def observe(self, observer: Callable[[Event], None]) -> None:
+        """Call `observer` with each event from now on; what it raises is logged and otherwise ignored."""
+        self._observers.append(observer)
+
+    def emit(self, name: str, message_id: str | None = None, **facts: Any) -> None:
+        """Tell everybody."""
+        event = Event(name, message_id, facts)
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                logger.exception("an observer of outbox events failed on %s", name)
+
+
+def _log(event: Event) -> None:
+    # the event itself: it becomes a line only where somebody reads it, and a handler for machines finds its fields
+    logger.log(_LEVELS.get(event.name, logging.INFO), "%s", event)
+
+
+_AMBIGUOUS = re.compile("[ \"'=]")
+
+
+def _quoted(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if text.isprintable() and not _AMBIGUOUS.search(text):
+        return text
+    escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def first_line(error: BaseException) -> str:
+    """What a log line says of an error: its first line, or its type where it has no words."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,70 @@
+"""What goes into a message besides what it says itself: headers for all messages, the thread that it belongs to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import flask_mail
+
+from outbox.core.errors import MessageError
+from outbox.message.coerce import (
+    is_empty,
+    pairs_of,
+    text_of,
+)
+from outbox.message.message_ids import check_message_id
+from outbox.settings import Settings
+
+
+def with_adds(
+    message: flask_mail.Message,
+    settings: Settings,
+    *,
+    in_reply_to: str | None = None,
+    references: str | Iterable[str] | None = None,
+) -> flask_mail.Message:
+    """`message`, or a copy of it with OUTBOX_REPLY_TO, OUTBOX_HEADERS, In-Reply-To and References where they apply.
+
+    What the message says itself goes before the settings; `in_reply_to` and `references` go before what it says.
+    Raises MessageError.
+    """
+    thread = _thread(in_reply_to, references)
+    headers, reply_to = dict(settings.headers), settings.reply_to
+    if not (thread or headers or reply_to) or not isinstance(message, flask_mail.Message):
+        return message
+    given: Any = message.extra_headers
+    pairs = [] if is_empty(given) else pairs_of(given, "extra_headers")
+    own = [(text_of(name, "extra_headers"), value) for name, value in pairs]
+    taken = {name.lower() for name, _ in own}
+    made = copy.copy(message)
+    merged: Any = [
+        *((name, value) for name, value in headers.items() if name.lower() not in taken | thread.keys()),
+        *((name, value) for name, value in own if name.lower() not in thread),
+        *((_NAMES[name], value) for name, value in thread.items()),
+    ]
+    repeated = len({name for name, _ in merged}) < len(merged)  # pairs may say X-Tag twice
+    made.extra_headers = merged if repeated else dict(merged)
+    if reply_to is not None and is_empty(made.reply_to) and "reply-to" not in taken:
+        made.reply_to = reply_to
+    return made
+
+
+_NAMES = {"in-reply-to": "In-Reply-To", "references": "References"}
+
+
+def _thread(in_reply_to: str | None, references: str | Iterable[str] | None) -> dict[str, str]:
+    """By header in lower case. An answer refers to what it answers (RFC 5322 §3.6.4)."""
+    answered = [] if in_reply_to is None else _ids(in_reply_to, "in_reply_to")
+    referred = [] if references is None else _ids(references, "references")
+    referred += [one for one in answered if one not in referred]
+    thread = {"in-reply-to": " ".join(answered), "references": " ".join(referred)}
+    return {name: value for name, value in thread.items() if value}
+
+
+def _ids(given: str | Iterable[str], field: str) -> list[str]:
+    words = given.split() if isinstance(given, str) else list(given)
+    if not all(isinstance(word, str) for word in words):
+        raise MessageError(field, "holds what is not a text", "Give Message-IDs, such as <unique@example.org>.")
+    return [check_message_id(word if word.startswith("<") else f"<{word}>", field) for word in words]

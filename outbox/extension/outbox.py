@@ -1,0 +1,257 @@
+"""`Outbox`: a drop-in for `flask_mail.Mail` whose `send` writes to the outbox, in the caller's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import flask
+import flask_mail
+from flask import Flask, current_app, has_app_context
+from sqlalchemy.engine import Engine
+from werkzeug.local import LocalProxy
+
+from outbox.core.errors import NotBoundError
+from outbox.extension.flask_mail import (
+    Address,
+    Connection,
+    Message,
+    recipients_of,
+)
+from outbox.extension.request_guard import Guard
+from outbox.extension.scopes import GUARD
+from outbox.extension.state import (
+    STATE,
+    Bound,
+    state,
+)
+from outbox.message.compose import render
+from outbox.settings import Settings
+from outbox.store.enqueue_many import Queued
+from outbox.store.models import OutboxMessage
+
+_BOUND = "outbox.bound"
+
+
+class Outbox(flask_mail.Mail):
+    """Mail that is a row in the caller's transaction. One object may serve several applications."""
+
+    def __init__(self, app: Flask | None = None, session: Any = None) -> None:
+        self._session = session
+        super().__init__(app)
+
+    def init_app(self, app: Flask, session: Any = None) -> Bound:
+        """Bind to `app`, whose configuration is read now.
+
+        `session`: a Session, a scoped_session, a function that returns the current session, or an object with
+        `.session` (the `db` of Flask-SQLAlchemy and Flask-SQLAlchemy-Lite). Without one, each mail is written in a
+        short transaction of its own on OUTBOX_DATABASE_URL. Raises ConfigurationError with all faults.
+        """
+        bound = Bound(app, Settings.from_config(app.config), self._session if session is None else session)
+        if GUARD not in app.extensions:
+            app.extensions[GUARD] = Guard(app)
+        app.extensions[_BOUND] = app.extensions["mail"] = bound
+        app.extensions["outbox"] = self
+        return bound
+
+    def init_mail(self, config: dict[str, Any], debug: bool | int = False, testing: bool = False) -> flask_mail._Mail:
+        """Flask-Mail's settings in `config`, checked. Raises ConfigurationError."""
+        return flask_mail._Mail(**state(Settings.from_config({**config, "DEBUG": debug, "TESTING": testing})))
+
+    def connect(self) -> Connection:
+        """A connection whose `send` enqueues; it opens nothing."""
+        return self._bound().connect()
+
+    def send_message(self, *args: Any, **kwargs: Any) -> None:
+        """Enqueue a message made of the arguments of `Message`."""
+        self.send(Message(*args, **kwargs))
+
+    def send_email(
+        self,
+        to: Address | Iterable[Address],
+        subject: str,
+        template: str,
+        *,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
+        **context: Any,
+    ) -> OutboxMessage:
+        """Enqueue a mail rendered from `template` + ".txt" and + ".html"; one of them may be missing.
+
+        `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates. The three between
+        are those of `enqueue`. For the others (`key`, `kind`, …):
+        `mail.enqueue(mail.compose_email(to, subject, template, **context), kind=…)`.
+        Raises TemplateError if neither template exists, and what `enqueue` raises.
+        """
+        message = self.compose_email(to, subject, template, **context)
+        return self.enqueue(message, envelope_from=envelope_from, in_reply_to=in_reply_to, references=references)
+
+    def compose_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> Message:
+        """The message that `send_email` enqueues, to add to or to enqueue with options."""
+        text, html = render(flask.render_template, template, context)
+        return Message(subject, recipients=recipients_of(to), body=text, html=html)
+
+    def enqueue(
+        self,
+        message: flask_mail.Message,
+        session: Any = None,
+        *,
+        key: str | None = None,
+        priority: str = "normal",
+        send_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        kind: str | None = None,
+        on_uncertain: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
+    ) -> OutboxMessage:
+        """Write `message` to the outbox in `session`, which defaults to the one given to `init_app`.
+
+        Never commits that session, and does no network I/O. The bytes, Message-ID and Date are frozen now; the Date is
+        `send_at` where that is given and to come.
+
+        `key`: idempotency; the same key twice, in one or in two transactions, yields one message, and the second call
+        returns the first; KeyTakenError if the content differs. `priority`: "high", "normal" or "bulk".
+        `send_at`, `expires_at`: aware datetimes; without the latter the message expires OUTBOX_MAX_AGE_SECONDS after it
+        is due. `kind`: a label for filters and policy.
+        `on_uncertain`: "retry" or "hold", by default what OUTBOX_ON_UNCERTAIN_KINDS and OUTBOX_ON_UNCERTAIN say.
+        `metadata`: a JSON object of the application's own. `envelope_from`: the address for MAIL FROM, to which
+        bounces go, if it is not the sender's; "" is the null sender. `in_reply_to`: the Message-ID that this answers;
+        `references`: those of its thread before, as a list or as the header has them.
+
+        Raises MessageError and its subclasses before anything is written; the transaction stays usable. Raises
+        SchemaError if the database is not migrated, NotBoundError if the current application has no outbox.
+        """
+        return self._bound().enqueue(
+            message,
+            session,
+            key=key,
+            priority=priority,
+            send_at=send_at,
+            expires_at=expires_at,
+            kind=kind,
+            on_uncertain=on_uncertain,
+            metadata=metadata,
+            envelope_from=envelope_from,
+            in_reply_to=in_reply_to,
+            references=references,
+        )
+
+    def enqueue_many(
+        self,
+        messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
+        session: Any = None,
+        *,
+        priority: str = "normal",
+        send_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        kind: str | None = None,
+        on_uncertain: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
+    ) -> list[Queued]:
+        """Write many messages in a few statements: a newsletter, each copy to its own reader.
+
+        `messages`: each a message, or a pair of one and options of its own, which go over those for all:
+        `(message, {"key": f"news-7-{user.id}"})`. The options are those of `enqueue`; nothing else differs from
+        calling that for each. All are composed before the first is written, so 10,000 at a time are a good portion.
+        For the same bytes to many, each with a delivery of its own, give one message with all of them in `bcc`.
+
+        Returns `Queued(id, message_id, is_new)` for each, in their order; not `is_new` where a key was taken, by an
+        earlier one of `messages` or before. Raises what `enqueue` raises; a MessageError before anything is written.
+        """
+        return self._bound().enqueue_many(
+            messages,
+            session,
+            priority=priority,
+            send_at=send_at,
+            expires_at=expires_at,
+            kind=kind,
+            on_uncertain=on_uncertain,
+            metadata=metadata,
+            envelope_from=envelope_from,
+            in_reply_to=in_reply_to,
+            references=references,
+        )
+
+    def send_now(
+        self,
+        message: OutboxMessage | Queued | int | None = None,
+        session: Any = None,
+        *,
+        key: str | None = None,
+        delivery_ids: Iterable[int] = (),
+        by: str = "application",
+        note: str | None = None,
+    ) -> int:
+        """Make scheduled or deferred mail due now, in the caller's transaction. Returns how many deliveries.
+
+        Give one of: what `enqueue` returned (or its id), its `key`, the ids of deliveries. Attempts and lane stay, and
+        pauses hold it as before. A message that was never offered to a relay gets a new Date. `by` and `note` go into
+        the audit. Raises MessageError where nothing or more than one is named.
+        """
+        return self._bound().send_now(message, session, key=key, delivery_ids=delivery_ids, by=by, note=note)
+
+    def reschedule(
+        self,
+        message: OutboxMessage | Queued | int | None = None,
+        session: Any = None,
+        *,
+        send_at: datetime,
+        key: str | None = None,
+        delivery_ids: Iterable[int] = (),
+        by: str = "application",
+        note: str | None = None,
+    ) -> int:
+        """Like `send_now`, for another time: `send_at`, an aware datetime. Mail that would expire before it does not.
+
+        Also raises MessageError for a `send_at` that is not an aware datetime.
+        """
+        return self._bound().send_now(
+            message, session, key=key, delivery_ids=delivery_ids, by=by, note=note, send_at=send_at
+        )
+
+    def send_many(self, messages: Iterable[flask_mail.Message]) -> None:
+        """Enqueue many messages in a few statements, as `enqueue_many` does."""
+        self.enqueue_many(messages)
+
+    def settings(self, app: Flask | None = None) -> Settings:
+        """What `app`, by default the current one, is configured to. Raises NotBoundError."""
+        return self._bound(app).settings
+
+    def database(self, app: Flask | None = None) -> Engine:
+        """The engine that workers, commands and pages use; one for each application and process.
+
+        Raises NotBoundError, and ConfigurationError if there is neither a session nor OUTBOX_DATABASE_URL.
+        """
+        return self._bound(app).sessions.engine()
+
+    def application_database(self, app: Flask | None = None) -> Engine | None:
+        """The engine of the session that `init_app` was given; None if there is none. Raises NotBoundError."""
+        return self._bound(app).sessions.application_engine()
+
+    def __getattr__(self, name: str) -> Any:
+        # Flask-Mail answers None for every name; here a typo is an error.
+        if name not in STATE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        state = self.state
+        if state is None and has_app_context():
+            state = current_app.extensions.get(_BOUND)
+        return getattr(state, name, None)
+
+    def _bound(self, app: Flask | None = None) -> Bound:
+        app = app or self.app or current_app
+        if isinstance(app, LocalProxy):
+            app = app._get_current_object()
+        bound: Bound | None = app.extensions.get(_BOUND)
+        if bound is None:
+            raise NotBoundError(
+                f"The application {app.name!r} has no outbox. Call mail.init_app(app) when it is created."
+            )
+        return bound

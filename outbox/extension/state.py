@@ -1,0 +1,305 @@
+"""The outbox of one application: what `Outbox.init_app` binds to it, and what `app.extensions["mail"]` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from weakref import WeakSet
+
+import flask_mail
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from outbox.core import clock
+from outbox.core.errors import (
+    DatabaseError,
+    MessageError,
+    SchemaError,
+)
+from outbox.core.events import logger
+from outbox.extension import (
+    signals,
+    uncommitted,
+)
+from outbox.extension.additions import with_adds
+from outbox.extension.flask_mail import (
+    Address,
+    Connection,
+    Message,
+)
+from outbox.extension.options import posting
+from outbox.extension.sessions import Sessions
+from outbox.message.compose import (
+    compose,
+    digest,
+    new_unique,
+)
+from outbox.message.message_ids import OURS
+from outbox.message.values import Composed
+from outbox.settings import Settings
+from outbox.store.autocommit import (
+    READ_ONLY,
+    REMEDY,
+    commits_at_once,
+    is_read_only,
+)
+from outbox.store.enqueue import (
+    Posting,
+    enqueue,
+    write_connection,
+)
+from outbox.store.enqueue_many import (
+    Queued,
+    enqueue_many,
+)
+from outbox.store.models import OutboxMessage
+from outbox.store.transactions import writing_mail
+
+_WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
+
+
+class Bound(flask_mail._Mail):
+    """The outbox of one application: what `app.extensions["mail"]` holds.
+
+    It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
+    """
+
+    def __init__(self, app: Flask, settings: Settings, session: Any) -> None:
+        super().__init__(**state(settings))
+        self.app = app
+        self.settings = settings
+        self.sessions = Sessions(app, settings, session)
+        self._wake = clock.Debounce(_WAKE_SECONDS)
+        self._looked_at: WeakSet[sa.Engine] = WeakSet()
+
+    def connect(self) -> Connection:
+        """A connection whose `send` enqueues."""
+        return Connection(self)
+
+    def send_message(self, *args: Any, **kwargs: Any) -> None:
+        """Enqueue a message made of the arguments of `Message`."""
+        self.send(Message(*args, **kwargs))
+
+    def enqueue(
+        self,
+        message: flask_mail.Message,
+        session: Any = None,
+        *,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
+        **options: Any,
+    ) -> OutboxMessage:
+        """As `Outbox.enqueue`."""
+        now = clock.utcnow()
+        posted = posting(self.settings, **options)
+        if self.settings.wake and self._wake.passes():
+            posted = replace(posted, wake=True)
+        composed = self._composed(
+            message, now, posted, envelope_from=envelope_from, in_reply_to=in_reply_to, references=references
+        )
+        with self._writing(session) as (current, own):
+            queued, is_new = enqueue(current, composed, posted)
+            if own:
+                current.refresh(queued)
+            elif is_new:
+                own = self._commits_at_once(current)
+                if not own:
+                    uncommitted.watch(current, _told(composed, posted), app=self.app)
+        if is_new:
+            self._dispatched(message, composed, posted, now, committed=own)
+        return queued
+
+    def enqueue_many(
+        self,
+        messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
+        session: Any = None,
+        **options: Any,
+    ) -> list[Queued]:
+        """As `Outbox.enqueue_many`."""
+        now = clock.utcnow()
+        common_adds, options = _adds(options)
+        common = posting(self.settings, **options)
+        asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
+        wake = self.settings.wake and self._wake.passes()
+        items: list[tuple[Composed, Posting]] = []
+        for message, own_options in asked:
+            adds, rest = _adds({} if own_options is None else own_options)
+            posted = posting(self.settings, **options | rest) if rest else common
+            try:
+                composed = self._composed(message, now, posted, **common_adds | adds)
+            except MessageError as error:
+                error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
+                raise
+            items.append((composed, replace(posted, wake=True) if wake and not items else posted))
+        with self._writing(session) as (current, own):
+            queued = enqueue_many(current, items)
+            new = [number for number, one in enumerate(queued) if one.is_new]
+            if not own and new:
+                own = self._commits_at_once(current)
+                if not own:
+                    uncommitted.watch(current, *(_told(*items[number]) for number in new), app=self.app)
+        for number in new:
+            self._dispatched(asked[number][0], *items[number], now, committed=own)
+        return queued
+
+    def send_now(
+        self,
+        message: OutboxMessage | Queued | int | None,
+        session: Any,
+        *,
+        key: str | None,
+        delivery_ids: Iterable[int],
+        by: str,
+        note: str | None,
+        send_at: datetime | None = None,
+    ) -> int:
+        """As `Outbox.send_now`, and with `send_at` as `Outbox.reschedule`."""
+        from outbox import operations  # not at the top: most requests have no use for it
+
+        ids = tuple(delivery_ids)
+        if sum((message is not None, key is not None, bool(ids))) != 1:
+            raise MessageError(
+                "message", "is not named, or more than one is", "Give a message, a key, or delivery ids."
+            )
+        at = None if send_at is None else posting(self.settings, send_at=send_at).send_at
+        with self._writing(session) as (current, _):
+            connection = write_connection(current)
+            pk = message if isinstance(message, int) else None if message is None else message.id
+            with writing_mail(connection):
+                if not ids:
+                    found = operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment)
+                    ids = tuple(found)
+                if not ids:
+                    return 0
+                wanted = operations.Filter(ids=ids, environment=self.settings.environment)
+                who: dict[str, Any] = {"by": by, "note": note, "wake": self.settings.wake}
+                if at is None:
+                    return operations.send_now(connection, wanted, **who)
+                return operations.reschedule(connection, wanted, at, **who)
+
+    def _composed(
+        self,
+        message: flask_mail.Message,
+        now: datetime,
+        posted: Posting,
+        *,
+        envelope_from: Address | None = None,
+        in_reply_to: str | None = None,
+        references: str | Iterable[str] | None = None,
+    ) -> Composed:
+        """Dated to when it is due: with an old Date it would look delayed."""
+        date = max(now, posted.send_at or now)
+        if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
+            message.date = None  # it is ours, of when the same object was enqueued before
+        unique = new_unique()
+        composed = compose(
+            with_adds(message, self.settings, in_reply_to=in_reply_to, references=references),
+            default_sender=self.default_sender,
+            now=date,
+            max_bytes=self.settings.max_message_bytes,
+            ascii_attachments=self.ascii_attachments,
+            name_fallback=self.settings.filename_fallback,
+            envelope_from=envelope_from,
+            unique=unique,
+        )
+        return composed if posted.key is None else replace(composed, content=digest(message, composed, unique))
+
+    @contextmanager
+    def _writing(self, session: Any) -> Iterator[tuple[Session, bool]]:
+        """The session to write in, and whether it is one of our own, committed at the end."""
+        try:
+            with self.sessions.session(session) as found:
+                yield found
+        except sa.exc.StatementError as error:
+            error.hide_parameters = True  # they are the mail
+            if _lacks_tables(error):
+                raise _not_migrated() from error
+            if is_read_only(error):
+                raise DatabaseError(f"Mail can't be written: {READ_ONLY}") from error
+            raise
+
+    def _commits_at_once(self, session: Session) -> bool:
+        """Whether a rollback would not take the mail back that was just written; warns, once for each engine."""
+        connection = write_connection(session)
+        if not commits_at_once(connection):
+            return False
+        if connection.engine not in self._looked_at:
+            self._looked_at.add(connection.engine)
+            logger.warning(
+                "the session's engine is in AUTOCOMMIT: mail is committed at once, and sent even if the request is "
+                "rolled back. %s",
+                REMEDY,
+            )
+        return True
+
+    def _dispatched(
+        self, message: flask_mail.Message, composed: Composed, posted: Posting, now: datetime, *, committed: bool
+    ) -> None:
+        if message.msgId != composed.message_id:
+            message.msgId = composed.message_id
+            setattr(message, OURS, message.msgId)
+        if message.date is None:
+            message.date = max(now, posted.send_at or now).timestamp()
+            setattr(message, _DATED, message.date)
+        if flask_mail.email_dispatched.receivers:
+            flask_mail.email_dispatched.send(self.app, message=message)
+        if committed:
+            signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
+
+
+_ADDS = ("envelope_from", "in_reply_to", "references")
+
+
+def _adds(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of the options that go into the message and its envelope, and those that say how it is queued."""
+    return (
+        {name: value for name, value in options.items() if name in _ADDS},
+        {name: value for name, value in options.items() if name not in _ADDS},
+    )
+
+
+_DATED = "_outbox_date"
+"""The attribute of a message that says which date was set here, and not by the application."""
+
+
+def _told(composed: Composed, posted: Posting) -> tuple[str, int, str | None]:
+    return composed.message_id, len(composed.recipients), posted.kind
+
+
+def state(settings: Settings) -> dict[str, Any]:
+    """The attributes of Flask-Mail's state."""
+    values: Mapping[str, Any] = {name: getattr(settings, name, None) for name in STATE}
+    return {**values, "suppress": settings.suppress_send}
+
+
+STATE = frozenset(
+    {
+        "server",
+        "username",
+        "password",
+        "port",
+        "use_tls",
+        "use_ssl",
+        "default_sender",
+        "debug",
+        "max_emails",
+        "suppress",
+        "ascii_attachments",
+    }
+)
+
+
+def _lacks_tables(error: sa.exc.StatementError) -> bool:
+    said = str(error.orig).lower()
+    return "outbox_" in said and any(words in said for words in ("no such table", "does not exist", "doesn't exist"))
+
+
+def _not_migrated() -> SchemaError:
+    from outbox.store.schema import REMEDY  # not at the top: Alembic is slow to import, and a request has no need of it
+
+    return SchemaError(f"The database lacks the outbox's tables. {REMEDY}")

@@ -1,0 +1,1 @@
+"""What a machine asks a worker: health, counters, Prometheus's text."""

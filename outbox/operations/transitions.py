@@ -1,0 +1,198 @@
+"""What a person may do to mail: requeue, cancel, mark as sent. What a worker holds (`sending`) is never touched.
+
+Each change is a conditional UPDATE: a row that went to another state meanwhile is left alone and not counted. Each
+leaves one row in the audit: `by` is who does it, `note` why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.delivery.retry import Reason
+from outbox.delivery.states import (
+    State,
+    sources,
+)
+from outbox.operations.audit import Trail
+from outbox.operations.filters import Filter, clauses
+from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.store.dialect import DbNow
+
+BATCH = 1_000
+"""Rows changed in one statement, and in one transaction of `in_batches`."""
+
+ACTIONS = {State.QUEUED: "requeue", State.CANCELLED: "cancel", State.SENT: "mark-sent"}
+"""What a change is called, by the state it leads to."""
+
+
+def requeue(
+    connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
+) -> int:
+    """Send what failed, is uncertain or was cancelled: due at once, all its attempts before it. How many.
+
+    Mail whose time had run out loses its expiry date (for all recipients of the message): a person wants it sent. Mail
+    whose body was redacted is left alone: there is nothing to send. Raises ValueError for an empty filter.
+    """
+    return sum(_changed(connection, wanted, State.QUEUED, _trail(wanted, State.QUEUED, by, note), limit))
+
+
+def cancel(
+    connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
+) -> int:
+    """Take back what is queued and not held by a worker, and give up what failed. How many.
+
+    What may have been sent already (`on_uncertain="hold"`, the final dot sent under a lease that was lost) becomes
+    uncertain instead. Raises ValueError for an empty filter.
+    """
+    return sum(_changed(connection, wanted, State.CANCELLED, _trail(wanted, State.CANCELLED, by, note), limit))
+
+
+def mark_sent(
+    connection: sa.Connection, wanted: Filter, *, by: str, note: str | None = None, limit: int | None = None
+) -> int:
+    """Note that failed or uncertain mail did arrive. How many. Raises ValueError for an empty filter."""
+    return sum(_changed(connection, wanted, State.SENT, _trail(wanted, State.SENT, by, note), limit))
+
+
+def in_batches(
+    engine: sa.Engine,
+    wanted: Filter,
+    target: State,
+    *,
+    by: str,
+    note: str | None = None,
+    uncertain: Callable[[int], None] | None = None,
+) -> Iterator[int]:
+    """Take what matches to `target` in a transaction for each BATCH, so that nobody waits long; how many each.
+
+    What a worker puts back among the matching ones meanwhile is not taken a second time. `uncertain`: called with the
+    number of those that could not be cancelled, because they may have been sent already, and became uncertain.
+    """
+    eligible_ = eligible(wanted, target)
+    trail = _trail(wanted, target, by, note)
+    last: int | None = 0
+    while eligible_ is not None and last is not None:
+        with engine.begin() as connection:
+            last, changed, held = _step(connection, eligible_, target, trail, last, BATCH)
+        if held and uncertain is not None:
+            uncertain(held)
+        yield changed
+
+
+def eligible(wanted: Filter, target: State) -> Filter | None:
+    """`wanted` without what may not go to `target` by a person's hand; None if nothing can be left.
+
+    `find` and `count` of it are the preview of the change. Raises ValueError for an empty filter.
+    """
+    if wanted.is_empty:
+        raise ValueError("an empty filter matches all mail: name ids or say what to look for")
+    by_hand = [state for state in sources(target, suppressed=wanted.is_suppressed) if state is not State.SENDING]
+    states = tuple(state for state in by_hand if not wanted.states or state in wanted.states)
+    if not states:
+        return None
+    return replace(wanted, states=states, redacted=False if target is State.QUEUED else wanted.redacted)
+
+
+def _trail(wanted: Filter, target: State, by: str, note: str | None) -> Trail:
+    return Trail(ACTIONS[target], by=by, filters=str(wanted), note=note)
+
+
+def _changed(
+    connection: sa.Connection, wanted: Filter, target: State, trail: Trail, limit: int | None
+) -> Iterator[int]:
+    eligible_ = eligible(wanted, target)
+    last: int | None = 0
+    while eligible_ is not None and last is not None and (limit is None or limit > 0):
+        size = BATCH if limit is None else min(limit, BATCH)
+        last, changed, held = _step(connection, eligible_, target, trail, last, size)
+        changed += held
+        if limit is not None:
+            limit -= changed
+        yield changed
+
+
+def _step(
+    connection: sa.Connection, wanted: Filter, target: State, trail: Trail, after: int, size: int
+) -> tuple[int | None, int, int]:
+    """Change the next `size` that match, by id.
+
+    Gives the last id looked at (None: no more), how many went to `target`, and how many became uncertain instead.
+    """
+    rows = next_matching(connection, wanted, after, size)
+    if not rows:
+        return None, 0, 0
+    ids = DELIVERY.c.id.in_([row.id for row in rows])
+    held = _hold_marked(connection, ids) if target is State.CANCELLED else 0
+    changed = connection.execute(
+        DELIVERY.update().where(ids, DELIVERY.c.state.in_([str(s) for s in wanted.states])).values(_values(target))
+    ).rowcount
+    if target is State.QUEUED:
+        let_live(connection, {row.message_id for row in rows})
+    trail.add(connection, changed + held, [row.id for row in rows])
+    return (rows[-1].id if len(rows) == size else None), changed, held
+
+
+def next_matching(connection: sa.Connection, wanted: Filter, after: int, size: int) -> Sequence[Any]:
+    """(id, message_id) of the next `size` that match behind the id `after`.
+
+    The ids are read before a change: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
+    """
+    return connection.execute(
+        sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
+        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
+        .where(*clauses(wanted), DELIVERY.c.id > after)
+        .order_by(DELIVERY.c.id)
+        .limit(size)
+    ).all()
+
+
+def _hold_marked(connection: sa.Connection, ids: sa.ColumnElement[bool]) -> int:
+    """Mail that a relay may have already is not cancelled: nobody can know whether it was sent."""
+    values = _values(State.UNCERTAIN) | {"marked_at": DELIVERY.c.marked_at, "reason": Reason.UNKNOWN.value}
+    marked = sa.and_(DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.marked_at.is_not(None))
+    return connection.execute(DELIVERY.update().where(ids, marked).values(values)).rowcount
+
+
+def _values(target: State) -> dict[str, Any]:
+    if target is State.QUEUED:
+        return requeued()
+    return {
+        "state": target.value,
+        "due_at": None,
+        "marked_at": None,
+        "reason": "by-hand",
+        "updated_at": DbNow(),
+        "finished_at": DbNow(),
+    }
+
+
+def requeued() -> dict[str, Any]:
+    """The columns of a delivery that is sent as if it were new."""
+    return {
+        "state": State.QUEUED.value,
+        "due_at": DbNow(),
+        "lane": DELIVERY.c.lane - DELIVERY.c.lane % 2,  # `Lane.slot`: among the new mail, not the retries
+        "attempts": 0,
+        "rescues": 0,
+        "deferrals": 0,
+        "marked_at": None,
+        "reason": None,
+        "worker_id": None,
+        "updated_at": DbNow(),
+        "finished_at": None,
+    }
+
+
+def let_live(connection: sa.Connection, message_pks: set[int], at: datetime | None = None) -> None:
+    """Without this the daemon would fail what has expired by the time that it is due, now or `at`."""
+    due: Any = DbNow() if at is None else sa.literal(at, MESSAGE.c.expires_at.type)
+    connection.execute(
+        MESSAGE.update()
+        .where(MESSAGE.c.id.in_(sorted(message_pks)), MESSAGE.c.expires_at <= due)
+        .values(expires_at=None)
+    )

@@ -1,0 +1,322 @@
+"""Which deliveries are next, and their lease: one statement on PostgreSQL, a short transaction elsewhere.
+
+A claim leaves behind index entries of rows that are due no longer. They vanish only when no transaction can see them
+any more, so that one long report elsewhere would make each claim dearer than the last. Hence a claim begins where the
+one before it ended, and from the start only now and then: for what became due behind its back.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from outbox.delivery.lane_shares import (
+    SLOTS,
+    Shares,
+    Turns,
+    cut_short,
+    whole_shares,
+)
+from outbox.delivery.states import State
+from outbox.store.compiled import Rendered
+from outbox.store.dialect import (
+    MYSQL_FAMILY,
+    DbNow,
+    skip_locked,
+    utc,
+)
+from outbox.store.messages import (
+    MESSAGE_COLUMNS,
+    Stored,
+    for_recipient,
+    parts_of,
+    read_messages,
+    stored_from,
+)
+from outbox.store.models import (
+    OutboxDelivery,
+    OutboxMessage,
+    table_of,
+)
+
+_delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
+
+SEARCH_SECONDS = 5.0
+"""At least so long between two looks at the queue from its start while some of it is paused."""
+
+SWEEP_SHARE = 0.05
+"""The most of its time that a worker with much to do spends on looking at the queue from its start."""
+
+_START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
+
+Place = tuple[datetime, int]
+"""(due time, id): where a claim ended in an index range."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A delivery under lease."""
+
+    id: int
+    token: int
+    recipient: str
+    slot: int  # `Lane.slot`
+    due_at: datetime  # when it was due before the claim
+    attempts: int
+    rescues: int
+    rescued: bool  # an earlier lease of it was lost
+    marked: bool  # by that earlier lease, right before the final dot
+    message: Stored
+    deferrals: int = 0  # attempts so far that did not count
+
+
+class _Wanted(NamedTuple):
+    """What one statement of a claim is to take, and for whom."""
+
+    worker_id: int
+    token: int
+    limit: int
+    shares: Shares
+    places: dict[int, Place]  # where it begins in each slot
+
+
+class Claims:
+    """Claims one after the other for one worker: new mail of the high lane first, the others by their share."""
+
+    def __init__(
+        self,
+        dialect: str,
+        environment: str,
+        lease: float,
+        monotonic: Callable[[], float],
+        latest: Callable[[], datetime],
+    ) -> None:
+        """`latest`: what the database's clock can't be past by now unless it was stepped."""
+        self._latest = latest
+        self._dialect = dialect
+        self._environment = environment
+        self._lease = lease
+        self._monotonic = monotonic
+        self._turns = Turns()
+        self._busy = False  # the last claim found something: the next one need not look first
+        self.pass_over(None)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a claim can be one statement."""
+        return self._dialect == "postgresql"
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last claim found nothing, so that a look may come before the next."""
+        return not self._busy
+
+    def is_any(self, connection: sa.Connection) -> bool:
+        """Whether anything is due that is not passed over."""
+        return connection.execute(self._any, {"environment": self._environment}).first() is not None
+
+    def pass_over(self, paused: sa.ColumnElement[bool] | None) -> None:
+        """Leave alone what this holds for, from the next claim on."""
+        self._searches = paused is not None
+        self._places: dict[int, Place] = {}
+        self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
+        condition = is_of(_bound("environment", sa.String()))
+        self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
+        self._head, self._any = _head(self._mine, self._dialect), _any(self._mine)
+        self._whole: Rendered | None = None
+
+    def claim(
+        self, connection: sa.Connection, worker_id: int, token: int, limit: int, *, carefully: bool = False
+    ) -> list[Claimed]:
+        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other."""
+        how = self._by_steps if carefully or not self.at_once else self._at_once
+        shares = self._turns.next(limit)
+
+        def take(places: dict[int, Place]) -> list[Claimed]:
+            wanted = _Wanted(worker_id, token, limit, shares, places)
+            found = how(connection, wanted)
+            rest = limit - len(found)
+            if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
+                further = wanted._replace(limit=rest, shares=whole_shares(rest), places=places | _ends(found))
+                found += how(connection, further)
+            return found
+
+        began = self._monotonic()
+        if began < self._sweep_at:
+            found = take(self._places)
+            self._places |= _ends(found)
+            if found or self._searches:
+                return found
+        moment = connection.execute(sa.select(DbNow())).scalar_one() if self._searches else None
+        found = take({})
+        self._places = _ends(found)
+        if moment is not None and len(found) < limit:  # what was due until then is paused, or another's
+            for slot in SLOTS:
+                self._places.setdefault(slot, (moment, 0))
+        ended = self._monotonic()
+        pause = (ended - began) / SWEEP_SHARE
+        self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
+        return found
+
+    def _at_once(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
+        values: dict[str, Any] = {
+            "limit": wanted.limit,
+            "environment": self._environment,
+            "lease": self._lease,
+            "worker": wanted.worker_id,
+            "token": wanted.token,
+            "latest": self._latest(),
+        }
+        for slot, share in wanted.shares:
+            due_at, id_ = wanted.places.get(slot, _START)
+            values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
+        if self._whole is None:
+            self._whole = Rendered(_whole_claim(self._mine), connection.dialect)
+        found = self._whole.execute(connection, values)
+        rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
+        return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
+
+    def _by_steps(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
+        rows: list[sa.Row[Any]] = []
+        if not self._busy and not self.is_any(connection):
+            return []
+        for slot, share in wanted.shares:
+            room = min(share, wanted.limit - len(rows))
+            if room > 0:
+                due_at, id_ = wanted.places.get(slot, _START)
+                values = {"environment": self._environment, "slot": slot, "due": due_at, "id": id_, "room": room}
+                values["latest"] = self._latest()
+                rows += connection.execute(self._head, values).all()
+        self._busy = bool(rows)
+        if not rows:
+            return []
+        messages = read_messages(connection, {row.message_pk for row in rows}, self._environment)
+        connection.execute(
+            _lease(),
+            {
+                "ids": sorted(row.id for row in rows),
+                "lease": self._lease,
+                "worker": wanted.worker_id,
+                "token": wanted.token,
+            },
+        )
+        return [_claimed(row, wanted.token, messages[row.message_pk]) for row in rows]
+
+
+def _ends(found: list[Claimed]) -> dict[int, Place]:
+    """Where in each slot a claim has ended."""
+    return {one.slot: (one.due_at, one.id) for one in found}
+
+
+def due_now() -> sa.Select[int]:
+    """The ids of what is due, of any environment."""
+    # the slots named, so that the index serves: it begins with the lane
+    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
+
+
+def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a delivery belongs to the environment; one whose message is gone belongs to all."""
+    stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
+    # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
+    return sa.func.coalesce(stamp, environment) == environment
+
+
+def _due(
+    slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, dialect: str
+) -> sa.Select[Any]:
+    """What is due of one index range behind a place, in order."""
+    columns = [
+        _delivery.c[name]
+        for name in ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at")
+    ]
+    behind: sa.ColumnElement[bool] = sa.tuple_(_delivery.c.due_at, _delivery.c.id) > sa.tuple_(due_at, id_)
+    if dialect in MYSQL_FAMILY:  # which does not look up pairs by the index
+        behind = sa.and_(_delivery.c.due_at >= due_at, sa.or_(_delivery.c.due_at > due_at, _delivery.c.id > id_))
+    # a lease that ran out because the clock was stepped is held by a worker that still sends
+    free = sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < _bound("latest", _delivery.c.due_at.type))
+    return (
+        sa.select(*columns, _delivery.c.message_id.label("message_pk"))
+        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, free, mine)
+        .order_by(_delivery.c.due_at, _delivery.c.id)
+    )
+
+
+def _bound(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=type_)
+
+
+def _any(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """One look instead of one for each range: what an idle worker does twice a second."""
+    return due_now().where(mine).limit(1)
+
+
+def _head(mine: sa.ColumnElement[bool], dialect: str) -> sa.Select[Any]:
+    place = _bound("due", _delivery.c.due_at.type), _bound("id", _delivery.c.id.type)
+    due = _due(_bound("slot", sa.SmallInteger()), *place, mine, dialect)
+    return skip_locked(due.limit(_bound("room", sa.Integer())), dialect)
+
+
+def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
+    return [  # MariaDB takes them in their order: `rescues` must see the state before
+        (_delivery.c.rescues, _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0)),
+        (_delivery.c.state, State.SENDING.value),
+        (_delivery.c.token, _bound("token", sa.BigInteger())),
+        (_delivery.c.worker_id, _bound("worker", sa.BigInteger())),
+        (_delivery.c.due_at, DbNow(_bound("lease", sa.Float()))),
+        (_delivery.c.updated_at, DbNow()),
+    ]
+
+
+@functools.cache
+def _lease() -> sa.Update:
+    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+    return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased())
+
+
+def _whole_claim(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Find, lease and read, in one round trip; what one range leaves free is there for the next. On PostgreSQL."""
+    due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
+    slots = sa.union_all(  # VALUES would be compiled anew each time
+        *(
+            sa.select(
+                sa.literal_column(str(slot), sa.SmallInteger()).label("slot"),
+                _bound(f"share_{slot}", sa.Integer()).label("share"),
+                _bound(f"due_{slot}", due_type).label("due"),
+                _bound(f"id_{slot}", id_type).label("id"),
+            )
+            for slot in SLOTS
+        )
+    ).subquery("slots")
+    due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, "postgresql").limit(slots.c.share).correlate(slots)
+    head = skip_locked(due, "postgresql").lateral("head")  # for each slot in turn, no further than to the limit
+    picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(_bound("limit", sa.Integer())).cte("picked")
+    leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
+    return (
+        sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id).label("parts"), DbNow().label("now"))
+        .select_from(picked.outerjoin(_message, _message.c.id == picked.c.message_pk))
+        .add_cte(leased)
+    )
+
+
+def _claimed(row: Any, token: int, message: Stored) -> Claimed:
+    rescued = row.state == State.SENDING
+    return Claimed(
+        id=row.id,
+        token=token,
+        recipient=row.recipient,
+        slot=row.lane,
+        due_at=utc(row.due_at),
+        attempts=row.attempts,
+        deferrals=row.deferrals,
+        rescues=row.rescues + rescued,
+        rescued=rescued,
+        marked=row.marked_at is not None,
+        message=for_recipient(message, row.recipient),
+    )

@@ -1,0 +1,195 @@
+"""Database connections that a thread keeps: for who commits often, asking pool and server each time costs more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from outbox.core.clock import monotonic
+from outbox.core.events import logger
+from outbox.core.progress import got_on
+from outbox.core.sync import Flag
+from outbox.store.dialect import OUTAGES
+from outbox.store.notify import (
+    Listener,
+    can_listen,
+)
+from outbox.store.server_settings import (
+    is_direct,
+    steady_plans,
+)
+from outbox.store.sqlite_file import is_replaced
+
+TRUSTED_SECONDS = 1.0
+"""A connection that was still for longer is asked before it is used: what is between may have forgotten it."""
+
+LOST_SECONDS = 0.1
+"""The pause after a connection was lost while it listened."""
+
+
+class Connections:
+    """Connections to one database. On PostgreSQL each of their statements is its own transaction.
+
+    Through a pooler all that is done in one `use` is one, which begins with the settings that a session has elsewhere.
+    """
+
+    def __init__(self, engine: Engine, *, listening: bool = False) -> None:
+        """`listening`: those that are kept tell of commits."""
+        self._engine = engine
+        self._listening = listening and can_listen(engine)
+        self._autocommit = engine.dialect.name == "postgresql"
+        self._own = threading.local()
+        self._turn: AbstractContextManager[Any] = _turns(engine) if engine.dialect.name == "sqlite" else nullcontext()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it the calling thread keeps its connection."""
+        kept = self._own.kept = _Kept(self._open)
+        try:
+            yield
+        finally:
+            del self._own.kept
+            kept.drop()
+
+    @contextmanager
+    def use(self) -> Iterator[sa.Connection]:
+        """The thread's own connection, or one of the pool's. Raises what connecting raises."""
+        kept: _Kept | None = getattr(self._own, "kept", None)
+        with self._turn:
+            got_on()
+            if kept is None:
+                with self._engine.connect() as connection, self._prepared(connection):
+                    yield connection
+                return
+            try:
+                connection = kept.take()
+                with self._prepared(connection, kept=True):
+                    yield connection
+            except BaseException:  # what state it is in is not known
+                kept.drop()
+                raise
+
+    def wait(self, flag: Flag, timeout: float) -> None:
+        """Until `flag` is set, a commit was told of since the last call, or for `timeout` seconds.
+
+        What comes while nobody waits is not missed, as long as the calling thread keeps its connection.
+        """
+        kept: _Kept | None = getattr(self._own, "kept", None)
+        listener = None if kept is None else kept.listener
+        if kept is None or listener is None:
+            flag.wait(timeout)
+        else:
+            if not kept.heard(listener) and kept.listener is not None:
+                flag.wait(timeout, listener.fileno())
+                kept.heard(listener)  # who waited will look at the queue now
+            if kept.listener is None:  # the next statement opens another, but not for ever at once
+                flag.wait(min(timeout, LOST_SECONDS))
+
+    def _open(self) -> tuple[sa.Connection, Listener | None]:
+        connection = self._engine.connect()
+        try:
+            listener = None
+            if is_direct(connection):
+                if self._autocommit:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                steady_plans(connection)
+                listener = self._listener(connection) if self._listening else None
+            elif self._listening:
+                self._listening = False
+                logger.warning("a pooler is between us and the database, which can't pass on NOTIFY: polling goes on")
+            connection.detach()  # it is never given back: the pool is for those who come and go
+        except BaseException:
+            connection.close()
+            raise
+        return connection, listener
+
+    def _listener(self, connection: sa.Connection) -> Listener | None:
+        try:
+            return Listener(connection)
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            self._listening = False
+            logger.warning("the database does not let us listen, polling goes on: %s", str(error.orig).strip())
+            return None
+
+    @contextmanager
+    def _prepared(self, connection: sa.Connection, *, kept: bool = False) -> Iterator[None]:
+        if not self._autocommit:
+            yield
+        elif is_direct(connection):
+            if not kept:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield
+        else:
+            with connection.begin():
+                if kept:
+                    steady_plans(connection, local=True)
+                yield
+
+
+_TURNS: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
+
+
+def _turns(engine: Engine) -> threading.Lock:
+    """SQLite has one write lock, and who finds it taken looks again only after a pause that grows to 100 ms. Among the
+    threads of this process a lock that wakes who waits is much quicker."""
+    return _TURNS.setdefault(engine, threading.Lock())
+
+
+class _Kept:
+    def __init__(self, connect: Callable[[], tuple[sa.Connection, Listener | None]]) -> None:
+        self._connect = connect
+        self._connection: sa.Connection | None = None
+        self.listener: Listener | None = None
+        self._used_at = 0.0
+
+    def take(self) -> sa.Connection:
+        now = monotonic()
+        if self._connection is not None and is_replaced(self._connection.info):
+            self.drop()
+        if self._connection is not None and now - self._used_at > TRUSTED_SECONDS and not _answers(self._connection):
+            self.drop()
+        if self._connection is None:
+            self._connection, self.listener = self._connect()
+        self._used_at = now
+        return self._connection
+
+    def heard(self, listener: Listener) -> bool:
+        """Whether there was news; a connection that is lost is dropped."""
+        try:
+            heard = listener.heard()
+        except Exception as error:  # noqa: BLE001 - whatever the driver says of a connection that is no more
+            logger.warning("the connection that claims and listens is lost: %s", type(error).__name__)
+            self.drop(lost=True)
+            return False
+        if heard:
+            self._used_at = monotonic()  # it has just spoken
+        return heard
+
+    def drop(self, *, lost: bool = False) -> None:
+        """`lost`: as no statement has found out yet; closing it in good order would fail."""
+        connection, self._connection, self.listener = self._connection, None, None
+        if connection is None:
+            return
+        if lost:
+            driver: Any = connection.connection.dbapi_connection
+            with suppress(Exception):
+                driver.close()
+            connection.invalidate()
+        connection.close()
+
+
+def _answers(connection: sa.Connection) -> bool:
+    try:
+        connection.exec_driver_sql("SELECT 1")
+        connection.rollback()
+    except OUTAGES:
+        return False
+    return True

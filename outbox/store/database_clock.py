@@ -1,0 +1,110 @@
+"""Whether the database's clock was stepped, and how to mend what was written by the clock as it was before.
+
+Leases, heartbeats and due times are in the database's time. Stepped forward, every lease looks run out, and mail that
+is under way would be claimed a second time; stepped back, mail that was due is due in an hour, and a dead worker looks
+alive for as long.
+
+Known limits: a worker that starts in the seconds between a step and the other workers' next heartbeat has nothing to
+compare with. Times that an application asked for (`send_at`, `expires_at`) are left as they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from outbox.core.clock import Steps
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
+from outbox.store.dialect import DbNow
+from outbox.store.models import (
+    OutboxDelivery,
+    table_of,
+)
+
+TOLERANCE_SECONDS = 5.0
+"""A difference that is no step: of clocks that are put right little by little, and of a slow answer."""
+
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_RETRIES = [lane.slot(retry=True) for lane in Lane]
+
+_delivery = table_of(OutboxDelivery)
+
+
+class DatabaseClock:
+    """The database's clock, seen from this process's monotonic one. For several threads."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._steps = Steps(TOLERANCE_SECONDS)
+        self._lock = threading.Lock()
+        self._unmended = 0.0
+        self._began = monotonic()
+        self._stepped: float | None = None
+
+    def look(self, connection: sa.Connection) -> float:
+        """Seconds by which the clock was stepped since it was last mended; 0.0: it was not."""
+        began = self._monotonic()
+        now = connection.execute(sa.select(DbNow())).scalar_one()
+        with self._lock:
+            ended = self._monotonic()
+            step = self._steps.saw(now.timestamp(), began, ended)
+            if step:
+                self._stepped = ended
+                self._unmended += step
+            return self._unmended
+
+    def latest(self) -> datetime:
+        """What the clock can't be past by now unless it was stepped, or the step is not yet mended."""
+        with self._lock:
+            offset = self._steps.latest
+            if offset is None:
+                return _NEVER
+            seconds = offset + self._monotonic() - max(0.0, self._unmended) + TOLERANCE_SECONDS
+        return datetime.fromtimestamp(seconds, UTC)
+
+    def mended(self, step: float) -> None:
+        """What `look` told is put right, durably."""
+        with self._lock:
+            self._unmended -= step
+
+    def since_step(self) -> float | None:
+        """Seconds since the latest step that was noticed; None: there was none."""
+        with self._lock:
+            return None if self._stepped is None else self._monotonic() - self._stepped
+
+    def watched(self) -> float:
+        """Seconds that this process has been at it."""
+        return self._monotonic() - self._began
+
+
+def written_ahead(connection: sa.Connection) -> bool:
+    """Whether the newest mail was written by a clock ahead of this one: on SQLite each process has its own."""
+    newest = sa.select(_delivery.c.updated_at > DbNow(TOLERANCE_SECONDS)).order_by(_delivery.c.id.desc()).limit(1)
+    return bool(connection.execute(newest).scalar())
+
+
+def mend(connection: sa.Connection, step: float, lease: float) -> None:
+    """Put right what was written before a step of `step` seconds; `lease`: seconds that a claim holds.
+
+    Leases begin anew; mail that was due, or waited for its next try, is due now. Done twice it changes nothing more.
+    """
+    held, queued = _delivery.c.state == State.SENDING, _delivery.c.state == State.QUEUED
+    if step > 0:
+        leased_before = _delivery.c.updated_at < DbNow(-(step - TOLERANCE_SECONDS / 2))
+        _set_due(connection, lease, held, leased_before)
+        return
+    ahead = _delivery.c.updated_at > DbNow(TOLERANCE_SECONDS / 2)
+    at_once = sa.or_(_delivery.c.due_at <= _delivery.c.updated_at, _delivery.c.lane.in_(_RETRIES))
+    _set_due(connection, lease, held, ahead)
+    _set_due(connection, 0.0, queued, ahead, at_once)
+
+
+def _set_due(connection: sa.Connection, seconds: float, *where: sa.ColumnElement[bool]) -> None:
+    changed = _delivery.update().where(*where)
+    connection.execute(changed.values(due_at=DbNow(seconds), updated_at=DbNow()))

@@ -1,0 +1,211 @@
+"""Messages as workers need them, read back from the database; a damaged one says so and stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from outbox.core.clock import UNREADABLE
+from outbox.delivery.states import OnUncertain
+from outbox.message.values import Utf8Header
+from outbox.store.dialect import (
+    DbNow,
+    latest,
+    utc,
+)
+from outbox.store.models import (
+    OutboxMessage,
+    OutboxMessageBlob,
+    table_of,
+)
+
+_message = table_of(OutboxMessage)
+_part = table_of(OutboxMessageBlob)
+
+CLAIMED_BYTES = 128 * 1024
+"""A text up to this size comes along with the claim, which takes 16 messages for each connection; a longer one is read
+piece by piece as it is sent."""
+
+_length = sa.func.length(_message.c.skeleton, type_=sa.BigInteger())
+
+MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
+    _message.c.id.label("pk"),
+    *(
+        _message.c[name]
+        for name in (
+            "message_id",
+            "environment",
+            "kind",
+            "envelope_from",
+            "size",
+            "smtputf8",
+            "utf8_header",
+            "options",
+            "on_uncertain",
+            "created_at",
+            "expires_at",
+        )
+    ),
+    _length.label("skeleton_size"),
+    sa.case((_length <= sa.literal_column(str(CLAIMED_BYTES)), _message.c.skeleton)).label("skeleton"),
+]
+"""What `stored_from` reads, beside the time of the reading as `now`."""
+
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)  # what a value raises that is not what was written
+
+
+_MISSING = "its row in outbox_message is missing"
+
+
+@dataclass(slots=True)
+class Stored:
+    """A message as the worker needs it. Not to be changed; unfrozen, for that is half the price of making one."""
+
+    pk: int
+    message_id: str
+    environment: str
+    kind: str | None
+    envelope_from: str
+    size: int  # bytes
+    smtputf8: bool
+    mail_options: tuple[str, ...]
+    rcpt_options: tuple[str, ...]
+    on_uncertain: OnUncertain
+    created_at: datetime
+    expires_in: float | None  # seconds from the claim, by the database's clock; None: never
+    skeleton: bytes | None  # None: too long to be held in memory, to be read as it is sent
+    parts: tuple[tuple[int, str], ...]  # (offset in the skeleton, digest of the blob)
+    damage: str | None = None  # why it can't be read; all the rest means nothing then
+    skeleton_size: int = 0  # bytes, where it is None
+    utf8: Utf8Header | None = None  # for recipients that are not ASCII
+    head: bytes = b""  # goes out in place of the first `skips` bytes of the skeleton
+    skips: int = 0
+
+
+def for_recipient(message: Stored, recipient: str) -> Stored:
+    """`message` in the form that `recipient` gets."""
+    utf8 = message.utf8
+    if utf8 is None or recipient.isascii():
+        return message
+    size = message.size + utf8.longer
+    head = utf8.header.encode()
+    return replace(message, smtputf8=True, utf8=None, size=size, head=head, skips=utf8.replaces)
+
+
+def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, Stored]:
+    """The messages by primary key, all of them: one that can't be read has `damage`, and `environment`."""
+    pks = sorted(pks)
+    parts = _parts(connection, pks)
+    try:
+        found = _read(connection, pks, parts)
+    except _UNREADABLE:
+        found = _one_by_one(connection, pks, parts, environment)
+    for pk in pks:
+        if pk not in found:
+            found[pk] = _damaged(pk, environment, _MISSING)
+    return found
+
+
+def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: str) -> Stored:
+    """The message in a row of MESSAGE_COLUMNS and `message_pk`, damaged where it can't be read."""
+    if row.pk is None:
+        return _damaged(row.message_pk, environment, _MISSING)
+    try:
+        return _stored(row, tuple((offset, digest) for offset, digest in parts or ()))
+    except _UNREADABLE as error:
+        return _damaged(row.pk, environment, _unreadable(error))
+
+
+def parts_of(message: sa.ColumnElement[int]) -> sa.ColumnElement[Any]:
+    """The big parts of a message as a JSON array of [offset, digest]; on PostgreSQL."""
+    pair = sa.func.json_build_array(_part.c.skeleton_offset, _part.c.digest)
+    ordered = aggregate_order_by(pair, _part.c.position)
+    return sa.select(sa.func.json_agg(ordered, type_=sa.JSON())).where(_part.c.message_id == message).scalar_subquery()
+
+
+def _one_by_one(
+    connection: sa.Connection, pks: list[int], parts: dict[int, Any], environment: str
+) -> dict[int, Stored]:
+    found: dict[int, Stored] = {}
+    for pk in pks:
+        try:
+            found |= _read(connection, [pk], parts)
+        except _UNREADABLE as error:
+            found[pk] = _damaged(pk, environment, _unreadable(error))
+    return found
+
+
+def _parts(connection: sa.Connection, pks: list[int]) -> dict[int, list[tuple[int, str]]]:
+    parts: dict[int, list[tuple[int, str]]] = {}
+    statement = (
+        sa.select(_part.c.message_id, _part.c.skeleton_offset, _part.c.digest)
+        .where(_part.c.message_id.in_(pks))
+        .order_by(_part.c.message_id, _part.c.position)
+    )
+    for part in connection.execute(latest(statement, connection.dialect.name)):
+        parts.setdefault(part.message_id, []).append((part.skeleton_offset, part.digest))
+    return parts
+
+
+def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]) -> dict[int, Stored]:
+    statement = sa.select(*MESSAGE_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks))
+    rows = connection.execute(latest(statement, connection.dialect.name))
+    return {row.pk: _stored(row, tuple(parts.get(row.pk, ()))) for row in rows}
+
+
+def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
+    if UNREADABLE in (row.created_at, row.expires_at):  # an expiry, too, that would count as long past
+        raise ValueError("a time that can't be read")
+    options = row.options or {}
+    return Stored(
+        pk=row.pk,
+        message_id=row.message_id,
+        environment=row.environment,
+        kind=row.kind,
+        envelope_from=row.envelope_from,
+        size=row.size,
+        smtputf8=row.smtputf8,
+        mail_options=tuple(options.get("mail", ())),
+        rcpt_options=tuple(options.get("rcpt", ())),
+        on_uncertain=OnUncertain(row.on_uncertain),
+        created_at=utc(row.created_at),
+        expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),
+        skeleton=None if row.skeleton is None and row.skeleton_size > CLAIMED_BYTES else bytes(row.skeleton),
+        parts=parts,
+        skeleton_size=row.skeleton_size,
+        utf8=None if row.utf8_header is None else utf8_from(row.utf8_header),
+    )
+
+
+def utf8_from(value: Any) -> Utf8Header:
+    """The column `utf8_header`, read back."""
+    return Utf8Header(int(value["replaces"]), str(value["header"]))
+
+
+def _unreadable(error: Exception) -> str:
+    return f"its row in outbox_message can't be read: {type(error).__name__}"
+
+
+def _damaged(pk: int, environment: str, damage: str) -> Stored:
+    return Stored(
+        pk=pk,
+        message_id=f"(message {pk})",
+        environment=environment,
+        kind=None,
+        envelope_from="",
+        size=0,
+        smtputf8=False,
+        mail_options=(),
+        rcpt_options=(),
+        on_uncertain=OnUncertain.HOLD,  # the careful one: what its policy was is not known
+        created_at=datetime.fromtimestamp(0, UTC),
+        expires_in=None,
+        skeleton=b"",
+        parts=(),
+        damage=damage,
+    )

@@ -1,0 +1,315 @@
+"""The hot SQL: enqueue in the caller's transaction; claim, mark, record, release and rescue in short ones of our own.
+
+Every later write on a claimed delivery carries the lease's token: a row that is not hit was taken over by another
+worker, and is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from outbox.core import clock
+from outbox.core.errors import DamagedMessageError
+from outbox.core.events import logger
+from outbox.core.sync import Flag
+from outbox.delivery.states import State
+from outbox.store import database_clock
+from outbox.store.claim import (
+    Claimed,
+    Claims,
+    due_now,
+)
+from outbox.store.connections import Connections
+from outbox.store.dialect import (
+    OUTAGES,
+    DbNow,
+    latest,
+    only_reading,
+    reading,
+    skip_locked,
+)
+from outbox.store.messages import Stored
+from outbox.store.models import (
+    OutboxBlob,
+    OutboxDelivery,
+    OutboxMessage,
+    OutboxWorker,
+    table_of,
+)
+from outbox.store.pauses import (
+    Held,
+    Pause,
+    active,
+)
+
+_delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
+_worker = table_of(OutboxWorker)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A due delivery that belongs to another environment, and is left alone."""
+
+    id: int
+    message_id: str
+    environment: str
+
+
+class Queue:
+    """One worker's view of the queue. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        environment: str,
+        lease: float,
+        wake: bool = False,
+        monotonic: Callable[[], float] = clock.monotonic,
+    ) -> None:
+        """`lease`: seconds that a claim holds; `wake`: let commits end `wait`, where the database can."""
+        self._engine = engine
+        self._dialect = engine.dialect.name
+        self._environment = environment
+        self._lease = lease
+        self._clock = database_clock.DatabaseClock(monotonic)
+        self._connections = Connections(engine, listening=wake)
+        self._claims = Claims(self._dialect, environment, lease, monotonic, self._clock.latest)
+        self._held = Held()
+        self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
+
+    def register(self, *, host: str, pid: int, version: str, connections: int, dead_after: float | None = None) -> int:
+        """Write this worker's row; its id goes into every claim.
+
+        `dead_after`: seconds without a heartbeat after which it wants to count as dead; None: as who judges sees fit.
+        """
+        values = {
+            "host": host,
+            "pid": pid,
+            "version": version,
+            "environment": self._environment,
+            "connections": connections,
+            "dead_after": dead_after,
+            "started_at": DbNow(),
+            "heartbeat_at": DbNow(),
+        }
+        with self._engine.begin() as connection:
+            self._clock.look(connection)  # from now on a step is noticed
+            inserted = connection.execute(_worker.insert().values(**values))
+            worker_id = int(cast(Any, inserted.inserted_primary_key)[0])
+        self._rows[worker_id] = values
+        return worker_id
+
+    def beat(self, worker_id: int, health: dict[str, Any]) -> float:
+        """Say that the worker lives, and how it fares; a row that was purged is written again, under its id.
+
+        Returns the seconds by which the database's clock was stepped, 0.0 if it was not. What that has put out of order
+        is mended.
+        """
+        with self._engine.begin() as connection:
+            if (step := self._clock.look(connection)) or database_clock.written_ahead(connection):
+                database_clock.mend(connection, step, self._lease)
+            beaten = connection.execute(
+                _worker.update()
+                .where(_worker.c.id == worker_id)
+                .values(heartbeat_at=DbNow(), stopped_at=None, health=health)
+            )
+            if not beaten.rowcount and worker_id in self._rows:
+                connection.execute(_worker.insert().values(**self._rows[worker_id], id=worker_id, health=health))
+        self._clock.mended(step)
+        return step
+
+    def asked(self, worker_id: int) -> str | None:
+        """What a person asks of the worker: to "stop", or to "drain" and stop."""
+        with reading(self._engine) as connection:
+            found: str | None = connection.execute(sa.select(_worker.c.asked).where(_worker.c.id == worker_id)).scalar()
+        return found
+
+    def retire(self, worker_id: int) -> None:
+        """Say that the worker has ended in good order."""
+        with self._engine.begin() as connection:
+            connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
+
+    def pauses(self) -> list[Pause]:
+        """Those in force now."""
+        with reading(self._engine) as connection:
+            return active(connection, self._environment)
+
+    def hold(self, held: Held) -> None:
+        """Leave these alone from the next claim on. Not beside a claim."""
+        if held != self._held:
+            self._held = held
+            self._claims.pass_over(held.passed_over())
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within it the calling thread, the one that claims, keeps its connection."""
+        return self._connections.kept()
+
+    def wait(self, flag: Flag, timeout: float) -> None:
+        """Until `flag` is set, a commit is told of, or for `timeout` seconds. On the thread that claims."""
+        self._connections.wait(flag, timeout)
+
+    def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
+        """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
+
+        Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
+        One that can't be read comes back as a message with `damage`.
+        """
+        if self._held.everything:
+            return []
+        if self._dialect == "sqlite" and self._claims.idle:
+            with self._connections.use() as connection, only_reading(connection):
+                if not self._claims.is_any(connection):
+                    return []
+        if not self._claims.at_once:
+            with self._connections.use() as connection, connection.begin():
+                return self._claims.claim(connection, worker_id, token, limit)
+        try:
+            with self._connections.use() as connection:
+                return self._claims.claim(connection, worker_id, token, limit)
+        except OUTAGES:
+            raise
+        except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer
+            logger.error("a claim failed and is repeated row by row: %s", type(error).__name__)
+            self.disown(worker_id, token)
+            with self._engine.begin() as connection:
+                return self._claims.claim(connection, worker_id, token, limit, carefully=True)
+
+    def refused(self, limit: int = 10) -> list[Refused]:
+        """Due deliveries of other environments, `limit` at the most."""
+        columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
+        due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
+            return [Refused(*row) for row in rows]
+
+    def disown(self, worker_id: int, token: int) -> int:
+        """Undo a claim of this worker whose commit was not answered, if it took place after all; how many rows."""
+        with self._engine.begin() as connection:
+            return connection.execute(
+                _delivery.update()
+                .where(
+                    _delivery.c.state == State.SENDING,
+                    _delivery.c.worker_id == worker_id,
+                    _delivery.c.token == token,
+                )
+                .values(state=State.QUEUED, token=None, worker_id=None, due_at=DbNow(), updated_at=DbNow())
+            ).rowcount
+
+    def blob_size(self, digest: str) -> int:
+        """Bytes of a big part. Raises DamagedMessageError where it is gone."""
+        return int(self._of_blob(OutboxBlob.size, digest))
+
+    def blob_part(self, digest: str, start: int, length: int) -> bytes:
+        """Some of a big part, from byte `start` on. Raises DamagedMessageError where it is gone."""
+        return bytes(self._of_blob(sa.func.substr(OutboxBlob.data, start + 1, length, type_=sa.LargeBinary()), digest))
+
+    def text_part(self, message: Stored, start: int, length: int) -> bytes:
+        """Some of a long text, from byte `start` on. Raises DamagedMessageError where it is no longer what it was."""
+        skeleton = OutboxMessage.skeleton
+        part = sa.select(sa.func.substr(skeleton, start + 1, length, type_=sa.LargeBinary())).where(
+            OutboxMessage.id == message.pk, sa.func.length(skeleton) == message.skeleton_size
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(latest(part, self._dialect)).scalar()
+        if found is None:
+            raise DamagedMessageError("its text is missing, or was changed while it was sent")
+        return bytes(found)
+
+    def _of_blob(self, what: Any, digest: str) -> Any:
+        with reading(self._engine) as connection:
+            statement = sa.select(what).where(OutboxBlob.digest == digest)
+            value = connection.execute(latest(statement, self._dialect)).scalar()
+        if value is None:
+            raise DamagedMessageError(f"blob {digest} is missing: was outbox_blob purged by hand, or restored in part?")
+        return value
+
+    def mark(self, claimed: Claimed) -> bool:
+        """Write durably that the final dot of `claimed` may be sent from now on. False: the lease was lost."""
+        with self._engine.begin() as connection:
+            marked = connection.execute(
+                _delivery.update()
+                .where(_delivery.c.id == claimed.id, _delivery.c.token == claimed.token)
+                .values(marked_at=DbNow())
+            )
+            return marked.rowcount == 1
+
+    def rescue(self, *, dead_after: float) -> list[int]:
+        """Make due at once what workers of this environment hold that count as dead; their ids.
+
+        Each by the limit that it asked for, one of a release that asks for none by `dead_after` seconds. After a step
+        of the database's clock nobody is declared dead before all had the time to beat again.
+        """
+        stale = self._stale(dead_after)
+        with reading(self._engine) as connection:
+            if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
+                return []
+        with self._engine.begin() as connection:
+            dead = list(connection.execute(skip_locked(sa.select(_worker.c.id).where(stale), self._dialect)).scalars())
+            if not dead:
+                return []
+            held = _held_by(dead).where(_delivery.c.due_at > DbNow())
+            self._release(connection, dead, connection.execute(skip_locked(held, self._dialect)).all())
+            # what a transaction of the dead one's own still locks is rescued once the database has ended that
+            locked = set(connection.execute(held.with_only_columns(_delivery.c.worker_id)).scalars())
+            gone = [one for one in dead if one not in locked]
+            connection.execute(_worker.update().where(_worker.c.id.in_(gone)).values(stopped_at=DbNow()))
+        return gone
+
+    def _stale(self, dead_after: float) -> sa.ColumnElement[bool]:
+        limit: sa.ColumnElement[float] = sa.func.coalesce(_worker.c.dead_after, sa.literal(dead_after, sa.Float()))
+        late = _worker.c.heartbeat_at < DbNow(-limit)
+        # whoever lives has beaten since this process watches: such a one died before a step back
+        ahead = sa.and_(_worker.c.heartbeat_at > DbNow(limit), limit < self._clock.watched())
+        mine = sa.and_(_worker.c.stopped_at.is_(None), _worker.c.environment == self._environment)
+        stepped = self._clock.since_step()
+        beaten_since = sa.true() if stepped is None else limit < stepped
+        not_stepped_since = DbNow() < self._clock.latest()
+        return sa.and_(mine, sa.or_(late, ahead), beaten_since, not_stepped_since)
+
+    def bury(self, worker_id: int, *, for_good: bool) -> int:
+        """Make due at once what a worker held whose process has ended; how many deliveries.
+
+        To be called again `for_good` a moment later: the server may still finish a claim whose client is no more.
+        """
+        with self._engine.begin() as connection:
+            freed = self._release(connection, [worker_id], connection.execute(_held_by([worker_id])).all())
+            if for_good:
+                connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
+            return freed
+
+    def _release(self, connection: sa.Connection, workers: Sequence[int], held: Sequence[sa.Row[Any]]) -> int:
+        """How many are due now; what somebody else has claimed since it was looked at is not touched."""
+        freed = 0
+        for rows in _chunks(held, 1000):
+            leases = (
+                _delivery.c.id.in_([row.id for row in rows]),
+                _delivery.c.state == State.SENDING,
+                _delivery.c.worker_id.in_(workers),
+                _delivery.c.token.in_({row.token for row in rows}),
+            )
+            freed += connection.execute(_delivery.update().where(*leases).values(due_at=DbNow())).rowcount
+        return freed
+
+    def due(self) -> int:
+        """How many deliveries are due now, counted to 10,000 at most."""
+        with reading(self._engine) as connection:
+            inner = due_now().limit(10_000).subquery()
+            return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
+
+
+def _held_by(workers: Sequence[int]) -> sa.Select[Any]:
+    held = sa.select(_delivery.c.id, _delivery.c.token)
+    held = held.where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
+    return held.order_by(_delivery.c.id)
+
+
+def _chunks(rows: Sequence[sa.Row[Any]], size: int) -> Iterable[Sequence[sa.Row[Any]]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -1,0 +1,206 @@
+"""Times, spans and sizes as people read them, and what else the templates call."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, url_for
+from markupsafe import Markup, escape
+
+from outbox import operations
+from outbox.core import clock
+from outbox.delivery.states import (
+    Lane,
+    State,
+)
+from outbox.web import (
+    csrf,
+    filter_form,
+    rights,
+)
+
+STATE_MEANS = {
+    State.QUEUED: "waits for a worker or for its next attempt",
+    State.SENDING: "a worker holds it right now",
+    State.SENT: "the server took it",
+    State.FAILED: "there is no further attempt unless you requeue it",
+    State.UNCERTAIN: "nobody can know whether the server took it: you decide",
+    State.CANCELLED: "stopped or given up by a person",
+}
+
+
+def install(blueprint: Blueprint) -> None:
+    """Offer these functions to the templates of `blueprint`, and to no others of the application."""
+    blueprint.context_processor(lambda: dict(_CONTEXT))
+
+
+def span(seconds: float | None) -> str:
+    """A time in its two largest units, under a second in ms."""
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1000:.0f} ms" if 0 < seconds < 1 else operations.duration(seconds)
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """`3m ago`, or `in 3m` for what is to come."""
+    if moment is None:
+        return "–"
+    seconds = ((now or clock.utcnow()) - moment).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    words = operations.duration(abs(seconds) if abs(seconds) < 60 else abs(seconds) // 60 * 60)
+    return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+def utc(moment: datetime) -> str:
+    """`2026-11-22 10:26:22 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def when(moment: datetime | None) -> Markup:
+    """The relative time, with the exact one for machines and on hover."""
+    if moment is None:
+        return Markup("–")
+    return _time(moment, ago(moment), title=utc(moment))
+
+
+def exactly(moment: datetime | None) -> Markup:
+    """The exact time and the relative one."""
+    if moment is None:
+        return Markup("–")
+    return _time(moment, utc(moment), title=ago(moment), exact=True) + Markup(
+        ' <span class="muted">({})</span>'
+    ).format(ago(moment))
+
+
+def since(moment: datetime | None) -> Markup:
+    """How long ago, without "ago": for "paused for 3m"."""
+    if moment is None:
+        return Markup("–")
+    return _time(moment, operations.duration(max(0.0, (clock.utcnow() - moment).total_seconds())), title=utc(moment))
+
+
+def waits(row: operations.Row) -> str:
+    """For what a queued message waits: "due", "scheduled" or "next attempt"."""
+    if row.due_at is None or row.due_at <= clock.utcnow():
+        return "due"
+    return "next attempt" if row.attempts or row.reason else "scheduled"
+
+
+def utc_time(moment: datetime) -> Markup:
+    """The exact time alone."""
+    return _time(moment, utc(moment), title=utc(moment), exact=True)
+
+
+def size(count: int) -> str:
+    """Bytes in B, KB, MB (of 1,000)."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.1f} KB"
+    return f"{count / 1_000_000:.1f} MB"
+
+
+def number(count: int) -> str:
+    """`12,345`."""
+    return f"{count:,}"
+
+
+def capped(count: int, cap: int) -> str:
+    """A count that was stopped above `cap`."""
+    return f"over {cap:,}" if count > cap else f"{count:,}"
+
+
+def code(text: str) -> Markup:
+    """What stands between backticks as code; all of it escaped."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one that has no other: it is somebody's text
+        return escape(text)
+    return Markup("").join(_command(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
+
+
+def _command(text: str) -> Markup:
+    """A command, as a link to the page that does the same where there is one."""
+    try:
+        name, *options = shlex.split(text)
+    except ValueError:
+        name, options = "", []
+    address = None
+    if name == "outbox-list":
+        address = _list_of(options)
+    elif name in ("outbox-resume", "outbox-pause"):
+        address = url_for(".pauses")
+    elif name == "outbox-mark-sent":
+        address = url_for(".mails", state=State.UNCERTAIN)
+    if address is None:
+        return Markup("<code>{}</code>").format(text)
+    return Markup('<a href="{}"><code>{}</code></a>').format(address, text)
+
+
+_WORD_OF = {"--since": "newer", "--older-than": "older"}
+
+
+def _list_of(options: list[str]) -> str | None:
+    """The list that the options of `outbox-list` mean; None where the pages have no word for one of them."""
+    names = [_WORD_OF.get(name, name.removeprefix("--")) for name in options[::2]]
+    if len(options) % 2 or not set(names) <= set(filter_form.FIELDS):
+        return None
+    words: filter_form.Link = dict(zip(names, options[1::2], strict=True))
+    return url_for(".mails", **words)
+
+
+def sentence(text: str) -> str:
+    """With a full stop, and a capital where its first word is a common one: an address stays as it is."""
+    text = text.strip()
+    first = text.partition(" ")[0].rstrip(",.:;")
+    capital = first.isalpha() and first.islower()
+    return (text[:1].upper() + text[1:] if capital else text) + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def without(words: dict[str, str], name: str) -> dict[str, str]:
+    """The filter without one of its words."""
+    return {key: word for key, word in words.items() if key != name}
+
+
+def ages(before: str, after: str) -> list[tuple[str, str]]:
+    """The ages that a form offers, with words around."""
+    return [(value, f"{before} {text} {after}".strip()) for value, text in filter_form.AGES.items()]
+
+
+def _time(moment: datetime, text: str, *, title: str, exact: bool = False) -> Markup:
+    if moment == clock.UNREADABLE:
+        return Markup("unreadable")
+    stamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    mark = Markup(" data-exact") if exact else ""
+    return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(stamp, title, mark, text)
+
+
+_CONTEXT: dict[str, Any] = {
+    "now": clock.utcnow,
+    "span": span,
+    "when": when,
+    "exactly": exactly,
+    "since": since,
+    "waits": waits,
+    "utc_time": utc_time,
+    "WAITS": tuple(operations.Waits),
+    "utc": utc,
+    "listed": filter_form.listed,
+    "size": size,
+    "number": number,
+    "capped": capped,
+    "code": code,
+    "without": without,
+    "ages": ages,
+    "lanes": [(lane, lane) for lane in Lane],
+    "STATES": tuple(State),
+    "STATE_MEANS": STATE_MEANS,
+    "may": rights.may,
+    "own_environment": filter_form.own_environment,
+    "EVERY": filter_form.EVERY,
+    "Right": rights.Right,
+    "outbox_token": csrf.token,
+    "OUTBOX_TOKEN_FIELD": csrf.FIELD,
+}

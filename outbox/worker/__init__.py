@@ -1,0 +1,1 @@
+"""The process: its loop, threads, heartbeat and scheduler, and each delivery's way from the claim to the record."""

@@ -1,0 +1,381 @@
+"""One delivery through its steps: claim, deliver, decide, record. SQL and SMTP meet here, through values.
+
+A connection does not send the final dot of a mail before the outcome of its last one is durable; so a `kill -9` makes
+at most one duplicate per open connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+from outbox.core.clock import Debounce
+from outbox.core.errors import DamagedMessageError
+from outbox.core.events import (
+    Events,
+    logger,
+)
+from outbox.delivery.reply import (
+    About,
+    Phase,
+    Reply,
+    Result,
+    Verdict,
+)
+from outbox.delivery.retry import (
+    Decision,
+    Facts,
+    Reason,
+    RetryPolicy,
+    before_sending,
+    decide,
+)
+from outbox.delivery.states import (
+    OnUncertain,
+    State,
+)
+from outbox.message.values import Envelope
+from outbox.store.claim import Claimed
+from outbox.store.dialect import OUTAGES
+from outbox.store.queue import Queue
+from outbox.store.record import Outcome
+from outbox.worker.blob_cache import Shelf
+from outbox.worker.consequences import Consequences
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import (
+    Feed,
+    Leased,
+)
+from outbox.worker.recorder import (
+    Recorder,
+    Ticket,
+    Unrecorded,
+)
+
+OUTAGE_SECONDS = 5.0
+"""The longest wait of a mail whose content could not be read because the database was away."""
+
+COMPLAINT_SECONDS = 60.0
+"""How often a worker says that mail of another environment is due."""
+
+UNANSWERED_SECONDS = 60.0
+"""How long a commit may still take effect whose connection was lost."""
+
+
+_STEP_SECONDS = 1.0  # between two looks whether there is time left to wait
+
+
+class Connection(Protocol):
+    """What is needed of `smtp.connection.Connection`."""
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        content: Iterator[bytes],
+        *,
+        before_dot: Callable[[], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Result: ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The settings that one pass needs. Times in seconds."""
+
+    policy: RetryPolicy
+    lease: float
+    send_timeout: float  # one message, the reply to its final dot included
+    dot_timeout: float  # of that, the reply to the final dot
+    suppress: bool  # MAIL_SUPPRESS_SEND
+    transport: str  # host:port, for the attempt
+
+    @property
+    def margin(self) -> float:
+        """Kept free at the end of a lease, on top of the wait for the reply to the final dot."""
+        return min(2.0, self.lease * 0.1)
+
+
+class Dispatcher:
+    """Carries claimed mail to the server and hands what became of it to the recorder. Used by all connections."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        feed: Feed,
+        recorder: Recorder,
+        terms: Terms,
+        events: Events,
+        pulse: Pulse,
+        *,
+        monotonic: Callable[[], float],
+        chance: Callable[[], float],
+        token: Callable[[], int],
+        aside: Callable[[Callable[[], Any]], Any] = lambda call: call(),
+        gathers: bool = False,
+        consequences: Consequences | None = None,
+    ) -> None:
+        """`aside` makes a call that may have to wait for the database. `gathers`: who calls `work` begins recording."""
+        self._queue = queue
+        self._feed = feed
+        self._recorder = recorder
+        self._terms = terms
+        self._events = events
+        self._pulse = pulse
+        self._monotonic = monotonic
+        self._chance = chance
+        self._token = token
+        self._aside = aside
+        self._gathers = gathers
+        self._consequences = consequences
+        self._shelf = Shelf(
+            lambda digest: int(aside(lambda: queue.blob_size(digest))),
+            lambda digest, start, length: bytes(aside(lambda: queue.blob_part(digest, start, length))),
+            lambda message, start, length: bytes(aside(lambda: queue.text_part(message, start, length))),
+        )
+        self._complain = Debounce(COMPLAINT_SECONDS)
+        self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
+        self.cutoff = threading.Event()
+        """Set when the grace period of a stop is over: no final dot is sent any more."""
+
+    def claim(self, worker_id: int, limit: int) -> int:
+        """Lease up to `limit` due deliveries into the feed; how many rows that touched."""
+        self._disown_unanswered(worker_id)
+        deadline = self._monotonic() + self._terms.lease
+        token = self._token()
+        self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
+        claimed = self._queue.claim(worker_id, token, limit)
+        self._unanswered.pop()
+        claimed, found = self._recorder.renew(claimed), len(claimed)
+        self._feed.put(self._may_be_sent([Leased(one, deadline) for one in claimed]))
+        for one in claimed:
+            if one.rescued:
+                self._events.emit("rescued", one.message.message_id, delivery=one.id, rescues=one.rescues)
+        if self._complain.passes():
+            self._refuse()
+        return found
+
+    def _may_be_sent(self, claimed: list[Leased]) -> list[Leased]:
+        """What is to go to a connection; the rest ends here, in one commit: it needs none, and no relay that works."""
+        barred = [(leased, decision) for leased in claimed if (decision := self._barred(leased)) is not None]
+        if not barred:
+            return claimed
+        terms = self._terms
+        self._recorder.submit(
+            *(Outcome.of(leased.claimed, ended, _local(ended), terms.transport, None) for leased, ended in barred)
+        )
+        ended = {id(leased) for leased, _ in barred}
+        return [leased for leased in claimed if id(leased) not in ended]
+
+    def _barred(self, leased: Leased) -> Decision | None:
+        claimed, policy = leased.claimed, self._terms.policy
+        return before_sending(self._facts(leased), rescued=claimed.rescued, marked=claimed.marked, policy=policy)
+
+    def _refuse(self) -> None:
+        """Say aloud whose mail is due here and not sent by this worker."""
+        for foreign in self._queue.refused():
+            self._events.emit(
+                "refused",
+                foreign.message_id,
+                delivery=foreign.id,
+                reason="environment",
+                environment=foreign.environment,
+                remedy="this worker's OUTBOX_ENVIRONMENT differs; start one that matches, or cancel the mail",
+            )
+
+    def work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> None:
+        """Take one delivery through deliver, decide and record. `unrecorded`: this connection's outcomes till now."""
+        if (ticket := self._work(leased, connection, unrecorded)) is not None:
+            unrecorded.add(ticket)
+
+    def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket | None:
+        claimed = leased.claimed
+        if not self._within(leased, self._recorder.sound):
+            return self._return(leased, connection)
+        facts = self._facts(leased)
+        if (barred := self._barred(leased)) is not None:  # since its claim
+            return self._settle(leased, connection, barred)
+        if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
+            return self._return(leased, connection)
+        try:
+            content = self._shelf.content(claimed.message)
+        except DamagedMessageError as error:
+            return self._settle(leased, connection, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
+        except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
+            logger.error("%s: its content can't be read: %s", claimed.message.message_id, type(error).__name__)
+            return self._settle(leased, connection, self._broke(facts, error))
+        if self._terms.suppress:
+            note = "not sent: MAIL_SUPPRESS_SEND is on"
+            return self._settle(leased, connection, Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note))
+        return self._offer(leased, facts, content, connection, unrecorded)
+
+    def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
+        """Release deliveries that were claimed and not begun, due as they were before."""
+        return self._recorder.submit(*(Outcome.released(leased.claimed) for leased in unbegun))
+
+    def _disown_unanswered(self, worker_id: int) -> None:
+        """Nobody works on what a claim leased whose answer was lost; without this it would wait for the lease's end."""
+        for token, until in list(self._unanswered):
+            if self._queue.disown(worker_id, token) or self._monotonic() > until:
+                self._unanswered.remove((token, until))
+
+    def _offer(
+        self,
+        leased: Leased,
+        facts: Facts,
+        content: Iterator[bytes],
+        connection: Connection,
+        unrecorded: Unrecorded,
+    ) -> Ticket | None:
+        message = leased.claimed.message
+        gate = _Gate(self, leased, unrecorded)
+        timeout = min(self._terms.send_timeout, self._remaining(leased))
+        try:
+            result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
+        except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
+            logger.exception("%s: internal error while sending", message.message_id)
+            connection.abort()
+            return self._settle(leased, connection, self._broke(facts, error))
+        if gate.refused:
+            self._feed.withdraw(leased, connection)
+            return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
+        if self._feed.turned_away(leased, result, connection):
+            connection.close()
+            if result.phase is Phase.DOT:  # it was refused, which takes away the mark of one that may be held
+                return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT), result, About.CONNECTIONS)
+            self._feed.put([leased])
+            return None
+        chance = self._chance()
+        offer, ruling = self._feed.done(leased, result, chance, connection)
+        if self._consequences is not None and self._consequences.note(ruling, offer, result):
+            self._feed.hungry.set()
+        if ruling.turned:
+            self._say_turned(result)
+        decision = decide(
+            result, replace(facts, withheld=ruling.withheld, down=self._feed.is_down), self._terms.policy, chance
+        )
+        return self._record(leased, decision, result, ruling.about)
+
+    def _say_turned(self, result: Result) -> None:
+        self._events.emit(
+            "transport-down" if self._feed.is_down else "transport-up",
+            transport=self._terms.transport,
+            verdict=result.verdict,
+            phase=result.phase,
+            reply=result.reply.text,
+        )
+
+    def _broke(self, facts: Facts, error: Exception) -> Decision:
+        note = f"internal error while sending: {type(error).__name__}"
+        if facts.rescues + 1 > self._terms.policy.poison:
+            return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
+        delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
+        if isinstance(error, OUTAGES):
+            delay = min(delay, OUTAGE_SECONDS)
+        return Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
+
+    def _return(self, leased: Leased, connection: Connection) -> Ticket:
+        """It was taken and not begun."""
+        self._feed.withdraw(leased, connection)
+        return self.give_back([leased])[0]
+
+    def _settle(self, leased: Leased, connection: Connection, decision: Decision) -> Ticket:
+        """Decided without a word from the server, which the breaker is to learn nothing from."""
+        self._feed.withdraw(leased, connection)
+        return self._record(leased, decision, _local(decision))
+
+    def _record(self, leased: Leased, decision: Decision, result: Result, about: About | None = None) -> Ticket:
+        outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport, about)
+        return self._recorder.submit(outcome, later=self._gathers)[0]
+
+    def _facts(self, leased: Leased) -> Facts:
+        claimed = leased.claimed
+        expires_in = claimed.message.expires_in
+        if expires_in is not None:  # counted from the claim
+            expires_in -= self._monotonic() - self._claimed_at(leased)
+        return Facts(
+            attempts=claimed.attempts,
+            rescues=claimed.rescues,
+            on_uncertain=claimed.message.on_uncertain,
+            expires_in=expires_in,
+            healthy=self._feed.healthy,
+            deferrals=claimed.deferrals,
+        )
+
+    def _remaining(self, leased: Leased) -> float:
+        """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""
+        now = self._monotonic()
+        if not self._pulse.holds(self._claimed_at(leased), now):
+            return 0.0
+        return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
+
+    def _claimed_at(self, leased: Leased) -> float:
+        return leased.deadline - self._terms.lease
+
+    def _within(self, leased: Leased, holds: Callable[[float], bool]) -> bool:
+        """Wait until this `holds` (which it says after a number of seconds); False: there is no time left for it."""
+        while (left := self._remaining(leased)) > 0 and not self.cutoff.is_set():
+            if holds(min(left, _STEP_SECONDS)):
+                return True
+        return False
+
+    def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
+        """Called right before a final dot: None, or why it must not be sent."""
+        if not self._within(leased, unrecorded.durable):
+            return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
+        if not self._within(leased, self._recorder.sound):
+            return "given up before the final dot: outcomes can't be recorded"
+        if self.cutoff.is_set():
+            return "given up before the final dot: the worker has to stop"
+        if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self._marked(leased):
+            return "given up before the final dot: the mark could not be written"
+        if self._remaining(leased) <= 0:
+            return "given up before the final dot: the lease expired, or would expire before a reply is guaranteed"
+        return None
+
+    def _marked(self, leased: Leased) -> bool:
+        try:
+            return bool(self._aside(lambda: self._queue.mark(leased.claimed)))
+        except Exception:  # noqa: BLE001 - without the mark the dot is not sent
+            logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
+            return False
+
+
+class _Gate:
+    """The last question before the final dot, and its answer for later."""
+
+    def __init__(self, dispatcher: Dispatcher, leased: Leased, unrecorded: Unrecorded) -> None:
+        self._ask = partial(dispatcher.may_finish, leased, unrecorded)
+        self.refused: str | None = None
+
+    def __call__(self) -> bool:
+        self.refused = self._ask()
+        return self.refused is None
+
+
+def _envelope(claimed: Claimed) -> Envelope:
+    message = claimed.message
+    return Envelope(
+        message.envelope_from,
+        claimed.recipient,
+        message.size,
+        message.smtputf8,
+        message.mail_options,
+        message.rcpt_options,
+    )
+
+
+def _local(decision: Decision) -> Result:
+    """The result of a try that never reached the network."""
+    verdicts = {State.SENT: Verdict.ACCEPTED, State.UNCERTAIN: Verdict.UNKNOWN, State.FAILED: Verdict.PERMANENT}
+    verdict = verdicts.get(decision.state, Verdict.TRANSIENT)
+    return Result(verdict, Phase.LOCAL, Reply(None, None, decision.note or ""), duration=0.0)

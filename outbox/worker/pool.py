@@ -1,0 +1,324 @@
+"""The threads of one worker: a claimer, one for all connections, the recorders, on SQLite one that watches the file.
+
+Their start, their end, and a watch over them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from outbox.core.clock import (
+    awake,
+    monotonic,
+)
+from outbox.core.events import (
+    Events,
+    logger,
+)
+from outbox.core.progress import Progress
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Health
+from outbox.monitoring.counters import Meters
+from outbox.smtp.waiting import Waiting
+from outbox.store.notify import FileWatch
+from outbox.store.pauses import (
+    Held,
+    Pause,
+)
+from outbox.store.queue import Queue
+from outbox.store.record import (
+    Ledger,
+    Outcome,
+)
+from outbox.store.rulings import (
+    Rulings,
+    Seen,
+)
+from outbox.worker.claimer import Claimer
+from outbox.worker.consequences import Consequences
+from outbox.worker.dispatcher import (
+    Connection,
+    Dispatcher,
+    Terms,
+)
+from outbox.worker.hub import Hub
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import Feed
+from outbox.worker.recorder import (
+    Recorder,
+    Unrecorded,
+)
+from outbox.worker.report import (
+    Tally,
+    tell,
+)
+
+_STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by something that does not end
+
+_STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
+
+
+_CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
+
+_CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off
+
+_JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
+
+
+class Carrier(Connection, Protocol):
+    """A connection as the crew holds it."""
+
+
+class Crew:
+    """Runs the dispatch of one worker on threads of its own."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        ledger: Ledger,
+        worker_id: int,
+        terms: Terms,
+        blame: Blame,
+        rulings: Rulings,
+        events: Events,
+        pulse: Pulse,
+        *,
+        connect: Callable[[Waiting], Carrier],
+        connections: int,
+        poll: float,
+        idle: float,
+        chance: Callable[[], float],
+        progress: Progress,
+        watch: FileWatch | None = None,
+        meters: Meters | None = None,
+    ) -> None:
+        """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
+        self._meters = meters
+        self._progress = progress
+        self._worker_id = worker_id
+        self._terms = terms
+        self._breaker = blame.breaker
+        self._consequences = Consequences(rulings, events, transport=terms.transport, delay=terms.policy.first)
+        self._events = events
+        self._idle = idle
+        self._hub = Hub()
+        self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
+        self._feed = Feed(blame, monotonic, self._hub.bell(), self._carriers)
+        self._recorder = Recorder(
+            ledger,
+            worker_id,
+            self._recorded,
+            crowd=max(2, connections // 2),
+            bell=self._hub.bell(),
+            step=lambda: progress.step("recording"),
+        )
+        self._dispatcher = Dispatcher(
+            queue,
+            self._feed,
+            self._recorder,
+            terms,
+            events,
+            pulse,
+            monotonic=monotonic,
+            chance=chance,
+            token=lambda: secrets.randbits(62) + 1,
+            aside=self._aside,
+            gathers=True,
+            consequences=self._consequences,
+        )
+        self._claimer = Claimer(
+            queue,
+            self._feed,
+            self._dispatcher,
+            self._recorder,
+            rulings,
+            self._consequences,
+            pulse,
+            worker_id=worker_id,
+            connections=connections,
+            poll=poll,
+            progress=progress,
+            meters=meters,
+        )
+        self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through, by `awake`
+        self.tally = Tally()
+        self._recording = [
+            threading.Thread(target=self._guard(self._recorder.run), name=f"outbox-recorder-{number}")
+            for number in (1, 2)
+        ]
+        self._claiming = threading.Thread(target=self._guard(self._claimer.run), name="outbox-claimer")
+        self._carrying = threading.Thread(target=self._guard(self._carry_all), name="outbox-connections")
+        self._watch = watch
+        self.fault = threading.Event()
+        """Set when one of the threads died of a defect: the process must end and be started again."""
+
+    def start(self) -> None:
+        """Begin to claim and send."""
+        for thread in self._threads():
+            thread.daemon = True
+            thread.start()
+        if self._watch is not None:
+            threading.Thread(target=self._watch.run, args=(self.nudge,), name="outbox-watch", daemon=True).start()
+
+    def nudge(self) -> None:
+        """Look at the queue now."""
+        self._claimer.nudge()
+
+    def hold(self, held: Held, probes: Sequence[Pause] = ()) -> None:
+        """As the claimer's."""
+        self._claimer.hold(held, probes)
+
+    def wait_dry(self, timeout: float) -> bool:
+        """Wait until a look at the queue found nothing due and all that was claimed is recorded."""
+        if not self._claimer.dry.wait(timeout):
+            return False
+        return self._feed.idle and self._recorder.flush(timeout)
+
+    def stop(self, grace: float) -> bool:
+        """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
+        self._claimer.stop()
+        if self._watch is not None:
+            self._watch.stop()
+        self._feed.close()
+        self._dispatcher.give_back(self._feed.empty())
+        end = monotonic() + grace
+        for thread in (self._claiming, self._carrying):
+            thread.join(max(0.0, end - monotonic()))
+        if self._carrying.is_alive():
+            self._cut_off()
+        self._dispatcher.give_back(self._feed.empty())
+        recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
+        if recorded and not self._claiming.is_alive():
+            self._claimer.carry_out()
+        self._recorder.close() if recorded else self._recorder.abandon()
+        for thread in self._recording:
+            thread.join(_JOIN_SECONDS)
+        return recorded and not self._claiming.is_alive()  # which may yet come back with mail under lease
+
+    def leave(self) -> None:
+        """Begin nothing more, and join nothing: what the relay has answered is recorded, if the database lets us."""
+        self._claimer.stop()
+        self._feed.close()
+        self._dispatcher.cutoff.set()
+        self._dispatcher.give_back(self._feed.empty())
+        self._recorder.flush(_CONFIRM_SECONDS)
+
+    def learn(self, seen: Iterable[Seen]) -> None:
+        """Take what earlier attempts came to, the oldest first, as evidence. Before `start`."""
+        self._claimer.learn(seen)
+
+    @property
+    def down(self) -> bool:
+        """Whether the transport can't be used now."""
+        breaker = self._breaker
+        return breaker.state is Health.OPEN and not breaker.hopeful and breaker.probe_at > monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of its threads run."""
+        return not self.fault.is_set() and all(thread.is_alive() for thread in self._threads())
+
+    @property
+    def records(self) -> bool:
+        """Whether what becomes of mail can be recorded."""
+        return self._recorder.trouble is None
+
+    @property
+    def hangs(self) -> str | None:
+        """Why the connections don't get on: theirs is one thread, or a mail's lease has run out long ago."""
+        now = awake()
+        if self._carrying.is_alive() and now - self._hub.turned_at > _STILL_SECONDS:
+            return "the thread of the connections hangs"
+        if any(now > end + _STUCK_SECONDS for end in list(self._ends.values())):
+            return "a connection hangs"
+        return None
+
+    @property
+    def hanging(self) -> str | None:
+        """The name of a thread that has not ended after a stop."""
+        return next((thread.name for thread in self._threads() if thread.is_alive()), None)
+
+    def health(self) -> dict[str, Any]:
+        """For the worker's row: transport, counters, faults."""
+        breaker, now = self._breaker, monotonic()
+        return {
+            "transport": {
+                "name": self._terms.transport,
+                "state": Health.CLOSED if breaker.since is None else breaker.state,
+                "since_seconds": None if breaker.since is None else round(now - breaker.since, 1),
+                "error": breaker.error,
+                "cause": breaker.cause,
+                "about": breaker.about,
+                "connections": self._feed.admission.limit,
+                "connections_reply": self._feed.admission.reply,
+                "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
+            },
+            "counts": dict(self.tally.counts),
+            "lost_leases": self.tally.lost_leases,
+            "suppressed": self._terms.suppress,
+            "database": self._recorder.trouble or self._claimer.trouble,
+        }
+
+    def _threads(self) -> list[threading.Thread]:
+        return [*self._recording, self._claiming, self._carrying]
+
+    def _guard(self, run: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+        def guarded() -> None:
+            try:
+                run(*arguments)
+            except BaseException:  # noqa: BLE001 - whatever it is, the process must not go on without the thread
+                logger.exception("a thread of the worker died; the worker exits so that it can be restarted")
+                self.fault.set()
+
+        return guarded
+
+    def _carry_all(self) -> None:
+        self._hub.turned = self._recorder.begin  # what came in one turn is recorded in one commit
+        self._hub.run([partial(self._carry, carrier) for carrier in self._carriers])
+
+    def _carry(self, carrier: Carrier) -> None:
+        unrecorded = Unrecorded()
+        while True:
+            leased = self._feed.take(self._idle, self._claimer.low, carrier)
+            if leased is not None:
+                self._ends[carrier] = awake() + leased.deadline - monotonic()
+                self._dispatcher.work(leased, carrier, unrecorded)
+                del self._ends[carrier]
+            elif self._feed.closed:
+                break
+            else:
+                carrier.close()
+        carrier.close()
+
+    def _aside(self, call: Callable[[], Any]) -> Any:
+        """`call`, made in another thread: it may have to wait for the database."""
+
+        def watched() -> Any:
+            with self._progress.step("reading or marking a message"):
+                return call()
+
+        return self._hub.aside(watched)
+
+    def _cut_off(self) -> None:
+        self._dispatcher.cutoff.set()
+        end = monotonic() + _CUT_OFF_SECONDS
+        while self._carrying.is_alive() and monotonic() < end:
+            for carrier in self._carriers:
+                carrier.abort()  # more than once: it may have been between two mails
+            self._carrying.join(0.2)
+
+    def _recorded(self, outcome: Outcome, lost: bool) -> None:
+        if self._meters is not None:
+            self._meters.recorded(outcome, lost)
+        if not lost:
+            self.tally.add(outcome, tell(self._events, outcome))
+            return
+        self.tally.lost_leases += 1
+        verdict = outcome.result.verdict if outcome.result else None
+        self._events.emit(
+            "lost-lease", outcome.claimed.message.message_id, delivery=outcome.claimed.id, verdict=verdict
+        )

@@ -1,0 +1,283 @@
+"""The small window of leased mail between the claims and the connections, and when one may be offered."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from outbox.core.sync import (
+    Bell,
+    Flag,
+    ThreadBell,
+)
+from outbox.delivery.admission import (
+    Admission,
+    is_turned_away,
+)
+from outbox.delivery.blame import (
+    Blame,
+    Ruling,
+)
+from outbox.delivery.evidence import Offer
+from outbox.delivery.reply import Result
+from outbox.store.claim import Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A claimed delivery and how long it may be worked on."""
+
+    claimed: Claimed
+    deadline: float  # monotonic seconds: the end of the lease, counted from before the claim
+
+
+_Entry = tuple[int, int, Leased]  # slot, order of arrival
+
+
+class Member(Protocol):
+    """What is asked of a connection to the relay."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """How a delivery was admitted."""
+
+    opening: int  # the breaker's `openings`
+    probe: bool
+    at: float  # monotonic seconds
+
+
+class Feed:
+    """What connections take their next message from: the most important first, and only as the breaker allows."""
+
+    def __init__(
+        self,
+        blame: Blame,
+        monotonic: Callable[[], float],
+        bell: Bell | None = None,
+        members: Sequence[Member] = (),
+    ) -> None:
+        """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
+        self._blame = blame
+        self._breaker = blame.breaker
+        self._monotonic = monotonic
+        self._heap: list[_Entry] = []
+        self._begun: dict[tuple[int, int], _Begun] = {}  # by delivery and token
+        self._working: set[object] = set()
+        self._members = members
+        self.admission = Admission(max(1, len(members)))
+        self._waiting = 0
+        self._order = itertools.count()
+        self._lock = threading.RLock()
+        self._bell = bell or ThreadBell()
+        self._closed = False
+        self.hungry = Flag()
+        """Set when there is room for more: the claimer's signal."""
+
+    def put(self, leased: Iterable[Leased]) -> None:
+        """Add claimed mail."""
+        with self._lock:
+            for one in leased:
+                heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
+            self._bell.ring()
+
+    def take(self, timeout: float, low: int, who: Member | None = None) -> Leased | None:
+        """The next message, or None after `timeout` seconds without one or when closed (see `closed`).
+
+        Fewer than `low` left sets `hungry`. What is taken must be followed by `done`, `withdraw` or `turned_away`.
+        """
+        end = self._monotonic() + timeout
+        while True:
+            with self._lock:
+                now = self._monotonic()
+                leased = None if self._closed else self._next(who, now)
+                if leased is not None:
+                    if len(self._heap) < low:
+                        self.hungry.set()
+                    return leased
+                if self._closed or now >= end:
+                    return None
+                self._waiting += 1
+                strokes, patience = self._bell.strokes, min(end - now, self._patience(now))
+            try:
+                self._bell.wait(strokes, patience)
+            finally:
+                with self._lock:
+                    self._waiting -= 1
+
+    def withdraw(self, leased: Leased, who: Member | None = None) -> None:
+        """A taken message is finished without a result of the server's."""
+        with self._lock:
+            begun = self._end(leased, who)
+            self._breaker.withdrawn(probe=begun.probe)
+            self._bell.ring()
+
+    def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
+        """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
+        longer under way, and may be `put` here again, for one of those."""
+        if not is_turned_away(result):
+            return False
+        with self._lock:
+            working = sum(one.is_connected for one in self._members if one is not who)
+            if not working:
+                return False
+            trying = sum(one in self._working and not one.is_connected for one in self._members if one is not who)
+            self.admission.turned_away(working + trying, f"{result.phase}: {result.reply}", self._monotonic())
+            begun = self._end(leased, who)
+            self._breaker.withdrawn(probe=begun.probe)
+            return True
+
+    def learn(self, seen: Iterable[tuple[Offer, Result]]) -> list[tuple[Offer, Result, Ruling]]:
+        """Take what was written down, the oldest first, as evidence; what follows from it, where something does."""
+        with self._lock:
+            now, found = self._monotonic(), []
+            self._blame.forget_refusals()
+            for offer, result in seen:
+                ruling = self._blame.replay(offer, result, now, 0.5)
+                if ruling.take_back:
+                    found.append((offer, result, ruling))
+            return found
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether what other workers have seen should be asked for."""
+        with self._lock:
+            return self._blame.is_suspicious
+
+    def done(self, leased: Leased, result: Result, chance: float, who: Member | None = None) -> tuple[Offer, Ruling]:
+        """A taken message was offered: as what, and what follows from the outcome.
+
+        `chance`: random, 0 ≤ chance < 1.
+        """
+        with self._lock:
+            begun, was_closed = self._end(leased, who), self._breaker.healthy
+            claimed = leased.claimed
+            message = claimed.message
+            now = self._monotonic()
+            offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
+            ruling = self._blame.judge(offer, result, begun.opening, now, chance)
+            if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
+                self.hungry.set()
+            if ruling.turned:
+                self.admission.forget()
+                self.hungry.set()
+            if self._waiting:
+                self._bell.ring()
+            return offer, ruling
+
+    def __len__(self) -> int:
+        """How many wait for a connection."""
+        return len(self._heap)
+
+    def room(self, size: int) -> int:
+        """How many more may be claimed for a window of `size`, as the breaker allows."""
+        with self._lock:
+            admits = self._breaker.ready(self._monotonic())
+            room = size - len(self)
+            return max(0, room if admits is None else min(room, admits - len(self)))
+
+    def surplus(self) -> list[Leased]:
+        """Take back what the breaker lets no connection begin now: others, or a later claim, may do better with it."""
+        with self._lock:
+            admits = self._breaker.ready(self._monotonic())
+            if admits is None or self._breaker.hopeful:
+                return []
+            first = sorted(self._heap)
+            self._heap = first[:admits]
+            return [leased for _, _, leased in first[admits:]]
+
+    def empty(self) -> list[Leased]:
+        """Take back all that no connection has begun."""
+        with self._lock:
+            left = [leased for _, _, leased in self._heap]
+            self._heap.clear()
+            return left
+
+    def remove(self, unwanted: Callable[[Claimed], bool]) -> list[Leased]:
+        """Take back what is `unwanted` and no connection has begun."""
+        with self._lock:
+            taken = [entry for entry in self._heap if unwanted(entry[2].claimed)]
+            orders = {order for _, order, _ in taken}
+            self._heap = sorted(entry for entry in self._heap if entry[1] not in orders)
+            return [leased for _, _, leased in taken]
+
+    def close(self) -> None:
+        """Let no more be taken."""
+        with self._lock:
+            self._closed = True
+            self._bell.ring()
+        self.hungry.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is under way."""
+        with self._lock:
+            return not self._heap and not self._begun
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the relay is out of use."""
+        return self._breaker.since is not None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last mail offered went through."""
+        with self._lock:
+            return self._breaker.healthy
+
+    def suspects(self) -> tuple[frozenset[str], frozenset[str]] | None:
+        """(senders, domains) to be left alone by the next probe, if it may be another's; None: all is well."""
+        with self._lock:
+            return None if self._breaker.since is None else self._blame.suspects()
+
+    def _next(self, who: Member | None, now: float) -> Leased | None:
+        """What may be begun now."""
+        if not self._heap or not self._may_connect(who, now) or not self._breaker.admit(now):
+            return None
+        probe = self._breaker.probing
+        leased = self._least_suspected() if probe else heapq.heappop(self._heap)[2]
+        self._begun[leased.claimed.id, leased.claimed.token] = _Begun(self._breaker.openings, probe, now)
+        if who is not None:
+            self._working.add(who)
+        return leased
+
+    def _may_connect(self, who: Member | None, now: float) -> bool:
+        limit = self.admission.now(now)
+        if who is None or limit >= self.admission.most or who.is_connected:
+            return True
+        return sum(one in self._working or one.is_connected for one in self._members if one is not who) < limit
+
+    def _least_suspected(self) -> Leased:
+        senders, domains = self._blame.suspects()
+
+        def suspicion(entry: _Entry) -> tuple[int, int, int]:
+            claimed = entry[2].claimed
+            suspected = (claimed.message.envelope_from in senders) + (claimed.recipient.rpartition("@")[2] in domains)
+            return suspected, entry[0], entry[1]
+
+        entry = min(self._heap, key=suspicion)
+        self._heap.remove(entry)
+        heapq.heapify(self._heap)
+        return entry[2]
+
+    def _end(self, leased: Leased, who: Member | None) -> _Begun:
+        self._working.discard(who)
+        return self._begun.pop((leased.claimed.id, leased.claimed.token))
+
+    def _patience(self, now: float) -> float:
+        """Seconds until the breaker may admit a probe; else a long time."""
+        if len(self) and self._breaker.probe_at > now:
+            return self._breaker.probe_at - now
+        return 3600.0

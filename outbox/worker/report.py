@@ -1,0 +1,83 @@
+"""Reports of what is recorded: the worker's tally, and the event of each outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from outbox.core.events import Events
+from outbox.delivery.reply import (
+    About,
+    Verdict,
+)
+from outbox.delivery.states import State
+from outbox.store.record import Outcome
+
+_UNSENT_KEPT = 10_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this worker has done since it started."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0, "failed": 0, "uncertain": 0})
+    lost_leases: int = 0
+    unsent: dict[int, str] = field(default_factory=dict)
+    """Deliveries given back for a fault of relay or account, and its words; `_UNSENT_KEPT` of them at most."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """The same where the relay said nothing: the next message that it takes shows that it was not down."""
+
+    def add(self, outcome: Outcome, name: str) -> None:
+        """One outcome more, which is recorded, and the name of its event."""
+        self._keep_unsent(outcome)
+        if name in self.counts:
+            self.counts[name] += 1
+
+    def _keep_unsent(self, outcome: Outcome) -> None:
+        result = outcome.result
+        for kept in (self.unsent, self.broken):
+            kept.pop(outcome.claimed.id, None)
+        if result is not None and _relays_fault(outcome):
+            kept = self.broken if result.reply.code is None else self.unsent
+            if len(kept) < _UNSENT_KEPT:
+                kept[outcome.claimed.id] = f"{result.phase}: {result.reply}"
+        elif outcome.state is State.SENT:
+            self.broken.clear()
+
+
+def _relays_fault(outcome: Outcome) -> bool:
+    """Whether nothing but the relay or the account kept the delivery from being sent."""
+    result = outcome.result
+    if result is None or outcome.state is not State.QUEUED or outcome.counted or outcome.suspected:
+        return False
+    own = {About.RECIPIENT, About.MESSAGE}
+    if outcome.about is About.RELAY:  # every message meets it
+        return True
+    return result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION} and (outcome.about or result.about) not in own
+
+
+def tell(events: Events, outcome: Outcome) -> str:
+    """Emit the event of an outcome that is recorded; its name."""
+    name, claimed, result = _event_name(outcome), outcome.claimed, outcome.result
+    events.emit(
+        name,
+        claimed.message.message_id,
+        delivery=claimed.id,
+        to=claimed.recipient,
+        kind=claimed.message.kind,
+        relay=outcome.transport,
+        reason=outcome.reason,
+        phase=result.phase if result else None,
+        code=result.reply.code if result else None,
+        enhanced=result.reply.enhanced if result else None,
+        reply=result.reply.text if result else None,
+        duration=result.duration if result else None,
+        delay=outcome.delay,
+        note=outcome.note,
+    )
+    return name
+
+
+def _event_name(outcome: Outcome) -> str:
+    if outcome.state is State.QUEUED:
+        return "retried" if outcome.counted else "released"
+    return outcome.state.value

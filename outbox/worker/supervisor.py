@@ -1,0 +1,334 @@
+"""Several workers on one machine: children of one process that starts them again when they die, and passes on its end.
+
+The children are forked, so that they share what was imported. The supervisor itself sends no mail and waits for no
+database once they run: what a dead child held is released by a process that is there for that alone. Should it be
+killed, its children end in good order by themselves: they watch a pipe that only it holds open. Not for Windows, which
+can't fork.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+
+from flask import Flask
+
+from outbox import operations
+from outbox.core.clock import (
+    Debounce,
+    awake,
+    monotonic,
+)
+from outbox.core.errors import (
+    ConfigurationError,
+    OutboxError,
+)
+from outbox.core.events import (
+    Events,
+    logger,
+)
+from outbox.core.shutdown import (
+    Stop,
+    on_signals,
+)
+from outbox.settings import Settings
+from outbox.store.queue import Queue
+from outbox.worker import process as daemon
+from outbox.worker.watchdog import (
+    LEAVE_SECONDS,
+    NOTICE_SECONDS,
+    STOP_SECONDS,
+    end_process,
+)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+SOUND_SECONDS = 60.0
+"""A child that lived so long is started again at once; else the pauses double."""
+
+_BURY_SECONDS = 5.0  # at the end, for what dead children held
+_AGAIN_SECONDS = 2.0  # until a dead child's leases are looked at a second time
+_WATCH_SECONDS = 1.0
+_SIGN_SECONDS = 1.0  # between two signs of life of a child
+_CONFIRM_SECONDS = STOP_SECONDS + 5.0  # beyond the grace period of a stop, until a child is killed
+_SILENT_SECONDS = NOTICE_SECONDS + LEAVE_SECONDS + 10.0  # a child that hangs has ended by itself by then, if it can
+_JUMP_SECONDS = 5.0  # the supervisor itself did not run for so long: so did its children, perhaps
+
+
+def run(app: Flask, count: int, *, once: bool = False, drain: bool = False, connections: int | None = None) -> int:
+    """Keep `count` workers running until told to stop, or until all have come to their end; the exit code.
+
+    0: all ended in good order. 1: at least one did not. Raises what `process.run` raises, before any is started.
+    """
+    if not hasattr(os, "fork"):
+        raise ConfigurationError(
+            ["--processes needs fork(), which this system lacks: start several outbox-sender processes instead."]
+        )
+    return _Supervisor(app, count, once=once, drain=drain, connections=connections).run()
+
+
+@dataclass(slots=True)
+class _Child:
+    """One place among the children, and who holds it."""
+
+    number: int
+    process: ForkProcess | None = None
+    words: Connection | None = None  # on which the child tells its worker's id, and that it can run
+    worker_id: int | None = None
+    started: float = 0.0
+    heard_at: float = 0.0
+    pause: float = 0.0
+    start_at: float = 0.0
+    ended: bool = False  # came to its end, and is not started again
+
+
+@dataclass(slots=True)
+class _Grave:
+    """A dead worker whose leases are still to be looked at."""
+
+    worker_id: int
+    look_at: float
+    for_good: bool = False
+    process: ForkProcess | None = None  # which looks
+    started: float = 0.0
+
+
+@dataclass
+class _Supervisor:
+    app: Flask
+    count: int
+    once: bool
+    drain: bool
+    connections: int | None
+    _children: list[_Child] = field(default_factory=list)
+    _graves: list[_Grave] = field(default_factory=list)
+    _code: int = 0
+
+    def __post_init__(self) -> None:
+        outbox = self.app.extensions["outbox"]
+        self._settings: Settings = outbox.settings(self.app)
+        with self.app.app_context():
+            self._engine = outbox.database(self.app)
+        self._limit = self._settings.database_timeout_seconds
+        self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
+        self._events = Events()
+        self._fork = multiprocessing.get_context("fork")
+        self._stop = Stop()
+        self._lifeline, self._held_open = os.pipe()
+        self._children = [_Child(number) for number in range(self.count)]
+        port = self._settings.metrics_port
+        if port and port + self.count - 1 > 65_535:
+            raise ConfigurationError(["OUTBOX_METRICS_PORT is too high: each process uses the next port."])
+
+    def run(self) -> int:
+        try:
+            self._check_database()
+            with on_signals(self._stop, at_once=self._kill):
+                self._supervise()
+                self._end()
+        finally:
+            os.close(self._lifeline)
+            os.close(self._held_open)
+        return self._code
+
+    def _check_database(self) -> None:
+        try:
+            lacking = operations.missing(self._engine)
+            if lacking:
+                raise ConfigurationError([operations.unmigrated(lacking)])
+        finally:
+            self._engine.dispose()  # no connection is there to be forked
+
+    def _supervise(self) -> None:
+        looked_at = awake()
+        while not self._stop.is_set() and not all(child.ended for child in self._children):
+            now = monotonic()
+            for child in self._children:
+                if child.process is None and not child.ended and child.start_at <= now:
+                    self._start(child)
+            self._wait(_WATCH_SECONDS)
+            for child in self._dead():
+                self._mourn(child)
+            if awake() - looked_at < _JUMP_SECONDS:
+                self._end_silent()
+            looked_at = awake()
+            self._bury()
+
+    def _start(self, child: _Child) -> None:
+        child.words, theirs = self._fork.Pipe(duplex=False)
+        child.worker_id = None
+        process = self._fork.Process(target=self._be_a_worker, args=(child.number, theirs))
+        sys.stdout.flush(), sys.stderr.flush()
+        process.start()
+        theirs.close()
+        child.process = process
+        child.started, child.heard_at = monotonic(), awake()
+
+    def _be_a_worker(self, number: int, words: Connection) -> None:
+        """In the child."""
+        os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on: a second signal would end at once
+        os.close(self._held_open)
+        for number_of_signal in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number_of_signal, lambda *_: os._exit(0))  # until the worker is there to stop in good order
+        if self._stop.is_set():  # by a signal that came in between
+            os._exit(0)
+        try:
+            with self.app.app_context():
+                self.app.extensions["mail"].sessions.forget()
+            place = daemon.Place(number, self._lifeline, words.send, _signs_of_life(words))
+            code = daemon.run(self.app, once=self.once, drain=self.drain, connections=self.connections, place=place)
+        except OutboxError as error:
+            logger.error("worker process %d can't run: %s", number, error)
+            code = 2
+        except BaseException:  # noqa: BLE001 - the process ends here, whatever it is
+            traceback.print_exc()
+            code = 1
+        end_process(code)
+
+    def _wait(self, timeout: float) -> None:
+        """Until a child ends, a signal comes, or for so many seconds."""
+        sentinels: list[int] = [child.process.sentinel for child in self._children if child.process is not None]
+        pauses = [child.start_at - monotonic() for child in self._children if child.process is None and not child.ended]
+        sentinels += [grave.process.sentinel for grave in self._graves if grave.process is not None]
+        wait([*sentinels, self._stop.fileno()], max(0.0, min([timeout, *pauses])))
+
+    def _dead(self) -> Iterator[_Child]:
+        for child in self._children:
+            if child.process is not None and child.process.exitcode is not None:
+                yield child
+
+    def _listen(self, child: _Child) -> None:
+        """Take in what a child has said; one that died in the middle of it, or before, has said no more."""
+        assert child.words is not None  # noqa: S101
+        with suppress(EOFError, OSError):
+            while child.words.poll():
+                worker_id = child.words.recv()
+                child.heard_at = awake()
+                child.worker_id = worker_id or child.worker_id
+
+    def _end_silent(self) -> None:
+        """Kill children that can't even run; what else hangs in one, it finds by itself."""
+        for child in self._children:
+            if child.process is None:
+                continue
+            self._listen(child)
+            silence = awake() - child.heard_at
+            if silence > self._limit + _SILENT_SECONDS:
+                logger.error("worker process %d has not responded for %.0f s: killing it", child.process.pid, silence)
+                child.process.kill()
+
+    def _mourn(self, child: _Child, *, stopping: bool = False) -> None:
+        """Read its last words, rescue what it held, and decide whether it is started again."""
+        process, words = child.process, child.words
+        assert process is not None and words is not None and process.exitcode is not None  # noqa: S101, PT018
+        self._listen(child)
+        words.close()
+        process.join()
+        code = process.exitcode
+        child.process = child.words = None
+        unsent = code == daemon.UNSENT  # else it ended in good order
+        if code and not unsent and child.worker_id is not None:
+            self._graves.append(_Grave(child.worker_id, monotonic()))
+        if stopping or ((code == 0 or unsent) and (self.once or self.drain)):
+            child.ended = True
+            self._code = self._code or (1 if code else 0)
+            return
+        lived = monotonic() - child.started
+        child.pause = 0.0 if lived > SOUND_SECONDS else min(max(FIRST_PAUSE, child.pause * 2), LONGEST_PAUSE)
+        child.start_at = monotonic() + child.pause
+        self._events.emit(
+            "worker-fault",
+            worker=child.worker_id,
+            pid=process.pid,
+            reason=f"the process ended by {_how(code)}; started again in {child.pause:.1f} s",
+        )
+
+    def _bury(self) -> None:
+        """Have what dead workers held made due, each by a process of its own: a database that hangs is none of ours."""
+        for grave in list(self._graves):
+            if grave.process is None:
+                if grave.look_at <= monotonic():
+                    grave.process = self._fork.Process(target=self._release, args=(grave.worker_id, grave.for_good))
+                    grave.process.start()
+                    grave.started = awake()
+            elif grave.process.exitcode is None:
+                if awake() - grave.started > self._limit + _AGAIN_SECONDS:
+                    grave.process.kill()
+            else:
+                done = grave.process.exitcode == 0
+                grave.process.join()
+                grave.process, grave.look_at = None, monotonic() + _AGAIN_SECONDS
+                if done and grave.for_good:
+                    self._graves.remove(grave)
+                grave.for_good = grave.for_good or done
+
+    def _release(self, worker_id: int, for_good: bool) -> None:
+        """In the process for it."""
+        os.setpgid(0, 0)
+        os.close(self._held_open)
+        for number_of_signal in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number_of_signal, signal.SIG_DFL)
+        try:
+            self._queue.bury(worker_id, for_good=for_good)
+        except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
+            logger.error("could not release the leases of worker %d, retrying: %s", worker_id, type(error).__name__)
+            end_process(1)
+        end_process(0)
+
+    def _end(self) -> None:
+        """Pass the end on, and wait for it."""
+        deadline = monotonic() + self._settings.shutdown_seconds + _CONFIRM_SECONDS
+        for child in self._children:
+            if child.process is not None:
+                child.process.terminate()
+        while living := list(self._living()):
+            wait([child.process.sentinel for child in living if child.process], _WATCH_SECONDS)
+            for child in list(self._dead()):
+                self._mourn(child, stopping=True)
+            if monotonic() > deadline:
+                self._kill()
+        end = awake() + _BURY_SECONDS
+        while self._graves and awake() < end:
+            for grave in self._graves:
+                if grave.process is None:
+                    grave.for_good, grave.look_at = True, 0.0
+            self._bury()
+            wait([grave.process.sentinel for grave in self._graves if grave.process], _AGAIN_SECONDS / 10)
+        for grave in self._graves:
+            logger.error(
+                "could not release the leases of worker %d: its mail is due again when they expire", grave.worker_id
+            )
+            if grave.process is not None:
+                grave.process.kill()
+
+    def _kill(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+
+    def _living(self) -> Iterator[_Child]:
+        return (child for child in self._children if child.process is not None)
+
+
+def _signs_of_life(words: Connection) -> Callable[[], None]:
+    os.set_blocking(words.fileno(), False)  # a supervisor that does not listen must hold up nobody
+    passes = Debounce(_SIGN_SECONDS).passes
+
+    def alive() -> None:
+        if passes():
+            with suppress(BlockingIOError, BrokenPipeError):
+                words.send(None)
+
+    return alive
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
