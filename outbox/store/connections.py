@@ -102,7 +102,7 @@ class Connections:
                 listener = self._listener(connection) if self._listening else None
             elif self._listening:
                 self._listening = False
-                logger.warning("a pooler is between us and the database, which can't pass on NOTIFY: polling goes on")
+                logger.warning("a pooler is between us and the database, which can't pass on NOTIFY: polling continues")
             connection.detach()  # it is never given back: the pool is for those who come and go
         except BaseException:
             connection.close()
@@ -116,7 +116,7 @@ class Connections:
             if error.connection_invalidated:
                 raise
             self._listening = False
-            logger.warning("the database does not let us listen, polling goes on: %s", str(error.orig).strip())
+            logger.warning("the database does not let us listen, polling continues: %s", str(error.orig).strip())
             return None
 
     @contextmanager
