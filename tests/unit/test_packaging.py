@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import marshal
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterable
@@ -17,6 +19,7 @@ from email.message import Message
 from fnmatch import fnmatchcase
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -276,13 +279,30 @@ class TestMake:
         done = _make(tmp_path, "-n", "start", f"PYTHON={other}")
         assert f"is made anew: it has another Python than {other}." in done.stdout
 
+    def test_a_checkout_that_cannot_be_written_is_named(self) -> None:
+        """Nothing is set up, and the remedy is there."""
+        with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+            for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+                shutil.copy(ROOT / name, folder)
+            Path(folder).chmod(0o555)
+            somebody: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+            done = _run(["make", "-C", folder, ".venv/ready"], **somebody)
+            Path(folder).chmod(0o755)
+        assert done.returncode != 0
+        assert f"{folder} can't be written, and this needs to. Work on a copy:" in done.stderr
+
 
 def _make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return _run(["make", "--no-print-directory", "-C", ROOT, f"VENV={folder}/venv", *words])
+
+
+def _run(command: list[str | Path], **somebody: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", "--no-print-directory", "-C", ROOT, f"VENV={folder}/venv", *words],
+        command,
         env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
+        **somebody,
     )
