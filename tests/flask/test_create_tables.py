@@ -125,7 +125,7 @@ class TestCheck:
         """Only the half that fits."""
         app, _ = with_flask_migrate("sqlite://", True)
         with app.app_context():
-            (told,) = (one.words for one in diagnosis._database() if one.check == "migrations")
+            (told,) = (one.words for one in diagnosis._database(60) if one.check == "migrations")
         assert "outbox.schema.upgrade(op, version=1)" in told
         assert "flask db upgrade" in told
         assert "outbox-create-tables" not in told

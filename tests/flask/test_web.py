@@ -292,7 +292,7 @@ class TestHeaders:
 
     def test_on_every_page(self, pages: Site, client: FlaskClient, ids: dict[str, int]) -> None:
         """A strict policy, no sniffing, no framing, no caching; on refusals too."""
-        paths = [path.format(id=ids["ann@example.org"]) for path in GETS if path not in BODIES]
+        paths = [path.format(id=ids["ann@example.org"]) for path in GETS if path not in (*BODIES, "/mail.csv")]
         seen = [client.get(ROOT + path) for path in [*paths, "/mail/999999", "/mail?state=nonsense"]]
         seen.append(client.post(f"{ROOT}/act"))
         pages.rights.view = False
@@ -309,6 +309,15 @@ class TestHeaders:
             assert response.headers["X-Frame-Options"] == "DENY"
             assert response.headers["Cache-Control"] == "no-store"
             assert response.headers["Referrer-Policy"] == "same-origin"
+
+    def test_the_list_as_a_file(self, client: FlaskClient) -> None:
+        """A browser that shows it instead of saving it runs nothing of it."""
+        with client.get(f"{ROOT}/mail.csv") as response:
+            assert response.status_code == 200
+            assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["X-Frame-Options"] == "DENY"
+            assert response.headers["Cache-Control"] == "no-store"
 
     def test_no_script_and_no_style_in_the_page(self, client: FlaskClient, ids: dict[str, int]) -> None:
         """The pages hold nothing that their own policy would block."""
