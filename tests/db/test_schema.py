@@ -14,10 +14,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from outbox import schema
 from outbox.core.errors import SchemaError
 from outbox.models import Base
 from outbox.operations import check_schema, unmigrated
+from outbox.store import schema
 from tests.db import prerelease
 from tests.servers.databases import Database
 
