@@ -9,7 +9,6 @@ test may stop and kill them.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
@@ -54,12 +53,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marker = metafunc.definition.get_closest_marker("databases")
         names = [name for name in _asked_for(metafunc.config) if marker is None or name in marker.args]
         metafunc.parametrize("database_name", names)
-
-
-def pytest_collection_finish() -> None:
-    """Leaves thousands of collected tests out of each garbage collection to come."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
