@@ -211,4 +211,6 @@ def _source(folder: Path) -> str:
         shutil.copytree(ROOT / "outbox", copy / "outbox", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
+        (copy / "docs").mkdir()
+        shutil.copy(ROOT / "docs" / "outbox.1", copy / "docs")  # the manual page is installed, too
     return str(copy)

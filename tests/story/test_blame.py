@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +64,12 @@ def offered(server: SmtpServer, command: str) -> int:
     return sum(command in line for line in server.commands)
 
 
+def overdue(stage: Stage) -> list[str]:
+    """Whose mail has been due for a second, and is offered to nobody."""
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    return [one.recipient for one in stage.deliveries() if one.state == "queued" and one.due_at < since]
+
+
 def refuse_the_sender(client: Client) -> str | None:
     """As a relay does that knows which senders an account has."""
     return NOT_ALLOWED if BAD in client.line else None
@@ -96,14 +103,14 @@ def test_a_sender_that_may_not_send_holds_up_nobody(sqlite_database: Database, m
         assert f"`outbox-resume --sender {BAD}`" in told
         assert f"sender {BAD}, for " in stage.command("outbox-resume").stdout
 
-        change_pauses(stage, probe_at=DbNow(-1.0))  # still refused: one delivery is offered, and no more
+        until(lambda: len(overdue(stage)) == 5, "what had been claimed before the pause is back, and is held")
         before = offered(server, BAD)
+        change_pauses(stage, probe_at=DbNow(-1.0))  # still refused: one delivery is offered, and no more
         until(lambda: offered(server, BAD) > before, "a probe")
         enqueue(stage, ["after@two.example"])
         until(lambda: ("sent", 1, None) in of(stage, "after@two.example"), "the others go on")
+        until(lambda: [one.probe_seconds for one in pauses(stage)] == [1200], "the probe is recorded")
         assert offered(server, BAD) == before + 1
-        (pause,) = pauses(stage)
-        assert pause.probe_seconds == 1200
 
         del server.script["mail"]
         change_pauses(stage, probe_at=DbNow(-1.0))
