@@ -1,7 +1,7 @@
 """The mails about accounts. Each is written in the caller's transaction; none of these functions commits.
 
-What somebody can cause who does not own the address is written once in WINDOW for each address: the outbox takes a
-message with a `key` that it has for that message. (Kinds will bring a throttle of their own, `throttle="3/hour"`.)
+What somebody can cause who does not own the address is written once in `throttle.WINDOW` for each address: the outbox
+takes a message with a `key` that it has for that message. (Kinds will bring their own throttle, `throttle="3/hour"`.)
 """
 
 from __future__ import annotations
@@ -13,18 +13,15 @@ from typing import Any
 
 from flask import current_app
 
-from app import tokens
+from app import throttle, tokens
 from app.email import compose_email
 from app.extensions import mail
 from app.models import User, fold
 from app.tokens import Purpose
 from outbox import KeyTakenError, split_addresses
 
-WINDOW = 15 * 60
-"""Seconds."""
-
 PER_ADDRESS = 3
-"""So many users can have a link sent to the same new address within WINDOW; one alone could keep all others from it."""
+"""So many users can have a link sent to the same new address in that time; one alone could keep all others from it."""
 
 
 def confirm(user: User) -> None:
@@ -142,9 +139,9 @@ def _send(
 
 
 def _once(name: str, email: str, *more: str) -> str:
-    """A key that is the same for this address until the present WINDOW is over. It tells no address."""
+    """A key that is the same for this address until the present window is over. It tells no address."""
     digest = hashlib.sha256("\0".join((fold(email), *more)).encode()).hexdigest()
-    return f"{name}:{digest[:32]}:{int(_now().timestamp()) // WINDOW}"
+    return f"{name}:{digest[:32]}:{int(_now().timestamp()) // int(throttle.WINDOW.total_seconds())}"
 
 
 def _now() -> datetime:

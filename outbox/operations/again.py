@@ -24,6 +24,7 @@ from outbox.operations.reschedule import tell
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.store.dialect import DbNow
 from outbox.store.messages import utf8_from
+from outbox.store.models import new_id
 
 ACTION = "send-again"
 
@@ -75,17 +76,16 @@ def send_again(
         "options": {name: value for name, value in (row.options or {}).items() if name != "date"} or None,
         "created_at": now,
     }
-    pk = _key(connection.execute(MESSAGE.insert().values(**values)))
+    pk = new_id(connection.execute(MESSAGE.insert().values(**values)))
     _copy_parts(connection, row.message_pk, pk, longer)
     delivery = {"message_id": pk, "recipient": row.recipient, "domain": row.domain, "state": State.QUEUED.value}
     slot = Lane.of_rank(row.lane).slot(retry=False)
-    made = connection.execute(DELIVERY.insert().values(**delivery, lane=slot, due_at=DbNow(), updated_at=DbNow()))
-    audit.write(
-        connection, ACTION, by=by, count=1, filters=f"{id} → {_key(made)}", note=note, delivery_ids=[id, _key(made)]
-    )
+    row_of = DELIVERY.insert().values(**delivery, lane=slot, due_at=DbNow(), updated_at=DbNow())
+    made = new_id(connection.execute(row_of))
+    audit.write(connection, ACTION, by=by, count=1, filters=f"{id} → {made}", note=note, delivery_ids=[id, made])
     if wake:
         tell(connection)
-    return _key(made)
+    return made
 
 
 def _look(id: int) -> sa.Select[Any]:
@@ -143,8 +143,3 @@ def _copy_parts(connection: sa.Connection, old: int, new: int, longer: int) -> N
 
 def _domain(message_id: str) -> str:
     return message_id.strip("<>").rpartition("@")[2] or "localhost"
-
-
-def _key(inserted: sa.CursorResult[Any]) -> int:
-    key: Any = inserted.inserted_primary_key
-    return int(key[0])

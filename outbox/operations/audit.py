@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from outbox.operations.tables import AUDIT
 from outbox.operations.times import storable
 from outbox.store.dialect import DbNow
+from outbox.store.models import new_id
 
 FEW = 50
 """Up to so many, the ids of the deliveries are kept; of more only how many."""
@@ -66,8 +67,7 @@ class Trail:
         values = {"count": self._count, "delivery_ids": _kept(self._ids)}
         if self._id is None:
             inserted = connection.execute(AUDIT.insert().values(**self._row, **values, at=DbNow()))
-            key: Any = inserted.inserted_primary_key
-            self._id = int(key[0])
+            self._id = new_id(inserted)
         else:
             connection.execute(AUDIT.update().where(AUDIT.c.id == self._id).values(**values))
 
@@ -111,8 +111,7 @@ def recent(
     if before is not None:
         statement = statement.where(AUDIT.c.id < before)
     if conditions:
-        newest = connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0
-        statement = statement.where(AUDIT.c.id >= (newest + 1 if before is None else before) - LOOKED_AT)
+        statement = statement.where(AUDIT.c.id >= looked_at_from(connection, before))
     return [_entry(row) for row in connection.execute(statement)]
 
 
@@ -132,11 +131,14 @@ def _conditions(
 
 def of_delivery(connection: sa.Connection, delivery_id: int, limit: int = 50) -> list[Entry]:
     """What was done to this delivery by name or in a small group, newest first, among the newest LOOKED_AT changes."""
-    newest = connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0
-    statement = sa.select(AUDIT).where(
-        AUDIT.c.id > newest - LOOKED_AT, AUDIT.c.delivery_ids.contains(f" {int(delivery_id)} ")
-    )
-    return [_entry(row) for row in connection.execute(statement.order_by(AUDIT.c.id.desc()).limit(limit))]
+    return recent(connection, limit, delivery_id=delivery_id)
+
+
+def looked_at_from(connection: sa.Connection, before: int | None = None) -> int:
+    """The id of the oldest of LOOKED_AT rows: the newest ones, or those before `before`."""
+    if before is None:
+        before = (connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0) + 1
+    return int(before) - LOOKED_AT
 
 
 def remove_old(connection: sa.Connection, older_than: float, limit: int) -> int:

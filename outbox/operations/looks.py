@@ -23,9 +23,8 @@ def note_look(connection: sa.Connection, id: int, what: str, *, by: str) -> bool
     names nobody.
     """
     what = audit.cut(what, audit.MOST_FILTERS)
-    newest = connection.execute(sa.select(sa.func.max(AUDIT.c.id))).scalar() or 0
     same = sa.select(AUDIT.c.id).where(
-        AUDIT.c.id > newest - audit.LOOKED_AT,
+        AUDIT.c.id >= audit.looked_at_from(connection),
         AUDIT.c.action == READ,
         AUDIT.c.delivery_ids == f" {min(id, MAX_ID)} ",
         AUDIT.c.actor == audit.cut(by, audit.MOST_BY),

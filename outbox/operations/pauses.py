@@ -20,6 +20,7 @@ from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.times import storable
 from outbox.store.dialect import DbNow
+from outbox.store.models import new_id
 from outbox.store.pauses import (
     EVERY,
     MOST_VALUE,
@@ -83,8 +84,7 @@ def pause(
         )
     )
     audit.write(connection, "pause", by=by, count=1, filters=_words(made), note=reason)
-    key: Any = inserted.inserted_primary_key
-    return replace(made, id=int(key[0]))
+    return replace(made, id=new_id(inserted))
 
 
 def resume(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
@@ -16,16 +14,17 @@ from outbox.store.models import (
     OutboxMessageBlob,
     OutboxPause,
     OutboxWorker,
+    table_of,
 )
 
-MESSAGE = cast(sa.Table, OutboxMessage.__table__)
-BLOB = cast(sa.Table, OutboxBlob.__table__)
-PART = cast(sa.Table, OutboxMessageBlob.__table__)
-DELIVERY = cast(sa.Table, OutboxDelivery.__table__)
-ATTEMPT = cast(sa.Table, OutboxAttempt.__table__)
-WORKER = cast(sa.Table, OutboxWorker.__table__)
-PAUSE = cast(sa.Table, OutboxPause.__table__)
-AUDIT = cast(sa.Table, OutboxAudit.__table__)
+MESSAGE = table_of(OutboxMessage)
+BLOB = table_of(OutboxBlob)
+PART = table_of(OutboxMessageBlob)
+DELIVERY = table_of(OutboxDelivery)
+ATTEMPT = table_of(OutboxAttempt)
+WORKER = table_of(OutboxWorker)
+PAUSE = table_of(OutboxPause)
+AUDIT = table_of(OutboxAudit)
 
 
 def in_state(state: State) -> sa.ColumnElement[bool]:

@@ -43,6 +43,7 @@ from outbox.store.models import (
     OutboxDelivery,
     OutboxMessage,
     OutboxMessageBlob,
+    new_id,
     table_of,
 )
 from outbox.store.transactions import writing_mail
@@ -157,7 +158,7 @@ def _add(
         pk = _add_at_once(connection, composed, posting, values)
     else:
         inserted = connection.execute(insert_message("max_age" in values), values)
-        pk = int(cast(Any, inserted.inserted_primary_key)[0])
+        pk = new_id(inserted)
         _add_rows(connection, pk, composed, posting)
     return _new(session, pk, values)
 
@@ -335,12 +336,12 @@ def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | No
     dialect = connection.dialect.name
     if dialect in MYSQL_FAMILY:  # a duplicate costs the statement alone, not the transaction
         try:
-            inserted: Any = connection.execute(insert_message("max_age" in values), values)
+            inserted = connection.execute(insert_message("max_age" in values), values)
         except sa.exc.IntegrityError as error:
             if not is_duplicate(error):
                 raise
             return None
-        return int(inserted.inserted_primary_key[0])
+        return new_id(inserted)
     statement = insert_unless_key_taken(dialect, "max_age" in values)
     pk = connection.execute(statement.returning(_message.c.id), values).scalar()
     return None if pk is None else int(pk)

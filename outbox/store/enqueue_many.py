@@ -40,6 +40,7 @@ from outbox.store.enqueue import (
 from outbox.store.models import (
     OutboxMessage,
     OutboxMessageBlob,
+    new_id,
     table_of,
 )
 from outbox.store.transactions import writing_mail
@@ -179,8 +180,7 @@ def _computed(given: Given) -> dict[str, Any]:
 
 def _insert_one(connection: sa.Connection, item: Item) -> int:
     values = message_values(*item)
-    inserted: Any = connection.execute(insert_message("max_age" in values), values)
-    return int(inserted.inserted_primary_key[0])
+    return new_id(connection.execute(insert_message("max_age" in values), values))
 
 
 def _runs(items: list[Item]) -> Iterator[tuple[bool, list[dict[str, Any]]]]:

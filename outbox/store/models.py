@@ -61,6 +61,11 @@ def table_of(model: type[Base]) -> sa.Table:
     return cast(sa.Table, model.__table__)
 
 
+def new_id(inserted: sa.CursorResult[Any]) -> int:
+    """The id of the one row that was inserted."""
+    return int(cast(Any, inserted.inserted_primary_key)[0])
+
+
 class OutboxMessage(Base):
     """What was rendered: written once, later only redacted or purged."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -40,6 +40,7 @@ from outbox.store.models import (
     OutboxDelivery,
     OutboxMessage,
     OutboxWorker,
+    new_id,
     table_of,
 )
 from outbox.store.pauses import (
@@ -103,7 +104,7 @@ class Queue:
         with self._engine.begin() as connection:
             self._clock.look(connection)  # from now on a step is noticed
             inserted = connection.execute(_worker.insert().values(**values))
-            worker_id = int(cast(Any, inserted.inserted_primary_key)[0])
+            worker_id = new_id(inserted)
         self._rows[worker_id] = values
         return worker_id
 

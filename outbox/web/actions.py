@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flask import abort, current_app, render_template, request, url_for
+from flask import abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
@@ -24,9 +24,9 @@ from outbox.web import (
     filter_form,
 )
 from outbox.web.current import (
-    bound,
     connected,
     engine,
+    settings,
 )
 from outbox.web.rights import Right, actor
 from outbox.web.rights import may as may_here
@@ -95,7 +95,7 @@ class SendNow(Action):
         return operations.to_send_now(wanted)
 
     def batches(self, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
-        wake = bound().settings(current_app).wake
+        wake = settings().wake
         return operations.send_now_in_batches(engine(), wanted, by=actor(), note=note, wake=wake)
 
     def held(self, connection: Connection, wanted: Filter) -> list[tuple[operations.pauses.Pause, int]]:
@@ -205,7 +205,7 @@ def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
         abort(403, f"You lack the right to {action.right} here.")
     everything = form.get("scope") == "all"
     origin = filter_form.cursor(form.get("origin"))
-    note = form.get("note", "").strip() or None
+    note = filter_form.note(form)
     ids = () if everything else _ids(form)
     selection = Selection(
         ids, filter_form.words(form), everything, origin, note, form.get("list", "")[: filter_form.MAX_LIST]

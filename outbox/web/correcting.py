@@ -29,14 +29,13 @@ def correct(id: int) -> ResponseReturnValue:
     csrf.check()
     try:
         with operations.transaction(engine()) as connection:
-            note = request.form.get("note", "").strip() or None
             operations.correct_recipient(
                 connection,
                 id,
                 request.form.get("recipient", ""),
                 by=actor(),
                 sensitive_kinds=settings().sensitive_kinds,
-                note=note,
+                note=filter_form.note(request.form),
                 environment=filter_form.environment(request.form.get("environment")),
             )
     except ValueError as error:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from flask import abort, current_app
+from flask import abort
 
 from outbox.core import clock
 from outbox.delivery.states import (
@@ -15,7 +15,7 @@ from outbox.delivery.states import (
     State,
 )
 from outbox.operations import Filter, Waits, parse_duration, parse_moment
-from outbox.web.current import bound
+from outbox.web.current import settings
 
 Words = dict[str, str]
 Link = dict[str, Any]
@@ -128,13 +128,18 @@ def oldest_first(asked: Words) -> bool:
 
 def own_environment() -> str:
     """The application's, as it is stamped on its messages."""
-    found: str = bound().settings(current_app).environment
+    found: str = settings().environment
     return found
 
 
 def environment(word: str | None) -> str | None:
     """The environment that the filter means; None: all."""
     return None if word == EVERY else word or own_environment()
+
+
+def note(form: Mapping[str, str]) -> str | None:
+    """Why, in the words of the person who makes a change."""
+    return form.get("note", "").strip() or None
 
 
 def cursor(text: str | None) -> int | None:

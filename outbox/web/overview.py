@@ -15,6 +15,8 @@ from outbox.web import (
 from outbox.web.current import (
     bound,
     connected,
+    engine,
+    settings,
 )
 from outbox.web.rights import Right
 
@@ -28,18 +30,18 @@ ALL_GROUPS = 100
 
 def overview() -> ResponseReturnValue:
     """The state of everything on one screen."""
-    settings = bound().settings(current_app)
+    configured = settings()
     with connected() as connection:
         status = operations.status(
             connection,
-            dead_after=settings.dead_after_seconds,
-            alarms=operations.Alarms.of(settings),
-            environment=settings.environment,
-            suppressed=settings.suppress_send,
+            dead_after=configured.dead_after_seconds,
+            alarms=operations.Alarms.of(configured),
+            environment=configured.environment,
+            suppressed=configured.suppress_send,
             count_cap=CAP,
         )
         drawn = charts.charts(connection, status.at)
-    if wrong := operations.another_database(bound().database(current_app), bound().application_database(current_app)):
+    if wrong := operations.another_database(engine(), bound().application_database(current_app)):
         status.problems.insert(0, wrong)
     return render_template(
         "outbox_admin/overview.html",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import abort, current_app, render_template, request, url_for
+from flask import abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
@@ -16,9 +16,9 @@ from outbox.web import (
     template_helpers,
 )
 from outbox.web.current import (
-    bound,
     connected,
     engine,
+    settings,
 )
 from outbox.web.rights import Right, actor
 
@@ -46,9 +46,9 @@ def send_again(id: int) -> ResponseReturnValue:
                 connection,
                 id,
                 by=actor(),
-                note=request.form.get("note", "").strip() or None,
+                note=filter_form.note(request.form),
                 environment=filter_form.environment(request.form.get("environment")),
-                wake=bound().settings(current_app).wake,
+                wake=settings().wake,
             )
     except ValueError as error:
         abort(400, template_helpers.sentence(str(error)))

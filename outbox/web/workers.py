@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from flask import abort, current_app, render_template, request, url_for
+from flask import abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.operations import Ask
-from outbox.web import csrf, done
+from outbox.web import csrf, done, filter_form
 from outbox.web.current import (
-    bound,
     connected,
     engine,
+    settings,
 )
 from outbox.web.rights import Right, actor
 
@@ -22,7 +22,7 @@ log = get_logger("outbox.web")
 def workers() -> ResponseReturnValue:
     """All that have not ended, with what each does."""
     with connected() as connection:
-        found = operations.workers(connection, dead_after=bound().settings(current_app).dead_after_seconds)
+        found = operations.workers(connection, dead_after=settings().dead_after_seconds)
     did = (done.said() or {}).get("did")
     return render_template("outbox_admin/workers.html", workers=found, did=did)
 
@@ -31,7 +31,7 @@ def ask_to_end(id: int) -> ResponseReturnValue:
     """What will happen, with a button that does it."""
     what = _asked(request.args.get("what"))
     with connected() as connection:
-        found = operations.workers(connection, dead_after=bound().settings(current_app).dead_after_seconds)
+        found = operations.workers(connection, dead_after=settings().dead_after_seconds)
     worker = next((one for one in found if one.id == id), None)
     if worker is None:
         abort(404, f"There is no worker with the number {id}: it has ended.")
@@ -44,9 +44,7 @@ def end_worker(id: int) -> ResponseReturnValue:
     csrf.check()
     what = _asked(request.form.get("what"))
     with operations.transaction(engine()) as connection:
-        asked = operations.ask_to_end(
-            connection, id, what, by=actor(), note=request.form.get("note", "").strip() or None
-        )
+        asked = operations.ask_to_end(connection, id, what, by=actor(), note=filter_form.note(request.form))
     log.info("status=%s-worker by=%r worker=%d asked=%s", what, actor(), id, asked)
     return done.leading_to(url_for(".workers"), did=what.value if asked else "gone")
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from outbox import Outbox
 from outbox.models import Base, OutboxDelivery, OutboxMessage
 from outbox.operations import wire
+from tests.flask.terminal import Terminal
 from tests.servers.databases import Database
 from tests.web.seed import Template
 from tests.web.site import Site, site
@@ -135,3 +136,18 @@ def pages(seeded: Database) -> Iterator[Site]:
 @pytest.fixture
 def client(pages: Site) -> FlaskClient:
     return pages.app.test_client()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal whose database is not migrated."""
+    made = Terminal(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def terminal(bare: Terminal) -> Terminal:
+    """A terminal with an empty outbox."""
+    bare.migrate()
+    return bare

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import tomllib
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 import click
 import pytest
@@ -25,21 +23,6 @@ from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
 
 EVIL = "\x1b[31m\x1b]0;owned\x07\x9b2J[bold red]markup[/] \u202egnp.exe :smile: \ud7ff"
 REFUSED = {"code": 550, "enhanced": "5.1.1", "reply": "no such user", "reason": "refused"}
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal whose database is not migrated."""
-    made = Terminal(tmp_path)
-    yield made
-    made.engine.dispose()
-
-
-@pytest.fixture
-def terminal(bare: Terminal) -> Terminal:
-    """A terminal with an empty outbox."""
-    bare.migrate()
-    return bare
 
 
 def commands() -> dict[str, click.Command]:

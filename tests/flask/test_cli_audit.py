@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
@@ -16,15 +13,6 @@ from outbox.store.enqueue import Posting
 from outbox.store.pauses import What
 from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal with an empty outbox."""
-    made = Terminal(tmp_path)
-    made.migrate()
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
@@ -16,15 +13,6 @@ from tests.db.mails import put, states
 from tests.flask.terminal import SGR, Terminal
 
 REFUSED = {"code": 550, "enhanced": "5.1.1", "reply": "no such user", "reason": "refused"}
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal with an empty outbox."""
-    made = Terminal(tmp_path)
-    made.migrate()
-    yield made
-    made.engine.dispose()
 
 
 @pytest.mark.parametrize("command", ["outbox-requeue", "outbox-cancel", "outbox-mark-sent", "outbox-send-now"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,6 @@ from tests.wire.actions import SILENCE
 from tests.wire.server import SmtpServer
 
 Faults = dict[str, dict[str, str]]
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """An application on a migrated database."""
-    made = Terminal(tmp_path)
-    made.migrate()
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

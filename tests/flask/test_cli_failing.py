@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -37,21 +35,6 @@ WORDS = {  # of each command that has --json, with which it would work
 }
 NOT_THERE = "sqlite:////nowhere/at/all.sqlite"
 NO_SERVER = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal whose database is not migrated."""
-    made = Terminal(tmp_path)
-    yield made
-    made.engine.dispose()
-
-
-@pytest.fixture
-def terminal(bare: Terminal) -> Terminal:
-    """A terminal with an empty outbox."""
-    bare.migrate()
-    return bare
 
 
 def with_json() -> set[str]:

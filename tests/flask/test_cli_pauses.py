@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +14,6 @@ from outbox.store.pauses import (
 )
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal with an empty outbox."""
-    made = Terminal(tmp_path)
-    made.migrate()
-    yield made
-    made.engine.dispose()
 
 
 def paused(terminal: Terminal) -> list[str]:

@@ -57,13 +57,6 @@ def bare(tmp_path: Path, server: SmtpServer) -> Iterator[Terminal]:
     made.engine.dispose()
 
 
-@pytest.fixture
-def terminal(bare: Terminal) -> Terminal:
-    """The same with an empty outbox."""
-    bare.migrate()
-    return bare
-
-
 def old_mail(engine: sa.Engine, count: int) -> None:
     """So many messages that were sent 90 seconds ago."""
     with Session(engine) as session:
