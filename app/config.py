@@ -17,10 +17,7 @@ import sqlalchemy as sa
 from dotenv import dotenv_values
 
 from outbox import Settings, split_addresses
-from outbox.core.errors import (
-    ConfigurationError,
-    MessageError,
-)
+from outbox.core.errors import ConfigurationError, MessageError
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"

@@ -18,10 +18,7 @@ import flask
 import flask_mail
 
 from benchmarks import mails
-from outbox.message.compose import (
-    compose,
-    new_unique,
-)
+from outbox.message.compose import compose, new_unique
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 

@@ -13,10 +13,7 @@ import sqlalchemy as sa
 
 from benchmarks import mails
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 
 _MESSAGE = table_of(OutboxMessage)
 _DELIVERY = table_of(OutboxDelivery)

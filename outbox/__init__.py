@@ -17,11 +17,7 @@ from outbox.core.errors import (
     UncommittedMailError,
 )
 from outbox.core.version import VERSION
-from outbox.extension.flask_mail import (
-    Message,
-    RawMessage,
-    split_addresses,
-)
+from outbox.extension.flask_mail import Message, RawMessage, split_addresses
 from outbox.extension.outbox import Outbox
 from outbox.extension.signals import (
     delivery_failed,

@@ -10,16 +10,8 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    console,
-    database,
-    in_app,
-)
-from outbox.cli.options import (
-    moment,
-    number,
-    to_timedelta,
-)
+from outbox.cli.common import console, database, in_app
+from outbox.cli.options import moment, number, to_timedelta
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_table
 from outbox.cli.text import Text

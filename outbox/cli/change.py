@@ -12,28 +12,12 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    ask,
-    console,
-    database,
-    in_app,
-    say,
-    settings,
-    who,
-)
+from outbox.cli.common import ask, console, database, in_app, say, settings, who
 from outbox.cli.console import Console
-from outbox.cli.options import (
-    deliveries,
-    filter_options,
-    number,
-    taken,
-)
+from outbox.cli.options import deliveries, filter_options, number, taken
 from outbox.cli.output import print_json, safe
 from outbox.cli.unmatched import by_state, matching, matching_but
-from outbox.delivery.states import (
-    State,
-    sources,
-)
+from outbox.delivery.states import State, sources
 from outbox.operations import Filter, Row
 
 SHOWN = 20

@@ -7,11 +7,7 @@ from collections.abc import Iterable
 import click
 
 from outbox.cli.command import Command, Failure, No
-from outbox.cli.common import (
-    console,
-    in_app,
-    say,
-)
+from outbox.cli.common import console, in_app, say
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text

@@ -20,10 +20,7 @@ from outbox.cli.command import Failure
 from outbox.cli.console import Console
 from outbox.cli.output import safe, safe_lines
 from outbox.cli.text import Text
-from outbox.core.errors import (
-    NotBoundError,
-    OutboxError,
-)
+from outbox.core.errors import NotBoundError, OutboxError
 from outbox.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -8,17 +8,8 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import (
-    database,
-    in_app,
-    say,
-    settings,
-    who,
-)
-from outbox.cli.options import (
-    environment_of,
-    environment_options,
-)
+from outbox.cli.common import database, in_app, say, settings, who
+from outbox.cli.options import environment_of, environment_options
 from outbox.cli.output import print_json
 from outbox.core.errors import MessageError
 

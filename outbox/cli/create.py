@@ -8,11 +8,7 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    database,
-    in_app,
-    say,
-)
+from outbox.cli.common import database, in_app, say
 from outbox.cli.output import print_json, safe
 
 if TYPE_CHECKING:

@@ -10,30 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from outbox import operations
 from outbox.cli import dotenv
-from outbox.cli.common import (
-    application,
-    database,
-    extension,
-    settings,
-)
-from outbox.core.errors import (
-    ConfigurationError,
-    MessageError,
-    OutboxError,
-)
+from outbox.cli.common import application, database, extension, settings
+from outbox.core.errors import ConfigurationError, MessageError, OutboxError
 from outbox.delivery.hints import hint_for
-from outbox.delivery.reply import (
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.message.addresses import mailbox_of
 from outbox.operations import Finding
 from outbox.settings import Settings, remarks, unread_words
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 from outbox.settings.table import MECHANISMS
 from outbox.settings.values import is_unset
 

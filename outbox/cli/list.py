@@ -9,17 +9,8 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    console,
-    database,
-    in_app,
-    say,
-)
-from outbox.cli.options import (
-    deliveries,
-    filter_options,
-    taken,
-)
+from outbox.cli.common import console, database, in_app, say
+from outbox.cli.options import deliveries, filter_options, taken
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching
 

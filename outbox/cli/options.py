@@ -10,10 +10,7 @@ import click
 
 from outbox.cli.common import settings
 from outbox.core.clock import UNREADABLE
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations import Filter, Row, duration, parse_duration
 
 

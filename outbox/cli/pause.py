@@ -13,21 +13,8 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    ask,
-    console,
-    database,
-    in_app,
-    say,
-    who,
-)
-from outbox.cli.options import (
-    deliveries,
-    environment_of,
-    environment_options,
-    moment,
-    to_timedelta,
-)
+from outbox.cli.common import ask, console, database, in_app, say, who
+from outbox.cli.options import deliveries, environment_of, environment_options, moment, to_timedelta
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text

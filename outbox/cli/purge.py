@@ -11,27 +11,11 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    ask,
-    database,
-    in_app,
-    say,
-    settings,
-    who,
-)
-from outbox.cli.options import (
-    deliveries,
-    number,
-    options_of_ended,
-    taken,
-    to_timedelta,
-)
+from outbox.cli.common import ask, database, in_app, say, settings, who
+from outbox.cli.options import deliveries, number, options_of_ended, taken, to_timedelta
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching, matching_but
-from outbox.delivery.states import (
-    FINAL,
-    State,
-)
+from outbox.delivery.states import FINAL, State
 from outbox.operations import Filter, duration
 from outbox.operations import purge as purge_some
 

@@ -9,12 +9,7 @@ from collections.abc import Mapping
 import click
 
 from outbox.cli.command import Command
-from outbox.cli.common import (
-    application,
-    in_app,
-    say,
-    settings,
-)
+from outbox.cli.common import application, in_app, say, settings
 from outbox.cli.logs import log_to_stderr
 from outbox.cli.options import number
 from outbox.cli.progress import Progress
@@ -53,10 +48,7 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
     bar = drain and sys.stderr.isatty() and processes is None
     level = logging.WARNING if bar else logging.INFO
     log_to_stderr(as_json=settings().log_json, level=level, aside=processes is None)
-    from outbox.worker import (
-        process,
-        supervisor,
-    )
+    from outbox.worker import process, supervisor
 
     if processes is not None:
         code = supervisor.run(application(), processes, once=once, drain=drain, connections=connections)

@@ -10,18 +10,9 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import (
-    console,
-    database,
-    in_app,
-    who,
-)
+from outbox.cli.common import console, database, in_app, who
 from outbox.cli.console import Console
-from outbox.cli.options import (
-    COLOURS,
-    moment,
-    number,
-)
+from outbox.cli.options import COLOURS, moment, number
 from outbox.cli.output import plain, print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text

@@ -11,20 +11,10 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure
-from outbox.cli.common import (
-    console,
-    database,
-    extension,
-    failures_told,
-    in_app,
-    settings,
-)
+from outbox.cli.common import console, database, extension, failures_told, in_app, settings
 from outbox.cli.console import Console
 from outbox.cli.output import plain, print_json
-from outbox.cli.status_view import (
-    print_shape,
-    print_status,
-)
+from outbox.cli.status_view import print_shape, print_status
 from outbox.cli.text import Text
 from outbox.delivery.states import State
 from outbox.operations import Shape, Status

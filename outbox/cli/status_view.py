@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from outbox.cli.console import Console
-from outbox.cli.options import (
-    COLOURS,
-    moment,
-    number,
-)
+from outbox.cli.options import COLOURS, moment, number
 from outbox.cli.output import safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Transport, Worker, duration, state_words
 
 SMALL = 30

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from outbox.cli.console import Console
-from outbox.cli.options import (
-    COLOURS,
-    age,
-    fault,
-)
+from outbox.cli.options import COLOURS, age, fault
 from outbox.cli.output import safe
 from outbox.cli.text import Text, cell_len
 from outbox.operations import Row

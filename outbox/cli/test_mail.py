@@ -15,20 +15,11 @@ import flask_mail
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import (
-    application,
-    database,
-    extension,
-    in_app,
-    settings,
-)
+from outbox.cli.common import application, database, extension, in_app, settings
 from outbox.cli.logs import log_to_stderr
 from outbox.cli.output import print_json, safe
 from outbox.core import clock
-from outbox.delivery.states import (
-    FINAL,
-    State,
-)
+from outbox.delivery.states import FINAL, State
 from outbox.message.addresses import parse
 from outbox.operations import Detail, Finding, duration
 

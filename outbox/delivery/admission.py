@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Result, Verdict
 
 FIRST_WAIT = 30.0
 """Seconds after which one more connection is tried."""

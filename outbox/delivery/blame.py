@@ -8,25 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from outbox.delivery.breaker import (
-    IN_TRANSACTION,
-    Breaker,
-    Cause,
-    cause_of,
-)
-from outbox.delivery.evidence import (
-    REMEMBERED,
-    Blamed,
-    Offer,
-    Refusals,
-    Scopes,
-    is_recipients_own,
-)
-from outbox.delivery.reply import (
-    About,
-    Result,
-    Verdict,
-)
+from outbox.delivery.breaker import IN_TRANSACTION, Breaker, Cause, cause_of
+from outbox.delivery.evidence import REMEMBERED, Blamed, Offer, Refusals, Scopes, is_recipients_own
+from outbox.delivery.reply import About, Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Result, Verdict
 
 IN_TRANSACTION = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
 

@@ -11,12 +11,7 @@ from typing import Any
 
 from outbox.delivery.alternation import Alternation
 from outbox.delivery.breaker import IN_TRANSACTION
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Result, Verdict
 
 REMEMBERED = 500
 """Scopes, and deliveries of one refusal, that are remembered at the most."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from outbox.delivery.reply import (
-    About,
-    Verdict,
-)
+from outbox.delivery.reply import About, Verdict
 from outbox.delivery.reply_rule import (
     AT_AUTH,
     COMMANDS,

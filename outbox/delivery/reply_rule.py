@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Reply, Verdict
 
 
 @dataclass(frozen=True, slots=True)

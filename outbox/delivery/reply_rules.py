@@ -7,15 +7,8 @@ recipients' own faults that no rule may take for the account's. `docs/replies.md
 
 from __future__ import annotations
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
-from outbox.delivery.reply_accounts import (
-    ACCOUNT,
-    SENDER,
-)
+from outbox.delivery.reply import About, Phase, Verdict
+from outbox.delivery.reply_accounts import ACCOUNT, SENDER
 from outbox.delivery.reply_rule import (
     AFTER_RCPT,
     AT_RCPT,

@@ -6,19 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from outbox.delivery.breaker import (
-    IN_TRANSACTION,
-    LONGEST_PROBE_WAIT,
-)
-from outbox.delivery.reply import (
-    About,
-    Result,
-    Verdict,
-)
-from outbox.delivery.states import (
-    OnUncertain,
-    State,
-)
+from outbox.delivery.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
+from outbox.delivery.reply import About, Result, Verdict
+from outbox.delivery.states import OnUncertain, State
 
 
 class Reason(StrEnum):

@@ -11,12 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Reply, Verdict
 from outbox.delivery.reply_presets import PRESETS
 from outbox.delivery.reply_rule import Rule
 from outbox.delivery.reply_rules import GENERAL

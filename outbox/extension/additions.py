@@ -9,11 +9,7 @@ from typing import Any
 import flask_mail
 
 from outbox.core.errors import MessageError
-from outbox.message.coerce import (
-    is_empty,
-    pairs_of,
-    text_of,
-)
+from outbox.message.coerce import is_empty, pairs_of, text_of
 from outbox.message.message_ids import check_message_id
 from outbox.settings import Settings
 

@@ -17,28 +17,12 @@ from typing import Any, NoReturn, Protocol, Self
 import flask_mail
 from flask import current_app
 
-from outbox.core.errors import (
-    AddressError,
-    MessageError,
-    MissingFieldError,
-    NotBoundError,
-    OutboxError,
-)
+from outbox.core.errors import AddressError, MessageError, MissingFieldError, NotBoundError, OutboxError
 from outbox.message import prebuilt
 from outbox.message.address_fields import mailboxes_in
 from outbox.message.address_rules import split
-from outbox.message.addresses import (
-    Mailbox,
-    is_pair,
-    mailbox_of,
-)
-from outbox.message.coerce import (
-    file_name,
-    is_empty,
-    items_of,
-    kind_of,
-    plain,
-)
+from outbox.message.addresses import Mailbox, is_pair, mailbox_of
+from outbox.message.coerce import file_name, is_empty, items_of, kind_of, plain
 from outbox.message.message_ids import OURS
 
 Address = str | tuple[str, str]

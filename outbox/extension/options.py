@@ -9,10 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from outbox.core.errors import MessageError
-from outbox.delivery.states import (
-    Lane,
-    OnUncertain,
-)
+from outbox.delivery.states import Lane, OnUncertain
 from outbox.settings import Settings
 from outbox.store.enqueue import Posting
 

@@ -13,19 +13,10 @@ from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
 from outbox.core.errors import NotBoundError
-from outbox.extension.flask_mail import (
-    Address,
-    Connection,
-    Message,
-    recipients_of,
-)
+from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
-from outbox.extension.state import (
-    STATE,
-    Bound,
-    state,
-)
+from outbox.extension.state import STATE, Bound, state
 from outbox.message.compose import render
 from outbox.settings import Settings
 from outbox.store.enqueue_many import Queued

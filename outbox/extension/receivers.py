@@ -14,14 +14,8 @@ from typing import Any, NamedTuple
 from blinker import NamedSignal
 from flask import Flask
 
-from outbox.core.clock import (
-    Debounce,
-    awake,
-)
-from outbox.core.events import (
-    Event,
-    logger,
-)
+from outbox.core.clock import Debounce, awake
+from outbox.core.events import Event, logger
 from outbox.extension import signals
 
 CAPACITY = 10_000

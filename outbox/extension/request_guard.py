@@ -14,17 +14,10 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
 
 from outbox.core.errors import UncommittedMailError
-from outbox.extension import (
-    scopes,
-)
-from outbox.extension import (
-    uncommitted as pending,
-)
+from outbox.extension import scopes
+from outbox.extension import uncommitted as pending
 from outbox.extension.scopes import Scope
-from outbox.extension.uncommitted import (
-    Mail,
-    logger,
-)
+from outbox.extension.uncommitted import Mail, logger
 from outbox.settings import in_development, uncommitted
 from outbox.store import transactions
 

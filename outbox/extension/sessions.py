@@ -20,10 +20,7 @@ from outbox.core.errors import ConfigurationError
 from outbox.core.events import logger
 from outbox.settings import Settings, unread_words
 from outbox.settings.values import is_unset
-from outbox.store.engines import (
-    engine_like,
-    worker_engine,
-)
+from outbox.store.engines import engine_like, worker_engine
 from outbox.store.enqueue import write_bind
 
 KINDS = (

@@ -39,10 +39,7 @@ from typing import Any
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
-from outbox.core.events import (
-    Event,
-    Events,
-)
+from outbox.core.events import Event, Events
 from outbox.core.loggers import get_logger
 
 logger = get_logger()

@@ -15,47 +15,20 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core import clock
-from outbox.core.errors import (
-    DatabaseError,
-    MessageError,
-    SchemaError,
-)
+from outbox.core.errors import DatabaseError, MessageError, SchemaError
 from outbox.core.events import logger
-from outbox.extension import (
-    signals,
-    uncommitted,
-)
+from outbox.extension import signals, uncommitted
 from outbox.extension.additions import with_adds
-from outbox.extension.flask_mail import (
-    Address,
-    Connection,
-    Message,
-)
+from outbox.extension.flask_mail import Address, Connection, Message
 from outbox.extension.options import posting
 from outbox.extension.sessions import Sessions
-from outbox.message.compose import (
-    compose,
-    digest,
-    new_unique,
-)
+from outbox.message.compose import compose, digest, new_unique
 from outbox.message.message_ids import OURS
 from outbox.message.values import Composed
 from outbox.settings import Settings
-from outbox.store.autocommit import (
-    READ_ONLY,
-    REMEDY,
-    commits_at_once,
-    is_read_only,
-)
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-    write_connection,
-)
-from outbox.store.enqueue_many import (
-    Queued,
-    enqueue_many,
-)
+from outbox.store.autocommit import READ_ONLY, REMEDY, commits_at_once, is_read_only
+from outbox.store.enqueue import Posting, enqueue, write_connection
+from outbox.store.enqueue_many import Queued, enqueue_many
 from outbox.store.models import OutboxMessage
 from outbox.store.transactions import writing_mail
 

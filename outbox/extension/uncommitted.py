@@ -12,10 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from outbox.core.loggers import get_logger
-from outbox.extension import (
-    scopes,
-    signals,
-)
+from outbox.extension import scopes, signals
 from outbox.extension.scopes import Scope
 from outbox.store import transactions
 

@@ -10,10 +10,7 @@ from __future__ import annotations
 import re
 
 from outbox.core.errors import AddressError
-from outbox.message.addresses import (
-    Mailbox,
-    parse_list,
-)
+from outbox.message.addresses import Mailbox, parse_list
 from outbox.message.received import unfolded
 
 _EMPTY_GROUP = re.compile(r'[^<>@:;",]*:[ \t]*;')  # undisclosed-recipients:;

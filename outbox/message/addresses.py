@@ -11,26 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from outbox.core.errors import (
-    AddressError,
-    MessageError,
-)
-from outbox.message.address_rules import (
-    REMEDY,
-    checked,
-    refuse_several,
-    split,
-)
-from outbox.message.coerce import (
-    plain,
-    text_of,
-)
-from outbox.message.header_encoding import (
-    check_text,
-    clean_text,
-    encoded_words,
-    looks_encoded,
-)
+from outbox.core.errors import AddressError, MessageError
+from outbox.message.address_rules import REMEDY, checked, refuse_several, split
+from outbox.message.coerce import plain, text_of
+from outbox.message.header_encoding import check_text, clean_text, encoded_words, looks_encoded
 from outbox.message.received import decoded
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")

@@ -19,22 +19,9 @@ from urllib.parse import unquote
 
 import flask_mail
 
-from outbox.core.errors import (
-    BadHeaderError,
-    MessageError,
-)
-from outbox.message import (
-    html_to_text,
-    serializer,
-)
-from outbox.message.coerce import (
-    file_name,
-    is_empty,
-    items_of,
-    kind_of,
-    pairs_of,
-    text_of,
-)
+from outbox.core.errors import BadHeaderError, MessageError
+from outbox.message import html_to_text, serializer
+from outbox.message.coerce import file_name, is_empty, items_of, kind_of, pairs_of, text_of
 from outbox.message.header_encoding import (
     check_name,
     check_text,
@@ -44,10 +31,7 @@ from outbox.message.header_encoding import (
     fold_parameters,
     unstructured,
 )
-from outbox.message.received import (
-    decoded,
-    unfolded,
-)
+from outbox.message.received import decoded, unfolded
 
 _RESTRICTED = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(rf"\s*({_RESTRICTED})/({_RESTRICTED})\s*((?:;.*)?)")

@@ -16,41 +16,15 @@ from typing import Any
 import flask_mail
 from jinja2 import Environment, TemplateNotFound
 
-from outbox.core.errors import (
-    MessageError,
-    MessageTooLargeError,
-    TemplateError,
-)
-from outbox.message import (
-    addresses,
-    message_ids,
-    prebuilt,
-    serializer,
-)
-from outbox.message import (
-    body as parts,
-)
-from outbox.message import (
-    header_section as head,
-)
-from outbox.message.coerce import (
-    is_empty,
-    items_of,
-    kind_of,
-    pairs_of,
-    plain,
-    text_of,
-)
+from outbox.core.errors import MessageError, MessageTooLargeError, TemplateError
+from outbox.message import addresses, message_ids, prebuilt, serializer
+from outbox.message import body as parts
+from outbox.message import header_section as head
+from outbox.message.coerce import is_empty, items_of, kind_of, pairs_of, plain, text_of
 from outbox.message.downgrade import forms
-from outbox.message.header_encoding import (
-    check_text,
-    split_fields,
-)
+from outbox.message.header_encoding import check_text, split_fields
 from outbox.message.signing import signed
-from outbox.message.values import (
-    Composed,
-    base64_length,
-)
+from outbox.message.values import Composed, base64_length
 
 _NEVER = 2**62  # bytes: no part is a blob
 _OPTION = re.compile(r"[!-~]+")

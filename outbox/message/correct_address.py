@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from outbox.core.errors import (
-    AddressError,
-    BadHeaderError,
-)
-from outbox.message.addresses import (
-    Mailbox,
-    parse_list,
-    unique_mailboxes,
-)
-from outbox.message.header_encoding import (
-    fold,
-    split_fields,
-)
+from outbox.core.errors import AddressError, BadHeaderError
+from outbox.message.addresses import Mailbox, parse_list, unique_mailboxes
+from outbox.message.header_encoding import fold, split_fields
 
 _FIELDS = {b"to", b"cc"}
 

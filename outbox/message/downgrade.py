@@ -13,11 +13,7 @@ from outbox.core.errors import MessageError
 from outbox.message.address_fields import mailboxes_in
 from outbox.message.addresses import Mailbox
 from outbox.message.extra_headers import ADDRESSES
-from outbox.message.header_encoding import (
-    encoded_words,
-    fold,
-    split_fields,
-)
+from outbox.message.header_encoding import encoded_words, fold, split_fields
 from outbox.message.values import Utf8Header
 
 _ADDRESSES = ADDRESSES - {"sender"} | {"to", "cc"}

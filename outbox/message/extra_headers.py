@@ -5,23 +5,11 @@ from __future__ import annotations
 import flask_mail
 
 from outbox.core.errors import MessageError
-from outbox.message.coerce import (
-    pairs_of,
-    text_of,
-)
-from outbox.message.header_encoding import (
-    check_name,
-    clean_text,
-)
+from outbox.message.coerce import pairs_of, text_of
+from outbox.message.header_encoding import check_name, clean_text
 from outbox.message.message_ids import check_message_id
-from outbox.message.program_headers import (
-    for_programs,
-    is_for_programs,
-)
-from outbox.message.received import (
-    decoded,
-    unfolded,
-)
+from outbox.message.program_headers import for_programs, is_for_programs
+from outbox.message.received import decoded, unfolded
 
 _FIELDS = {"from": "sender", "to": "recipients", "cc": "cc", "bcc": "bcc", "subject": "subject", "resent-bcc": "bcc"}
 ADDRESSES = frozenset(

@@ -11,10 +11,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 
-from outbox.core.errors import (
-    BadHeaderError,
-    MessageError,
-)
+from outbox.core.errors import BadHeaderError, MessageError
 
 LINE = 998  # octets, without CRLF (RFC 5322 §2.1.1)
 _WIDTH = 78

@@ -20,40 +20,13 @@ from email.utils import parsedate_to_datetime
 
 import flask_mail
 
-from outbox.core.errors import (
-    AddressError,
-    MessageError,
-    MissingFieldError,
-)
-from outbox.message import (
-    extra_headers,
-    message_ids,
-)
-from outbox.message.addresses import (
-    Mailbox,
-    is_pair,
-    mailbox_of,
-    parse_list,
-    sender_of,
-    unique_mailboxes,
-)
-from outbox.message.coerce import (
-    is_empty,
-    items_of,
-    kind_of,
-    plain,
-    text_of,
-)
-from outbox.message.header_encoding import (
-    clean_text,
-    fold,
-    unstructured,
-)
+from outbox.core.errors import AddressError, MessageError, MissingFieldError
+from outbox.message import extra_headers, message_ids
+from outbox.message.addresses import Mailbox, is_pair, mailbox_of, parse_list, sender_of, unique_mailboxes
+from outbox.message.coerce import is_empty, items_of, kind_of, plain, text_of
+from outbox.message.header_encoding import clean_text, fold, unstructured
 from outbox.message.program_headers import is_for_programs
-from outbox.message.received import (
-    decoded,
-    unfolded,
-)
+from outbox.message.received import decoded, unfolded
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -15,26 +15,13 @@ from dataclasses import dataclass, field, replace
 
 import flask_mail
 
-from outbox.core.errors import (
-    AddressError,
-    BadHeaderError,
-    MessageError,
-)
+from outbox.core.errors import AddressError, BadHeaderError, MessageError
 from outbox.message.address_fields import mailboxes_in
 from outbox.message.addresses import Mailbox
-from outbox.message.coerce import (
-    kind_of,
-    text_of,
-)
-from outbox.message.header_encoding import (
-    LINE,
-    split_fields,
-)
+from outbox.message.coerce import kind_of, text_of
+from outbox.message.header_encoding import LINE, split_fields
 from outbox.message.message_ids import check_message_id
-from outbox.message.received import (
-    decoded,
-    unfolded,
-)
+from outbox.message.received import decoded, unfolded
 
 _SENT = ("as_bytes", "_message", "_mimetext")
 _NOT_SENT = ("as_string", "__bytes__", "__str__")

@@ -15,15 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from outbox.message.header_encoding import (
-    LINE,
-    fold_parameters,
-)
-from outbox.message.values import (
-    Blob,
-    base64_length,
-    base64_lines,
-)
+from outbox.message.header_encoding import LINE, fold_parameters
+from outbox.message.values import Blob, base64_length, base64_lines
 
 _ASCII_TEXT = "".join(map(chr, range(0x20, 0x7F))) + "\r\n\t"
 _FROM_LINE = re.compile(rb"(?m)^From (?=.{0,69}\r?$)")

@@ -8,10 +8,7 @@ from outbox.core.errors import MessageError
 from outbox.message import serializer
 from outbox.message.coerce import kind_of
 from outbox.message.header_encoding import split_fields
-from outbox.message.prebuilt import (
-    checked_lines,
-    fields_of,
-)
+from outbox.message.prebuilt import checked_lines, fields_of
 from outbox.message.values import Blob
 
 _VERSION = b"MIME-Version: 1.0\r\n"

@@ -11,23 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from outbox import operations
-from outbox.core.clock import (
-    monotonic,
-    utcnow,
-)
+from outbox.core.clock import monotonic, utcnow
 from outbox.core.errors import ConfigurationError
-from outbox.core.events import (
-    first_line,
-    logger,
-)
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
-from outbox.monitoring.counters import (
-    Histogram,
-    Meters,
-)
+from outbox.core.events import first_line, logger
+from outbox.delivery.states import Lane, State
+from outbox.monitoring.counters import Histogram, Meters
 from outbox.operations import GAUGE_CAP, Gauges
 from outbox.settings import Settings
 

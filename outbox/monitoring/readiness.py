@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 from outbox import operations
 from outbox.core.clock import monotonic
-from outbox.core.errors import (
-    DatabaseError,
-    SchemaError,
-)
+from outbox.core.errors import DatabaseError, SchemaError
 from outbox.core.events import logger
 
 if TYPE_CHECKING:

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from outbox.operations import audit, pauses, stopped
 from outbox.operations.again import REPEATABLE, send_again
-from outbox.operations.ages import (
-    Shape,
-    ShapeRow,
-    shape,
-)
+from outbox.operations.ages import Shape, ShapeRow, shape
 from outbox.operations.alarms import Alarms
 from outbox.operations.application_engine import another_database, apart, place, several_databases
 from outbox.operations.browse import Page, browse
@@ -28,10 +24,7 @@ from outbox.operations.connect import (
     unmigrated,
     where,
 )
-from outbox.operations.correct_recipient import (
-    CORRECTABLE,
-    correct_recipient,
-)
+from outbox.operations.correct_recipient import CORRECTABLE, correct_recipient
 from outbox.operations.create import create_tables, has_history
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
@@ -52,19 +45,8 @@ from outbox.operations.redact import PUBLIC_HEADERS, Redactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
 from outbox.operations.status import status, workers
 from outbox.operations.tables import environments
-from outbox.operations.times import (
-    duration,
-    parse_duration,
-    parse_moment,
-    spelled,
-)
-from outbox.operations.transitions import (
-    cancel,
-    eligible,
-    in_batches,
-    mark_sent,
-    requeue,
-)
+from outbox.operations.times import duration, parse_duration, parse_moment, spelled
+from outbox.operations.transitions import cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.unsent import left_due
 from outbox.operations.worker_requests import Ask, ask_to_end
 

@@ -8,15 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.message.downgrade import forms
-from outbox.message.header_encoding import (
-    fold,
-    split_fields,
-)
+from outbox.message.header_encoding import fold, split_fields
 from outbox.message.header_section import date_value
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from outbox.delivery.states import (
-    LIVE,
-    State,
-)
+from outbox.delivery.states import LIVE, State
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
 from outbox.store.dialect import DbNow
 

@@ -10,10 +10,7 @@ import sqlalchemy as sa
 
 from outbox.operations.connect import where
 from outbox.operations.finding import Finding
-from outbox.store.autocommit import (
-    REMEDY,
-    commits_at_once,
-)
+from outbox.store.autocommit import REMEDY, commits_at_once
 from outbox.store.dialect import MYSQL_FAMILY
 from outbox.store.transactions import ONE_DATABASE
 

@@ -11,14 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.core.errors import (
-    DatabaseError,
-    SchemaError,
-)
-from outbox.store.dialect import (
-    DbNow,
-    reading,
-)
+from outbox.core.errors import DatabaseError, SchemaError
+from outbox.store.dialect import DbNow, reading
 
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 

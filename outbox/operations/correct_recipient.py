@@ -9,19 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
-from outbox.message.addresses import (
-    Mailbox,
-    parse,
-)
+from outbox.message.addresses import Mailbox, parse
 from outbox.message.correct_address import readdress
 from outbox.message.downgrade import forms
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
-from outbox.operations.transitions import (
-    let_live,
-    requeued,
-)
+from outbox.operations.transitions import let_live, requeued
 from outbox.store.messages import utf8_from
 
 CORRECTABLE = (State.QUEUED, State.FAILED, State.CANCELLED)

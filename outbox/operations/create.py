@@ -9,10 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from outbox.core.errors import DatabaseError
-from outbox.operations.connect import (
-    guarded,
-    where,
-)
+from outbox.operations.connect import guarded, where
 from outbox.store.dialect import MYSQL_FAMILY
 
 LOCK_SECONDS = 20

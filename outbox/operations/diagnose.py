@@ -15,13 +15,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from outbox.core.errors import OutboxError
 from outbox.operations.application_engine import autocommit, same_database
-from outbox.operations.connect import (
-    connected,
-    missing,
-    server,
-    unmigrated,
-    where,
-)
+from outbox.operations.connect import connected, missing, server, unmigrated, where
 from outbox.operations.finding import Finding
 from outbox.operations.recording import recording
 from outbox.operations.server_settings import server_settings, session_settings

@@ -6,10 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations.due import count_to
 from outbox.operations.filters import was_deferred
 from outbox.operations.health import FailureGroup

@@ -15,15 +15,9 @@ import idna
 import sqlalchemy as sa
 
 from outbox.delivery.retry import Reason
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, environments, in_state
-from outbox.operations.times import (
-    duration,
-    storable,
-)
+from outbox.operations.times import duration, storable
 from outbox.store.dialect import DbNow
 
 MAX_ID = 2**63 - 1

@@ -8,10 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import look_at_due
 from outbox.operations.failures import count_deferred
@@ -20,10 +17,7 @@ from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.store.dialect import DbNow
-from outbox.store.pauses import (
-    Held,
-    active,
-)
+from outbox.store.pauses import Held, active
 
 GAUGE_CAP = 50_000
 """Where counting stops."""

@@ -6,16 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations.outcomes import Outcomes
-from outbox.store.pauses import (
-    EVERY,
-    Pause,
-    What,
-)
+from outbox.store.pauses import EVERY, Pause, What
 
 
 @dataclass(frozen=True, slots=True)

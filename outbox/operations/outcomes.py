@@ -13,11 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Verdict
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
 from outbox.store.dialect import DbNow
 

@@ -9,10 +9,7 @@ from typing import Any
 import idna
 import sqlalchemy as sa
 
-from outbox.core.errors import (
-    AddressError,
-    BadHeaderError,
-)
+from outbox.core.errors import AddressError, BadHeaderError
 from outbox.message.addresses import mailbox_of
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID, Filter, clauses
@@ -21,14 +18,7 @@ from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.times import storable
 from outbox.store.dialect import DbNow
 from outbox.store.models import new_id
-from outbox.store.pauses import (
-    EVERY,
-    MOST_VALUE,
-    Held,
-    Pause,
-    What,
-    active,
-)
+from outbox.store.pauses import EVERY, MOST_VALUE, Held, Pause, What, active
 
 __all__ = ["EVERY", "Pause", "What", "active", "concerned", "holding", "holding_of", "pause", "resume", "value_of"]
 

@@ -15,15 +15,8 @@ from outbox.operations.alarms import Alarms
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.stopped import stopped
-from outbox.operations.times import (
-    duration,
-    sentence,
-    spelled,
-)
-from outbox.store.pauses import (
-    Pause,
-    What,
-)
+from outbox.operations.times import duration, sentence, spelled
+from outbox.store.pauses import Pause, What
 
 _CODE = re.compile(r"[2-5]\d\d\b")
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")

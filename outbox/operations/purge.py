@@ -15,10 +15,7 @@ from outbox.delivery.states import State
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
-from outbox.store.dialect import (
-    DbNow,
-    skip_locked,
-)
+from outbox.store.dialect import DbNow, skip_locked
 
 DONE_WITH = (State.SENT, State.CANCELLED)
 """States that nobody has to look at again; failed and uncertain mail waits for a person."""

@@ -7,11 +7,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from outbox.core.errors import DatabaseError
-from outbox.operations.connect import (
-    TESTED_DRIVERS,
-    guarded,
-    where,
-)
+from outbox.operations.connect import TESTED_DRIVERS, guarded, where
 from outbox.operations.finding import Finding
 from outbox.store.record import Ledger
 

@@ -18,15 +18,8 @@ from outbox.operations.audit import Trail
 from outbox.operations.dates import Dates
 from outbox.operations.filters import Filter
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.operations.transitions import (
-    BATCH,
-    let_live,
-    next_matching,
-)
-from outbox.store.dialect import (
-    CHANNEL,
-    DbNow,
-)
+from outbox.operations.transitions import BATCH, let_live, next_matching
+from outbox.store.dialect import CHANNEL, DbNow
 
 
 def send_now(

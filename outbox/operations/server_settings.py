@@ -8,15 +8,9 @@ import sqlalchemy as sa
 
 from outbox.operations.connect import connected
 from outbox.operations.finding import Finding
-from outbox.store.autocommit import (
-    READ_ONLY,
-    is_read_only,
-)
+from outbox.store.autocommit import READ_ONLY, is_read_only
 from outbox.store.dialect import MYSQL_FAMILY
-from outbox.store.packet_size import (
-    longest_value,
-    packet_for,
-)
+from outbox.store.packet_size import longest_value, packet_for
 
 _WRITABLE = READ_ONLY.partition(". ")[2]
 

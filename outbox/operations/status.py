@@ -10,10 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.delivery.hints import hint_for
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import Due, count_to, look_at_due
 from outbox.operations.failures import DAY, count_deferred, deferred, failures
@@ -24,12 +21,7 @@ from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.store.dialect import DbNow
-from outbox.store.pauses import (
-    EVERY,
-    Held,
-    Pause,
-    active,
-)
+from outbox.store.pauses import EVERY, Held, Pause, active
 
 COUNT_CAP = 100_000
 """Where counting stops: a count that says one more means "more than this"."""

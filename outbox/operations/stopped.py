@@ -8,14 +8,8 @@ from datetime import datetime
 
 from outbox.delivery.hints import hint_for
 from outbox.delivery.reply import Phase
-from outbox.operations.times import (
-    sentence,
-    spelled,
-)
-from outbox.store.pauses import (
-    Pause,
-    What,
-)
+from outbox.operations.times import sentence, spelled
+from outbox.store.pauses import Pause, What
 
 _CODE = re.compile(r"[2-5]\d\d\b")
 

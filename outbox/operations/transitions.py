@@ -14,10 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.delivery.retry import Reason
-from outbox.delivery.states import (
-    State,
-    sources,
-)
+from outbox.delivery.states import State, sources
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE

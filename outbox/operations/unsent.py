@@ -8,14 +8,8 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
-from outbox.store.claim import (
-    due_now,
-    is_of,
-)
-from outbox.store.pauses import (
-    Held,
-    Pause,
-)
+from outbox.store.claim import due_now, is_of
+from outbox.store.pauses import Held, Pause
 
 CAP = 10_000
 """Where the look stops."""

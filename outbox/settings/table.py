@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from outbox.delivery.states import OnUncertain
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 from outbox.settings.values import (
     DEBUG,
     EHLO_NAME,

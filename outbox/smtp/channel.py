@@ -15,10 +15,7 @@ from typing import Any
 from outbox.core.loggers import get_logger
 from outbox.delivery.reply import Phase
 from outbox.delivery.verdicts import Failure
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 from outbox.smtp import auth, tls
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver

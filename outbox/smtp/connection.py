@@ -17,24 +17,8 @@ import flask_mail
 from outbox.core import clock
 from outbox.core.errors import OutboxError
 from outbox.core.loggers import get_logger
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-    parse_reply,
-    printable,
-    relay_id,
-    retry_after,
-)
-from outbox.delivery.verdicts import (
-    Failure,
-    Judgement,
-    judge_failure,
-    judge_reply,
-    preset_for,
-)
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
+from outbox.delivery.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 from outbox.smtp import commands as smtp_commands

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from outbox.core.loggers import get_logger
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 
 log = get_logger("outbox.transport")
 

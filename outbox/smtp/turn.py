@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    parse_reply,
-)
-from outbox.delivery.verdicts import (
-    Failure,
-    judge_reply,
-)
+from outbox.delivery.reply import About, Phase, parse_reply
+from outbox.delivery.verdicts import Failure, judge_reply
 from outbox.smtp.learned import Learned
 from outbox.smtp.session import Answer, GroupBroken, Session
 from outbox.smtp.sockets import Broken

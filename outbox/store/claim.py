@@ -16,34 +16,12 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from outbox.delivery.lane_shares import (
-    SLOTS,
-    Shares,
-    Turns,
-    cut_short,
-    whole_shares,
-)
+from outbox.delivery.lane_shares import SLOTS, Shares, Turns, cut_short, whole_shares
 from outbox.delivery.states import State
 from outbox.store.compiled import Rendered
-from outbox.store.dialect import (
-    MYSQL_FAMILY,
-    DbNow,
-    skip_locked,
-    utc,
-)
-from outbox.store.messages import (
-    MESSAGE_COLUMNS,
-    Stored,
-    for_recipient,
-    parts_of,
-    read_messages,
-    stored_from,
-)
-from outbox.store.models import (
-    OutboxDelivery,
-    OutboxMessage,
-    table_of,
-)
+from outbox.store.dialect import MYSQL_FAMILY, DbNow, skip_locked, utc
+from outbox.store.messages import MESSAGE_COLUMNS, Stored, for_recipient, parts_of, read_messages, stored_from
+from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)

@@ -16,14 +16,8 @@ from outbox.core.events import logger
 from outbox.core.progress import got_on
 from outbox.core.sync import Flag
 from outbox.store.dialect import OUTAGES
-from outbox.store.notify import (
-    Listener,
-    can_listen,
-)
-from outbox.store.server_settings import (
-    is_direct,
-    steady_plans,
-)
+from outbox.store.notify import Listener, can_listen
+from outbox.store.server_settings import is_direct, steady_plans
 from outbox.store.sqlite_file import is_replaced
 
 TRUSTED_SECONDS = 1.0

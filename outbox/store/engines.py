@@ -18,14 +18,8 @@ from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, QueuePool, SingletonThreadPool
 
 from outbox.store.autocommit import is_read_only
-from outbox.store.deadline import (
-    Deadline,
-    harden,
-)
-from outbox.store.dialect import (
-    MYSQL_FAMILY,
-    configure_sqlite,
-)
+from outbox.store.deadline import Deadline, harden
+from outbox.store.dialect import MYSQL_FAMILY, configure_sqlite
 from outbox.store.server_settings import set_at_connect
 from outbox.store.sqlite_file import notice_replaced
 

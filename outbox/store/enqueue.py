@@ -18,39 +18,15 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from outbox.core.errors import (
-    KeyTakenError,
-    OutboxError,
-)
-from outbox.delivery.states import (
-    Lane,
-    OnUncertain,
-    State,
-)
-from outbox.message.values import (
-    Blob,
-    Composed,
-)
+from outbox.core.errors import KeyTakenError, OutboxError
+from outbox.delivery.states import Lane, OnUncertain, State
+from outbox.message.values import Blob, Composed
 from outbox.store import packet_size
 from outbox.store.compiled import Rendered
-from outbox.store.dialect import (
-    CHANNEL,
-    MYSQL_FAMILY,
-    DbNow,
-)
-from outbox.store.models import (
-    OutboxBlob,
-    OutboxDelivery,
-    OutboxMessage,
-    OutboxMessageBlob,
-    new_id,
-    table_of,
-)
+from outbox.store.dialect import CHANNEL, MYSQL_FAMILY, DbNow
+from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, new_id, table_of
 from outbox.store.transactions import writing_mail
-from outbox.store.unnest import (
-    arrays,
-    insert_from_arrays,
-)
+from outbox.store.unnest import arrays, insert_from_arrays
 
 _message = table_of(OutboxMessage)
 _delivery = table_of(OutboxDelivery)

@@ -18,10 +18,7 @@ from sqlalchemy.orm import Session
 
 from outbox.message.values import Composed
 from outbox.store import packet_size
-from outbox.store.dialect import (
-    MYSQL_FAMILY,
-    DbNow,
-)
+from outbox.store.dialect import MYSQL_FAMILY, DbNow
 from outbox.store.enqueue import (
     KEYED,
     PATIENCE,
@@ -37,18 +34,9 @@ from outbox.store.enqueue import (
     unsettled_key,
     write_connection,
 )
-from outbox.store.models import (
-    OutboxMessage,
-    OutboxMessageBlob,
-    new_id,
-    table_of,
-)
+from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
 from outbox.store.transactions import writing_mail
-from outbox.store.unnest import (
-    Given,
-    arrays,
-    insert_from_arrays,
-)
+from outbox.store.unnest import Given, arrays, insert_from_arrays
 
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)

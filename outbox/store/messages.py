@@ -13,16 +13,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from outbox.core.clock import UNREADABLE
 from outbox.delivery.states import OnUncertain
 from outbox.message.values import Utf8Header
-from outbox.store.dialect import (
-    DbNow,
-    latest,
-    utc,
-)
-from outbox.store.models import (
-    OutboxMessage,
-    OutboxMessageBlob,
-    table_of,
-)
+from outbox.store.dialect import DbNow, latest, utc
+from outbox.store.models import OutboxMessage, OutboxMessageBlob, table_of
 
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)

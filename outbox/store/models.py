@@ -11,17 +11,8 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from outbox.delivery.states import (
-    LIVE,
-    OnUncertain,
-    State,
-)
-from outbox.store.dialect import (
-    No,
-    UtcDateTime,
-    big_binary,
-    big_integer,
-)
+from outbox.delivery.states import LIVE, OnUncertain, State
+from outbox.store.dialect import No, UtcDateTime, big_binary, big_integer
 
 _NOT_TWICE: dict[str, Any] = {"sqlite_autoincrement": True}
 """SQLite would give the id of the newest row again once that is deleted; the audit and logs refer to ids."""

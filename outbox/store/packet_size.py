@@ -12,11 +12,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from outbox.core.errors import MessageTooLargeError
-from outbox.message.values import (
-    BASE64_CUT,
-    Blob,
-    Composed,
-)
+from outbox.message.values import BASE64_CUT, Blob, Composed
 from outbox.store.dialect import MYSQL_FAMILY
 
 _REST = 64 * 1024

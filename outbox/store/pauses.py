@@ -16,12 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.store.dialect import DbNow
-from outbox.store.models import (
-    OutboxDelivery,
-    OutboxMessage,
-    OutboxPause,
-    table_of,
-)
+from outbox.store.models import OutboxDelivery, OutboxMessage, OutboxPause, table_of
 
 FIRST_PROBE = 600.0
 """Seconds until an automatic pause is probed; twice as many each time, up to LONGEST_PROBE."""

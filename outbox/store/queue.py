@@ -20,34 +20,12 @@ from outbox.core.events import logger
 from outbox.core.sync import Flag
 from outbox.delivery.states import State
 from outbox.store import database_clock
-from outbox.store.claim import (
-    Claimed,
-    Claims,
-    due_now,
-)
+from outbox.store.claim import Claimed, Claims, due_now
 from outbox.store.connections import Connections
-from outbox.store.dialect import (
-    OUTAGES,
-    DbNow,
-    latest,
-    only_reading,
-    reading,
-    skip_locked,
-)
+from outbox.store.dialect import OUTAGES, DbNow, latest, only_reading, reading, skip_locked
 from outbox.store.messages import Stored
-from outbox.store.models import (
-    OutboxBlob,
-    OutboxDelivery,
-    OutboxMessage,
-    OutboxWorker,
-    new_id,
-    table_of,
-)
-from outbox.store.pauses import (
-    Held,
-    Pause,
-    active,
-)
+from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, new_id, table_of
+from outbox.store.pauses import Held, Pause, active
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)

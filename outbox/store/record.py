@@ -12,28 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Result,
-)
+from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.retry import Decision
 from outbox.delivery.states import State
 from outbox.store.claim import Claimed
 from outbox.store.compiled import Text
 from outbox.store.connections import Connections
-from outbox.store.dialect import (
-    now_text,
-    rows_text,
-    table_text,
-    time_text,
-    update_text,
-)
-from outbox.store.models import (
-    OutboxAttempt,
-    OutboxDelivery,
-    table_of,
-)
+from outbox.store.dialect import now_text, rows_text, table_text, time_text, update_text
+from outbox.store.models import OutboxAttempt, OutboxDelivery, table_of
 
 UNSTORABLE = "(the reply holds text that the database can't store)"
 

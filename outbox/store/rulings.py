@@ -10,25 +10,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
+from outbox.delivery.states import Lane, State
 from outbox.store import pauses
 from outbox.store.dialect import DbNow
-from outbox.store.models import (
-    OutboxAttempt,
-    OutboxDelivery,
-    OutboxMessage,
-    table_of,
-)
+from outbox.store.models import OutboxAttempt, OutboxDelivery, OutboxMessage, table_of
 from outbox.store.pauses import What
 
 RECENT_SECONDS = 3600.0

@@ -12,18 +12,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from outbox.core.events import Events
-from outbox.delivery.reply import (
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
-from outbox.delivery.retry import (
-    Facts,
-    RetryPolicy,
-    before_sending,
-    decide,
-)
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
+from outbox.delivery.retry import Facts, RetryPolicy, before_sending, decide
 from outbox.delivery.states import State
 from outbox.extension import signals
 from outbox.settings import Settings
@@ -31,10 +21,7 @@ from outbox.store.claim import Claimed
 from outbox.store.dialect import DbNow
 from outbox.store.models import OutboxDelivery
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 from outbox.testing.scripts import Relay, Try
 from outbox.worker.report import tell
 

@@ -17,19 +17,10 @@ from sqlalchemy.orm import Session
 from outbox import operations
 from outbox.core import clock
 from outbox.core.errors import UncommittedMailError
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.store.dialect import DbNow
 from outbox.store.enqueue import write_connection
-from outbox.store.models import (
-    OutboxBlob,
-    OutboxDelivery,
-    OutboxMessage,
-    OutboxMessageBlob,
-    OutboxWorker,
-)
+from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
 from outbox.testing.drain import Joined, drain
 from outbox.testing.frozen import Clock
 from outbox.testing.scripts import Relay, Script, Try

@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from outbox.delivery.reply import (
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-    parse_reply,
-    relay_id,
-    retry_after,
-)
+from outbox.delivery.reply import Phase, Reply, Result, Verdict, parse_reply, relay_id, retry_after
 from outbox.delivery.states import State
-from outbox.delivery.verdicts import (
-    Failure,
-    judge_failure,
-    judge_reply,
-)
+from outbox.delivery.verdicts import Failure, judge_failure, judge_reply
 
 ACCEPT = "250 2.0.0 taken"
 LOST = "lost"

@@ -13,21 +13,10 @@ from werkzeug.datastructures import MultiDict
 from outbox import operations
 from outbox.core import clock
 from outbox.core.loggers import get_logger
-from outbox.delivery.states import (
-    State,
-    may,
-)
+from outbox.delivery.states import State, may
 from outbox.operations import Filter
-from outbox.web import (
-    csrf,
-    done,
-    filter_form,
-)
-from outbox.web.current import (
-    connected,
-    engine,
-    settings,
-)
+from outbox.web import csrf, done, filter_form
+from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor
 from outbox.web.rights import may as may_here
 

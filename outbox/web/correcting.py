@@ -7,18 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.core.loggers import get_logger
-from outbox.web import (
-    actions,
-    csrf,
-    done,
-    filter_form,
-    pages,
-    template_helpers,
-)
-from outbox.web.current import (
-    engine,
-    settings,
-)
+from outbox.web import actions, csrf, done, filter_form, pages, template_helpers
+from outbox.web.current import engine, settings
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")

@@ -6,11 +6,7 @@ from flask import Blueprint, make_response, render_template
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MethodNotAllowed, NotFound
 
-from outbox.core.errors import (
-    DamagedMessageError,
-    DatabaseError,
-    SchemaError,
-)
+from outbox.core.errors import DamagedMessageError, DatabaseError, SchemaError
 from outbox.core.loggers import get_logger
 from outbox.web import template_helpers
 

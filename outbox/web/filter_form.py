@@ -10,10 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import abort
 
 from outbox.core import clock
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations import Filter, Waits, parse_duration, parse_moment
 from outbox.web.current import settings
 

@@ -13,10 +13,7 @@ from flask import Blueprint, Flask, Response, abort, current_app, request
 from outbox.core.errors import ConfigurationError
 from outbox.monitoring import prometheus
 from outbox.monitoring.readiness import Readiness
-from outbox.web.current import (
-    bound,
-    engine,
-)
+from outbox.web.current import bound, engine
 from outbox.web.rights import Check, Right, granted, nobody
 
 

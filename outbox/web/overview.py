@@ -6,18 +6,8 @@ from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.web import (
-    actions,
-    charts,
-    figures,
-    filter_form,
-)
-from outbox.web.current import (
-    bound,
-    connected,
-    engine,
-    settings,
-)
+from outbox.web import actions, charts, figures, filter_form
+from outbox.web.current import bound, connected, engine, settings
 from outbox.web.rights import Right
 
 CAP = 10_000

@@ -13,28 +13,13 @@ from werkzeug.exceptions import BadRequest
 
 from outbox import operations
 from outbox.core import clock
-from outbox.core.errors import (
-    DamagedMessageError,
-    DatabaseError,
-)
+from outbox.core.errors import DamagedMessageError, DatabaseError
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
-from outbox.message.preview import (
-    Preview,
-    attachment,
-    preview,
-)
+from outbox.message.preview import Preview, attachment, preview
 from outbox.operations import Filter
-from outbox.web import (
-    actions,
-    filter_form,
-    headers,
-)
-from outbox.web.current import (
-    connected,
-    engine,
-    settings,
-)
+from outbox.web import actions, filter_form, headers
+from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor, may
 
 if TYPE_CHECKING:

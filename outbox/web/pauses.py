@@ -14,16 +14,8 @@ from outbox.core.loggers import get_logger
 from outbox.delivery.states import State
 from outbox.operations import Filter
 from outbox.operations.pauses import What
-from outbox.web import (
-    csrf,
-    done,
-    filter_form,
-    template_helpers,
-)
-from outbox.web.current import (
-    connected,
-    engine,
-)
+from outbox.web import csrf, done, filter_form, template_helpers
+from outbox.web.current import connected, engine
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")

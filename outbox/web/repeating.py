@@ -8,18 +8,8 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.delivery.states import State
-from outbox.web import (
-    actions,
-    csrf,
-    done,
-    filter_form,
-    template_helpers,
-)
-from outbox.web.current import (
-    connected,
-    engine,
-    settings,
-)
+from outbox.web import actions, csrf, done, filter_form, template_helpers
+from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")

@@ -11,15 +11,8 @@ from markupsafe import Markup, escape
 
 from outbox import operations
 from outbox.core import clock
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
-from outbox.web import (
-    csrf,
-    filter_form,
-    rights,
-)
+from outbox.delivery.states import Lane, State
+from outbox.web import csrf, filter_form, rights
 
 STATE_MEANS = {
     State.QUEUED: "waits for a worker or for its next attempt",

@@ -9,11 +9,7 @@ from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.operations import Ask
 from outbox.web import csrf, done, filter_form
-from outbox.web.current import (
-    connected,
-    engine,
-    settings,
-)
+from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")

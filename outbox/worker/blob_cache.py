@@ -8,11 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from outbox.core.errors import DamagedMessageError
-from outbox.message.values import (
-    BASE64_CUT,
-    base64_chunks,
-    base64_length,
-)
+from outbox.message.values import BASE64_CUT, base64_chunks, base64_length
 from outbox.store.messages import Stored
 
 LARGEST = 256 * 1024

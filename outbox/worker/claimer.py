@@ -8,24 +8,13 @@ from contextlib import contextmanager
 
 from outbox.core import clock
 from outbox.core.clock import Debounce
-from outbox.core.events import (
-    first_line,
-    logger,
-)
+from outbox.core.events import first_line, logger
 from outbox.core.progress import Progress
 from outbox.delivery.evidence import Offer
 from outbox.monitoring.counters import Meters
-from outbox.store.pauses import (
-    LONGEST_PROBE,
-    Held,
-    Pause,
-    What,
-)
+from outbox.store.pauses import LONGEST_PROBE, Held, Pause, What
 from outbox.store.queue import Queue
-from outbox.store.rulings import (
-    Rulings,
-    Seen,
-)
+from outbox.store.rulings import Rulings, Seen
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import Pulse

@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from outbox.core.events import (
-    Events,
-    logger,
-)
+from outbox.core.events import Events, logger
 from outbox.delivery.blame import Ruling
 from outbox.delivery.breaker import IN_TRANSACTION
 from outbox.delivery.comparisons import Comparisons
-from outbox.delivery.evidence import (
-    Blamed,
-    Offer,
-)
-from outbox.delivery.reply import (
-    About,
-    Result,
-    Verdict,
-)
-from outbox.store.pauses import (
-    Held,
-    What,
-)
+from outbox.delivery.evidence import Blamed, Offer
+from outbox.delivery.reply import About, Result, Verdict
+from outbox.store.pauses import Held, What
 from outbox.store.rulings import Rulings
 
 _WHAT = {About.SENDER: What.SENDER, About.DOMAIN: What.DOMAIN}

@@ -14,29 +14,10 @@ from typing import Any, Protocol
 
 from outbox.core.clock import Debounce
 from outbox.core.errors import DamagedMessageError
-from outbox.core.events import (
-    Events,
-    logger,
-)
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
-from outbox.delivery.retry import (
-    Decision,
-    Facts,
-    Reason,
-    RetryPolicy,
-    before_sending,
-    decide,
-)
-from outbox.delivery.states import (
-    OnUncertain,
-    State,
-)
+from outbox.core.events import Events, logger
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
+from outbox.delivery.retry import Decision, Facts, Reason, RetryPolicy, before_sending, decide
+from outbox.delivery.states import OnUncertain, State
 from outbox.message.values import Envelope
 from outbox.store.claim import Claimed
 from outbox.store.dialect import OUTAGES
@@ -45,15 +26,8 @@ from outbox.store.record import Outcome
 from outbox.worker.blob_cache import Shelf
 from outbox.worker.consequences import Consequences
 from outbox.worker.lease_guard import Pulse
-from outbox.worker.prefetch import (
-    Feed,
-    Leased,
-)
-from outbox.worker.recorder import (
-    Recorder,
-    Ticket,
-    Unrecorded,
-)
+from outbox.worker.prefetch import Feed, Leased
+from outbox.worker.recorder import Recorder, Ticket, Unrecorded
 
 OUTAGE_SECONDS = 5.0
 """The longest wait of a mail whose content could not be read because the database was away."""

@@ -18,15 +18,9 @@ from typing import TypeVar
 
 import greenlet  # type: ignore[import-untyped]
 
-from outbox.core.clock import (
-    awake,
-    monotonic,
-)
+from outbox.core.clock import awake, monotonic
 from outbox.core.sync import Bell
-from outbox.worker.selector import (
-    READY,
-    Ready,
-)
+from outbox.worker.selector import READY, Ready
 
 T = TypeVar("T")
 

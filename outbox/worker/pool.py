@@ -11,51 +11,26 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from outbox.core.clock import (
-    awake,
-    monotonic,
-)
-from outbox.core.events import (
-    Events,
-    logger,
-)
+from outbox.core.clock import awake, monotonic
+from outbox.core.events import Events, logger
 from outbox.core.progress import Progress
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Health
 from outbox.monitoring.counters import Meters
 from outbox.smtp.waiting import Waiting
 from outbox.store.notify import FileWatch
-from outbox.store.pauses import (
-    Held,
-    Pause,
-)
+from outbox.store.pauses import Held, Pause
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
-from outbox.store.rulings import (
-    Rulings,
-    Seen,
-)
+from outbox.store.record import Ledger, Outcome
+from outbox.store.rulings import Rulings, Seen
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
-from outbox.worker.dispatcher import (
-    Connection,
-    Dispatcher,
-    Terms,
-)
+from outbox.worker.dispatcher import Connection, Dispatcher, Terms
 from outbox.worker.hub import Hub
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed
-from outbox.worker.recorder import (
-    Recorder,
-    Unrecorded,
-)
-from outbox.worker.report import (
-    Tally,
-    tell,
-)
+from outbox.worker.recorder import Recorder, Unrecorded
+from outbox.worker.report import Tally, tell
 
 _STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by something that does not end
 

@@ -9,19 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from outbox.core.sync import (
-    Bell,
-    Flag,
-    ThreadBell,
-)
-from outbox.delivery.admission import (
-    Admission,
-    is_turned_away,
-)
-from outbox.delivery.blame import (
-    Blame,
-    Ruling,
-)
+from outbox.core.sync import Bell, Flag, ThreadBell
+from outbox.delivery.admission import Admission, is_turned_away
+from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.evidence import Offer
 from outbox.delivery.reply import Result
 from outbox.store.claim import Claimed

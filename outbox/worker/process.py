@@ -14,27 +14,11 @@ from typing import Any
 from flask import Flask
 
 from outbox import operations
-from outbox.core.clock import (
-    Debounce,
-    Steps,
-    monotonic,
-    utcnow,
-)
+from outbox.core.clock import Debounce, Steps, monotonic, utcnow
 from outbox.core.errors import ConfigurationError
-from outbox.core.events import (
-    Event,
-    Events,
-    first_line,
-    logger,
-)
-from outbox.core.progress import (
-    Progress,
-    got_on,
-)
-from outbox.core.shutdown import (
-    Stop,
-    on_signals,
-)
+from outbox.core.events import Event, Events, first_line, logger
+from outbox.core.progress import Progress, got_on
+from outbox.core.shutdown import Stop, on_signals
 from outbox.core.version import VERSION
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Breaker
@@ -50,10 +34,7 @@ from outbox.settings import Settings
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
 from outbox.store.dialect import tell_progress
-from outbox.store.notify import (
-    FileWatch,
-    watches_file,
-)
+from outbox.store.notify import FileWatch, watches_file
 from outbox.store.pauses import Held
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
@@ -61,14 +42,8 @@ from outbox.store.rulings import Rulings
 from outbox.worker.dispatcher import Terms
 from outbox.worker.pool import Crew
 from outbox.worker.registration import Presence
-from outbox.worker.scheduler import (
-    Job,
-    Jobs,
-)
-from outbox.worker.watchdog import (
-    Watchdog,
-    end_process,
-)
+from outbox.worker.scheduler import Job, Jobs
+from outbox.worker.watchdog import Watchdog, end_process
 
 UNSENT = 75
 """EX_TEMPFAIL of sysexits.h, for the supervisor; `outbox-sender` ends in 1."""

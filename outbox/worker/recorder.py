@@ -13,25 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from outbox.core.clock import (
-    Debounce,
-    monotonic,
-)
-from outbox.core.events import (
-    first_line,
-    logger,
-)
-from outbox.core.sync import (
-    Bell,
-    ThreadBell,
-)
+from outbox.core.clock import Debounce, monotonic
+from outbox.core.events import first_line, logger
+from outbox.core.sync import Bell, ThreadBell
 from outbox.delivery.reply import Phase
 from outbox.store.claim import Claimed
 from outbox.store.dialect import disconnected
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 
 BATCH = 500
 """Outcomes in one commit at the most."""

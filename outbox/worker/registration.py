@@ -8,11 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outbox.core.clock import monotonic
-from outbox.core.events import (
-    Events,
-    first_line,
-    logger,
-)
+from outbox.core.events import Events, first_line, logger
 from outbox.store.queue import Queue
 from outbox.worker.lease_guard import Pulse
 

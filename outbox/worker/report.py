@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from outbox.core.events import Events
-from outbox.delivery.reply import (
-    About,
-    Verdict,
-)
+from outbox.delivery.reply import About, Verdict
 from outbox.delivery.states import State
 from outbox.store.record import Outcome
 

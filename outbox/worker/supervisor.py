@@ -22,32 +22,14 @@ from multiprocessing.context import ForkProcess
 from flask import Flask
 
 from outbox import operations
-from outbox.core.clock import (
-    Debounce,
-    awake,
-    monotonic,
-)
-from outbox.core.errors import (
-    ConfigurationError,
-    OutboxError,
-)
-from outbox.core.events import (
-    Events,
-    logger,
-)
-from outbox.core.shutdown import (
-    Stop,
-    on_signals,
-)
+from outbox.core.clock import Debounce, awake, monotonic
+from outbox.core.errors import ConfigurationError, OutboxError
+from outbox.core.events import Events, logger
+from outbox.core.shutdown import Stop, on_signals
 from outbox.settings import Settings
 from outbox.store.queue import Queue
 from outbox.worker import process as daemon
-from outbox.worker.watchdog import (
-    LEAVE_SECONDS,
-    NOTICE_SECONDS,
-    STOP_SECONDS,
-    end_process,
-)
+from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, end_process
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0

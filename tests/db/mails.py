@@ -10,21 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.delivery.states import (
-    LIVE,
-    State,
-)
-from outbox.message.values import (
-    Blob,
-    Composed,
-    base64_lines,
-)
+from outbox.delivery.states import LIVE, State
+from outbox.message.values import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 
 SKELETON = b"Subject: x\r\n\r\nbody\r\n"
 

@@ -6,12 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.store.dialect import (
-    MYSQL_FAMILY,
-    UtcDateTime,
-    big_binary,
-    big_integer,
-)
+from outbox.store.dialect import MYSQL_FAMILY, UtcDateTime, big_binary, big_integer
 
 _OPTIONS: dict[str, Any] = {
     f"{dialect}_{option}": value

@@ -17,14 +17,8 @@ from outbox.operations import Ask, Filter
 from outbox.operations.pauses import What
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
-from outbox.store.pauses import (
-    Held,
-    active,
-)
+from outbox.store.enqueue import Posting, enqueue
+from outbox.store.pauses import Held, active
 from tests.db.mails import put, worker
 
 BIG = b"%PDF-1.7 " * 9_000

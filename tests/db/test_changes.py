@@ -9,11 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.delivery.states import (
-    EDGES,
-    Lane,
-    State,
-)
+from outbox.delivery.states import EDGES, Lane, State
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import Filter
 from outbox.store.dialect import DbNow

@@ -11,21 +11,11 @@ from sqlalchemy.orm import Session
 
 from outbox import operations
 from outbox.core.errors import AddressError
-from outbox.delivery.states import (
-    LIVE,
-    State,
-)
-from outbox.message.values import (
-    Blob,
-    Composed,
-    base64_lines,
-)
+from outbox.delivery.states import LIVE, State
+from outbox.message.values import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from tests.db.mails import beside
 
 PICTURE = b"\x89PNG" * 5_000

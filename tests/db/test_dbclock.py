@@ -11,10 +11,7 @@ from sqlalchemy.orm import Session
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxWorker
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
 from tests.db.test_queue import DEFERRED, composed, outcome

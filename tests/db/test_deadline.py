@@ -10,10 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.store.engines import engine_like
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
 from tests.db.mails import composed

@@ -10,10 +10,7 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 from tests.db.mails import put
 from tests.servers.databases import Database
 from tests.servers.postgres import PostgresServer

@@ -19,10 +19,7 @@ from outbox.models import Base, OutboxWorker
 from outbox.store.dialect import configure_sqlite
 from outbox.store.engines import engine_like
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 from tests.servers.databases import Database
 
 

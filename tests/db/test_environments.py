@@ -6,10 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.delivery.states import (
-    OnUncertain,
-    State,
-)
+from outbox.delivery.states import OnUncertain, State
 from outbox.operations import Filter, pauses
 from outbox.operations.redact import redact
 from outbox.operations.tables import DELIVERY

@@ -11,17 +11,11 @@ from sqlalchemy.orm import Session
 
 from outbox import operations
 from outbox.delivery.states import State
-from outbox.message.compose import (
-    compose,
-    new_unique,
-)
+from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations.redact import redact
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
 from outbox.store.queue import Queue
 from outbox.worker.blob_cache import Shelf

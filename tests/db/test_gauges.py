@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.operations import Gauges, gauges, pauses
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What

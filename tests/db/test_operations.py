@@ -10,15 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.core.errors import (
-    DamagedMessageError,
-    DatabaseError,
-    SchemaError,
-)
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.core.errors import DamagedMessageError, DatabaseError, SchemaError
+from outbox.delivery.states import Lane, State
 from outbox.message.values import base64_lines
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxMessage
 from outbox.operations import Filter

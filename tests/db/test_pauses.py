@@ -13,12 +13,7 @@ from outbox.models import OutboxMessage, OutboxPause
 from outbox.operations import audit, pauses
 from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
-from outbox.store.pauses import (
-    Held,
-    Pause,
-    What,
-    refuse,
-)
+from outbox.store.pauses import Held, Pause, What, refuse
 from outbox.store.queue import Queue
 from tests.db.mails import put
 from tests.servers.databases import Database

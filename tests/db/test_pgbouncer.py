@@ -13,15 +13,9 @@ from outbox import operations
 from outbox.core.sync import Flag
 from outbox.delivery.states import State
 from outbox.store.engines import engine_like
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 from tests.db.mails import composed
 from tests.servers.pgbouncer import PgBouncer
 

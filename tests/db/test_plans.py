@@ -10,21 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.delivery.reply import (
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import State
 from outbox.operations.failures import count_deferred
 from outbox.operations.growth import growing
 from outbox.operations.outcomes import outcomes, with_group
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 from outbox.store.server_settings import steady_plans
 from tests.db.mails import put
 from tests.servers.databases import Database

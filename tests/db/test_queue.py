@@ -13,34 +13,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.core.errors import DamagedMessageError
-from outbox.delivery.reply import (
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
-from outbox.message.values import (
-    Blob,
-    Composed,
-    splice,
-)
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
+from outbox.delivery.states import Lane, State
+from outbox.message.values import Blob, Composed, splice
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.store.claim import Claimed
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.messages import CLAIMED_BYTES
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 
 LEASE = 60.0
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, "2.0.0", "OK queued as 1"), 0.01, relay_id="1")

@@ -17,10 +17,7 @@ from outbox.store.claim import Claimed
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
 from outbox.store.server_settings import IDLE_TRANSACTION_SECONDS
-from outbox.worker.dispatcher import (
-    Dispatcher,
-    Terms,
-)
+from outbox.worker.dispatcher import Dispatcher, Terms
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder

@@ -8,10 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.core.errors import (
-    DatabaseError,
-    SchemaError,
-)
+from outbox.core.errors import DatabaseError, SchemaError
 from outbox.operations.recording import recording
 from outbox.store.record import Ledger
 from tests.servers.databases import Database

@@ -15,21 +15,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
-from outbox.message.compose import (
-    compose,
-    new_unique,
-)
+from outbox.delivery.states import Lane, State
+from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxAttempt, OutboxAudit, OutboxDelivery, OutboxMessage
 from outbox.operations import Filter, audit, browse, reschedule, send_now, send_now_in_batches, wire
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
 
 WEEK = timedelta(days=7)

@@ -9,35 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.reply import About, Phase, Verdict
+from outbox.delivery.states import Lane, State
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxPause
 from outbox.operations import pauses as operators
 from outbox.operations import transitions
 from outbox.operations.filters import Filter
 from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
-from outbox.store.pauses import (
-    ABANDONED_SECONDS,
-    FIRST_PROBE,
-    LONGEST_PROBE,
-    Held,
-    Pause,
-    What,
-    active,
-)
+from outbox.store.pauses import ABANDONED_SECONDS, FIRST_PROBE, LONGEST_PROBE, Held, Pause, What, active
 from outbox.store.queue import Queue
-from outbox.store.rulings import (
-    RECENT_SECONDS,
-    Rulings,
-)
+from outbox.store.rulings import RECENT_SECONDS, Rulings
 from tests.db.mails import put
 
 RELAY = "relay.example:25"

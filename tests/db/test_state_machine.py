@@ -28,37 +28,17 @@ from sqlalchemy.orm import Session
 
 from outbox import operations
 from outbox.delivery.reply import Phase as Reached
-from outbox.delivery.reply import (
-    Reply,
-    Result,
-    Verdict,
-)
-from outbox.delivery.retry import (
-    Decision,
-    Facts,
-    RetryPolicy,
-    before_sending,
-    decide,
-)
-from outbox.delivery.states import (
-    FINAL,
-    OnUncertain,
-    State,
-)
+from outbox.delivery.reply import Reply, Result, Verdict
+from outbox.delivery.retry import Decision, Facts, RetryPolicy, before_sending, decide
+from outbox.delivery.states import FINAL, OnUncertain, State
 from outbox.message.values import Composed
 from outbox.models import Base, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.operations import Filter
 from outbox.store.claim import Claimed
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
-from outbox.store.record import (
-    Ledger,
-    Outcome,
-)
+from outbox.store.record import Ledger, Outcome
 from tests.servers.databases import Database
 
 LEASE = 600.0

@@ -8,10 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.delivery.states import (
-    Lane,
-    State,
-)
+from outbox.delivery.states import Lane, State
 from outbox.models import OutboxWorker
 from outbox.operations import Alarms, Status, pauses
 from outbox.operations.status import drain_seconds

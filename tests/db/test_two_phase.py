@@ -9,10 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.models import OutboxMessage
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
 from tests.db.mails import composed
 from tests.servers.postgres import PostgresServer

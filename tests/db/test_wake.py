@@ -12,16 +12,8 @@ from sqlalchemy.orm import Session
 
 from outbox.core.sync import Flag
 from outbox.operations import Filter, send_now
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
-from outbox.store.notify import (
-    FileWatch,
-    Listener,
-    can_listen,
-    watches_file,
-)
+from outbox.store.enqueue import Posting, enqueue
+from outbox.store.notify import FileWatch, Listener, can_listen, watches_file
 from outbox.store.queue import Queue
 from tests.db.mails import put as put_in_state
 from tests.db.test_queue import composed

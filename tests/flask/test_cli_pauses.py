@@ -8,10 +8,7 @@ import pytest
 
 from outbox.operations import audit, parse_moment, pauses
 from outbox.store.enqueue import Posting
-from outbox.store.pauses import (
-    What,
-    refuse,
-)
+from outbox.store.pauses import What, refuse
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
 

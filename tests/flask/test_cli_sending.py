@@ -14,17 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.delivery.states import State
-from outbox.message.compose import (
-    compose,
-    new_unique,
-)
+from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxAudit, OutboxDelivery, OutboxPause, table_of
 from outbox.operations import audit, pauses
 from outbox.store.dialect import DbNow
-from outbox.store.enqueue import (
-    Posting,
-    enqueue,
-)
+from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
 from outbox.store.pauses import What
 from tests.db.mails import composed, put, states

@@ -15,10 +15,7 @@ from flask_sqlalchemy import SQLAlchemy
 import outbox.schema
 from outbox import Message, Outbox, Settings, operations
 from outbox.cli import create_tables, diagnosis
-from outbox.core.errors import (
-    ConfigurationError,
-    DatabaseError,
-)
+from outbox.core.errors import ConfigurationError, DatabaseError
 from outbox.models import Base, OutboxMessage
 from tests.flask.terminal import Terminal
 from tests.servers.databases import Database

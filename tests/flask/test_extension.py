@@ -23,10 +23,7 @@ from werkzeug.local import LocalProxy
 
 from outbox import ConfigurationError, Message, MessageError, Outbox, OutboxMessage, SchemaError, TemplateError
 from outbox.core.errors import DatabaseError
-from outbox.delivery.states import (
-    Lane,
-    OnUncertain,
-)
+from outbox.delivery.states import Lane, OnUncertain
 from tests.flask.conftest import Committed, create_tables
 from tests.servers.databases import Database
 

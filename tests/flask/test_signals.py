@@ -15,11 +15,7 @@ from flask import Flask, current_app
 from sqlalchemy.orm import Session, scoped_session
 
 import outbox as package
-from outbox import (
-    Message,
-    Outbox,
-    message_queued,
-)
+from outbox import Message, Outbox, message_queued
 from outbox.delivery.states import State
 from outbox.store.enqueue import Posting
 from outbox.worker import process

@@ -21,17 +21,7 @@ from outbox.delivery.states import State
 from outbox.operations import Filter
 from outbox.web import actions, csrf, headers
 from tests.servers.databases import Database
-from tests.web.seed import (
-    HOSTILE_REPLY,
-    HOSTILE_SUBJECT,
-    JAPANESE,
-    LONG_ADDRESS,
-    REFUSED,
-    SCRIPT,
-    Mail,
-    seed,
-    write,
-)
+from tests.web.seed import HOSTILE_REPLY, HOSTILE_SUBJECT, JAPANESE, LONG_ADDRESS, REFUSED, SCRIPT, Mail, seed, write
 from tests.web.site import Site, bare, site
 
 ROOT = "/admin/outbox"

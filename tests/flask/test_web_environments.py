@@ -8,10 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from outbox import operations
-from outbox.delivery.states import (
-    OnUncertain,
-    State,
-)
+from outbox.delivery.states import OnUncertain, State
 from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
 from tests.db.mails import put, states

@@ -28,10 +28,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from outbox import (
-    Message,
-    Outbox,
-)
+from outbox import Message, Outbox
 from outbox.delivery.states import LIVE
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.store.dialect import configure_sqlite

@@ -17,11 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox.models import OutboxWorker
-from outbox.worker.watchdog import (
-    LEAVE_SECONDS,
-    NOTICE_SECONDS,
-    STOP_SECONDS,
-)
+from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS
 from tests.servers.databases import Database
 from tests.servers.process import free_port
 from tests.servers.proxy import Freezer

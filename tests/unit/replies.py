@@ -12,11 +12,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Verdict
 
 
 class Said(NamedTuple):

@@ -6,21 +6,9 @@ from email.utils import formataddr
 
 import pytest
 
-from outbox.core.errors import (
-    AddressError,
-    BadHeaderError,
-    MessageError,
-)
+from outbox.core.errors import AddressError, BadHeaderError, MessageError
 from outbox.message.address_rules import split
-from outbox.message.addresses import (
-    Mailbox,
-    mailbox_of,
-    pair,
-    parse,
-    parse_list,
-    sender_of,
-    unique_mailboxes,
-)
+from outbox.message.addresses import Mailbox, mailbox_of, pair, parse, parse_list, sender_of, unique_mailboxes
 
 
 @pytest.mark.parametrize(

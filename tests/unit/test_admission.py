@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.delivery.admission import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
-    Admission,
-    is_turned_away,
-)
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
+from outbox.delivery.admission import FIRST_WAIT, LONGEST_WAIT, Admission, is_turned_away
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 
 
 def result(verdict: Verdict, phase: Phase, code: int | None, about: About | None = None) -> Result:

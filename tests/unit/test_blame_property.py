@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 from outbox.delivery.breaker import LONGEST_PROBE_WAIT
 from outbox.delivery.states import State
 from outbox.store.claim import Claimed
-from outbox.store.pauses import (
-    FIRST_PROBE,
-    What,
-)
+from outbox.store.pauses import FIRST_PROBE, What
 from tests.unit.simulation.database import Delivery, Hold, Queue
 from tests.unit.simulation.relay import (
     DOWN,

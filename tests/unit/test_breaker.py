@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.delivery.breaker import (
-    LONGEST_PROBE_WAIT,
-    SPARE_PROBES,
-    Breaker,
-    Cause,
-    Health,
-)
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
+from outbox.delivery.breaker import LONGEST_PROBE_WAIT, SPARE_PROBES, Breaker, Cause, Health
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 
 
 def result(

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outbox.delivery.comparisons import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
-    Comparisons,
-)
+from outbox.delivery.comparisons import FIRST_WAIT, LONGEST_WAIT, Comparisons
 
 SLOW, OTHER = "slow.example", "other.example"
 A, B = "a@ours.example", "b@ours.example"

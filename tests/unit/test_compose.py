@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from markupsafe import Markup
 
-from outbox.core.errors import (
-    AddressError,
-    MessageError,
-    MessageTooLargeError,
-)
+from outbox.core.errors import AddressError, MessageError, MessageTooLargeError
 from outbox.message.compose import new_unique
 from tests.unit.composing import (
     NOW,

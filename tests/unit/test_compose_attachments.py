@@ -6,14 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.composing import (
-    PNG,
-    UNIQUE,
-    attachment_of,
-    composed_of,
-    message_of,
-    read,
-)
+from tests.unit.composing import PNG, UNIQUE, attachment_of, composed_of, message_of, read
 
 
 @pytest.mark.parametrize(

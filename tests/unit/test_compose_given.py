@@ -14,12 +14,7 @@ import pytest
 from flask import Flask
 
 from outbox import Message, RawMessage
-from outbox.core.errors import (
-    BadHeaderError,
-    MessageError,
-    MessageTooLargeError,
-    MissingFieldError,
-)
+from outbox.core.errors import BadHeaderError, MessageError, MessageTooLargeError, MissingFieldError
 from outbox.extension.additions import with_adds
 from outbox.settings import Settings
 from tests.unit.composing import UNIQUE, composed_of, read

@@ -11,10 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.core.errors import (
-    BadHeaderError,
-    MessageError,
-)
+from outbox.core.errors import BadHeaderError, MessageError
 from tests.unit.composing import assert_refused, composed_of, message_of
 
 NAMES = [

@@ -8,19 +8,8 @@ from email.message import EmailMessage
 import flask_mail
 import pytest
 
-from outbox.core.errors import (
-    AddressError,
-    BadHeaderError,
-    MessageError,
-)
-from tests.unit.composing import (
-    NOW,
-    assert_refused,
-    composed_of,
-    message_of,
-    read,
-    unsigned,
-)
+from outbox.core.errors import AddressError, BadHeaderError, MessageError
+from tests.unit.composing import NOW, assert_refused, composed_of, message_of, read, unsigned
 
 BREAKS = ["\n", "\r", "\r\n", "\0", "\ud800"]
 STRICT = [*BREAKS, "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]

@@ -8,10 +8,7 @@ import logging
 import pytest
 
 from outbox.cli.logs import JsonLines
-from outbox.core.events import (
-    Event,
-    Events,
-)
+from outbox.core.events import Event, Events
 
 
 def test_a_line_starts_with_the_message_and_quotes_what_needs_it() -> None:

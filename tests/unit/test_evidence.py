@@ -7,23 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from outbox.delivery.evidence import (
-    CERTAIN,
-    PASSED_SECONDS,
-    REMEMBERED,
-    Blamed,
-    Offer,
-    Refusals,
-    Scope,
-    Scopes,
-)
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
+from outbox.delivery.evidence import CERTAIN, PASSED_SECONDS, REMEMBERED, Blamed, Offer, Refusals, Scope, Scopes
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 
 _numbers = itertools.count(1)
 

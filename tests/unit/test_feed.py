@@ -9,19 +9,11 @@ from outbox.core.clock import monotonic
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
-from outbox.delivery.reply import (
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import OnUncertain
 from outbox.store.claim import Claimed
 from outbox.store.messages import Stored
-from outbox.worker.prefetch import (
-    Feed,
-    Leased,
-)
+from outbox.worker.prefetch import Feed, Leased
 
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, None, "OK"), 0.0)
 BROKEN = Result(Verdict.CONFIGURATION, Phase.AUTH, Reply(535, None, "wrong password"), 0.0)

@@ -9,18 +9,8 @@ from email.policy import default as policy
 import pytest
 from hypothesis import example, given
 
-from outbox.core.errors import (
-    BadHeaderError,
-    MessageError,
-)
-from outbox.message.header_encoding import (
-    check_name,
-    check_text,
-    encoded_words,
-    fold,
-    fold_parameters,
-    unstructured,
-)
+from outbox.core.errors import BadHeaderError, MessageError
+from outbox.message.header_encoding import check_name, check_text, encoded_words, fold, fold_parameters, unstructured
 from tests.unit.hostile import clean
 
 BAD = [

@@ -6,10 +6,7 @@ import re
 
 import pytest
 
-from outbox.delivery.hints import (
-    HINTS,
-    hint_for,
-)
+from outbox.delivery.hints import HINTS, hint_for
 from outbox.delivery.reply import Phase
 from outbox.settings.table import specs
 

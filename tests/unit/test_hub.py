@@ -11,11 +11,7 @@ import pytest
 from outbox.core.clock import monotonic
 from outbox.smtp.waiting import READ, WRITE
 from outbox.worker.hub import Hub
-from outbox.worker.selector import (
-    Asked,
-    Edges,
-    Ready,
-)
+from outbox.worker.selector import Asked, Edges, Ready
 
 
 @pytest.fixture(params=[Edges, Asked])

@@ -9,19 +9,10 @@ import pytest
 
 from outbox.core.clock import utcnow
 from outbox.core.events import Event
-from outbox.delivery.reply import (
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
-from outbox.monitoring.counters import (
-    GIVEN_UP,
-    Histogram,
-    Meters,
-)
+from outbox.monitoring.counters import GIVEN_UP, Histogram, Meters
 from outbox.store.messages import _damaged
 from outbox.store.queue import Claimed
 from outbox.store.record import Outcome

@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from outbox.monitoring.prometheus import (
-    HELP,
-    HISTOGRAMS,
-)
+from outbox.monitoring.prometheus import HELP, HISTOGRAMS
 from tests.servers.promtool import promtool
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

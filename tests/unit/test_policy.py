@@ -8,28 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox.delivery.breaker import (
-    LONGEST_PROBE_WAIT,
-    cause_of,
-)
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Reply,
-    Result,
-    Verdict,
-)
-from outbox.delivery.retry import (
-    Facts,
-    Reason,
-    RetryPolicy,
-    before_sending,
-    decide,
-)
-from outbox.delivery.states import (
-    OnUncertain,
-    State,
-)
+from outbox.delivery.breaker import LONGEST_PROBE_WAIT, cause_of
+from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
+from outbox.delivery.retry import Facts, Reason, RetryPolicy, before_sending, decide
+from outbox.delivery.states import OnUncertain, State
 
 POLICY = RetryPolicy(first=60.0, most=3600.0, attempts=5, poison=3)
 FACTS = Facts(attempts=0, rescues=0, on_uncertain=OnUncertain.RETRY, expires_in=None, healthy=True)

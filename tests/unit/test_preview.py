@@ -9,11 +9,7 @@ import flask_mail
 import pytest
 
 from outbox.message.compose import compose
-from outbox.message.preview import (
-    Preview,
-    attachment,
-    preview,
-)
+from outbox.message.preview import Preview, attachment, preview
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 

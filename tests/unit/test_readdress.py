@@ -7,10 +7,7 @@ from email.policy import default
 
 import pytest
 
-from outbox.message.addresses import (
-    Mailbox,
-    parse,
-)
+from outbox.message.addresses import Mailbox, parse
 from outbox.message.correct_address import readdress
 
 OLD = "ann@exmaple.org"

@@ -6,17 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from outbox.delivery.reply import (
-    MAX_TEXT,
-    parse_reply,
-    printable,
-    relay_id,
-    retry_after,
-)
-from outbox.delivery.retry_after import (
-    LONGEST,
-    seconds_to_wait,
-)
+from outbox.delivery.reply import MAX_TEXT, parse_reply, printable, relay_id, retry_after
+from outbox.delivery.retry_after import LONGEST, seconds_to_wait
 from tests.unit.waits import NOT_WAITS, WAITS
 
 

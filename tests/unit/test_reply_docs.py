@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    parse_reply,
-)
+from outbox.delivery.reply import About, Phase, parse_reply
 from outbox.delivery.verdicts import judge_reply
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "replies.md"

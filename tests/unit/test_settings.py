@@ -15,10 +15,7 @@ from outbox.delivery.reply_presets import PRESETS
 from outbox.delivery.states import OnUncertain
 from outbox.settings import Settings, remarks
 from outbox.settings.docs import markdown
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 from outbox.settings.table import PRESETS as KNOWN_PRESETS
 from outbox.settings.table import specs
 

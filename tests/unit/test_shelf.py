@@ -8,18 +8,9 @@ import pytest
 
 from outbox.core.errors import DamagedMessageError
 from outbox.delivery.states import OnUncertain
-from outbox.message.values import (
-    Blob,
-    base64_length,
-    splice,
-)
+from outbox.message.values import Blob, base64_length, splice
 from outbox.store.messages import Stored
-from outbox.worker.blob_cache import (
-    CAPACITY,
-    LARGEST,
-    PIECE,
-    Shelf,
-)
+from outbox.worker.blob_cache import CAPACITY, LARGEST, PIECE, Shelf
 
 
 def counting(blobs: dict[str, bytes]) -> tuple[Shelf, list[tuple[str, int]]]:

@@ -6,15 +6,7 @@ import itertools
 
 import pytest
 
-from outbox.delivery.states import (
-    EDGES,
-    FINAL,
-    LIVE,
-    Lane,
-    State,
-    may,
-    sources,
-)
+from outbox.delivery.states import EDGES, FINAL, LIVE, Lane, State, may, sources
 from outbox.models import OutboxDelivery, table_of
 
 PICTURE = """

@@ -6,12 +6,7 @@ from collections import Counter
 
 import pytest
 
-from outbox.delivery.lane_shares import (
-    SLOTS,
-    Shares,
-    Turns,
-    cut_short,
-)
+from outbox.delivery.lane_shares import SLOTS, Shares, Turns, cut_short
 
 HIGH, HIGH_RETRY, NORMAL, RETRY, BULK, BULK_RETRY = sorted(SLOTS)
 MANY = 10**6

@@ -9,22 +9,9 @@ import flask_mail
 import pytest
 from werkzeug.local import LocalProxy
 
-from outbox.core.errors import (
-    AddressError,
-    MessageError,
-    MissingFieldError,
-)
-from outbox.extension.flask_mail import (
-    recipients_of,
-    split_addresses,
-)
-from outbox.message.coerce import (
-    file_name,
-    is_empty,
-    items_of,
-    plain,
-    text_of,
-)
+from outbox.core.errors import AddressError, MessageError, MissingFieldError
+from outbox.extension.flask_mail import recipients_of, split_addresses
+from outbox.message.coerce import file_name, is_empty, items_of, plain, text_of
 from tests.flask.comparison.lazy import BabelString, SpeakString
 from tests.unit.composing import attachment_of, composed_of, message_of, read
 from tests.unit.composing import text_of as body_of

@@ -6,20 +6,10 @@ import itertools
 
 import pytest
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-    parse_reply,
-)
+from outbox.delivery.reply import About, Phase, Verdict, parse_reply
 from outbox.delivery.reply_presets import PRESETS
 from outbox.delivery.reply_rules import GENERAL
-from outbox.delivery.verdicts import (
-    Failure,
-    judge_failure,
-    judge_reply,
-    preset_for,
-)
+from outbox.delivery.verdicts import Failure, judge_failure, judge_reply, preset_for
 from tests.unit.replies import ACCOUNT, RECIPIENTS, SAID, Said
 
 TRANSPORT, CONFIGURATION = Verdict.TRANSPORT, Verdict.CONFIGURATION

@@ -13,12 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outbox.message import serializer
-from outbox.message.values import (
-    Blob,
-    base64_length,
-    base64_lines,
-    splice,
-)
+from outbox.message.values import Blob, base64_length, base64_lines, splice
 
 UNIQUE = "0123456789abcdef0123456789abcdef"
 SIZES = [0, 1, 2, 3, 56, 57, 58, 113, 114, 115, 57 * 1024 - 1, 57 * 1024, 57 * 1024 + 1, 57 * 2048, 200_000]

@@ -19,12 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.delivery.states import (
-    LIVE,
-    Lane,
-    OnUncertain,
-    State,
-)
+from outbox.delivery.states import LIVE, Lane, OnUncertain, State
 from outbox.models import Base, OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.operations import Filter
 from outbox.operations.pauses import What

@@ -34,10 +34,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 from tests.wire import certificates
 from tests.wire.actions import Action, After, Choice, Gone, Take, Turns, end, perform
 

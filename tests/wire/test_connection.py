@@ -13,11 +13,7 @@ import flask_mail
 import pytest
 
 from outbox.core.errors import OutboxError
-from outbox.delivery.reply import (
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
 from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, Both, Later, Raw, Take, turns

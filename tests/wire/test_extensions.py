@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp import connection as transport
 from outbox.smtp import session

@@ -14,11 +14,7 @@ from typing import Any
 
 import pytest
 
-from outbox.delivery.reply import (
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
 from tests.wire.actions import ENDLESS_LINE, ENDLESS_LINES, SILENCE, After, Choice, Drip, Endless, Take

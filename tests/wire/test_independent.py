@@ -12,10 +12,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from outbox.delivery.reply import Verdict
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.settings.relay import Relay, Security
 from outbox.smtp.connection import Connection
 from tests.wire.certificates import ca_file, server_context
 from tests.wire.conftest import CONTENT, envelope

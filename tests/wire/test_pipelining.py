@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from outbox.delivery.reply import (
-    Phase,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Verdict
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
 from tests.wire.actions import CLOSE, SILENCE, Later, turns

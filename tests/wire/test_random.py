@@ -9,11 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from outbox.delivery.reply import (
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
 from tests.wire.actions import (

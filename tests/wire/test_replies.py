@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
 from tests.unit.replies import SAID, Said

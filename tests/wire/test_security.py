@@ -13,15 +13,8 @@ from typing import Any
 import pytest
 
 from outbox.delivery.hints import hint_for
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Verdict,
-)
-from outbox.settings.relay import (
-    Relay,
-    Security,
-)
+from outbox.delivery.reply import About, Phase, Verdict
+from outbox.settings.relay import Relay, Security
 from outbox.smtp import tls as outbox_tls
 from outbox.smtp.connection import Connection
 from tests.wire.actions import SILENCE, Close, turns

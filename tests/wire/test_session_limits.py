@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from outbox.delivery.reply import (
-    About,
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import ALIKE, VALID_SECONDS, Learned
 from tests.wire.actions import Action

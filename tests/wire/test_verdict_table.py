@@ -9,26 +9,10 @@ from typing import Any
 
 import pytest
 
-from outbox.delivery.reply import (
-    Phase,
-    Result,
-    Verdict,
-)
+from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
-from tests.wire.actions import (
-    CLOSE,
-    GARBAGE,
-    RESET,
-    SILENCE,
-    Action,
-    After,
-    Both,
-    Choice,
-    Later,
-    Raw,
-    Take,
-)
+from tests.wire.actions import CLOSE, GARBAGE, RESET, SILENCE, Action, After, Both, Choice, Later, Raw, Take
 from tests.wire.conftest import CONTENT, envelope, once_reached
 from tests.wire.server import SmtpServer
 

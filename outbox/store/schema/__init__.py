@@ -24,16 +24,9 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from outbox.core.errors import SchemaError
-from outbox.store.models import (
-    Base,
-    OutboxSchema,
-    table_of,
-)
+from outbox.store.models import Base, OutboxSchema, table_of
 from outbox.store.schema import version1
-from outbox.store.schema.lacking import (
-    lacking,
-    words,
-)
+from outbox.store.schema.lacking import lacking, words
 
 LATEST = 1
 """The version that this release needs."""

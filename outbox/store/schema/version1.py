@@ -7,13 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.store.dialect import (
-    MYSQL_FAMILY,
-    No,
-    UtcDateTime,
-    big_binary,
-    big_integer,
-)
+from outbox.store.dialect import MYSQL_FAMILY, No, UtcDateTime, big_binary, big_integer
 from outbox.store.schema.complete import complete
 
 _OPTIONS: dict[str, Any] = {

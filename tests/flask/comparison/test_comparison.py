@@ -16,10 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 import outbox
-from outbox.core.errors import (
-    ConfigurationError,
-    MessageError,
-)
+from outbox.core.errors import ConfigurationError, MessageError
 from outbox.models import Base
 from tests.flask.comparison import messages, people
 from tests.flask.comparison.outcomes import Outcome, Row

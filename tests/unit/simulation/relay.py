@@ -9,14 +9,8 @@ from typing import Any
 
 import greenlet
 
-from outbox.delivery.reply import (
-    Phase,
-    parse_reply,
-)
-from outbox.delivery.verdicts import (
-    Failure,
-    judge_reply,
-)
+from outbox.delivery.reply import Phase, parse_reply
+from outbox.delivery.verdicts import Failure, judge_reply
 from outbox.settings.relay import Relay
 from outbox.smtp.commands import Commands
 from outbox.smtp.connection import Connection

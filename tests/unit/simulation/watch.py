@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from typing import NoReturn
 
-from outbox.delivery.breaker import (
-    IN_TRANSACTION,
-    LONGEST_PROBE_WAIT,
-)
-from outbox.delivery.reply import (
-    About,
-    Verdict,
-)
+from outbox.delivery.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
+from outbox.delivery.reply import About, Verdict
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
-from outbox.store.pauses import (
-    Pause,
-    What,
-)
+from outbox.store.pauses import Pause, What
 from outbox.store.record import Outcome
 from tests.unit.simulation.database import Delivery
 from tests.unit.simulation.relay import SILENT, Why
