@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -18,7 +19,7 @@ author = "The Flask-Outbox authors"
 version = release = outbox.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-root_doc = "index"
+root_doc = "README"  # which a forge shows for the folder; the site has it as index.html, too
 exclude_patterns = ["images"]
 myst_heading_anchors = 4  # the anchors that a forge makes of headings
 autodoc_member_order = "bysource"
@@ -40,6 +41,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _read)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("build-finished", _nothing_from_elsewhere)
+    app.connect("build-finished", _front_page)
 
 
 def _read(app: Sphinx, name: str, source: list[str]) -> None:
@@ -58,7 +60,7 @@ def _read(app: Sphinx, name: str, source: list[str]) -> None:
 
     text = source[0]
     source[0] = _LINK.sub(elsewhere, text)
-    if page.name == "index.md":
+    if page.name in ("README.md", "index.md"):
         source[0] += "".join(map(_navigation, re.split(r"^## ", text, flags=re.MULTILINE)[1:]))
 
 
@@ -88,3 +90,8 @@ def _nothing_from_elsewhere(app: Sphinx, error: Exception | None) -> None:
     for page in Path(app.outdir).rglob("*.html"):
         for found in _LOADED.finditer(page.read_text(encoding="utf-8")):
             _log.warning("%s loads %s", page.name, found[0])
+
+
+def _front_page(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.name == "html":
+        shutil.copyfile(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
