@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import flask
 import flask_mail
 
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose
 from outbox.message.values import Composed
 
@@ -31,7 +32,7 @@ def composed(unique: str, attachment: bytes | None = None) -> Composed:
         mail = message()
         if attachment is not None:
             mail.attach("report.pdf", "application/pdf", attachment)
-        return compose(mail, default_sender=None, now=datetime.now(UTC), max_bytes=25 << 20, unique=unique)
+        return compose(draft_of(mail), default_sender=None, now=datetime.now(UTC), max_bytes=25 << 20, unique=unique)
 
 
 def wire(count: int) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from outbox.core.errors import (
     AddressError,
-    BadHeaderError,
     ConfigurationError,
     KeyTakenError,
     MessageError,
@@ -17,6 +16,7 @@ from outbox.core.errors import (
     UncommittedMailError,
 )
 from outbox.core.version import VERSION
+from outbox.extension.errors import BadHeaderError
 from outbox.extension.flask_mail import Message, RawMessage, split_addresses
 from outbox.extension.outbox import Outbox
 from outbox.extension.signals import (

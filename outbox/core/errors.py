@@ -1,14 +1,12 @@
 """Every error that the package raises on purpose.
 
 Each says what is wrong, the likely cause and the remedy. Where Flask-Mail raises an error of its own for the same
-fault, ours is a subclass of it, so that code written for Flask-Mail catches it unchanged.
+fault, `extension/errors.py` makes ours one of its kind, so that code written for Flask-Mail catches it unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import flask_mail
 
 
 class OutboxError(Exception):
@@ -25,7 +23,7 @@ class MessageError(OutboxError, ValueError):
         super().__init__(f"{field}: {problem}. {remedy}")
 
 
-class BadHeaderError(MessageError, flask_mail.BadHeaderError):
+class BadHeaderError(MessageError):
     """A header, display name or attachment name contains a line break or another forbidden character."""
 
 

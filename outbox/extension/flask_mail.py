@@ -18,12 +18,13 @@ import flask_mail
 from flask import current_app
 
 from outbox.core.errors import AddressError, MessageError, MissingFieldError, NotBoundError, OutboxError
+from outbox.extension.draft import OURS
+from outbox.extension.errors import as_in_flask_mail
 from outbox.message import prebuilt
 from outbox.message.address_fields import mailboxes_in
 from outbox.message.address_rules import split
 from outbox.message.addresses import Mailbox, is_pair, mailbox_of
 from outbox.message.coerce import file_name, is_empty, items_of, kind_of, plain
-from outbox.message.message_ids import OURS
 
 Address = str | tuple[str, str]
 
@@ -112,6 +113,7 @@ class RawMessage(Message):
     the sender's is refused when it is enqueued; a missing Date or Message-ID is added.
     """
 
+    @as_in_flask_mail()
     def __init__(
         self,
         content: bytes | bytearray | memoryview | email.message.Message,
@@ -203,6 +205,7 @@ class Connection(flask_mail.Connection):
         self.send(Message(*args, **kwargs))
 
 
+@as_in_flask_mail()
 def recipients_of(to: object) -> list[Any]:
     """What `send_email` takes for `to`: an address, a pair (name, address), or several, as a list of recipients."""
     if is_empty(to):
@@ -215,6 +218,7 @@ def recipients_of(to: object) -> list[Any]:
     return [tuple(recipients)] if is_pair(recipients) else recipients
 
 
+@as_in_flask_mail()
 def split_addresses(text: str, field: str = "addresses") -> list[str]:
     """The addresses in a setting, such as FLASKY_ADMIN: `ann@example.org, Bob <bob@example.org>`; none in a blank one.
 

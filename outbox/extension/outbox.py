@@ -17,7 +17,7 @@ from outbox.extension.flask_mail import Address, Connection, Message, recipients
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import STATE, Bound, state
-from outbox.message.compose import render
+from outbox.extension.templates import render
 from outbox.settings import Settings
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage

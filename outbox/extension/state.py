@@ -19,11 +19,12 @@ from outbox.core.errors import DatabaseError, MessageError, SchemaError
 from outbox.core.events import logger
 from outbox.extension import signals, uncommitted
 from outbox.extension.additions import with_adds
+from outbox.extension.draft import OURS, draft_of
+from outbox.extension.errors import as_in_flask_mail
 from outbox.extension.flask_mail import Address, Connection, Message
 from outbox.extension.options import posting
 from outbox.extension.sessions import Sessions
 from outbox.message.compose import compose, digest, new_unique
-from outbox.message.message_ids import OURS
 from outbox.message.values import Composed
 from outbox.settings import Settings
 from outbox.store.autocommit import READ_ONLY, REMEDY, commits_at_once, is_read_only
@@ -155,6 +156,7 @@ class Bound(flask_mail._Mail):
                     return operations.send_now(connection, wanted, **who)
                 return operations.reschedule(connection, wanted, at, **who)
 
+    @as_in_flask_mail()
     def _composed(
         self,
         message: flask_mail.Message,
@@ -170,8 +172,9 @@ class Bound(flask_mail._Mail):
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before
         unique = new_unique()
+        draft = draft_of(with_adds(message, self.settings, in_reply_to=in_reply_to, references=references))
         composed = compose(
-            with_adds(message, self.settings, in_reply_to=in_reply_to, references=references),
+            draft,
             default_sender=self.default_sender,
             now=date,
             max_bytes=self.settings.max_message_bytes,
@@ -180,7 +183,7 @@ class Bound(flask_mail._Mail):
             envelope_from=envelope_from,
             unique=unique,
         )
-        return composed if posted.key is None else replace(composed, content=digest(message, composed, unique))
+        return composed if posted.key is None else replace(composed, content=digest(draft, composed, unique))
 
     @contextmanager
     def _writing(self, session: Any) -> Iterator[tuple[Session, bool]]:

@@ -1,4 +1,4 @@
-"""The body of a `flask_mail.Message` → a tree of MIME parts, in the form of DESIGN §3:
+"""The body of a draft → a tree of MIME parts, in the form of DESIGN §3:
 
 `mixed › alternative › [text, related › [html, inline images]] › attachments`, and no container that is not needed.
 
@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from html import unescape
 from urllib.parse import unquote
 
-import flask_mail
-
 from outbox.core.errors import BadHeaderError, MessageError
 from outbox.message import html_to_text, serializer
-from outbox.message.coerce import file_name, is_empty, items_of, kind_of, pairs_of, text_of
+from outbox.message.coerce import file_name, kind_of, pairs_of, text_of
+from outbox.message.draft import Attachment, Draft
 from outbox.message.header_encoding import (
     check_name,
     check_text,
@@ -72,12 +71,12 @@ class _Media:
         return _Media(self.main, self.sub, [("charset", charset), *others])
 
 
-def tree(message: flask_mail.Message, options: Options) -> serializer.Leaf | serializer.Multipart:
-    """The body of `message`. Raises MessageError."""
-    alternatives = _alternatives(message)
+def tree(draft: Draft, options: Options) -> serializer.Leaf | serializer.Multipart:
+    """The body of `draft`. Raises MessageError."""
+    alternatives = _alternatives(draft)
     html = "\n".join(text for subtype, text in alternatives if subtype == "html")
-    text = _plain(message, html, alternatives)
-    inline, attached = _attachments(message, html, options)
+    text = _plain(draft, html, alternatives)
+    inline, attached = _attachments(draft, html, options)
     parts: list[serializer.Leaf | serializer.Multipart] = [serializer.text_part("plain", text, options.charset)]
     for subtype, content in alternatives:
         part: serializer.Leaf | serializer.Multipart = _alternative(subtype, content, options)
@@ -87,8 +86,8 @@ def tree(message: flask_mail.Message, options: Options) -> serializer.Leaf | ser
     return serializer.container("mixed", [serializer.container("alternative", parts), *attached])
 
 
-def _plain(message: flask_mail.Message, html: str, alternatives: list[tuple[str, str]]) -> str:
-    body = "" if message.body is None else _body(message.body, "body")
+def _plain(draft: Draft, html: str, alternatives: list[tuple[str, str]]) -> str:
+    body = "" if draft.body is None else _body(draft.body, "body")
     if body:
         return body
     for index, (subtype, text) in enumerate(alternatives):
@@ -98,13 +97,13 @@ def _plain(message: flask_mail.Message, html: str, alternatives: list[tuple[str,
     return html_to_text.from_html(html) if html else ""
 
 
-def _alternatives(message: flask_mail.Message) -> list[tuple[str, str]]:
+def _alternatives(draft: Draft) -> list[tuple[str, str]]:
     """(subtype of text, content) in the order to be written: the best last.
 
     AMP goes before the rest (it has few readers), a calendar after it: readers that know it look at the last.
     """
     found = []
-    for key, value in pairs_of(message.alts, "alts"):
+    for key, value in pairs_of(draft.alts, "alts"):
         subtype = check_text(text_of(key, "alts"), "alts", tab=False).strip()
         if subtype[:5].lower() == "text/":
             subtype = subtype[5:]
@@ -141,19 +140,13 @@ def _body(value: object, name: str) -> str:
     return text
 
 
-def _attachments(
-    message: flask_mail.Message, html: str, options: Options
-) -> tuple[list[serializer.Leaf], list[serializer.Leaf]]:
+def _attachments(draft: Draft, html: str, options: Options) -> tuple[list[serializer.Leaf], list[serializer.Leaf]]:
     """Inline images that the HTML refers to, and the rest, each in order."""
-    if is_empty(message.attachments):
-        return [], []
     references = _references(html)
     inline: list[serializer.Leaf] = []
     attached: list[serializer.Leaf] = []
-    for index, attachment in enumerate(items_of(message.attachments, "attachments")):
+    for index, attachment in enumerate(draft.attachments):
         name = f"attachments[{index}]"
-        if not isinstance(attachment, flask_mail.Attachment):
-            raise MessageError(name, f"is {kind_of(attachment)}", "Use message.attach() or flask_mail.Attachment.")
         disposition = _disposition(attachment, name)
         headers, content_id = _part_headers(attachment, name)
         is_inline = content_id in references
@@ -169,9 +162,7 @@ def _references(html: str) -> set[str | None]:
     return {*found, *map(unquote, found)}
 
 
-def _leaf(
-    attachment: flask_mail.Attachment, name: str, disposition: str, headers: bytes, options: Options
-) -> serializer.Leaf:
+def _leaf(attachment: Attachment, name: str, disposition: str, headers: bytes, options: Options) -> serializer.Leaf:
     media, data = _content(attachment, name)
     filename = _filename(attachment, name, ascii_only=options.ascii_attachments)
     if not filename and media.main == "message" and media.sub == "rfc822":
@@ -198,7 +189,7 @@ def _type_of(media: _Media, fallback: str) -> bytes:
     return head.removesuffix(b"\r\n") + f';\r\n name="{words}"\r\n'.encode("ascii")
 
 
-def _content(attachment: flask_mail.Attachment, name: str) -> tuple[_Media, bytes]:
+def _content(attachment: Attachment, name: str) -> tuple[_Media, bytes]:
     media = _media(text_of(attachment.content_type, f"{name}.content_type"), f"{name}.content_type")
     data: object = attachment.data
     if isinstance(data, bytes | bytearray | memoryview):
@@ -240,7 +231,7 @@ def _parameters(text: str) -> list[tuple[str, str]] | None:
     return list(parameters.items())
 
 
-def _filename(attachment: flask_mail.Attachment, name: str, *, ascii_only: bool) -> str:
+def _filename(attachment: Attachment, name: str, *, ascii_only: bool) -> str:
     if attachment.filename is None:
         return ""
     filename = clean_text(file_name(attachment.filename, f"{name}.filename"), f"{name}.filename", tab=False)
@@ -252,14 +243,14 @@ def _filename(attachment: flask_mail.Attachment, name: str, *, ascii_only: bool)
     return filename
 
 
-def _disposition(attachment: flask_mail.Attachment, name: str) -> str:
+def _disposition(attachment: Attachment, name: str) -> str:
     disposition = check_text(text_of(attachment.disposition, f"{name}.disposition"), f"{name}.disposition").strip()
     if _DISPOSITION.fullmatch(disposition) is None:
         raise MessageError(f"{name}.disposition", f"is {disposition[:80]!r}", "Use 'attachment' or 'inline'.")
     return disposition
 
 
-def _part_headers(attachment: flask_mail.Attachment, name: str) -> tuple[bytes, str | None]:
+def _part_headers(attachment: Attachment, name: str) -> tuple[bytes, str | None]:
     """The attachment's own header lines, and its Content-ID without the angle brackets."""
     lines, content_id = [], None
     for key, value in pairs_of(attachment.headers, f"{name}.headers"):

@@ -1,4 +1,4 @@
-"""What callers put into a `flask_mail.Message` → plain `str` and pairs, or a MessageError that names the field.
+"""What callers put into a message → plain `str` and pairs, or a MessageError that names the field.
 
 The only place in composing where code of the caller runs (`__str__` of lazy strings, iterators, `items()`); whatever it
 raises becomes the cause of a MessageError.

@@ -1,4 +1,4 @@
-"""A `flask_mail.Message`, or two templates → the bytes that will be sent, frozen, with all of the validation.
+"""A draft → the bytes that will be sent, frozen, with all of the validation.
 
 Pure: the clock and the one random value are arguments, there is no look-up and no application context. Whatever is
 refused raises a MessageError before anything is written.
@@ -11,17 +11,14 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-import flask_mail
-from jinja2 import Environment, TemplateNotFound
-
-from outbox.core.errors import MessageError, MessageTooLargeError, TemplateError
+from outbox.core.errors import MessageError, MessageTooLargeError
 from outbox.message import addresses, message_ids, prebuilt, serializer
 from outbox.message import body as parts
 from outbox.message import header_section as head
-from outbox.message.coerce import is_empty, items_of, kind_of, pairs_of, plain, text_of
+from outbox.message.coerce import is_empty, items_of, pairs_of, plain, text_of
 from outbox.message.downgrade import forms
+from outbox.message.draft import Draft
 from outbox.message.header_encoding import check_text, split_fields
 from outbox.message.signing import signed
 from outbox.message.values import Composed, base64_length
@@ -31,7 +28,7 @@ _OPTION = re.compile(r"[!-~]+")
 
 
 def compose(
-    message: flask_mail.Message,
+    draft: Draft,
     *,
     default_sender: str | tuple[str, str] | None,
     now: datetime,
@@ -42,24 +39,23 @@ def compose(
     envelope_from: str | tuple[str, str] | None = None,
     unique: str,
 ) -> Composed:
-    """The wire form of `message`, its envelope and what is looked up by.
+    """The wire form of `draft`, its envelope and what is looked up by.
 
-    `now` (aware) dates it if the message does not. `unique` is a fresh `new_unique()`: Message-ID and boundaries are
+    `now` (aware) dates it if the draft does not. `unique` is a fresh `new_unique()`: Message-ID and boundaries are
     made of it. From `blob_threshold` bytes an attachment becomes a blob. An `envelope_from` of "" or "<>" is the null
     sender, None is the message's sender. Raises MessageError and its subclasses, nothing else.
     """
-    if not isinstance(message, flask_mail.Message):
-        raise MessageError("message", f"is {kind_of(message)}", "Give a flask_mail.Message.")
-    if prebuilt.builds_its_bytes(message):
-        return _as_given(message, default_sender, now, max_bytes, envelope_from, unique)
-    header = head.header_of(message, default_sender, now, unique)
+    if draft.build is not None:
+        return _as_given(draft, draft.build, default_sender, now, max_bytes, envelope_from, unique)
+    header = head.header_of(draft, default_sender, now, unique)
     sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
-    signer = getattr(message, "signer", None)
-    threshold = _NEVER if signer else blob_threshold
-    options = parts.Options(_charset(message), ascii_attachments, threshold, unique, name_fallback)
-    tree = parts.tree(message, options)
+    threshold = _NEVER if draft.signer else blob_threshold
+    options = parts.Options(_charset(draft), ascii_attachments, threshold, unique, name_fallback)
+    tree = parts.tree(draft, options)
     built, blobs = (
-        signed(header.wire(), tree, unique, signer) if signer else serializer.build(header.wire(), tree, unique)
+        signed(header.wire(), tree, unique, draft.signer)
+        if draft.signer
+        else serializer.build(header.wire(), tree, unique)
     )
     skeleton, utf8, smtputf8 = forms(built, header.recipients)
     if len(skeleton) != len(built):
@@ -76,15 +72,16 @@ def compose(
         size=size,
         smtputf8=smtputf8,
         addresses=tuple(header.addresses),
-        mail_options=_options(message.mail_options, "mail_options"),
-        rcpt_options=_options(message.rcpt_options, "rcpt_options"),
+        mail_options=_options(draft.mail_options, "mail_options"),
+        rcpt_options=_options(draft.rcpt_options, "rcpt_options"),
         dated=header.dated,
         utf8=utf8,
     )
 
 
 def _as_given(
-    message: flask_mail.Message,
+    draft: Draft,
+    build: Callable[[float, str], object],
     default_sender: str | tuple[str, str] | None,
     now: datetime,
     max_bytes: int,
@@ -92,26 +89,19 @@ def _as_given(
     unique: str,
 ) -> Composed:
     """A message that builds its bytes: they are what is sent."""
-    author = head.author_of(message, default_sender)
-    message_id = message_ids.chosen(message, author.domain, unique)
-    before = message.date, message.msgId
-    message.date, message.msgId = now.timestamp() if message.date is None else message.date, message_id
-    try:
-        built = prebuilt.given_by(message)
-    finally:
-        message.date, message.msgId = before
+    author = head.author_of(draft, default_sender)
+    message_id = message_ids.chosen(draft, author.domain, unique)
+    built = prebuilt.given_by(lambda: build(now.timestamp(), message_id))
     prebuilt.check_author(built, author)
-    prebuilt.check_thread(built, pairs_of(message.extra_headers, "extra_headers"))
+    prebuilt.check_thread(built, pairs_of(draft.extra_headers, "extra_headers"))
     if (dated := built.value("date")) is not None:
         head.given_date(dated, "Date")
     built = prebuilt.complete(built, head.date_value(now), message_id)
-    options = tuple(
-        option for option in _options(message.mail_options, "mail_options") if option.lower()[:5] != "body="
-    )
+    options = tuple(option for option in _options(draft.mail_options, "mail_options") if option.lower()[:5] != "body=")
     return Composed(
         message_id=built.value("message-id") or message_id,
         envelope_from=author.envelope if envelope_from is None else _envelope_from(envelope_from),
-        recipients=head.envelope_of(message),
+        recipients=head.envelope_of(draft),
         subject=built.value("subject") or "",
         headers=tuple(built.fields),
         skeleton=built.content,
@@ -119,7 +109,7 @@ def _as_given(
         smtputf8=not built.head.isascii(),
         addresses=tuple(built.addresses()),
         mail_options=options if built.content.isascii() else (*options, "BODY=8BITMIME"),
-        rcpt_options=_options(message.rcpt_options, "rcpt_options"),
+        rcpt_options=_options(draft.rcpt_options, "rcpt_options"),
         dated=True,
     )
 
@@ -134,12 +124,12 @@ def _sized(size: int, max_bytes: int) -> int:
     return size
 
 
-def digest(message: flask_mail.Message, composed: Composed, unique: str) -> str | None:
+def digest(draft: Draft, composed: Composed, unique: str) -> str | None:
     """What `composed` says and to whom, in hexadecimal digits: two calls with the same arguments have the same.
 
     None where it can't be told, since a subclass or a signer writes something new each time.
     """
-    if prebuilt.builds_its_bytes(message) or getattr(message, "signer", None):
+    if not draft.repeats:
         return None
     head, gap, body = composed.skeleton.partition(b"\r\n\r\n")
     fields = [field for field in split_fields(head) if not field.lower().startswith((b"date:", b"message-id:"))]
@@ -156,39 +146,6 @@ def new_unique() -> str:
     return secrets.token_hex(16)
 
 
-def render(
-    source: Environment | Callable[..., str], template: str, context: dict[str, Any]
-) -> tuple[str | None, str | None]:
-    """(text, html) from `template` + ".txt" and ".html"; None for the one that is missing.
-
-    `source` is a Jinja environment or a callable like `flask.render_template`. Raises TemplateError if both are
-    missing; what a template itself raises comes through.
-    """
-    text, html = (_rendered(source, template + ending, context) for ending in (".txt", ".html"))
-    if text is None and html is None:
-        raise TemplateError(
-            "template",
-            f"neither {template}.txt nor {template}.html exists",
-            "Check the name (without its ending) and the folder that the application's templates are in.",
-        )
-    return text, html
-
-
-def _rendered(source: Environment | Callable[..., str], name: str, context: dict[str, Any]) -> str | None:
-    if isinstance(source, Environment):
-        try:
-            template = source.get_template(name)
-        except TemplateNotFound:
-            return None
-        return template.render(context)
-    try:
-        return source(name, **context)
-    except TemplateNotFound as error:
-        if error.name != name:  # something that the template includes or extends
-            raise
-        return None
-
-
 def _envelope_from(value: str | tuple[str, str]) -> str:
     value = plain(value, "envelope_from")
     if isinstance(value, str) and text_of(value, "envelope_from").strip() in {"", "<>"}:
@@ -196,10 +153,10 @@ def _envelope_from(value: str | tuple[str, str]) -> str:
     return addresses.sender_of(value, "envelope_from").envelope
 
 
-def _charset(message: flask_mail.Message) -> str:
-    if is_empty(message.charset):
+def _charset(draft: Draft) -> str:
+    if is_empty(draft.charset):
         return "utf-8"
-    charset = text_of(message.charset, "charset")
+    charset = text_of(draft.charset, "charset")
     check_text(charset, "charset", tab=False)
     try:
         serializer.charset_label(charset)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import flask_mail
-
 from outbox.core.errors import MessageError
 from outbox.message.coerce import pairs_of, text_of
+from outbox.message.draft import Draft
 from outbox.message.header_encoding import check_name, clean_text
 from outbox.message.message_ids import check_message_id
 from outbox.message.program_headers import for_programs, is_for_programs
@@ -25,13 +24,13 @@ ONCE = frozenset(
 """Fields that a message has once at most, in whatever letters."""
 
 
-def extra_headers(message: flask_mail.Message) -> list[tuple[str, str | None]]:
+def extra_headers(draft: Draft) -> list[tuple[str, str | None]]:
     """The extra headers with checked names and values as people read them; None only for Auto-Submitted.
 
     A structured field that is empty, as one of a received message that has none, is left out.
     """
     extra: list[tuple[str, str | None]] = []
-    for key, value in pairs_of(message.extra_headers, "extra_headers"):
+    for key, value in pairs_of(draft.extra_headers, "extra_headers"):
         name = check_name(text_of(key, "extra_headers"), "extra_headers")
         lower, label = name.lower(), f"extra_headers[{name!r}]"
         _check_ours(lower, label)

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import flask_mail
-
 from outbox.core.errors import AddressError, MessageError, MissingFieldError
 from outbox.message import extra_headers, message_ids
 from outbox.message.addresses import Mailbox, is_pair, mailbox_of, parse_list, sender_of, unique_mailboxes
 from outbox.message.coerce import is_empty, items_of, kind_of, plain, text_of
+from outbox.message.draft import Draft
 from outbox.message.header_encoding import clean_text, fold, unstructured
 from outbox.message.program_headers import is_for_programs
 from outbox.message.received import decoded, unfolded
@@ -72,22 +71,20 @@ class Header:
         self.addresses += [(name.lower(), mailbox.envelope) for mailbox in mailboxes]
 
 
-def header_of(
-    message: flask_mail.Message, default_sender: str | tuple[str, str] | None, now: datetime, unique: str
-) -> Header:
-    """The header section of `message`. Raises MessageError."""
-    extra = extra_headers.extra_headers(message)
+def header_of(draft: Draft, default_sender: str | tuple[str, str] | None, now: datetime, unique: str) -> Header:
+    """The header section of `draft`. Raises MessageError."""
+    extra = extra_headers.extra_headers(draft)
     own = {name.lower(): value or "" for name, value in extra if name.lower() in extra_headers.ONCE}
-    to, cc, bcc = (_mailboxes(getattr(message, name), name) for name in ("recipients", "cc", "bcc"))
-    header = Header(author_of(message, default_sender))
-    header.recipients = envelope_of(message, [*to, *cc, *bcc])
-    header.subject = _subject(message)
-    header.message_id = own.get("message-id") or message_ids.chosen(message, header.sender.domain, unique)
+    to, cc, bcc = (_mailboxes(getattr(draft, name), name) for name in ("recipients", "cc", "bcc"))
+    header = Header(author_of(draft, default_sender))
+    header.recipients = envelope_of(draft, [*to, *cc, *bcc])
+    header.subject = _subject(draft)
+    header.message_id = own.get("message-id") or message_ids.chosen(draft, header.sender.domain, unique)
 
-    header.dated = "date" in own or message.date is not None
+    header.dated = "date" in own or draft.date is not None
     header.add(
         "Date",
-        given_date(own["date"], "extra_headers['Date']") if "date" in own else _date(plain(message.date, "date"), now),
+        given_date(own["date"], "extra_headers['Date']") if "date" in own else _date(plain(draft.date, "date"), now),
     )
     header.add_addresses("From", [header.sender])
     header.add_addresses("To", to)
@@ -95,8 +92,8 @@ def header_of(
         header.add("To", "undisclosed-recipients:;")
     header.add_addresses("Cc", cc)
     header.note("bcc", bcc)
-    if not is_empty(message.reply_to) and "reply-to" not in own:
-        header.add_addresses("Reply-To", _reply_to(message.reply_to))
+    if not is_empty(draft.reply_to) and "reply-to" not in own:
+        header.add_addresses("Reply-To", _reply_to(draft.reply_to))
     if header.subject:
         header.add("Subject", header.subject, unstructured("Subject", header.subject))
     header.add("Message-ID", header.message_id)
@@ -108,9 +105,9 @@ def header_of(
     return header
 
 
-def author_of(message: flask_mail.Message, default_sender: str | tuple[str, str] | None) -> Mailbox:
-    """The message's sender, or the default. Raises MessageError."""
-    sender = default_sender if is_empty(message.sender) else message.sender
+def author_of(draft: Draft, default_sender: str | tuple[str, str] | None) -> Mailbox:
+    """The draft's sender, or the default. Raises MessageError."""
+    sender = default_sender if is_empty(draft.sender) else draft.sender
     if is_empty(sender):
         raise MissingFieldError(
             "sender", "is missing and there is no default", "Give the message a sender=, or set MAIL_DEFAULT_SENDER."
@@ -118,15 +115,15 @@ def author_of(message: flask_mail.Message, default_sender: str | tuple[str, str]
     return sender_of(sender)
 
 
-def envelope_of(message: flask_mail.Message, found: Iterable[Mailbox] | None = None) -> tuple[str, ...]:
-    """To, Cc and Bcc, each address once; of a subclass that overrides `send_to`, that. Raises MessageError.
+def envelope_of(draft: Draft, found: Iterable[Mailbox] | None = None) -> tuple[str, ...]:
+    """To, Cc and Bcc, each address once, or `send_to` where that is given. Raises MessageError.
 
     `found`: the three, read already: an iterator can be read only once.
     """
-    if message.__class__.send_to is not flask_mail.Message.send_to:  # `__class__`: it may be a proxy
-        found = _mailboxes(message.send_to, "send_to")
+    if draft.send_to is not None:
+        found = _mailboxes(draft.send_to, "send_to")
     elif found is None:
-        found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(message, name), name)]
+        found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(draft, name), name)]
     recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes(found))
     if not recipients:
         raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
@@ -161,9 +158,9 @@ def _reply_to(value: object) -> list[Mailbox]:
     return [mailbox_of(value, "reply_to")]
 
 
-def _subject(message: flask_mail.Message) -> str:
+def _subject(draft: Draft) -> str:
     """The subject as people read it: that of a received message may be folded, and in encoded words."""
-    given: object = message.subject
+    given: object = draft.subject
     subject = "" if given is None else text_of(given, "subject")
     if "\n" in subject and subject.partition("\n")[0].strip():
         subject = unfolded(subject)

@@ -1,8 +1,8 @@
-"""Bytes that the application has built: what a subclass of `flask_mail.Message` sends, checked and left as they are.
+"""Bytes that the application has built, as a subclass of `flask_mail.Message` does: checked and left as they are.
 
-Flask-Mail sends what `as_bytes()` returns, so a subclass that overrides that, or what it calls, is heeded: such code
-signs by S/MIME, or adds what no argument can say. Header and envelope are checked, and a Date or Message-ID that is
-missing is put before the rest; no other byte is touched, but that lines which all end in LF get CRLF.
+Such code signs by S/MIME, or adds what no argument can say. Header and envelope are checked, and a Date or
+Message-ID that is missing is put before the rest; no other byte is touched, but that lines which all end in LF get
+CRLF.
 
 Known limits: 8-bit content is announced by BODY=8BITMIME where the relay offers that, and sent all the same where not.
 """
@@ -10,10 +10,8 @@ Known limits: 8-bit content is announced by BODY=8BITMIME where the relay offers
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-
-import flask_mail
 
 from outbox.core.errors import AddressError, BadHeaderError, MessageError
 from outbox.message.address_fields import mailboxes_in
@@ -23,8 +21,6 @@ from outbox.message.header_encoding import LINE, split_fields
 from outbox.message.message_ids import check_message_id
 from outbox.message.received import decoded, unfolded
 
-_SENT = ("as_bytes", "_message", "_mimetext")
-_NOT_SENT = ("as_string", "__bytes__", "__str__")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _ONCE = frozenset(
     "date from sender reply-to to cc message-id in-reply-to references subject mime-version content-type"  # noqa: SIM905
@@ -58,24 +54,10 @@ class Given:
         return self.content.partition(b"\r\n\r\n")[0]
 
 
-def builds_its_bytes(message: flask_mail.Message) -> bool:
-    """Whether `message` overrides what Flask-Mail sends. Raises MessageError for an override that nobody would send."""
-    if any(_overrides(message, name) for name in _SENT):
-        return True
-    for name in _NOT_SENT:
-        if _overrides(message, name) and _is_a_mail(getattr(message, name)):
-            raise MessageError(
-                _WHAT,
-                f"its {name}() builds a mail, which neither Flask-Mail nor the outbox sends",
-                "Override as_bytes() instead: that is what is sent.",
-            )
-    return False
-
-
-def given_by(message: flask_mail.Message) -> Given:
-    """What `message.as_bytes()` returns, read and checked. Raises MessageError."""
+def given_by(build: Callable[[], object]) -> Given:
+    """What the message's `as_bytes()` returns, read and checked. Raises MessageError."""
     try:
-        content: object = message.as_bytes()
+        content = build()
     except MessageError:
         raise
     except Exception as error:
@@ -192,20 +174,3 @@ def complete(given: Given, date: str, message_id: str) -> Given:
     check_message_id(given.value("message-id") or message_id, "Message-ID")
     lines = "".join(f"{name}: {value}\r\n" for name, value in missing).encode("ascii")
     return replace(given, content=lines + given.content, fields=[*missing, *given.fields])
-
-
-def _overrides(message: flask_mail.Message, name: str) -> bool:
-    return name in vars(message) or getattr(message.__class__, name) is not getattr(flask_mail.Message, name)
-
-
-def _is_a_mail(build: object) -> bool:
-    """Whether what it returns has a header with From: `__str__` is often for people."""
-    try:
-        built = build() if callable(build) else b""
-    except Exception:  # noqa: BLE001 - code of the application's that nobody calls to send
-        return False
-    text = built.encode(errors="replace") if isinstance(built, str) else built
-    if not isinstance(text, bytes):
-        return False
-    head = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0]
-    return re.search(rb"(?im)^from:.*\n(?:.*\n)*(?:content-type|mime-version|subject|to):", head + b"\n") is not None

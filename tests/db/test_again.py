@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from outbox import operations
 from outbox.delivery.states import State
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose
 from outbox.operations import Ask, Filter
 from outbox.operations.pauses import What
@@ -34,7 +35,7 @@ def sent(engine: sa.Engine, **values: object) -> int:
         extra_headers={"References": "<before@example.com>"},
     )
     message.attach("big.pdf", "application/pdf", BIG)
-    whole = compose(message, default_sender=None, now=datetime.now(UTC), max_bytes=10**6, unique="old-one")
+    whole = compose(draft_of(message), default_sender=None, now=datetime.now(UTC), max_bytes=10**6, unique="old-one")
     with Session(engine) as session:
         written, _ = enqueue(session, whole, Posting(metadata={"order": 1}))
         session.commit()

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from outbox import operations
 from outbox.delivery.states import State
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations.redact import redact
@@ -29,7 +30,7 @@ def put(engine: sa.Engine, *, many: bool = False, body: str = "b", posting: Post
     """One message to both, with an attachment that is a blob."""
     message = flask_mail.Message("s", [ANN, ("Jörg", JOERG)], body, sender="shop@example.org")
     message.attach("logo.png", "image/png", LOGO)
-    composed = compose(message, default_sender=None, now=NOW, max_bytes=10**7, unique=new_unique())
+    composed = compose(draft_of(message), default_sender=None, now=NOW, max_bytes=10**7, unique=new_unique())
     with Session(engine) as session, session.begin():
         if many:
             enqueue_many(session, [(composed, posting or Posting())])

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.delivery.states import Lane, State
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxAttempt, OutboxAudit, OutboxDelivery, OutboxMessage
 from outbox.operations import Filter, audit, browse, reschedule, send_now, send_now_in_batches, wire
@@ -38,7 +39,7 @@ def written(engine: sa.Engine, *recipients: str, send_at: datetime | None = None
         reply_to=None, date=date, charset=None, extra_headers=None, mail_options=[], rcpt_options=[], msgId="<x@y>",
     )  # fmt: skip
     dated = max(now, send_at or now)
-    composed = compose(message, default_sender=None, now=dated, max_bytes=10**6, unique=new_unique())
+    composed = compose(draft_of(message), default_sender=None, now=dated, max_bytes=10**6, unique=new_unique())
     with Session(engine) as session:
         made, _ = enqueue(session, composed, Posting(send_at=send_at, lane=lane, **options))
         session.commit()

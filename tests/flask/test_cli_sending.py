@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.delivery.states import State
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxAudit, OutboxDelivery, OutboxPause, table_of
 from outbox.operations import audit, pauses
@@ -72,7 +73,9 @@ class TestSender:
             server.extensions = tuple(name for name in server.extensions if name != "SMTPUTF8")
         message = flask_mail.Message("s", ["ann@example.org", "jörg@example.net"], "b", sender="shop@example.org")
         message.cc = ["bob@example.org"]
-        made = compose(message, default_sender=None, now=datetime.now(UTC), max_bytes=10**6, unique=new_unique())
+        made = compose(
+            draft_of(message), default_sender=None, now=datetime.now(UTC), max_bytes=10**6, unique=new_unique()
+        )
         with Session(terminal.engine) as session, session.begin():
             enqueue(session, made, Posting())
         terminal.run("outbox-sender", "--drain")

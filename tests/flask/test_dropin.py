@@ -13,7 +13,17 @@ from flask import Flask, current_app
 from flask_mail import Attachment, Mail, email_dispatched
 from sqlalchemy.orm import Session, scoped_session
 
-from outbox import AddressError, BadHeaderError, MissingFieldError, NotBoundError, Outbox, OutboxError
+from outbox import (
+    AddressError,
+    BadHeaderError,
+    Message,
+    MissingFieldError,
+    NotBoundError,
+    Outbox,
+    OutboxError,
+    RawMessage,
+    split_addresses,
+)
 from outbox import Message as OwnMessage
 from tests.flask.conftest import Committed
 
@@ -279,6 +289,25 @@ def test_refused_as_by_flask_mail(
     assert isinstance(caught.value, errors[1])
     db.commit()
     assert committed.messages() == []
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda outbox: outbox.send_many([flask_mail.Message("a\nb", recipients=["a@example.org"], body="b")]),
+        lambda outbox: outbox.connect().send_message("a\nb", recipients=["a@example.org"], body="b"),
+        lambda outbox: outbox.enqueue(Message("s", ["a@example.org"], body="b"), envelope_from="a\n@example.org"),
+        lambda outbox: RawMessage(b"From: a@example.org\r\nFrom: b@example.org\r\n\r\nb\r\n", ["a@example.org"]),
+        lambda outbox: split_addresses("a\n@example.org"),
+    ],
+)
+def test_every_door_raises_flask_mails_bad_header(call: Callable[[Outbox], Any], outbox: Outbox) -> None:
+    """Whichever call finds a bad header, `except flask_mail.BadHeaderError` catches it, and so does ours."""
+    with pytest.raises(flask_mail.BadHeaderError) as caught:
+        call(outbox)
+    assert type(caught.value) is BadHeaderError
+    assert caught.value.field
 
 
 def test_sender_is_needed(make_app: Callable[..., Flask], outbox: Outbox) -> None:

@@ -13,6 +13,8 @@ import flask_mail
 import pytest
 
 from outbox.core.errors import MessageError
+from outbox.extension.draft import draft_of
+from outbox.extension.errors import as_in_flask_mail
 from outbox.message.compose import compose
 from outbox.message.values import Composed
 
@@ -43,7 +45,8 @@ def unsigned() -> flask_mail.Message:
 def composed_of(message: flask_mail.Message, **more: Any) -> Composed:
     """The message composed, as a fixed moment would."""
     arguments = {"default_sender": None, "now": NOW, "max_bytes": 10**7, "unique": UNIQUE} | more
-    return compose(message, **arguments)
+    with as_in_flask_mail():
+        return compose(draft_of(message), **arguments)
 
 
 def assert_refused(error: type[MessageError], field: str, **arguments: Any) -> MessageError:

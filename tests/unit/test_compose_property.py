@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from werkzeug.local import LocalProxy
 
 from outbox.core.errors import OutboxError
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose
 from outbox.message.preview import preview
 from outbox.message.received import decoded
@@ -116,7 +117,7 @@ def _attachment(item: flask_mail.Attachment, filename: Any) -> flask_mail.Attach
 
 def _composed(message: flask_mail.Message, envelope_from: Any = None) -> Composed:
     return compose(
-        message,
+        draft_of(message),
         default_sender=None,
         now=NOW,
         max_bytes=10**7,

@@ -7,7 +7,7 @@ import jinja2
 import pytest
 
 from outbox.core.errors import TemplateError
-from outbox.message.compose import render
+from outbox.extension.templates import render
 
 
 @pytest.fixture

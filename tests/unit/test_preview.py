@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import flask_mail
 import pytest
 
+from outbox.extension.draft import draft_of
 from outbox.message.compose import compose
 from outbox.message.preview import Preview, attachment, preview
 
@@ -30,7 +31,11 @@ def wire() -> bytes:
     message.attach("mail.eml", "message/rfc822", b"Subject: x\n\nbody\n")
     message.attach("notes.txt", "text/plain", "not the text")
     return compose(
-        message, default_sender=None, now=datetime(2026, 11, 22, tzinfo=UTC), max_bytes=10**7, unique="ab" * 16
+        draft_of(message),
+        default_sender=None,
+        now=datetime(2026, 11, 22, tzinfo=UTC),
+        max_bytes=10**7,
+        unique="ab" * 16,
     ).wire()
 
 
