@@ -6,36 +6,56 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from outbox.core.loggers import get_logger
 
 logger = get_logger()
 
+
+class EventName(StrEnum):
+    """What can happen, as a log line's `status`."""
+
+    QUEUED = "queued"  # committed by the application
+    SENT = "sent"
+    RETRIED = "retried"  # an attempt that counted; due again
+    RELEASED = "released"  # due again at no cost
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    RESCUED = "rescued"
+    REFUSED = "refused"  # of another environment: this worker does not send it
+    LOST_LEASE = "lost-lease"
+    TAKEN_BACK = "taken-back"  # failures that turned out to be the account's or the relay's
+    SCOPE_PAUSED = "scope-paused"
+    SCOPE_RELEASED = "scope-released"
+    TRANSPORT_DOWN = "transport-down"
+    TRANSPORT_UP = "transport-up"
+    WORKER_STARTED = "worker-started"
+    WORKER_STOPPING = "worker-stopping"
+    WORKER_STOPPED = "worker-stopped"
+    WORKER_FAULT = "worker-fault"
+
+
 _LEVELS = {
-    "queued": logging.INFO,
-    "sent": logging.INFO,
-    "retried": logging.WARNING,
-    "failed": logging.ERROR,
-    "uncertain": logging.ERROR,
-    "released": logging.INFO,
-    "rescued": logging.WARNING,
-    "refused": logging.ERROR,
-    "lost-lease": logging.WARNING,
-    "transport-down": logging.ERROR,
-    "transport-up": logging.INFO,
-    "worker-started": logging.INFO,
-    "worker-stopping": logging.INFO,
-    "worker-stopped": logging.INFO,
-    "worker-fault": logging.ERROR,
-}
+    EventName.RETRIED: logging.WARNING,
+    EventName.FAILED: logging.ERROR,
+    EventName.UNCERTAIN: logging.ERROR,
+    EventName.RESCUED: logging.WARNING,
+    EventName.REFUSED: logging.ERROR,
+    EventName.LOST_LEASE: logging.WARNING,
+    EventName.TAKEN_BACK: logging.WARNING,
+    EventName.SCOPE_PAUSED: logging.WARNING,
+    EventName.TRANSPORT_DOWN: logging.ERROR,
+    EventName.WORKER_FAULT: logging.ERROR,
+}  # the others: INFO
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, with the facts of it (never a body, never a secret)."""
 
-    name: str
+    name: EventName
     message_id: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -63,7 +83,7 @@ class Events:
         """Call `observer` with each event from now on; what it raises is logged and otherwise ignored."""
         self._observers.append(observer)
 
-    def emit(self, name: str, message_id: str | None = None, **facts: Any) -> None:
+    def emit(self, name: EventName, message_id: str | None = None, **facts: Any) -> None:
         """Tell everybody."""
         event = Event(name, message_id, facts)
         for observer in self._observers:

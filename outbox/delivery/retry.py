@@ -24,6 +24,8 @@ class Reason(StrEnum):
     TRANSPORT = "transport"  # the server can't be used now
     CONFIGURATION = "configuration"  # log-in, certificate or right to send
     SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
+    STOPPED = "stopped"  # by the worker, before the final dot: the message could have been sent twice
+    BY_HAND = "by-hand"  # marked as sent by a person
 
 
 @dataclass(frozen=True, slots=True)

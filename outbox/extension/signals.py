@@ -39,7 +39,7 @@ from typing import Any
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
-from outbox.core.events import Event, Events
+from outbox.core.events import Event, EventName, Events
 from outbox.core.loggers import get_logger
 
 logger = get_logger()
@@ -53,10 +53,10 @@ delivery_failed = _signals.signal("outbox-delivery-failed")
 delivery_uncertain = _signals.signal("outbox-delivery-uncertain")
 
 BY_EVENT = {
-    "sent": delivery_sent,
-    "retried": delivery_retried,
-    "failed": delivery_failed,
-    "uncertain": delivery_uncertain,
+    EventName.SENT: delivery_sent,
+    EventName.RETRIED: delivery_retried,
+    EventName.FAILED: delivery_failed,
+    EventName.UNCERTAIN: delivery_uncertain,
 }
 _FACTS = ("kind", "relay", "reason", "phase", "code", "enhanced", "reply", "duration", "delay", "note")
 
@@ -66,7 +66,7 @@ _events = Events()
 def queued(app: Flask, message_id: str, *, recipients: int, kind: str | None) -> None:
     """Say that a message was committed: to the log, where that is asked for, and to the receivers."""
     if logger.isEnabledFor(logging.INFO):
-        _events.emit("queued", message_id, recipients=recipients, kind=kind)
+        _events.emit(EventName.QUEUED, message_id, recipients=recipients, kind=kind)
     if message_queued.receivers:
         _send(message_queued, app, message_id=message_id, recipients=recipients, kind=kind)
 

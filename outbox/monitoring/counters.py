@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import accumulate
 
 from outbox.core.clock import utcnow
-from outbox.core.events import Event
+from outbox.core.events import Event, EventName
 from outbox.delivery.reply import Verdict
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
@@ -23,9 +23,6 @@ from outbox.store.record import Outcome
 _SENDING = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _WAITING = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
 _CLAIMING = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-
-GIVEN_UP = "given up before the final dot"
-"""How the note of a try begins that was stopped because the mail could have been sent twice."""
 
 
 class Histogram:
@@ -73,7 +70,7 @@ class Meters:
 
     def observe(self, event: Event) -> None:
         """For `Events.observe`."""
-        if event.name == "rescued":
+        if event.name is EventName.RESCUED:
             self.rescues += 1
 
     def _record(self, outcome: Outcome, lost: bool) -> None:
@@ -95,7 +92,7 @@ class Meters:
     def _count_outcome(self, outcome: Outcome) -> None:
         queued = outcome.state is State.QUEUED
         self.outcomes[("retried" if outcome.counted else "released") if queued else outcome.state] += 1
-        if queued and outcome.note is not None and outcome.note.startswith(GIVEN_UP):
+        if outcome.reason == Reason.STOPPED:
             self.avoided["stopped"] += 1
         elif outcome.state is State.UNCERTAIN and outcome.reason == Reason.UNKNOWN:
             self.avoided["held"] += 1

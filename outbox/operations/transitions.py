@@ -162,7 +162,7 @@ def _values(target: State) -> dict[str, Any]:
         "state": target.value,
         "due_at": None,
         "marked_at": None,
-        "reason": "by-hand",
+        "reason": Reason.BY_HAND.value,
         "updated_at": DbNow(),
         "finished_at": DbNow(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from outbox.core.events import Events, logger
+from outbox.core.events import EventName, Events, logger
 from outbox.delivery.blame import Ruling
 from outbox.delivery.breaker import IN_TRANSACTION
 from outbox.delivery.comparisons import Comparisons
@@ -86,19 +86,21 @@ class Consequences:
         reason = f"{self._transport} refuses this {what} while it takes other mail"
         if self._rulings.pause(what, value, reason=reason, reply=blamed.reply):
             logger.warning("%s %s is paused: %s answers: %s", what, value, self._transport, blamed.reply)
-            self._events.emit("scope-paused", what=what, value=value, transport=self._transport, reply=blamed.reply)
+            self._events.emit(
+                EventName.SCOPE_PAUSED, what=what, value=value, transport=self._transport, reply=blamed.reply
+            )
 
     def release(self, what: What, value: str) -> None:
         """Lift an automatic pause. On the thread that claims."""
         if self._rulings.release(what, value):
-            self._events.emit("scope-released", what=what, value=value, transport=self._transport)
+            self._events.emit(EventName.SCOPE_RELEASED, what=what, value=value, transport=self._transport)
         self._paused.discard((what, value))
 
     def _take_back(self, ids: tuple[int, ...], result: Result) -> None:
         code = result.reply.code
         assert code is not None  # noqa: S101 - `note` has looked
         count = self._rulings.take_back(ids, phase=result.phase, code=code, delay=self._delay)
-        self._events.emit("taken-back", count=count, transport=self._transport, phase=result.phase, code=code)
+        self._events.emit(EventName.TAKEN_BACK, count=count, transport=self._transport, phase=result.phase, code=code)
 
 
 def _is_compared(result: Result) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from outbox.core.clock import Debounce
 from outbox.core.errors import DamagedMessageError
-from outbox.core.events import Events, logger
+from outbox.core.events import EventName, Events, logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 from outbox.delivery.retry import Decision, Facts, Reason, RetryPolicy, before_sending, decide
 from outbox.delivery.states import OnUncertain, State
@@ -133,7 +133,7 @@ class Dispatcher:
         self._feed.put(self._may_be_sent([Leased(one, deadline) for one in claimed]))
         for one in claimed:
             if one.rescued:
-                self._events.emit("rescued", one.message.message_id, delivery=one.id, rescues=one.rescues)
+                self._events.emit(EventName.RESCUED, one.message.message_id, delivery=one.id, rescues=one.rescues)
         if self._complain.passes():
             self._refuse()
         return found
@@ -158,7 +158,7 @@ class Dispatcher:
         """Say aloud whose mail is due here and not sent by this worker."""
         for foreign in self._queue.refused():
             self._events.emit(
-                "refused",
+                EventName.REFUSED,
                 foreign.message_id,
                 delivery=foreign.id,
                 reason="environment",
@@ -221,7 +221,7 @@ class Dispatcher:
             return self._settle(leased, connection, self._broke(facts, error))
         if gate.refused:
             self._feed.withdraw(leased, connection)
-            return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT, note=gate.refused), result)
+            return self._record(leased, Decision(State.QUEUED, Reason.STOPPED, note=gate.refused), result)
         if self._feed.turned_away(leased, result, connection):
             connection.close()
             if result.phase is Phase.DOT:  # it was refused, which takes away the mark of one that may be held
@@ -241,7 +241,7 @@ class Dispatcher:
 
     def _say_turned(self, result: Result) -> None:
         self._events.emit(
-            "transport-down" if self._feed.is_down else "transport-up",
+            EventName.TRANSPORT_DOWN if self._feed.is_down else EventName.TRANSPORT_UP,
             transport=self._terms.transport,
             verdict=result.verdict,
             phase=result.phase,

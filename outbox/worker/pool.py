@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from outbox.core.clock import awake, monotonic
-from outbox.core.events import Events, logger
+from outbox.core.events import EventName, Events, logger
 from outbox.core.progress import Progress
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Health
@@ -295,5 +295,5 @@ class Crew:
         self.tally.lost_leases += 1
         verdict = outcome.result.verdict if outcome.result else None
         self._events.emit(
-            "lost-lease", outcome.claimed.message.message_id, delivery=outcome.claimed.id, verdict=verdict
+            EventName.LOST_LEASE, outcome.claimed.message.message_id, delivery=outcome.claimed.id, verdict=verdict
         )

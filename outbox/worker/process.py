@@ -16,7 +16,7 @@ from flask import Flask
 from outbox import operations
 from outbox.core.clock import Debounce, Steps, monotonic, utcnow
 from outbox.core.errors import ConfigurationError
-from outbox.core.events import Event, Events, first_line, logger
+from outbox.core.events import Event, EventName, Events, first_line, logger
 from outbox.core.progress import Progress, got_on
 from outbox.core.shutdown import Stop, on_signals
 from outbox.core.version import VERSION
@@ -200,7 +200,7 @@ class Worker:
             if self._place is not None:
                 self._place.registered(worker_id)
             crew = self._crew = self._new_crew(worker_id)
-            self.events.emit("worker-started", worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
+            self.events.emit(EventName.WORKER_STARTED, worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
             with step("looking for dead workers"):
                 self._presence.rescue()
             with step("reading the pauses"):
@@ -217,7 +217,7 @@ class Worker:
             if self._watchdog.hung:
                 self._leave(crew)
             if self._stop.is_set():
-                self.events.emit("worker-stopping", worker=worker_id, grace=settings.shutdown_seconds)
+                self.events.emit(EventName.WORKER_STOPPING, worker=worker_id, grace=settings.shutdown_seconds)
             code = self._end(crew, code, one_pass=once or drain)
             self._tell(progress, crew, 0 if code == 0 and not self._stop.is_set() else None)
             return code
@@ -243,7 +243,7 @@ class Worker:
         if hanging := self._hanging(crew):
             end_process(1, f"the worker could not stop cleanly: {hanging} hangs; the process exits")
         counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
-        self.events.emit("worker-stopped", worker=self._presence.id, did=counts)
+        self.events.emit(EventName.WORKER_STOPPED, worker=self._presence.id, did=counts)
         return code
 
     def _leave(self, crew: Crew) -> None:
@@ -432,7 +432,7 @@ class Worker:
 
     def _note(self, event: Event) -> None:
         """The status shows what the last heartbeat said of the relay: it must not wait for the next."""
-        if event.name in {"transport-down", "transport-up"}:
+        if event.name in {EventName.TRANSPORT_DOWN, EventName.TRANSPORT_UP}:
             self._is_turned.set()
             self._show_relay()
 
@@ -458,7 +458,7 @@ class Worker:
         if self._looks_for_abandoned.passes():
             for what, value, transport in self._rulings.end_abandoned():
                 logger.info("the pause of %s %s ends: no worker uses %s any more", what, value, transport)
-                self.events.emit("scope-released", what=what, value=value, transport=transport)
+                self.events.emit(EventName.SCOPE_RELEASED, what=what, value=value, transport=transport)
 
     def _purge(self) -> None:
         self._purger.run(self._purge_waits)

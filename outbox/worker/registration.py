@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outbox.core.clock import monotonic
-from outbox.core.events import Events, first_line, logger
+from outbox.core.events import EventName, Events, first_line, logger
 from outbox.store.queue import Queue
 from outbox.worker.lease_guard import Pulse
 
@@ -77,12 +77,12 @@ class Presence:
     def mended(self, what: str) -> None:
         """Tell of a fault that is dealt with: in the log at once, in the status with the next heartbeats."""
         self._mended.append((monotonic(), what))
-        self._events.emit("worker-fault", worker=self.id, reason=what)
+        self._events.emit(EventName.WORKER_FAULT, worker=self.id, reason=what)
 
     def rescue(self) -> None:
         """Make due at once what dead workers held. Raises DatabaseError."""
         for dead in self._queue.rescue(dead_after=self._dead_after):
-            self._events.emit("worker-fault", worker=dead, reason="no heartbeat; what it held is due again")
+            self._events.emit(EventName.WORKER_FAULT, worker=dead, reason="no heartbeat; what it held is due again")
 
     def retire(self, health: Health) -> None:
         """Say that the worker has ended in good order, its last word. A database that fails is logged."""

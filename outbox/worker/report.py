@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from outbox.core.events import Events
+from outbox.core.events import EventName, Events
 from outbox.delivery.reply import About, Verdict
 from outbox.delivery.states import State
 from outbox.store.record import Outcome
@@ -52,7 +52,7 @@ def _relays_fault(outcome: Outcome) -> bool:
     return result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION} and (outcome.about or result.about) not in own
 
 
-def tell(events: Events, outcome: Outcome) -> str:
+def tell(events: Events, outcome: Outcome) -> EventName:
     """Emit the event of an outcome that is recorded; its name."""
     name, claimed, result = _event_name(outcome), outcome.claimed, outcome.result
     events.emit(
@@ -74,7 +74,7 @@ def tell(events: Events, outcome: Outcome) -> str:
     return name
 
 
-def _event_name(outcome: Outcome) -> str:
+def _event_name(outcome: Outcome) -> EventName:
     if outcome.state is State.QUEUED:
-        return "retried" if outcome.counted else "released"
-    return outcome.state.value
+        return EventName.RETRIED if outcome.counted else EventName.RELEASED
+    return EventName(outcome.state)

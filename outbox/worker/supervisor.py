@@ -24,7 +24,7 @@ from flask import Flask
 from outbox import operations
 from outbox.core.clock import Debounce, awake, monotonic
 from outbox.core.errors import ConfigurationError, OutboxError
-from outbox.core.events import Events, logger
+from outbox.core.events import EventName, Events, logger
 from outbox.core.shutdown import Stop, on_signals
 from outbox.settings import Settings
 from outbox.store.queue import Queue
@@ -227,7 +227,7 @@ class _Supervisor:
         child.pause = 0.0 if lived > SOUND_SECONDS else min(max(FIRST_PAUSE, child.pause * 2), LONGEST_PAUSE)
         child.start_at = monotonic() + child.pause
         self._events.emit(
-            "worker-fault",
+            EventName.WORKER_FAULT,
             worker=child.worker_id,
             pid=process.pid,
             reason=f"the process ended by {_how(code)}; started again in {child.pause:.1f} s",

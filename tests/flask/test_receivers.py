@@ -9,13 +9,13 @@ import pytest
 from flask import Flask
 
 from outbox import delivery_failed, delivery_sent
-from outbox.core.events import Event
+from outbox.core.events import Event, EventName
 from outbox.extension.receivers import Receivers
 from tests.story.stage import until
 
 
 def sent(number: int) -> Event:
-    return Event("sent", f"<{number}@example.org>", {"delivery": number})
+    return Event(EventName.SENT, f"<{number}@example.org>", {"delivery": number})
 
 
 def test_one_that_hangs_is_told_of_nothing_more_until_it_returns(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,12 +8,14 @@ import logging
 import pytest
 
 from outbox.cli.logs import JsonLines
-from outbox.core.events import Event, Events
+from outbox.core.events import Event, EventName, Events
 
 
 def test_a_line_starts_with_the_message_and_quotes_what_needs_it() -> None:
     """Greppable, on one line, whatever the server said."""
-    line = Event("failed", "<1@x>", {"delivery": 7, "reply": 'no "such" user\r\nFAKE', "code": None, "note": ""}).line()
+    line = Event(
+        EventName.FAILED, "<1@x>", {"delivery": 7, "reply": 'no "such" user\r\nFAKE', "code": None, "note": ""}
+    ).line()
     assert line == '<1@x> status=failed delivery=7 reply="no \\"such\\" user\\r\\nFAKE"'
 
 
@@ -23,7 +25,7 @@ def test_machines_find_each_fact_in_a_field_of_its_own() -> None:
     logger, handler = logging.getLogger("outbox"), _Kept()
     logger.addHandler(handler)
     try:
-        events.emit("failed", "<1@x>", delivery=7, duration=0.25, code=None)
+        events.emit(EventName.FAILED, "<1@x>", delivery=7, duration=0.25, code=None)
         logger.error("no event")
     finally:
         logger.removeHandler(handler)
@@ -56,7 +58,7 @@ def test_an_observer_that_raises_is_logged_and_the_next_is_told(caplog: pytest.L
     events.observe(broken)
     events.observe(seen.append)
     with caplog.at_level(logging.INFO, "outbox"):
-        events.emit("sent", "<1@x>", delivery=1)
+        events.emit(EventName.SENT, "<1@x>", delivery=1)
     assert [event.name for event in seen] == ["sent"]
     assert "an observer of outbox events failed on sent" in caplog.text
     assert "<1@x> status=sent delivery=1" in caplog.text
