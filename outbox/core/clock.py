@@ -74,6 +74,11 @@ class Steps:
         """Seconds that the other clock is ahead of the monotonic one, at the most; None before the first reading."""
         return None if self._offset is None else self._offset[1]
 
+    @property
+    def earliest(self) -> float | None:
+        """The same, at the least."""
+        return None if self._offset is None else self._offset[0]
+
     def saw(self, reading: float, began: float, ended: float) -> float:
         """Seconds by which it was stepped since the last reading; 0.0: not. It was read between these two moments."""
         before, self._offset = self._offset, (reading - ended, reading - began)

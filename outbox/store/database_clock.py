@@ -24,7 +24,7 @@ from outbox.store.models import OutboxDelivery, table_of
 TOLERANCE_SECONDS = 5.0
 """A difference that is no step: of clocks that are put right little by little, and of a slow answer."""
 
-_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_EVER, _NEVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _RETRIES = [lane.slot(retry=True) for lane in Lane]
 
 _delivery = table_of(OutboxDelivery)
@@ -62,6 +62,15 @@ class DatabaseClock:
             seconds = offset + self._monotonic() - max(0.0, self._unmended) + TOLERANCE_SECONDS
         return datetime.fromtimestamp(seconds, UTC)
 
+    def earliest(self) -> datetime:
+        """What the clock can't be before by now unless it was stepped back, or the step is not yet mended."""
+        with self._lock:
+            offset = self._steps.earliest
+            if offset is None:
+                return _EVER
+            seconds = offset + self._monotonic() - min(0.0, self._unmended) - TOLERANCE_SECONDS
+        return datetime.fromtimestamp(seconds, UTC)
+
     def mended(self, step: float) -> None:
         """What `look` told is put right, durably."""
         with self._lock:
@@ -88,15 +97,20 @@ def mend(connection: sa.Connection, step: float, lease: float) -> None:
 
     Leases begin anew; mail that was due, or waited for its next try, is due now. Done twice it changes nothing more.
     """
-    held, queued = _delivery.c.state == State.SENDING, _delivery.c.state == State.QUEUED
     if step > 0:
         leased_before = _delivery.c.updated_at < DbNow(-(step - TOLERANCE_SECONDS / 2))
-        _set_due(connection, lease, held, leased_before)
+        _set_due(connection, lease, leased(), leased_before)
         return
     ahead = _delivery.c.updated_at > DbNow(TOLERANCE_SECONDS / 2)
-    at_once = sa.or_(_delivery.c.due_at <= _delivery.c.updated_at, _delivery.c.lane.in_(_RETRIES))
-    _set_due(connection, lease, held, ahead)
-    _set_due(connection, 0.0, queued, ahead, at_once)
+    was_due, retried = _delivery.c.due_at <= _delivery.c.updated_at, _delivery.c.lane.in_(_RETRIES)
+    _set_due(connection, lease, leased(), ahead)
+    _set_due(connection, 0.0, _delivery.c.state == State.QUEUED, ahead, sa.or_(was_due, retried))
+    _set_due(connection, 0.0, _delivery.c.state == State.SENDING, ahead, was_due)
+
+
+def leased() -> sa.ColumnElement[bool]:
+    """Whether a worker may hold a delivery: what was rescued from one is due since, and nobody looks after it."""
+    return sa.and_(_delivery.c.state == State.SENDING, _delivery.c.due_at > _delivery.c.updated_at)
 
 
 def _set_due(connection: sa.Connection, seconds: float, *where: sa.ColumnElement[bool]) -> None:

@@ -234,7 +234,7 @@ class Queue:
             dead = list(connection.execute(skip_locked(sa.select(_worker.c.id).where(stale), self._dialect)).scalars())
             if not dead:
                 return []
-            held = _held_by(dead).where(_delivery.c.due_at > DbNow())
+            held = _held_by(dead).where(database_clock.leased())
             self._release(connection, dead, connection.execute(skip_locked(held, self._dialect)).all())
             # what a transaction of the dead one's own still locks is rescued once the database has ended that
             locked = set(connection.execute(held.with_only_columns(_delivery.c.worker_id)).scalars())
@@ -250,7 +250,7 @@ class Queue:
         mine = sa.and_(_worker.c.stopped_at.is_(None), _worker.c.environment == self._environment)
         stepped = self._clock.since_step()
         beaten_since = sa.true() if stepped is None else limit < stepped
-        not_stepped_since = DbNow() < self._clock.latest()
+        not_stepped_since = sa.and_(DbNow() < self._clock.latest(), DbNow() > self._clock.earliest())
         return sa.and_(mine, sa.or_(late, ahead), beaten_since, not_stepped_since)
 
     def bury(self, worker_id: int, *, for_good: bool) -> int:
@@ -274,7 +274,8 @@ class Queue:
                 _delivery.c.worker_id.in_(workers),
                 _delivery.c.token.in_({row.token for row in rows}),
             )
-            freed += connection.execute(_delivery.update().where(*leases).values(due_at=DbNow())).rowcount
+            released = _delivery.update().where(*leases).values(due_at=DbNow(), updated_at=DbNow())
+            freed += connection.execute(released).rowcount
         return freed
 
     def due(self) -> int:

@@ -255,7 +255,9 @@ def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str]
         "deferrals": f"d.deferrals + {value['deferred']}",
         "rescues": f"d.rescues + {value['suspected']}",
         "due_at": (
-            f"CASE WHEN NOT ({queued}) THEN NULL WHEN {value['delay']} IS NULL THEN {value['due']} ELSE {later} END"
+            f"CASE WHEN NOT ({queued}) THEN NULL WHEN {value['delay']} IS NOT NULL THEN {later}"
+            # as before its claim; that may be in the future after a step back of the clock
+            f" WHEN {value['due']} < {now} THEN {value['due']} ELSE {now} END"
         ),
         "code": f"CASE WHEN {tried} THEN {value['code']} ELSE d.code END",
         "enhanced": f"CASE WHEN {tried} THEN {value['enhanced']} ELSE d.enhanced END",

@@ -13,11 +13,12 @@ from outbox.models import OutboxDelivery, OutboxWorker
 from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import Ledger, Outcome
 from tests.db.test_queue import DEFERRED, composed, outcome
 
 HOUR = 3600.0
 LEASE = 60.0
+DEAD_AFTER = 3.0  # less than what counts as a step: the tests move one clock at a time
 
 
 class Time:
@@ -77,6 +78,72 @@ def test_after_a_step_back_what_was_due_is_due(engine: sa.Engine) -> None:
     assert {one.recipient for one in queue.claim(worker, 9, 10)} == {"due@example.org", "retried@example.org"}
 
 
+def stepped_back(engine: sa.Engine, time: Time) -> None:
+    """The database's clock was an hour ahead until now, and everything was written by it."""
+    written_an_hour_ahead(engine, asked_for="")
+    with Session(engine) as session:
+        for row in session.scalars(sa.select(OutboxWorker)):
+            row.heartbeat_at += timedelta(seconds=HOUR)
+        session.commit()
+    time.seconds += HOUR
+
+
+def test_a_step_back_that_nobody_has_noticed_makes_nobody_dead(engine: sa.Engine) -> None:
+    """A heartbeat lies in the future because of the step, and not because its worker has died before it."""
+    time = Time()
+    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
+    worker = queue.register(host="here", pid=1, version="1", connections=1)
+    other = queue.register(host="there", pid=2, version="1", connections=1)
+    put(engine, "held@example.org")
+    (held,) = queue.claim(other, 8, 1)
+    stepped_back(engine, time)
+    assert queue.rescue(dead_after=DEAD_AFTER) == []
+    assert queue.beat(worker, {}) == pytest.approx(-HOUR, abs=5)
+    assert queue.rescue(dead_after=DEAD_AFTER) == []
+    assert queue.mark(held)
+    assert LEASE - 10 < due_in(engine)["held@example.org"] <= LEASE
+    time.seconds += DEAD_AFTER + 1.0
+    queue.beat(worker, {})
+    assert queue.rescue(dead_after=DEAD_AFTER) == [other]
+
+
+@pytest.mark.parametrize("lease", [LEASE, -1.0], ids=["held", "run out"])
+def test_what_was_rescued_before_a_step_back_waits_for_nobody(engine: sa.Engine, lease: float) -> None:
+    """Its worker is dead, and nobody looks at that one again: a new lease would hold it up to its end."""
+    time = Time()
+    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
+    worker = queue.register(host="here", pid=1, version="1", connections=1)
+    other = queue.register(host="there", pid=2, version="1", connections=1)
+    put(engine, "held@example.org")
+    queue.claim(other, 8, 1)
+    with Session(engine) as session:
+        delivery = session.scalars(sa.select(OutboxDelivery)).one()
+        delivery.due_at, delivery.updated_at = (
+            moment + timedelta(seconds=lease - LEASE) for moment in (delivery.due_at, delivery.updated_at) if moment
+        )
+        session.get_one(OutboxWorker, other).heartbeat_at -= timedelta(seconds=30)
+        session.commit()
+    assert queue.rescue(dead_after=20.0) == [other]
+    stepped_back(engine, time)
+    assert queue.beat(worker, {}) == pytest.approx(-HOUR, abs=5)
+    assert due_in(engine)["held@example.org"] <= 0
+    assert [one.rescues for one in queue.claim(worker, 9, 10)] == [1]
+
+
+def test_what_is_given_back_after_a_step_back_is_due(engine: sa.Engine) -> None:
+    """It was due when it was claimed; by the clock as it is now that is in an hour."""
+    time = Time()
+    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
+    worker = queue.register(host="here", pid=1, version="1", connections=1)
+    put(engine, "held@example.org")
+    (held,) = queue.claim(worker, 8, 1)
+    stepped_back(engine, time)
+    queue.beat(worker, {})
+    held.due_at += timedelta(seconds=HOUR)
+    assert Ledger(engine).record(worker, [Outcome.released(held)]) == set()
+    assert due_in(engine)["held@example.org"] <= 0
+
+
 def test_a_step_forward_ends_no_lease(engine: sa.Engine) -> None:
     """What others hold is neither claimed nor rescued before they, too, have had the time to beat; then it is."""
     with engine.connect() as connection:
@@ -89,14 +156,15 @@ def test_a_step_forward_ends_no_lease(engine: sa.Engine) -> None:
     (held,) = queue.claim(other, 8, 1)
     with engine.begin() as connection:  # an hour later by the database's clock, and by nothing else
         earlier = now - timedelta(seconds=HOUR)
-        connection.execute(sa.update(OutboxDelivery).values(due_at=earlier, updated_at=earlier))
+        ended = earlier + timedelta(seconds=LEASE)
+        connection.execute(sa.update(OutboxDelivery).values(due_at=ended, updated_at=earlier))
         connection.execute(sa.update(OutboxWorker).where(OutboxWorker.id == other).values(heartbeat_at=earlier))
     time.seconds -= HOUR
     assert queue.claim(worker, 9, 10) == []
-    assert queue.rescue(dead_after=20.0) == []  # between a step and the heartbeat that notices it
+    assert queue.rescue(dead_after=DEAD_AFTER) == []  # between a step and the heartbeat that notices it
     assert queue.beat(worker, {}) == pytest.approx(HOUR, abs=5)
     assert LEASE - 10 < due_in(engine)["held@example.org"] <= LEASE
-    assert queue.rescue(dead_after=20.0) == []
+    assert queue.rescue(dead_after=DEAD_AFTER) == []
     assert queue.mark(held)
-    time.seconds += 30.0
-    assert queue.rescue(dead_after=20.0) == [other]
+    time.seconds += DEAD_AFTER + 1.0
+    assert queue.rescue(dead_after=DEAD_AFTER) == [other]
