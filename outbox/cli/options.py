@@ -48,7 +48,7 @@ _OPTIONS = (
     ),
     click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
     click.option("--transport", metavar="NAME", help="Attempted by this transport: host:port, or a host."),
-    click.option("--reason", "because", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
+    click.option("--reason", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
     click.option("--search", metavar="TEXT", help="A whole address or Message-ID, or a part of recipient or subject."),
 )
 
@@ -63,7 +63,7 @@ FILTER_NAMES = (  # in the order of the options
     "since",
     "older_than",
     "transport",
-    "because",
+    "reason",
     "search",
 )
 _TIMES = ("since", "older_than")
@@ -114,10 +114,10 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
         subject=words["subject"],
         priority=None if words["priority"] is None else Lane(words["priority"]),
         older_than=words["older_than"],
-        newer_than=words["since"],
+        since=words["since"],
         search=words["search"],
         transport=words["transport"],
-        reason=words["because"],
+        reason=words["reason"],
         environment=environment_of(options),
     )
 

@@ -66,7 +66,7 @@ class Filter:
     subject: str | None = None  # a part of it
     priority: Lane | None = None
     older_than: timedelta | None = None  # enqueued longer ago than this
-    newer_than: timedelta | None = None  # something became of it (a try, a change of state) within this time
+    since: timedelta | None = None  # something became of it (a try, a change of state) within this time
     search: str | None = None  # a whole address or Message-ID; anything else is a part of recipient or subject
     transport: str | None = None  # tried by this one: "host:port", or a host
     redacted: bool | None = None  # whether the body is gone
@@ -161,8 +161,8 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(DELIVERY.c.lane.in_([wanted.priority.slot(retry=retry) for retry in (False, True)]))
     if wanted.older_than is not None:
         found.append(MESSAGE.c.created_at <= _ago(wanted.older_than))
-    if wanted.newer_than is not None:
-        found.append(DELIVERY.c.updated_at >= _ago(wanted.newer_than))
+    if wanted.since is not None:
+        found.append(DELIVERY.c.updated_at >= _ago(wanted.since))
     if wanted.search:
         found.append(_search(wanted.search.strip()))
     if wanted.transport:
@@ -209,8 +209,8 @@ def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
     for name in _TEXTS:
         if value := getattr(wanted, name):
             yield name, value
-    if wanted.newer_than is not None:
-        yield "since", duration(wanted.newer_than.total_seconds())
+    if wanted.since is not None:
+        yield "since", duration(wanted.since.total_seconds())
     if wanted.enqueued_from is not None:
         yield "from", f"{wanted.enqueued_from.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     if wanted.enqueued_until is not None:

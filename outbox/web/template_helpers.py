@@ -132,12 +132,9 @@ def _command(text: str) -> Markup:
     return Markup('<a href="{}"><code>{}</code></a>').format(address, text)
 
 
-_WORD_OF = {"--since": "newer", "--older-than": "older"}
-
-
 def _list_of(options: list[str]) -> str | None:
     """The list that the options of `outbox-list` mean; None where the pages have no word for one of them."""
-    names = [_WORD_OF.get(name, name.removeprefix("--")) for name in options[::2]]
+    names = [name.removeprefix("--") for name in options[::2]]
     if len(options) % 2 or not set(names) <= set(filter_form.FIELDS):
         return None
     words: filter_form.Link = dict(zip(names, options[1::2], strict=True))

@@ -59,7 +59,7 @@ WANTED: list[dict[str, Any]] = [
     {"older_than": timedelta(hours=5, minutes=30)},
     {"older_than": timedelta(hours=5, minutes=30), "states": (State.FAILED,)},
     {"older_than": timedelta(days=1)},
-    {"newer_than": timedelta(hours=5, minutes=30)},
+    {"since": timedelta(hours=5, minutes=30)},
 ]
 
 

@@ -409,7 +409,7 @@ class TestLooking:
             ("subject=minutes+of", {"to@example.com", "cc@example.com", "bcc@typo.example"}),
             ("domain=example.jp", {"tanaka@example.jp"}),
             ("priority=high", {"dora@example.com"}),
-            ("older=1d", {"old@example.org"}),
+            ("older-than=1d", {"old@example.org"}),
             ("search=invoice", {"invoice@example.com"}),
             ("state=failed&transport=smtp.example.com:587&kind=password-reset", {"ann@example.org"}),
             ("transport=elsewhere.example.com", set()),
@@ -433,7 +433,7 @@ class TestLooking:
         assert client.get(f"{ROOT}/mail?search=%3Cann@example.org%3E").status_code == 200
 
     @pytest.mark.parametrize(
-        "words", ["state=nonsense", "priority=x", "older=soon", "before=x", "before=-1", "before=1e9"]
+        "words", ["state=nonsense", "priority=x", "older-than=soon", "before=x", "before=-1", "before=1e9"]
     )
     def test_bad_words(self, client: FlaskClient, words: str) -> None:
         """A filter word that is none is told so, with those that there are."""
@@ -445,7 +445,7 @@ class TestLooking:
         """Older and newer lead through all mail, each once, and back."""
         seen: list[str] = []
         visited: list[str] = []
-        path: str | None = f"{ROOT}/mail?newer=7d"
+        path: str | None = f"{ROOT}/mail?since=7d"
         while path:
             visited.append(path)
             page = client.get(path).text

@@ -67,7 +67,7 @@ class TestKinds:
         rows = re.findall(r'data-label="Kind"><strong>(.*?)</strong>', page.text)
         assert "newsletter" in rows[0]
         assert "newsletter 37 38.1 % 60 0 0 0" in text_of(page)
-        assert f'href="{ROOT}/mail?kind=newsletter&amp;state=failed&amp;newer=1d"' in page.text
+        assert f'href="{ROOT}/mail?kind=newsletter&amp;state=failed&amp;since=1d"' in page.text
         assert "newsletter" not in re.findall(
             r'data-label="Kind"><strong>(.*?)</strong>', client.get(f"{ROOT}/kinds?window=1m").text
         )
@@ -83,7 +83,7 @@ def test_failures_over_a_time(client: FlaskClient) -> None:
     """What failed earlier is grouped where the time reaches back so far, and its link keeps the time."""
     assert "expired" in client.get(f"{ROOT}/failures?window=30d").text
     page = client.get(f"{ROOT}/failures?window=1m").text
-    assert "newer=1d" not in page
+    assert "since=1d" not in page
     assert "window=1m" in page
 
 

@@ -95,7 +95,7 @@ def test_filter_and_requeue_all_that_match(browser: WebDriver, pages: Site, seed
     click(browser, "nav[aria-label=State] a[href*='state=failed']")
     css(browser, "#f-error").send_keys("5.1.1")
     css(browser, "#f-domain").send_keys("gone.example.org")
-    Select(css(browser, "#f-newer")).select_by_visible_text("within 1 day")
+    Select(css(browser, "#f-since")).select_by_visible_text("within 1 day")
     click(browser, "#filter button")
     assert css(browser, "#count").text == "37 match"
     css(browser, "input[name=scope][value=all]").click()
@@ -235,7 +235,7 @@ def test_the_html_alone_is_as_harmless(browser: WebDriver, pages: Site, ids: dic
 
 def test_older_and_newer(browser: WebDriver, pages: Site) -> None:
     """Paging leads on and back again."""
-    browser.get(f"{pages.url}/mail?newer=7d")
+    browser.get(f"{pages.url}/mail?since=7d")
     first = texts(browser, "tbody .c-recipient")
     click(browser, "a[rel=next]")
     second = texts(browser, "tbody .c-recipient")
