@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from sqlalchemy import Connection
 
 from outbox import operations
 from outbox.cli.busy import waiting
@@ -60,7 +61,7 @@ def audit(limit: int, before: int | None, reads: bool, as_json: bool, **options:
 
 
 def _found(
-    connection: Any,
+    connection: Connection,
     limit: int,
     before: int | None,
     *,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import click
+from sqlalchemy import Connection, Engine
 
 from outbox import operations
 from outbox.cli.busy import waiting
@@ -41,7 +42,9 @@ class Change:
         """What of `wanted` it can change."""
         return operations.eligible(wanted, self.target)
 
-    def batches(self, engine: Any, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
+    def batches(
+        self, engine: Engine, wanted: Filter, note: str | None, uncertain: Callable[[int], None]
+    ) -> Iterator[int]:
         """Do it, a batch at a time; how many each. `uncertain`: is given how many became that instead."""
         return operations.in_batches(engine, wanted, self.target, by=who(), note=note, uncertain=uncertain)
 
@@ -49,7 +52,7 @@ class Change:
         """The states that it can change."""
         return [str(source) for source in sources(self.target) if source is not State.SENDING]
 
-    def held(self, engine: Any, eligible: Filter) -> Held | None:
+    def held(self, engine: Engine, eligible: Filter) -> Held | None:
         """The pauses that hold some of it all the same, each with how much; None: they don't matter."""
         return None
 
@@ -60,13 +63,15 @@ class SendNow(Change):
     def eligible(self, wanted: Filter) -> Filter | None:
         return operations.to_send_now(wanted)
 
-    def batches(self, engine: Any, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
+    def batches(
+        self, engine: Engine, wanted: Filter, note: str | None, uncertain: Callable[[int], None]
+    ) -> Iterator[int]:
         return operations.send_now_in_batches(engine, wanted, by=who(), note=note, wake=settings().wake)
 
     def able(self) -> list[str]:
         return [str(State.QUEUED)]
 
-    def held(self, engine: Any, eligible: Filter) -> Held:
+    def held(self, engine: Engine, eligible: Filter) -> Held:
         with operations.connected(engine) as connection:
             return operations.pauses.holding_of(connection, eligible, HELD_CAP)
 
@@ -224,7 +229,7 @@ def _preview(out: Console, matched: int, rows: list[operations.Row]) -> None:
         out.print(f"and {number(matched - len(rows), CAP)} more")
 
 
-def _others(change: Change, engine: Any, wanted: Filter) -> dict[State, int]:
+def _others(change: Change, engine: Engine, wanted: Filter) -> dict[State, int]:
     """What the filter finds all the same, by state: it can't be changed, or was not asked for."""
     with operations.connected(engine) as connection:
         found = by_state(connection, wanted)
@@ -248,7 +253,7 @@ def _either(states: list[str]) -> str:
     return " or ".join(states) if len(states) < 3 else f"{', '.join(states[:-1])} or {states[-1]}"
 
 
-def _left_alone(engine: Any, wanted: Filter, eligible: Filter | None) -> dict[int, Row | None]:
+def _left_alone(engine: Engine, wanted: Filter, eligible: Filter | None) -> dict[int, Row | None]:
     """The ids that were asked for and can't be changed (None: there is no such delivery)."""
     if not wanted.ids:
         return {}
@@ -258,7 +263,7 @@ def _left_alone(engine: Any, wanted: Filter, eligible: Filter | None) -> dict[in
     return {id: rows.get(id) for id in dict.fromkeys(wanted.ids) if id not in able}
 
 
-def _all(connection: Any, wanted: Filter) -> list[operations.Row]:
+def _all(connection: Connection, wanted: Filter) -> list[operations.Row]:
     return operations.find(connection, wanted, limit=len(wanted.ids))
 
 
@@ -278,7 +283,7 @@ def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
     return "is excluded by the filter, or its content was redacted"
 
 
-def _work(change: Change, wanted: Filter, matched: int, engine: Any, note: str | None) -> tuple[int, int]:
+def _work(change: Change, wanted: Filter, matched: int, engine: Engine, note: str | None) -> tuple[int, int]:
     """Change batch after batch; how many were changed, and how many became uncertain instead."""
     changed = 0
     uncertain: list[int] = []

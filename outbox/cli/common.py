@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 import click
 from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
+from sqlalchemy import Engine
 
 from outbox.cli.command import Failure
 from outbox.cli.console import Console
 from outbox.cli.output import safe, safe_lines
 from outbox.cli.text import Text
-from outbox.core.errors import NotBoundError, OutboxError
+from outbox.core.errors import OutboxError
+from outbox.extension.outbox import Outbox, outbox_of
 from outbox.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -57,15 +59,9 @@ def failures_told() -> Iterator[None]:
         raise Failure(str(error) or type(error).__name__) from error
 
 
-def extension() -> Any:
+def extension() -> Outbox:
     """The application's `Outbox`. Raises NotBoundError."""
-    app = application()
-    try:
-        return app.extensions["outbox"]
-    except KeyError:
-        raise NotBoundError(
-            f"The application {app.name!r} has no outbox. Call `Outbox().init_app(app)` where it is made."
-        ) from None
+    return outbox_of(application())
 
 
 def application() -> Flask:
@@ -73,15 +69,14 @@ def application() -> Flask:
     return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
 
 
-def database() -> Any:
+def database() -> Engine:
     """The engine by which workers and commands reach the outbox."""
     return extension().database(application())
 
 
 def settings() -> Settings:
     """The outbox's configuration. Raises ConfigurationError."""
-    found: Settings = extension().settings(application())
-    return found
+    return extension().settings(application())
 
 
 def console() -> Console:

@@ -14,6 +14,7 @@ from outbox.cli.common import application, database, extension, settings
 from outbox.core.errors import ConfigurationError, MessageError, OutboxError
 from outbox.delivery.hints import hint_for
 from outbox.delivery.reply import Phase, Result, Verdict
+from outbox.extension.state import bound_to
 from outbox.message.addresses import mailbox_of
 from outbox.operations import Finding
 from outbox.settings import Settings, remarks, unread_words
@@ -112,7 +113,7 @@ def _database(seconds: float) -> Iterator[Finding]:
         flask_migrate="migrate" in application().extensions,
         seconds=seconds,
     )
-    yield from operations.several_databases(session, application().extensions["mail"].sessions.elsewhere())
+    yield from operations.several_databases(session, bound_to(application()).sessions.elsewhere())
 
 
 def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
@@ -122,7 +123,7 @@ def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Ite
         relay = _impatient(settings().relay, seconds)
     except OutboxError:
         return  # reported as a finding about the configuration
-    with Connection(application().extensions["mail"], relay) as connection:
+    with Connection(bound_to(application()), relay) as connection:
         opened = connection.check()
         if opened.verdict is not Verdict.ACCEPTED:
             yield _refused("smtp", opened, relay, _other_mechanism(opened, relay))
@@ -189,7 +190,7 @@ def _other_mechanism(refused: Result, relay: Relay) -> str:
     for mechanism in MECHANISMS:
         limit = SECONDS - refused.duration
         patient = dataclasses.replace(relay, auth=mechanism, send_timeout=max(limit / len(MECHANISMS), 0.1))
-        with Connection(application().extensions["mail"], patient) as connection:
+        with Connection(bound_to(application()), patient) as connection:
             if connection.check().verdict is Verdict.ACCEPTED:
                 return f"The log-in by {mechanism} works: set OUTBOX_AUTH={mechanism}."
     return ""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import click
+from sqlalchemy import Engine
 
 from outbox import operations
 from outbox.cli.busy import waiting
@@ -146,7 +147,7 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
     return Asked(options["dry_run"], options["yes"], options["as_json"]), targets
 
 
-def _pause(engine: Any, targets: Targets, asked: Asked, options: dict[str, Any]) -> list[Pause]:
+def _pause(engine: Engine, targets: Targets, asked: Asked, options: dict[str, Any]) -> list[Pause]:
     """In one transaction; rolled back for a dry run, which so finds every fault."""
     with operations.guarded(engine), engine.connect() as connection:
         until = options["until"]
@@ -169,7 +170,7 @@ def _pause(engine: Any, targets: Targets, asked: Asked, options: dict[str, Any])
     return made
 
 
-def _resume(engine: Any, wanted: list[Pause], reason: str) -> list[Pause]:
+def _resume(engine: Engine, wanted: list[Pause], reason: str) -> list[Pause]:
     with operations.transaction(engine) as connection:
         lifted = [
             pauses.resume(connection, one.what, one.value, by=who(), note=reason, environment=one.environment)
@@ -184,7 +185,7 @@ def _of(there: list[Pause], what: What, value: str) -> Iterator[Pause]:
     return (one for one in there if (one.what, one.value) == (what, name))
 
 
-def _held(engine: Any, targets: Targets, environment: str | None) -> int:
+def _held(engine: Engine, targets: Targets, environment: str | None) -> int:
     """How many queued deliveries they concern; of a transport, all."""
     with operations.connected(engine) as connection, waiting("counting"):
         queued = Filter(states=(State.QUEUED,), environment=environment)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from sqlalchemy import Engine
 
 from outbox import operations
 from outbox.cli.busy import waiting
@@ -95,7 +96,7 @@ def _states(asked: tuple[State, ...], failed: bool) -> tuple[State, ...]:
     return states if not failed or State.FAILED in states else (*states, State.FAILED)
 
 
-def _purge(engine: Any, found: int, *, states: tuple[State, ...], wanted: Filter, **options: Any) -> int:
+def _purge(engine: Engine, found: int, *, states: tuple[State, ...], wanted: Filter, **options: Any) -> int:
     removed = 0
     with waiting("removing", None if found > CAP else found) as told:
         while True:

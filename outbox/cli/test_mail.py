@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import flask_mail
+from sqlalchemy import Engine
 
 from outbox import operations
 from outbox.cli.command import Command, No
@@ -75,7 +76,7 @@ def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -
 class _Trial:
     """The one test, and when it must be over."""
 
-    engine: Any
+    engine: Engine
     end: float  # monotonic
     as_json: bool
 
@@ -89,7 +90,7 @@ class _Trial:
         click.echo(safe(words), err=self.as_json)
 
 
-def _enqueue(engine: Any, address: str, sender: str | None) -> tuple[int, str]:
+def _enqueue(engine: Engine, address: str, sender: str | None) -> tuple[int, str]:
     now = clock.utcnow()
     message = flask_mail.Message(
         f"Test message of {now:%Y-%m-%d %H:%M:%S} UTC",
@@ -106,7 +107,7 @@ def _enqueue(engine: Any, address: str, sender: str | None) -> tuple[int, str]:
         return operations.recipients(connection, pk)[0].id, message_id
 
 
-def _living_worker(engine: Any) -> str | None:
+def _living_worker(engine: Engine) -> str | None:
     from outbox.cli.status import look
 
     configured = settings()

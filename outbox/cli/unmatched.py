@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+
+from sqlalchemy import Connection
 
 from outbox import operations
 from outbox.cli.options import number
@@ -13,7 +14,7 @@ from outbox.operations import Filter
 CAP = 10_000
 
 
-def by_state(connection: Any, wanted: Filter) -> dict[State, int]:
+def by_state(connection: Connection, wanted: Filter) -> dict[State, int]:
     """How much matches, whatever state was asked for; each is counted to CAP + 1."""
     counts = {state: operations.count(connection, replace(wanted, states=(state,)), cap=CAP) for state in State}
     return {state: count for state, count in counts.items() if count}

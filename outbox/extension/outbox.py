@@ -12,17 +12,14 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
-from outbox.core.errors import NotBoundError
 from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
-from outbox.extension.state import STATE, Bound, state
+from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
 from outbox.extension.templates import render
 from outbox.settings import Settings
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
-
-_BOUND = "outbox.bound"
 
 
 class Outbox(flask_mail.Mail):
@@ -42,7 +39,7 @@ class Outbox(flask_mail.Mail):
         bound = Bound(app, Settings.from_config(app.config), self._session if session is None else session)
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)
-        app.extensions[_BOUND] = app.extensions["mail"] = bound
+        app.extensions[BOUND] = app.extensions["mail"] = bound
         app.extensions["outbox"] = self
         return bound
 
@@ -233,16 +230,18 @@ class Outbox(flask_mail.Mail):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         state = self.state
         if state is None and has_app_context():
-            state = current_app.extensions.get(_BOUND)
+            state = current_app.extensions.get(BOUND)
         return getattr(state, name, None)
 
     def _bound(self, app: Flask | None = None) -> Bound:
         app = app or self.app or current_app
         if isinstance(app, LocalProxy):
             app = app._get_current_object()
-        bound: Bound | None = app.extensions.get(_BOUND)
-        if bound is None:
-            raise NotBoundError(
-                f"The application {app.name!r} has no outbox. Call mail.init_app(app) when it is created."
-            )
-        return bound
+        return bound_to(app)
+
+
+def outbox_of(app: Flask) -> Outbox:
+    """The `Outbox` that `app` was bound to last. Raises NotBoundError."""
+    bound_to(app)
+    found: Outbox = app.extensions["outbox"]
+    return found

@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core import clock
-from outbox.core.errors import DatabaseError, MessageError, SchemaError
+from outbox.core.errors import DatabaseError, MessageError, NotBoundError, SchemaError
 from outbox.core.events import logger
 from outbox.extension import signals, uncommitted
 from outbox.extension.additions import with_adds
@@ -34,6 +34,10 @@ from outbox.store.models import OutboxMessage
 from outbox.store.transactions import writing_mail
 
 _WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
+
+
+BOUND = "outbox.bound"
+"""Where the application keeps it, besides `extensions["mail"]`."""
 
 
 class Bound(flask_mail._Mail):
@@ -245,6 +249,14 @@ _DATED = "_outbox_date"
 
 def _told(composed: Composed, posted: Posting) -> tuple[str, int, str | None]:
     return composed.message_id, len(composed.recipients), posted.kind
+
+
+def bound_to(app: Flask) -> Bound:
+    """The outbox of `app`. Raises NotBoundError."""
+    bound: Bound | None = app.extensions.get(BOUND)
+    if bound is None:
+        raise NotBoundError(f"The application {app.name!r} has no outbox. Call mail.init_app(app) when it is created.")
+    return bound
 
 
 def state(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from outbox.core import clock
 from outbox.store.dialect import frozen_text
@@ -39,7 +39,7 @@ class Clock:
             clock.freeze(None)
 
     def _rewrite(
-        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+        self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> tuple[str, Any]:
         if self.now is not None:
             statement = frozen_text(connection.dialect, statement, self.now)

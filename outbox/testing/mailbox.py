@@ -18,6 +18,8 @@ from outbox import operations
 from outbox.core import clock
 from outbox.core.errors import UncommittedMailError
 from outbox.delivery.states import Lane, State
+from outbox.extension.outbox import outbox_of
+from outbox.extension.state import bound_to
 from outbox.store.dialect import DbNow
 from outbox.store.enqueue import write_connection
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
@@ -67,11 +69,11 @@ class Mailbox:
     """The outbox of one application. A list of its mail, in the order in which it was enqueued."""
 
     def __init__(self, app: Flask, since: float | None = None) -> None:
-        """`since`: what was there at that moment of the monotonic clock is not seen. KeyError without an outbox."""
+        """`since`: what was there at that moment of the monotonic clock is not seen. Raises NotBoundError."""
         self._since = since
         self._left: int | None = None if since is not None else 0  # the newest id that earlier tests left, if known
         self._app = app
-        self._outbox: Any = app.extensions["outbox"]
+        self._outbox = outbox_of(app)
         self._clock = Clock()
 
     @property
@@ -177,7 +179,7 @@ class Mailbox:
     @contextmanager
     def _session(self) -> Iterator[Session | None]:
         """The application's current session; None for an application without."""
-        sessions = self._app.extensions["mail"].sessions
+        sessions = bound_to(self._app).sessions
         if not sessions.has_source:
             yield None
             return

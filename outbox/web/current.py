@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flask import current_app
+from flask import Flask, current_app
 
 from outbox import operations
-from outbox.core.errors import NotBoundError
+from outbox.extension.outbox import outbox_of
+from outbox.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 
-def bound() -> Any:
-    """The application's `Outbox`, which lies above this layer. Raises NotBoundError."""
-    outbox = current_app.extensions.get("outbox")
-    if outbox is None:
-        raise NotBoundError(
-            f"The application {current_app.name!r} has no outbox. Call mail.init_app(app) when it is created."
-        )
-    return outbox
+def application() -> Flask:
+    """The application itself, not its proxy."""
+    return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
 
 
-def settings() -> Any:
-    """The application's `Settings`. Raises NotBoundError, ConfigurationError."""
-    return bound().settings(current_app)
+def settings() -> Settings:
+    """The application's `Settings`. Raises NotBoundError."""
+    return outbox_of(application()).settings(application())
 
 
 def engine() -> Engine:
     """The database that holds the outbox. Raises NotBoundError, ConfigurationError."""
-    found: Engine = bound().database(current_app)
-    return found
+    return outbox_of(application()).database(application())
+
+
+def application_engine() -> Engine | None:
+    """The database of the application's session; None if there is none. Raises NotBoundError."""
+    return outbox_of(application()).application_database(application())
 
 
 def connected() -> AbstractContextManager[Connection]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Blueprint, Flask, Response, abort, request
 
 from outbox.core.errors import ConfigurationError
 from outbox.monitoring import prometheus
 from outbox.monitoring.readiness import Readiness
-from outbox.web.current import bound, engine
+from outbox.web.current import application, engine, settings
 from outbox.web.rights import Check, Right, granted, nobody
 
 
@@ -31,9 +31,9 @@ def health_blueprint(*, may_view: Check = nobody, token: str | None = None, name
     sources: WeakKeyDictionary[Flask, _Sources] = WeakKeyDictionary()
 
     def here() -> _Sources:
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        app = application()
         if app not in sources:
-            sources[app] = _Sources(Readiness(engine()), prometheus.Queue(engine(), bound().settings(app)))
+            sources[app] = _Sources(Readiness(engine()), prometheus.Queue(engine(), settings()))
         return sources[app]
 
     def healthz() -> Response:

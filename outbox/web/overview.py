@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask import current_app, render_template, request
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.web import actions, charts, figures, filter_form
-from outbox.web.current import bound, connected, engine, settings
+from outbox.web.current import application_engine, connected, engine, settings
 from outbox.web.rights import Right
 
 CAP = 10_000
@@ -31,7 +31,7 @@ def overview() -> ResponseReturnValue:
             count_cap=CAP,
         )
         drawn = charts.charts(connection, status.at)
-    if wrong := operations.another_database(engine(), bound().application_database(current_app)):
+    if wrong := operations.another_database(engine(), application_engine()):
         status.problems.insert(0, wrong)
     return render_template(
         "outbox_admin/overview.html",

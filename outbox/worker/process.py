@@ -25,12 +25,13 @@ from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
 from outbox.delivery.rate import Rate
 from outbox.delivery.retry import RetryPolicy
+from outbox.extension.outbox import outbox_of
 from outbox.extension.receivers import Receivers
+from outbox.extension.state import bound_to
 from outbox.monitoring import prometheus
 from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.monitoring.readiness import Readiness
-from outbox.settings import Settings
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
 from outbox.store.dialect import tell_progress
@@ -110,8 +111,8 @@ class Worker:
         seconds: float | None = None,
         place: Place | None = None,
     ) -> None:
-        outbox = app.extensions["outbox"]
-        self._settings: Settings = outbox.settings(app)
+        outbox = outbox_of(app)
+        self._settings = outbox.settings(app)
         self._end_at = math.inf  # monotonic
         if seconds is not None:
             self._end_at = monotonic() + seconds
@@ -145,7 +146,7 @@ class Worker:
         self._tells = Debounce(_TURNED_SECONDS)
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
-        self._mail = app.extensions["mail"]
+        self._mail = bound_to(app)
         self._place = place
         self._stop = Stop(place.lifeline if place is not None else None)
         self._drains = False  # asked to end when nothing is due

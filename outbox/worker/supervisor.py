@@ -26,7 +26,8 @@ from outbox.core.clock import Debounce, awake, monotonic
 from outbox.core.errors import ConfigurationError, OutboxError
 from outbox.core.events import EventName, Events, logger
 from outbox.core.shutdown import Stop, on_signals
-from outbox.settings import Settings
+from outbox.extension.outbox import outbox_of
+from outbox.extension.state import bound_to
 from outbox.store.queue import Queue
 from outbox.worker import process as daemon
 from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, end_process
@@ -95,8 +96,8 @@ class _Supervisor:
     _code: int = 0
 
     def __post_init__(self) -> None:
-        outbox = self.app.extensions["outbox"]
-        self._settings: Settings = outbox.settings(self.app)
+        outbox = outbox_of(self.app)
+        self._settings = outbox.settings(self.app)
         with self.app.app_context():
             self._engine = outbox.database(self.app)
         self._limit = self._settings.database_timeout_seconds
@@ -164,7 +165,7 @@ class _Supervisor:
             os._exit(0)
         try:
             with self.app.app_context():
-                self.app.extensions["mail"].sessions.forget()
+                bound_to(self.app).sessions.forget()
             place = daemon.Place(number, self._lifeline, words.send, _signs_of_life(words))
             code = daemon.run(self.app, once=self.once, drain=self.drain, connections=self.connections, place=place)
         except OutboxError as error:

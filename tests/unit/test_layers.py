@@ -39,6 +39,15 @@ APART = (("store", "smtp"), ("operations", "smtp"))  # SQL and SMTP meet in work
 PATCHED = ("queue", "select", "selectors", "socket", "ssl", "subprocess", "threading")
 """Modules in which gevent replaces what waits; a name imported from them keeps the one that stops all its threads."""
 
+TYPED = ("cli", "web", "worker", "testing")
+"""Rooms that get the extension's objects typed: from `outbox_of` and `bound_to`, never from `app.extensions`."""
+
+OURS = {"outbox", "mail"}
+"""What `app.extensions` calls the extension's objects."""
+
+NOT_ANY = {"app", "bound", "connection", "database", "engine", "extension", "mail", "outbox", "queue", "settings"}
+"""Names that stand for the extension's objects, or come from them."""
+
 CLOCKS = {  # what only clock.py may touch
     "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime", "gmtime"},
     "datetime": {"now", "utcnow", "today"},
@@ -101,6 +110,11 @@ def test_one_module_reads_the_clock() -> None:
     assert clock_readers(package()) == []
 
 
+def test_the_extension_is_typed_above_it() -> None:
+    """No command, page or worker sees the extension as Any."""
+    assert untyped(package()) == []
+
+
 def test_what_waits_is_looked_up_when_it_is_used() -> None:
     """gevent's `patch_all` replaces it in its module, in an application that is loaded after the commands."""
     assert kept_unpatched(package()) == []
@@ -160,6 +174,42 @@ def clock_readers(modules: Modules) -> list[str]:
         for node in ast.walk(ast.parse(source)):
             found += [f"{name}:{node.lineno} {read}" for read in _clocks_read(node)]
     return found
+
+
+def untyped(modules: Modules) -> list[str]:
+    found = []
+    for name, source in modules.items():
+        if _top(name) in TYPED:
+            for node in ast.walk(ast.parse(source)):
+                found += [f"{name}:{node.lineno} {what}" for what in _untyped(node)]  # type: ignore[attr-defined]
+    return found
+
+
+def _untyped(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef) and node.name.strip("_") in NOT_ANY and _is_any(node.returns):
+        yield f"{node.name}() -> Any"
+    elif isinstance(node, ast.arg) and node.arg.strip("_") in NOT_ANY and _is_any(node.annotation):
+        yield f"{node.arg}: Any"
+    elif isinstance(node, ast.AnnAssign) and _is_any(node.annotation):
+        target = ast.unparse(node.target)
+        if target.rpartition(".")[2].strip("_") in NOT_ANY:
+            yield f"{target}: Any"
+    elif isinstance(node, ast.Subscript) and _is_extensions(node.value) and _name_of(node.slice) in OURS:
+        yield ast.unparse(node)
+    elif isinstance(node, ast.Call) and _is_extensions(getattr(node.func, "value", None)):
+        yield from (ast.unparse(node) for argument in node.args if _name_of(argument) in OURS)
+
+
+def _is_any(annotation: ast.expr | None) -> bool:
+    return isinstance(annotation, ast.Name) and annotation.id == "Any"
+
+
+def _is_extensions(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "extensions"
+
+
+def _name_of(node: ast.expr) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
 
 
 def kept_unpatched(modules: Modules) -> list[str]:
@@ -274,6 +324,11 @@ def _circle(graph: Mapping[str, set[str]]) -> list[str] | None:
         (clock_readers, {"policy": "import time\nx = time.monotonic"}, ["policy:2 time.monotonic"]),
         (clock_readers, {"policy": "import datetime\ndatetime.datetime.now()"}, ["policy:2 datetime.now"]),
         (clock_readers, {"policy": "from time import monotonic as m"}, ["policy:1 time.monotonic"]),
+        (untyped, {"web.a": "x = app.extensions['outbox']"}, ["web.a:1 app.extensions['outbox']"]),
+        (untyped, {"cli.a": "x = app.extensions.get('mail')"}, ["cli.a:1 app.extensions.get('mail')"]),
+        (untyped, {"cli.a": "def database() -> Any: ..."}, ["cli.a:1 database() -> Any"]),
+        (untyped, {"worker.a": "def f(engine: Any) -> None: ..."}, ["worker.a:1 engine: Any"]),
+        (untyped, {"testing.a": "self._outbox: Any = 1"}, ["testing.a:1 self._outbox: Any"]),
         (kept_unpatched, {"hub": "from queue import SimpleQueue"}, ["hub:1 queue.SimpleQueue"]),
         (kept_unpatched, {"hub": "import threading\nx = threading.local()"}, ["hub:2 threading.local"]),
     ],
