@@ -216,11 +216,11 @@ class Claimer:
             if wait is None:
                 continue
             with self._holding(self._held.only(pause.what, pause.value)):
-                claimed = self._dispatcher.claim(self._worker_id, 1)
-            found += claimed
-            if not claimed and wait >= LONGEST_PROBE:  # for hours there has been none of it
+                rows, offered = self._dispatcher.lease(self._worker_id, 1)
+            found += offered
+            if not rows and wait >= LONGEST_PROBE:  # for hours there has been none of it
                 self._consequences.release(pause.what, pause.value)
-            elif not claimed:  # else what falls due a moment later would wait for hours
+            elif not offered:  # else what falls due a moment later, or waits behind expired mail, would wait for hours
                 self._rulings.look_again(pause.id)
         return found
 
@@ -231,7 +231,7 @@ class Claimer:
         found = 0
         for domain, senders in self._consequences.comparisons.due(self._held.refused_domains, self._monotonic(), most):
             with self._holding(self._held.only(What.DOMAIN, domain).avoiding(senders, ())):
-                found += self._dispatcher.claim(self._worker_id, 1)
+                found += self._dispatcher.lease(self._worker_id, 1).offered
         return found
 
     @contextmanager

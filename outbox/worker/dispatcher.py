@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from outbox.core.clock import Debounce
 from outbox.core.errors import DamagedMessageError
@@ -79,6 +79,14 @@ class Terms:
         return min(2.0, self.lease * 0.1)
 
 
+class Leases(NamedTuple):
+    """What one claim came to."""
+
+    rows: int
+    offered: int
+    """Those of them that go to a connection: what has expired, for one, ends at its claim."""
+
+
 class Dispatcher:
     """Carries claimed mail to the server and hands what became of it to the recorder. Used by all connections."""
 
@@ -123,6 +131,10 @@ class Dispatcher:
 
     def claim(self, worker_id: int, limit: int) -> int:
         """Lease up to `limit` due deliveries into the feed; how many rows that touched."""
+        return self.lease(worker_id, limit).rows
+
+    def lease(self, worker_id: int, limit: int) -> Leases:
+        """As `claim`; and how many of them are to be offered."""
         self._disown_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
@@ -130,13 +142,14 @@ class Dispatcher:
         claimed = self._queue.claim(worker_id, token, limit)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
-        self._feed.put(self._may_be_sent([Leased(one, deadline) for one in claimed]))
+        offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
+        self._feed.put(offered)
         for one in claimed:
             if one.rescued:
                 self._events.emit(EventName.RESCUED, one.message.message_id, delivery=one.id, rescues=one.rescues)
         if self._complain.passes():
             self._refuse()
-        return found
+        return Leases(found, len(offered))
 
     def _may_be_sent(self, claimed: list[Leased]) -> list[Leased]:
         """What is to go to a connection; the rest ends here, in one commit: it needs none, and no relay that works."""

@@ -325,6 +325,33 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
         script=Script(rules=(Rule("pair", f"{A} {ONE}", "rate"),)),
         connections=1,
     ),
+    "a pause whose probe found only expired mail waits for hours": Case(
+        queue=((B, ONE, 0.0), (A, ONE, 0.0), (A, TWO, 0.0), (B, TWO, 650.0)),
+        script=Script(rules=(Rule("sender", A, "not allowed"),)),
+        holds=(Hold(700.0, 2000.0, What.ALL),),
+        expiry=((3, 1000.0),),
+        heals=2000.0,
+    ),
+    "those before what would be taken end all at once": Case(  # the bound was wrong, not the outbox
+        queue=(
+            (A, ONE, 105.0),
+            (C, ONE, 246.0),
+            (A, ONE, 218.0),
+            (A, ONE, 116.0),
+            (A, ONE, 0.0),
+            (A, FOUR, 105.0),
+            (A, ONE, 0.0),
+            (A, ONE, 0.0),
+            (C, THREE, 0.0),
+            (A, ONE, 0.0),
+        ),
+        script=Script(
+            rules=(Rule("sender", A, "spam", 0.0, 5894.4),), spells=(Spell(0.0, 603.8, "later", False),), admits=1
+        ),
+        connections=2,
+        refusals=7,
+        restarts=(Restart(195.7, 1, killed=False),),
+    ),
     "a pause whose probe found nothing due waits for hours": Case(
         queue=((C, ONE, 0.0), (A, TWO, 500.0)),
         script=Script(rules=(Rule("sender", C, "not allowed"),)),

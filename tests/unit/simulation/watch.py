@@ -46,7 +46,7 @@ class Watch:
         self._waits: dict[int, float] = {}  # since when each delivery waits that could be offered
         self._overtook: dict[int, Counter[int]] = defaultdict(Counter)  # by who waits: who was refused meanwhile
         self._due_now: dict[int, float] = {}  # since when it is the turn of one that waits
-        self._good: dict[int, float] = {}  # since when each waits that the relay would take
+        self._good: dict[int, tuple[float, int]] = {}  # since when each waits that the relay would take; live ones then
         self._apart: dict[int, float] = {}  # since when each waits that is paused for another sender's sake
         self._expired: dict[int, float] = {}  # since when each has expired and could end
         self._began: dict[int, float] = {}
@@ -204,10 +204,12 @@ class Watch:
         for number in list(self._good):
             if number not in good and number not in world.begun:
                 del self._good[number]
-        turns = 1 + sum(one.live for one in world.deliveries)
+        live = sum(one.live for one in world.deliveries)
         for number in good:
-            since = self._good.setdefault(number, now)
-            if now > max(since, self._told_until) + turns * (PROBE + SLACK + SILENT):
+            since, before = self._good.setdefault(
+                number, (now, live)
+            )  # those that ended since then were before it, too
+            if now > max(since, self._told_until) + (1 + before) * (PROBE + SLACK + SILENT):
                 self.fail(f"{number} would be taken, and waits for {now - since:.1f} s")
 
     def _look_at_probes(self) -> None:
