@@ -44,6 +44,10 @@ def various(count: int, *due: float) -> tuple[tuple[str, str, float], ...]:
             ),
             id="a worker that lives for three messages",
         ),
+        pytest.param(
+            Case(various(3, 0.0, 30.0, 60.0, 90.0, 120.0), DENIED, workers=3, connections=1, heals=HOUR),
+            id="three workers, none of which sees enough",
+        ),
     ],
 )
 def test_what_every_message_meets_fails_none(case: Case) -> None:
