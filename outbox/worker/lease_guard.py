@@ -38,10 +38,11 @@ class Pulse:
         `slept`: the database's clock has gone further than ours.
         """
         with self._lock:
-            late = slept or not self._sound(ended)
+            ahead = self._ahead()  # one look for both: a jump between two would be noticed by neither
+            late = slept or not self._sound(ended, ahead)
             if late:
                 self._sound_since = ended
-            self._beaten, self._beaten_ahead = began, self._ahead()
+            self._beaten, self._beaten_ahead = began, ahead
             return not late
 
     def age(self, now: float) -> float:
@@ -52,13 +53,13 @@ class Pulse:
     def alive(self, now: float) -> bool:
         """Whether the others can't have declared this worker dead."""
         with self._lock:
-            return self._sound(now)
+            return self._sound(now, self._ahead())
 
     def holds(self, claimed_at: float, now: float) -> bool:
         """Whether what was claimed at that moment has not been rescued by another worker since."""
         with self._lock:
-            return claimed_at >= self._sound_since and self._sound(now)
+            return claimed_at >= self._sound_since and self._sound(now, self._ahead())
 
-    def _sound(self, now: float) -> bool:
-        jump = max(0.0, self._ahead() - self._beaten_ahead)
+    def _sound(self, now: float, ahead: float) -> bool:
+        jump = max(0.0, ahead - self._beaten_ahead)
         return jump < JUMP_SECONDS and now - self._beaten + jump < self._limit

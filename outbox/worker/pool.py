@@ -39,7 +39,7 @@ _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thr
 
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
 
-_CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off
+_CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off, and for a claim under way to come back
 
 _JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
 
@@ -163,8 +163,10 @@ class Crew:
         end = monotonic() + grace
         for thread in (self._claiming, self._carrying):
             thread.join(max(0.0, end - monotonic()))
+        cut_off = monotonic()
         if self._carrying.is_alive():
             self._cut_off()
+        self._claiming.join(max(0.0, cut_off + _CUT_OFF_SECONDS - monotonic()))  # else its mail stays under lease
         self._dispatcher.give_back(self._feed.empty())
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         if recorded and not self._claiming.is_alive():

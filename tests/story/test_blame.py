@@ -350,8 +350,8 @@ def test_a_relay_that_lets_in_two_connections_is_used_with_two(
         assert here, "a third connection was tried"
         assert len(here) < 10
         until(lambda: stage.health(worker).get("transport", {}).get("connections") == 2, "the limit is told")
-        (note,) = stage.status()["notes"]
-        assert "lets in 2 of the 4 connections of a worker, which goes on with these: greeting: 421 4.7.0 Error" in note
+        words = "lets in 2 of the 4 connections of a worker, which goes on with these: greeting: 421 4.7.0 Error"
+        assert any(words in note for note in stage.status()["notes"])  # a busy machine has late heartbeats to tell of
     assert of(stage) == {("sent", 1, None)}
     assert "transport-down" not in stage.logs()
 

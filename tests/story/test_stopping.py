@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import sqlalchemy as sa
 
-from outbox import operations
+from outbox import Message, operations
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, until
@@ -18,6 +19,8 @@ from tests.wire.server import SmtpServer
 
 SLACK = 8.0
 """Seconds on top of the grace period: five for the database, the rest for a busy machine."""
+
+_WAITING = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'outbox_delivery'::regclass")
 
 
 @contextmanager
@@ -117,6 +120,23 @@ def test_mail_under_way_is_finished(sqlite_database: Database, make_stage: MakeS
         assert len(server.messages) == 2
         assert stage.states() == {"sent": 2, "queued": 5}
         assert all(row.attempts == (row.state == "sent") for row in stage.deliveries())
+
+
+@pytest.mark.databases("postgresql")
+def test_a_claim_that_is_under_way_is_given_back(database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """Told to stop with no time to spare while the database is slow: nothing stays under lease."""
+    stage = make_stage(database, relay.port, OUTBOX_LEASE_SECONDS="600", OUTBOX_SHUTDOWN_SECONDS="0.01")
+    worker = stage.start()
+    with stage.transaction() as session:
+        session.execute(sa.text("LOCK TABLE outbox_delivery IN SHARE ROW EXCLUSIVE MODE"))
+        stage.outbox.enqueue(Message("Late", recipients=["ann@example.org"], body="x\n"))
+        session.flush()
+        until(lambda: session.execute(_WAITING).scalar(), "the claim waits")
+        worker.signal(signal.SIGTERM)
+        until(lambda: "status=worker-stopping" in worker.log(), "the stop begins")
+        session.commit()
+    assert worker.wait(30) == 0, worker.log()
+    assert stage.states() == {"queued": 1}
 
 
 def test_a_second_signal_ends_it_at_once(sqlite_database: Database, make_stage: MakeStage) -> None:

@@ -57,6 +57,15 @@ def test_a_wall_clock_that_jumps_ahead_voids_claims_until_the_next_heartbeat(sle
     assert pulse.holds(7.5, 8)
 
 
+@pytest.mark.parametrize("looks", [0, 1])
+def test_a_machine_that_stands_still_within_a_heartbeat_holds_nothing(looks: int) -> None:
+    """Between whichever two looks at the clocks that is: the jump must not be taken for how they always were."""
+    readings = iter([100.0] * (1 + looks))
+    pulse = Pulse(20, 0, ahead=lambda: next(readings, 3700.0))
+    pulse.beat(5, 5.1)
+    assert not pulse.holds(1, 6)
+
+
 def test_a_wall_clock_that_is_put_right_little_by_little_or_set_back_voids_nothing() -> None:
     """Nobody has slept."""
     ahead = 100.0
