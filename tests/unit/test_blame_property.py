@@ -179,6 +179,7 @@ def _case(
         idle=st.one_of(st.none(), st.floats(1, 29)),
         admits=admits,
         no_more=st.sampled_from(sorted(NO_MORE)),
+        admits_until=st.one_of(st.just(1e9), seconds),
     )
     return st.builds(
         Case,

@@ -5,12 +5,14 @@ The relay, the table and the clock are those of `test_blame_property`, and so is
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from outbox.delivery.states import State
 from outbox.store.pauses import What
 from tests.unit.simulation.database import Hold
-from tests.unit.simulation.relay import Rule, Script, Spell
+from tests.unit.simulation.relay import TAKES, Rule, Script, Spell
 from tests.unit.simulation.watch import Watch
 from tests.unit.simulation.world import Restart
 from tests.unit.test_blame_property import DOMAINS, HOUR, SENDERS, Case, play
@@ -23,6 +25,11 @@ DENIED = Script(spells=(Spell(0.0, HOUR, "denied", False),))
 def paused(watch: Watch) -> set[tuple[What, str]]:
     """What was ever paused by itself."""
     return {(pause.what, pause.value) for _, what, pause in watch.pauses if what == "paused"}
+
+
+def sent_at(watch: Watch, number: int) -> float:
+    """When the relay took it; never: for ever."""
+    return next((at for at, one, words in watch.offers if one == number and "-> sent" in words), math.inf)
 
 
 def various(count: int, *due: float) -> tuple[tuple[str, str, float], ...]:
@@ -95,6 +102,32 @@ def test_one_message_that_breaks_connections_says_nothing_of_the_relay() -> None
     """However often: the relay is not reported as down for its sake."""
     world, _ = play(Case(((A, ONE, 0.0),), Script(rules=(Rule("delivery", "1", "broken"),))))
     assert world.workers[1].breaker.openings == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "reply"),
+    [
+        pytest.param(6, "a day", id="chosen from what was claimed"),
+        pytest.param(20, "quota", id="what was claimed goes back for it"),
+        pytest.param(20, "broken", id="connections that break"),
+        pytest.param(4, "421, told", id="a wait told to one"),
+    ],
+)
+def test_another_senders_mail_is_the_next_probe(count: int, reply: str) -> None:
+    """Though so much of the refused sender's was due before it."""
+    mail = ((C, THREE, 0.0), *((A, ONE, 10.0),) * count, (B, TWO, 10.0))
+    _, watch = play(Case(mail, Script(rules=(Rule("sender", A, reply),)), connections=1))
+    assert sent_at(watch, len(mail)) < 10.0 + 10.0
+
+
+def test_connections_are_added_again_once_the_relay_admits_more() -> None:
+    """One after the other: the last mail goes over all of them."""
+    times = (0.0, 200.0, 400.0, 600.0)
+    script = Script(admits=1, admits_until=100.0)
+    world, _ = play(Case(tuple((A, ONE, at) for at in times for _ in range(12)), script, connections=4))
+    took = [max(at for at, _ in world.relay.taken if at < begun + 200.0) - begun for begun in times]
+    assert took[0] > 12 * TAKES
+    assert took[3] < 12 * TAKES / 2
 
 
 def test_what_has_expired_ends_while_its_sender_is_paused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -177,6 +178,7 @@ class Script:
     idle: float | None = None  # seconds after which it takes no more on a connection that was idle
     admits: int = 100  # connections at once
     no_more: str = "421"
+    admits_until: float = 1e9  # when it comes to admit all
 
 
 @dataclass
@@ -217,7 +219,7 @@ class ScriptedRelay:
         self.connects.append(self.now())
         if (words := self._down(self.now())) is not None:
             return words
-        if self._is_full() and self.script.no_more != "432":
+        if len(self.sessions) >= self._admits() and self.script.no_more != "432":
             return NO_MORE[self.script.no_more]
         self.sessions.add(session)
         return None
@@ -236,8 +238,8 @@ class ScriptedRelay:
     def _down(self, now: float) -> Words | None:
         return next((DOWN[one.reply] for one in self.script.spells if one.down and one.holds(now)), None)
 
-    def _is_full(self) -> bool:
-        return len(self.sessions) >= self.script.admits
+    def _admits(self) -> float:
+        return self.script.admits if self.now() < self.script.admits_until else math.inf
 
     def _against_session(self, session: ScriptedSession, now: float) -> Iterable[tuple[Words, Why]]:
         script = self.script
@@ -245,7 +247,7 @@ class ScriptedRelay:
             yield SESSION_ENDS[script.session[1]], Why.SESSION
         if script.idle is not None and session.carried and now - TAKES - session.used_at > script.idle:
             yield Words(Phase.MAIL, 451, "4.4.2 Timeout waiting for data from client."), Why.SESSION
-        if script.no_more == "432" and len(self.sessions) > script.admits:
+        if script.no_more == "432" and len(self.sessions) > self._admits():
             yield NO_MORE["432"], Why.CONNECTIONS
 
     def _against(self, offer: Offering, now: float) -> Iterable[tuple[Words, Why]]:

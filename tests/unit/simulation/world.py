@@ -333,3 +333,4 @@ def _moments(script: Script) -> Iterator[float]:
         yield from (rule.begins, rule.ends)
     for quota in script.quotas:
         yield quota.ends
+    yield script.admits_until
