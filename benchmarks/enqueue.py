@@ -23,7 +23,7 @@ from jinja2 import DictLoader
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from outbox import Message, Outbox
-from outbox.store.dialect import configure_sqlite
+from outbox.store.databases.sqlite import configure_sqlite
 from tests.servers.databases import NAMES, Database, Databases
 
 LINE = "Your order is on its way and will be with you by Thursday."

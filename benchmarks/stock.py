@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from benchmarks import mails
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxMessageBlob, table_of
-from outbox.store.enqueue import Posting, enqueue
+from outbox.store.enqueue import enqueue
+from outbox.store.posting import Posting
 
 _MESSAGE = table_of(OutboxMessage)
 _DELIVERY = table_of(OutboxDelivery)

@@ -1,7 +1,7 @@
-"""The former name of `outbox.store.dialect`, for code that uses it; it goes before the first release."""
+"""A former home of what the databases differ in, for code that uses it; it goes before the first release."""
 
-import sys
+from outbox.store.databases.sqlite import configure_sqlite
+from outbox.store.reading import reading
+from outbox.store.types import DbNow, No, UtcDateTime, big_binary, big_integer
 
-from outbox.store import dialect
-
-sys.modules[__name__] = dialect
+__all__ = ["DbNow", "No", "UtcDateTime", "big_binary", "big_integer", "configure_sqlite", "reading"]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from outbox.core.errors import MessageError
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.settings import Settings
-from outbox.store.enqueue import Posting
+from outbox.store.posting import Posting
 
 LONGEST_KEY = 255  # characters
 LONGEST_KIND = 64

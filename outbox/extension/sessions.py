@@ -20,6 +20,7 @@ from outbox.core.errors import ConfigurationError
 from outbox.core.events import logger
 from outbox.settings import Settings, unread_words
 from outbox.settings.values import is_unset
+from outbox.store.databases import of, of_url
 from outbox.store.engines import engine_like, worker_engine
 from outbox.store.enqueue import write_bind
 
@@ -133,7 +134,7 @@ class Sessions:
         if operations.place(session) != operations.place(workers):
             said = operations.apart(workers, session)
             kinds = {operations.place(session)[0], operations.place(workers)[0]}
-            if len(kinds) > 1 or "sqlite" in kinds:  # else a pooler may be at the other address, or at this one
+            if len(kinds) > 1 or of_url(session).in_process:  # else there may be a pooler at one of the addresses
                 raise ConfigurationError([f"{said}. Set OUTBOX_DATABASE_URL to the session's, or leave it out."])
             logger.warning("unless these are two addresses of one database (outbox-check asks it), %s", said)
         self._compared = True
@@ -148,7 +149,7 @@ class Sessions:
             engine = theirs  # the address alone would drop what it was made with
         else:
             engine = self._bind()
-        if _is_in_memory(engine.url):
+        if of(engine).is_in_memory(engine.url):
             return engine  # another engine would have another, empty database
         return engine_like(engine, connections=connections, timeout=timeout)
 
@@ -245,9 +246,3 @@ def _url(text: str | None) -> sa.URL | None:
     except (sa.exc.ArgumentError, ImportError, ValueError):
         raise ConfigurationError([_NO_URL]) from None
     return url
-
-
-def _is_in_memory(url: sa.URL) -> bool:
-    return url.get_backend_name() == "sqlite" and (
-        not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"
-    )

@@ -27,10 +27,12 @@ from outbox.extension.sessions import Sessions
 from outbox.message.compose import compose, digest, new_unique
 from outbox.message.values import Composed
 from outbox.settings import Settings
-from outbox.store.autocommit import READ_ONLY, REMEDY, commits_at_once, is_read_only
-from outbox.store.enqueue import Posting, enqueue, write_connection
+from outbox.store.autocommit import READ_ONLY, REMEDY
+from outbox.store.databases import is_read_only, of
+from outbox.store.enqueue import enqueue, write_connection
 from outbox.store.enqueue_many import Queued, enqueue_many
 from outbox.store.models import OutboxMessage
+from outbox.store.posting import Posting
 from outbox.store.transactions import writing_mail
 
 _WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
@@ -206,7 +208,7 @@ class Bound(flask_mail._Mail):
     def _commits_at_once(self, session: Session) -> bool:
         """Whether a rollback would not take the mail back that was just written; warns, once for each engine."""
         connection = write_connection(session)
-        if not commits_at_once(connection):
+        if not of(connection).commits_at_once(connection):
             return False
         if connection.engine not in self._looked_at:
             self._looked_at.add(connection.engine)

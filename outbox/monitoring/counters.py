@@ -18,7 +18,7 @@ from outbox.core.events import Event, EventName
 from outbox.delivery.reply import Verdict
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
-from outbox.store.record import Outcome
+from outbox.store.outcome import Outcome
 
 _SENDING = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _WAITING = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)

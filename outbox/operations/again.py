@@ -14,11 +14,11 @@ from outbox.message.header_encoding import fold, split_fields
 from outbox.message.header_section import date_value
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID
-from outbox.operations.reschedule import tell
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
-from outbox.store.dialect import DbNow
+from outbox.store.enqueue import tell
 from outbox.store.messages import utf8_from
 from outbox.store.models import new_id
+from outbox.store.types import DbNow
 
 ACTION = "send-again"
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import LIVE, State
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 SEEN = 50_000
 """The oldest rows looked at in each of the two live states."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.operations.connect import where
 from outbox.operations.finding import Finding
-from outbox.store.autocommit import REMEDY, commits_at_once
-from outbox.store.dialect import MYSQL_FAMILY
+from outbox.store.autocommit import REMEDY
+from outbox.store.databases import of, of_url
 from outbox.store.transactions import ONE_DATABASE
 
 
@@ -28,11 +27,7 @@ def another_database(engine: sa.Engine, session: sa.Engine | None) -> str | None
     """
     if session is None or place(engine.url) == place(session.url):
         return None
-    same = _same_server(engine, session)
-    if engine.dialect.name in MYSQL_FAMILY:  # the nodes of a cluster name themselves, and hold the same
-        same = same or (None if engine.url.database == session.url.database else False)
-    elif engine.dialect.name == "sqlite":
-        same = False
+    same = of(engine).certainly(_same_server(engine, session), engine.url, session.url)
     return f"{apart(engine.url, session.url)}. {_ONE}" if same is False else None
 
 
@@ -53,9 +48,11 @@ def _same_server(engine: sa.Engine, session: sa.Engine) -> bool | None:
 
     None: one of them can't be asked.
     """
-    statement = _IDENTITIES.get("mysql" if engine.dialect.name in MYSQL_FAMILY else engine.dialect.name)
-    if statement is None or engine.dialect.name != session.dialect.name:
-        return False if engine.dialect.name != session.dialect.name else None
+    statement = of(engine).identity
+    if of(engine) is not of(session):
+        return False
+    if statement is None:
+        return None
     seen = []
     for one in (engine, session):
         try:
@@ -66,24 +63,9 @@ def _same_server(engine: sa.Engine, session: sa.Engine) -> bool | None:
     return seen[0] == seen[1]
 
 
-_IDENTITIES = {
-    # the process's start and the table's number: two servers have the same of both by no accident
-    "postgresql": "SELECT pg_postmaster_start_time(), current_database(), to_regclass('outbox_message')::oid",
-    "mysql": "SELECT @@hostname, @@port, @@datadir, DATABASE()",
-}
-
-
 def place(url: sa.URL) -> tuple[Any, ...]:
     """What makes two URLs the same database, whatever the driver and the user."""
-    family = url.get_backend_name()
-    family = "mysql" if family in MYSQL_FAMILY else family
-    if family == "sqlite":
-        name = url.database or ""
-        return (family, name if name in {"", ":memory:"} or name.startswith("file:") else str(Path(name).resolve()))
-    host = (url.host or str(url.query.get("host", "")) or "localhost").lower().rstrip(".")
-    local = {"127.0.0.1", "::1"}
-    usual = {"postgresql": 5432, "mysql": 3306}.get(family)
-    return (family, "localhost" if host in local else host, url.port or usual, url.database)
+    return of_url(url).place(url)
 
 
 def autocommit(session: sa.Engine) -> Iterator[Finding]:
@@ -117,19 +99,6 @@ def autocommits(engine: sa.Engine) -> bool:
         return True
     try:
         with engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            if engine.dialect.name == "sqlite":
-                return _sqlite_autocommits(engine, connection, driver)
-            return commits_at_once(connection)
+            return of(engine).begins_nothing(connection)
     except (sa.exc.SQLAlchemyError, OSError):
         return False
-
-
-def _sqlite_autocommits(engine: sa.Engine, connection: sa.Connection, driver: Any) -> bool:
-    """Python's driver begins no transaction by itself, and no listener of the application's does."""
-    if getattr(driver, "autocommit", None) is True:
-        return True
-    if driver.isolation_level is not None or getattr(driver, "autocommit", None) is False:
-        return False
-    connection.exec_driver_sql("SELECT 1")
-    return not driver.in_transaction

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from outbox.operations.tables import AUDIT
 from outbox.operations.times import storable
-from outbox.store.dialect import DbNow
 from outbox.store.models import new_id
+from outbox.store.types import DbNow
 
 FEW = 50
 """Up to so many, the ids of the deliveries are kept; of more only how many."""

@@ -16,7 +16,7 @@ from outbox.core.clock import monotonic
 from outbox.operations.filters import Filter, by_id, clauses, in_span, indexed, narrowed
 from outbox.operations.find import Row, count, find, source
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 WINDOW = 1_000
 """Rows looked at in one step."""

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.core.errors import DatabaseError, SchemaError
-from outbox.store.dialect import DbNow, reading
-
-_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
+from outbox.store.databases import driver, of
+from outbox.store.reading import reading
+from outbox.store.types import DbNow
 
 TESTED_DRIVERS = (
     "postgresql+psycopg, postgresql+psycopg2, postgresql+pg8000, mysql+pymysql, mariadb+pymysql, mysql+mysqlconnector, "
@@ -54,7 +54,7 @@ def guarded(engine: sa.Engine) -> Iterator[None]:
     _must_exist(engine)
     if engine.dialect.is_async:
         raise DatabaseError(
-            f"{engine.dialect.name}+{engine.driver} is an asynchronous driver, which the outbox can't use: give its "
+            f"{driver(engine)} is an asynchronous driver, which the outbox can't use: give its "
             f"database in OUTBOX_DATABASE_URL by one of {TESTED_DRIVERS}"
         )
     try:
@@ -76,9 +76,7 @@ def where(engine: sa.Engine) -> str:
 def server(engine: sa.Engine) -> str:
     """What answers at the address: "PostgreSQL 15.4". Raises DatabaseError."""
     with guarded(engine), reading(engine) as connection:
-        name = _NAMES.get("mariadb" if getattr(connection.dialect, "is_mariadb", False) else connection.dialect.name)
-        version = connection.dialect.server_version_info or ()
-        return f"{name or connection.dialect.name} {'.'.join(str(part) for part in version[:3])}".strip()
+        return of(connection).described(connection.dialect)
 
 
 def missing(engine: sa.Engine) -> list[str]:
@@ -113,8 +111,8 @@ def unmigrated(lacking: list[str], *, flask_migrate: bool = False) -> str:
 
 def _must_exist(engine: sa.Engine) -> None:
     """SQLite would make an empty file of a mistaken path, and then say that it is not migrated."""
-    file = engine.url.database if engine.dialect.name == "sqlite" else None
-    if file and file != ":memory:" and not file.startswith("file:") and not Path(file).exists():
+    file = of(engine).file(engine.url)
+    if file is not None and not Path(file).exists():
         from outbox.store import schema
 
         raise DatabaseError(f"there is no database at {where(engine)}: is the path right? If so: {schema.REMEDY}")

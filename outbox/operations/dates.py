@@ -13,7 +13,7 @@ from outbox.delivery.states import State
 from outbox.message.redate import redate
 from outbox.operations.audit import Trail
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 CHUNK = 50
 """Messages whose bytes are in memory at once."""

@@ -19,15 +19,13 @@ from outbox.operations.connect import connected, missing, server, unmigrated, wh
 from outbox.operations.finding import Finding
 from outbox.operations.recording import recording
 from outbox.operations.server_settings import server_settings, session_settings
-from outbox.store.server_settings import is_direct
+from outbox.store.databases import of
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""
 
 NEEDED_CONNECTIONS = 5
 """What one worker opens at once: it claims, records twice over, writes its heartbeat, and does what is due besides."""
-
-_POOLER_LOOKS = 5
 
 
 def diagnose(
@@ -103,7 +101,7 @@ def _migrations(engine: sa.Engine, flask_migrate: bool) -> Finding:
 
 
 def _connections(engine: sa.Engine) -> Iterator[Finding]:
-    if engine.dialect.name == "sqlite":
+    if of(engine).in_process:
         return
     opened = 0
     error: Exception | None = None
@@ -134,11 +132,13 @@ def _most(engine: sa.Engine) -> int:
 
 def _pooler(engine: sa.Engine, wake: bool) -> Iterator[Finding]:
     """A pooler works, but it passes no LISTEN on; in transaction mode two clients run in one server process."""
-    if engine.dialect.name != "postgresql":
+    database = of(engine)
+    if not database.has_poolers:
         return
     with connected(engine) as connection:
-        direct = is_direct(connection)
-    mode = "transaction" if _shares_processes(engine) else "session"
+        direct = database.is_direct(connection)
+    with connected(engine) as one, connected(engine) as other:
+        mode = "transaction" if database.shares_process(one, other) else "session"
     if mode == "session" and direct:
         return
     yield Finding(
@@ -148,18 +148,6 @@ def _pooler(engine: sa.Engine, wake: bool) -> Iterator[Finding]:
         + ("; they find new mail by polling, every OUTBOX_POLL_SECONDS" if wake else ""),
         "To wake workers at once, set OUTBOX_DATABASE_URL to the address of the database itself." if wake else "",
     )
-
-
-def _shares_processes(engine: sa.Engine) -> bool:
-    with connected(engine) as one, connected(engine) as other:
-        for _ in range(_POOLER_LOOKS):
-            seen = []
-            for connection in (one, other):
-                seen.append(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
-                connection.rollback()
-            if seen[0] == seen[1]:
-                return True
-    return False
 
 
 def _line(error: Exception) -> str:

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import Lane
 from outbox.operations.tables import DELIVERY
-from outbox.store.dialect import DbNow
-from outbox.store.pauses import Held
+from outbox.store.held import Held
+from outbox.store.types import DbNow
 
 PAUSED_SEEN = 20_000
 """Rows looked at, at the head of each index range, where some of what is due is paused."""

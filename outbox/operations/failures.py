@@ -11,7 +11,7 @@ from outbox.operations.due import count_to
 from outbox.operations.filters import was_deferred
 from outbox.operations.health import FailureGroup
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 FAILURES_SEEN = 5_000
 FAILURE_GROUPS = 10

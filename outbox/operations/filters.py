@@ -18,7 +18,7 @@ from outbox.delivery.retry import Reason
 from outbox.delivery.states import Lane, State
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, environments, in_state
 from outbox.operations.times import duration, storable
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 MAX_ID = 2**63 - 1
 MAX_METADATA = 400

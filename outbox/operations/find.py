@@ -15,8 +15,8 @@ from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.message.values import Blob, whole_form
 from outbox.operations.filters import MAX_ID, Filter, by_id, clauses, in_span, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
-from outbox.store.dialect import DbNow
 from outbox.store.messages import utf8_from
+from outbox.store.types import DbNow
 
 MAX_SIBLINGS = 1_000
 """How many other recipients of a message are shown with one of them."""

@@ -16,8 +16,9 @@ from outbox.operations.problems import Kind
 from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
-from outbox.store.dialect import DbNow
-from outbox.store.pauses import Held, active
+from outbox.store.held import Held
+from outbox.store.pauses import active
+from outbox.store.types import DbNow
 
 GAUGE_CAP = 50_000
 """Where counting stops."""

@@ -14,7 +14,7 @@ from outbox.delivery.states import State
 from outbox.operations.browse import id_above_older
 from outbox.operations.due import count_to
 from outbox.operations.tables import DELIVERY
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 CAP = 50_000
 """Where counting stops; above it nothing is concluded."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.operations.filters import was_deferred
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 SEEN = 10_000
 """The newest deliveries that ended, and of those that wait, which are looked at."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from outbox.operations import audit
 from outbox.operations.filters import MAX_ID
 from outbox.operations.tables import AUDIT
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 READ = "read"
 """The audit's word for a look; the other words are changes."""

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.reply import About, Phase, Verdict
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 SEEN = 10_000
 """The newest attempts, which are looked at."""

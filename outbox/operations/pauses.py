@@ -16,9 +16,10 @@ from outbox.operations.filters import MAX_ID, Filter, clauses
 from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.times import storable
-from outbox.store.dialect import DbNow
+from outbox.store.held import Held
 from outbox.store.models import new_id
-from outbox.store.pauses import EVERY, MOST_VALUE, Held, Pause, What, active
+from outbox.store.pauses import EVERY, MOST_VALUE, Pause, What, active
+from outbox.store.types import DbNow
 
 __all__ = ["EVERY", "Pause", "What", "active", "concerned", "holding", "holding_of", "pause", "resume", "value_of"]
 

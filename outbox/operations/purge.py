@@ -15,7 +15,8 @@ from outbox.delivery.states import State
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
-from outbox.store.dialect import DbNow, skip_locked
+from outbox.store.databases import of
+from outbox.store.types import DbNow
 
 DONE_WITH = (State.SENT, State.CANCELLED)
 """States that nobody has to look at again; failed and uncertain mail waits for a person."""
@@ -106,8 +107,8 @@ def purgeable(
 
 
 def take_write_lock(connection: sa.Connection) -> None:
-    """On SQLite nothing may change between looking and removing; a write, even of nothing, takes the one lock."""
-    if connection.dialect.name == "sqlite":
+    """Without row locks nothing may change between looking and removing; a write, even of nothing, takes the lock."""
+    if of(connection).one_writer:
         connection.execute(BLOB.delete().where(BLOB.c.digest == ""))
 
 
@@ -176,7 +177,7 @@ def locked(connection: sa.Connection, message_pks: list[int], done: Done) -> lis
         return []
     of_these = DELIVERY.c.message_id.in_(message_pks)
     statement = sa.select(DELIVERY.c.message_id).where(of_these, done.ended).order_by(DELIVERY.c.id)
-    held = Counter(connection.execute(skip_locked(statement, connection.dialect.name)).scalars())
+    held = Counter(connection.execute(of(connection).skip_locked(statement)).scalars())
     there = Counter(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
     return [pk for pk in message_pks if held[pk] == there[pk]]
 
@@ -220,8 +221,6 @@ def remove_orphans(connection: sa.Connection, digests: set[str]) -> None:
         return
     referred = sa.exists().where(PART.c.digest == BLOB.c.digest)
     orphans = sa.select(BLOB.c.digest).where(BLOB.c.digest.in_(sorted(digests)), ~referred).order_by(BLOB.c.digest)
-    if connection.dialect.name != "sqlite":
-        orphans = orphans.with_for_update(skip_locked=True)
-    locked = list(connection.execute(orphans).scalars())
+    locked = list(connection.execute(of(connection).skip_locked(orphans, to_delete=True)).scalars())
     if locked:
         connection.execute(BLOB.delete().where(BLOB.c.digest.in_(locked), ~referred))

@@ -11,6 +11,7 @@ from outbox.core.clock import monotonic
 from outbox.operations import audit
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
+from outbox.store.reading import reading
 
 BATCH = 200
 """Messages removed in one transaction."""
@@ -54,7 +55,7 @@ class Purger:
             removed, more = 0, not wait(0.0)
             while more:
                 began = monotonic()
-                with self._engine.connect() as connection:
+                with reading(self._engine) as connection:
                     seen = look(connection, self._done, self._batch, self._place)
                 if seen.messages:
                     with self._engine.begin() as connection:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from outbox.core.errors import DatabaseError
 from outbox.operations.connect import TESTED_DRIVERS, guarded, where
 from outbox.operations.finding import Finding
+from outbox.store.databases import driver
 from outbox.store.record import Ledger
 
 
@@ -24,7 +25,7 @@ def check_recording(engine: sa.Engine) -> None:
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:  # a driver that takes things otherwise
         raise DatabaseError(
-            f"the driver {engine.dialect.name}+{engine.driver} of {where(engine)} does not take our statements "
+            f"the driver {driver(engine)} of {where(engine)} does not take our statements "
             f"({type(error).__name__}: {error}), so no mail is sent. Use one of {TESTED_DRIVERS}."
         ) from error
 

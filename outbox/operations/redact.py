@@ -13,7 +13,8 @@ from outbox.delivery.states import State
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
-from outbox.store.dialect import DbNow, reading
+from outbox.store.reading import reading
+from outbox.store.types import DbNow
 
 LAG = 15.0
 """Seconds after a mail's end before it is looked at: what ended before was committed by then."""

@@ -19,7 +19,8 @@ from outbox.operations.dates import Dates
 from outbox.operations.filters import Filter
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.operations.transitions import BATCH, let_live, next_matching
-from outbox.store.dialect import CHANNEL, DbNow
+from outbox.store.enqueue import tell
+from outbox.store.types import DbNow
 
 
 def send_now(
@@ -143,9 +144,3 @@ class _Change:
                 tell(connection)
         self._trail.add(connection, changed, [row.id for row in rows])
         return (rows[-1].id if len(rows) == size else None), changed
-
-
-def tell(connection: sa.Connection) -> None:
-    """Wake the workers at the commit, where the database can."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))

@@ -20,8 +20,9 @@ from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
-from outbox.store.dialect import DbNow
-from outbox.store.pauses import EVERY, Held, Pause, active
+from outbox.store.held import Held
+from outbox.store.pauses import EVERY, Pause, active
+from outbox.store.types import DbNow
 
 COUNT_CAP = 100_000
 """Where counting stops: a count that says one more means "more than this"."""

@@ -18,7 +18,7 @@ from outbox.delivery.states import State, sources
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 
 BATCH = 1_000
 """Rows changed in one statement, and in one transaction of `in_batches`."""

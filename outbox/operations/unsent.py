@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
 from outbox.store.claim import due_now, is_of
-from outbox.store.pauses import Held, Pause
+from outbox.store.held import Held
+from outbox.store.pauses import Pause
 
 CAP = 10_000
 """Where the look stops."""

@@ -1,4 +1,4 @@
-"""Which deliveries are next, and their lease: one statement on PostgreSQL, a short transaction elsewhere.
+"""Which deliveries are next, and their lease: one statement where the database can, else a short transaction.
 
 A claim leaves behind index entries of rows that are due no longer. They vanish only when no transaction can see them
 any more, so that one long report elsewhere would make each claim dearer than the last. Hence a claim begins where the
@@ -19,9 +19,10 @@ import sqlalchemy as sa
 from outbox.delivery.lane_shares import SLOTS, Shares, Turns, cut_short, whole_shares
 from outbox.delivery.states import State
 from outbox.store.compiled import Rendered
-from outbox.store.dialect import MYSQL_FAMILY, DbNow, skip_locked, utc
+from outbox.store.databases import Database
 from outbox.store.messages import MESSAGE_COLUMNS, Stored, for_recipient, parts_of, read_messages, stored_from
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.types import DbNow, utc
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
@@ -70,7 +71,7 @@ class Claims:
 
     def __init__(
         self,
-        dialect: str,
+        database: Database,
         environment: str,
         lease: float,
         monotonic: Callable[[], float],
@@ -78,7 +79,7 @@ class Claims:
     ) -> None:
         """`latest`: what the database's clock can't be past by now unless it was stepped."""
         self._latest = latest
-        self._dialect = dialect
+        self._database = database
         self._environment = environment
         self._lease = lease
         self._monotonic = monotonic
@@ -89,7 +90,7 @@ class Claims:
     @property
     def at_once(self) -> bool:
         """Whether a claim can be one statement."""
-        return self._dialect == "postgresql"
+        return self._database.writes_in_queries
 
     @property
     def idle(self) -> bool:
@@ -107,7 +108,7 @@ class Claims:
         self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
         condition = is_of(_bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
-        self._head, self._any = _head(self._mine, self._dialect), _any(self._mine)
+        self._head, self._any = _head(self._mine, self._database), _any(self._mine)
         self._whole: Rendered | None = None
 
     def claim(
@@ -156,7 +157,7 @@ class Claims:
             due_at, id_ = wanted.places.get(slot, _START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
         if self._whole is None:
-            self._whole = Rendered(_whole_claim(self._mine), connection.dialect)
+            self._whole = Rendered(_whole_claim(self._mine, self._database), connection.dialect)
         found = self._whole.execute(connection, values)
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
         return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
@@ -207,16 +208,14 @@ def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 
 def _due(
-    slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, dialect: str
+    slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, on: Database
 ) -> sa.Select[Any]:
     """What is due of one index range behind a place, in order."""
     columns = [
         _delivery.c[name]
         for name in ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at")
     ]
-    behind: sa.ColumnElement[bool] = sa.tuple_(_delivery.c.due_at, _delivery.c.id) > sa.tuple_(due_at, id_)
-    if dialect in MYSQL_FAMILY:  # which does not look up pairs by the index
-        behind = sa.and_(_delivery.c.due_at >= due_at, sa.or_(_delivery.c.due_at > due_at, _delivery.c.id > id_))
+    behind = on.is_behind((_delivery.c.due_at, _delivery.c.id), (due_at, id_))
     # a lease that ran out because the clock was stepped is held by a worker that still sends
     free = sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < _bound("latest", _delivery.c.due_at.type))
     return (
@@ -235,10 +234,10 @@ def _any(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return due_now().where(mine).limit(1)
 
 
-def _head(mine: sa.ColumnElement[bool], dialect: str) -> sa.Select[Any]:
+def _head(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
     place = _bound("due", _delivery.c.due_at.type), _bound("id", _delivery.c.id.type)
-    due = _due(_bound("slot", sa.SmallInteger()), *place, mine, dialect)
-    return skip_locked(due.limit(_bound("room", sa.Integer())), dialect)
+    due = _due(_bound("slot", sa.SmallInteger()), *place, mine, database)
+    return database.skip_locked(due.limit(_bound("room", sa.Integer())))
 
 
 def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
@@ -258,8 +257,8 @@ def _lease() -> sa.Update:
     return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased())
 
 
-def _whole_claim(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Find, lease and read, in one round trip; what one range leaves free is there for the next. On PostgreSQL."""
+def _whole_claim(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+    """Find, lease and read, in one round trip; what one range leaves free is there for the next."""
     due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
     slots = sa.union_all(  # VALUES would be compiled anew each time
         *(
@@ -272,12 +271,12 @@ def _whole_claim(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
             for slot in SLOTS
         )
     ).subquery("slots")
-    due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, "postgresql").limit(slots.c.share).correlate(slots)
-    head = skip_locked(due, "postgresql").lateral("head")  # for each slot in turn, no further than to the limit
+    due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, database).limit(slots.c.share).correlate(slots)
+    head = database.skip_locked(due).lateral("head")  # for each slot in turn, no further than to the limit
     picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(_bound("limit", sa.Integer())).cte("picked")
     leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
     return (
-        sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id).label("parts"), DbNow().label("now"))
+        sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id, database).label("parts"), DbNow().label("now"))
         .select_from(picked.outerjoin(_message, _message.c.id == picked.c.message_pk))
         .add_cte(leased)
     )

@@ -11,6 +11,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.store.databases import of
+
+
+def table_text(engine: sa.Engine, table: sa.Table) -> str:
+    """The name of a table as SQL text, with the schema that the engine translates its own to."""
+    schemas = engine.get_execution_options().get("schema_translate_map") or {}
+    schema, quoting = schemas.get(table.schema, table.schema), engine.dialect.identifier_preparer
+    return f"{quoting.quote_schema(schema)}.{quoting.quote(table.name)}" if schema else quoting.quote(table.name)
+
+
+def now_text(dialect: sa.Dialect, seconds: str) -> str:
+    """`DbNow` as SQL text for `Text`; `seconds` is such, too."""
+    now = of(dialect).now("{seconds}")
+    return now.replace(":", r"\:").replace("{seconds}", seconds)  # the colons are no parameters
+
 
 class Text:
     """SQL text whose parameters are named `:so`, for whatever style the driver takes them in."""

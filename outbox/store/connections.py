@@ -15,10 +15,9 @@ from outbox.core.clock import monotonic
 from outbox.core.events import logger
 from outbox.core.progress import got_on
 from outbox.core.sync import Flag
-from outbox.store.dialect import OUTAGES
-from outbox.store.notify import Listener, can_listen
-from outbox.store.server_settings import is_direct, steady_plans
-from outbox.store.sqlite_file import is_replaced
+from outbox.store.databases import of
+from outbox.store.databases.news import Listener
+from outbox.store.failures import OUTAGES
 
 TRUSTED_SECONDS = 1.0
 """A connection that was still for longer is asked before it is used: what is between may have forgotten it."""
@@ -28,7 +27,7 @@ LOST_SECONDS = 0.1
 
 
 class Connections:
-    """Connections to one database. On PostgreSQL each of their statements is its own transaction.
+    """Connections to one database. Where it writes in queries, each of their statements is its own transaction.
 
     Through a pooler all that is done in one `use` is one, which begins with the settings that a session has elsewhere.
     """
@@ -36,10 +35,11 @@ class Connections:
     def __init__(self, engine: Engine, *, listening: bool = False) -> None:
         """`listening`: those that are kept tell of commits."""
         self._engine = engine
-        self._listening = listening and can_listen(engine)
-        self._autocommit = engine.dialect.name == "postgresql"
+        self._database = database = of(engine)
+        self._listening = listening and database.can_listen(engine)
+        self._autocommit = database.writes_in_queries
         self._own = threading.local()
-        self._turn: AbstractContextManager[Any] = _turns(engine) if engine.dialect.name == "sqlite" else nullcontext()
+        self._turn: AbstractContextManager[Any] = _turns(engine) if database.one_writer else nullcontext()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -89,10 +89,10 @@ class Connections:
         connection = self._engine.connect()
         try:
             listener = None
-            if is_direct(connection):
+            if self._database.is_direct(connection):
                 if self._autocommit:
                     connection.execution_options(isolation_level="AUTOCOMMIT")
-                steady_plans(connection)
+                self._database.steady_plans(connection)
                 listener = self._listener(connection) if self._listening else None
             elif self._listening:
                 self._listening = False
@@ -105,7 +105,7 @@ class Connections:
 
     def _listener(self, connection: sa.Connection) -> Listener | None:
         try:
-            return Listener(connection)
+            return self._database.listener(connection)
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated:
                 raise
@@ -117,14 +117,14 @@ class Connections:
     def _prepared(self, connection: sa.Connection, *, kept: bool = False) -> Iterator[None]:
         if not self._autocommit:
             yield
-        elif is_direct(connection):
+        elif self._database.is_direct(connection):
             if not kept:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
             yield
         else:
             with connection.begin():
                 if kept:
-                    steady_plans(connection, local=True)
+                    self._database.steady_plans(connection, local=True)
                 yield
 
 
@@ -146,7 +146,7 @@ class _Kept:
 
     def take(self) -> sa.Connection:
         now = monotonic()
-        if self._connection is not None and is_replaced(self._connection.info):
+        if self._connection is not None and of(self._connection).is_replaced(self._connection.info):
             self.drop()
         if self._connection is not None and now - self._used_at > TRUSTED_SECONDS and not _answers(self._connection):
             self.drop()

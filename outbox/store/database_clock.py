@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from outbox.core.clock import Steps
 from outbox.delivery.states import Lane, State
-from outbox.store.dialect import DbNow
 from outbox.store.models import OutboxDelivery, table_of
+from outbox.store.types import DbNow
 
 TOLERANCE_SECONDS = 5.0
 """A difference that is no step: of clocks that are put right little by little, and of a slow answer."""

@@ -10,28 +10,22 @@ import copy
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, QueuePool, SingletonThreadPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, QueuePool
 
-from outbox.store.autocommit import is_read_only
+from outbox.core.progress import got_on
+from outbox.store.databases import is_read_only, of
 from outbox.store.deadline import Deadline, harden
-from outbox.store.dialect import MYSQL_FAMILY, configure_sqlite
-from outbox.store.server_settings import set_at_connect
-from outbox.store.sqlite_file import notice_replaced
 
 TIMEOUT_SECONDS = 30.0
 """How long a call to the database may take, unless told otherwise."""
 
 CONNECT_SECONDS = 10
 """How long connecting to it may take at the most."""
-
-_ISOLATION: Literal["READ COMMITTED"] = "READ COMMITTED"
-"""At MariaDB's REPEATABLE READ an open claim blocks the application's inserts, and two claims of an empty queue
-deadlock; at SERIALIZABLE claims fail beside each other; with AUTOCOMMIT there are no transactions."""
 
 _TIMED = ("do_execute", "do_execute_no_params", "do_executemany", "do_commit", "do_rollback", "do_ping", "do_terminate")
 
@@ -46,28 +40,31 @@ def engine_like(source: Engine, *, connections: int = 4, timeout: float = TIMEOU
 
     `connections`: how many threads use it at once. `timeout`: seconds that a call to the database may take.
     """
-    sqlite = source.dialect.name == "sqlite"
-    deadline = None if sqlite else Deadline(timeout)  # SQLite has no server, and waits for locks no longer than told
+    database = of(source)
+    deadline = None if database.in_process else Deadline(timeout)  # which waits for locks no longer than told
     dialect = _dialect_like(source.dialect, deadline)
     pool = _pool_like(source.pool, _creator(source, timeout, deadline), dialect, connections, timeout)
     _settle(source, pool, dialect)
-    options = {name: value for name, value in source.get_execution_options().items() if name != "isolation_level"}
+    options = dict(source.get_execution_options())
+    isolated = options.pop("isolation_level", None) is not None
     engine = Engine(pool, dialect, source.url, hide_parameters=True)
     _listen_as(source.dispatch, engine)
     engine.update_execution_options(**options)
-    if sqlite:
-        configure_sqlite(engine, immediate=True, busy=timeout)
-        notice_replaced(engine)
-    elif source.dialect.name in MYSQL_FAMILY and "isolation_level" not in source.get_execution_options():
-        _isolate_once(engine)  # an execution option would cost two round trips for each transaction
-    else:
-        engine.update_execution_options(isolation_level=_ISOLATION)
-    if not sqlite:
-        set_at_connect(engine)
-        _leave_read_only(engine)
+    database.set_up(engine, isolated=isolated, timeout=timeout)
     if deadline is not None:
+        _leave_read_only(engine)
         _end_connecting(engine, deadline)
     return engine
+
+
+def tell_progress(engine: Engine) -> None:
+    """Have each statement tell that the thread which makes it gets on: see `progress`."""
+    if not event.contains(engine, "before_cursor_execute", _executing):
+        event.listen(engine, "before_cursor_execute", _executing)
+
+
+def _executing(*_: Any) -> None:
+    got_on()
 
 
 def _dialect_like(source: Dialect, deadline: Deadline | None) -> Dialect:
@@ -105,8 +102,8 @@ def _settle(source: Engine, pool: Pool, own: Dialect) -> None:
 def _pool_like(source: Pool, creator: Callable[..., Any], dialect: Dialect, connections: int, timeout: float) -> Pool:
     reset: Any = source._reset_on_return  # see `Pool`: a house may reset connections by a listener of its own
     common: dict[str, Any] = {"dialect": dialect, "_dispatch": source.dispatch, "reset_on_return": reset}
-    if dialect.name == "sqlite" and isinstance(source, NullPool | SingletonThreadPool):
-        return NullPool(creator, **common)  # its connections may be such that only one thread can use each
+    if not of(dialect).may_pool(source):
+        return NullPool(creator, **common)
     return QueuePool(
         creator,
         pool_size=connections,
@@ -119,7 +116,8 @@ def _pool_like(source: Pool, creator: Callable[..., Any], dialect: Dialect, conn
 
 
 def _creator(source: Engine, timeout: float, deadline: Deadline | None) -> Callable[..., Any]:
-    create, limits = source.pool._invoke_creator, _connect_limits(source.driver, timeout)
+    whole, connecting = max(1, math.ceil(timeout)), max(2, math.ceil(min(timeout, CONNECT_SECONDS)))
+    create, limits = source.pool._invoke_creator, of(source).connect_limits(source.driver, whole, connecting)
     opening = threading.local()  # `limits`: this thread is opening a connection for us, with these
 
     @event.listens_for(source, "do_connect", insert=True)
@@ -155,21 +153,3 @@ def _leave_read_only(engine: Engine) -> None:
         error = context.sqlalchemy_exception
         if context.engine is engine and isinstance(error, sa.exc.StatementError) and is_read_only(error):
             context.is_disconnect = True
-
-
-def _isolate_once(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, record: ConnectionPoolEntry) -> None:
-        engine.dialect.set_isolation_level(connection, _ISOLATION)
-
-
-def _connect_limits(driver: str, timeout: float) -> dict[str, Any]:
-    """Time limits for connecting, and for silence where the driver knows such."""
-    whole, connecting = max(1, math.ceil(timeout)), max(2, math.ceil(min(timeout, CONNECT_SECONDS)))
-    return {
-        "psycopg": {"connect_timeout": connecting},
-        "psycopg2": {"connect_timeout": connecting},
-        "pymysql": {"connect_timeout": connecting, "read_timeout": whole, "write_timeout": whole},
-        "mysqldb": {"connect_timeout": connecting, "read_timeout": whole, "write_timeout": whole},
-        "mysqlconnector": {"connection_timeout": connecting},
-    }.get(driver, {})

@@ -18,25 +18,15 @@ from sqlalchemy.orm import Session
 
 from outbox.message.values import Composed
 from outbox.store import packet_size
-from outbox.store.dialect import MYSQL_FAMILY, DbNow
-from outbox.store.enqueue import (
-    KEYED,
-    PATIENCE,
-    Posting,
-    add_deliveries,
-    check_same,
-    delivery_values,
-    insert_message,
-    insert_unless_key_taken,
-    keep_blob,
-    message_values,
-    notify,
-    unsettled_key,
-    write_connection,
-)
+from outbox.store.blobs import PATIENCE, keep_blob
+from outbox.store.databases import Database, of
+from outbox.store.databases.values import Given
+from outbox.store.enqueue import check_same, notify, unsettled_key, write_connection
+from outbox.store.enqueue_sql import KEYED, add_deliveries, insert_message, insert_unless_key_taken
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
+from outbox.store.posting import Posting, delivery_values, message_values
 from outbox.store.transactions import writing_mail
-from outbox.store.unnest import Given, arrays, insert_from_arrays
+from outbox.store.types import DbNow
 
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)
@@ -86,7 +76,7 @@ def _enqueued(connection: sa.Connection, items: Sequence[Item]) -> list[Queued]:
         packet_size.check(connection, composed)
     digests: set[str] = set()
     queued: list[Queued] = []
-    most = packet_size.limit(connection)
+    most = of(connection).longest_value(connection)
     for chunk in _chunks(items, _CHUNK_BYTES if most is None else min(most, _CHUNK_BYTES)):
         queued += _write(connection, chunk, digests)
     if any(one.is_new for one in queued):
@@ -136,7 +126,7 @@ def _insert(connection: sa.Connection, items: list[Item]) -> list[int]:
     repeated = {name for name, number in Counter(one.message_id for one, _ in items).items() if number > 1}
     ids: dict[str, int] = {}
     single = [item for item in items if item[0].message_id not in repeated]
-    if connection.dialect.name == "postgresql":
+    if of(connection).hands_over_arrays:
         ids = {row.message_id: row.id for row in _insert_arrays(connection, single, keyed=False)}
     elif connection.dialect.insert_executemany_returning:  # MySQL can't
         for by_age, run in _runs(single):
@@ -146,16 +136,16 @@ def _insert(connection: sa.Connection, items: list[Item]) -> list[int]:
 
 
 def _insert_arrays(connection: sa.Connection, items: list[Item], *, keyed: bool) -> Sequence[sa.Row[Any]]:
-    """PostgreSQL: (id, message_id, key) of each new message; `keyed`: without those whose key is taken."""
+    """(id, message_id, key) of each new message; `keyed`: without those whose key is taken."""
     if not items:
         return []
-    rows = [message_values(*item) for item in items]
-    return connection.execute(_insert_all(keyed), arrays(_GIVEN, rows)).all()
+    database, rows = of(connection), [message_values(*item) for item in items]
+    return connection.execute(_insert_all(database, keyed), database.arrays(_GIVEN, rows)).all()
 
 
 @functools.cache
-def _insert_all(keyed: bool) -> sa.sql.dml.ReturningInsert[Any]:
-    insert = insert_from_arrays(_message, _GIVEN, _computed)
+def _insert_all(database: Database, keyed: bool) -> Any:
+    insert = database.insert_arrays(_message, _GIVEN, _computed)
     if keyed:
         insert = insert.on_conflict_do_nothing(index_elements=list(KEYED))
     return insert.returning(*_FOUND)
@@ -226,9 +216,10 @@ def _check_same(connection: sa.Connection, chunk: list[Item], found: dict[Key, Q
 
 def _with_keys(connection: sa.Connection, keys: Sequence[Key], *, locking: bool) -> dict[Key, Queued]:
     """The messages that have the keys. `locking`: after an insert has found them, as in `enqueue`."""
-    if locking and connection.dialect.name in MYSQL_FAMILY:
+    database = of(connection)
+    if locking and database.locks_gaps:
         # One by one: a look-up of several may go through the index, and lock what lies between.
-        looks = (_look([key]).with_for_update(read=True) for key in keys)
+        looks = (database.latest(_look([key])) for key in keys)
         return {key: one for look in looks for key, one in _by_key(connection.execute(look), is_new=False).items()}
     return _by_key(connection.execute(_look(keys)), is_new=False)
 
@@ -247,20 +238,20 @@ def _by_key(rows: Iterable[Any], *, is_new: bool) -> dict[Key, Queued]:
 
 def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[Key, Queued]:
     """By key the messages that are new; a key that another transaction has taken meanwhile is left out."""
-    dialect = connection.dialect.name
-    if dialect == "postgresql":
+    database = of(connection)
+    if database.hands_over_arrays:
         return _by_key(_insert_arrays(connection, items, keyed=True), is_new=True)
     found: dict[Key, Queued] = {}
     for by_age, run in _runs(items):
-        statement = insert_unless_key_taken(dialect, by_age)
-        if dialect in MYSQL_FAMILY:
+        statement = insert_unless_key_taken(database, by_age)
+        if database.returns_new_rows:
+            found |= _by_key(connection.execute(statement.returning(*_FOUND), run), is_new=True)
+        else:
             connection.execute(statement, run)
             ours = {values["message_id"] for values in run}
             # a plain look sees the transaction's own rows, if not always those of others
             now = _with_keys(connection, [(values["environment"], values["key"]) for values in run], locking=False)
             found |= {key: one for key, one in now.items() if one.message_id in ours}
-        else:
-            found |= _by_key(connection.execute(statement.returning(*_FOUND), run), is_new=True)
     return found
 
 

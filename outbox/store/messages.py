@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from outbox.core.clock import UNREADABLE
 from outbox.delivery.states import OnUncertain
 from outbox.message.values import Utf8Header
-from outbox.store.dialect import DbNow, latest, utc
+from outbox.store.databases import Database, of
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, table_of
+from outbox.store.types import DbNow, utc
 
 _message = table_of(OutboxMessage)
 _part = table_of(OutboxMessageBlob)
@@ -113,11 +113,10 @@ def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: 
         return _damaged(row.pk, environment, _unreadable(error))
 
 
-def parts_of(message: sa.ColumnElement[int]) -> sa.ColumnElement[Any]:
-    """The big parts of a message as a JSON array of [offset, digest]; on PostgreSQL."""
-    pair = sa.func.json_build_array(_part.c.skeleton_offset, _part.c.digest)
-    ordered = aggregate_order_by(pair, _part.c.position)
-    return sa.select(sa.func.json_agg(ordered, type_=sa.JSON())).where(_part.c.message_id == message).scalar_subquery()
+def parts_of(message: sa.ColumnElement[int], database: Database) -> sa.ColumnElement[Any]:
+    """The big parts of a message as a JSON array of [offset, digest], where the database writes in queries."""
+    pairs = database.pairs(_part.c.skeleton_offset, _part.c.digest, _part.c.position)
+    return sa.select(pairs).where(_part.c.message_id == message).scalar_subquery()
 
 
 def _one_by_one(
@@ -139,14 +138,14 @@ def _parts(connection: sa.Connection, pks: list[int]) -> dict[int, list[tuple[in
         .where(_part.c.message_id.in_(pks))
         .order_by(_part.c.message_id, _part.c.position)
     )
-    for part in connection.execute(latest(statement, connection.dialect.name)):
+    for part in connection.execute(of(connection).latest(statement)):
         parts.setdefault(part.message_id, []).append((part.skeleton_offset, part.digest))
     return parts
 
 
 def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]) -> dict[int, Stored]:
     statement = sa.select(*MESSAGE_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks))
-    rows = connection.execute(latest(statement, connection.dialect.name))
+    rows = connection.execute(of(connection).latest(statement))
     return {row.pk: _stored(row, tuple(parts.get(row.pk, ()))) for row in rows}
 
 

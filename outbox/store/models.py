@@ -12,19 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from outbox.delivery.states import LIVE, OnUncertain, State
-from outbox.store.dialect import No, UtcDateTime, big_binary, big_integer
+from outbox.store.databases import index_options, table_options
+from outbox.store.types import No, UtcDateTime, big_binary, big_integer
 
-_NOT_TWICE: dict[str, Any] = {"sqlite_autoincrement": True}
-"""SQLite would give the id of the newest row again once that is deleted; the audit and logs refer to ids."""
-
-_OPTIONS = {  # case-sensitive keys, full Unicode, transactions
-    "mysql_engine": "InnoDB",
-    "mysql_charset": "utf8mb4",
-    "mysql_collate": "utf8mb4_bin",
-    "mariadb_engine": "InnoDB",
-    "mariadb_charset": "utf8mb4",
-    "mariadb_collate": "utf8mb4_bin",
-}
+_OPTIONS = table_options()
+_REFERRED_TO = table_options(ids_once=True)  # the audit and logs refer to ids
 
 
 def _one_of(column: str, values: Any) -> str:
@@ -65,7 +57,7 @@ class OutboxMessage(Base):
         sa.UniqueConstraint("environment", "key", name="uq_outbox_message_environment_key"),
         sa.CheckConstraint(_one_of("on_uncertain", OnUncertain), name="ck_outbox_message_on_uncertain"),
         sa.Index("ix_outbox_message_message_id", "message_id"),
-        _OPTIONS | _NOT_TWICE,
+        _REFERRED_TO,
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
@@ -136,8 +128,7 @@ class OutboxDelivery(Base):
             "lane",
             "due_at",
             "id",
-            postgresql_where=sa.text("due_at IS NOT NULL"),
-            sqlite_where=sa.text("due_at IS NOT NULL"),
+            **index_options("due_at IS NOT NULL"),
         ),
         sa.Index("ix_outbox_delivery_message", "message_id"),
         sa.Index("ix_outbox_delivery_state", "state", "id"),
@@ -146,10 +137,9 @@ class OutboxDelivery(Base):
             "ix_outbox_delivery_finished",
             "finished_at",
             "state",
-            postgresql_where=sa.text("finished_at IS NOT NULL"),
-            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            **index_options("finished_at IS NOT NULL"),
         ),
-        _OPTIONS | _NOT_TWICE,
+        _REFERRED_TO,
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
@@ -209,7 +199,7 @@ class OutboxWorker(Base):
     __tablename__ = "outbox_worker"
     __table_args__ = (
         sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"),
-        _OPTIONS | _NOT_TWICE,  # claims carry it
+        _REFERRED_TO,  # claims carry it
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)

@@ -7,16 +7,14 @@ lifted by the first that is accepted. What is paused stays queued with its due t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.store.dialect import DbNow
 from outbox.store.models import OutboxDelivery, OutboxMessage, OutboxPause, table_of
+from outbox.store.types import DbNow
 
 FIRST_PROBE = 600.0
 """Seconds until an automatic pause is probed; twice as many each time, up to LONGEST_PROBE."""
@@ -204,141 +202,3 @@ def _key(what: What, value: str, environment: str, transport: str) -> tuple[sa.C
         _pause.c.environment == environment,
         _pause.c.transport == transport,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What one worker leaves alone."""
-
-    everything: bool = False
-    kinds: frozenset[str] = frozenset()
-    domains: frozenset[str] = frozenset()
-    senders: frozenset[str] = frozenset()
-    deliveries: frozenset[int] = frozenset()
-    refused_senders: frozenset[str] = frozenset()
-    """Refused by the transport: their mail goes on to expire."""
-    refused_domains: frozenset[str] = frozenset()
-    probed: tuple[What, str] | None = None
-    """All but this sender or domain is left alone."""
-    living: bool = False
-    """All that has not expired is left alone."""
-
-    @classmethod
-    def by(cls, pauses: Iterable[Pause], transports: Collection[str]) -> Held:
-        """What these pauses mean to a worker that has only these transports; with none known, no pause of a transport
-        and no automatic one counts."""
-        of: dict[tuple[What, bool], set[str]] = {
-            (what, automatic): set() for what in What for automatic in (False, True)
-        }
-        names = {name.lower() for name in transports}
-        for one in pauses:
-            if not one.automatic or one.transport.lower() in names:
-                of[one.what, one.automatic].add(one.value)
-        everything = bool(of[What.ALL, False]) or (bool(names) and names <= of[What.TRANSPORT, False])
-        return cls(
-            everything,
-            kinds=frozenset(of[What.KIND, False]),
-            domains=frozenset(of[What.DOMAIN, False]),
-            senders=frozenset(of[What.SENDER, False]),
-            deliveries=frozenset(int(id) for id in of[What.MESSAGE, False] if id.isdecimal()),
-            refused_senders=frozenset(of[What.SENDER, True]),
-            refused_domains=frozenset(of[What.DOMAIN, True]),
-        )
-
-    def holds(self, recipient: str, kind: str | None, sender: str = "", delivery_id: int = 0) -> bool:
-        """Whether mail of this kind from this sender to this address, or just this delivery, is paused."""
-        domain = recipient.rpartition("@")[2]
-        return (
-            self.everything
-            or delivery_id in self.deliveries
-            or kind in self.kinds
-            or domain in self.domains
-            or domain in self.refused_domains
-            or sender in self.senders
-            or sender in self.refused_senders
-        )
-
-    def added_to(self, before: Held) -> Held:
-        """What this holds and `before` did not."""
-        return Held(
-            self.everything and not before.everything,
-            kinds=self.kinds - before.kinds,
-            domains=self.domains - before.domains,
-            senders=self.senders - before.senders,
-            deliveries=self.deliveries - before.deliveries,
-            refused_senders=self.refused_senders - before.refused_senders,
-            refused_domains=self.refused_domains - before.refused_domains,
-        )
-
-    def only(self, what: What, value: str) -> Held:
-        """The same, but of all that is not held only what one automatic pause is about, for it to be probed."""
-        if what is What.SENDER:
-            return replace(self, refused_senders=self.refused_senders - {value}, probed=(what, value))
-        return replace(self, refused_domains=self.refused_domains - {value}, probed=(what, value))
-
-    def but_expired(self) -> Held:
-        """The same, but of all that is not held only what has expired, for it to end."""
-        return replace(self, living=True)
-
-    def avoiding(self, senders: Collection[str], domains: Collection[str]) -> Held:
-        """The same, and mail of these senders and to these domains left alone as well."""
-        return replace(
-            self,
-            refused_senders=self.refused_senders | frozenset(senders),
-            refused_domains=self.refused_domains | frozenset(domains),
-        )
-
-    @property
-    def narrow(self) -> bool:
-        """Whether some is paused and some is not, so that one has to look at the mail."""
-        some = (
-            self.living
-            or self.probed
-            or self.kinds
-            or self.domains
-            or self.senders
-            or self.deliveries
-            or self.refused_senders
-            or self.refused_domains
-        )
-        return not self.everything and bool(some)
-
-    def passed_over(self, delivery: sa.FromClause = _delivery) -> sa.ColumnElement[bool] | None:
-        """What holds for a delivery that is paused by its kind, sender or domain; None: no such pause."""
-        found: list[sa.ColumnElement[bool]] = []
-        if self.living:
-            found.append(_is_living(delivery))
-        if self.probed is not None:
-            what, value = self.probed
-            column, values = _message.c.envelope_from, {value}
-            of = delivery.c.domain == value if what is What.DOMAIN else _of_message(delivery, column, values)
-            found.append(sa.not_(of))
-        if self.deliveries:
-            found.append(delivery.c.id.in_(sorted(self.deliveries)))
-        if self.domains:
-            found.append(delivery.c.domain.in_(sorted(self.domains)))
-        if self.kinds:
-            found.append(_of_message(delivery, _message.c.kind, self.kinds))
-        if self.senders:
-            found.append(_of_message(delivery, _message.c.envelope_from, self.senders))
-        if self.refused_senders:
-            found.append(_of_message(delivery, _message.c.envelope_from, self.refused_senders, _LIVING))
-        if self.refused_domains:
-            found.append(sa.and_(delivery.c.domain.in_(sorted(self.refused_domains)), _is_living(delivery)))
-        return sa.or_(*found) if found else None
-
-
-_LIVING = sa.or_(_message.c.expires_at.is_(None), _message.c.expires_at > DbNow())
-"""Of a message: expired mail is claimed in spite of an automatic pause, for it to end as failed."""
-
-
-def _is_living(delivery: sa.FromClause) -> sa.ColumnElement[bool]:
-    return _of_message(delivery, sa.literal("yes"), {"yes"}, _LIVING)
-
-
-def _of_message(
-    delivery: sa.FromClause, column: Any, values: Collection[str], *where: sa.ColumnElement[bool]
-) -> sa.ColumnElement[bool]:
-    """Whether `column` of a delivery's message is one of `values`: one look by primary key for each row."""
-    found = sa.select(column).where(_message.c.id == delivery.c.message_id, *where).scalar_subquery()
-    return sa.func.coalesce(found, "").in_(sorted(values))

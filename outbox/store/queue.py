@@ -22,10 +22,14 @@ from outbox.delivery.states import State
 from outbox.store import database_clock
 from outbox.store.claim import Claimed, Claims, due_now
 from outbox.store.connections import Connections
-from outbox.store.dialect import OUTAGES, DbNow, latest, only_reading, reading, skip_locked
+from outbox.store.databases import of
+from outbox.store.failures import OUTAGES
+from outbox.store.held import Held
 from outbox.store.messages import Stored
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, new_id, table_of
-from outbox.store.pauses import Held, Pause, active
+from outbox.store.pauses import Pause, active
+from outbox.store.reading import only_reading, reading
+from outbox.store.types import DbNow
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
@@ -55,12 +59,12 @@ class Queue:
     ) -> None:
         """`lease`: seconds that a claim holds; `wake`: let commits end `wait`, where the database can."""
         self._engine = engine
-        self._dialect = engine.dialect.name
+        self._database = of(engine)
         self._environment = environment
         self._lease = lease
         self._clock = database_clock.DatabaseClock(monotonic)
         self._connections = Connections(engine, listening=wake)
-        self._claims = Claims(self._dialect, environment, lease, monotonic, self._clock.latest)
+        self._claims = Claims(self._database, environment, lease, monotonic, self._clock.latest)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
 
@@ -143,7 +147,7 @@ class Queue:
         """
         if self._held.everything:
             return []
-        if self._dialect == "sqlite" and self._claims.idle:
+        if self._database.one_writer and self._claims.idle:
             with self._connections.use() as connection, only_reading(connection):
                 if not self._claims.is_any(connection):
                     return []
@@ -196,8 +200,8 @@ class Queue:
         part = sa.select(sa.func.substr(skeleton, start + 1, length, type_=sa.LargeBinary())).where(
             OutboxMessage.id == message.pk, sa.func.length(skeleton) == message.skeleton_size
         )
-        with self._engine.connect() as connection:
-            found = connection.execute(latest(part, self._dialect)).scalar()
+        with reading(self._engine) as connection:
+            found = connection.execute(self._database.latest(part)).scalar()
         if found is None:
             raise DamagedMessageError("its text is missing, or was changed while it was sent")
         return bytes(found)
@@ -205,7 +209,7 @@ class Queue:
     def _of_blob(self, what: Any, digest: str) -> Any:
         with reading(self._engine) as connection:
             statement = sa.select(what).where(OutboxBlob.digest == digest)
-            value = connection.execute(latest(statement, self._dialect)).scalar()
+            value = connection.execute(self._database.latest(statement)).scalar()
         if value is None:
             raise DamagedMessageError(f"blob {digest} is missing: was outbox_blob purged by hand, or restored in part?")
         return value
@@ -231,11 +235,12 @@ class Queue:
             if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
                 return []
         with self._engine.begin() as connection:
-            dead = list(connection.execute(skip_locked(sa.select(_worker.c.id).where(stale), self._dialect)).scalars())
+            looked = self._database.skip_locked(sa.select(_worker.c.id).where(stale))
+            dead = list(connection.execute(looked).scalars())
             if not dead:
                 return []
             held = _held_by(dead).where(database_clock.leased())
-            self._release(connection, dead, connection.execute(skip_locked(held, self._dialect)).all())
+            self._release(connection, dead, connection.execute(self._database.skip_locked(held)).all())
             # what a transaction of the dead one's own still locks is rescued once the database has ended that
             locked = set(connection.execute(held.with_only_columns(_delivery.c.worker_id)).scalars())
             gone = [one for one in dead if one not in locked]

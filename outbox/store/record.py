@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from outbox.delivery.reply import About, Phase, Result
-from outbox.delivery.retry import Decision
 from outbox.delivery.states import State
-from outbox.store.claim import Claimed
-from outbox.store.compiled import Text
+from outbox.store.compiled import Text, now_text, table_text
 from outbox.store.connections import Connections
-from outbox.store.dialect import now_text, rows_text, table_text, time_text, update_text
+from outbox.store.databases import of
 from outbox.store.models import OutboxAttempt, OutboxDelivery, table_of
-
-UNSTORABLE = "(the reply holds text that the database can't store)"
+from outbox.store.outcome import Outcome
+from outbox.store.reading import reading
 
 _delivery = table_of(OutboxDelivery)
 _attempt = table_of(OutboxAttempt)
@@ -53,74 +49,14 @@ _COLUMNS = {  # of one outcome on its way to the database
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is to be recorded of one claimed delivery."""
-
-    claimed: Claimed
-    state: State
-    delay: float | None  # seconds until due again; None with QUEUED: due as it was before the claim
-    counted: bool  # costs an attempt
-    suspected: bool  # adds to `rescues`
-    reason: str | None
-    note: str | None
-    result: Result | None  # None: given back untried
-    transport: str | None = None
-    about: About | None = None  # what the failure was about
-    deferred: bool = False  # adds to `deferrals`
-
-    @classmethod
-    def of(
-        cls, claimed: Claimed, decision: Decision, result: Result, transport: str, about: About | None = None
-    ) -> Outcome:
-        """What was decided after a try; `transport` stands in it if the try got as far as the network."""
-        return cls(
-            claimed=claimed,
-            state=decision.state,
-            delay=decision.delay,
-            counted=decision.counted,
-            suspected=decision.suspected,
-            deferred=decision.deferred,
-            reason=decision.reason,
-            note=decision.note or result.note,
-            result=result,
-            transport=None if result.phase is Phase.LOCAL else transport,
-            about=about,
-        )
-
-    @classmethod
-    def released(cls, claimed: Claimed) -> Outcome:
-        """Given back untried, due as it was before."""
-        return cls(
-            claimed,
-            State.QUEUED,
-            None,
-            counted=False,
-            suspected=False,
-            reason=None,
-            note=None,
-            result=None,
-        )
-
-    def under(self, claimed: Claimed) -> Outcome:
-        """The same, of a delivery that was claimed a second time before this was recorded."""
-        return replace(self, claimed=claimed)
-
-    def without_words(self) -> Outcome | None:
-        """The same without what the server said; None where it said nothing."""
-        if self.result is None:
-            return None
-        plain = replace(self.result, reply=replace(self.result.reply, text=UNSTORABLE), relay_id=None)
-        return None if plain == self.result else replace(self, result=plain)
-
-
 class Ledger:
     """Records outcomes. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._one_by_one = engine.dialect.name == "sqlite"  # in process: nothing is gained by one statement for all
-        self._at_once = engine.dialect.name == "postgresql"  # both writes are one statement, which is its transaction
+        self._database = database = of(engine)
+        self._one_by_one = database.in_process  # nothing is gained there by one statement for all
+        self._at_once = database.writes_in_queries  # both writes are one statement, which is its transaction
         self._statements = _Statements(engine)
         self._connections = Connections(engine)
 
@@ -148,7 +84,7 @@ class Ledger:
 
     def check(self) -> None:
         """Have the database look at all that recording does, with nothing to record. Raises what recording raises."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             for statement in (self._statements.update, self._statements.insert):
                 if self._one_by_one:
                     statement.execute(connection, _NOTHING, prefix="EXPLAIN ")
@@ -199,14 +135,12 @@ class Ledger:
     def _row(self, outcome: Outcome, worker_id: int) -> dict[str, Any]:
         row = _row(outcome, worker_id)
         if outcome.state is State.QUEUED and outcome.delay is None:
-            row["due"] = time_text(self._engine.dialect, outcome.claimed.due_at)
+            row["due"] = self._database.moment_text(outcome.claimed.due_at)
         return row
 
     def _tokens(self, connection: sa.Connection, ids: Sequence[int]) -> dict[int, int | None]:
         statement = sa.select(_delivery.c.id, _delivery.c.token).where(_delivery.c.id.in_(ids)).order_by(_delivery.c.id)
-        if not self._one_by_one:
-            statement = statement.with_for_update(key_share=self._engine.dialect.name == "postgresql")
-        return {row.id: row.token for row in connection.execute(statement)}
+        return {row.id: row.token for row in connection.execute(self._database.lock(statement))}
 
     def _attempts_written(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> set[tuple[int, int]]:
         rows = connection.execute(
@@ -225,20 +159,20 @@ class _Statements:
     """The update of deliveries and the insert of attempts, from rows as `_row` makes them, as text for the driver."""
 
     def __init__(self, engine: Engine) -> None:
-        dialect = engine.dialect
+        dialect, database = engine.dialect, of(engine)
         delivery_table, attempt_table = table_text(engine, _delivery), table_text(engine, _attempt)
-        sqlite = dialect.name == "sqlite"
-        source = None if sqlite else rows_text(dialect, _COLUMNS)
-        changes, where, attempt = _changes(dialect, {name: f":{name}" if sqlite else f"i.{name}" for name in _COLUMNS})
+        source = None if database.in_process else database.rows_text(_COLUMNS)
+        given = {name: f":{name}" if source is None else f"i.{name}" for name in _COLUMNS}
+        changes, where, attempt = _changes(dialect, given)
         insert = f"INSERT INTO {attempt_table} ({', '.join(attempt)}) SELECT {', '.join(attempt.values())}"
-        update = update_text(dialect, delivery_table, source, changes, where)
+        update = database.update_text(delivery_table, source, changes, where)
         self.update = Text(dialect, update)
         self.insert = Text(dialect, insert if source is None else f"{insert} FROM {source}")
-        held = update_text(dialect, delivery_table, "i", changes, where) + " RETURNING d.id"
+        held = database.update_text(delivery_table, "i", changes, where) + " RETURNING d.id"
         written = f"{insert} FROM i JOIN held ON held.id = i.id WHERE i.tried = 1"
         both = f"WITH i AS (SELECT * FROM {source}), held AS ({held}), written AS ({written}) SELECT id FROM held"  # noqa: S608
         self.both = Text(dialect, both)
-        """Both in one, on PostgreSQL only: what is not held is in neither, and the ids of what is come back."""
+        """Both in one, where that can be: what is not held is in neither, and the ids of what is come back."""
 
 
 def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:

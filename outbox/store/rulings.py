@@ -13,9 +13,10 @@ from sqlalchemy import Engine
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 from outbox.delivery.states import Lane, State
 from outbox.store import pauses
-from outbox.store.dialect import DbNow
 from outbox.store.models import OutboxAttempt, OutboxDelivery, OutboxMessage, table_of
 from outbox.store.pauses import What
+from outbox.store.reading import reading
+from outbox.store.types import DbNow
 
 RECENT_SECONDS = 3600.0
 """How old an attempt may be for a worker that starts to learn from it."""
@@ -121,7 +122,7 @@ class Rulings:
             .order_by(_attempt.c.id.desc())
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(statement).all()
         return [_seen(row) for row in reversed(rows)]
 

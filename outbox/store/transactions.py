@@ -18,8 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from outbox.core.events import logger
-from outbox.store.autocommit import begin_before_savepoint
-from outbox.store.dialect import MYSQL_FAMILY
+from outbox.store.databases import of
 from outbox.store.statements import beyond_reading
 
 ONE_DATABASE = (
@@ -159,10 +158,10 @@ def _executing(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> None:
     followed = _by_connection.get(connection)
-    if statement.startswith("SAVEPOINT") and connection.dialect.name == "sqlite":
+    if statement.startswith("SAVEPOINT"):
         users = (followed, _bound_to.get(connection))
         if any(user is not None and not user.is_over for user in users):
-            begin_before_savepoint(connection, cursor)
+            of(connection).before_savepoint(connection, cursor)
     if followed is None or followed.ours or followed.is_over:
         return
     compiled = context is not None and context.compiled is not None
@@ -173,7 +172,7 @@ def _executing(
     words = statement.upper().split(maxsplit=2) or [""]
     if connection.engine not in followed.more_on:
         followed.more_on.append(connection.engine)
-    if connection.dialect.name in MYSQL_FAMILY and words[0] in _COMMITS and "TEMPORARY" not in words[1:2]:
+    if words[0] in _COMMITS and of(connection).commits_ddl and "TEMPORARY" not in words[1:2]:
         followed.committed_by = words[0]
 
 

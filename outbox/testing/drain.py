@@ -18,10 +18,11 @@ from outbox.delivery.states import State
 from outbox.extension import signals
 from outbox.settings import Settings
 from outbox.store.claim import Claimed
-from outbox.store.dialect import DbNow
 from outbox.store.models import OutboxDelivery
+from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Ledger
+from outbox.store.types import DbNow
 from outbox.testing.scripts import Relay, Try
 from outbox.worker.report import tell
 

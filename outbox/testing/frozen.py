@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from outbox.core import clock
-from outbox.store.dialect import frozen_text
+from outbox.store.databases import of
 
 
 class Clock:
@@ -42,5 +42,5 @@ class Clock:
         self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> tuple[str, Any]:
         if self.now is not None:
-            statement = frozen_text(connection.dialect, statement, self.now)
+            statement = of(connection).frozen(statement, self.now)
         return statement, parameters

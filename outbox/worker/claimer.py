@@ -12,7 +12,8 @@ from outbox.core.events import first_line, logger
 from outbox.core.progress import Progress
 from outbox.delivery.evidence import Offer
 from outbox.monitoring.counters import Meters
-from outbox.store.pauses import LONGEST_PROBE, Held, Pause, What
+from outbox.store.held import Held
+from outbox.store.pauses import LONGEST_PROBE, Pause, What
 from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings, Seen
 from outbox.worker.consequences import Consequences

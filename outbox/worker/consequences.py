@@ -11,7 +11,8 @@ from outbox.delivery.breaker import IN_TRANSACTION
 from outbox.delivery.comparisons import Comparisons
 from outbox.delivery.evidence import Blamed, Offer
 from outbox.delivery.reply import About, Result, Verdict
-from outbox.store.pauses import Held, What
+from outbox.store.held import Held
+from outbox.store.pauses import What
 from outbox.store.rulings import Rulings
 
 _WHAT = {About.SENDER: What.SENDER, About.DOMAIN: What.DOMAIN}

@@ -20,9 +20,9 @@ from outbox.delivery.retry import Decision, Facts, Reason, RetryPolicy, before_s
 from outbox.delivery.states import OnUncertain, State
 from outbox.message.values import Envelope
 from outbox.store.claim import Claimed
-from outbox.store.dialect import OUTAGES
+from outbox.store.failures import OUTAGES
+from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
-from outbox.store.record import Outcome
 from outbox.worker.blob_cache import Shelf
 from outbox.worker.consequences import Consequences
 from outbox.worker.lease_guard import Pulse

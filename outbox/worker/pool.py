@@ -18,10 +18,12 @@ from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Health
 from outbox.monitoring.counters import Meters
 from outbox.smtp.waiting import Waiting
-from outbox.store.notify import FileWatch
-from outbox.store.pauses import Held, Pause
+from outbox.store.databases.news import FileWatch
+from outbox.store.held import Held
+from outbox.store.outcome import Outcome
+from outbox.store.pauses import Pause
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Ledger
 from outbox.store.rulings import Rulings, Seen
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences

@@ -34,10 +34,11 @@ from outbox.monitoring.http import Monitor
 from outbox.monitoring.readiness import Readiness
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
-from outbox.store.dialect import tell_progress
-from outbox.store.notify import FileWatch, watches_file
-from outbox.store.pauses import Held
+from outbox.store.databases import of
+from outbox.store.engines import tell_progress
+from outbox.store.held import Held
 from outbox.store.queue import Queue
+from outbox.store.reading import reading
 from outbox.store.record import Ledger
 from outbox.store.rulings import Rulings
 from outbox.worker.dispatcher import Terms
@@ -291,7 +292,7 @@ class Worker:
             poll=settings.poll_seconds,
             idle=settings.relay.idle_timeout,
             chance=random.random,
-            watch=FileWatch(self._engine) if settings.wake and watches_file(self._engine) else None,
+            watch=of(self._engine).watch(self._engine) if settings.wake else None,
             meters=self._meters,
         )
 
@@ -372,7 +373,7 @@ class Worker:
         settings, relay = self._settings, self._settings.relay.name
         with self._progress.step("counting what is left"):
             pauses = self._queue.pauses()
-            with self._engine.connect() as connection:
+            with reading(self._engine) as connection:
                 left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
         unsent = crew.tally.unsent | crew.tally.broken
         left |= unsent.keys()

@@ -18,8 +18,9 @@ from outbox.core.events import first_line, logger
 from outbox.core.sync import Bell, ThreadBell
 from outbox.delivery.reply import Phase
 from outbox.store.claim import Claimed
-from outbox.store.dialect import disconnected
-from outbox.store.record import Ledger, Outcome
+from outbox.store.failures import disconnected
+from outbox.store.outcome import Outcome
+from outbox.store.record import Ledger
 
 BATCH = 500
 """Outcomes in one commit at the most."""

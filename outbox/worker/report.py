@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from outbox.core.events import EventName, Events
 from outbox.delivery.reply import About, Verdict
 from outbox.delivery.states import State
-from outbox.store.record import Outcome
+from outbox.store.outcome import Outcome
 
 _UNSENT_KEPT = 10_000
 

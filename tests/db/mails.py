@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from outbox.delivery.states import LIVE, State
 from outbox.message.values import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
+from outbox.store.types import DbNow
 
 SKELETON = b"Subject: x\r\n\r\nbody\r\n"
 

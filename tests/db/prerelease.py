@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.store.dialect import MYSQL_FAMILY, UtcDateTime, big_binary, big_integer
+from outbox.store.types import UtcDateTime, big_binary, big_integer
 
 _OPTIONS: dict[str, Any] = {
     f"{dialect}_{option}": value
-    for dialect in sorted(MYSQL_FAMILY)
+    for dialect in ("mariadb", "mysql")
     for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
 }
 

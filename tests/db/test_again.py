@@ -17,9 +17,10 @@ from outbox.message.compose import compose
 from outbox.operations import Ask, Filter
 from outbox.operations.pauses import What
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
-from outbox.store.pauses import Held, active
+from outbox.store.held import Held
+from outbox.store.pauses import active
+from outbox.store.types import DbNow
 from tests.db.mails import put, worker
 
 BIG = b"%PDF-1.7 " * 9_000

@@ -11,7 +11,7 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.models import OutboxAudit, table_of
 from outbox.operations import Filter, audit
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 from tests.db.mails import put
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from outbox import KeyTakenError, Message, MessageError, Outbox, message_queued
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
-from outbox.store.dialect import configure_sqlite
+from outbox.store.databases.sqlite import configure_sqlite
 from outbox.store.enqueue import Posting
 from outbox.store.enqueue_many import enqueue_many
 from outbox.testing import Mailbox

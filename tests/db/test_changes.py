@@ -12,8 +12,8 @@ from outbox import operations
 from outbox.delivery.states import EDGES, Lane, State
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import Filter
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from tests.db.mails import beside, put, states
 
 CHANGES = {State.QUEUED: operations.requeue, State.CANCELLED: operations.cancel, State.SENT: operations.mark_sent}

@@ -21,12 +21,13 @@ from outbox.delivery.evidence import Refusals
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.retry import RetryPolicy
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
-from outbox.store.pauses import FIRST_PROBE, Held, Pause, What, active
+from outbox.store.held import Held
+from outbox.store.pauses import FIRST_PROBE, Pause, What, active
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
 from outbox.store.rulings import Rulings
+from outbox.store.types import DbNow
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher, Terms

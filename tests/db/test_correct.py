@@ -14,8 +14,8 @@ from outbox.core.errors import AddressError
 from outbox.delivery.states import LIVE, State
 from outbox.message.values import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
+from outbox.store.types import DbNow
 from tests.db.mails import beside
 
 PICTURE = b"\x89PNG" * 5_000

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxWorker
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
+from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Ledger
+from outbox.store.types import DbNow
 from tests.db.test_queue import DEFERRED, composed, outcome
 
 HOUR = 3600.0

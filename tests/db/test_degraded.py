@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.models import OutboxAttempt, OutboxPause
 from outbox.operations import Alarms, Status, pauses, status
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What, refuse
+from outbox.store.types import DbNow
 from tests.db.mails import put, worker
 
 DENIED = {"code": 554, "enhanced": "5.7.1", "reply": "Relay access denied", "verdict": "permanent"}

@@ -16,7 +16,7 @@ from outbox import Message, Outbox, operations
 from outbox.core.errors import DatabaseError
 from outbox.delivery.states import State
 from outbox.models import Base, OutboxWorker
-from outbox.store.dialect import configure_sqlite
+from outbox.store.databases.sqlite import configure_sqlite
 from outbox.store.engines import engine_like
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger, Outcome

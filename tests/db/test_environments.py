@@ -10,9 +10,9 @@ from outbox.delivery.states import OnUncertain, State
 from outbox.operations import Filter, pauses
 from outbox.operations.redact import redact
 from outbox.operations.tables import DELIVERY
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What
+from outbox.store.types import DbNow
 from tests.db.mails import put, states
 from tests.servers.databases import Database
 

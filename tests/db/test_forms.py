@@ -15,10 +15,10 @@ from outbox.extension.draft import draft_of
 from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations.redact import redact
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
 from outbox.store.queue import Queue
+from outbox.store.types import DbNow
 from outbox.worker.blob_cache import Shelf
 
 NOW = datetime.now(UTC)

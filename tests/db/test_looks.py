@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from outbox import operations
 from outbox.models import OutboxAudit
 from outbox.operations import audit
-from outbox.store.dialect import DbNow
+from outbox.store.types import DbNow
 from tests.db.mails import put
 
 

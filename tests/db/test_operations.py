@@ -15,8 +15,8 @@ from outbox.delivery.states import Lane, State
 from outbox.message.values import base64_lines
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxMessage
 from outbox.operations import Filter
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from tests.db.mails import SKELETON, put, worker
 from tests.servers.databases import Database
 

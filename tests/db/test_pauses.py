@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from outbox.models import OutboxMessage, OutboxPause
 from outbox.operations import audit, pauses
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
-from outbox.store.pauses import Held, Pause, What, refuse
+from outbox.store.held import Held
+from outbox.store.pauses import Pause, What, refuse
 from outbox.store.queue import Queue
+from outbox.store.types import DbNow
 from tests.db.mails import put
 from tests.servers.databases import Database
 

@@ -15,9 +15,9 @@ from outbox.delivery.states import State
 from outbox.operations.failures import count_deferred
 from outbox.operations.growth import growing
 from outbox.operations.outcomes import outcomes, with_group
+from outbox.store.databases import of
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger, Outcome
-from outbox.store.server_settings import steady_plans
 from tests.db.mails import put
 from tests.servers.databases import Database
 
@@ -68,7 +68,7 @@ def plans(engine: sa.Engine, seen: Seen) -> list[str]:
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            steady_plans(connection)
+            of(connection).steady_plans(connection)
         for statement, values in seen:
             if statement.split()[0] in {"SELECT", "UPDATE", "WITH"}:
                 found.append(_plan(connection, statement, values))

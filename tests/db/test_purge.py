@@ -9,8 +9,8 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.models import Base, OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
 from outbox.operations import Filter, Purger, purge
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
+from outbox.store.types import DbNow
 from tests.db.mails import beside, composed, put, states, worker
 from tests.servers.databases import Database
 

@@ -18,11 +18,11 @@ from outbox.delivery.states import Lane, State
 from outbox.message.values import Blob, Composed, splice
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.store.claim import Claimed
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.messages import CLAIMED_BYTES
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger, Outcome
+from outbox.store.types import DbNow
 
 LEASE = 60.0
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, "2.0.0", "OK queued as 1"), 0.01, relay_id="1")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from outbox import operations
-from outbox.core.errors import DatabaseError
+from outbox.core.errors import DamagedMessageError, DatabaseError
+from outbox.delivery.states import OnUncertain
 from outbox.operations import Redactor
 from outbox.store.engines import engine_like
+from outbox.store.messages import Stored
 from outbox.store.queue import Queue
+from outbox.store.rulings import Rulings
 from tests.db.mails import put
 from tests.servers.databases import Database
 
@@ -41,6 +45,10 @@ LOOKS: dict[str, Callable[[sa.Engine], object]] = {
     "due": lambda engine: queue(engine).due(),
     "rescue": lambda engine: queue(engine).rescue(dead_after=20),
     "redact": lambda engine: Redactor(engine, ("reset",)).run(),
+    "text of a message": lambda engine: text_part(queue(engine)),
+    "recent refusals": lambda engine: Rulings(engine, environment="", transport="mx:25").recent(10),
+    "whether outcomes can be recorded": operations.check_recording,
+    "whether there is a history": operations.has_history,
     "claim of nothing": lambda engine: queue(engine).claim(1, 1, 10),
 }
 
@@ -80,6 +88,18 @@ def writing(database: Database) -> Iterator[None]:
 def looked(engine: sa.Engine, what: Callable[[sa.Connection], object]) -> object:
     with operations.connected(engine) as connection:
         return what(connection)
+
+
+def text_part(queue: Queue) -> None:
+    with suppress(DamagedMessageError):  # there is none
+        queue.text_part(stored(), 0, 10)
+
+
+def stored() -> Stored:
+    times = {"created_at": datetime.now(UTC), "expires_in": None}
+    words = {"message_id": "<1@x>", "environment": "", "kind": None, "envelope_from": "a@example.org"}
+    options = {"smtputf8": False, "mail_options": (), "rcpt_options": (), "on_uncertain": OnUncertain.RETRY}
+    return Stored(pk=1, size=20, skeleton=None, parts=(), skeleton_size=20, **words, **options, **times)
 
 
 def queue(engine: sa.Engine) -> Queue:

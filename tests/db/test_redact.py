@@ -11,8 +11,8 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage
 from outbox.operations import Filter, Redactor, redact
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from tests.db.mails import SKELETON, put
 
 KINDS = ("reset", "code")

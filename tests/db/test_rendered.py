@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from outbox.models import Base, OutboxMessage
 from outbox.store.compiled import Rendered
-from outbox.store.dialect import DbNow, UtcDateTime
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.messages import stored_from
 from outbox.store.queue import Queue
+from outbox.store.types import DbNow, UtcDateTime
 from tests.db.test_queue import composed, put
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -20,9 +20,9 @@ from outbox.extension.draft import draft_of
 from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxAttempt, OutboxAudit, OutboxDelivery, OutboxMessage
 from outbox.operations import Filter, audit, browse, reschedule, send_now, send_now_in_batches, wire
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
+from outbox.store.types import DbNow
 
 WEEK = timedelta(days=7)
 BIG = b"x" * 20_000

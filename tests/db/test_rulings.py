@@ -15,11 +15,12 @@ from outbox.models import OutboxAttempt, OutboxDelivery, OutboxPause
 from outbox.operations import pauses as operators
 from outbox.operations import transitions
 from outbox.operations.filters import Filter
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
-from outbox.store.pauses import ABANDONED_SECONDS, FIRST_PROBE, LONGEST_PROBE, Held, Pause, What, active
+from outbox.store.held import Held
+from outbox.store.pauses import ABANDONED_SECONDS, FIRST_PROBE, LONGEST_PROBE, Pause, What, active
 from outbox.store.queue import Queue
 from outbox.store.rulings import RECENT_SECONDS, Rulings
+from outbox.store.types import DbNow
 from tests.db.mails import put
 
 RELAY = "relay.example:25"

@@ -35,10 +35,10 @@ from outbox.message.values import Composed
 from outbox.models import Base, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.operations import Filter
 from outbox.store.claim import Claimed
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger, Outcome
+from outbox.store.types import DbNow
 from tests.servers.databases import Database
 
 LEASE = 600.0

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from outbox.core.sync import Flag
 from outbox.operations import Filter, send_now
+from outbox.store.databases import of
 from outbox.store.enqueue import Posting, enqueue
-from outbox.store.notify import FileWatch, Listener, can_listen, watches_file
 from outbox.store.queue import Queue
 from tests.db.mails import put as put_in_state
 from tests.db.test_queue import composed
@@ -87,7 +87,7 @@ def test_a_commit_while_it_waits(engine: sa.Engine, queue: Queue) -> None:
 def test_news_that_come_along_with_a_result_are_heard(engine: sa.Engine) -> None:
     """The driver reads them from the same socket: a commit that a claim has just missed must not wait for the poll."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        listener = Listener(connection)
+        listener = of(connection).listener(connection)
         assert not listener.heard()
         put(engine)
         connection.exec_driver_sql("SELECT 1")
@@ -136,7 +136,8 @@ def test_without_wake_a_commit_is_not_told_of(engine: sa.Engine) -> None:
 def test_the_file_is_watched(engine: sa.Engine) -> None:
     """A commit changes its data version, a rollback does not."""
     heard = threading.Semaphore(0)
-    watch = FileWatch(engine)
+    watch = of(engine).watch(engine)
+    assert watch is not None
     thread = threading.Thread(target=watch.run, args=(heard.release,))
     thread.start()
     try:
@@ -155,5 +156,6 @@ def test_the_file_is_watched(engine: sa.Engine) -> None:
 
 def test_who_has_what(engine: sa.Engine) -> None:
     """MariaDB has nothing to listen to and is polled."""
-    has = (can_listen(engine), watches_file(engine))
+    database = of(engine)
+    has = (database.can_listen(engine), database.watch(engine) is not None)
     assert has == {"postgresql": (True, False), "sqlite": (False, True), "mariadb": (False, False)}[engine.dialect.name]

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from outbox.delivery.states import State
 from outbox.models import OutboxAttempt, OutboxMessage
 from outbox.operations import Filter, find, pauses, requeue, wire
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What
+from outbox.store.types import DbNow
 from tests.db.mails import put, worker
 from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
 

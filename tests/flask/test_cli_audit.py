@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.models import OutboxAudit, table_of
 from outbox.operations import Filter, cancel, pauses, requeue
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What
+from outbox.store.types import DbNow
 from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 

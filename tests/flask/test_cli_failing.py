@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from outbox import cli
 from outbox.delivery.states import State
 from outbox.models import OutboxMessage, table_of
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 

@@ -18,10 +18,10 @@ from outbox.extension.draft import draft_of
 from outbox.message.compose import compose, new_unique
 from outbox.models import OutboxAudit, OutboxDelivery, OutboxPause, table_of
 from outbox.operations import audit, pauses
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
 from outbox.store.pauses import What
+from outbox.store.types import DbNow
 from tests.db.mails import composed, put, states
 from tests.flask.terminal import SECONDS, SGR, Terminal
 from tests.story.stage import until

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 
 from outbox import operations
 from outbox.delivery.states import OnUncertain, State
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from tests.db.mails import put, states
 from tests.flask.test_web import ROOT, change, question, text_of
 from tests.servers.databases import Database

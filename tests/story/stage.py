@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 from outbox import Message, Outbox
 from outbox.delivery.states import LIVE
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
-from outbox.store.dialect import configure_sqlite
+from outbox.store.databases.sqlite import configure_sqlite
 from outbox.worker import process
 from tests.servers import forked
 from tests.servers.databases import Database

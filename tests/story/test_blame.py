@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from outbox import Message
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
-from outbox.store.dialect import DbNow
 from outbox.store.pauses import ABANDONED_SECONDS, What, refuse
+from outbox.store.types import DbNow
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Stage, until

@@ -36,6 +36,9 @@ ENTRIES = {"worker.process": "flask", "worker.supervisor": "flask"}  # where the
 
 APART = (("store", "smtp"), ("operations", "smtp"))  # SQL and SMTP meet in worker/dispatcher.py alone, in values
 
+DATABASES = {"sqlite", "postgresql", "mysql", "mariadb"}  # only store/databases tells them apart
+DATABASE_ROOM = "store.databases"
+
 PATCHED = ("queue", "select", "selectors", "socket", "ssl", "subprocess", "threading")
 """Modules in which gevent replaces what waits; a name imported from them keeps the one that stops all its threads."""
 
@@ -105,6 +108,11 @@ def test_sql_and_smtp_do_not_know_each_other() -> None:
     assert meetings(package()) == []
 
 
+def test_only_store_databases_tells_databases_apart() -> None:
+    """Elsewhere `databases.of` is asked: a new database is one file, and a line in its table."""
+    assert dialects_named(package()) == []
+
+
 def test_one_module_reads_the_clock() -> None:
     """Elsewhere `now` is an argument, or comes from clock.py."""
     assert clock_readers(package()) == []
@@ -166,6 +174,19 @@ def meetings(modules: Modules) -> list[str]:
     return [f"{a} -> {b}" for a, b in _edges(modules) if frozenset((_top(a), _top(b))) in apart]
 
 
+def dialects_named(modules: Modules) -> list[str]:
+    found = []
+    for name, source in modules.items():
+        if name == DATABASE_ROOM or name.startswith(f"{DATABASE_ROOM}."):
+            continue
+        found += [
+            f"{name} imports {one}" for one in _imports(ast.parse(source)) if one.startswith("sqlalchemy.dialects")
+        ]
+        for node in ast.walk(ast.parse(source)):
+            found += [f"{name}:{node.lineno} {asked}" for asked in _asked_of_dialect(node)]
+    return found
+
+
 def clock_readers(modules: Modules) -> list[str]:
     found = []
     for name, source in modules.items():
@@ -222,6 +243,32 @@ def kept_unpatched(modules: Modules) -> list[str]:
             if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("threading.local("):
                 found.append(f"{name}:{statement.lineno} threading.local")
     return found
+
+
+def _asked_of_dialect(node: ast.AST) -> Iterator[str]:
+    """How this node asks which database it is: by the dialect's or the address's name, or by a name in the code."""
+    if isinstance(node, ast.Attribute):
+        owner = getattr(node.value, "attr", getattr(node.value, "id", ""))
+        if (owner.endswith("dialect") and node.attr == "name") or node.attr in {
+            "dialect_options",
+            "get_backend_name",
+            "get_dialect_name",
+            "is_mariadb",
+        }:
+            yield f"{owner}.{node.attr}"
+    elif isinstance(node, ast.Compare | ast.Dict | ast.Set | ast.MatchValue | ast.Call):
+        compared: list[ast.AST | None] = []
+        if isinstance(node, ast.Compare):
+            compared = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            compared = list(node.keys)
+        elif isinstance(node, ast.Set):
+            compared = list(node.elts)
+        elif isinstance(node, ast.MatchValue):
+            compared = [node.value]
+        yield from (repr(one.value) for one in compared if isinstance(one, ast.Constant) and one.value in DATABASES)
+        options = [keyword.arg or "" for keyword in node.keywords] if isinstance(node, ast.Call) else []
+        yield from (option for option in options if option.partition("_")[0] in DATABASES)
 
 
 def _clocks_read(node: ast.AST) -> Iterator[str]:
@@ -321,6 +368,19 @@ def _circle(graph: Mapping[str, set[str]]) -> list[str] | None:
         (strangers, {"extension.outbox": "from app.config import Config"}, ["extension.outbox imports app"]),
         (meetings, {"store.queue": "from outbox.smtp.b import send", "smtp.b": ""}, ["store.queue -> smtp.b"]),
         (meetings, {"smtp.b": "from outbox.store import queue", "store.queue": ""}, ["smtp.b -> store.queue"]),
+        (dialects_named, {"store.a": "if engine.dialect.name in x: pass"}, ["store.a:1 dialect.name"]),
+        (dialects_named, {"store.a": "def f(dialect): return dialect.name"}, ["store.a:1 dialect.name"]),
+        (dialects_named, {"web.a": "x = url.get_backend_name()"}, ["web.a:1 url.get_backend_name"]),
+        (dialects_named, {"web.a": "x = kind == 'sqlite'"}, ["web.a:1 'sqlite'"]),
+        (dialects_named, {"web.a": "x = {'mysql': 1}[kind]"}, ["web.a:1 'mysql'"]),
+        (dialects_named, {"web.a": "x = kind in {'mysql', 'mariadb'}"}, ["web.a:1 'mysql'", "web.a:1 'mariadb'"]),
+        (dialects_named, {"web.a": "index(postgresql_where=x)"}, ["web.a:1 postgresql_where"]),
+        (
+            dialects_named,
+            {"store.a": "from sqlalchemy.dialects import mysql"},
+            ["store.a imports sqlalchemy.dialects.mysql"],
+        ),
+        (dialects_named, {"store.databases.mysql": "from sqlalchemy.dialects import mysql"}, []),
         (clock_readers, {"policy": "import time\nx = time.monotonic"}, ["policy:2 time.monotonic"]),
         (clock_readers, {"policy": "import datetime\ndatetime.datetime.now()"}, ["policy:2 datetime.now"]),
         (clock_readers, {"policy": "from time import monotonic as m"}, ["policy:1 time.monotonic"]),

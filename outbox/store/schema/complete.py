@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint
 
+from outbox.store.databases import of
 from outbox.store.schema.lacking import lacking
 
 Tables = Callable[..., sa.MetaData]
@@ -30,7 +31,7 @@ def complete(op: Any, tables: Tables, superseded: Mapping[str, Sequence[str]]) -
     lacks = lacking(connection, metadata)
     incomplete = {name: found for name, found in lacks.items() if not isinstance(found[0], sa.Table)}
     absent = [table for table in metadata.sorted_tables if table.name in lacks and table.name not in incomplete]
-    if connection.dialect.name == "sqlite":
+    if not of(connection).alters_constraints:
         _begin(connection)
         _create(op, absent)
         _rebuild(op, tables, incomplete)

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.store.databases import of
+
 
 def lacking(connection: sa.Connection, metadata: sa.MetaData) -> dict[str, list[Any]]:
     """By the table's name: the table itself, or its columns, indexes and constraints that are not there.
@@ -66,7 +68,7 @@ def _of_table(connection: sa.Connection, table: sa.Table, found: _Found) -> Iter
                 yield constraint
         elif isinstance(constraint, sa.CheckConstraint) and not _holds(constraint, checks):
             yield constraint
-    if table.dialect_options["sqlite"]["autoincrement"] and not _counts_on(connection, table):
+    if of(connection).reuses_ids(connection, table):
         yield "AUTOINCREMENT"
 
 
@@ -80,14 +82,6 @@ def _holds(constraint: sa.CheckConstraint, checks: dict[str, str]) -> bool:
     sqltext = checks.get(str(constraint.name))
     wanted = str(constraint.sqltext).split("'")[1::2]
     return sqltext is not None and all(f"'{word}'" in sqltext for word in wanted)
-
-
-def _counts_on(connection: sa.Connection, table: sa.Table) -> bool:
-    """Whether SQLite gives no id twice; the others never do."""
-    if connection.dialect.name != "sqlite":
-        return True
-    statement = sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
-    return "AUTOINCREMENT" in str(connection.execute(statement, {"name": table.name}).scalar()).upper()
 
 
 def _words(name: str, what: Any) -> str:

@@ -7,15 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.store.dialect import MYSQL_FAMILY, No, UtcDateTime, big_binary, big_integer
+from outbox.store.databases import index_options, table_options
 from outbox.store.schema.complete import complete
+from outbox.store.types import No, UtcDateTime, big_binary, big_integer
 
-_OPTIONS: dict[str, Any] = {
-    f"{dialect}_{option}": value
-    for dialect in sorted(MYSQL_FAMILY)
-    for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
-}
-_NOT_TWICE: dict[str, Any] = {"sqlite_autoincrement": True}
+_OPTIONS = table_options()
+_REFERRED_TO = table_options(ids_once=True)
 _SUPERSEDED = {  # constraints of the tables before the first release
     "outbox_message": ("uq_outbox_message_key",),
     "outbox_pause": ("uq_outbox_pause_value",),
@@ -75,8 +72,7 @@ def _messages(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.UniqueConstraint("environment", "key", name="uq_outbox_message_environment_key"),
         sa.CheckConstraint("on_uncertain IN ('retry', 'hold')", name="ck_outbox_message_on_uncertain"),
         sa.Index("ix_outbox_message_message_id", "message_id"),
-        **_OPTIONS,
-        **_NOT_TWICE,
+        **_REFERRED_TO,
     )
     sa.Table(
         name("outbox_blob"),
@@ -133,8 +129,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Index("ix_outbox_delivery_state", "state", "id"),
         sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
         _index("ix_outbox_delivery_finished", "finished_at", "state", where="finished_at IS NOT NULL"),
-        **_OPTIONS,
-        **_NOT_TWICE,
+        **_REFERRED_TO,
     )
     sa.Table(
         name("outbox_attempt"),
@@ -178,8 +173,7 @@ def _workers(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("health", sa.JSON),
         sa.Column("asked", sa.String(8)),
         sa.Index("ix_outbox_worker_heartbeat", "heartbeat_at"),
-        **_OPTIONS,
-        **_NOT_TWICE,
+        **_REFERRED_TO,
     )
     sa.Table(
         name("outbox_pause"),
@@ -224,4 +218,4 @@ def _of(table: str) -> sa.ForeignKey:
 
 
 def _index(name: str, *columns: str, where: str) -> sa.Index:
-    return sa.Index(name, *columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+    return sa.Index(name, *columns, **index_options(where))

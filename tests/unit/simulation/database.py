@@ -12,8 +12,9 @@ from outbox.delivery.lane_shares import Turns
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.store.claim import Claimed
+from outbox.store.held import Held
 from outbox.store.messages import Stored
-from outbox.store.pauses import BY, FIRST_PROBE, LONGEST_PROBE, Held, Pause, What
+from outbox.store.pauses import BY, FIRST_PROBE, LONGEST_PROBE, Pause, What
 from outbox.store.record import Outcome
 from outbox.store.rulings import RECENT_SECONDS, Seen
 from outbox.worker.recorder import Ticket

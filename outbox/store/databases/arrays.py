@@ -15,10 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-Given = sa.TableValuedAlias
-"""What is given for each row: a column for each parameter."""
-
-Types = Mapping[str, sa.types.TypeEngine[Any]]
+from outbox.store.databases.values import Given, Types
 
 _PLACE = "place"
 _SEPARATOR = "\x1e"  # never stands in JSON: a string's control characters are escaped there

@@ -1,0 +1,107 @@
+"""The statements of enqueueing, each built once: building one costs more than running it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Insert
+
+from outbox.delivery.states import State
+from outbox.store.compiled import Rendered
+from outbox.store.databases import Database, of
+from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.types import DbNow
+
+_message = table_of(OutboxMessage)
+_delivery = table_of(OutboxDelivery)
+
+KEYED = ("environment", "key")
+"""What is unique: each environment has keys of its own."""
+
+
+def add_deliveries(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    """Write deliveries; those that have no `due_at` are due now."""
+    database = of(connection)
+    for at_once in (True, False):
+        some = [row for row in rows if ("due_at" not in row) is at_once]
+        if len(some) > 1 and database.hands_over_arrays:
+            given = _given(at_once)
+            connection.execute(_insert_deliveries(database, at_once), database.arrays(given, some))
+        elif some:
+            connection.execute(_insert_delivery(at_once), some)
+
+
+@functools.cache
+def insert_message(by_age: bool) -> Insert:
+    """`by_age`: it expires `max_age` seconds from now."""
+    return _message.insert().values(_computed(by_age))
+
+
+@functools.cache
+def insert_unless_key_taken(database: Database, by_age: bool) -> Insert:
+    """The same, but for a message whose key is taken."""
+    return database.insert_unless_there(_message, KEYED).values(_computed(by_age))
+
+
+def _computed(by_age: bool) -> dict[str, Any]:
+    computed: dict[str, Any] = {"created_at": DbNow()}
+    if by_age:
+        computed["expires_at"] = DbNow(sa.bindparam("max_age", type_=sa.Float()))
+    return computed
+
+
+def _fresh(now: bool) -> dict[str, Any]:
+    """What is the same in all new deliveries; `now`: they are due at once."""
+    zero = sa.literal_column("0", sa.SmallInteger())  # each parameter costs
+    state = sa.literal_column(f"'{State.QUEUED.value}'", sa.Text())
+    fresh = {"state": state, "attempts": zero, "rescues": zero, "updated_at": DbNow()}
+    return fresh | ({"due_at": DbNow()} if now else {})
+
+
+@functools.cache
+def _insert_delivery(now: bool) -> Insert:
+    return _delivery.insert().values(_fresh(now))
+
+
+@functools.cache
+def _insert_deliveries(database: Database, now: bool) -> Any:
+    """Many, handed over as arrays."""
+    return database.insert_arrays(_delivery, _given(now), lambda _: _fresh(now))
+
+
+@functools.cache
+def _given(now: bool) -> dict[str, sa.types.TypeEngine[Any]]:
+    names = ("message_id", "recipient", "domain", "lane", *(() if now else ("due_at",)))
+    return {name: _delivery.c[name].type for name in names}
+
+
+@functools.lru_cache(512)  # an application uses few of the combinations, but may have several databases
+def insert_whole(dialect: sa.Dialect, names: frozenset[str], alone: bool, now: bool, wake: bool) -> Rendered:
+    """Message and deliveries in one statement, where the database writes in queries.
+
+    `names` of what is said of the message; `alone`: it has one recipient; `wake`: the commit tells of it.
+    """
+    by_age = "max_age" in names
+    given = {name: sa.bindparam(name, type_=_message.c[name].type) for name in sorted(names - {"max_age"})}
+    message = _message.insert().values(given | _computed(by_age)).returning(_message.c.id).cte("message")
+    columns: dict[str, Any] = {
+        "message_id": message.c.id,
+        "lane": sa.bindparam("slot", type_=sa.SmallInteger()),
+        **_fresh(now),
+    }
+    if not now:
+        columns["due_at"] = sa.bindparam("send_at", type_=_delivery.c.due_at.type)
+    if alone:
+        columns |= {name: sa.bindparam(name, type_=sa.Text()) for name in ("recipient", "domain")}
+        rows = sa.select(*columns.values()).select_from(message)
+    else:
+        texts = sa.ARRAY(sa.Text())
+        to = sa.func.unnest(sa.bindparam("recipients", type_=texts), sa.bindparam("domains", type_=texts))
+        each = to.table_valued(sa.column("recipient", sa.Text()), sa.column("domain", sa.Text())).render_derived("each")
+        columns |= {"recipient": each.c.recipient, "domain": each.c.domain}
+        rows = sa.select(*columns.values()).select_from(message.join(each, sa.true()))
+    deliveries = _delivery.insert().from_select(list(columns), rows, include_defaults=False).cte("deliveries")
+    told = of(dialect).told() if wake else []
+    return Rendered(sa.select(message.c.id, *told).add_cte(deliveries), dialect)

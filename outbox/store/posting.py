@@ -1,0 +1,70 @@
+"""How a composed message is to be queued, and what its rows say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from outbox.delivery.states import Lane, OnUncertain
+from outbox.message.values import Composed
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """How a composed message is to be queued."""
+
+    environment: str = ""
+    key: str | None = None  # idempotency: the same key in the same environment yields the same message
+    kind: str | None = None
+    lane: Lane = Lane.NORMAL
+    send_at: datetime | None = None  # aware; None: at once
+    expires_at: datetime | None = None  # aware
+    max_age: float | None = None  # seconds after it is due; counts where `expires_at` is None
+    on_uncertain: OnUncertain = OnUncertain.RETRY
+    metadata: dict[str, Any] | None = None
+    wake: bool = False  # let the commit wake a worker, where the database can
+
+
+def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
+    options = {
+        name: list(given) for name, given in (("mail", composed.mail_options), ("rcpt", composed.rcpt_options)) if given
+    }
+    if composed.content is not None:
+        options["content"] = [composed.content]  # `check_same` compares it
+    if composed.dated:
+        options["date"] = ["given"]  # `operations.send_now` leaves it as it is
+    return {
+        "message_id": composed.message_id,
+        "environment": posting.environment,
+        "key": posting.key,
+        "kind": posting.kind,
+        "lane": posting.lane.rank,
+        "envelope_from": composed.envelope_from,
+        "subject": composed.subject[:998],
+        "headers": [list(header) for header in composed.headers],
+        "skeleton": composed.skeleton,
+        "size": composed.size,
+        "smtputf8": composed.smtputf8,
+        "utf8_header": None if composed.utf8 is None else asdict(composed.utf8),
+        "options": options or None,
+        "on_uncertain": posting.on_uncertain.value,
+        "metadata": posting.metadata,
+        **_expiry(posting),
+    }
+
+
+def _expiry(posting: Posting) -> dict[str, Any]:
+    if posting.expires_at is not None or posting.max_age is None:
+        return {"expires_at": posting.expires_at}
+    if posting.send_at is None:
+        return {"max_age": posting.max_age}
+    return {"expires_at": posting.send_at + timedelta(seconds=posting.max_age)}
+
+
+def delivery_values(pk: int, composed: Composed, posting: Posting) -> list[dict[str, Any]]:
+    """For `add_deliveries`: one for each recipient of the message with the primary key `pk`."""
+    common: dict[str, Any] = {"message_id": pk, "lane": posting.lane.slot(retry=False)}
+    if posting.send_at is not None:
+        common["due_at"] = posting.send_at
+    return [common | {"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients]
