@@ -17,6 +17,7 @@ from flask.cli import with_appcontext
 from app import db, models, passwords
 from app.auth.forms import EmailError, normal_email
 from app.errors import MIGRATE, lacks_tables
+from outbox.cli.command import No
 
 VARIABLE = "FLASKY_ADMIN_PASSWORD"
 
@@ -36,8 +37,9 @@ def database_faults_told(function: Callable[..., None]) -> Callable[..., None]:
         except sa.exc.SQLAlchemyError as error:
             place = current_app.extensions["database"].engine.url.render_as_string(hide_password=True)
             why = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise click.ClickException(
-                f"The database at {place} can't be used: {why}. Check that it runs and that DATABASE_URL is right."
+            raise No(
+                f"The database at {place} can't be used: {why.rstrip('.?')}. Check that it runs and that DATABASE_URL "
+                "is right."
             ) from None
 
     return wrapped
@@ -50,12 +52,12 @@ def database_faults_told(function: Callable[..., None]) -> Callable[..., None]:
 @with_appcontext
 @database_faults_told
 def create_admin(email: str, username: str | None, password_stdin: bool) -> None:
-    """Make EMAIL an administrator, with a new account if there is none.
+    """Make EMAIL an administrator.
 
-    The password of a new account is asked for on the terminal, or taken from FLASKY_ADMIN_PASSWORD in the environment,
-    or with --password-stdin from standard input; never from the command line, where others can read it. An account
-    whose address is confirmed keeps its password. One whose address is not may have been made by anybody: it gets a
-    new password in the same way, and whoever is logged in to it is logged out.
+    If there is no such account, it is made. The password of a new account is asked for on the terminal, or taken from
+    FLASKY_ADMIN_PASSWORD in the environment, or with --password-stdin from standard input; never from the command line,
+    where others can read it. An account whose address is confirmed keeps its password. One whose address is not may
+    have been made by anybody: it gets a new password in the same way, and whoever is logged in to it is logged out.
 
     Example: python manage.py create-admin ada@example.org
     """
@@ -64,7 +66,7 @@ def create_admin(email: str, username: str | None, password_stdin: bool) -> None
     except EmailError as error:
         raise click.BadParameter(str(error), param_hint="EMAIL") from None
     if lacks_tables(current_app.extensions["database"].engine):
-        raise click.ClickException(MIGRATE)
+        raise No(MIGRATE)
     user = models.by_email(db.session, email)
     if user is None:
         name = _username(username, email)
@@ -81,14 +83,14 @@ def create_admin(email: str, username: str | None, password_stdin: bool) -> None
     try:
         db.session.commit()
     except sa.exc.IntegrityError:
-        raise click.ClickException("The address or user name has just been taken. Run the command again.") from None
+        raise No("The address or user name has just been taken. Run the command again.") from None
     click.echo(f"{user.email} ({user.username}) is an administrator{how}.")
 
 
 def _username(wanted: str | None, email: str) -> str:
     if wanted:
         if models.is_name_taken(db.session, wanted):
-            raise click.ClickException(f"The user name {wanted} is taken. Choose another one with --username.")
+            raise No(f"The user name {wanted} is taken. Choose another one with --username.")
         return wanted
     name = "".join(c for c in email.partition("@")[0] if c.isascii() and (c.isalnum() or c in "._"))
     name = (name if name[:1].isalpha() else f"admin{name}")[: models.USERNAME_LENGTH - 9]
@@ -103,5 +105,5 @@ def _password(from_stdin: bool, *about: str) -> str:
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if wrong := passwords.fault(password, *about):
-        raise click.ClickException(wrong)
+        raise No(wrong)
     return password

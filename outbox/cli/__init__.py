@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from outbox.cli.again import send_again
 from outbox.cli.audit import audit
 from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
@@ -13,6 +14,7 @@ from outbox.cli.purge import purge
 from outbox.cli.sender import sender
 from outbox.cli.show import show
 from outbox.cli.status import status
+from outbox.cli.stop_worker import stop_worker
 from outbox.cli.test_mail import test_mail
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "purge",
     "requeue",
     "resume",
+    "send_again",
     "send_now",
     "sender",
     "show",
     "status",
+    "stop_worker",
     "test_mail",
 ]

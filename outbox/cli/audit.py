@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import console, database, in_app
-from outbox.cli.options import moment, number, to_timedelta
+from outbox.cli.common import console, database, in_app, remark, say
+from outbox.cli.options import moment, number, to_moment, to_timedelta
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_table
 from outbox.cli.text import Text
@@ -26,6 +26,8 @@ MAX_LIST = 10_000
 @click.option("--action", metavar="WORD", help="This action: requeue, cancel, pause, purge, read …")
 @click.option("--id", "delivery_id", type=click.IntRange(1), metavar="ID", help="To this delivery, by its ID.")
 @click.option("--since", callback=to_timedelta, metavar="TIME", help="Within TIME: 15m, 2h, 7d.")
+@click.option("--from", "from_", callback=to_moment, metavar="WHEN", help="At or after WHEN, in UTC: 2026-11-24T08:00.")
+@click.option("--until", callback=to_moment, metavar="WHEN", help="At or before WHEN.")
 @click.option("--reads", is_flag=True, help="Also who read what a message says.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LIST), default=50, show_default=True, metavar="N", help="At most this many."
@@ -53,11 +55,11 @@ def audit(limit: int, before: int | None, reads: bool, as_json: bool, **options:
         print_json(entries)
         return
     if not entries:
-        click.echo("No entry matches." if before or any(options.values()) else "Nobody has changed anything yet.")
+        say("No entry matches." if before or any(options.values()) else "Nobody has changed anything yet.")
         return
     _print(entries)
     if more:
-        click.echo(f"There is more: add --before {entries[-1].id} for the next page.", err=True)
+        remark(f"There is more: add --before {entries[-1].id} for the next page.")
 
 
 def _found(
@@ -70,11 +72,22 @@ def _found(
     action: str | None,
     delivery_id: int | None,
     since: timedelta | None,
+    from_: datetime | None,
+    until: datetime | None,
 ) -> list[Entry]:
-    begin = None if since is None else operations.now(connection) - since
+    begin = from_ if since is None else operations.now(connection) - since
+    begin = begin if from_ is None or begin is None else max(begin, from_)
     without = None if reads or action == operations.READ else operations.READ
     return operations.audit.recent(
-        connection, limit, before=before, by=by, action=action, delivery_id=delivery_id, since=begin, without=without
+        connection,
+        limit,
+        before=before,
+        by=by,
+        action=action,
+        delivery_id=delivery_id,
+        since=begin,
+        until=until,
+        without=without,
     )
 
 
@@ -83,8 +96,8 @@ def _print(entries: list[Entry]) -> None:
         Column("TIME (UTC)"),
         Column("ACTION"),
         Column("COUNT", right=True),
-        Column("BY", ratio=1),
-        Column("WHAT", ratio=2),
+        Column("BY", ratio=1, wrap=True),
+        Column("WHAT", ratio=2, wrap=True),
     )
     rows = [
         [moment(one.at).removesuffix(" UTC"), one.action, number(one.count), safe(one.by), safe(_what(one))]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import ask, console, database, in_app, say, settings, who
+from outbox.cli.common import ask, console, database, in_app, remark, say, settings, who
 from outbox.cli.console import Console
 from outbox.cli.options import deliveries, filter_options, number, taken
 from outbox.cli.output import print_json, safe
@@ -175,7 +175,7 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
     if not wanted.ids and not wanted.states:
         default = (State.SENT,) if wanted.is_suppressed and change is REQUEUE else change.default
         wanted = replace(wanted, states=default)
-        click.echo(f"No --state given: {' and '.join(default)} mail.", err=True)
+        remark(f"No --state given: {' and '.join(default)} mail.")
     engine = database()
     eligible = change.eligible(wanted)
     matched, rows = 0, []
@@ -203,17 +203,15 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         if dry_run and rows:
             _preview(console(), matched, rows)
         for id, row in left.items():
-            click.echo(f"{id}: {_why_not(change, row, wanted)}")
+            say(f"Delivery {id} {_why_not(change, row, wanted)}.")
         if held:
             names = ", ".join(f"{one} ({deliveries(count, HELD_CAP)})" for one, count in held)
-            click.echo(safe(f"Paused, and sent only when the pause ends: {names}. `outbox-resume` ends it."))
+            say(f"Paused, and sent only when the pause ends: {names}. `outbox-resume` ends it.")
         if others:
             say(_why_none(change, others, wanted))
-        click.echo(
-            f"Would {change.verb} {deliveries(matched, CAP)}." if dry_run else f"{deliveries(changed)} {change.done}."
-        )
+        say(f"Would {change.verb} {deliveries(matched, CAP)}." if dry_run else f"{deliveries(changed)} {change.done}.")
         if uncertain:
-            click.echo(
+            say(
                 f"{deliveries(uncertain)} may have been sent already and "
                 f"{'is' if uncertain == 1 else 'are'} uncertain now: outbox-requeue or outbox-mark-sent settles that."
             )
@@ -269,7 +267,7 @@ def _all(connection: Connection, wanted: Filter) -> list[operations.Row]:
 
 def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
     if row is None:
-        return "there is no such delivery"
+        return "does not exist: it was purged, or its ID is mistyped"
     if wanted.environment not in (None, row.environment):
         return f"is of the environment {safe(repr(row.environment))}, not of {safe(repr(wanted.environment))}"
     state = str(row.state)

@@ -8,6 +8,7 @@ import click
 
 from outbox.cli.command import Command, Failure, No
 from outbox.cli.common import console, in_app, say
+from outbox.cli.options import envelope_of
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
@@ -46,8 +47,8 @@ def check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> Non
 def _check(senders: tuple[str, ...], recipient: str | None, as_json: bool) -> bool:
     from outbox.cli import diagnosis
 
-    wanted = [_address(sender, "--from") for sender in senders]
-    found = list(diagnosis.findings(wanted, None if recipient is None else _address(recipient, "--to")))
+    wanted = [envelope_of(sender, "--from") for sender in senders]
+    found = list(diagnosis.findings(wanted, None if recipient is None else envelope_of(recipient, "--to")))
     faults = sum(finding.ok is False for finding in found)
     if as_json:
         print_json({"ok": not faults, "checks": found})
@@ -70,13 +71,3 @@ def show(found: Iterable[Finding]) -> None:
         said = finding.words if not remedy or finding.words.endswith((".", "?")) else f"{finding.words}."
         words = Text.assemble((mark, style), " ", safe(" ".join(f"{said}{remedy}".split())))
         print_pairs(out, [(finding.check.ljust(13), words)])
-
-
-def _address(text: str, option: str) -> str:
-    from outbox.core.errors import MessageError
-    from outbox.message.addresses import parse
-
-    try:
-        return parse(text, option).envelope
-    except MessageError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None

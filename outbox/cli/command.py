@@ -10,11 +10,15 @@ from typing import IO, Any, TextIO, cast
 import click
 
 from outbox.cli.console import Console
-from outbox.cli.output import print_json, safe_lines
+from outbox.cli.output import print_json, safe_lines, sentence
 from outbox.cli.text import Text
 
 CANNOT = 2
 """Exit code: the command could not do its work (not configured, no database, not migrated, wrong use)."""
+
+
+SHORT_HELP = 80
+"""How long a command's title may be in the list of commands; click cuts it at 45 characters."""
 
 
 class Failure(click.ClickException):
@@ -24,7 +28,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, *, value: object = None) -> None:
         """`value`: what --json prints instead of an object with `error`."""
-        super().__init__(safe_lines(message))
+        super().__init__(safe_lines(sentence(message)))
         self.value = value
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -36,6 +40,14 @@ class No(Failure):
     """The command did its work, and the answer is no."""
 
     exit_code = 1
+
+
+class Declined(No):
+    """The person at the terminal answered no."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Without calling it an error."""
+        Console(cast(TextIO, file or sys.stderr)).print(Text(self.format_message()))
 
 
 class WrongUse(Failure):
@@ -63,6 +75,10 @@ class Command(click.Command):
         """As click's; the options are not parsed yet, so --json is looked for among the words."""
         with _failing(as_json="--json" in args):
             return super().make_context(info_name, args, parent, **extra)
+
+    def get_short_help_str(self, limit: int = SHORT_HELP) -> str:
+        """Its title, whole: the list of commands goes on below it where it is wide."""
+        return super().get_short_help_str(max(limit, SHORT_HELP))
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click's."""

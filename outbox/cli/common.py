@@ -17,9 +17,9 @@ from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
 from sqlalchemy import Engine
 
-from outbox.cli.command import Failure
+from outbox.cli.command import Declined, Failure
 from outbox.cli.console import Console
-from outbox.cli.output import safe, safe_lines
+from outbox.cli.output import safe
 from outbox.cli.text import Text
 from outbox.core.errors import OutboxError
 from outbox.extension.outbox import Outbox, outbox_of
@@ -93,6 +93,11 @@ def say(words: str) -> None:
     console().print(Text(safe(words)))
 
 
+def remark(words: str) -> None:
+    """The same on stderr: what is no part of the result."""
+    Console(sys.stderr).print(Text(safe(words)))
+
+
 def who() -> str:
     """Who does it, for the audit: the system's user, the one before sudo, at this host."""
     try:
@@ -103,7 +108,7 @@ def who() -> str:
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Ask the person at the terminal, on stderr, unless `yes`; ends the command where the answer is no.
+    """Ask the person at the terminal, on stderr, unless `yes`; ends the command with 1 where the answer is no.
 
     Without a terminal there is nobody to ask, and the command fails.
     """
@@ -114,7 +119,12 @@ def ask(question: str, *, yes: bool) -> None:
             f"{question} There is no terminal to ask on, so nothing was changed. Add --yes to do it, or --dry-run "
             "to see what it would do."
         )
-    click.confirm(safe_lines(question), abort=True, err=True)
+    out = Console(sys.stderr)
+    *lines, last = Text(f"{safe(question)} [y/N]:").wrapped(max(out.width - len(" y"), 1))
+    for line in lines:
+        out.print_line(line)
+    if not click.confirm(last.plain, err=True, show_default=False, prompt_suffix=" "):
+        raise Declined("Nothing was changed.")
 
 
 def _load_app() -> None:

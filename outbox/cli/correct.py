@@ -10,7 +10,7 @@ from outbox import operations
 from outbox.cli.command import Command, No
 from outbox.cli.common import database, in_app, say, settings, who
 from outbox.cli.options import environment_of, environment_options
-from outbox.cli.output import print_json
+from outbox.cli.output import print_json, sentence
 from outbox.core.errors import MessageError
 
 
@@ -48,9 +48,9 @@ def correct_recipient(id: int, address: str, dry_run: bool, note: str | None, as
                 environment=environment,
             )
         except MessageError as error:
-            raise click.BadParameter(str(error), param_hint="ADDRESS") from None
+            raise click.BadParameter(str(error).removeprefix("recipient: "), param_hint="ADDRESS") from None
         except ValueError as error:
-            raise No(f"Not corrected: {error}.") from error
+            raise No(sentence(f"Not corrected: {error}")) from error
         connection.rollback() if dry_run else connection.commit()
     was = None if row is None else row.recipient
     if as_json:

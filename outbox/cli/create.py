@@ -8,8 +8,8 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command
-from outbox.cli.common import database, in_app, say
-from outbox.cli.output import print_json, safe
+from outbox.cli.common import database, in_app, remark, say
+from outbox.cli.output import print_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,7 +38,7 @@ def create_tables(as_json: bool) -> None:
         say(f"Created in {place}: {', '.join(created)}." if created else f"Nothing to do: {place} has all tables.")
     warning = _warning(engine)
     if warning:
-        click.echo(safe(f"Warning: {warning}"), err=True)
+        remark(f"Warning: {warning}")
 
 
 def _warning(engine: Engine) -> str:

@@ -15,7 +15,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from outbox.cli.console import Console
 from outbox.cli.output import safe_lines
+from outbox.cli.text import Text
 from outbox.core.clock import monotonic
 from outbox.core.events import Event
 
@@ -40,6 +42,14 @@ class Lines(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return _time(record)
+
+
+class WrappedLines(Lines):
+    """The same for who reads along at a terminal: a long line goes on at a word."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line, out = super().format(record), Console(sys.stderr)
+        return "\n".join(part.plain for part in Text(line).wrapped(out.width)) if out.is_terminal else line
 
 
 class JsonLines(logging.Formatter):
@@ -156,10 +166,10 @@ def _is_read(timeout: float) -> bool:
         return True
 
 
-def log_to_stderr(*, as_json: bool, level: int = logging.INFO, aside: bool = True) -> None:
+def log_to_stderr(*, as_json: bool, level: int = logging.INFO, aside: bool = True, wrapped: bool = False) -> None:
     """Send the package's log to stderr, unless the application's own logging shows it on the terminal already.
 
-    `aside`: see `Stderr`.
+    `aside`: see `Stderr`. `wrapped`: see `WrappedLines`.
     """
     logger = logging.getLogger("outbox")
     logger.disabled = False  # see `outbox.loggers`
@@ -167,7 +177,7 @@ def log_to_stderr(*, as_json: bool, level: int = logging.INFO, aside: bool = Tru
         logger.setLevel(level)
     if not _is_shown(logger, level):
         handler = Stderr(aside=aside)
-        handler.setFormatter(JsonLines() if as_json else Lines())
+        handler.setFormatter(JsonLines() if as_json else WrappedLines() if wrapped else Lines())
         (logger if logging.getLogger().handlers else logging.getLogger()).addHandler(handler)
 
 

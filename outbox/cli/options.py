@@ -9,9 +9,12 @@ from typing import Any
 import click
 
 from outbox.cli.common import settings
+from outbox.core import clock
 from outbox.core.clock import UNREADABLE
+from outbox.core.errors import MessageError
 from outbox.delivery.states import Lane, State
-from outbox.operations import Filter, Row, duration, parse_duration
+from outbox.message.addresses import parse
+from outbox.operations import Filter, Row, Waits, duration, parse_duration, parse_moment
 
 
 def to_timedelta(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -20,6 +23,14 @@ def to_timedelta(ctx: click.Context, param: click.Parameter, value: str | None) 
         return None if value is None else parse_duration(value)
     except ValueError as problem:
         raise click.BadParameter(str(problem), ctx, param)
+
+
+def to_moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """An option's callback: 2026-11-24, 2026-11-24T08:00, 08:00, in UTC."""
+    try:
+        return None if value is None else parse_moment(value, clock.utcnow())
+    except (ValueError, OverflowError) as problem:
+        raise click.BadParameter(str(problem), ctx, param) from None
 
 
 _OPTIONS = (
@@ -47,6 +58,20 @@ _OPTIONS = (
         help="Attempted or changed within TIME: 30s, 15m, 2h, 7d.",
     ),
     click.option("--older-than", callback=to_timedelta, metavar="TIME", help="Enqueued longer than TIME ago."),
+    click.option(
+        "--from",
+        "from_",
+        callback=to_moment,
+        metavar="WHEN",
+        help="Enqueued at or after WHEN (UTC): 2026-11-24T08:00.",
+    ),
+    click.option("--until", callback=to_moment, metavar="WHEN", help="Enqueued at or before WHEN."),
+    click.option(
+        "--waits",
+        type=click.Choice([str(word) for word in Waits]),
+        help="Queued, and due now, scheduled for later, or deferred until its next attempt.",
+    ),
+    click.option("--metadata", metavar="TEXT", help="With NAME=VALUE, or TEXT, in the metadata of enqueue()."),
     click.option("--transport", metavar="NAME", help="Attempted by this transport: host:port, or a host."),
     click.option("--reason", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
     click.option("--search", metavar="TEXT", help="A whole address or Message-ID, or a part of recipient or subject."),
@@ -62,11 +87,23 @@ FILTER_NAMES = (  # in the order of the options
     "priority",
     "since",
     "older_than",
+    "from_",
+    "until",
+    "waits",
+    "metadata",
     "transport",
     "reason",
     "search",
 )
-_TIMES = ("since", "older_than")
+_NOT_OF_ENDED = ("since", "older_than", "waits")
+
+
+def envelope_of(text: str, option: str) -> str:
+    """The address in `text`, as the envelope has it. Wrong use of `option` where it is none."""
+    try:
+        return parse(text, option).envelope
+    except MessageError as error:
+        raise click.BadParameter(str(error).removeprefix(f"{option}: "), param_hint=option) from None
 
 
 def environment_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,8 +127,9 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_of_ended(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same without the times, for what has times of its own."""
-    return _with([option for name, option in zip(FILTER_NAMES, _OPTIONS, strict=True) if name not in _TIMES], function)
+    """The same for mail that has ended, without the times that a command has of its own."""
+    names = zip(FILTER_NAMES, _OPTIONS, strict=True)
+    return _with([option for name, option in names if name not in _NOT_OF_ENDED], function)
 
 
 def _with(options: Sequence[Callable[..., Any]], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,7 +144,7 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
     words = {name: options.pop(name, None) for name in FILTER_NAMES}
     return Filter(
         ids=ids,
-        states=tuple(State(state) for state in words["states"] or ()),
+        states=_states(words["states"] or (), words["waits"]),
         recipient=words["recipient"],
         domain=words["domain"],
         kind=words["kind"],
@@ -115,11 +153,25 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
         priority=None if words["priority"] is None else Lane(words["priority"]),
         older_than=words["older_than"],
         since=words["since"],
+        enqueued_from=words["from_"],
+        enqueued_until=words["until"],
+        waits=None if words["waits"] is None else Waits(words["waits"]),
+        metadata=words["metadata"],
         search=words["search"],
         transport=words["transport"],
         reason=words["reason"],
         environment=environment_of(options),
     )
+
+
+def _states(asked: Sequence[str], waits: str | None) -> tuple[State, ...]:
+    """Those that were asked for; what waits is queued."""
+    states = tuple(State(state) for state in asked)
+    if waits is None:
+        return states
+    if states and states != (State.QUEUED,):
+        raise click.UsageError(f"Only queued mail waits: leave --state out, or --waits {waits}.")
+    return (State.QUEUED,)
 
 
 def moment(at: datetime | None) -> str:

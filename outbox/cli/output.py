@@ -27,6 +27,17 @@ def safe_lines(text: str) -> str:
     return "\n".join(safe(line) for line in text.split("\n"))
 
 
+def print_whole(text: str) -> None:
+    """A message's own text on stdout, whatever its lines are as wide as."""
+    click.echo(text)
+
+
+def sentence(words: str) -> str:
+    """With a full stop, unless it ends in a mark of its own."""
+    words = words.rstrip()
+    return words if words.endswith((".", "?", "!", ":", "…")) else f"{words}."
+
+
 def print_json(value: object) -> None:
     """One JSON value on stdout, pure ASCII, so that it holds nothing a terminal could obey."""
     click.echo(json.dumps(plain(value), indent=2))

@@ -1,4 +1,4 @@
-"""`outbox-pause`, `outbox-resume`: hold back all mail, a kind, a domain, a sender or a transport, and let it go."""
+"""`outbox-pause`, `outbox-resume`: hold back all mail, or some of it by one property, and let it go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from outbox import operations
 from outbox.cli.busy import waiting
-from outbox.cli.command import Command
+from outbox.cli.command import Command, No
 from outbox.cli.common import ask, console, database, in_app, say, who
 from outbox.cli.options import deliveries, environment_of, environment_options, moment, to_timedelta
 from outbox.cli.output import print_json, safe
@@ -47,6 +47,9 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dry-run", is_flag=True, help="Only show what would be done."),
         click.option("--reason", metavar="TEXT", default="", help="Reason shown to other operators."),
         environment_options,
+        click.option(
+            "--message", "messages", multiple=True, type=click.IntRange(1), metavar="ID", help="One delivery."
+        ),
         click.option("--transport", "transports", multiple=True, metavar="NAME", help="Mail by this relay, host:port."),
         click.option("--sender", "senders", multiple=True, metavar="ADDRESS", help="Mail from this envelope sender."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
@@ -64,23 +67,25 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any) -> None:
     """Pause sending.
 
-    Pauses all mail, or that of a kind, to a domain, from a sender, by a transport (each may be given several times). It
-    stays queued until the pause ends or outbox-resume lifts it, and may expire meanwhile. Workers stop within a few
-    seconds and finish what they are sending. To pause the same again replaces the reason and the end. Asks where more
-    than one queued delivery is concerned.
+    Pauses all mail, or that of a kind, to a domain, from a sender, by a transport, or one delivery by its ID (each may
+    be given several times). It stays queued until the pause ends or outbox-resume lifts it, and may expire meanwhile.
+    Workers stop within a few seconds and finish what they are sending. To pause the same again replaces the reason and
+    the end. Asks where more than one queued delivery is concerned.
 
     \b
     Examples:
       outbox-pause --kind newsletter --for 2h --reason "wrong link in it"
       outbox-pause --all --until 06:00
+      outbox-pause --message 4711 --reason "ask Ann first"
     """
     environment = environment_of(options)
     asked, targets = _asked(options)
     if not targets:
-        raise click.UsageError("Nothing to pause: give --all, --kind, --domain, --sender or --transport.")
+        raise click.UsageError("Nothing to pause: give --all, --kind, --domain, --sender, --message or --transport.")
     if for_ is not None and until is not None:
         raise click.UsageError("--for and --until exclude each other.")
     engine = database()
+    _must_exist(engine, targets, environment)
     with _wrong_use():
         held = _held(engine, targets, environment)
         words = f"{' and '.join(_words(what, value) for what, value in targets)}, {deliveries(held, CAP)} queued now"
@@ -101,9 +106,9 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
 def resume(reason: str, **options: Any) -> None:
     """Resume what is paused, or list it.
 
-    Lifts the pause of a kind, a domain, a sender, a transport, or with --all every one; also those that workers made by
-    themselves because the relay refuses it. Without any of these it lists the pauses. Asks where more than one queued
-    delivery is concerned.
+    Lifts the pause of a kind, a domain, a sender, a transport, a message, or with --all every one; also those that
+    workers made by themselves because the relay refuses it. Without any of these it lists the pauses. Asks where more
+    than one queued delivery is concerned.
 
     \b
     Examples:
@@ -131,20 +136,35 @@ def resume(reason: str, **options: Any) -> None:
         _list(there)
     else:
         _tell(lifted, asked)
-        if len(lifted) < len(targets) and len(mine) < len(there):
-            click.echo("Some pauses are for all environments: --all-environments lifts these, too.")
+        if (every or len(lifted) < len(targets)) and len(mine) < len(there):
+            say("Some pauses are for all environments: --all-environments lifts these, too.")
     if targets and len(lifted) < (1 if every else len(targets)):
         raise click.exceptions.Exit(1)
 
 
 def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
     targets = [(What.ALL, "")] if options["everything"] else []
-    names = {"kinds": What.KIND, "domains": What.DOMAIN, "senders": What.SENDER, "transports": What.TRANSPORT}
+    names = {"kinds": What.KIND, "domains": What.DOMAIN, "senders": What.SENDER}
+    names |= {"messages": What.MESSAGE, "transports": What.TRANSPORT}
     for name, what in names.items():
-        targets += [(what, value) for value in options[name]]
+        targets += [(what, str(value)) for value in options[name]]
     if options["everything"] and len(targets) > 1:
-        raise click.UsageError("--all can't be combined with --kind, --domain, --sender or --transport.")
+        raise click.UsageError("--all can't be combined with --kind, --domain, --sender, --message or --transport.")
     return Asked(options["dry_run"], options["yes"], options["as_json"]), targets
+
+
+def _must_exist(engine: Engine, targets: Targets, environment: str | None) -> None:
+    """A mistyped ID would pause nothing, and nobody would notice."""
+    ids = tuple(int(value) for what, value in targets if what is What.MESSAGE)
+    if not ids:
+        return
+    with operations.connected(engine) as connection:
+        found = operations.find(connection, Filter(ids=ids, environment=environment), limit=len(ids))
+    if lacking := set(ids) - {row.id for row in found}:
+        raise No(
+            f"There is no delivery {min(lacking)} here: it was purged, it is of another environment, or its ID is "
+            "mistyped (outbox-list)."
+        )
 
 
 def _pause(engine: Engine, targets: Targets, asked: Asked, options: dict[str, Any]) -> list[Pause]:
@@ -204,22 +224,22 @@ def _wrong_use() -> Iterator[None]:
 
 def _list(there: list[Pause]) -> None:
     columns = (
-        Column("PAUSED", ratio=2),
+        Column("PAUSED", ratio=2, wrap=True),
         Column("SINCE (UTC)"),
         Column("UNTIL (UTC)"),
-        Column("BY", ratio=1),
-        Column("REASON", ratio=2),
+        Column("BY", ratio=1, wrap=True),
+        Column("REASON", ratio=2, wrap=True),
     )
     by_people = [one for one in there if not one.automatic]
     rows = [(_named(one), _short(one.since), _short(one.until), safe(one.by), safe(one.reason)) for one in by_people]
     if rows:
         print_table(console(), columns, [[Text(cell) for cell in row] for row in rows])
     if len(rows) < len(there):
-        click.echo("By the workers:")
+        say("By the workers:")
         now = clock.utcnow()
         words = [stopped.stopped(one, now, _named(one)) for one in there if one.automatic]
         print_pairs(console(), [("!", Text(safe(one), style="red")) for one in words])
-    click.echo(f"{len(there) or 'Nothing'} {'are' if len(there) > 1 else 'is'} paused.")
+    say(f"{len(there) or 'Nothing'} {'are' if len(there) > 1 else 'is'} paused.")
 
 
 def _named(one: Pause) -> str:
@@ -236,7 +256,7 @@ def _short(at: datetime | None) -> str:
 def _tell(lifted: list[Pause], asked: Asked) -> None:
     names = _names(lifted)
     if not lifted:
-        click.echo("That is not paused. `outbox-resume` without options lists what is.")
+        say("That is not paused. `outbox-resume` without options lists what is.")
     else:
         say(f"{'Would resume' if asked.dry_run else 'Resumed'} {names}.")
 

@@ -10,10 +10,10 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import console, database, in_app, who
+from outbox.cli.common import console, database, in_app, remark, say, who
 from outbox.cli.console import Console
 from outbox.cli.options import COLOURS, moment, number
-from outbox.cli.output import plain, print_json, safe
+from outbox.cli.output import plain, print_json, print_whole, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
 from outbox.core import clock
@@ -71,7 +71,7 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
         waits = detail.state is State.QUEUED
         paused = (
             operations.pauses.holding(
-                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from
+                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from, id
             )
             if waits
             else []
@@ -96,7 +96,7 @@ def _note(id: int) -> None:
         with operations.transaction(database()) as connection:
             operations.note_look(connection, id, "body", by=who())
     except DatabaseError as error:
-        click.echo(f"It could not be noted in the audit that you read this: {error}", err=True)
+        remark(f"It could not be noted in the audit that you read this: {error}")
 
 
 def _write_page(detail: Detail, wire: bytes, path: str) -> None:
@@ -107,11 +107,11 @@ def _write_page(detail: Detail, wire: bytes, path: str) -> None:
             f"Delivery {detail.id} has no HTML" + (": it was redacted." if detail.redacted_at else " part: try --raw.")
         )
     if path == "-":
-        click.echo(_SAFETY + html)
+        print_whole(_SAFETY + html)
         return
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(_SAFETY + html)
-    click.echo(f"The HTML of delivery {detail.id} is in {safe(path)}. Remote images are left out.")
+    say(f"The HTML of delivery {detail.id} is in {path}. Remote images are left out.")
 
 
 def _print_raw(detail: Detail, wire: bytes) -> None:
@@ -125,7 +125,7 @@ def _print_raw(detail: Detail, wire: bytes) -> None:
         sys.stdout.buffer.write(wire)
         return
     for line in wire.decode("utf-8", "replace").split("\r\n"):
-        click.echo(safe(line))
+        print_whole(safe(line))
 
 
 def _print_tries(out: Console, detail: Detail) -> None:

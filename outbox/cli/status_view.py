@@ -91,7 +91,8 @@ def _workers(out: Console, seen: Status) -> None:
         out.print("  none")
         return
     columns = [
-        Column("  HOST", ratio=2),
+        Column("  ID", right=True),
+        Column("HOST", ratio=2),
         Column("PID", right=True),
         Column("VERSION", ratio=1),
         Column("CONN", right=True),
@@ -109,7 +110,8 @@ def _workers(out: Console, seen: Status) -> None:
 def _worker(worker: Worker) -> list[Text]:
     heartbeat = f"{duration(worker.heartbeat_age)} ago"
     return [
-        Text(f"  {safe(worker.host)}"),
+        Text(f"  {worker.id}"),
+        Text(safe(worker.host)),
         Text(str(worker.pid)),
         Text(safe(worker.version)),
         Text(str(worker.connections)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from outbox.cli.console import Console
 from outbox.cli.options import COLOURS, age, fault
@@ -17,26 +18,35 @@ INDENT = 2
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`ratio`: its share of the width that is left over; None: as wide as its content, never cut."""
+    """`ratio`: its share of the width that is left over; None: as wide as its content, never cut.
+
+    `wrap`: what is wider goes on below, and is not cut.
+    """
 
     head: str
     ratio: int | None = None
     right: bool = False
+    wrap: bool = False
 
 
 def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> None:
-    """One line for each row; on a terminal the columns with a ratio are cut to fit."""
+    """One line for each row; on a terminal the columns with a ratio are cut to fit, or wrapped."""
     heads = [Text(column.head, style="bold") for column in columns]
     lines = [heads, *rows] if any(column.head for column in columns) else list(rows)
     widths = [max((line[at].cell_len for line in lines), default=0) for at in range(len(columns))]
     if out.is_terminal:
         widths = _fitted(widths, columns, out.width)
     for line in lines:
-        cells = [
-            _filled(cell.cut(width), width, right=column.right)
+        fitted = [
+            list(cell.wrapped(max(width, 1))) if column.wrap and out.is_terminal else [cell.cut(width)]
             for cell, width, column in zip(line, widths, columns, strict=True)
         ]
-        out.print_line(_joined(cells))
+        for cells in zip_longest(*fitted, fillvalue=Text()):
+            filled = [
+                _filled(cell, width, right=column.right)
+                for cell, width, column in zip(cells, widths, columns, strict=True)
+            ]
+            out.print_line(_joined(filled))
 
 
 def print_pairs(out: Console, pairs: Sequence[tuple[str, Text]]) -> None:

@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import application, database, extension, in_app, settings
+from outbox.cli.common import application, database, extension, in_app, remark, say, settings
 from outbox.cli.logs import log_to_stderr
-from outbox.cli.output import print_json, safe
+from outbox.cli.options import envelope_of
+from outbox.cli.output import print_json
 from outbox.core import clock
 from outbox.delivery.states import FINAL, State
-from outbox.message.addresses import parse
 from outbox.operations import Detail, Finding, duration
 
 LOOK_SECONDS = 0.2
@@ -51,6 +51,8 @@ def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -
     Example:
       outbox-test-mail ann@example.org
     """
+    recipient = envelope_of(address, "ADDRESS")
+    senders = [] if sender is None else [envelope_of(sender, "--from")]
     trial = _Trial(database(), clock.monotonic() + timeout, as_json)
     id, message_id = _enqueue(trial.engine, address, sender)
     trial.say(f"enqueued and committed: delivery {id}, {message_id}")
@@ -64,7 +66,7 @@ def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -
     problem = _problem(detail)
     if problem is None:
         trial.say(f"sent to {detail.recipient} in {duration(detail.age)}")
-    checks = _diagnosed(trial, detail, sender) if problem is not None and detail.reason != "suppressed" else []
+    checks = _diagnosed(trial, senders, recipient) if problem is not None and detail.reason != "suppressed" else []
     value = {"id": id, "sent": problem is None, "worker": worker, **_facts(detail), "checks": checks}
     if problem is not None:
         raise No(problem, value=value | {"error": problem})
@@ -87,7 +89,7 @@ class _Trial:
 
     def say(self, words: str) -> None:
         """A step on stdout, which --json keeps for itself."""
-        click.echo(safe(words), err=self.as_json)
+        remark(words) if self.as_json else say(words)
 
 
 def _enqueue(engine: Engine, address: str, sender: str | None) -> tuple[int, str]:
@@ -119,7 +121,7 @@ def _send_here(seconds: float) -> None:
     """By one connection: whatever the relay has not answered when time is up is cut off."""
     from outbox.worker import process
 
-    log_to_stderr(as_json=settings().log_json, level=logging.WARNING, aside=False)
+    log_to_stderr(as_json=settings().log_json, level=logging.WARNING, aside=False, wrapped=True)
     process.run(application(), once=True, connections=1, seconds=seconds)
 
 
@@ -161,16 +163,15 @@ def _facts(detail: Detail) -> dict[str, Any]:
     }
 
 
-def _diagnosed(trial: _Trial, detail: Detail, sender: str | None) -> list[Finding]:
-    """What `outbox-check` finds with this sender and recipient, in the time that is left."""
+def _diagnosed(trial: _Trial, senders: list[str], recipient: str) -> list[Finding]:
+    """What `outbox-check` finds with these senders and this recipient, in the time that is left."""
     from outbox.cli import diagnosis
     from outbox.cli.check import show
 
     if trial.left < 1.0:
         trial.say("time is up; outbox-check looks for the cause")
         return []
-    senders = [] if sender is None else [parse(sender, "--from").envelope]
-    found = list(diagnosis.findings(senders, detail.recipient, seconds=min(trial.left, diagnosis.SECONDS)))
+    found = list(diagnosis.findings(senders, recipient, seconds=min(trial.left, diagnosis.SECONDS)))
     if not trial.as_json:
         trial.say("outbox-check says:")
         show(found)

@@ -11,7 +11,12 @@ import click
 _WIDE = ("W", "F")
 _NO_WIDTH = ("Mn", "Me", "Cf")
 _EFFECTS = {"bold", "dim", "italic"}
-_PIECES = re.compile(r"\n|[^\S\n]+|\S+")
+_WORDS = re.compile(r"\s+|\S+")
+_HANGING = re.compile(r" *- ")
+"""What an item of a list begins with; its other lines are indented as far."""
+
+_JOINTS = frozenset("-/@.,:;=&?_+|")
+"""After these a word is broken that is wider than a line: an address, a URL."""
 
 
 def cell_len(text: str) -> int:
@@ -68,39 +73,65 @@ class Text:
         return Text.assemble(*_stripped(list(self._characters())))
 
     def wrapped(self, width: int) -> Iterator[Text]:
-        """Its lines: broken at white space, and within a word that is wider than a line."""
-        line: list[tuple[str, str]] = []
-        used, broken = 0, False
-        for word in self._words():
-            if word[0][0] == "\n":
+        """Its lines: broken at white space, and within a word only where that is wider than a line."""
+        paragraphs: list[list[tuple[str, str]]] = [[]]
+        for character in self._characters():
+            if character[0] == "\n":
+                paragraphs.append([])
+            else:
+                paragraphs[-1].append(character)
+        if len(paragraphs) > 1 and not paragraphs[-1]:
+            paragraphs.pop()
+        for paragraph in paragraphs:
+            for line in _wrapped(paragraph, width):
                 yield Text.assemble(*_stripped(line))
-                line, used, broken = [], 0, True
-                continue
-            needs = sum(_cells(character) for character, _ in word)
-            if used + needs > width:
-                if used:
-                    yield Text.assemble(*_stripped(line))
-                    line, used, broken = [], 0, True
-                if word[0][0].isspace():
-                    continue  # at the end of a line it is not seen
-                *full, word = _lines(word, width)
-                for part in full:
-                    yield Text.assemble(*part)
-                needs = sum(_cells(character) for character, _ in word)
-            line += word
-            used += needs
-        if line or not broken:
-            yield Text.assemble(*_stripped(line))
 
     def _characters(self) -> Iterator[tuple[str, str]]:
         for text, style in self._pieces:
             for character in text:
                 yield character, style
 
-    def _words(self) -> Iterator[list[tuple[str, str]]]:
-        characters = list(self._characters())
-        for found in _PIECES.finditer(self.plain):
-            yield characters[found.start() : found.end()]
+
+def _wrapped(paragraph: list[tuple[str, str]], width: int) -> Iterator[list[tuple[str, str]]]:
+    """The lines of what has no line break."""
+    plain = "".join(character for character, _ in paragraph)
+    found = _HANGING.match(plain)
+    indent = 0 if found is None or found.end() > width // 2 else found.end()
+    hanging = [(" ", "")] * indent
+    line: list[tuple[str, str]] = []
+    begun = used = 0  # columns: of what is before the line's first word, and of all of it
+    ended = False  # whether a line was given
+    for at in _WORDS.finditer(plain):
+        word = paragraph[at.start() : at.end()]
+        if used + _width(word) > width:
+            if used > begun:
+                yield line
+                line, begun, used, ended = [*hanging], indent, indent, True
+            if word[0][0].isspace():
+                continue  # at the end of a line it is not seen
+            *full, word = _broken(word, max(width - used, 1))
+            for part in full:
+                yield line + part
+                line, begun, used, ended = [*hanging], indent, indent, True
+        line = line + word
+        used += _width(word)
+    if used > begun or not ended:
+        yield line
+
+
+def _broken(word: list[tuple[str, str]], width: int) -> Iterator[list[tuple[str, str]]]:
+    """A word in pieces of at most `width` columns, broken at its joints where these are not far."""
+    while _width(word) > width:
+        part = next(_lines(word, width))
+        joint = max((at for at, (character, _) in enumerate(part, 1) if character in _JOINTS), default=0)
+        end = joint if 2 * joint >= len(part) else len(part)
+        yield word[: max(end, 1)]
+        word = word[max(end, 1) :]
+    yield word
+
+
+def _width(characters: list[tuple[str, str]]) -> int:
+    return sum(_cells(character) for character, _ in characters)
 
 
 def _lines(characters: list[tuple[str, str]], width: int) -> Iterator[list[tuple[str, str]]]:

@@ -44,7 +44,7 @@ def send_again(
     """
     row = connection.execute(_look(id)).first()
     if row is None:
-        raise ValueError(f"there is no message with the number {id}; was it purged?")
+        raise ValueError(f"there is no delivery {id}: it was purged, or the ID is mistyped")
     if environment is not None and row.environment != environment:
         raise ValueError(f"the message belongs to the environment {row.environment!r}, not to {environment!r}")
     if State(row.state) not in REPEATABLE:

@@ -22,6 +22,10 @@ TESTED_DRIVERS = (
 )
 
 
+_NO_RIGHTS = ("permission denied", "command denied", "access denied for user", "readonly database", "read-only")
+"""How databases say that a user may not."""
+
+
 @contextmanager
 def connected(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection to look with. Raises DatabaseError, or SchemaError where the database is not migrated."""
@@ -63,7 +67,7 @@ def guarded(engine: sa.Engine) -> Iterator[None]:
         lacking = _missing_if_it_answers(engine)
         if lacking:
             raise SchemaError(unmigrated(lacking)) from error
-        raise DatabaseError(f"database error at {where(engine)}: {_words(error)}") from error
+        raise DatabaseError(f"database error at {where(engine)}: {words(error)}") from error
     except sa.exc.SQLAlchemyError as error:
         raise DatabaseError(f"database error at {where(engine)}: {error}") from error
 
@@ -128,12 +132,33 @@ def _missing_if_it_answers(engine: sa.Engine) -> list[str]:
         return []  # it is down: that is the error to tell
 
 
-def _words(error: sa.exc.DBAPIError) -> str:
-    """What the driver said, in one line: neither the statement nor its parameters."""
+def words(error: sa.exc.DBAPIError) -> str:
+    """What the driver said, in one line, and what to do where that is known."""
+    said = _said(error).rstrip()
+    said = said if said.endswith((".", "?", "!")) else f"{said}."
+    return f"{said} {remedy}" if (remedy := _remedy(error, said.lower())) else said
+
+
+def _remedy(error: sa.exc.DBAPIError, said: str) -> str:
+    if any(words in said for words in _NO_RIGHTS):
+        return "Give its user the right to use the tables whose names begin with outbox_."
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and "connect" in said:
+        return "Check that the database runs, and that its address and password are right."
+    return ""
+
+
+def _said(error: sa.exc.DBAPIError) -> str:
+    """Neither the statement nor its parameters."""
     told: tuple[Any, ...] = getattr(error.orig, "args", ())
     if len(told) == 2 and isinstance(told[0], int) and isinstance(told[1], str):  # MySQL's drivers: (1045, "Access …")
         return f"{' '.join(told[1].split())} (error {told[0]})"
-    return " ".join(str(error.orig).split()) or type(error.orig).__name__
+    lines = [" ".join(line.split()) for line in str(error.orig).splitlines()]
+    return "".join(_with_space(line) for line in lines if line).strip() or type(error.orig).__name__
+
+
+def _with_space(line: str) -> str:
+    """A line that another may follow: libpq breaks between its sentences, and leaves the full stop out."""
+    return f"{line} " if line.endswith((".", "?", "!", ":", ",", ";")) else f"{line}. "
 
 
 def _few(names: list[str], most: int = 3) -> str:

@@ -44,7 +44,7 @@ def correct_recipient(
     new = parse(address, "recipient")
     row = connection.execute(_look(id)).first()
     if row is None:
-        raise ValueError(f"there is no mail with the number {id}; was it purged?")
+        raise ValueError(f"there is no delivery {id}: it was purged, or the ID is mistyped")
     siblings = _siblings(connection, row)
     if environment is not None and row.environment != environment:
         raise ValueError(f"the message belongs to the environment {row.environment!r}, not to {environment!r}")

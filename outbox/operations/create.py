@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from outbox.core.errors import DatabaseError
-from outbox.operations.connect import guarded, where
+from outbox.operations.connect import guarded, where, words
 from outbox.store.databases import of
 from outbox.store.reading import reading
 
@@ -22,9 +22,8 @@ def create_tables(engine: sa.Engine) -> list[str]:
         try:
             return _created(engine)
         except sa.exc.DBAPIError as error:
-            words = " ".join(str(error.orig).split())
             raise DatabaseError(
-                f"the database at {where(engine)} did not create the tables: {words}. Has its user the right to?"
+                f"the tables could not be created in the database at {where(engine)}: {words(error)}"
             ) from error
 
 

@@ -136,7 +136,7 @@ def notes(seen: Status) -> Iterator[str]:
         )
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
     if seen.held:
-        yield f"{_about(seen.held, seen.count_cap)} due and paused; `outbox-resume` lets it go"
+        yield f"{_about(seen.held, seen.count_cap)} due and paused: `outbox-resume` lifts the pause"
     for worker in seen.workers:
         for what, ago in worker.mended if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
@@ -221,11 +221,12 @@ def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:
     everything = any(one.what is What.ALL for one in long)
     much = bool(alarms.paused and due) and seen.held_for_long >= alarms.paused * due and seen.held_for_long > 0
     if alarms.paused and (everything or much):
-        what = "all mail" if everything else f"{_about(seen.held_for_long, seen.count_cap)} of {due:,} due"
+        part = f"{_about(seen.held_for_long, seen.count_cap)} of {due:,} due deliveries are"
+        what = "all mail is" if everything else part
         yield Problem(
             Kind.PAUSED,
-            f"{what} is paused without an end or for more than {spelled(alarms.paused_seconds)} "
-            f"({', '.join(f'{one} by {one.by}' for one in long[:3])}): `outbox-resume` lets it go, "
+            f"{what} paused without an end or for more than {spelled(alarms.paused_seconds)} "
+            f"({', '.join(f'{one} by {one.by}' for one in long[:3])}): `outbox-resume` lifts the pause, "
             "`outbox-pause … --for 1h` gives it an end",
         )
 

@@ -24,7 +24,7 @@ def stopped(pause: Pause, now: datetime, name: str | None = None) -> str:
     found = [
         f"{name or pause}, for {spelled((now - pause.since).total_seconds())}: {refusal(pause)}",
         remedy(pause),
-        f"Then `outbox-resume --{pause.what} {shlex.quote(pause.name)}` lets its mail go;",
+        f"Then `outbox-resume --{pause.what} {shlex.quote(pause.name)}` resumes its mail;",
         probe(pause, now),
     ]
     return " ".join(found)

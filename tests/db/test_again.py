@@ -96,7 +96,7 @@ def test_what_cannot_be_sent_again(engine: sa.Engine) -> None:
     id = sent(engine)
     with engine.begin() as connection:
         for number, words in ((id, {"environment": "blue"}), (10**18, {})):
-            with pytest.raises(ValueError, match=r"belongs to|no message"):
+            with pytest.raises(ValueError, match=r"belongs to|no delivery"):
                 operations.send_again(connection, number, by="ann", **words)
         connection.execute(MESSAGE.update().values(redacted_at=operations.now(connection)))
         with pytest.raises(ValueError, match="redacted"):

@@ -280,7 +280,7 @@ def test_a_scope_that_workers_stopped_is_a_problem(engine: sa.Engine) -> None:
     assert seen.problems[0].startswith("stopped: sender news@ours.example, for 11 min")
     assert "mail:25 refuses this sender while it takes other mail: 554 Message rejected: " in seen.problems[0]
     assert "not verified. Verify the sender's address or domain with the provider" in seen.problems[0]
-    assert "`outbox-resume --sender news@ours.example` lets its mail go" in seen.problems[0]
+    assert "`outbox-resume --sender news@ours.example` resumes its mail" in seen.problems[0]
     assert "one message is tried again in" in seen.problems[0]
 
 

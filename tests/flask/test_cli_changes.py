@@ -29,8 +29,8 @@ def test_ids_are_changed_and_those_left_alone_are_named(terminal: Terminal) -> N
     failed, sent = put(terminal.engine, state=State.FAILED)[0], put(terminal.engine, state=State.SENT)[0]
     done = terminal.here("outbox-requeue", str(failed), str(sent), "999")
     assert done.returncode == 1
-    assert f"{sent}: is sent; only failed, uncertain or cancelled mail can be requeued" in done.stdout
-    assert "999: there is no such delivery" in done.stdout
+    assert f"Delivery {sent} is sent; only failed, uncertain or cancelled mail can be requeued" in done.stdout
+    assert "Delivery 999 does not exist" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 delivery requeued."
     assert states(terminal.engine) == {failed: "queued", sent: "sent"}
     assert terminal.here("outbox-cancel", str(failed)).returncode == 0
@@ -138,8 +138,8 @@ def test_send_now_takes_what_is_due_later(terminal: Terminal) -> None:
     assert ("a@slow.example" in done.stdout, done.stdout.splitlines()[-1]) == (True, "Would send now 1 delivery.")
     done = terminal.here("outbox-send-now", *map(str, [*deferred, *scheduled, *due, *sent]), "--yes")
     assert done.returncode == 1
-    assert f"{due[0]}: is due already, or excluded by the filter" in done.stdout
-    assert f"{sent[0]}: is sent; only queued mail can be made due now" in done.stdout
+    assert f"Delivery {due[0]} is due already, or excluded by the filter" in done.stdout
+    assert f"Delivery {sent[0]} is sent; only queued mail can be made due now" in done.stdout
     assert done.stdout.splitlines()[-1] == "2 deliveries made due now."
     with terminal.engine.connect() as connection:
         rows = connection.execute(

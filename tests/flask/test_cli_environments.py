@@ -73,7 +73,7 @@ def test_a_change_by_an_id(terminal: Terminal, command: str) -> None:
     other = next(id for id, name in ids.items() if name == "blue")
     done = terminal.here(command, str(other))
     assert done.returncode == 1
-    assert f"{other}: is of the environment 'blue', not of 'red'" in done.stdout
+    assert f"Delivery {other} is of the environment 'blue', not of 'red'" in done.stdout
     assert states(terminal.engine)[other] == state
 
 

@@ -28,9 +28,11 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-purge": ("--yes",),
     "outbox-requeue": ("1",),
     "outbox-resume": (),
+    "outbox-send-again": ("1",),
     "outbox-send-now": ("1",),
     "outbox-show": ("1",),
     "outbox-status": (),
+    "outbox-stop-worker": ("1",),
     "outbox-test-mail": ("ann@example.org",),
 }
 NOT_THERE = "sqlite:////nowhere/at/all.sqlite"

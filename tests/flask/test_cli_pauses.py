@@ -121,7 +121,7 @@ def test_an_end_may_be_written_as_a_time_of_day() -> None:
 
 
 def test_a_sender_that_workers_stopped_is_listed_and_resumed(terminal: Terminal) -> None:
-    """With the relay's words, in the list and in the status; `--sender` lets it go."""
+    """With the relay's words, in the list and in the status; `--sender` lifts it."""
     (id,) = put(terminal.engine, "a@example.org")
     with terminal.engine.begin() as connection:
         refused = {"environment": "", "transport": "mail:25", "reason": "refused by mail:25"}
@@ -131,7 +131,7 @@ def test_a_sender_that_workers_stopped_is_listed_and_resumed(terminal: Terminal)
     listed = terminal.here("outbox-resume").stdout
     assert "By the workers:\n  !  sender from@example.org, for " in listed
     assert f"mail:25 refuses this sender while it takes other mail: {reply}. Verify the sender's" in listed
-    assert "`outbox-resume --sender from@example.org` lets its mail go; one message is tried again in " in listed
+    assert "`outbox-resume --sender from@example.org` resumes its mail; one message is tried again in " in listed
     assert listed.endswith("2 are paused.\n")
     said = next(one for one in terminal.json("outbox-resume")[1]["pauses"] if one["automatic"])
     assert (said["what"], said["reply"], said["transport"], said["by"]) == ("sender", reply, "mail:25", "automatic")
