@@ -8,8 +8,8 @@ import pytest
 
 from outbox.delivery.states import State
 from outbox.operations import audit, workers
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from outbox.web import filter_form
 from tests.db.mails import put, worker
 from tests.flask.terminal import Terminal

@@ -9,9 +9,9 @@ import pytest
 
 from outbox.delivery.states import State
 from outbox.operations import Filter, audit, cancel, pauses
-from outbox.store.dialect import DbNow
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What
+from outbox.store.types import DbNow
 from tests.db.mails import put, worker
 from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
 
