@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import FunctionType
@@ -145,13 +146,24 @@ class Sessions:
             theirs = self.application_engine()
             if theirs is None or not _is_same(theirs.url, self._url):
                 made = worker_engine(self._url, connections=connections, timeout=timeout)
-                return made if theirs is None else made.execution_options(**_where(theirs))
+                return self._closing(made if theirs is None else made.execution_options(**_where(theirs)))
             engine = theirs  # the address alone would drop what it was made with
         else:
             engine = self._bind()
         if of(engine).is_in_memory(engine.url):
             return engine  # another engine would have another, empty database
-        return engine_like(engine, connections=connections, timeout=timeout)
+        return self._closing(engine_like(engine, connections=connections, timeout=timeout))
+
+    def _closing(self, engine: Engine) -> Engine:
+        """`engine`, whose connections are closed when the application is gone: tests make many in one process."""
+        pid = os.getpid()  # after a fork they are the parent's
+
+        def close() -> None:
+            if os.getpid() == pid:
+                engine.dispose()
+
+        weakref.finalize(self, close).atexit = False  # that the database is hung must not hold up the end
+        return engine
 
     def _bind(self) -> Engine:
         with nullcontext() if self._is_current() else self._app.app_context():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -459,6 +461,23 @@ def test_database_after_a_fork(app: Flask, outbox: Outbox, monkeypatch: pytest.M
     assert outbox.database(app) is found
     assert found.pool is not pool
     pool.dispose()
+
+
+@pytest.mark.parametrize("by_url", [True, False], ids=["its own address", "like the session's"])
+def test_database_of_an_application_that_is_gone(by_url: bool, sqlite_database: Database) -> None:
+    """Its connections are closed: tests make many applications, and Python 3.13 warns of what is left open."""
+    app, outbox = Flask(__name__), Outbox()
+    app.config["OUTBOX_DATABASE_URL"] = sqlite_database.url if by_url else None
+    outbox.init_app(app, session=None if by_url else Session(sqlite_database.engine))
+    engine = outbox.database(app)
+    with engine.connect() as connection:
+        connection.execute(sa.select(1))
+    assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+    gone = weakref.ref(app)
+    del app, outbox
+    gc.collect()
+    assert gone() is None
+    assert engine.pool.checkedin() == 0  # type: ignore[attr-defined]
 
 
 def test_session_without_a_database(outbox: Outbox) -> None:

@@ -83,7 +83,7 @@ def test_a_sender_that_may_not_send_holds_up_nobody(sqlite_database: Database, m
         enqueue(stage, [f"w{n}@one.example" for n in range(5)], sender=BAD)
         enqueue(stage, OTHERS)
         stage.fork()
-        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent", 10)
+        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent")
         (pause,) = until(lambda: pauses(stage), "the sender is paused")
         assert (pause.what, pause.value, pause.environment) == ("sender", BAD, "")
         assert (pause.transport, bool(pause.automatic)) == (f"127.0.0.1:{server.port}", True)
@@ -165,7 +165,7 @@ def test_a_domain_that_is_throttled_holds_up_nobody(sqlite_database: Database, m
         enqueue(stage, OTHERS)
         enqueue(stage, ["o@two.example"], sender="other@example.org")
         stage.fork()
-        until(lambda: stage.states()["sent"] == 21, "the others are sent", 10)
+        until(lambda: stage.states()["sent"] == 21, "the others are sent")
         (pause,) = until(lambda: pauses(stage), "the domain is paused")
         assert (pause.what, pause.value, bool(pause.automatic)) == ("domain", "slow.example", True)
         back = {("queued", 0)}  # what was under way when it was paused comes back
@@ -197,11 +197,11 @@ def test_a_recipient_told_to_wait_a_day_waits_alone(
         enqueue(stage, [bob])
         enqueue(stage, [*OTHERS, "ann@one.example"])
         stage.fork()
-        until(lambda: stage.states()["sent"] == 21, "the others are sent", 10)
+        until(lambda: stage.states()["sent"] == 21, "the others are sent")
         assert [(one.state, one.recipient) for one in stage.deliveries() if one.state != "sent"] == [("queued", bob)]
         assert not pauses(stage)
         enqueue(stage, ["later@one.example"])
-        until(lambda: stage.states()["sent"] == 22, "what comes later is sent", 10)
+        until(lambda: stage.states()["sent"] == 22, "what comes later is sent")
         assert offered(server, bob) <= 5
 
 
@@ -221,7 +221,7 @@ def test_a_message_that_breaks_connections_stops_only_itself(
         enqueue(stage, ["bad@one.example"])
         enqueue(stage, OTHERS)
         stage.fork()
-        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent", 10)
+        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent")
         assert of(stage, *OTHERS) == {("sent", 1, None)}
         assert not pauses(stage)
         assert offered(server, "bad@one.example"), "it was the first"
@@ -250,7 +250,7 @@ def test_one_delivery_again_and_again_is_no_evidence(
         stage.fork()
         until(lambda: server.steps[step] >= 5, "it is offered again and again")
         enqueue(stage, OTHERS)
-        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent", 10)
+        until(lambda: stage.states()["sent"] == len(OTHERS), "the others are sent")
     assert of(stage, *OTHERS) == {("sent", 1, None)}
 
 
@@ -346,7 +346,7 @@ def test_a_relay_that_lets_in_two_connections_is_used_with_two(
         stage = make_stage(sqlite_database, server.port, OUTBOX_CONNECTIONS="4")
         stage.send_together(300)
         worker = stage.fork()
-        assert stage.settle(20) == {"sent": 300}
+        assert stage.settle() == {"sent": 300}
         assert here, "a third connection was tried"
         assert len(here) < 10
         until(lambda: stage.health(worker).get("transport", {}).get("connections") == 2, "the limit is told")
@@ -378,7 +378,7 @@ def test_a_relay_that_takes_three_at_a_time_gets_three(sqlite_database: Database
         stage = make_stage(sqlite_database, server.port, OUTBOX_CONNECTIONS="4")
         stage.send_together(100)
         stage.fork()
-        assert stage.settle(20) == {"sent": 100}
+        assert stage.settle() == {"sent": 100}
         assert turned, "a fourth was tried"
         assert len(turned) < 20
     assert of(stage) == {("sent", 1, None)}

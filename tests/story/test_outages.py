@@ -152,10 +152,10 @@ def test_a_quota_fails_no_mail(sqlite_database: Database, make_stage: MakeStage)
         until(lambda: set(stage.states()) == {"sent", "queued"}, "no mail is held or has failed")
         assert stage.states()["queued"] > 140
         over.set()
-        assert stage.settle(60 * 1.1 + 5) == {"sent": 200}  # within one interval between probes
+        assert stage.settle(60 * 1.1 + 30) == {"sent": 200}  # within one interval between probes, and a busy machine
         assert len({mail.rcpt for mail in server.messages}) == len(server.messages) == 200
         assert {row.attempts for row in stage.deliveries()} == {1}
-        until(lambda: stage.command("outbox-status").returncode == 0, "the status is well again", 15)
+        until(lambda: stage.command("outbox-status").returncode == 0, "the status is well again")
 
 
 @pytest.mark.databases("postgresql", "mariadb")
@@ -169,7 +169,7 @@ def test_a_database_that_is_killed_and_restarted(database: Database, relay: Rela
     until(lambda: len(relay.taken()) > 30, "mail flows")
     database.server.restart(immediate=True)
     stage.engine.dispose()
-    assert stage.settle(30) == {"sent": 300}
+    assert stage.settle() == {"sent": 300}
     assert {one.id for one in relay.taken()} == set(ids)
     assert len(relay.taken()) - 300 <= 4
     until(lambda: transport(stage, worker), "the heartbeat")
@@ -191,7 +191,7 @@ def test_a_database_that_is_away_is_waited_for(database: Database, relay: Relay,
     assert not worker.dead
     database.server.start()
     stage.send(3)
-    assert stage.settle(30) == {"sent": 4}
+    assert stage.settle() == {"sent": 4}
     until(lambda: stage.command("outbox-status").returncode == 0, "the status is well again")
     assert len(relay.taken()) == 4
 

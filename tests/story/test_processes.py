@@ -74,7 +74,7 @@ def test_one_that_is_killed_is_started_again_and_what_it_held_is_sent_at_once(
     victim = until(lambda: _holder(stage), "a child holds mail")
     os.kill(victim.pid, signal.SIGKILL)
     until(lambda: len(rows(stage)) == 3, "another is started", 30)
-    assert stage.settle(30) == {"sent": 30}
+    assert stage.settle() == {"sent": 30}
     until(lambda: len(children(supervisor)) == 2, "there are two again")
     copies = slow_relay.copies()
     assert {id for id, _ in copies} == set(ids)
@@ -218,7 +218,7 @@ def test_a_second_signal_ends_all_at_once(sqlite_database: Database, make_stage:
             except subprocess.TimeoutExpired:
                 return None
 
-        assert until(ends, "it ends", 10) == 128 + signal.SIGTERM
+        assert until(ends, "it ends", 40) == 128 + signal.SIGTERM
         psutil.wait_procs(living, 10)
         assert not any(child.is_running() for child in living)
 
