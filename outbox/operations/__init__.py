@@ -28,7 +28,7 @@ from outbox.operations.correct_recipient import CORRECTABLE, correct_recipient
 from outbox.operations.create import create_tables, has_history
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
-from outbox.operations.filters import Filter, Waits
+from outbox.operations.filters import NO_KIND, Filter, Waits
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
 from outbox.operations.finding import Finding
 from outbox.operations.flow import Known, Span, flow
@@ -52,6 +52,7 @@ from outbox.operations.worker_requests import Ask, ask_to_end
 
 __all__ = [
     "CORRECTABLE",
+    "NO_KIND",
     "PUBLIC_HEADERS",
     "REPEATABLE",
     "READ",

@@ -25,6 +25,9 @@ MAX_METADATA = 400
 _IN_PATH = frozenset("\"'\\$*")
 """Characters that a JSON path takes for more than a name."""
 
+NO_KIND = "(none)"
+"""The word for messages without a kind."""
+
 _TEXTS = (
     "recipient",
     "domain",
@@ -61,7 +64,7 @@ class Filter:
     states: tuple[State, ...] = ()
     recipient: str | None = None  # a whole address (text on both sides of an @), or a part of one
     domain: str | None = None  # the recipient's, whole
-    kind: str | None = None
+    kind: str | None = None  # NO_KIND: of none
     error: str | None = None  # "550", "5.1.1", a reason ("expired"), or a part of the reply's text
     subject: str | None = None  # a part of it
     priority: Lane | None = None
@@ -152,7 +155,7 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     if wanted.domain:
         found.append(DELIVERY.c.domain.in_(_spellings(wanted.domain)))
     if wanted.kind:
-        found.append(_equal(MESSAGE.c.kind, wanted.kind))
+        found.append(MESSAGE.c.kind.is_(None) if wanted.kind == NO_KIND else _equal(MESSAGE.c.kind, wanted.kind))
     if wanted.error:
         found.append(_error(wanted.error.strip()))
     if wanted.subject:

@@ -77,8 +77,8 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
     for name, number in seen.foreign.items():
         yield Problem(
             Kind.ENVIRONMENT,
-            f"{_about(number, FOREIGN_CAP)} due mail of environment {name!r}, which no worker sends; ours is "
-            f"{seen.environment!r}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
+            f"{_about(number, FOREIGN_CAP)} due mail of environment {_named(name)}, which no worker sends; ours is "
+            f"{_named(seen.environment)}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
         )
 
 
@@ -132,7 +132,7 @@ def notes(seen: Status) -> Iterator[str]:
     if seen.shared:
         yield (
             "other environments share this database: the figures count all of them, groups of failures only "
-            f"{seen.environment!r}"
+            f"{_named(seen.environment)}"
         )
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
     if seen.held:
@@ -236,6 +236,10 @@ def _pause_note(pause: Pause, now: datetime) -> str:
     if pause.until is not None:
         words += f", {duration((pause.until - now).total_seconds())} to go"
     return f"{words}: {pause.reason}" if pause.reason else words
+
+
+def _named(environment: str) -> str:
+    return repr(environment) if environment else "(no name)"
 
 
 def _about(number: int, cap: int) -> str:

@@ -49,6 +49,11 @@ class Action:
     becomes: str
     warning: str = ""
     right: Right = Right.ACT
+    asks: str = ""  # the verb with its object, as "{}"
+
+    def of(self, what: str) -> str:
+        """`Requeue 3 messages`, `Send 3 messages now`."""
+        return (self.asks or f"{self.verb} {{}}").format(what)
 
     def takes(self, state: State, *, suppressed: bool = False) -> bool:
         """Whether a person may do it to mail in `state`; what a worker holds is the worker's.
@@ -99,18 +104,20 @@ ACTIONS = {
             State.QUEUED,
             "Send now",
             "made due now",
-            "queued, due at once, with the attempts that it has; what is due already stays as it is",
+            "due at once; attempts that failed still count. What is due already stays as it is",
             right=Right.SEND_NOW,
+            asks="Send {} now",
         ),
-        Action("requeue", State.QUEUED, "Requeue", "requeued", "queued: due at once, with all tries again"),
-        Action("cancel", State.CANCELLED, "Cancel", "cancelled", "cancelled: not sent, unless requeued"),
+        Action("requeue", State.QUEUED, "Requeue", "requeued", "queued: due at once, with all of its attempts again"),
+        Action("cancel", State.CANCELLED, "Cancel", "cancelled", "cancelled: not sent unless requeued"),
         Action(
             "mark-sent",
             State.SENT,
             "Mark as sent",
             "marked as sent",
-            "sent: never tried again",
-            "This cannot be taken back: mail that is sent stays sent.",
+            "sent: no further attempt",
+            "This can't be undone: sent mail stays sent.",
+            asks="Mark {} as sent",
         ),
     )
 }
@@ -189,9 +196,9 @@ def outcome() -> dict[str, Any] | None:
 def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
     action = ACTIONS.get(form.get("action", ""))
     if action is None:
-        abort(400, f"There is no such action. There are: {', '.join(ACTIONS)}.")
+        abort(400, f"There is no such action. Choose one of these: {', '.join(ACTIONS)}.")
     if not may_here(action.right):
-        abort(403, f"You lack the right to {action.right} here.")
+        abort(403, f"You don't have the right to {action.right} here.")
     everything = form.get("scope") == "all"
     origin = filter_form.cursor(form.get("origin"))
     note = filter_form.note(form)
@@ -202,14 +209,14 @@ def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
     if not everything and not selection.ids:
-        abort(400, "No mail was ticked. Go back and tick some, or choose all that match.")
+        abort(400, "No message was ticked. Go back and tick some, or choose all that match.")
     return action, selection
 
 
 def _ids(form: MultiDict[str, str]) -> tuple[int, ...]:
     numbers = [filter_form.cursor(text) for text in form.getlist("id")]
     if len(numbers) > MAX_TICKED:
-        abort(400, f"At most {MAX_TICKED} at once can be ticked. Use a filter instead.")
+        abort(400, f"At most {MAX_TICKED} messages can be ticked. Use a filter instead.")
     return tuple(number for number in numbers if number is not None)
 
 

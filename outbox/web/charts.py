@@ -40,6 +40,7 @@ class Chart:
     """A picture and what is said of it."""
 
     name: str
+    step: str  # the time that one bar stands for
     bars: list[Bar]
     width: int
     most: int  # the mail of the highest bar
@@ -66,6 +67,7 @@ def _chart(name: str, spans: list[Span], width: timedelta, now: datetime) -> Cha
     most = max((span.sent or 0) + (span.failed or 0) for span in spans)
     return Chart(
         name=name,
+        step=f"{width.seconds // 60} minutes",
         bars=[bar for place, span in enumerate(spans) for bar in _bars(place, span, most, width)],
         width=len(spans) * STEP,
         most=most,

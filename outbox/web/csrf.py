@@ -30,13 +30,13 @@ def token() -> str:
 def check() -> None:
     """Refuse the request with 400 if it does not carry a token of its own session."""
     if not current_app.secret_key:
-        abort(400, "The application has no SECRET_KEY, so that no form can be trusted. Set one.")
+        abort(400, "The application has no SECRET_KEY, so no form can be trusted. Set one.")
     try:
         signed = _signer().loads(request.form.get(FIELD, ""), max_age=LIFETIME)
     except BadSignature:
-        abort(400, "The form carries no valid token: it is too old, or it came from another site. Load the page again.")
+        abort(400, "This form has no valid token: it is too old, or it came from another site. Load the page again.")
     if not isinstance(signed, str) or not hmac.compare_digest(signed, str(session.get(_IN_SESSION, ""))):
-        abort(400, "The form was made for another session. Load the page again.")
+        abort(400, "The token of this form belongs to another session. Load the page again.")
 
 
 def _signer() -> URLSafeTimedSerializer:

@@ -12,7 +12,7 @@ from outbox.web import template_helpers
 
 log = get_logger("outbox.web")
 
-_TITLES = {400: "That could not be done", 403: "Not allowed", 404: "Not found", 405: "Not possible here"}
+_TITLES = {400: "That can't be done", 403: "Not allowed", 404: "Not found", 405: "Not possible here"}
 
 
 def install(blueprint: Blueprint) -> None:
@@ -26,7 +26,12 @@ def install(blueprint: Blueprint) -> None:
 
 def _refused(refusal: HTTPException) -> ResponseReturnValue:
     status = refusal.code or 500
-    return _page(status, _TITLES.get(status, refusal.name), str(refusal.description or ""))
+    return _page(
+        status,
+        _TITLES.get(status, refusal.name),
+        str(refusal.description or ""),
+        refused=isinstance(refusal, Forbidden),
+    )
 
 
 def _not_migrated(error: SchemaError) -> ResponseReturnValue:
@@ -40,14 +45,17 @@ def _database_failed(error: DatabaseError) -> ResponseReturnValue:
         503,
         "The database does not answer",
         template_helpers.sentence(str(error)),
-        "Mail that was committed is safe; it goes on when the database is back. See that the server runs and has room, "
-        "and that the address is right; `outbox-check` says more. Then load this page again.",
+        "Committed mail is safe, and is sent when the database is back. Check that the server runs and has disk space, "
+        "and that its address is right (`outbox-check` says more). Then load this page again.",
     )
 
 
 def _damaged(error: DamagedMessageError) -> ResponseReturnValue:
-    return _page(500, "This mail is damaged", template_helpers.sentence(str(error)), "Other mail is not affected.")
+    return _page(
+        500, "This message is damaged", template_helpers.sentence(str(error)), "Other messages are not affected."
+    )
 
 
-def _page(status: int, title: str, *paragraphs: str) -> ResponseReturnValue:
-    return make_response(render_template("outbox_admin/problem.html", title=title, paragraphs=paragraphs), status)
+def _page(status: int, title: str, *paragraphs: str, refused: bool = False) -> ResponseReturnValue:
+    page = render_template("outbox_admin/problem.html", title=title, paragraphs=paragraphs, refused=refused)
+    return make_response(page, status)

@@ -52,7 +52,7 @@ def _lines(wanted: Filter, *, oldest_first: bool) -> Iterator[str]:
     deadline, place, written = clock.monotonic() + BUDGET_SECONDS, None, 0
     while written < MOST:
         if clock.monotonic() > deadline:
-            yield _line(["# The time was up here: there may be more. Narrow the filter."])
+            yield _line(["# Stopped here because it took too long. There may be more: narrow the filter."])
             return
         with connected() as connection:
             page = operations.browse(
@@ -70,7 +70,7 @@ def _lines(wanted: Filter, *, oldest_first: bool) -> Iterator[str]:
         place = page.older
         if place is None:
             return
-    yield _line([f"# The first {MOST} only: there are more."])
+    yield _line([f"# Stopped at {MOST} rows. There are more: narrow the filter."])
 
 
 def _cells(row: Row) -> Iterator[Any]:

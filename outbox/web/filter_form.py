@@ -53,7 +53,7 @@ LABELS = {
     "transport": "Transport",
     "reason": "Reason",
     "environment": "Environment",
-    "waits": "Waits",
+    "waits": "List",
     "from": "Enqueued from (UTC)",
     "until": "Enqueued until (UTC)",
     "metadata": "Metadata",
@@ -144,7 +144,7 @@ def cursor(text: str | None) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        abort(400, f"{text[:40]!r} is not the number of a mail.")
+        abort(400, f"{text[:40]!r} is not the number of a message.")
     return int(text)
 
 
@@ -153,7 +153,7 @@ def _states(text: str) -> tuple[State, ...]:
     try:
         return tuple(State(word.strip()) for word in text.split(",") if word.strip())
     except ValueError:
-        abort(400, f"{text[:40]!r} is not a state. There are: {', '.join(State)}.")
+        abort(400, f"{text[:40]!r} is not a state. The states are: {', '.join(State)}.")
 
 
 def _waits(text: str | None) -> Waits | None:
@@ -162,7 +162,7 @@ def _waits(text: str | None) -> Waits | None:
     try:
         return Waits(text)
     except ValueError:
-        abort(400, f"Queued mail does not wait as {text[:40]!r}. There are: {', '.join(Waits)}.")
+        abort(400, f"{text[:40]!r} is not a list of queued mail. The lists are: {', '.join(Waits)}.")
 
 
 def _domain(text: str | None) -> str | None:
@@ -191,7 +191,7 @@ def _priority(text: str | None) -> Lane | None:
     try:
         return Lane(text)
     except ValueError:
-        abort(400, f"{text[:40]!r} is not a priority. There are: {', '.join(Lane)}.")
+        abort(400, f"{text[:40]!r} is not a priority. The priorities are: {', '.join(Lane)}.")
 
 
 def age(text: str | None) -> timedelta | None:

@@ -156,7 +156,7 @@ def html(id: int) -> ResponseReturnValue:
     detail = _found(id)
     shown = None if detail.redacted_at else preview(_wire(detail, BODY), inline_images=True).html
     if shown is None:
-        abort(404, "This mail has no HTML part, or it was redacted.")
+        abort(404, "This message has no HTML part, or it was redacted.")
     remote = request.args.get("remote") == "1"
     response = make_response(_opening_apart(_CALLING_HOME.sub("<x-", shown)))
     response.headers["Content-Security-Policy"] = headers.MAIL_WITH_REMOTE_IMAGES if remote else headers.MAIL
@@ -194,7 +194,7 @@ def one_attachment(id: int, number: int) -> ResponseReturnValue:
     if detail.redacted_at is None:
         found = attachment(_unseen(detail), number - 1)
     if found is None:
-        abort(404, "This mail has no such attachment, or it was redacted.")
+        abort(404, "This message has no such attachment, or it was redacted.")
     name, kind, data = found
     name = _UNFIT.sub("_", name or "").strip(" .") or f"attachment-{number}"
     _note(detail, f"attachment {number}")  # without its name, which readers alone see
@@ -211,7 +211,7 @@ def unknown(rest: str) -> ResponseReturnValue:
     """What is not one of the pages, with the way to those that there are."""
     if "POST" in current_app.url_map.bind_to_environ(request.environ).allowed_methods():
         abort(405)
-    abort(404, f"There is no page {rest[:80]!r} here.")
+    abort(404, f"There is no page {rest[:80]!r} here. Check the address, or use the links above.")
 
 
 def _neighbours(connection: Connection, id: int, wanted: Filter) -> tuple[int | None, int | None]:
@@ -242,7 +242,7 @@ def _found(id: int) -> operations.Detail:
 def _detail(connection: Connection, id: int) -> operations.Detail:
     detail = operations.show(connection, id)
     if detail is None:
-        abort(404, f"There is no mail with the number {id}. It may have been purged.")
+        abort(404, f"There is no message with the number {id}. It may have been purged.")
     return detail
 
 
@@ -271,7 +271,7 @@ def _content(detail: operations.Detail) -> tuple[Preview | None, str | None]:
     except DamagedMessageError as damage:
         return None, str(damage)
     except DatabaseError as error:  # the rest of the page needs no write
-        return None, f"It can't be noted who reads it: {error}"
+        return None, f"The history can't be written, and every look at a message is written there: {error}"
 
 
 def _as_file(data: bytes, name: str, kind: str) -> Response:

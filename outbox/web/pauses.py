@@ -29,7 +29,7 @@ MEANS = {
     What.KIND: "a kind",
     What.DOMAIN: "a domain",
     What.SENDER: "a sender",
-    What.MESSAGE: "one message, by its number",
+    What.MESSAGE: "a message, by its number",
     What.TRANSPORT: "a transport",
 }
 
@@ -135,7 +135,7 @@ def _done(did: str) -> ResponseReturnValue:
 def _span(form: Mapping[str, str]) -> timedelta | None:
     span = filter_form.age(form.get("for") or None)
     if span is not None and span.total_seconds() < 1:
-        abort(400, "A pause has to be longer than that.")
+        abort(400, "A pause must last at least one second.")
     return span
 
 
@@ -143,7 +143,7 @@ def _asked(form: Mapping[str, str]) -> tuple[What, str]:
     try:
         what = What(form.get("what", ""))
     except ValueError:
-        abort(400, f"That cannot be paused. What can: {', '.join(What)}.")
+        abort(400, f"That can't be paused. What can be paused: {', '.join(What)}.")
     return what, "" if what is What.ALL else form.get("value", "").strip()
 
 

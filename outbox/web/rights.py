@@ -69,10 +69,10 @@ class Rights:
 
         @wraps(view)
         def guarded(**kwargs: Any) -> ResponseReturnValue:
+            g.outbox_rights = self  # a refusal, too, says who is signed in and shows the way to other pages
             for right in needed:
                 if not self.may(right):
-                    abort(403, f"You lack the right to {right} here.")
-                g.outbox_rights = self  # from the first on: a refusal is shown with the way to other pages
+                    abort(403, f"You don't have the right to {right} here.")
             return view(**kwargs)
 
         return guarded

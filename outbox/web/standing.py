@@ -39,7 +39,10 @@ class Standing:
     @property
     def actor(self) -> str | None:
         """As whom the one who looks is known."""
-        name = rights.actor()
+        try:
+            name = rights.actor()
+        except AttributeError:  # who is not signed in has no `email`
+            return None
         return None if name == rights.UNKNOWN else name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +16,12 @@ from outbox.delivery.states import Lane, State
 from outbox.web import csrf, filter_form, rights
 
 STATE_MEANS = {
-    State.QUEUED: "waits for a worker or for its next attempt",
-    State.SENDING: "a worker holds it right now",
-    State.SENT: "the server took it",
-    State.FAILED: "there is no further attempt unless you requeue it",
-    State.UNCERTAIN: "nobody can know whether the server took it: you decide",
-    State.CANCELLED: "stopped or given up by a person",
+    State.QUEUED: "waiting for a worker or for its next attempt",
+    State.SENDING: "a worker is sending it right now",
+    State.SENT: "the server accepted it",
+    State.FAILED: "no further attempt unless you requeue it",
+    State.UNCERTAIN: "nobody can know whether the server accepted it, so a person has to decide",
+    State.CANCELLED: "a person stopped it",
 }
 
 
@@ -149,6 +150,13 @@ def sentence(text: str) -> str:
     return (text[:1].upper() + text[1:] if capital else text) + ("" if text.endswith((".", "?", "!")) else ".")
 
 
+def which(entry: operations.audit.Entry) -> str:
+    """The messages that a change was about, as its history says it."""
+    return re.sub(r"\bid=(\d+)", r"message \1", entry.filters) or ", ".join(
+        f"message {id}" for id in entry.delivery_ids
+    )
+
+
 def without(words: dict[str, str], name: str) -> dict[str, str]:
     """The filter without one of its words."""
     return {key: word for key, word in words.items() if key != name}
@@ -182,7 +190,10 @@ _CONTEXT: dict[str, Any] = {
     "number": number,
     "capped": capped,
     "code": code,
+    "sentence": sentence,
+    "which": which,
     "without": without,
+    "NO_KIND": operations.NO_KIND,
     "ages": ages,
     "lanes": [(lane, lane) for lane in Lane],
     "STATES": tuple(State),

@@ -30,7 +30,7 @@ def ask_to_end(id: int) -> ResponseReturnValue:
         found = operations.workers(connection, dead_after=settings().dead_after_seconds)
     worker = next((one for one in found if one.id == id), None)
     if worker is None:
-        abort(404, f"There is no worker with the number {id}: it has ended.")
+        abort(404, f"Worker {id} has ended.")
     others = sum(one.alive and one.id != id and one.environment == worker.environment for one in found)
     return render_template("outbox_admin/worker.html", worker=worker, what=what, others=others)
 
@@ -49,7 +49,7 @@ def _asked(word: str | None) -> Ask:
     try:
         return Ask(word or "")
     except ValueError:
-        abort(400, f"A worker can't do that. What it can: {', '.join(Ask)}.")
+        abort(400, f"A worker can't do that. It can: {', '.join(Ask)}.")
 
 
 VIEWS = (

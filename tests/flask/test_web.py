@@ -122,7 +122,7 @@ class TestWhoMay:
         page = client.get(f"{ROOT}/mail/{id}")
         assert page.status_code == 200
         assert "does not exist" in page.text
-        assert "You may not read what this mail says" in page.text
+        assert "You may not read the content of this message" in page.text
         for secret in ("auth/reset", "sEcReT", "<iframe", "Dear Ann", ".eml"):
             assert secret not in page.text, secret
         for path in BODIES:
@@ -384,7 +384,7 @@ class TestLooking:
             "1 uncertain",
             "37 × 5.1.1 gone.example.org",
             "mail-1 :4711",
-            "smtp.example.com:587",
+            "smtp.example.com :587",
         ):
             assert expected in words, expected
 
@@ -393,7 +393,7 @@ class TestLooking:
         with seeded.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE outbox_worker SET stopped_at = heartbeat_at")
         words = text_of(client.get(f"{ROOT}/"))
-        wrong = words.index("The outbox is degraded. mail is due and no worker is alive: start outbox-sender")
+        wrong = words.index("The outbox is degraded. Mail is due and no worker is alive: start outbox-sender")
         assert wrong < words.index("Mail by state")
 
     @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ class TestLooking:
         words = text_of(client.get(f"{ROOT}/mail/{ids['ann@example.org']}"))
         for expected in (
             "Failed (refused)",
-            "transport at CONNECT cost no attempt",
+            "transport at CONNECT not counted as an attempt",
             "450 4.7.1 Greylisted",
             "permanent at RCPT 550 5.1.1 The email account that you tried to reach does not exist.",
             "took 412 ms · worker mail-1 :4711 · smtp.example.com:587",
@@ -580,9 +580,9 @@ class TestChanging:
         ]
         page = question(client, action="requeue", id=ticked)
         words = text_of(page)
-        assert "Requeue 2 mails?" in words
-        assert "skipped: a worker holds them" in words
-        assert "skipped: mail that is sent cannot be requeued" in words
+        assert "Requeue 2 messages?" in words
+        assert "skipped: a worker is sending them" in words
+        assert "skipped: sent mail can't be requeued" in words
         assert {state: count(seeded, states=(state,)) for state in State} == before
         form = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
         data = {name: [value for other, value in form if other == name] for name, _ in form}
@@ -592,7 +592,7 @@ class TestChanging:
     def test_all_that_match(self, client: FlaskClient, ids: dict[str, int], seeded: Database) -> None:
         """All that match a filter, not only those on the page, are changed; the others are left alone."""
         words = {"scope": "all", "state": "failed", "domain": "gone.example.org"}
-        assert "Requeue 37 mails?" in text_of(question(client, action="requeue", **words))
+        assert "Requeue 37 messages?" in text_of(question(client, action="requeue", **words))
         response = change(client, "/act", action="requeue", **words)
         assert "37 requeued." in text_of(client.get(response.location))
         assert "domain=gone.example.org" in response.location
@@ -620,12 +620,12 @@ class TestChanging:
         """Requeueing what is uncertain warns of a duplicate, marking as sent that it is for good."""
         id = ids["invoice@example.com"]
         assert "a second time" in question(client, action="requeue", id=id).text
-        assert "cannot be taken back" in question(client, action="mark-sent", id=id).text
+        assert "can't be undone" in text_of(question(client, action="mark-sent", id=id))
 
     @pytest.mark.parametrize(
         ("form", "expected"),
         [
-            ({"action": "requeue"}, "No mail was ticked"),
+            ({"action": "requeue"}, "No message was ticked"),
             ({"action": "delete", "id": 1}, "no such action"),
             ({"action": "requeue", "id": "1 OR 1=1"}, "is not the number"),
             ({"action": "requeue", "scope": "all"}, "All mail would match"),
@@ -670,7 +670,7 @@ class TestChanging:
         response = change(client, "/act", action="requeue", scope="all", state="failed")
         page = text_of(client.get(response.location))
         assert "10 requeued." in page
-        assert "repeat it for the rest" in page
+        assert "repeat this for the rest" in page
         assert count(seeded, states=(State.FAILED,)) == 31
 
     def test_who_did_it_is_logged(
@@ -726,7 +726,7 @@ def test_on_each_database(database: Database) -> None:
         with client.get(ROOT + path.format(id=ids["ann@example.org"])) as response:
             assert response.status_code == 200, path
     words = {"scope": "all", "state": "failed", "domain": "gone.example.org"}
-    assert "Requeue 37 mails?" in text_of(question(client, action="requeue", **words))
+    assert "Requeue 37 messages?" in text_of(question(client, action="requeue", **words))
     change(client, "/act", action="requeue", **words)
     assert count(database, states=(State.FAILED,)) == 4
     made.close()

@@ -78,7 +78,7 @@ def test_sensitive_mail_goes_to_nobody_else(ids: dict[str, int], seeded: Databas
     client, id = made.app.test_client(), ids[recipient]
     page = client.get(f"{ROOT}/mail/{id}").text
     assert "Correct and requeue" not in page
-    assert "so its recipient can't be corrected. Cancel it" in page
+    assert "so the recipient can't be corrected. Cancel this message" in page
     response = change(client, f"/mail/{id}/recipient", recipient="x@example.org")
     assert response.status_code == 400
     assert "is sensitive" in text_of(response)
@@ -96,10 +96,10 @@ def test_what_was_redacted_cannot_be_sent_again(client: FlaskClient, seeded: Dat
         [id] = write(connection, gone)
         write(connection, Mail({"y@sent.example": State.CANCELLED}))
     page = client.get(f"{ROOT}/mail/{id}").text
-    assert "so it cannot be sent again" in page
+    assert "so it can't be sent again" in page
     assert 'value="requeue"' not in page
     assert "Correct and requeue" not in page
     words = text_of(question(client, action="requeue", scope="all", domain="sent.example"))
-    assert "Requeue 1 mail?" in words
-    assert "1 of them will be left out: what they said was redacted" in words
+    assert "Requeue 1 message?" in words
+    assert "1 of them is left out: the content was redacted" in words
     assert change(client, f"/mail/{id}/recipient", recipient="z@example.org").status_code == 400

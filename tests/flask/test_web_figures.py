@@ -43,7 +43,7 @@ def test_the_lists_have_pages(client: FlaskClient) -> None:
     assert recipients(client, "waits=deferred") == ["long@example.com"]
     assert "dora@example.com" in recipients(client, "waits=due")
     assert recipients(client, "waits=scheduled") == []
-    assert "does not wait as" in client.get(f"{ROOT}/mail?waits=x").text
+    assert "is not a list of queued mail" in client.get(f"{ROOT}/mail?waits=x").text
     first = recipients(client, "order=oldest&state=failed")
     assert first == recipients(client, "state=failed")[::-1]
 

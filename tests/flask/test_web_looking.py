@@ -26,12 +26,12 @@ def _no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_says_so_and_leads_on(client: FlaskClient) -> None:
     """A page that found nothing yet says how many it looked at; further back the mail is found."""
     page = client.get(f"{ROOT}/mail?recipient=user3%40")  # an address without its end is a part of one
-    assert "0 among the newest 20" in text_of(page)
-    assert "None among the 20 mails looked at." in text_of(page)
+    assert "0 of the newest 20 match" in text_of(page)
+    assert "None of the 20 messages searched so far." in text_of(page)
     for _ in range(10):
         if "user3@gone.example.org" in page.text:
             break
-        link = re.search(r'href="([^"]+)">Look further', page.text)
+        link = re.search(r'href="([^"]+)">Search further', page.text)
         assert link
         page = client.get(unescape(link[1]))
     assert "user3@gone.example.org" in text_of(page)
@@ -40,7 +40,7 @@ def test_it_says_so_and_leads_on(client: FlaskClient) -> None:
 def test_at_its_end_it_says_nothing(client: FlaskClient) -> None:
     """Where an index finds the mail no look is cut short."""
     for words in ("state=failed", "recipient=user3@gone.example.org"):
-        assert "Look further" not in client.get(f"{ROOT}/mail?{words}").text
+        assert "Search further" not in client.get(f"{ROOT}/mail?{words}").text
 
 
 def test_a_change_is_for_all_that_match(client: FlaskClient, seeded: Database) -> None:

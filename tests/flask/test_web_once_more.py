@@ -18,7 +18,7 @@ def test_send_again(client: FlaskClient, ids: dict[str, int], seeded: Database) 
     old = ids["tanaka@example.jp"]
     assert f"/mail/{old}/again" in client.get(f"{ROOT}/mail/{old}?list=state%3Dsent").text
     asked = client.get(f"{ROOT}/mail/{old}/again")
-    assert "gets the content a second time" in text_of(asked)
+    assert "gets the same content a second time" in text_of(asked)
     response = change(client, f"/mail/{old}/send-again", note="she deleted it")
     assert response.status_code == 303
     page = text_of(client.get(response.location))
@@ -34,7 +34,7 @@ def test_what_cannot_be_sent_again(pages: Site, client: FlaskClient, ids: dict[s
     """A message that was not sent has no such button; who may not act neither."""
     failed = ids["ann@example.org"]
     assert "again" not in client.get(f"{ROOT}/mail/{failed}").text.split("Attempts")[0].replace("retried again", "")
-    assert "only a message that was sent" in text_of(client.get(f"{ROOT}/mail/{failed}/again"))
+    assert "Only a message that was sent" in text_of(client.get(f"{ROOT}/mail/{failed}/again"))
     assert change(client, f"/mail/{failed}/send-again").status_code == 400
     assert client.get(f"{ROOT}/mail/999999/again").status_code == 404
     pages.rights.act = False
@@ -50,10 +50,10 @@ def test_pause_and_resume_one_message(client: FlaskClient, ids: dict[str, int], 
     assert response.location == f"{ROOT}/mail/{id}"
     words = text_of(client.get(response.location))
     assert "1 paused." in words
-    assert f"Paused: message {id}, by ann@example.org" in words
+    assert "It is not sent until this pause ends: this message, by ann@example.org" in words
     assert "Resume this message" in words
     assert f'/mail/{id}?environment=*"' in client.get(f"{ROOT}/pauses").text.replace("%2A", "*")
-    assert f"Paused: message {id}" not in text_of(client.get(f"{ROOT}/mail/{ids['long@example.com']}"))
+    assert "It is not sent" not in text_of(client.get(f"{ROOT}/mail/{ids['long@example.com']}"))
     response = change(client, "/resume", **form)
     words = text_of(client.get(response.location))
     assert "1 resumed." in words
@@ -66,14 +66,14 @@ def test_workers_are_asked_to_end(pages: Site, client: FlaskClient) -> None:
     page = client.get(f"{ROOT}/workers")
     assert "/workers/1/question?what=stop" in page.text
     words = text_of(client.get(f"{ROOT}/workers/1/question?what=stop"))
-    assert "It is the only worker that is alive here" in words
+    assert "No other worker is alive" in words
     response = change(client, "/workers/1/end", what="drain", note="new host")
     words = text_of(client.get(response.location))
     assert "Asked to drain." in words
     assert "draining" in words
     assert "drain-worker" in text_of(client.get(f"{ROOT}/history"))
     response = change(client, "/workers/99/end", what="stop")
-    assert "had ended already" in text_of(client.get(response.location))
+    assert "had already ended" in text_of(client.get(response.location))
     assert client.get(f"{ROOT}/workers/99/question?what=stop").status_code == 404
     assert client.get(f"{ROOT}/workers/1/question?what=kill").status_code == 400
     pages.rights.act = False

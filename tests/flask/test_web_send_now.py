@@ -67,8 +67,8 @@ def test_ticked_ones_are_shown_first(client: FlaskClient, seeded: Database, ids:
     assert BUTTON in client.get(f"{ROOT}/mail?state=queued").text
     ticked = [later, ids["dora@example.com"], ids["ann@example.org"]]
     words = text_of(question(client, action="send-now", id=ticked))
-    assert "Send now 1 mail?" in words
-    assert "mail that is failed cannot be made due now" in words
+    assert "Send 1 message now?" in words
+    assert "failed mail can't be made due now" in words
     change(client, "/act", action="send-now", id=ticked)
     assert row(seeded, later)[0]
     assert audit(seeded) == [("send-now", "ann@example.org", 1)]
@@ -82,7 +82,7 @@ def test_a_deferred_group(client: FlaskClient, seeded: Database, later: int) -> 
     words = text_of(
         question(client, action="send-now", scope="all", state="queued", error="4.7.1", domain="example.com")
     )
-    assert "Send now 1 mail?" in words
+    assert "Send 1 message now?" in words
     change(client, "/act", action="send-now", scope="all", state="queued", error="4.7.1", domain="example.com")
     assert row(seeded, later)[0]
 
@@ -94,7 +94,9 @@ def test_a_pause_that_holds_it_is_named(client: FlaskClient, seeded: Database, l
     assert "sent only when the pause ends: domain example.com (1)" in text_of(
         question(client, action="send-now", id=later)
     )
-    assert "Paused: domain example.com, by ben" in text_of(client.get(f"{ROOT}/mail/{later}"))
+    assert "It is not sent until this pause ends: domain example.com, by ben" in text_of(
+        client.get(f"{ROOT}/mail/{later}")
+    )
 
 
 def test_it_is_a_right_of_its_own(pages: Site, client: FlaskClient, seeded: Database, later: int) -> None:

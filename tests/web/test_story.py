@@ -113,7 +113,7 @@ def test_a_group_of_a_thousand(browser: WebDriver, stand: Stand, monkeypatch: py
     assert texts(browser, "tbody .domain") == ["big.example"]
     stand.refuses.clear()
     click(browser, "tbody button[value=requeue]")
-    assert css(browser, "h1").text == "Requeue 1,000 mails?"
+    assert css(browser, "h1").text == "Requeue 1,000 messages?"
     css(browser, "#f-note").send_keys("we are off their list")
     click(browser, "#do")
     assert "1,000 requeued." in css(browser, "[role=status]").text

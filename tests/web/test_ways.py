@@ -33,7 +33,7 @@ def test_back_after_a_change_of_many(browser: WebDriver, pages: Site, seeded: Da
     click(browser, "#do")
     assert "37 requeued." in css(browser, "[role=status]").text
     browser.back()
-    until(browser, lambda: css(browser, "h1").text == "Requeue 0 mails?")
+    until(browser, lambda: css(browser, "h1").text == "Requeue 0 messages?")
     browser.back()
     until(browser, lambda: css(browser, "h1").text == "Mail")
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=status]")
@@ -148,7 +148,7 @@ def test_healthy_headings_stand_at_the_left(browser: WebDriver, pages: Site, see
     with seeded.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outbox_delivery SET finished_at = '2020-01-01' WHERE state = 'failed'")
     browser.get(f"{pages.url}/")
-    assert "None." in css(browser, "section[aria-labelledby=h-failures]").text
+    assert "No failures." in css(browser, "section[aria-labelledby=h-failures]").text
     places = browser.execute_script(
         "return ['h-failures', 'h-workers'].map(id => document.getElementById(id).getBoundingClientRect().left)"
     )
