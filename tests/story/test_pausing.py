@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from outbox.models import OutboxPause
 from outbox.operations import pauses
-from outbox.store.dialect import DbNow
 from outbox.store.pauses import What
+from outbox.store.types import DbNow
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, until
