@@ -9,6 +9,7 @@ from typing import Any
 import flask_mail
 
 from outbox.core.errors import MessageError
+from outbox.extension.options import EnqueueOptions
 from outbox.message.coerce import is_empty, pairs_of, text_of
 from outbox.message.message_ids import check_message_id
 from outbox.settings import Settings
@@ -17,16 +18,14 @@ from outbox.settings import Settings
 def with_adds(
     message: flask_mail.Message,
     settings: Settings,
-    *,
-    in_reply_to: str | None = None,
-    references: str | Iterable[str] | None = None,
+    options: EnqueueOptions,
 ) -> flask_mail.Message:
     """`message`, or a copy of it with OUTBOX_REPLY_TO, OUTBOX_HEADERS, In-Reply-To and References where they apply.
 
-    What the message says itself goes before the settings; `in_reply_to` and `references` go before what it says.
+    What the message says itself goes before the settings; the options go before what it says.
     Raises MessageError.
     """
-    thread = _thread(in_reply_to, references)
+    thread = _thread(options.get("in_reply_to"), options.get("references"))
     headers, reply_to = dict(settings.headers), settings.reply_to
     if not (thread or headers or reply_to) or not isinstance(message, flask_mail.Message):
         return message

@@ -1,15 +1,18 @@
-"""The arguments of `enqueue` besides the message itself, checked before anything is written."""
+"""The options of `enqueue`: declared once, and checked before anything is written."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from outbox.core.errors import MessageError
 from outbox.delivery.states import Lane, OnUncertain
+from outbox.extension.flask_mail import Address
 from outbox.settings import Settings
 from outbox.store.posting import Posting
 
@@ -19,32 +22,80 @@ LONGEST_METADATA = 64 * 1024  # characters of JSON
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it: not after an escaped backslash
 _E = TypeVar("_E", bound=StrEnum)
+_F = TypeVar("_F", bound=Callable[..., Any])
 _AWARE = "Give an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)."
 
 
-def posting(
-    settings: Settings,
-    *,
-    key: str | None = None,
-    priority: str = Lane.NORMAL,
-    send_at: datetime | None = None,
-    expires_at: datetime | None = None,
-    kind: str | None = None,
-    on_uncertain: str | None = None,
-    metadata: dict[str, Any] | None = None,
-) -> Posting:
+class OwnOptions(TypedDict, total=False):
+    """What each message has of its own."""
+
+    key: str | None
+
+
+class SharedOptions(TypedDict, total=False):
+    """What many messages may share: the options of `enqueue_many`."""
+
+    priority: str
+    send_at: datetime | None
+    expires_at: datetime | None
+    kind: str | None
+    on_uncertain: str | None
+    metadata: dict[str, Any] | None
+    envelope_from: Address | None
+    in_reply_to: str | None
+    references: str | Iterable[str] | None
+
+
+class EnqueueOptions(OwnOptions, SharedOptions, total=False):
+    """The options of `enqueue`."""
+
+
+_DEFAULTS = {"priority": Lane.NORMAL.value}  # None for all others
+
+
+def takes(options: Any) -> Callable[[_F], _F]:
+    """Lets `help()` show each of a function's `**options`, which are those of the TypedDict `options`."""
+
+    def shown(function: _F) -> _F:
+        signature = inspect.signature(function)
+        own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_DEFAULTS.get(name),
+                annotation=getattr(hint, "__forward_arg__", hint),
+            )
+            for name, hint in options.__annotations__.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
+        return function
+
+    return shown
+
+
+def check_names(options: Mapping[str, Any], known: Any, function: str) -> None:
+    """Raises TypeError for one that is not in the TypedDict `known`: Python doesn't look into `**options`."""
+    for name in options:
+        if name not in known.__annotations__:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def posting(settings: Settings, options: EnqueueOptions) -> Posting:
     """How the message is to be queued. Raises MessageError with the field, what is wrong and the remedy."""
-    kind = _label("kind", kind, LONGEST_KIND)
-    send_at, expires_at = _instant("send_at", send_at), _instant("expires_at", expires_at)
+    kind = _label("kind", options.get("kind"), LONGEST_KIND)
+    send_at = _instant("send_at", options.get("send_at"))
+    expires_at = _instant("expires_at", options.get("expires_at"))
     if send_at is not None and expires_at is not None and expires_at <= send_at:
         raise MessageError(
             "expires_at", f"{expires_at} is not after send_at, {send_at}", "Let the message expire after it is due."
         )
+    on_uncertain = options.get("on_uncertain")
     return Posting(
         environment=settings.environment,
-        key=_label("key", key, LONGEST_KEY),
+        key=_label("key", options.get("key"), LONGEST_KEY),
         kind=kind,
-        lane=_choice("priority", priority, Lane),
+        lane=_choice("priority", options.get("priority", Lane.NORMAL), Lane),
         send_at=send_at,
         expires_at=expires_at,
         max_age=settings.max_age_seconds,
@@ -53,7 +104,7 @@ def posting(
             if on_uncertain is None
             else _choice("on_uncertain", on_uncertain, OnUncertain)
         ),
-        metadata=_metadata(metadata),
+        metadata=_metadata(options.get("metadata")),
     )
 
 

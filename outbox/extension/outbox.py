@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import flask
 import flask_mail
@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
 from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
+from outbox.extension.options import EnqueueOptions, SharedOptions, takes
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
@@ -81,21 +82,12 @@ class Outbox(flask_mail.Mail):
         text, html = render(flask.render_template, template, context)
         return Message(subject, recipients=recipients_of(to), body=text, html=html)
 
+    @takes(EnqueueOptions)
     def enqueue(
         self,
         message: flask_mail.Message,
         session: Any = None,
-        *,
-        key: str | None = None,
-        priority: str = "normal",
-        send_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        kind: str | None = None,
-        on_uncertain: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        envelope_from: Address | None = None,
-        in_reply_to: str | None = None,
-        references: str | Iterable[str] | None = None,
+        **options: Unpack[EnqueueOptions],
     ) -> OutboxMessage:
         """Write `message` to the outbox in `session`, which defaults to the one given to `init_app`.
 
@@ -114,35 +106,14 @@ class Outbox(flask_mail.Mail):
         Raises MessageError and its subclasses before anything is written; the transaction stays usable. Raises
         SchemaError if the database is not migrated, NotBoundError if the current application has no outbox.
         """
-        return self._bound().enqueue(
-            message,
-            session,
-            key=key,
-            priority=priority,
-            send_at=send_at,
-            expires_at=expires_at,
-            kind=kind,
-            on_uncertain=on_uncertain,
-            metadata=metadata,
-            envelope_from=envelope_from,
-            in_reply_to=in_reply_to,
-            references=references,
-        )
+        return self._bound().enqueue(message, session, **options)
 
+    @takes(SharedOptions)
     def enqueue_many(
         self,
         messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
         session: Any = None,
-        *,
-        priority: str = "normal",
-        send_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        kind: str | None = None,
-        on_uncertain: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        envelope_from: Address | None = None,
-        in_reply_to: str | None = None,
-        references: str | Iterable[str] | None = None,
+        **options: Unpack[SharedOptions],
     ) -> list[Queued]:
         """Write many messages in a few statements: a newsletter, each copy to its own reader.
 
@@ -154,19 +125,7 @@ class Outbox(flask_mail.Mail):
         Returns `Queued(id, message_id, is_new)` for each, in their order; not `is_new` where a key was taken, by an
         earlier one of `messages` or before. Raises what `enqueue` raises; a MessageError before anything is written.
         """
-        return self._bound().enqueue_many(
-            messages,
-            session,
-            priority=priority,
-            send_at=send_at,
-            expires_at=expires_at,
-            kind=kind,
-            on_uncertain=on_uncertain,
-            metadata=metadata,
-            envelope_from=envelope_from,
-            in_reply_to=in_reply_to,
-            references=references,
-        )
+        return self._bound().enqueue_many(messages, session, **options)
 
     def send_now(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack, cast
 from weakref import WeakSet
 
 import flask_mail
@@ -21,8 +21,8 @@ from outbox.extension import signals, uncommitted
 from outbox.extension.additions import with_adds
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail
-from outbox.extension.flask_mail import Address, Connection, Message
-from outbox.extension.options import posting
+from outbox.extension.flask_mail import Connection, Message
+from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
 from outbox.extension.sessions import Sessions
 from outbox.message.compose import compose, digest, new_unique
 from outbox.message.values import Composed
@@ -68,20 +68,15 @@ class Bound(flask_mail._Mail):
         self,
         message: flask_mail.Message,
         session: Any = None,
-        *,
-        envelope_from: Address | None = None,
-        in_reply_to: str | None = None,
-        references: str | Iterable[str] | None = None,
-        **options: Any,
+        **options: Unpack[EnqueueOptions],
     ) -> OutboxMessage:
         """As `Outbox.enqueue`."""
+        check_names(options, EnqueueOptions, "enqueue")
         now = clock.utcnow()
-        posted = posting(self.settings, **options)
+        posted = posting(self.settings, options)
         if self.settings.wake and self._wake.passes():
             posted = replace(posted, wake=True)
-        composed = self._composed(
-            message, now, posted, envelope_from=envelope_from, in_reply_to=in_reply_to, references=references
-        )
+        composed = self._composed(message, now, posted, options)
         with self._writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
@@ -98,20 +93,21 @@ class Bound(flask_mail._Mail):
         self,
         messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
         session: Any = None,
-        **options: Any,
+        **options: Unpack[SharedOptions],
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`."""
+        check_names(options, SharedOptions, "enqueue_many")
         now = clock.utcnow()
-        common_adds, options = _adds(options)
-        common = posting(self.settings, **options)
+        common = posting(self.settings, cast(EnqueueOptions, options))
         asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
         wake = self.settings.wake and self._wake.passes()
         items: list[tuple[Composed, Posting]] = []
         for message, own_options in asked:
-            adds, rest = _adds({} if own_options is None else own_options)
-            posted = posting(self.settings, **options | rest) if rest else common
+            check_names(own_options or {}, EnqueueOptions, "enqueue")
+            merged = cast(EnqueueOptions, {**options, **(own_options or {})})
+            posted = posting(self.settings, merged) if own_options else common
             try:
-                composed = self._composed(message, now, posted, **common_adds | adds)
+                composed = self._composed(message, now, posted, merged)
             except MessageError as error:
                 error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
                 raise
@@ -146,7 +142,7 @@ class Bound(flask_mail._Mail):
             raise MessageError(
                 "message", "is not named, or more than one is", "Give a message, a key, or delivery ids."
             )
-        at = None if send_at is None else posting(self.settings, send_at=send_at).send_at
+        at = None if send_at is None else posting(self.settings, {"send_at": send_at}).send_at
         with self._writing(session) as (current, _):
             connection = write_connection(current)
             pk = message if isinstance(message, int) else None if message is None else message.id
@@ -168,17 +164,14 @@ class Bound(flask_mail._Mail):
         message: flask_mail.Message,
         now: datetime,
         posted: Posting,
-        *,
-        envelope_from: Address | None = None,
-        in_reply_to: str | None = None,
-        references: str | Iterable[str] | None = None,
+        options: EnqueueOptions,
     ) -> Composed:
         """Dated to when it is due: with an old Date it would look delayed."""
         date = max(now, posted.send_at or now)
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before
         unique = new_unique()
-        draft = draft_of(with_adds(message, self.settings, in_reply_to=in_reply_to, references=references))
+        draft = draft_of(with_adds(message, self.settings, options))
         composed = compose(
             draft,
             default_sender=self.default_sender,
@@ -186,7 +179,7 @@ class Bound(flask_mail._Mail):
             max_bytes=self.settings.max_message_bytes,
             ascii_attachments=self.ascii_attachments,
             name_fallback=self.settings.filename_fallback,
-            envelope_from=envelope_from,
+            envelope_from=options.get("envelope_from"),
             unique=unique,
         )
         return composed if posted.key is None else replace(composed, content=digest(draft, composed, unique))
@@ -232,17 +225,6 @@ class Bound(flask_mail._Mail):
             flask_mail.email_dispatched.send(self.app, message=message)
         if committed:
             signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
-
-
-_ADDS = ("envelope_from", "in_reply_to", "references")
-
-
-def _adds(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Those of the options that go into the message and its envelope, and those that say how it is queued."""
-    return (
-        {name: value for name, value in options.items() if name in _ADDS},
-        {name: value for name, value in options.items() if name not in _ADDS},
-    )
 
 
 _DATED = "_outbox_date"
