@@ -7,9 +7,8 @@ wall clock that was stepped back does nothing for as long. `restart` is the cure
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
+from typing import Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -19,14 +18,23 @@ from outbox.core.events import logger
 from outbox.core.progress import Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Something to do again and again."""
+class Duty(Protocol):
+    """Something to do again and again. A run that raises is logged, and the next one comes all the same."""
 
-    name: str
-    seconds: float
-    call: Callable[[], None]
-    at_once: bool = False
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def seconds(self) -> float:
+        """Between two runs."""
+        ...
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the first comes at once, or after an interval."""
+        ...
+
+    def run(self) -> None: ...
 
 
 _OURS = "outbox"
@@ -44,31 +52,31 @@ def _quiet(part: str) -> logging.Logger:
 
 
 class Jobs:
-    """Runs each job in its interval, never one beside itself. For the main thread."""
+    """Runs each duty in its interval, never one beside itself. For the main thread."""
 
-    def __init__(self, progress: Progress, *jobs: Job) -> None:
+    def __init__(self, progress: Progress, *duties: Duty) -> None:
         self._progress = progress
-        self._jobs = jobs
+        self._duties = duties
         self._scheduler: BackgroundScheduler | None = None
 
     def start(self) -> None:
         """Begin."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={_OURS: ThreadPoolExecutor(len(self._jobs))},
+            executors={_OURS: ThreadPoolExecutor(len(self._duties))},
             logger=_quiet("scheduler"),
             # the defaults drop a job that is a second late
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        for job in self._jobs:
-            begin = {"next_run_time": utcnow()} if job.at_once else {}
+        for duty in self._duties:
+            begin = {"next_run_time": utcnow()} if duty.at_once else {}
             scheduler.add_job(
                 self._run,
                 "interval",
-                args=[job],
-                seconds=job.seconds,
-                id=job.name,
-                name=f"outbox {job.name}",
+                args=[duty],
+                seconds=duty.seconds,
+                id=duty.name,
+                name=f"outbox {duty.name}",
                 executor=_OURS,
                 **begin,
             )
@@ -93,10 +101,10 @@ class Jobs:
         if scheduler is not None:
             scheduler.modify_job(name, next_run_time=utcnow())
 
-    def _run(self, job: Job) -> None:
-        with self._progress.step(f"the {job.name}"):
+    def _run(self, duty: Duty) -> None:
+        with self._progress.step(f"the {duty.name}"):
             try:
-                job.call()
+                duty.run()
             except Exception as error:  # noqa: BLE001 - the next run tries again
                 line = (str(error).strip().splitlines() or [""])[0]
-                logger.error("the %s failed and will be repeated: %s: %s", job.name, type(error).__name__, line)
+                logger.error("the %s failed and will be repeated: %s: %s", duty.name, type(error).__name__, line)

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -22,14 +22,16 @@ from multiprocessing.context import ForkProcess
 from flask import Flask
 
 from outbox import operations
-from outbox.core.clock import Debounce, awake, monotonic
+from outbox.core.clock import awake, monotonic
 from outbox.core.errors import ConfigurationError, OutboxError
 from outbox.core.events import EventName, Events, logger
 from outbox.core.shutdown import Stop, on_signals
 from outbox.extension.outbox import outbox_of
 from outbox.extension.state import bound_to
-from outbox.store.queue import Queue
+from outbox.worker import build
 from outbox.worker import process as daemon
+from outbox.worker.place import Place, signs_of_life
+from outbox.worker.reaper import Reaper
 from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, end_process
 
 FIRST_PAUSE = 0.5
@@ -37,10 +39,7 @@ LONGEST_PAUSE = 30.0
 SOUND_SECONDS = 60.0
 """A child that lived so long is started again at once; else the pauses double."""
 
-_BURY_SECONDS = 5.0  # at the end, for what dead children held
-_AGAIN_SECONDS = 2.0  # until a dead child's leases are looked at a second time
 _WATCH_SECONDS = 1.0
-_SIGN_SECONDS = 1.0  # between two signs of life of a child
 _CONFIRM_SECONDS = STOP_SECONDS + 5.0  # beyond the grace period of a stop, until a child is killed
 _SILENT_SECONDS = NOTICE_SECONDS + LEAVE_SECONDS + 10.0  # a child that hangs has ended by itself by then, if it can
 _JUMP_SECONDS = 5.0  # the supervisor itself did not run for so long: so did its children, perhaps
@@ -73,17 +72,6 @@ class _Child:
     ended: bool = False  # came to its end, and is not started again
 
 
-@dataclass(slots=True)
-class _Grave:
-    """A dead worker whose leases are still to be looked at."""
-
-    worker_id: int
-    look_at: float
-    for_good: bool = False
-    process: ForkProcess | None = None  # which looks
-    started: float = 0.0
-
-
 @dataclass
 class _Supervisor:
     app: Flask
@@ -92,7 +80,6 @@ class _Supervisor:
     drain: bool
     connections: int | None
     _children: list[_Child] = field(default_factory=list)
-    _graves: list[_Grave] = field(default_factory=list)
     _code: int = 0
 
     def __post_init__(self) -> None:
@@ -101,11 +88,12 @@ class _Supervisor:
         with self.app.app_context():
             self._engine = outbox.database(self.app)
         self._limit = self._settings.database_timeout_seconds
-        self._queue = Queue(self._engine, environment=self._settings.environment, lease=self._settings.lease_seconds)
         self._events = Events()
         self._fork = multiprocessing.get_context("fork")
         self._stop = Stop()
         self._lifeline, self._held_open = os.pipe()
+        queue = build.queue(self._engine, self._settings)
+        self._reaper = Reaper(self._fork, queue, self._limit, lambda: os.close(self._held_open))
         self._children = [_Child(number) for number in range(self.count)]
         port = self._settings.metrics_port
         if port and port + self.count - 1 > 65_535:
@@ -143,7 +131,7 @@ class _Supervisor:
             if awake() - looked_at < _JUMP_SECONDS:
                 self._end_silent()
             looked_at = awake()
-            self._bury()
+            self._reaper.look()
 
     def _start(self, child: _Child) -> None:
         child.words, theirs = self._fork.Pipe(duplex=False)
@@ -166,7 +154,7 @@ class _Supervisor:
         try:
             with self.app.app_context():
                 bound_to(self.app).sessions.forget()
-            place = daemon.Place(number, self._lifeline, words.send, _signs_of_life(words))
+            place = Place(number, self._lifeline, words.send, signs_of_life(words))
             code = daemon.run(self.app, once=self.once, drain=self.drain, connections=self.connections, place=place)
         except OutboxError as error:
             logger.error("worker process %d can't run: %s", number, error)
@@ -180,8 +168,7 @@ class _Supervisor:
         """Until a child ends, a signal comes, or for so many seconds."""
         sentinels: list[int] = [child.process.sentinel for child in self._children if child.process is not None]
         pauses = [child.start_at - monotonic() for child in self._children if child.process is None and not child.ended]
-        sentinels += [grave.process.sentinel for grave in self._graves if grave.process is not None]
-        wait([*sentinels, self._stop.fileno()], max(0.0, min([timeout, *pauses])))
+        wait([*sentinels, *self._reaper.sentinels, self._stop.fileno()], max(0.0, min([timeout, *pauses])))
 
     def _dead(self) -> Iterator[_Child]:
         for child in self._children:
@@ -219,7 +206,7 @@ class _Supervisor:
         child.process = child.words = None
         unsent = code == daemon.UNSENT  # else it ended in good order
         if code and not unsent and child.worker_id is not None:
-            self._graves.append(_Grave(child.worker_id, monotonic()))
+            self._reaper.add(child.worker_id)
         if stopping or ((code == 0 or unsent) and (self.once or self.drain)):
             child.ended = True
             self._code = self._code or (1 if code else 0)
@@ -234,38 +221,6 @@ class _Supervisor:
             reason=f"the process ended by {_how(code)}; started again in {child.pause:.1f} s",
         )
 
-    def _bury(self) -> None:
-        """Have what dead workers held made due, each by a process of its own: a database that hangs is none of ours."""
-        for grave in list(self._graves):
-            if grave.process is None:
-                if grave.look_at <= monotonic():
-                    grave.process = self._fork.Process(target=self._release, args=(grave.worker_id, grave.for_good))
-                    grave.process.start()
-                    grave.started = awake()
-            elif grave.process.exitcode is None:
-                if awake() - grave.started > self._limit + _AGAIN_SECONDS:
-                    grave.process.kill()
-            else:
-                done = grave.process.exitcode == 0
-                grave.process.join()
-                grave.process, grave.look_at = None, monotonic() + _AGAIN_SECONDS
-                if done and grave.for_good:
-                    self._graves.remove(grave)
-                grave.for_good = grave.for_good or done
-
-    def _release(self, worker_id: int, for_good: bool) -> None:
-        """In the process for it."""
-        os.setpgid(0, 0)
-        os.close(self._held_open)
-        for number_of_signal in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number_of_signal, signal.SIG_DFL)
-        try:
-            self._queue.bury(worker_id, for_good=for_good)
-        except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
-            logger.error("could not release the leases of worker %d, retrying: %s", worker_id, type(error).__name__)
-            end_process(1)
-        end_process(0)
-
     def _end(self) -> None:
         """Pass the end on, and wait for it."""
         deadline = monotonic() + self._settings.shutdown_seconds + _CONFIRM_SECONDS
@@ -278,19 +233,7 @@ class _Supervisor:
                 self._mourn(child, stopping=True)
             if monotonic() > deadline:
                 self._kill()
-        end = awake() + _BURY_SECONDS
-        while self._graves and awake() < end:
-            for grave in self._graves:
-                if grave.process is None:
-                    grave.for_good, grave.look_at = True, 0.0
-            self._bury()
-            wait([grave.process.sentinel for grave in self._graves if grave.process], _AGAIN_SECONDS / 10)
-        for grave in self._graves:
-            logger.error(
-                "could not release the leases of worker %d: its mail is due again when they expire", grave.worker_id
-            )
-            if grave.process is not None:
-                grave.process.kill()
+        self._reaper.end()
 
     def _kill(self) -> None:
         for child in self._children:
@@ -299,18 +242,6 @@ class _Supervisor:
 
     def _living(self) -> Iterator[_Child]:
         return (child for child in self._children if child.process is not None)
-
-
-def _signs_of_life(words: Connection) -> Callable[[], None]:
-    os.set_blocking(words.fileno(), False)  # a supervisor that does not listen must hold up nobody
-    passes = Debounce(_SIGN_SECONDS).passes
-
-    def alive() -> None:
-        if passes():
-            with suppress(BlockingIOError, BrokenPipeError):
-                words.send(None)
-
-    return alive
 
 
 def _how(code: int) -> str:

@@ -1,0 +1,173 @@
+"""What a worker is made of, by the settings: the one place where its parts are put together.
+
+Workers, the supervisor and `outbox.testing` take them from here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Engine
+
+from outbox import operations
+from outbox.core.clock import monotonic
+from outbox.core.errors import ConfigurationError
+from outbox.core.events import Events, logger
+from outbox.core.progress import Progress
+from outbox.core.version import VERSION
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.evidence import Refusals
+from outbox.delivery.retry import RetryPolicy
+from outbox.extension.state import Bound
+from outbox.monitoring import prometheus
+from outbox.monitoring.counters import Meters
+from outbox.monitoring.http import Monitor
+from outbox.monitoring.readiness import Readiness
+from outbox.settings import Settings
+from outbox.smtp.connection import Connection
+from outbox.smtp.learned import Learned
+from outbox.store.notify import FileWatch, watches_file
+from outbox.store.queue import Queue
+from outbox.store.record import Ledger
+from outbox.store.rulings import Rulings
+from outbox.worker.dispatcher import Terms
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.pool import Crew
+from outbox.worker.registration import Presence
+
+
+def check(engine: Engine, session_engine: Engine | None, step: Callable[[str], AbstractContextManager[None]]) -> None:
+    """Raises ConfigurationError, SchemaError or DatabaseError where no worker should start.
+
+    `session_engine`: that of the application's session. What may hang happens within a `step`.
+    """
+    with step("checking the application's database"):
+        if wrong := operations.another_database(engine, session_engine):
+            raise ConfigurationError([wrong])
+    with step("checking the tables"):
+        operations.check_schema(engine)
+    with step("checking whether outcomes can be recorded"):
+        operations.check_recording(engine)
+
+
+def queue(engine: Engine, settings: Settings, *, wake: bool = False) -> Queue:
+    """The queue of the application's environment. `wake`: commits end a wait where the settings want that."""
+    return Queue(engine, environment=settings.environment, lease=settings.lease_seconds, wake=wake and settings.wake)
+
+
+def rulings(engine: Engine, settings: Settings) -> Rulings:
+    """What workers write down about senders, domains and the relay."""
+    return Rulings(engine, environment=settings.environment, transport=settings.relay.name)
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """When and how often a delivery is tried again."""
+    return RetryPolicy(
+        first=settings.retry_first_seconds,
+        most=settings.retry_max_seconds,
+        attempts=settings.max_attempts,
+        poison=settings.poison_rescues,
+        lead=settings.poll_seconds + settings.connect_timeout_seconds,
+        probe=settings.probe_max_seconds,
+    )
+
+
+def terms(settings: Settings) -> Terms:
+    """By which one attempt goes."""
+    return Terms(
+        policy=retry_policy(settings),
+        lease=settings.lease_seconds,
+        send_timeout=settings.send_timeout,
+        dot_timeout=settings.relay.dot_timeout,
+        suppress=settings.suppress_send,
+        transport=settings.relay.name,
+    )
+
+
+def blame(settings: Settings) -> Blame:
+    """The judge of the relay."""
+    breaker = Breaker(
+        faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=settings.probe_max_seconds
+    )
+    return Blame(breaker, Refusals(settings.breaker_refusals))
+
+
+def purger(engine: Engine, settings: Settings) -> operations.Purger:
+    """Removes what the settings say is old."""
+    return operations.Purger(
+        engine,
+        environment=settings.environment,
+        older_than=settings.retention_seconds,
+        audit_older_than=settings.audit_retention_seconds,
+    )
+
+
+def pool(
+    bound: Bound,
+    settings: Settings,
+    engine: Engine,
+    *,
+    worker_id: int,
+    connections: int,
+    queue: Queue,
+    rulings: Rulings,
+    events: Events,
+    pulse: Pulse,
+    progress: Progress,
+    meters: Meters | None,
+) -> Crew:
+    """The threads that claim, send and record."""
+    learned = Learned()
+    return Crew(
+        queue,
+        Ledger(engine),
+        worker_id,
+        terms(settings),
+        blame(settings),
+        rulings,
+        events,
+        pulse,
+        progress=progress,
+        connect=lambda waiting: Connection(bound, settings.relay, waiting=waiting, learned=learned),
+        connections=connections,
+        poll=settings.poll_seconds,
+        idle=settings.relay.idle_timeout,
+        chance=random.random,
+        watch=FileWatch(engine) if settings.wake and watches_file(engine) else None,
+        meters=meters,
+    )
+
+
+def learn(crew: Crew, rulings: Rulings, settings: Settings) -> None:
+    """From what was written down before this worker started: one that lives for a pass may see too little."""
+    try:
+        crew.learn(rulings.recent(2 * settings.breaker_refusals))
+    except Exception as error:  # noqa: BLE001 - it learns as it goes, then
+        logger.error("earlier attempts can't be read: %s", type(error).__name__)
+
+
+def monitor(
+    settings: Settings,
+    engine: Engine,
+    crew: Crew,
+    presence: Presence,
+    meters: Meters,
+    *,
+    port: int,
+    illness: Callable[[], str | None],
+) -> Monitor:
+    """Health and metrics of this process."""
+    found = prometheus.Queue(engine, settings, meters=meters)
+    found.look()  # for the clock
+    database = Readiness(engine)
+    own = prometheus.Worker(meters, crew.health, lambda: presence.pulse.age(monotonic()), VERSION)
+    return Monitor(
+        settings.metrics_host,
+        port,
+        live=illness,
+        ready=lambda: database() or (None if crew.records else "outcomes can't be recorded"),
+        metrics=lambda: prometheus.exposition(found, own),
+    )

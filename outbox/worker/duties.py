@@ -1,0 +1,203 @@
+"""What a worker does by the clock besides sending. All duties have one shape, that of `scheduler.Duty`."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+from outbox import operations
+from outbox.core.clock import Debounce, monotonic
+from outbox.core.events import Event, EventName, Events, logger
+from outbox.core.progress import got_on
+from outbox.core.shutdown import Stop
+from outbox.extension.receivers import Receivers
+from outbox.monitoring.http import Monitor
+from outbox.store.pauses import Held
+from outbox.store.queue import Queue
+from outbox.store.rulings import Rulings
+from outbox.worker.pool import Crew
+from outbox.worker.registration import Health, Presence
+from outbox.worker.stall import Stall
+
+PURGE_SECONDS = 600.0
+REDACT_SECONDS = 10.0
+PAUSES_SECONDS = 1.0
+"""How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
+_TURNED_SECONDS = 1.0  # at least, between two heartbeats because the relay went out of use, or came back
+_ABANDONED_LOOK_SECONDS = 60.0  # between two looks for pauses of transports that are no more
+
+
+class Poll:
+    """Look at the queue although nothing woke the worker, and after receivers that hang."""
+
+    name = "poll"
+    at_once = False
+
+    def __init__(self, seconds: float, crew: Crew, receivers: Receivers, stall: Stall) -> None:
+        self.seconds = seconds
+        self._crew = crew
+        self._receivers = receivers
+        self._stall = stall
+
+    def run(self) -> None:
+        """Nudge the claimer."""
+        self._stall.tick()
+        self._receivers.look()
+        self._crew.nudge()
+
+
+class Heartbeat:
+    """Say that the worker lives, make due what dead workers held, and read what a person asks of this one.
+
+    The rescue comes after each heartbeat in the same turn: a worker that stood still must not look for dead ones before
+    it has said that it lives itself.
+    """
+
+    name = "heartbeat"
+    at_once = True  # the last one may be long ago
+
+    def __init__(
+        self,
+        seconds: float,
+        presence: Presence,
+        health: Health,
+        requests: Requests,
+        *,
+        monitor: Monitor | None,
+        hangs: Callable[[], str | None],
+    ) -> None:
+        """`hangs`: why the worker must not say that it lives."""
+        self.seconds = seconds
+        self._presence = presence
+        self._health = health
+        self._requests = requests
+        self._monitor = monitor
+        self._hangs = hangs
+        self._is_outdated = threading.Event()  # what the last one said of the relay
+        self._passes = Debounce(_TURNED_SECONDS).passes
+        self.soon: Callable[[], None] = lambda: None
+        """Lets the next one come now."""
+
+    def run(self) -> None:
+        """Write it; nothing where the others shall take over."""
+        if self._monitor is not None:
+            self._monitor.start()  # its port may have been taken by the worker before
+        if not self._hangs():
+            self._is_outdated.clear()
+            self._presence.beat(self._health)
+            self._requests.look()
+
+    def note(self, event: Event) -> None:
+        """The status shows what the last heartbeat said of the relay: it must not wait for the next."""
+        if event.name in {EventName.TRANSPORT_DOWN, EventName.TRANSPORT_UP}:
+            self._is_outdated.set()
+            self.hasten()
+
+    def hasten(self) -> None:
+        """Once more for what came too soon after the last, or while the heartbeat was being written."""
+        if self._is_outdated.is_set() and self._passes():
+            self.soon()
+
+
+class Requests:
+    """What a person asks of this worker on the pages."""
+
+    def __init__(self, queue: Queue, presence: Presence, stop: Stop) -> None:
+        self._queue = queue
+        self._presence = presence
+        self._stop = stop
+        self.drains = False
+        """Asked to end when nothing is due."""
+
+    def look(self) -> None:
+        """Read it; the next heartbeat looks again where that fails."""
+        if self._stop.is_set() or self.drains:
+            return
+        try:
+            asked = self._queue.asked(self._presence.id)
+        except Exception as error:  # noqa: BLE001
+            logger.debug("whether the worker is asked to end can't be read: %s", type(error).__name__)
+            return
+        if asked == "stop":
+            self._stop.set()
+        self.drains = asked == "drain"
+
+
+class Pauses:
+    """Read the pauses, and lift those that nobody probes."""
+
+    name = "check for pauses"
+    seconds = PAUSES_SECONDS
+    at_once = False  # read before anything is claimed
+
+    def __init__(self, crew: Crew, queue: Queue, rulings: Rulings, events: Events, transport: str) -> None:
+        self._crew = crew
+        self._queue = queue
+        self._rulings = rulings
+        self._events = events
+        self._transport = transport
+        self._looks_for_abandoned = Debounce(_ABANDONED_LOOK_SECONDS).passes
+        self.before: Callable[[], None] = lambda: None
+        """Done first, since no other duty comes as often."""
+
+    def run(self) -> None:
+        """Tell the claimer; where they can't be read its claims, too, wait for the database."""
+        self.before()
+        try:
+            pauses, own = self._queue.pauses(), self._transport
+            to_probe = [one for one in pauses if one.is_to_probe]
+            self._crew.hold(Held.by(pauses, {own}), [one for one in to_probe if one.transport == own])
+            if any(one.transport != own for one in to_probe):
+                self._end_abandoned()
+        except Exception as error:  # noqa: BLE001
+            logger.debug("the pauses can't be read: %s", type(error).__name__)
+
+    def _end_abandoned(self) -> None:
+        """The pauses of a transport that was taken out of the settings: nobody would ever probe them."""
+        if self._looks_for_abandoned():
+            for what, value, transport in self._rulings.end_abandoned():
+                logger.info("the pause of %s %s ends: no worker uses %s any more", what, value, transport)
+                self._events.emit(EventName.SCOPE_RELEASED, what=what, value=value, transport=transport)
+
+
+class Purge:
+    """Remove what is old."""
+
+    name = "purge"
+    seconds = PURGE_SECONDS
+    at_once = True
+
+    def __init__(self, purger: operations.Purger, stop: Stop) -> None:
+        self._purger = purger
+        self._stop = stop
+        self._end_at = math.inf  # monotonic
+
+    def run(self) -> None:
+        """Batch after batch, until nothing is left or the worker stops."""
+        self._purger.run(self._waits)
+
+    def end_in(self, seconds: float) -> None:
+        """Stop by then, also what is under way."""
+        self._end_at = monotonic() + seconds
+
+    def _waits(self, seconds: float) -> bool:
+        """Wait between two batches; whether it is time to stop."""
+        got_on()
+        left = self._end_at - monotonic()
+        return left <= 0.0 or self._stop.wait(min(seconds, left))
+
+
+class Redaction:
+    """Take away what sensitive mail said."""
+
+    name = "redaction"
+    seconds = REDACT_SECONDS
+    at_once = True  # what a worker has sent that lived for one pass alone
+
+    def __init__(self, redactor: operations.Redactor) -> None:
+        self._redactor = redactor
+
+    def run(self) -> None:
+        """Redact what ended since, and some of what ended before."""
+        self._redactor.run()

@@ -1,0 +1,31 @@
+"""What a worker that lives for one pass leaves unsent, though it was due."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from outbox import operations
+from outbox.core.events import logger
+from outbox.settings import Settings
+from outbox.store.queue import Queue
+from outbox.worker.pool import Crew
+
+
+def is_left(engine: Engine, queue: Queue, crew: Crew, settings: Settings, *, stopped: bool) -> bool:
+    """Whether what was due stays queued for a fault of relay or account, which is logged. `stopped`: before its end."""
+    relay, pauses = settings.relay.name, queue.pauses()
+    with engine.connect() as connection:
+        left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
+    unsent = crew.tally.unsent | crew.tally.broken
+    left |= unsent.keys()
+    if not left:
+        return False
+    why = next(reversed(unsent.values()), None) or crew.health()["transport"]["error"]
+    why = why or next((one.reply or one.reason for one in pauses if one.automatic), "")
+    logger.error(
+        "%s could not be sent through %s and will be retried (%s): see outbox-status and outbox-check",
+        "1 due delivery" if len(left) == 1 else f"{len(left)} due deliveries",
+        relay,
+        why,
+    )
+    return True
