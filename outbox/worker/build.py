@@ -155,7 +155,6 @@ def monitor(
     crew: Crew,
     presence: Presence,
     meters: Meters,
-    *,
     port: int,
     illness: Callable[[], str | None],
 ) -> Monitor:

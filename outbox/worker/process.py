@@ -218,13 +218,7 @@ class Worker:
             port += self._place.number
         self.events.observe(self._meters.observe)
         self._monitor = build.monitor(
-            self._settings,
-            self._engine,
-            crew,
-            self._presence,
-            self._meters,
-            port=port,
-            illness=lambda: self._illness(crew),
+            self._settings, self._engine, crew, self._presence, self._meters, port, lambda: self._illness(crew)
         )
         self._monitor.start()
 
