@@ -1,79 +1,132 @@
-"""One worker's pass without threads, SMTP or waiting: claim, decide, record. A script plays the relay's part."""
+"""One worker's pass by the real dispatcher, without threads, SMTP or waiting: a script plays the relay's part."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, cast
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import sqlalchemy as sa
 from flask import Flask
 
 from outbox.core.events import Events
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.evidence import Refusals
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
-from outbox.delivery.retry import Facts, RetryPolicy, before_sending, decide
 from outbox.delivery.states import State
 from outbox.extension import signals
+from outbox.message.values import Envelope
 from outbox.settings import Settings
-from outbox.store.claim import Claimed
-from outbox.store.models import OutboxDelivery
-from outbox.store.outcome import Outcome
-from outbox.store.queue import Queue
-from outbox.store.record import Ledger
-from outbox.store.types import DbNow
+from outbox.store.record import Ledger, Outcome
 from outbox.testing.scripts import Relay, Try
+from outbox.worker import build
+from outbox.worker.dispatcher import Dispatcher
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import Feed, Leased
+from outbox.worker.recorder import Recorder
 from outbox.worker.report import tell
+from outbox.worker.tickets import Ticket, Unrecorded
 
 BATCH = 100
 _CHANCE = 0.5  # in the middle of what is random in a worker: delays are as the settings say
+_NOW = 0.0  # monotonic: no lease runs out while a test looks at a mail
 
 
 def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subjects: dict[str, str]) -> list[Try]:
     """Offer each delivery that is due once, the most important first. `subjects`: by Message-ID."""
-    queue = Queue(engine, environment=settings.environment, lease=settings.lease_seconds)
-    ledger = Ledger(engine)
+    queue = build.queue(engine, settings)
     events = Events()
     events.observe(signals.observer(app))
-    policy = RetryPolicy(
-        first=settings.retry_first_seconds,
-        most=settings.retry_max_seconds,
-        attempts=settings.max_attempts,
-        poison=settings.poison_rescues,
-        lead=settings.poll_seconds + settings.connect_timeout_seconds,
-    )
-    worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)
     tries: list[Try] = []
+
+    def recorded(outcome: Outcome, lost: bool) -> None:
+        if outcome.result is not None and not lost:
+            tell(events, outcome)
+            tries.append(_try(outcome, subjects))
+
+    worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)
+    recorder = _AtOnce(Ledger(engine), worker_id, recorded)
+    breaker = Breaker()
+    feed = Feed(Blame(breaker, Refusals(0)), lambda: _NOW)
+    dispatcher = Dispatcher(
+        queue,
+        feed,
+        recorder,
+        replace(build.terms(settings), suppress=False, transport=relay.name),
+        events,
+        Pulse(settings.dead_after_seconds, _NOW, ahead=lambda: 0.0),
+        monotonic=lambda: _NOW,
+        chance=lambda: _CHANCE,
+        token=lambda: secrets.randbits(62) + 1,
+    )
+    left: deque[Leased] = deque()
+    again: list[Leased] = []  # claimed a second time, since a relay that is down leaves it due
     seen: set[int] = set()
     try:
-        while fresh := [one for one in _claim(queue, worker_id) if one.id not in seen]:
-            for claimed in sorted(fresh, key=lambda one: one.slot):
-                seen.add(claimed.id)
-                outcome = _carry(claimed, relay, policy)
-                ledger.record(worker_id, [outcome])
-                tell(events, outcome)
-                tries.append(_try(outcome, subjects))
+        while dispatcher.claim(worker_id, BATCH):
+            claimed = feed.empty()
+            again += [one for one in claimed if one.claimed.id in seen]
+            left.extend(
+                sorted((one for one in claimed if one.claimed.id not in seen), key=lambda one: one.claimed.slot)
+            )
+            seen.update(one.claimed.id for one in left)
+            while left:
+                connection = _Scripted(relay, left[0].claimed.recipient)
+                breaker.accepted(breaker.openings)  # each is offered, whatever came of the one before
+                feed.put([left.popleft()])
+                taken = feed.take(0.0, 0)
+                assert taken is not None  # noqa: S101 - the breaker is closed
+                dispatcher.work(taken, connection, Unrecorded())
     finally:
-        _give_back(engine, worker_id)
+        dispatcher.give_back([*left, *again])
         queue.retire(worker_id)
     return tries
 
 
-def _claim(queue: Queue, worker_id: int) -> list[Claimed]:
-    return queue.claim(worker_id, secrets.randbits(62) + 1, BATCH)
+class _AtOnce(Recorder):
+    """Records in the caller's thread what is handed in."""
+
+    def __init__(self, ledger: Ledger, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
+        super().__init__(ledger, worker_id, recorded)
+        self.close()
+
+    def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:
+        tickets = super().submit(*outcomes, later=True)
+        while self.turn():
+            pass
+        return tickets
 
 
-def _carry(claimed: Claimed, relay: Relay, policy: RetryPolicy) -> Outcome:
-    message = claimed.message
-    facts = Facts(claimed.attempts, claimed.rescues, message.on_uncertain, message.expires_in, healthy=True)
-    decision = before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=policy)
-    if decision is None:
-        result = relay.answer(claimed.recipient)
-        decision = decide(result, facts, policy, _CHANCE)
-    else:
-        result = Result(Verdict.PERMANENT, Phase.LOCAL, Reply(None, None, decision.note or ""), 0.0)
-    return Outcome.of(claimed, decision, result, relay.name)
+class _Scripted:
+    """A connection on which the script answers. Raises ValueError for an outcome that is none, before it is used."""
+
+    is_connected = True
+
+    def __init__(self, relay: Relay, recipient: str) -> None:
+        self._result = relay.answer(recipient)
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        content: Iterator[bytes],
+        *,
+        before_dot: Callable[[], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Result:
+        if self._result.phase is Phase.DOT:
+            deque(content, maxlen=0)  # as a relay reads it
+            if before_dot is not None and not before_dot():
+                return Result(Verdict.TRANSPORT, Phase.DOT, Reply(None, None, "given up before the final dot"), 0.0)
+        return self._result
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def abort(self) -> None:
+        """There is nothing to abort."""
 
 
 def _try(outcome: Outcome, subjects: dict[str, str]) -> Try:
@@ -82,64 +135,3 @@ def _try(outcome: Outcome, subjects: dict[str, str]) -> Try:
     subject = subjects.get(message_id, "")
     state, reason = State(outcome.state), outcome.reason
     return Try(outcome.claimed.recipient, subject, message_id, verdict, state, reason, outcome.delay)
-
-
-def _give_back(engine: sa.Engine, worker_id: int) -> None:
-    """What was claimed a second time, since a relay that is down leaves it due."""
-    with engine.begin() as connection:
-        connection.execute(
-            sa.update(OutboxDelivery)
-            .where(OutboxDelivery.worker_id == worker_id, OutboxDelivery.state == State.SENDING.value)
-            .values(state=State.QUEUED.value, token=None, worker_id=None, due_at=DbNow())
-        )
-
-
-class Joined:
-    """What the queue needs of an engine, on a connection with an open transaction that is not ours to end."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-        self.dialect = connection.dialect
-
-    def get_execution_options(self) -> Mapping[str, Any]:
-        return self._connection.get_execution_options()
-
-    @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
-        with self._connection.begin_nested():
-            yield self._connection
-
-    @contextmanager
-    def connect(self) -> Iterator[sa.Connection]:
-        savepoint = self._connection.begin_nested()
-        within = _Within(self._connection, savepoint)
-        try:
-            yield cast(sa.Connection, within)
-            if within.kept and savepoint.is_active:
-                savepoint.commit()
-        finally:
-            if savepoint.is_active:
-                savepoint.rollback()
-
-
-class _Within:
-    """A connection whose commit ends the savepoint and nothing more; without one, all is undone at its end."""
-
-    def __init__(self, connection: sa.Connection, savepoint: sa.NestedTransaction) -> None:
-        self._connection = connection
-        self._savepoint = savepoint
-        self.kept = False  # what is done is committed by a transaction within, or statement by statement
-
-    def commit(self) -> None:
-        self._savepoint.commit()
-
-    def begin(self) -> sa.NestedTransaction:
-        self.kept = True
-        return self._connection.begin_nested()
-
-    def execution_options(self, **options: Any) -> _Within:
-        self.kept = options.get("isolation_level") == "AUTOCOMMIT"
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)

@@ -33,10 +33,10 @@ from outbox.store.notify import FileWatch, watches_file
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
 from outbox.store.rulings import Rulings
-from outbox.worker.dispatcher import Terms
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.pool import Crew
 from outbox.worker.registration import Presence
+from outbox.worker.terms import Terms
 
 
 def check(engine: Engine, session_engine: Engine | None, step: Callable[[str], AbstractContextManager[None]]) -> None:

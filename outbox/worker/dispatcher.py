@@ -1,23 +1,17 @@
-"""One delivery through its steps: claim, deliver, decide, record. SQL and SMTP meet here, through values.
-
-A connection does not send the final dot of a mail before the outcome of its last one is durable; so a `kill -9` makes
-at most one duplicate per open connection.
-"""
+"""One delivery through its steps: claim, deliver, decide, record. SQL and SMTP meet here, through values."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from outbox.core.clock import Debounce
 from outbox.core.errors import DamagedMessageError
 from outbox.core.events import EventName, Events, logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
-from outbox.delivery.retry import Decision, Facts, Reason, RetryPolicy, before_sending, decide
-from outbox.delivery.states import OnUncertain, State
+from outbox.delivery.retry import Decision, Facts, Reason, before_sending, decide
+from outbox.delivery.states import State
 from outbox.message.values import Envelope
 from outbox.store.claim import Claimed
 from outbox.store.failures import OUTAGES
@@ -25,9 +19,12 @@ from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
 from outbox.worker.blob_cache import Shelf
 from outbox.worker.consequences import Consequences
+from outbox.worker.gate import Gate, SendGuard
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed, Leased
-from outbox.worker.recorder import Recorder, Ticket, Unrecorded
+from outbox.worker.recorder import Recorder
+from outbox.worker.terms import Connection, Terms
+from outbox.worker.tickets import Ticket, Unrecorded
 
 OUTAGE_SECONDS = 5.0
 """The longest wait of a mail whose content could not be read because the database was away."""
@@ -37,46 +34,6 @@ COMPLAINT_SECONDS = 60.0
 
 UNANSWERED_SECONDS = 60.0
 """How long a commit may still take effect whose connection was lost."""
-
-
-_STEP_SECONDS = 1.0  # between two looks whether there is time left to wait
-
-
-class Connection(Protocol):
-    """What is needed of `smtp.connection.Connection`."""
-
-    def deliver(
-        self,
-        envelope: Envelope,
-        content: Iterator[bytes],
-        *,
-        before_dot: Callable[[], bool] | None = None,
-        timeout: float | None = None,
-    ) -> Result: ...
-
-    @property
-    def is_connected(self) -> bool: ...
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The settings that one pass needs. Times in seconds."""
-
-    policy: RetryPolicy
-    lease: float
-    send_timeout: float  # one message, the reply to its final dot included
-    dot_timeout: float  # of that, the reply to the final dot
-    suppress: bool  # MAIL_SUPPRESS_SEND
-    transport: str  # host:port, for the attempt
-
-    @property
-    def margin(self) -> float:
-        """Kept free at the end of a lease, on top of the wait for the reply to the final dot."""
-        return min(2.0, self.lease * 0.1)
 
 
 class Leases(NamedTuple):
@@ -112,11 +69,9 @@ class Dispatcher:
         self._recorder = recorder
         self._terms = terms
         self._events = events
-        self._pulse = pulse
         self._monotonic = monotonic
         self._chance = chance
         self._token = token
-        self._aside = aside
         self._gathers = gathers
         self._consequences = consequences
         self._shelf = Shelf(
@@ -126,8 +81,11 @@ class Dispatcher:
         )
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
-        self.cutoff = threading.Event()
-        """Set when the grace period of a stop is over: no final dot is sent any more."""
+        self._guard = SendGuard(queue, recorder, terms, pulse, monotonic, aside)
+
+    def cut_off(self) -> None:
+        """The grace period of a stop is over: no final dot is sent any more."""
+        self._guard.cutoff.set()
 
     def claim(self, worker_id: int, limit: int) -> int:
         """Lease up to `limit` due deliveries into the feed; how many rows that touched."""
@@ -186,12 +144,12 @@ class Dispatcher:
 
     def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket | None:
         claimed = leased.claimed
-        if not self._within(leased, self._recorder.sound):
+        if not self._guard.may_begin(leased):
             return self._return(leased, connection)
         facts = self._facts(leased)
         if (barred := self._barred(leased)) is not None:  # since its claim
             return self._settle(leased, connection, barred)
-        if claimed.rescues > self._terms.policy.poison and not self._marked(leased):
+        if claimed.rescues > self._terms.policy.poison and not self._guard.marked(leased):
             return self._return(leased, connection)
         try:
             content = self._shelf.content(claimed.message)
@@ -224,8 +182,8 @@ class Dispatcher:
         unrecorded: Unrecorded,
     ) -> Ticket | None:
         message = leased.claimed.message
-        gate = _Gate(self, leased, unrecorded)
-        timeout = min(self._terms.send_timeout, self._remaining(leased))
+        gate = Gate(self._guard, leased, unrecorded)
+        timeout = min(self._terms.send_timeout, self._guard.remaining(leased))
         try:
             result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
@@ -288,7 +246,7 @@ class Dispatcher:
         claimed = leased.claimed
         expires_in = claimed.message.expires_in
         if expires_in is not None:  # counted from the claim
-            expires_in -= self._monotonic() - self._claimed_at(leased)
+            expires_in -= self._guard.age(leased)
         return Facts(
             attempts=claimed.attempts,
             rescues=claimed.rescues,
@@ -297,56 +255,6 @@ class Dispatcher:
             healthy=self._feed.healthy,
             deferrals=claimed.deferrals,
         )
-
-    def _remaining(self, leased: Leased) -> float:
-        """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""
-        now = self._monotonic()
-        if not self._pulse.holds(self._claimed_at(leased), now):
-            return 0.0
-        return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
-
-    def _claimed_at(self, leased: Leased) -> float:
-        return leased.deadline - self._terms.lease
-
-    def _within(self, leased: Leased, holds: Callable[[float], bool]) -> bool:
-        """Wait until this `holds` (which it says after a number of seconds); False: there is no time left for it."""
-        while (left := self._remaining(leased)) > 0 and not self.cutoff.is_set():
-            if holds(min(left, _STEP_SECONDS)):
-                return True
-        return False
-
-    def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
-        """Called right before a final dot: None, or why it must not be sent."""
-        if not self._within(leased, unrecorded.durable):
-            return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
-        if not self._within(leased, self._recorder.sound):
-            return "given up before the final dot: outcomes can't be recorded"
-        if self.cutoff.is_set():
-            return "given up before the final dot: the worker has to stop"
-        if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self._marked(leased):
-            return "given up before the final dot: the mark could not be written"
-        if self._remaining(leased) <= 0:
-            return "given up before the final dot: the lease expired, or would expire before a reply is guaranteed"
-        return None
-
-    def _marked(self, leased: Leased) -> bool:
-        try:
-            return bool(self._aside(lambda: self._queue.mark(leased.claimed)))
-        except Exception:  # noqa: BLE001 - without the mark the dot is not sent
-            logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
-            return False
-
-
-class _Gate:
-    """The last question before the final dot, and its answer for later."""
-
-    def __init__(self, dispatcher: Dispatcher, leased: Leased, unrecorded: Unrecorded) -> None:
-        self._ask = partial(dispatcher.may_finish, leased, unrecorded)
-        self.refused: str | None = None
-
-    def __call__(self) -> bool:
-        self.refused = self._ask()
-        return self.refused is None
 
 
 def _envelope(claimed: Claimed) -> Envelope:

@@ -27,12 +27,14 @@ from outbox.store.record import Ledger
 from outbox.store.rulings import Rulings, Seen
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
-from outbox.worker.dispatcher import Connection, Dispatcher, Terms
+from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.hub import Hub
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed
-from outbox.worker.recorder import Recorder, Unrecorded
-from outbox.worker.report import Tally, tell
+from outbox.worker.recorder import Recorder
+from outbox.worker.report import Tally, tell, transport_health
+from outbox.worker.terms import Connection, Terms
+from outbox.worker.tickets import Unrecorded
 
 _STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by something that does not end
 
@@ -182,7 +184,7 @@ class Crew:
         """Begin nothing more, and join nothing: what the relay has answered is recorded, if the database lets us."""
         self._claimer.stop()
         self._feed.close()
-        self._dispatcher.cutoff.set()
+        self._dispatcher.cut_off()
         self._dispatcher.give_back(self._feed.empty())
         self._recorder.flush(_CONFIRM_SECONDS)
 
@@ -223,19 +225,8 @@ class Crew:
 
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
-        breaker, now = self._breaker, monotonic()
         return {
-            "transport": {
-                "name": self._terms.transport,
-                "state": Health.CLOSED if breaker.since is None else breaker.state,
-                "since_seconds": None if breaker.since is None else round(now - breaker.since, 1),
-                "error": breaker.error,
-                "cause": breaker.cause,
-                "about": breaker.about,
-                "connections": self._feed.admission.limit,
-                "connections_reply": self._feed.admission.reply,
-                "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
-            },
+            "transport": transport_health(self._breaker, self._feed.admission, self._terms.transport, monotonic()),
             "counts": dict(self.tally.counts),
             "lost_leases": self.tally.lost_leases,
             "suppressed": self._terms.suppress,
@@ -283,7 +274,7 @@ class Crew:
         return self._hub.aside(watched)
 
     def _cut_off(self) -> None:
-        self._dispatcher.cutoff.set()
+        self._dispatcher.cut_off()
         end = monotonic() + _CUT_OFF_SECONDS
         while self._carrying.is_alive() and monotonic() < end:
             for carrier in self._carriers:

@@ -16,11 +16,10 @@ from contextlib import AbstractContextManager, nullcontext
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import first_line, logger
 from outbox.core.sync import Bell, ThreadBell
-from outbox.delivery.reply import Phase
 from outbox.store.claim import Claimed
-from outbox.store.failures import disconnected
-from outbox.store.outcome import Outcome
-from outbox.store.record import Ledger
+from outbox.store.dialect import disconnected
+from outbox.store.record import Ledger, Outcome
+from outbox.worker.tickets import Ticket, wait_until
 
 BATCH = 500
 """Outcomes in one commit at the most."""
@@ -31,39 +30,6 @@ ALARM_SECONDS = 60.0
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _ENOUGH = 5  # so many outcomes refused one after the other: it is not they that are at fault
-
-
-class Ticket:
-    """Tells when an outcome is durable."""
-
-    __slots__ = ("_bell", "outcome", "settled")
-
-    def __init__(self, outcome: Outcome, bell: Bell) -> None:
-        self.outcome = outcome
-        self.settled = False
-        self._bell = bell
-
-    def durable(self, timeout: float) -> bool:
-        """Wait until the outcome is committed; False after `timeout` seconds without."""
-        return _wait(self._bell, lambda: self.settled, timeout)
-
-
-class Unrecorded:
-    """What one connection did on the network and is not durable yet. Not thread-safe."""
-
-    def __init__(self) -> None:
-        self._tickets: list[Ticket] = []
-
-    def add(self, ticket: Ticket) -> None:
-        """To be called with every outcome; one that never reached the network is not waited for."""
-        result = ticket.outcome.result
-        if result is not None and result.phase is not Phase.LOCAL:
-            self._tickets = [one for one in self._tickets if not one.settled] + [ticket]
-
-    def durable(self, timeout: float) -> bool:
-        """Wait until all of it is committed; False after `timeout` seconds without."""
-        end = monotonic() + timeout
-        return all(ticket.durable(end - monotonic()) for ticket in self._tickets)
 
 
 class Recorder:
@@ -141,19 +107,27 @@ class Recorder:
 
     def sound(self, timeout: float) -> bool:
         """Wait until there is no trouble; False after `timeout` seconds with it."""
-        return _wait(self._bell, lambda: self.trouble is None, timeout)
+        return wait_until(self._bell, lambda: self.trouble is None, timeout)
 
     def run(self) -> None:
         """Commit until closed and nothing is left, or until abandoned. For two threads."""
         with self._ledger.connected():
-            while batch := self._next():
-                try:
-                    self._commit(batch)
-                finally:
-                    with self._work:
-                        self._groups -= 1
-                        if not self._pending and not self._groups:
-                            self._calm.notify_all()
+            while self.turn():
+                pass
+
+    def turn(self) -> bool:
+        """Commit one group, once there is one; False where there will be none."""
+        batch = self._next()
+        if not batch:
+            return False
+        try:
+            self._commit(batch)
+        finally:
+            with self._work:
+                self._groups -= 1
+                if not self._pending and not self._groups:
+                    self._calm.notify_all()
+        return True
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was handed in is durable; False after `timeout` seconds."""
@@ -285,15 +259,3 @@ class Recorder:
                 "are the tables those of this release (outbox-check)?",
                 words,
             )
-
-
-def _wait(bell: Bell, done: Callable[[], bool], timeout: float) -> bool:
-    end = monotonic() + timeout
-    while True:
-        strokes = bell.strokes
-        if done():
-            return True
-        left = end - monotonic()
-        if left <= 0:
-            return False
-        bell.wait(strokes, left)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from outbox.core.events import EventName, Events
+from outbox.delivery.admission import Admission
+from outbox.delivery.breaker import Breaker, Health
 from outbox.delivery.reply import About, Verdict
 from outbox.delivery.states import State
 from outbox.store.outcome import Outcome
@@ -78,3 +81,18 @@ def _event_name(outcome: Outcome) -> EventName:
     if outcome.state is State.QUEUED:
         return EventName.RETRIED if outcome.counted else EventName.RELEASED
     return EventName(outcome.state)
+
+
+def transport_health(breaker: Breaker, admission: Admission, name: str, now: float) -> dict[str, Any]:
+    """How the relay fares, for the worker's row."""
+    return {
+        "name": name,
+        "state": Health.CLOSED if breaker.since is None else breaker.state,
+        "since_seconds": None if breaker.since is None else round(now - breaker.since, 1),
+        "error": breaker.error,
+        "cause": breaker.cause,
+        "about": breaker.about,
+        "connections": admission.limit,
+        "connections_reply": admission.reply,
+        "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
+    }

@@ -30,10 +30,11 @@ from outbox.store.rulings import Rulings
 from outbox.store.types import DbNow
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
-from outbox.worker.dispatcher import Dispatcher, Terms
+from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
+from outbox.worker.terms import Terms
 from tests.db.mails import put
 from tests.db.test_queue import outcome
 from tests.db.test_recorder import rename

@@ -18,10 +18,12 @@ from outbox.delivery.retry import RetryPolicy
 from outbox.smtp.connection import Connection
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
-from outbox.worker.dispatcher import Dispatcher, Terms
+from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed, Leased
-from outbox.worker.recorder import Recorder, Unrecorded
+from outbox.worker.recorder import Recorder
+from outbox.worker.terms import Terms
+from outbox.worker.tickets import Unrecorded
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
 from tests.db.test_recorder import LIMIT, attempts, rename, running
 from tests.servers.process import polled

@@ -15,13 +15,17 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from outbox import Message, Outbox, UncommittedMailError, delivery_failed
+from outbox.core import clock
 from outbox.delivery.reply import Verdict
 from outbox.delivery.states import State
 from outbox.models import Base as OutboxBase
+from outbox.store.dialect import DbNow
+from outbox.store.models import OutboxAttempt, OutboxDelivery
 from outbox.testing import ACCEPT, DOWN, LOST, Mailbox
 from tests.flask.conftest import Committed
 from tests.servers.databases import Database
 
+MINUTE = timedelta(minutes=1)
 DAWN = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 
 
@@ -191,6 +195,36 @@ def test_a_word_that_is_no_outcome_is_an_error_and_harms_nothing(
     with pytest.raises(ValueError, match="is not an outcome"):
         mailbox.drain("refuse")
     assert [one.state for one in mailbox.drain()] == [State.SENT]
+
+
+def test_a_held_message_is_recorded_as_by_a_worker(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """One whose final dot a dead worker may have sent: nobody knows, and the attempt says so."""
+    with app.app_context():
+        outbox.enqueue(hello(), on_uncertain="hold")
+        session.execute(sa.update(OutboxDelivery).values(marked_at=DbNow()))
+        session.commit()
+        (one,) = mailbox.drain()
+        assert (one.verdict, one.state, one.reason) == (None, State.UNCERTAIN, "unknown")
+        attempt = session.execute(sa.select(OutboxAttempt.verdict, OutboxAttempt.phase)).one()
+    assert tuple(attempt) == (Verdict.UNKNOWN.value, "local")
+
+
+def test_many_that_have_expired_are_all_given_up(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one claim brings; what is due besides them is sent."""
+    monkeypatch.setattr("outbox.testing.drain.BATCH", 2)
+    mailbox.freeze()
+    with app.app_context():
+        for number in range(5):
+            outbox.enqueue(hello(subject=f"old {number}"), priority="high", expires_at=clock.utcnow() + MINUTE)
+        outbox.enqueue(hello(subject="young"))
+        session.commit()
+    mailbox.travel(120)
+    states = [(one.subject, one.state) for one in mailbox.drain()]
+    assert states == [*((f"old {number}", State.FAILED) for number in range(5)), ("young", State.SENT)]
 
 
 def test_time_stands_still_and_moves_when_told(

@@ -17,7 +17,7 @@ from outbox.store.messages import Stored
 from outbox.store.pauses import BY, FIRST_PROBE, LONGEST_PROBE, Pause, What
 from outbox.store.record import Outcome
 from outbox.store.rulings import RECENT_SECONDS, Seen
-from outbox.worker.recorder import Ticket
+from outbox.worker.tickets import Ticket
 from tests.unit.simulation.relay import RELAY, Offering
 
 EPOCH = datetime(2026, 11, 1, tzinfo=UTC)

@@ -19,10 +19,11 @@ from outbox.delivery.states import State
 from outbox.smtp.learned import Learned
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
-from outbox.worker.dispatcher import Dispatcher, Terms
+from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed, Leased
-from outbox.worker.recorder import Unrecorded
+from outbox.worker.terms import Terms
+from outbox.worker.tickets import Unrecorded
 from tests.unit.simulation.database import RESCUED_AFTER, Database, Delivery, Hold, Queue, Recorder, Rulings
 from tests.unit.simulation.relay import RELAY, Script, ScriptedConnection, ScriptedRelay
 

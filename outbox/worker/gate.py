@@ -1,0 +1,106 @@
+"""Whether a delivery may go on, and whether its final dot may be sent: while the lease lasts, and nothing is in doubt.
+
+A connection does not send the final dot of a mail before the outcome of its last one is durable; so a `kill -9` makes
+at most one duplicate per open connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from outbox.core.events import logger
+from outbox.delivery.states import OnUncertain
+from outbox.store.queue import Queue
+from outbox.worker.lease_guard import Pulse
+from outbox.worker.prefetch import Leased
+from outbox.worker.recorder import Recorder
+from outbox.worker.terms import Terms
+from outbox.worker.tickets import Unrecorded
+
+_STEP_SECONDS = 1.0  # between two looks whether there is time left to wait
+
+
+class SendGuard:
+    """The time that is left for what was claimed, and what must be so before it is sent. Used by all connections."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        recorder: Recorder,
+        terms: Terms,
+        pulse: Pulse,
+        monotonic: Callable[[], float],
+        aside: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        """`aside` makes a call that may have to wait for the database."""
+        self._queue = queue
+        self._recorder = recorder
+        self._terms = terms
+        self._pulse = pulse
+        self._monotonic = monotonic
+        self._aside = aside
+        self.cutoff = threading.Event()
+        """Set when the grace period of a stop is over: no final dot is sent any more."""
+
+    def age(self, leased: Leased) -> float:
+        """Seconds since the claim."""
+        return self._monotonic() - self._claimed_at(leased)
+
+    def remaining(self, leased: Leased) -> float:
+        """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""
+        now = self._monotonic()
+        if not self._pulse.holds(self._claimed_at(leased), now):
+            return 0.0
+        return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
+
+    def may_begin(self, leased: Leased) -> bool:
+        """Wait until outcomes can be recorded; False: there is no time left for it."""
+        return self._within(leased, self._recorder.sound)
+
+    def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
+        """Called right before a final dot: None, or why it must not be sent."""
+        if not self._within(leased, unrecorded.durable):
+            return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
+        if not self._within(leased, self._recorder.sound):
+            return "given up before the final dot: outcomes can't be recorded"
+        if self.cutoff.is_set():
+            return "given up before the final dot: the worker has to stop"
+        if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self.marked(leased):
+            return "given up before the final dot: the mark could not be written"
+        if self.remaining(leased) <= 0:
+            return "given up before the final dot: the lease expired, or would expire before a reply is guaranteed"
+        return None
+
+    def marked(self, leased: Leased) -> bool:
+        """Whether the database has it that the final dot is about to be sent."""
+        try:
+            return bool(self._aside(lambda: self._queue.mark(leased.claimed)))
+        except Exception:  # noqa: BLE001 - without the mark the dot is not sent
+            logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
+            return False
+
+    def _claimed_at(self, leased: Leased) -> float:
+        return leased.deadline - self._terms.lease
+
+    def _within(self, leased: Leased, holds: Callable[[float], bool]) -> bool:
+        """Wait until this `holds` (which it says after a number of seconds); False: there is no time left for it."""
+        while (left := self.remaining(leased)) > 0 and not self.cutoff.is_set():
+            if holds(min(left, _STEP_SECONDS)):
+                return True
+        return False
+
+
+class Gate:
+    """The last question before the final dot, and its answer for later."""
+
+    def __init__(self, guard: SendGuard, leased: Leased, unrecorded: Unrecorded) -> None:
+        self._guard = guard
+        self._leased = leased
+        self._unrecorded = unrecorded
+        self.refused: str | None = None
+
+    def __call__(self) -> bool:
+        self.refused = self._guard.may_finish(self._leased, self._unrecorded)
+        return self.refused is None

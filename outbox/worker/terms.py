@@ -1,0 +1,48 @@
+"""The settings by which one attempt goes, and what it needs of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from outbox.delivery.reply import Result
+from outbox.delivery.retry import RetryPolicy
+from outbox.message.values import Envelope
+
+
+class Connection(Protocol):
+    """What is needed of `smtp.connection.Connection`."""
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        content: Iterator[bytes],
+        *,
+        before_dot: Callable[[], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Result: ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The settings that one pass needs. Times in seconds."""
+
+    policy: RetryPolicy
+    lease: float
+    send_timeout: float  # one message, the reply to its final dot included
+    dot_timeout: float  # of that, the reply to the final dot
+    suppress: bool  # MAIL_SUPPRESS_SEND
+    transport: str  # host:port, for the attempt
+
+    @property
+    def margin(self) -> float:
+        """Kept free at the end of a lease, on top of the wait for the reply to the final dot."""
+        return min(2.0, self.lease * 0.1)
