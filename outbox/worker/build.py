@@ -8,8 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from outbox import operations
 from outbox.core.clock import monotonic
@@ -37,6 +36,9 @@ from outbox.worker.lease_guard import Pulse
 from outbox.worker.pool import Crew
 from outbox.worker.registration import Presence
 from outbox.worker.terms import Terms
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def check(engine: Engine, session_engine: Engine | None, step: Callable[[str], AbstractContextManager[None]]) -> None:

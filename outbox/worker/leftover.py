@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from outbox import operations
 from outbox.core.events import logger
 from outbox.settings import Settings
 from outbox.store.queue import Queue
 from outbox.worker.pool import Crew
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def is_left(engine: Engine, queue: Queue, crew: Crew, settings: Settings, *, stopped: bool) -> bool:
