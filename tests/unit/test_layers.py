@@ -48,6 +48,11 @@ TYPED = ("cli", "web", "worker", "testing")
 OURS = {"outbox", "mail"}
 """What `app.extensions` calls the extension's objects."""
 
+BUILT = {"RetryPolicy", "Terms", "Queue", "Rulings", "Blame", "Purger"}
+"""What is made of the settings in one place, for worker, supervisor and `outbox.testing`."""
+
+BUILDERS = {"worker.build", "testing.drain"}  # the latter has a judge of its own, which lets every message through
+
 NOT_ANY = {"app", "bound", "connection", "database", "engine", "extension", "mail", "outbox", "queue", "settings"}
 """Names that stand for the extension's objects, or come from them."""
 
@@ -123,6 +128,11 @@ def test_the_extension_is_typed_above_it() -> None:
     assert untyped(package()) == []
 
 
+def test_the_parts_of_a_worker_are_made_in_one_place() -> None:
+    """Each from the settings, by `worker/build.py`."""
+    assert makers(package()) == []
+
+
 def test_what_waits_is_looked_up_when_it_is_used() -> None:
     """gevent's `patch_all` replaces it in its module, in an application that is loaded after the commands."""
     assert kept_unpatched(package()) == []
@@ -194,6 +204,15 @@ def clock_readers(modules: Modules) -> list[str]:
             continue
         for node in ast.walk(ast.parse(source)):
             found += [f"{name}:{node.lineno} {read}" for read in _clocks_read(node)]
+    return found
+
+
+def makers(modules: Modules) -> list[str]:
+    found = []
+    for name, source in modules.items():
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        made = sorted({ast.unparse(call.func) for call in calls} & BUILT)
+        found += [f"{name} makes {one}" for one in made if name not in BUILDERS]
     return found
 
 
@@ -384,6 +403,7 @@ def _circle(graph: Mapping[str, set[str]]) -> list[str] | None:
         (clock_readers, {"policy": "import time\nx = time.monotonic"}, ["policy:2 time.monotonic"]),
         (clock_readers, {"policy": "import datetime\ndatetime.datetime.now()"}, ["policy:2 datetime.now"]),
         (clock_readers, {"policy": "from time import monotonic as m"}, ["policy:1 time.monotonic"]),
+        (makers, {"worker.process": "x = RetryPolicy(first=1)"}, ["worker.process makes RetryPolicy"]),
         (untyped, {"web.a": "x = app.extensions['outbox']"}, ["web.a:1 app.extensions['outbox']"]),
         (untyped, {"cli.a": "x = app.extensions.get('mail')"}, ["cli.a:1 app.extensions.get('mail')"]),
         (untyped, {"cli.a": "def database() -> Any: ..."}, ["cli.a:1 database() -> Any"]),
