@@ -20,7 +20,8 @@ from outbox.delivery.states import State
 from outbox.extension import signals
 from outbox.message.values import Envelope
 from outbox.settings import Settings
-from outbox.store.record import Ledger, Outcome
+from outbox.store.outcome import Outcome
+from outbox.store.record import Ledger
 from outbox.testing.scripts import Relay, Try
 from outbox.worker import build
 from outbox.worker.dispatcher import Dispatcher

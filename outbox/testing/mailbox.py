@@ -20,9 +20,10 @@ from outbox.core.errors import UncommittedMailError
 from outbox.delivery.states import Lane, State
 from outbox.extension.outbox import outbox_of
 from outbox.extension.state import bound_to
-from outbox.store.dialect import DbNow
+from outbox.store.databases import of
 from outbox.store.enqueue import write_connection
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
+from outbox.store.types import DbNow
 from outbox.testing.drain import drain
 from outbox.testing.frozen import Clock
 from outbox.testing.joined import Joined
@@ -218,7 +219,7 @@ class Mailbox:
             bind = session.get_bind(OutboxMessage)
             if isinstance(bind, sa.Connection):
                 yield cast(sa.Engine, Joined(bind))
-            elif session.in_transaction() and bind.dialect.name == "sqlite":  # it would wait for its own lock
+            elif session.in_transaction() and of(bind).one_writer:  # it would wait for its own lock
                 yield cast(sa.Engine, Joined(write_connection(session)))
             else:
                 yield bind

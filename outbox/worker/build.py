@@ -28,7 +28,7 @@ from outbox.monitoring.readiness import Readiness
 from outbox.settings import Settings
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
-from outbox.store.notify import FileWatch, watches_file
+from outbox.store.databases import of
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
 from outbox.store.rulings import Rulings
@@ -138,7 +138,7 @@ def pool(
         poll=settings.poll_seconds,
         idle=settings.relay.idle_timeout,
         chance=random.random,
-        watch=FileWatch(engine) if settings.wake and watches_file(engine) else None,
+        watch=of(engine).watch(engine) if settings.wake else None,
         meters=meters,
     )
 

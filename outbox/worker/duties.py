@@ -13,7 +13,7 @@ from outbox.core.progress import got_on
 from outbox.core.shutdown import Stop
 from outbox.extension.receivers import Receivers
 from outbox.monitoring.http import Monitor
-from outbox.store.pauses import Held
+from outbox.store.held import Held
 from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings
 from outbox.worker.pool import Crew

@@ -8,6 +8,7 @@ from outbox import operations
 from outbox.core.events import logger
 from outbox.settings import Settings
 from outbox.store.queue import Queue
+from outbox.store.reading import reading
 from outbox.worker.pool import Crew
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def is_left(engine: Engine, queue: Queue, crew: Crew, settings: Settings, *, stopped: bool) -> bool:
     """Whether what was due stays queued for a fault of relay or account, which is logged. `stopped`: before its end."""
     relay, pauses = settings.relay.name, queue.pauses()
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
     unsent = crew.tally.unsent | crew.tally.broken
     left |= unsent.keys()

@@ -24,7 +24,7 @@ from outbox.extension.receivers import Receivers
 from outbox.extension.state import bound_to
 from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
-from outbox.store.dialect import tell_progress
+from outbox.store.engines import tell_progress
 from outbox.worker import build, duties
 from outbox.worker.leftover import is_left
 from outbox.worker.place import Place

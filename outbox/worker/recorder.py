@@ -17,8 +17,9 @@ from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import first_line, logger
 from outbox.core.sync import Bell, ThreadBell
 from outbox.store.claim import Claimed
-from outbox.store.dialect import disconnected
-from outbox.store.record import Ledger, Outcome
+from outbox.store.failures import disconnected
+from outbox.store.outcome import Outcome
+from outbox.store.record import Ledger
 from outbox.worker.tickets import Ticket, wait_until
 
 BATCH = 500

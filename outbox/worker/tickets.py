@@ -7,7 +7,7 @@ from collections.abc import Callable
 from outbox.core.clock import monotonic
 from outbox.core.sync import Bell
 from outbox.delivery.reply import Phase
-from outbox.store.record import Outcome
+from outbox.store.outcome import Outcome
 
 
 class Ticket:

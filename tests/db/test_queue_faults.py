@@ -14,9 +14,9 @@ from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.claim import Claimed
+from outbox.store.databases.values import IDLE_TRANSACTION_SECONDS
 from outbox.store.queue import Queue
 from outbox.store.record import Ledger
-from outbox.store.server_settings import IDLE_TRANSACTION_SECONDS
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed

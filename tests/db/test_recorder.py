@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import State
 from outbox.models import OutboxAttempt
+from outbox.store.outcome import UNSTORABLE
 from outbox.store.queue import Queue
-from outbox.store.record import UNSTORABLE, Ledger, Outcome
+from outbox.store.record import Ledger, Outcome
 from outbox.worker.recorder import Recorder
 from outbox.worker.tickets import Unrecorded
 from tests.db.test_queue import ACCEPTED, LEASE, make_due, outcome, put, rows

@@ -19,8 +19,8 @@ from outbox.core import clock
 from outbox.delivery.reply import Verdict
 from outbox.delivery.states import State
 from outbox.models import Base as OutboxBase
-from outbox.store.dialect import DbNow
 from outbox.store.models import OutboxAttempt, OutboxDelivery
+from outbox.store.types import DbNow
 from outbox.testing import ACCEPT, DOWN, LOST, Mailbox
 from tests.flask.conftest import Committed
 from tests.servers.databases import Database
