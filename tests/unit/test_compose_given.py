@@ -413,7 +413,7 @@ ANSWERED = b"In-Reply-To: <2@x.org>\r\n"
 def test_a_thread_is_not_lost(message: Any, lost: str | None) -> None:
     """Where extra_headers are pairs, or the bytes are there already: in the header, or refused with the remedy."""
     settings = Settings(headers=(("X-Mailer", "shop"),), reply_to="help@example.com")
-    made = with_adds(message(), settings, in_reply_to="2@x.org", references="<1@x.org>")
+    made = with_adds(message(), settings, {"in_reply_to": "2@x.org", "references": "<1@x.org>"})
     if lost is not None:
         with pytest.raises(MessageError, match=rf"^{lost}: .* Write "):
             composed_of(made)
