@@ -32,7 +32,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         def careful(value: Any) -> datetime | None:
             try:
                 return process(value)
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, OverflowError):
                 return UNREADABLE  # one row, edited by hand, must not end a list of many
 
         return careful

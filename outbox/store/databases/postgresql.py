@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from outbox.core.clock import UNREADABLE
 from outbox.store.databases import arrays
 from outbox.store.databases.base import Database
 from outbox.store.databases.drivers import shown
@@ -122,6 +124,7 @@ class PostgreSQL(Database):
 
         @event.listens_for(engine, "connect")
         def connected(connection: Any, record: ConnectionPoolEntry) -> None:
+            _read_any_moment(connection)
             cursor = connection.cursor()
             cursor.execute("SELECT pg_backend_pid()")
             direct = record.info[_DIRECT] = cursor.fetchone()[0] == _greeted_by(connection)
@@ -209,6 +212,41 @@ class _Listener:
 
     def _note(self, _: object) -> None:
         self._heard = True
+
+
+def _read_any_moment(connection: Any) -> None:
+    """`infinity`, or the year 20000: psycopg raises, and one row edited by hand would end a list of many."""
+    adapters = getattr(connection, "adapters", None)
+    if adapters is None:
+        return
+    from psycopg.pq import Format
+
+    for form in (Format.TEXT, Format.BINARY):
+        usual = adapters.get_loader(adapters.types["timestamptz"].oid, form)
+        adapters.register_loader("timestamptz", _careful(usual, form))
+
+
+@lru_cache
+def _careful(usual: Any, form: Any) -> Any:
+    """A loader of psycopg's that gives UNREADABLE where `usual`, which may be compiled and final, raises."""
+    from psycopg import DataError
+    from psycopg.adapt import Loader
+
+    class Careful(Loader):
+        format = form
+
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._usual = usual(oid, context)
+
+        def load(self, data: Any) -> datetime:
+            try:
+                found: datetime = self._usual.load(data)
+            except DataError:
+                return UNREADABLE
+            return found
+
+    return Careful
 
 
 def _greeted_by(connection: Any) -> int | None:
