@@ -23,7 +23,7 @@ LOCKING := $(VENV)/locking
 COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run start test soak bench measure docs manual site test-minimum check lint types layers format lock clean
+.PHONY: help run start test test-long soak bench measure docs manual site test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -35,8 +35,14 @@ start: $(READY)
 	@exec $(RUN) -m devserver $(ARGS)
 
 # Tests start many processes: where no bytecode may be kept, each would compile everything anew.
-test: $(READY) ## all tests, six at once, since many of them wait (JOBS=1: one); ARGS="-k name --databases sqlite" for some
-	@unset PYTHONDONTWRITEBYTECODE; exec $(RUN) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
+test: $(READY) ## all tests but the long ones, six at once (JOBS=1: one); ARGS="-k name --databases sqlite" for some
+	@unset PYTHONDONTWRITEBYTECODE; exec $(RUN) -m pytest -m "not network and not long" \
+		$(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
+
+# One at a time to each process, lest one of them is left with several at the end.
+test-long: $(READY) ## the long ones: kill -9 loops, full disks, stepped clocks, threads that hang, outages, brokers
+	@unset PYTHONDONTWRITEBYTECODE; exec $(RUN) -m pytest -m "long and not network" \
+		$(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist load --maxschedchunk 1) $(ARGS)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"
 	@exec $(RUN) -m benchmarks.soak $(ARGS)
@@ -58,7 +64,7 @@ site: $(READY)
 	@$(RUN) -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 
-check: lint types test ## everything that must be green
+check: lint types test test-long ## everything that must be green
 
 lint: $(READY) ## format and rules (ruff)
 	@$(RUN) -m ruff format --quiet --check . || { echo "Run: make format" >&2; exit 1; }
@@ -83,7 +89,7 @@ lock: $(LOCKING)/ready ## pin the newest versions that pyproject.toml allows
 	@$(COMPILE) --upgrade --group docs -o requirements-docs.lock pyproject.toml
 
 test-minimum: ## all tests with the oldest versions that pyproject.toml allows
-	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test
+	@$(MAKE) --no-print-directory VENV=.venv-minimum LOCK=requirements-minimum.lock test test-long
 
 clean: ## remove what `make` made; instance/ and its mail stay
 	rm -rf .venv .venv-run .venv-minimum .venv-bench .venv-docs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -92,6 +92,7 @@ def test_many_are_as_many_single_calls(outbox: Outbox, db: scoped_session[Sessio
     assert mailbox[0].text == mailbox[1].text
 
 
+@pytest.mark.long
 def test_a_thousand_take_few_statements_and_keep_their_order(
     outbox: Outbox, db: scoped_session[Session], engine: sa.Engine, mailbox: Mailbox
 ) -> None:

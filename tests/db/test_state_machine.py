@@ -403,6 +403,7 @@ def local(decision: Decision) -> Result:
     return Result(Verdict.PERMANENT, Reached.LOCAL, Reply(None, None, decision.note or ""), 0.0)
 
 
+@pytest.mark.long
 @pytest.mark.databases("sqlite", "postgresql")
 def test_the_promises_hold_whatever_happens(database: Database) -> None:
     """Enqueue, commit, roll back, claim, send, crash, stop, rescue, requeue, cancel, purge, in any order."""

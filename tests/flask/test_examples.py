@@ -161,6 +161,7 @@ def test_flask_sqlalchemy(name: str, start: Start, smtp: SmtpServer) -> None:
     assert mail["To"] == "ann@example.org"
 
 
+@pytest.mark.long
 def test_flask_security(start: Start, smtp: SmtpServer) -> None:
     """Each mail of Flask-Security is enqueued and sent, those included after which it commits nothing."""
     app = start("flask_security_app")
@@ -295,7 +296,7 @@ def test_celery(served: Start, smtp: SmtpServer) -> None:
     assert mail["Subject"] == "Report 7"
 
 
-@pytest.mark.slow  # five processes, and RabbitMQ starts for seconds
+@pytest.mark.long  # five processes, and RabbitMQ starts for seconds
 @pytest.mark.timeout(300)
 def test_celery_with_a_broker(broker: str, url: str, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Web server, Celery's worker and the outbox's, each a process: one mail for each report, however often ordered."""

@@ -124,7 +124,7 @@ assert result.exit_code == 0, result.output
 """
 
 
-@pytest.mark.slow  # four processes, as whoever ports it starts them
+@pytest.mark.long  # four processes, as whoever ports it starts them
 @pytest.mark.timeout(600)
 def test_the_port_of_a_book_s_application(tmp_path: Path) -> None:
     """At most three changed files beside the migration; with the defaults every mail arrives, and none of the next
@@ -134,7 +134,7 @@ def test_the_port_of_a_book_s_application(tmp_path: Path) -> None:
 
 
 @pytest.mark.network
-@pytest.mark.slow  # an environment of its own
+@pytest.mark.long  # an environment of its own
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="some versions of December 2023 can't be installed there")
 def test_the_port_with_the_versions_of_its_day(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from tests.story.stage import Relay, Stage, stand_still, until
 from tests.wire.actions import Later, Take
 from tests.wire.server import SmtpServer
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600.0
 LIMIT = 60.0
 

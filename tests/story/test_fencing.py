@@ -78,7 +78,7 @@ def test_the_mail_of_a_killed_worker_goes_on_by_its_heartbeat(
     assert sorted(one.id for one in relay.taken()) == sorted(ids)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_by_default_the_mail_of_a_killed_worker_goes_on_within_half_a_minute(
     sqlite_database: Database, relay: Relay, make_stage: MakeStage
 ) -> None:

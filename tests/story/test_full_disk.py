@@ -20,6 +20,8 @@ from tests.story.stage import Relay, until
 from tests.wire.actions import Take
 from tests.wire.server import SmtpServer
 
+pytestmark = pytest.mark.long
+
 MEGABYTES = {"postgresql": 160, "mariadb": 320}
 WORDY = "250 2.0.0 ok " + "x" * 480  # kept with each attempt: every few of them need a new page
 NOTICED = ("outcomes can't be recorded", "waits for the database")  # by the recorder, or whatever else needs to write

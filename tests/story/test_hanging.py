@@ -24,6 +24,8 @@ from tests.servers.proxy import Freezer
 from tests.story.conftest import MakeStage
 from tests.story.stage import ROOT, Relay, Stage, plain_environment, until
 
+pytestmark = pytest.mark.long
+
 LIMIT = 2.0
 """OUTBOX_DATABASE_TIMEOUT_SECONDS in these tests."""
 

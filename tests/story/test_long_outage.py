@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from outbox import Message
@@ -14,6 +15,8 @@ from tests.story.conftest import MakeStage
 from tests.story.stage import Stage, free_port, until
 from tests.wire.actions import Later, Take
 from tests.wire.server import Client, SmtpServer
+
+pytestmark = pytest.mark.long
 
 HOUR = timedelta(hours=1)
 WINDOW = 16  # mails leased ahead by one connection: so many may be before one that is more important

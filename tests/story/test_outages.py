@@ -121,7 +121,7 @@ def test_an_expired_certificate_says_so_and_costs_nothing(sqlite_database: Datab
         assert len(server.messages) == 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_quota_fails_no_mail(sqlite_database: Database, make_stage: MakeStage) -> None:
     """A minute of `550 5.4.5 Daily user sending limit exceeded`, all settings as by default: 10 offers at the most.

@@ -154,6 +154,7 @@ def test_a_hung_database_does_not_hold_up_the_supervisor(
     assert "its mail is due again when they expire" in supervisor.log()
 
 
+@pytest.mark.long
 def test_one_that_does_not_run_is_killed_and_started_again(
     sqlite_database: Database, relay: Relay, make_stage: MakeStage
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from tests.servers.databases import Database
 from tests.story.soak import soak
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("policy", ["retry", "hold"])
 def test_soak(database: Database, tmp_path: Path, policy: str) -> None:

@@ -112,7 +112,7 @@ def test_without_the_mark_held_mail_is_sent_again_by_itself(
     assert [one.to for one in relay.taken()] == ["ann@example.org"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_relay_that_is_slow_at_data_gets_each_message_once(sqlite_database: Database, make_stage: MakeStage) -> None:
     """DATA is answered after 7 s: each message is taken once, and none that is held after a doubt becomes uncertain."""
     with SmtpServer({"data": Later(7, "354 go ahead")}) as server:

@@ -15,6 +15,8 @@ from tests.story.stage import ForkedWorker, Stage, free_port, now, until
 from tests.wire.actions import Later, Take
 from tests.wire.server import SmtpServer
 
+pytestmark = pytest.mark.long
+
 CONNECTIONS = 4
 
 RENAME = "ALTER TABLE outbox_attempt RENAME COLUMN {} TO {}"

@@ -41,6 +41,7 @@ def test_a_scheduler_that_stands_still_is_started_anew(
     assert any("the scheduler had stopped" in note for note in stage.status()["notes"])
 
 
+@pytest.mark.long
 def test_a_connection_that_hangs_ends_the_worker(
     sqlite_database: Database, relay: Relay, make_stage: MakeStage
 ) -> None:
@@ -143,6 +144,7 @@ def test_an_endless_reply_does_not_fill_the_worker(sqlite_database: Database, ma
         assert resident_bytes(worker.pid, peak=True) - before < 10_000_000
 
 
+@pytest.mark.long
 def test_long_texts_do_not_fill_the_worker(database: Database, make_stage: MakeStage) -> None:
     """64 texts of 2 MB, a window for four connections: each reads its own piece by piece, and they arrive whole."""
     text = "lorem ipsum dolor sit amet\r\n" * 75_000
