@@ -25,6 +25,10 @@ PER_ACCOUNT = 100
 """… unless they are very many."""
 
 
+MAILS_PER_MACHINE = 30
+"""How often a machine may have mail written within WINDOW by a page that anybody can use, to whichever addresses."""
+
+
 def admit(session: Session, email: str, machine: str) -> timedelta | None:
     """Write a try down and commit; None if it may go on, else how long it has to wait. `machine`: its address."""
     now = datetime.now(UTC)
@@ -58,6 +62,19 @@ def may_mail(session: Session, purpose: str, email: str) -> bool:
         return False
     session.add(LoginTry(who=key, at=now))
     return True
+
+
+def wait_for_mail(session: Session, machine: str) -> timedelta | None:
+    """None if this machine may have mail written once more, else how long it has to wait. The caller commits.
+
+    It says nothing about addresses, so whoever has to wait may be told.
+    """
+    now, key = datetime.now(UTC), _hash("mail from", machine)
+    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - WINDOW))
+    wait = _wait(session, key, MAILS_PER_MACHINE - 1, now)
+    if wait is None:
+        session.add(LoginTry(who=key, at=now))
+    return wait
 
 
 def _wait(session: Session, key: str, most: int, now: datetime) -> timedelta | None:

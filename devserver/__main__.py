@@ -13,7 +13,7 @@ from devserver.supervisor import Supervisor, python
 
 
 def main() -> int:
-    """0 after Ctrl-C or SIGTERM; 1 when something failed."""
+    """Returns 0 after Ctrl-C or SIGTERM, 1 when something failed."""
     settings = _settings()
     for folder in (settings.instance, settings.folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # mail and keys: for their owner alone
@@ -54,7 +54,7 @@ def _prepare(supervisor: Supervisor, settings: Settings) -> bool:
 
 
 def _start(supervisor: Supervisor, settings: Settings) -> bool:
-    """The worker last: what is started last is stopped first, and it still needs the SMTP server then."""
+    """Starts the worker last: it is stopped first, and still needs the SMTP server while it stops."""
     if settings.smtp_port is not None and not (
         supervisor.start(
             "smtp",

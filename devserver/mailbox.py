@@ -1,4 +1,4 @@
-"""A folder of mail, one .eml file each: written by the SMTP server, read by the pages."""
+"""A folder of messages, one .eml file each: written by the SMTP server, read by the pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[0-9]{8}T[0-9]{12}-[0-9a-f]{8}\Z")
 
 @dataclass(frozen=True)
 class Arrived:
-    """One mail as it arrived, with the envelope that RFC 5321 §4.4 lets the last server write on top."""
+    """One message as it arrived, with the envelope that RFC 5321 §4.4 lets the last server write on top."""
 
     name: str
     raw: bytes
@@ -43,7 +43,7 @@ class Arrived:
 
     @property
     def recipients(self) -> list[str]:
-        """Those of the envelope: Bcc included."""
+        """The recipients of the envelope, Bcc included."""
         return [str(value) for value in self.message.get_all("Delivered-To", [])]
 
     @property
@@ -56,7 +56,7 @@ class Arrived:
 
     @property
     def html(self) -> str | None:
-        """With its inline images as data: URLs."""
+        """The HTML, with its inline images as data: URLs."""
         html = _content(self.message.get_body(("html",)))
         return None if html is None else re.sub(r"cid:([^\"'\s)>]+)", self._inline, html)
 
@@ -65,7 +65,7 @@ class Arrived:
         return [part for part in self.message.walk() if part.get_content_disposition() == "attachment"]
 
     def has(self, sought: str) -> bool:
-        """Whether the envelope, the subject or what it says has this text, in any case."""
+        """Whether envelope, subject or body contain this text, in upper or lower case."""
         said = (self.subject, self.sender, *self.recipients, self.text or self.html or "")
         return not sought or any(sought.casefold() in one.casefold() for one in said)
 
@@ -78,14 +78,14 @@ class Arrived:
 
 
 class Mailbox:
-    """The folder. Names sort by arrival."""
+    """The folder. File names sort by the time of arrival."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def add(self, sender: str, recipients: list[str], content: bytes) -> str:
-        """Stores one mail durably and returns its name."""
+        """Stores one message durably and returns its name."""
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
         envelope = [f"Return-Path: <{sender}>", *(f"Delivered-To: {recipient}" for recipient in recipients)]
         unfinished = self._folder / f".{name}"
@@ -97,7 +97,7 @@ class Mailbox:
         return name
 
     def newest(self, limit: int, sought: str = "") -> Iterator[Arrived]:
-        """At most `limit`, the last one first; `sought`: those that have this text, of the SEARCHED newest."""
+        """Returns at most `limit` messages, the newest first; `sought`: those of the SEARCHED newest with this text."""
         names = sorted((path.stem for path in self._folder.glob("*.eml")), reverse=True)
         found = 0
         for name in names[: SEARCHED if sought else limit]:
@@ -107,7 +107,7 @@ class Mailbox:
                 yield arrived
 
     def get(self, name: str) -> Arrived | None:
-        """The mail of that name, None if there is none."""
+        """Returns the message of that name, or None."""
         if not _NAME.match(name):
             return None
         try:

@@ -1,4 +1,4 @@
-"""Pages that show the mail which the local SMTP server took. Mail is hostile text: nothing of it runs or loads."""
+"""Pages that show the mail of the local SMTP server. A message is untrusted text: nothing in it runs or loads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)]")
 
 
 def create_app(mailbox: Mailbox, application_url: str) -> Flask:
-    """The pages for `mailbox`, with a link back to the application."""
+    """Makes the pages for `mailbox`, with a link back to the application."""
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]  # no page elsewhere can read it under a name of its own
     app.jinja_env.filters["linked"] = linked
@@ -74,7 +74,7 @@ def create_app(mailbox: Mailbox, application_url: str) -> Flask:
 
 
 def linked(text: str) -> Markup:
-    """`text` escaped, its URLs as links."""
+    """Returns `text` escaped, with its URLs as links."""
     pieces: list[Markup] = []
     end = 0
     for match in _URL.finditer(text):

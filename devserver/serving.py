@@ -1,4 +1,4 @@
-"""Serves a WSGI application on 127.0.0.1 until SIGTERM, letting requests under way end."""
+"""Serves a WSGI application on 127.0.0.1 until SIGTERM; running requests are finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processes of `make run` are told: folders, ports and environment."""
+"""The settings of `make run`'s processes: folders, ports and environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_LOG_IN = {"MAIL_USERNAME": "", "MAIL_PASSWORD": "", "MAIL_USE_SSL": ""}
 
 @dataclass(frozen=True)
 class Settings:
-    """Where everything is. `smtp_port` is None when a real relay is configured."""
+    """Folders and ports. `smtp_port` is None when a real relay is configured."""
 
     instance: Path
     web_port: int
@@ -30,12 +30,12 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """What is the development server's own: certificates, the administrator's password."""
+        """The development server's own folder: certificates, the administrator's password."""
         return self.instance / "devserver"
 
     @property
     def mailbox(self) -> Path:
-        """Mail that the local SMTP server took, one .eml file each."""
+        """The folder of the messages that the local SMTP server took, one .eml file each."""
         return self.instance / "mailbox"
 
     @property
@@ -44,7 +44,7 @@ class Settings:
 
     @property
     def certificate(self) -> Path:
-        """Key and certificate of the local SMTP server, in one file."""
+        """The file with the local SMTP server's key and certificate."""
         return self.folder / "smtp.pem"
 
     @property
@@ -53,7 +53,7 @@ class Settings:
 
     @property
     def admin_password(self) -> str:
-        """Of the administrator's first log-in; the same at every start."""
+        """The administrator's first password; the same at every start."""
         return kept_secret(self.folder / "admin_password", octets=12)
 
     @property
@@ -65,7 +65,7 @@ class Settings:
         return f"http://{HOST}:{self.mailbox_port}"
 
     def environment(self) -> dict[str, str]:
-        """For the application, the worker and the migrations; what the caller has set stays."""
+        """The environment of application, worker and migrations; variables that the caller has set are kept."""
         environment = {**self.given, "PYTHONUNBUFFERED": "1"}
         defaults = {
             "APP_ENV": "development",
@@ -88,7 +88,7 @@ class Settings:
 
 
 def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_port: int | None) -> Settings:
-    """Settings from the environment and `.env`. A port of None is the usual one, or any if that is taken; 0 is any."""
+    """Reads the settings from the environment and `.env`. Port None: the usual one, or any if it is taken; 0: any."""
     given = with_dotenv(ROOT / ".env")
     relay = any(given.get(name) for name in LOCAL_MAIL)
     taken: list[socket.socket] = []  # held until all are chosen, so that none is chosen twice
@@ -106,7 +106,7 @@ def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_po
 
 
 def kept_secret(path: Path, octets: int = 32) -> str:
-    """The secret in the file `path`, which is made at the first call, readable by its owner alone."""
+    """Returns the secret in the file `path`; the first call makes the file, readable by its owner alone."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""The local SMTP server: STARTTLS or nothing, and a 250 only when the mail is on the disk."""
+"""The local SMTP server: it requires STARTTLS, and replies 250 only when the message is on the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devserver.settings import HOST
 
 
 class Keep:
-    """Puts what arrives into the mailbox."""
+    """Puts each message that arrives into the mailbox."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox

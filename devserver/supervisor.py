@@ -1,4 +1,4 @@
-"""Runs several processes as one: their output with their names before it, one end for all of them.
+"""Runs several processes as one: each line of output begins with the process's name, and all end together.
 
 Each child has a session of its own, so that Ctrl-C reaches this process alone and each child gets exactly one signal:
 a worker takes a second one as "at once".
@@ -26,7 +26,7 @@ _printing = threading.Lock()
 
 
 class Child:
-    """One process and the thread that reads what it says."""
+    """One process and the thread that reads its output."""
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path, changed: threading.Event):
         self.name = name
@@ -50,7 +50,7 @@ class Child:
         return self.process.poll() is not None
 
     def join(self) -> None:
-        """After its end: until all that it said is printed."""
+        """Waits, after the process has ended, until all its output is printed."""
         self.process.wait()
         self._reader.join()
 
@@ -81,7 +81,7 @@ class Supervisor:
         return self._signals > 0
 
     def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> bool:
-        """Runs one command to its end. False if it failed or a stop was asked for."""
+        """Runs one command to its end. Returns False if it failed or a stop was requested."""
         done = subprocess.run(
             _ended_with_parent(command),
             env={**self._env, **(env or {})},
@@ -100,7 +100,7 @@ class Supervisor:
         return done.returncode == 0 and not self.stopping
 
     def start(self, name: str, command: Sequence[str], port: int | None = None) -> bool:
-        """Starts a child and waits until it listens on `port`. False if it ended or a stop was asked for."""
+        """Starts a child and waits until it listens on `port`. Returns False if it ended or a stop was requested."""
         child = Child(name, command, self._env, self._cwd, self._changed)
         self._children.append(child)
         deadline = time.monotonic() + READY_SECONDS
@@ -114,13 +114,13 @@ class Supervisor:
         return not self.stopping
 
     def wait(self) -> None:
-        """Until a child ends or a signal comes."""
+        """Waits until a child ends or a signal comes."""
         while not self.stopping and not any(child.ended for child in self._children):
             self._changed.wait()
             self._changed.clear()
 
     def stop(self) -> int:
-        """Stops all that still run; 0 if a stop was asked for and all ended as they should."""
+        """Stops all running children; returns 0 if a stop was requested and all ended as they should."""
         failed = not self.stopping
         for child in self._children:
             if child.ended:
@@ -131,7 +131,7 @@ class Supervisor:
         return 1 if failed else 0
 
     def _end(self, child: Child) -> bool:
-        """Asks the child to stop, kills it when it does not or when a second signal comes. True if it stopped well."""
+        """Asks the child to stop, kills it if it does not or at a second signal. True if it stopped by itself."""
         already = child.ended
         if not already:
             child.process.terminate()
@@ -156,13 +156,13 @@ class Supervisor:
 
 
 def say(name: str, line: str) -> None:
-    """One line of output, its speaker before it."""
+    """Prints one line of output after the name of its process."""
     with _printing:
         print(f"{name:<{WIDTH}}| {line}", flush=True)
 
 
 def python(*words: object) -> list[str]:
-    """A command of this interpreter."""
+    """Returns a command that runs under this interpreter."""
     return [sys.executable, *(str(word) for word in words)]
 
 
@@ -173,6 +173,6 @@ def _listens(port: int) -> bool:
 
 
 def _ended_with_parent(command: Sequence[str]) -> list[str]:
-    """Where the system can do that (Linux), a child is told to stop even if this process is killed."""
+    """On Linux, a child gets a signal to stop even if this process is killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else list(command)

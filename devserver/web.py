@@ -1,4 +1,4 @@
-"""The web application, served as in production."""
+"""Serves the web application as in production."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Each view that changes something ends with one commit, for its rows and its mail
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from flask import flash, redirect, render_template, request, session, url_for
@@ -46,12 +46,15 @@ def start_session(user: User) -> None:
 
 
 @blueprint.route("/register", methods=["GET", "POST"])
-def register() -> Response | str:
+def register() -> Response | tuple[str, int]:
     """A new account; mail to its address and to the administrator."""
     if current_user.is_authenticated:
         return redirect(url_for("main.home"))
     form = RegistrationForm()
     if form.validate_on_submit():
+        if wait := throttle.wait_for_mail(db.session, request.remote_addr or ""):
+            form.form_errors.append(_too_many(wait))
+            return render_template("auth/register.html", form=form), 429
         try:
             _register(form)
             db.session.commit()
@@ -61,7 +64,11 @@ def register() -> Response | str:
         else:
             flash(f"We have sent a link to {form.email.data}. Open it to confirm your address.", "success")
             return redirect(url_for("auth.login"))
-    return render_template("auth/register.html", form=form)
+    return render_template("auth/register.html", form=form), 200
+
+
+def _too_many(wait: timedelta) -> str:
+    return f"Too many attempts. Please try again in {words.minutes(wait)}."
 
 
 def _register(form: RegistrationForm) -> None:
@@ -160,7 +167,7 @@ def login() -> Response | tuple[str, int]:
             return redirect(target)
         if wait:
             status = 429
-            form.form_errors.append(f"Too many attempts. Please try again in {words.minutes(wait)}.")
+            form.form_errors.append(_too_many(wait))
         else:
             form.form_errors.append("Wrong email address or password.")
     return render_template("auth/login.html", form=form), status
@@ -182,15 +189,18 @@ def logout() -> Response:
 
 
 @blueprint.route("/reset", methods=["GET", "POST"])
-def ask_for_reset() -> Response | str:
+def ask_for_reset() -> Response | tuple[str, int]:
     """A forgotten password. The answer does not tell whether there is an account."""
     form = ResetRequestForm()
     if form.validate_on_submit():
+        if wait := throttle.wait_for_mail(db.session, request.remote_addr or ""):
+            form.form_errors.append(_too_many(wait))
+            return render_template("auth/reset_request.html", form=form), 429
         _ask_for_reset(form.email.data or "")
         db.session.commit()
         flash(f"If there is an account with this address, we have sent a link to it. {ONCE}", "info")
         return redirect(url_for("auth.login"))
-    return render_template("auth/reset_request.html", form=form)
+    return render_template("auth/reset_request.html", form=form), 200
 
 
 def _ask_for_reset(email: str) -> None:

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from app import db, models, throttle
 from app.words import minutes
+from outbox.models import OutboxMessage
 from tests.app.browser import PASSWORD, Forms, Visitor
 
 WRONG = "wrong password"
@@ -124,3 +125,40 @@ def test_nothing_personal_is_kept(visitor: Visitor, app: Flask) -> None:
 def test_minutes(seconds: int, words: str) -> None:
     """A wait is told in minutes, rounded up."""
     assert minutes(timedelta(seconds=seconds)) == words
+
+
+def test_one_machine_and_mail_to_many_addresses(visitor: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registrations and resets together; others go on meanwhile, and so does the machine when time is over."""
+    monkeypatch.setattr(throttle, "MAILS_PER_MACHINE", 4)
+    for number in (1, 2):
+        assert post(visitor, "/auth/register", machine="192.0.2.1", number=number).status_code == 302
+        assert post(visitor, "/auth/reset", machine="192.0.2.1", number=number).status_code == 302
+    written = messages(app)
+    for path in ("/auth/register", "/auth/reset"):
+        response = post(visitor, path, machine="192.0.2.1", number=3)
+        assert (response.status_code, "Please try again in 15 minutes." in response.text) == (429, True)
+    assert messages(app) == written
+    assert post(visitor, "/auth/register", machine="192.0.2.2", number=4).status_code == 302
+    age(app, throttle.WINDOW)
+    assert post(visitor, "/auth/register", machine="192.0.2.1", number=5).status_code == 302
+    assert messages(app) > written
+
+
+def post(visitor: Visitor, path: str, *, machine: str, number: int) -> TestResponse:
+    """The form of that page, for the address of that number."""
+    page = visitor.client.get(path)
+    typed = {
+        "email": f"user{number}@example.com",
+        "username": f"user{number}",
+        "password": PASSWORD,
+        "password2": PASSWORD,
+    }
+    fields = Forms(page.text).forms[0].fields
+    data = {name: typed.get(name, value) for name, value in fields.items()}
+    return visitor.client.post(path, data=data, environ_base={"REMOTE_ADDR": machine})
+
+
+def messages(app: Flask) -> int:
+    """How many there are."""
+    with app.app_context():
+        return db.session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) or 0
