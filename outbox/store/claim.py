@@ -109,14 +109,23 @@ class Claims:
         condition = is_of(_bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
         self._head, self._any = _head(self._mine, self._database), _any(self._mine)
+        self._first = _of_slot(self._mine, self._database).limit(1)
         self._whole: Rendered | None = None
 
     def claim(
-        self, connection: sa.Connection, worker_id: int, token: int, limit: int, *, carefully: bool = False
+        self,
+        connection: sa.Connection,
+        worker_id: int,
+        token: int,
+        limit: int,
+        *,
+        carefully: bool = False,
+        oldest: bool = False,
     ) -> list[Claimed]:
-        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other."""
+        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `oldest`: one,
+        which has been due the longest, whatever its lane."""
         how = self._by_steps if carefully or not self.at_once else self._at_once
-        shares = self._turns.next(limit)
+        shares = self._share_of_oldest(connection) if oldest else self._turns.next(limit)
 
         def take(places: dict[int, Place]) -> list[Claimed]:
             wanted = _Wanted(worker_id, token, limit, shares, places)
@@ -128,7 +137,7 @@ class Claims:
             return found
 
         began = self._monotonic()
-        if began < self._sweep_at:
+        if began < self._sweep_at and not oldest:
             found = take(self._places)
             self._places |= _ends(found)
             if found or self._searches:
@@ -143,6 +152,22 @@ class Claims:
         pause = (ended - began) / SWEEP_SHARE
         self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
         return found
+
+    def _share_of_oldest(self, connection: sa.Connection) -> Shares:
+        heads = []
+        for slot in SLOTS:
+            due_at, id_ = _START
+            values = {
+                "environment": self._environment,
+                "slot": slot,
+                "due": due_at,
+                "id": id_,
+                "latest": self._latest(),
+            }
+            if (row := connection.execute(self._first, values).first()) is not None:
+                heads.append((utc(row.due_at), row.id, slot))
+        of = min(heads)[2] if heads else None
+        return [(slot, int(slot == of)) for slot in SLOTS]
 
     def _at_once(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         values: dict[str, Any] = {
@@ -234,10 +259,13 @@ def _any(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return due_now().where(mine).limit(1)
 
 
-def _head(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+def _of_slot(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
     place = _bound("due", _delivery.c.due_at.type), _bound("id", _delivery.c.id.type)
-    due = _due(_bound("slot", sa.SmallInteger()), *place, mine, database)
-    return database.skip_locked(due.limit(_bound("room", sa.Integer())))
+    return _due(_bound("slot", sa.SmallInteger()), *place, mine, database)
+
+
+def _head(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+    return database.skip_locked(_of_slot(mine, database).limit(_bound("room", sa.Integer())))
 
 
 def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:

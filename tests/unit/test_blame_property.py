@@ -12,17 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outbox.delivery.breaker import LONGEST_PROBE_WAIT
-from outbox.delivery.states import State
+from outbox.delivery.states import Lane, State
 from outbox.store.claim import Claimed
 from outbox.store.pauses import FIRST_PROBE, What
 from tests.unit.simulation.database import Delivery, Hold, Queue
 from tests.unit.simulation.relay import (
     DOWN,
     EVERYTHING,
+    LARGE,
     NO_MORE,
     RELAY,
     REPLIES,
     SESSION_ENDS,
+    Largest,
     Quota,
     Rule,
     Script,
@@ -52,6 +54,8 @@ class Case:
     restarts: tuple[Restart, ...] = ()
     holds: tuple[Hold, ...] = ()
     expiry: tuple[tuple[int, float], ...] = ()  # (delivery, seconds after it is due for the first time)
+    lanes: tuple[tuple[int, Lane], ...] = ()  # by delivery
+    sizes: tuple[tuple[int, int], ...] = ()  # bytes by delivery
     heals: float | None = None  # when the relay comes to take everything
     seed: int = 0
 
@@ -67,8 +71,9 @@ def play(case: Case) -> tuple[World, Watch]:
             spells=tuple(
                 replace(one, lasts=max(0.0, min(one.lasts, case.heals - one.begins))) for one in script.spells
             ),
+            largest=script.largest and replace(script.largest, ends=min(script.largest.ends, case.heals)),
         )
-    expiry = dict(case.expiry)
+    expiry, lanes, sizes = dict(case.expiry), dict(case.lanes), dict(case.sizes)
     deliveries = [
         Delivery(
             number,
@@ -76,6 +81,8 @@ def play(case: Case) -> tuple[World, Watch]:
             f"r{number}@{domain}",
             due,
             due + expiry[number] if number in expiry else None,
+            lanes.get(number, Lane.NORMAL),
+            sizes.get(number, 1000),
         )
         for number, (sender, domain, due) in enumerate(case.queue, start=1)
     ]
@@ -156,6 +163,15 @@ ACCOUNT_LIKE = ("not allowed", "not verified", "rate", "too much mail", "quota",
 few_rules = st.lists(rules, max_size=2).map(tuple)
 few_spells = st.one_of(st.just(()), st.tuples(spells))
 few_quotas = st.one_of(st.just(()), st.tuples(quotas))
+sizes = st.lists(st.tuples(st.integers(1, 14), st.sampled_from((60_000, 10_000_000))), min_size=1, max_size=8).map(
+    tuple
+)
+largest = st.builds(
+    Largest, st.sampled_from((10_000, 1_000_000)), st.sampled_from(sorted(LARGE)), st.one_of(st.just(1e9), seconds)
+)
+lanes = st.lists(st.tuples(st.integers(1, 14), st.sampled_from((Lane.HIGH, Lane.BULK))), min_size=1, max_size=10).map(
+    tuple
+)
 some_sessions = st.one_of(st.none(), sessions)
 connections = st.one_of(st.just(100), st.integers(1, 4))
 
@@ -167,6 +183,8 @@ def _case(
     quota: st.SearchStrategy[tuple[Quota, ...]] = few_quotas,
     session: st.SearchStrategy[tuple[int, str] | None] = some_sessions,
     admits: st.SearchStrategy[int] = connections,
+    large: st.SearchStrategy[Largest | None] = st.none() | largest,  # noqa: B008 - a value
+    lane: st.SearchStrategy[tuple[tuple[int, Lane], ...]] = st.just(()) | lanes,  # noqa: B008
 ) -> st.SearchStrategy[Case]:
     """`least`: so much mail at the least. What is not given is mostly absent."""
     script = st.builds(
@@ -174,6 +192,7 @@ def _case(
         rules=rule,
         quotas=quota,
         spells=spell,
+        largest=large,
         session=session,
         announced=st.booleans(),
         idle=st.one_of(st.none(), st.floats(1, 29)),
@@ -191,6 +210,8 @@ def _case(
         restarts=st.lists(st.builds(Restart, moments, st.integers(1, 3), st.booleans()), max_size=2).map(tuple),
         holds=st.one_of(st.just(()), st.just(()), st.lists(holds, min_size=1, max_size=2).map(tuple)),
         expiry=st.one_of(st.just(()), st.lists(st.tuples(st.integers(1, 14), expiries), max_size=6).map(tuple)),
+        lanes=lane,
+        sizes=st.just(()) | sizes,
         heals=st.one_of(st.none(), seconds),
         seed=st.integers(0, 1000),
     )
@@ -217,6 +238,7 @@ cases = st.one_of(
     _case(10, spell=st.lists(everything, min_size=1, max_size=2).map(tuple)),
     _case(6, quota=st.lists(quotas, min_size=1, max_size=2).map(tuple)),
     _case(9, rule=st.just(()), quota=st.lists(rates, min_size=1, max_size=2).map(tuple), spell=st.just(())),
+    _case(6, large=largest, spell=st.just(()), lane=lanes),
     _case(6, session=sessions, admits=st.integers(1, 4)),
 )
 
@@ -372,10 +394,12 @@ def test_a_look_for_expired_mail_that_fails_keeps_nothing_from_being_offered(mon
     """It looks at all that is due, and on a slow database may take too long each time."""
     claim = Queue.claim
 
-    def fails_at_expired(queue: Queue, worker_id: int, token: int, limit: int) -> list[Claimed]:
+    def fails_at_expired(
+        queue: Queue, worker_id: int, token: int, limit: int, *, oldest: bool = False
+    ) -> list[Claimed]:
         if queue._held.living:
             raise TimeoutError("the database did not answer in time")
-        return claim(queue, worker_id, token, limit)
+        return claim(queue, worker_id, token, limit, oldest=oldest)
 
     monkeypatch.setattr(Queue, "claim", fails_at_expired)
     world, _ = play(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from outbox.core.sync import ThreadBell
-from outbox.delivery.lane_shares import Turns
+from outbox.delivery.lane_shares import SLOTS, Turns
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.store.claim import Claimed
@@ -27,6 +28,11 @@ RESCUED_AFTER = 15.0
 _BELL = ThreadBell()
 
 
+@functools.cache
+def _content(size: int) -> bytes:
+    return bytes(size)
+
+
 @dataclass
 class Delivery:
     """A row of the table."""
@@ -37,6 +43,7 @@ class Delivery:
     due: float = 0.0
     expires: float | None = None
     lane: Lane = Lane.NORMAL
+    size: int = 1000  # bytes
     slot: int = 0
     state: State = State.QUEUED
     worker: int | None = None
@@ -49,7 +56,7 @@ class Delivery:
 
     def __post_init__(self) -> None:
         self.slot = self.lane.slot(retry=False)
-        self.offering = Offering(self.id, self.sender, self.recipient)
+        self.offering = Offering(self.id, self.sender, self.recipient, self.size)
 
     @property
     def domain(self) -> str:
@@ -160,25 +167,31 @@ class Queue:
     def hold(self, held: Held) -> None:
         self._held = held
 
-    def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
+    def claim(self, worker_id: int, token: int, limit: int, *, oldest: bool = False) -> list[Claimed]:
         if self._held.everything:
             return []
-        shares = self._turns.next(limit)
+        shares = self._share_of_oldest() if oldest else self._turns.next(limit)
         found = self._take(worker_id, token, shares, limit)
         if len(found) < limit:  # to each whatever those before it leave
             found += self._take(worker_id, token, [(slot, limit) for slot, _ in shares], limit - len(found))
         return found
 
     def _take(self, worker_id: int, token: int, shares: Sequence[tuple[int, int]], limit: int) -> list[Claimed]:
-        now, found = self._database.now(), []
-        due = [one for one in self._database.deliveries.values() if one.due <= now and one.live]
-        if not due:
-            return []
-        due = sorted((one for one in due if self._database.is_free(one, self._held)), key=lambda one: (one.due, one.id))
+        due, found = self._due(), []
         for slot, share in shares:
             chosen = [one for one in due if one.slot == slot][: min(share, limit - len(found))]
-            found.extend(self._lease(one, worker_id, token, now) for one in chosen)
+            found.extend(self._lease(one, worker_id, token, self._database.now()) for one in chosen)
         return found
+
+    def _due(self) -> list[Delivery]:
+        now = self._database.now()
+        due = [one for one in self._database.deliveries.values() if one.due <= now and one.live]
+        free = (one for one in due if self._database.is_free(one, self._held))
+        return sorted(free, key=lambda one: (one.due, one.id)) if due else []
+
+    def _share_of_oldest(self) -> list[tuple[int, int]]:
+        of = {one.slot for one in self._due()[:1]}
+        return [(slot, int(slot in of)) for slot in SLOTS]
 
     def _lease(self, one: Delivery, worker_id: int, token: int, now: float) -> Claimed:
         rescued = one.state is State.SENDING
@@ -187,8 +200,9 @@ class Queue:
         one.state, one.worker, one.token = State.SENDING, worker_id, token
         left = None if one.expires is None else one.expires - now
         message = Stored(
-            one.id, f"<{one.id}@x>", "", None, one.sender, 1, False, (), (), OnUncertain.RETRY, EPOCH, left, b"x", ()
-        )
+            one.id, f"<{one.id}@x>", "", None, one.sender, one.size, False, (), (), OnUncertain.RETRY, EPOCH, left,
+            _content(one.size), (),
+        )  # fmt: skip
         due_at = EPOCH + timedelta(seconds=was_due)
         return Claimed(
             one.id, token, one.recipient, one.slot, due_at, one.attempts, one.rescues, rescued, False, message,

@@ -105,6 +105,15 @@ EVERYTHING: dict[str, Words] = {
     "broken": Words(Phase.DATA),
 }
 
+LARGE: dict[str, Words] = {
+    "552": Words(Phase.MAIL, 552, "5.3.4 Message size exceeds fixed limit"),
+    "552, after the content": Words(Phase.DOT, 552, "5.3.4 Message too big"),
+    "452": Words(Phase.MAIL, 452, "4.3.1 Insufficient system storage"),
+    "421": Words(Phase.BODY, 421, "4.3.0 closing"),
+    "cut at DATA": Words(Phase.DATA),
+    "cut": Words(Phase.BODY),
+}
+
 _ACCOUNT = frozenset({"suspended", "quota", "quota, told"})
 _ORDER = list(Phase)
 
@@ -136,6 +145,19 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Largest:
+    """It takes no larger messages (`reply` of LARGE)."""
+
+    size: int  # bytes
+    reply: str
+    ends: float = 1e9
+
+    def fits(self, offer: Offering, now: float) -> bool:
+        """Whether it is about this one, at this moment."""
+        return now < self.ends and offer.size > self.size
+
+
+@dataclass(frozen=True)
 class Spell:
     """A time in which it is down (`reply` of DOWN) or refuses everything (of EVERYTHING)."""
 
@@ -156,6 +178,7 @@ class Offering:
     id: int
     sender: str
     recipient: str
+    size: int = 1000  # bytes
 
     def of(self, about: str) -> str:
         """Its sender, domain or number."""
@@ -173,8 +196,9 @@ class Script:
     rules: tuple[Rule, ...] = ()
     quotas: tuple[Quota, ...] = ()
     spells: tuple[Spell, ...] = ()
+    largest: Largest | None = None
     session: tuple[int, str] | None = None  # messages on one connection, and what ends it
-    announced: bool = False  # LIMITS MAILMAX
+    announced: bool = False  # LIMITS MAILMAX, SIZE
     idle: float | None = None  # seconds after which it takes no more on a connection that was idle
     admits: int = 100  # connections at once
     no_more: str = "421"
@@ -209,6 +233,11 @@ class ScriptedRelay:
         """Whether it says something of a sender or a domain that it means otherwise."""
         script: Iterable[Rule | Quota] = (*self.script.rules, *self.script.quotas)
         return any(one.about != about and _words_about(one.reply) == about for one in script)
+
+    def declines(self, offer: Offering) -> bool:
+        """Whether it says by EHLO already that it takes no such message."""
+        largest = self.script.largest
+        return largest is not None and self.script.announced and largest.fits(offer, self.now())
 
     def is_down(self) -> bool:
         """Whether it lets nobody in."""
@@ -257,6 +286,9 @@ class ScriptedRelay:
         for rule in self.script.rules:
             if rule.fits(offer, now):
                 yield REPLIES[rule.reply], Why.OWN
+        largest = self.script.largest
+        if largest is not None and largest.fits(offer, now):
+            yield LARGE[largest.reply], Why.OWN
         for quota in self.script.quotas:
             if now < quota.ends and offer.of(quota.about) == quota.value and self._is_used_up(quota, now):
                 yield REPLIES[quota.reply], Why.ACCOUNT if quota.about == "account" else Why.OWN
@@ -299,9 +331,12 @@ class ScriptedSession(Session):
             if words.code is None:
                 raise Broken(Failure.TIMEOUT if words.takes == SILENT else Failure.UNREACHABLE, "refused")
             raise Refused(words.phase, words.code, words.text.encode())
-        if self._of.script.announced and self._of.script.session is not None:
-            self.esmtp_features = {"limits": f"MAILMAX={self._of.script.session[0]}"}
-            self._most = self._of.script.session[0]
+        script = self._of.script
+        if script.announced and script.session is not None:
+            self.esmtp_features["limits"] = f"MAILMAX={script.session[0]}"
+            self._most = script.session[0]
+        if script.announced and script.largest is not None and self._of.now() < script.largest.ends:
+            self.esmtp_features["size"] = str(script.largest.size)
         self.reusable = True
         self.used_at = self._monotonic()
 

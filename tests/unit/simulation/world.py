@@ -335,3 +335,5 @@ def _moments(script: Script) -> Iterator[float]:
     for quota in script.quotas:
         yield quota.ends
     yield script.admits_until
+    if script.largest is not None:
+        yield script.largest.ends
