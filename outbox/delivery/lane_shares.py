@@ -2,11 +2,15 @@
 
 Of eight places at most two go to retries of the high lane, one to those of the normal lane, and two are kept for the
 bulk lane, every fourth of them for its retries. New mail of the high lane goes before all.
+
+Where one message a minute goes out, as a probe, such a share is next to nothing, and the same retry of the high lane
+would be the probe again and again. So retries take turns by how long they have waited there, whatever their lane.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from outbox.delivery.states import Lane
 
@@ -33,6 +37,7 @@ class Turns:
     def __init__(self) -> None:
         self._high = self._retries = self._bulk_retries = 0
         self._bulk = _OF // 2  # so that not all fall due at once
+        self._new_first = True
 
     def next(self, limit: int) -> Shares:
         """For a claim of `limit`; what one leaves free is there for the next."""
@@ -47,6 +52,18 @@ class Turns:
             Lane.BULK.slot(retry=True): bulk_retries,
         }
         return [(slot, most.get(slot, limit)) for slot in SLOTS]
+
+    def next_probe(self, heads: Mapping[int, tuple[datetime, int]]) -> Shares:
+        """For a claim of one probe; `heads`: (due time, id) of the first that is due, by slot.
+
+        What has waited longest; every other time new mail goes before retries, that of the high lane first.
+        """
+        new = [lane.slot(retry=False) for lane in (Lane.HIGH, Lane.NORMAL, Lane.BULK)] if self._new_first else []
+        chosen = next((slot for slot in new if slot in heads), None)
+        if heads:
+            self._new_first = not self._new_first
+            chosen = min(heads, key=lambda slot: heads[slot]) if chosen is None else chosen
+        return [(slot, int(slot == chosen)) for slot in SLOTS]
 
 
 def cut_short(shares: Shares, found: Mapping[int, int], limit: int) -> bool:

@@ -120,12 +120,12 @@ class Claims:
         limit: int,
         *,
         carefully: bool = False,
-        oldest: bool = False,
+        probe: bool = False,
     ) -> list[Claimed]:
-        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `oldest`: one,
-        which has been due the longest, whatever its lane."""
+        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `probe`: one,
+        by the turns of probes."""
         how = self._by_steps if carefully or not self.at_once else self._at_once
-        shares = self._share_of_oldest(connection) if oldest else self._turns.next(limit)
+        shares = self._turns.next_probe(self._heads(connection)) if probe else self._turns.next(limit)
 
         def take(places: dict[int, Place]) -> list[Claimed]:
             wanted = _Wanted(worker_id, token, limit, shares, places)
@@ -137,7 +137,7 @@ class Claims:
             return found
 
         began = self._monotonic()
-        if began < self._sweep_at and not oldest:
+        if began < self._sweep_at and not probe:
             found = take(self._places)
             self._places |= _ends(found)
             if found or self._searches:
@@ -153,21 +153,12 @@ class Claims:
         self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
         return found
 
-    def _share_of_oldest(self, connection: sa.Connection) -> Shares:
-        heads = []
-        for slot in SLOTS:
-            due_at, id_ = _START
-            values = {
-                "environment": self._environment,
-                "slot": slot,
-                "due": due_at,
-                "id": id_,
-                "latest": self._latest(),
-            }
-            if (row := connection.execute(self._first, values).first()) is not None:
-                heads.append((utc(row.due_at), row.id, slot))
-        of = min(heads)[2] if heads else None
-        return [(slot, int(slot == of)) for slot in SLOTS]
+    def _heads(self, connection: sa.Connection) -> dict[int, Place]:
+        """The first that is due in each slot."""
+        due_at, id_ = _START
+        of_all = {"environment": self._environment, "due": due_at, "id": id_, "latest": self._latest()}
+        rows = {slot: connection.execute(self._first, {**of_all, "slot": slot}).first() for slot in SLOTS}
+        return {slot: (utc(row.due_at), row.id) for slot, row in rows.items() if row is not None}
 
     def _at_once(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         values: dict[str, Any] = {

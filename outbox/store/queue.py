@@ -139,9 +139,9 @@ class Queue:
         """Until `flag` is set, a commit is told of, or for `timeout` seconds. On the thread that claims."""
         self._connections.wait(flag, timeout)
 
-    def claim(self, worker_id: int, token: int, limit: int, *, oldest: bool = False) -> list[Claimed]:
-        """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share; the `oldest`:
-        one, which has been due the longest, whatever its lane.
+    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
+        """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
+        `probe`: one, by the turns of probes (`lane_shares.Turns`).
 
         Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
         One that can't be read comes back as a message with `damage`.
@@ -154,10 +154,10 @@ class Queue:
                     return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
-                return self._claims.claim(connection, worker_id, token, limit, oldest=oldest)
+                return self._claims.claim(connection, worker_id, token, limit, probe=probe)
         try:
             with self._connections.use() as connection:
-                return self._claims.claim(connection, worker_id, token, limit, oldest=oldest)
+                return self._claims.claim(connection, worker_id, token, limit, probe=probe)
         except OUTAGES:
             raise
         except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer

@@ -78,7 +78,6 @@ class Claimer:
         self._complain = Debounce(60.0, monotonic)
         self._asked = Debounce(_ASK_SECONDS, monotonic)
         self._no_other_until = self._expired_at = 0.0
-        self._oldest = False
         self._probes: Sequence[Pause] = ()
         self._stopping = threading.Event()
         self.dry = threading.Event()
@@ -196,18 +195,11 @@ class Claimer:
             return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
         if any(suspects) and not self._has_no_other:  # preferably of another sender and domain
             with self._holding(self._held.avoiding(*suspects)):
-                found = self._claim_probe(room)
+                found = self._dispatcher.claim(self._worker_id, room, probe=True)
             if found:
                 return found
             self._no_other_until = self._monotonic() + _ALIKE_SECONDS  # it looks at all that is due
-        return self._claim_probe(room)
-
-    def _claim_probe(self, room: int) -> int:
-        """By the lanes' shares, and every other time what has waited longest: a share may be one in sixteen, which is
-        little of one probe a minute."""
-        found = self._dispatcher.claim(self._worker_id, room, oldest=self._oldest)
-        self._oldest ^= bool(found)
-        return found
+        return self._dispatcher.claim(self._worker_id, room, probe=True)
 
     @property
     def _has_no_other(self) -> bool:

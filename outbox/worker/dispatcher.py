@@ -87,17 +87,17 @@ class Dispatcher:
         """The grace period of a stop is over: no final dot is sent any more."""
         self._guard.cutoff.set()
 
-    def claim(self, worker_id: int, limit: int, *, oldest: bool = False) -> int:
-        """Lease up to `limit` due deliveries into the feed; how many rows that touched. `oldest`: as `Queue.claim`."""
-        return self.lease(worker_id, limit, oldest=oldest).rows
+    def claim(self, worker_id: int, limit: int, *, probe: bool = False) -> int:
+        """Lease up to `limit` due deliveries into the feed; how many rows that touched. `probe`: as `Queue.claim`."""
+        return self.lease(worker_id, limit, probe=probe).rows
 
-    def lease(self, worker_id: int, limit: int, *, oldest: bool = False) -> Leases:
+    def lease(self, worker_id: int, limit: int, *, probe: bool = False) -> Leases:
         """As `claim`; and how many of them are to be offered."""
         self._disown_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
-        claimed = self._queue.claim(worker_id, token, limit, oldest=oldest)
+        claimed = self._queue.claim(worker_id, token, limit, probe=probe)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])

@@ -191,6 +191,26 @@ def test_small_claims_keep_to_the_shares(engine: sa.Engine, queue: Queue, worker
     assert [len(queue.claim(worker, 7, 1)) for _ in range(40)] == [1] * 40
 
 
+def test_probes_are_what_waited_longest_and_new_mail_by_turns(engine: sa.Engine, queue: Queue, worker: int) -> None:
+    """Whatever the lane of a retry; of new mail the high lane goes first."""
+    slots = [
+        Lane.BULK.slot(retry=True),
+        Lane.HIGH.slot(retry=True),
+        Lane.NORMAL.slot(retry=True),
+        Lane.BULK.slot(retry=False),
+        Lane.HIGH.slot(retry=False),
+    ]
+    now = datetime.now(UTC)
+    for age, slot in enumerate(slots):
+        id_ = put(engine)
+        with engine.begin() as connection:
+            ours = OutboxDelivery.message_id == id_
+            due_at = now - timedelta(seconds=100 - age)
+            connection.execute(sa.update(OutboxDelivery).where(ours).values(lane=slot, due_at=due_at))
+    probes = [one.slot for _ in range(6) for one in queue.claim(worker, 7, 1, probe=True)]
+    assert probes == [slots[4], slots[0], slots[3], slots[1], slots[2]]
+
+
 def test_retries_alone_fill_a_claim(engine: sa.Engine, queue: Queue, worker: int) -> None:
     """Their share is one of what others leave, too."""
     for _ in range(20):

@@ -355,6 +355,12 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
         expiry=((3, 1000.0),),
         heals=2000.0,
     ),
+    "the same retry of the high lane is three of four probes": Case(
+        queue=tuple((SENDERS[n % 3], DOMAINS[n % 4], 0.0) for n in range(14)),
+        script=Script(spells=(Spell(0.0, HOUR, "later", False),)),
+        connections=1,
+        lanes=((13, Lane.HIGH), (14, Lane.BULK)),
+    ),
     "those before what would be taken end all at once": Case(  # the bound was wrong, not the outbox
         queue=(
             (A, ONE, 105.0),
@@ -394,12 +400,10 @@ def test_a_look_for_expired_mail_that_fails_keeps_nothing_from_being_offered(mon
     """It looks at all that is due, and on a slow database may take too long each time."""
     claim = Queue.claim
 
-    def fails_at_expired(
-        queue: Queue, worker_id: int, token: int, limit: int, *, oldest: bool = False
-    ) -> list[Claimed]:
+    def fails_at_expired(queue: Queue, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
         if queue._held.living:
             raise TimeoutError("the database did not answer in time")
-        return claim(queue, worker_id, token, limit, oldest=oldest)
+        return claim(queue, worker_id, token, limit, probe=probe)
 
     monkeypatch.setattr(Queue, "claim", fails_at_expired)
     world, _ = play(

@@ -12,7 +12,7 @@ import pytest
 from outbox.delivery.states import State
 from outbox.store.pauses import What
 from tests.unit.simulation.database import Hold
-from tests.unit.simulation.relay import TAKES, Rule, Script, Spell
+from tests.unit.simulation.relay import LARGE, TAKES, Largest, Rule, Script, Spell
 from tests.unit.simulation.watch import Watch
 from tests.unit.simulation.world import Restart
 from tests.unit.test_blame_property import DOMAINS, HOUR, SENDERS, Case, play
@@ -118,6 +118,16 @@ def test_another_senders_mail_is_the_next_probe(count: int, reply: str) -> None:
     mail = ((C, THREE, 0.0), *((A, ONE, 10.0),) * count, (B, TWO, 10.0))
     _, watch = play(Case(mail, Script(rules=(Rule("sender", A, reply),)), connections=1))
     assert sent_at(watch, len(mail)) < 10.0 + 10.0
+
+
+@pytest.mark.parametrize("reply", LARGE)
+def test_large_messages_stop_only_themselves(reply: str) -> None:
+    """Whatever the relay says or does to them: ten that are smaller, of the same sender, go out at once."""
+    mail = ((A, TWO, 0.0), *((A, ONE, 10.0),) * 14)
+    large = tuple((number, 10_000_000) for number in range(2, 6))
+    world, watch = play(Case(mail, Script(largest=Largest(1_000_000, reply)), sizes=large))
+    assert max(sent_at(watch, number) for number in range(6, 16)) < 10.0 + 10.0
+    assert world.of(State.SENT) == {1, *range(6, 16)}
 
 
 def test_connections_are_added_again_once_the_relay_admits_more() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from outbox.core.sync import ThreadBell
-from outbox.delivery.lane_shares import SLOTS, Turns
+from outbox.delivery.lane_shares import Turns
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.store.claim import Claimed
@@ -167,10 +167,10 @@ class Queue:
     def hold(self, held: Held) -> None:
         self._held = held
 
-    def claim(self, worker_id: int, token: int, limit: int, *, oldest: bool = False) -> list[Claimed]:
+    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
         if self._held.everything:
             return []
-        shares = self._share_of_oldest() if oldest else self._turns.next(limit)
+        shares = self._turns.next_probe(self._heads()) if probe else self._turns.next(limit)
         found = self._take(worker_id, token, shares, limit)
         if len(found) < limit:  # to each whatever those before it leave
             found += self._take(worker_id, token, [(slot, limit) for slot, _ in shares], limit - len(found))
@@ -189,9 +189,11 @@ class Queue:
         free = (one for one in due if self._database.is_free(one, self._held))
         return sorted(free, key=lambda one: (one.due, one.id)) if due else []
 
-    def _share_of_oldest(self) -> list[tuple[int, int]]:
-        of = {one.slot for one in self._due()[:1]}
-        return [(slot, int(slot in of)) for slot in SLOTS]
+    def _heads(self) -> dict[int, tuple[datetime, int]]:
+        heads: dict[int, tuple[datetime, int]] = {}
+        for one in self._due():
+            heads.setdefault(one.slot, (EPOCH + timedelta(seconds=one.due), one.id))
+        return heads
 
     def _lease(self, one: Delivery, worker_id: int, token: int, now: float) -> Claimed:
         rescued = one.state is State.SENDING

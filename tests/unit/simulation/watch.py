@@ -194,14 +194,10 @@ class Watch:
 
     def _check_turns(self) -> None:
         """One probe interval for each that waits as well, and one for the share of claims that goes to retries."""
-        turns = self._each() * (1 + len(self._waits))
+        turns = 1 + len(self._waits)
         for number, since in self._due_now.items():
             if self.world.now > max(since + turns * (PROBE + SLACK + SILENT), self._told_until + SLACK + SILENT):
                 self.fail(f"{number} waits for {self.world.now - since:.1f} s since another was refused twice")
-
-    def _each(self) -> int:
-        """Probes for each that waits: every other goes by the lanes' shares."""
-        return 2 if len({one.lane for one in self.world.deliveries}) > 1 else 1
 
     def _look_at_good(self, eligible: set[int]) -> None:
         """What the relay would take is offered within one probe interval for each that is before it."""
@@ -215,7 +211,7 @@ class Watch:
             since, before = self._good.setdefault(
                 number, (now, live)
             )  # those that ended since then were before it, too
-            if now > max(since, self._told_until) + self._each() * (1 + before) * (PROBE + SLACK + SILENT):
+            if now > max(since, self._told_until) + (1 + before) * (PROBE + SLACK + SILENT):
                 self.fail(f"{number} would be taken, and waits for {now - since:.1f} s")
 
     def _look_at_probes(self) -> None:
