@@ -22,7 +22,7 @@ TESTED_DRIVERS = (
 )
 
 
-_NO_RIGHTS = ("permission denied", "command denied", "access denied for user", "readonly database", "read-only")
+_NO_RIGHTS = ("permission denied", "command denied", "access denied for user")
 """How databases say that a user may not."""
 
 
@@ -140,6 +140,8 @@ def words(error: sa.exc.DBAPIError) -> str:
 
 
 def _remedy(error: sa.exc.DBAPIError, said: str) -> str:
+    if "readonly database" in said:
+        return "Give this process the right to write the file and its folder."
     if any(words in said for words in _NO_RIGHTS):
         return "Give its user the right to use the tables whose names begin with outbox_."
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and "connect" in said:
