@@ -84,6 +84,16 @@ def test_who_read_what_a_message_says(terminal: Terminal) -> None:
     assert terminal.json("outbox-audit", "--action", "read")[1] == [entry]
 
 
+def test_what_cannot_be_noted_is_shown_all_the_same(terminal: Terminal) -> None:
+    """Who may run this can read the database, too; on stderr it says that it could not be noted."""
+    (id,) = put(terminal.engine, "a@example.org")
+    read_only = {"OUTBOX_DATABASE_URL": f"sqlite:///file:{terminal.folder / 'outbox.sqlite'}?mode=ro&uri=true"}
+    done = terminal.run("outbox-show", str(id), "--raw", env=read_only)
+    assert (done.returncode, "Subject: " in done.stdout) == (0, True)
+    assert "It could not be noted in the audit that you read this: " in done.stderr
+    assert terminal.json("outbox-audit", "--reads")[1] == []
+
+
 class TestCorrect:
     """`outbox-correct-recipient`."""
 
