@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from outbox.core import clock, errors
 from outbox.core.errors import (
     AddressError,
     ConfigurationError,
@@ -27,9 +30,15 @@ from outbox.extension.signals import (
     message_queued,
 )
 from outbox.settings import Settings
+from outbox.store.databases import sqlite
 from outbox.store.models import OutboxMessage
 
 __version__ = VERSION
+
+# Former names of modules, for code that was written before the rooms; they go before the first release.
+for _name, _module in (("clock", clock), ("errors", errors), ("dialect", sqlite)):
+    sys.modules[f"{__name__}.{_name}"] = _module
+    globals()[_name] = _module
 
 __all__ = [
     "Outbox",

@@ -30,7 +30,6 @@ floor  room        may import from outside
 """  # a room may import its own floor, without circles, and those below
 
 DOORS = ("__init__", "models", "schema")  # what applications import; nothing in the rooms does
-FORMER = ("clock", "dialect", "errors")  # former names of modules, on their way out
 
 ENTRIES = {"worker.process": "flask", "worker.supervisor": "flask"}  # where the application is handed in
 
@@ -84,8 +83,14 @@ WATCHED = {"app", "tests", "devserver"}.union(*(room.libraries for room in ROOMS
 
 def test_every_module_has_a_room() -> None:
     """A module stands in a room of the table, or is a door."""
-    homeless = [name for name in package() if _top(name) not in ROOMS and name not in DOORS + FORMER]
+    homeless = [name for name in package() if _top(name) not in ROOMS and name not in DOORS]
     assert not homeless, f"put into a room of WALLS in {Path(__file__).relative_to(ROOT)}: {', '.join(homeless)}"
+
+
+def test_the_package_shows_its_rooms_and_doors() -> None:
+    """`ls outbox` fits on a few lines: the rooms, the doors, and the mark of a typed package."""
+    names = {path.name for path in (ROOT / "outbox").iterdir()} - {"__pycache__"}
+    assert names == ROOMS.keys() | {f"{door}.py" for door in DOORS} | {"py.typed"}
 
 
 def test_imports_point_down() -> None:
