@@ -1,4 +1,4 @@
-"""What a person sees when a page cannot be shown: what is wrong and what mends it, never a traceback."""
+"""What a person sees when a page cannot be shown: what is wrong and how to fix it, never a traceback."""
 
 from __future__ import annotations
 

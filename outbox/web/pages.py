@@ -53,7 +53,7 @@ _TARGET = re.compile(r"(<(?:a|area|base)\b[^>]*?)[\s/]target(?=\s*=)", re.IGNORE
 
 
 def mails() -> ResponseReturnValue:
-    """The mail that matches, newest first. A word that means nothing is named beside the form it stands in."""
+    """The mail that matches, newest first. A filter that is invalid is named above the form, which keeps it."""
     words = filter_form.words(request.args)
     try:
         wanted, error = filter_form.to_filter(words), None
@@ -91,7 +91,7 @@ def _page(connection: Connection, wanted: Filter, place: int | None, *, oldest_f
 
 
 def mail(id: int) -> ResponseReturnValue:
-    """One delivery: what became of it, why, and what it says to whom may read that."""
+    """One delivery: what became of it, why, and its content for users with the right to read it."""
     return page_of(id)
 
 

@@ -1,4 +1,4 @@
-"""Pauses: what is held back, by whom and why; holding back and letting go."""
+"""Pauses: what is held back, by whom and why; pause and resume."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def ask_to_pause() -> ResponseReturnValue:
 
 
 def pause() -> ResponseReturnValue:
-    """Hold back from now on."""
+    """Pause it from now on."""
     csrf.check()
     try:
         what, value = _asked(request.form)
@@ -108,7 +108,7 @@ def pause() -> ResponseReturnValue:
 
 
 def resume() -> ResponseReturnValue:
-    """Let go."""
+    """Resume what is paused."""
     csrf.check()
     what, value = _asked(request.form)
     with operations.transaction(engine()) as connection:

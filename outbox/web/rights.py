@@ -79,7 +79,7 @@ class Rights:
 
 
 def granted(check: Check, right: Right) -> bool:
-    """Denied, too, where whoever asks lacks the attribute that is asked for: who is not logged in has no `is_admin`."""
+    """Whether the check says yes. An AttributeError counts as no: a visitor who is not logged in has no `is_admin`."""
     try:
         return bool(check())
     except AttributeError as error:

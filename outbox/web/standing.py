@@ -38,7 +38,7 @@ class Standing:
 
     @property
     def actor(self) -> str | None:
-        """As whom the one who looks is known."""
+        """The name of the user who looks; None where the application gives none."""
         try:
             name = rights.actor()
         except AttributeError:  # who is not signed in has no `email`

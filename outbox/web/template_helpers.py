@@ -152,9 +152,10 @@ def sentence(text: str) -> str:
 
 def which(entry: operations.audit.Entry) -> str:
     """The messages that a change was about, as its history says it."""
-    return re.sub(r"\bid=(\d+)", r"message \1", entry.filters) or ", ".join(
-        f"message {id}" for id in entry.delivery_ids
-    )
+    if not entry.filters:
+        return ", ".join(f"message {id}" for id in entry.delivery_ids)
+    words = re.sub(r"\bid=(\d+)(?![\d,])", r"message \1", entry.filters)
+    return re.sub(r"\bid=([\d,]+)", lambda ids: "messages " + ids[1].replace(",", ", "), words)
 
 
 def without(words: dict[str, str], name: str) -> dict[str, str]:

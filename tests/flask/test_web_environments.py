@@ -55,13 +55,13 @@ def test_failures_are_grouped_for_its_own_unless_asked(client: FlaskClient, ids:
     """On the page of failures and on the overview; a link shows, and acts on, those of all."""
     own = text_of(client.get(f"{ROOT}/failures"))
     assert "1 × 550" in own
-    assert "Of the environment red" in own
+    assert "the failures of the environment red" in own
     page = client.get(f"{ROOT}/failures?environment=*")
     assert "2 × 550" in text_of(page)
     assert 'name="environment" value="*"' in page.text
     overview = text_of(client.get(f"{ROOT}/"))
     assert "1 × 550" in overview
-    assert "other environments share this database" in overview
+    assert "Other environments share this database" in overview
 
 
 @pytest.mark.parametrize("action", ["requeue", "cancel", "mark-sent"])
@@ -70,7 +70,7 @@ def test_an_action_is_for_what_the_filter_says(
 ) -> None:
     """All that match, and ticked ones, too; the other's only where the filter says all environments."""
     mine, other = ids
-    assert "1 mail" in text_of(question(client, action=action, scope="all", state="failed"))
+    assert " 1 message" in text_of(question(client, action=action, scope="all", state="failed"))
     change(client, "/act", action=action, scope="all", state="failed")
     change(client, "/act", action=action, scope="ticked", id=other)
     found = states(sqlite_database.engine)
@@ -84,7 +84,7 @@ def test_the_page_of_anothers_message(client: FlaskClient, ids: tuple[int, int],
     """It says whose it is and offers nothing, until it is asked for that; nor is its recipient corrected."""
     _, other = ids
     page = client.get(f"{ROOT}/mail/{other}")
-    assert "of the environment blue" in text_of(page)
+    assert "belongs to the environment blue" in text_of(page)
     assert 'name="action"' not in page.text
     assert change(client, f"/mail/{other}/recipient", recipient="x@example.org").status_code == 400
     page = client.get(f"{ROOT}/mail/{other}?environment=*")

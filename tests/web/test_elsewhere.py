@@ -108,7 +108,7 @@ def test_the_pages_know_their_site(browser: WebDriver, reference: Site) -> None:
     browser.get(f"{reference.url}/mail")
     log_in(browser, "chief@example.org")
     name = reference.app.config["FLASKY_NAME"]
-    assert texts(browser, ".account a, .account span") == [f"Back to {name}", "Signed in as chief@example.org"]
+    assert texts(browser, ".account a, .account .who") == [f"Back to {name}", "Signed in as chief@example.org"]
     assert css(browser, ".brand").text == f"Outbox {name}"
     click(browser, ".account button")
     browser.get(f"{reference.url}/mail")
