@@ -29,7 +29,8 @@ _OTHER = Database()  # the application may have a session on one: what is asked 
 
 def of(bind: Engine | Connection | Dialect) -> Database:
     """The database behind an engine, a connection or a dialect."""
-    dialect = bind if isinstance(bind, Dialect) else bind.dialect
+    asked: Any = bind
+    dialect = getattr(asked, "dialect", asked)  # several times for each message, and `isinstance` costs more
     return _BY_NAME.get(dialect.name, _OTHER)
 
 
