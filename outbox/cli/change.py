@@ -163,6 +163,7 @@ def send_now(ids: tuple[int, ...], **options: Any) -> None:
     \b
     Examples:
       outbox-send-now 4711
+      outbox-send-now --waits deferred
       outbox-send-now --error 4.7.1 --domain example.org --dry-run
     """
     _change(SEND_NOW, ids, options)
