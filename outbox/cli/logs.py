@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import logging.handlers
+import math
 import os
 import queue
 import select
@@ -18,7 +19,6 @@ from typing import Any, TextIO
 from outbox.cli.console import Console
 from outbox.cli.output import safe_lines
 from outbox.cli.text import Text
-from outbox.core.clock import monotonic
 from outbox.core.events import Event
 
 CAPACITY = 10_000
@@ -29,6 +29,8 @@ READER_SECONDS = 1.0
 
 FLUSH_SECONDS = 2.0
 """For what is still to be written when the process ends."""
+
+_WAIT_SECONDS = 0.02
 
 
 class Lines(logging.Formatter):
@@ -97,10 +99,14 @@ class Stderr(logging.Handler):
             self._say(line)
 
     def flush(self) -> None:
-        """Wait until all is written, for FLUSH_SECONDS at the most."""
-        end = monotonic() + FLUSH_SECONDS
-        while self._written < self._put and monotonic() < end:
-            self._progress.wait(0.02)
+        """Wait until all is written, for FLUSH_SECONDS at the most.
+
+        Counted in waits: on a machine that lets the process stand still, the writer has not had that time either.
+        """
+        for _ in range(math.ceil(FLUSH_SECONDS / _WAIT_SECONDS)):
+            if self._written >= self._put:
+                return
+            self._progress.wait(_WAIT_SECONDS)
 
     def _begin(self) -> None:
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # gevent may have replaced it

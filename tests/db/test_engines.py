@@ -112,6 +112,7 @@ def test_transactions_that_the_application_begins_by_hand_do_not_disturb(sqlite_
     ours = engine_like(engine)
     with ours.begin(), other.connect() as theirs, pytest.raises(sa.exc.OperationalError, match="locked"):
         worker(theirs)
+    ours.dispose()
     engine.dispose()
 
 

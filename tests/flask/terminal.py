@@ -70,6 +70,7 @@ class Terminal:
     def migrate(self) -> None:
         """Makes the tables."""
         Base.metadata.create_all(self.engine)
+        self.engine.dispose()
 
     def run(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command to its end, in pipes."""

@@ -162,7 +162,7 @@ class TestSender:
         assert done.returncode == 1, done.stderr
         assert states(terminal.engine) == dict.fromkeys(ids, "queued")
         said = [line for line in done.stderr.splitlines() if "could not be sent" in line]
-        assert said
+        assert said, done.stderr
         assert words in said[0]
         assert "40 due deliveries" in said[0] or processes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import flask_migrate
@@ -41,9 +42,11 @@ class TestCommand:
     """As an operator runs it."""
 
     @pytest.fixture
-    def terminal(self, tmp_path: Path) -> Terminal:
+    def terminal(self, tmp_path: Path) -> Iterator[Terminal]:
         """Without a database file."""
-        return Terminal(tmp_path)
+        made = Terminal(tmp_path)
+        yield made
+        made.engine.dispose()
 
     def test_the_error_of_the_first_message_names_the_command_that_cures_it(self, terminal: Terminal) -> None:
         """Status, command, status: the whole first hour of an application without Alembic."""
@@ -123,6 +126,7 @@ class TestCheck:
         app, _ = with_flask_migrate("sqlite://", True)
         with app.app_context():
             (told,) = (one.words for one in diagnosis._database(60) if one.check == "migrations")
+            app.extensions["mail"].sessions.engine().dispose()
         assert "outbox.schema.upgrade(op, version=1)" in told
         assert "flask db upgrade" in told
         assert "outbox-create-tables" not in told
@@ -187,10 +191,11 @@ def test_several_at_once(empty_database: Database) -> None:
 def test_no_right_to_create(tmp_path: Path) -> None:
     """A file that can't be written: the error is the database's own."""
     path = tmp_path / "shop.sqlite"
-    sa.create_engine(f"sqlite:///{path}").connect().close()
+    path.touch()
     engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     with pytest.raises(DatabaseError, match="readonly"):
         operations.create_tables(engine)
+    engine.dispose()
 
 
 def test_create_all_and_drop_all_take_the_outbox_along(empty_database: Database) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import logging
 import re
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from outbox.cli.logs import Stderr
+from outbox.core import clock
 from outbox.models import OutboxWorker
 from tests.db.mails import put
 from tests.flask.terminal import ROOT, Terminal
@@ -98,11 +106,12 @@ SETUPS = {
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
     made = Terminal(tmp_path)
     made.migrate()
     made.env["OUTBOX_DATABASE_URL"] = made.address
-    return made
+    yield made
+    made.engine.dispose()
 
 
 @pytest.fixture
@@ -166,3 +175,23 @@ def test_the_document_names_the_loggers() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "outbox").rglob("*.py"))
     names = set(re.findall(r'get_logger\("([a-z.]+)"\)', sources)) | {"outbox", "outbox.pending"}
     assert {name for name in names if f"`{name}`" not in document} == set()
+
+
+def test_what_a_process_wrote_last_is_read_though_it_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the writer has not run in the seconds that it was given by the clock."""
+    ready = threading.Event()
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            ready.wait(20)
+            return super().write(text)
+
+    stream = Slow()
+    monkeypatch.setattr(sys, "stderr", stream)
+    minutes = itertools.count(step=60)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(clock_gettime=lambda _: next(minutes)))
+    handler = Stderr()
+    handler.emit(logging.LogRecord("outbox", logging.INFO, __file__, 1, "the last words", None, None))
+    threading.Timer(0.2, ready.set).start()
+    handler.flush()
+    assert stream.getvalue() == "the last words\n"

@@ -7,6 +7,7 @@ of the two is compared value by value: `reading.py`. A new difference fails here
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ ROWS: list[Row] = [
     *(people.ADDRESSES + people.LISTS + people.SENDERS + people.HEADERS + people.CONFIGURATIONS),
 ]
 MOVING = (Path(__file__).resolve().parents[3] / "docs" / "moving.md").read_text()
+FEWER_FAULTS = sys.version_info >= (3, 13)
+"""Python's own `email`, by which Flask-Mail sends, has lost some since: what differed by one may be the same there."""
 USUAL: Sense = {
     "mail_from": "shop@example.com",
     "recipients": ["ann@example.org"],
@@ -114,9 +117,9 @@ def _assert_is(outcome: Outcome, theirs: Sense | None, ours: Sense | None) -> No
         case "differs":
             assert theirs is not None
             assert ours == theirs | outcome.values
-            assert all(theirs[aspect] != value for aspect, value in outcome.values.items())
+            assert FEWER_FAULTS or all(theirs[aspect] != value for aspect, value in outcome.values.items())
         case "sends":
-            assert theirs is None
+            assert theirs is None or (FEWER_FAULTS and theirs == ours)
             assert ours == USUAL | outcome.values
 
 
