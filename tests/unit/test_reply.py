@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outbox.delivery.reply import MAX_TEXT, parse_reply, printable, relay_id, retry_after
 from outbox.delivery.retry_after import LONGEST, seconds_to_wait
 from tests.unit.waits import NOT_WAITS, WAITS
+
+fuzzed = settings(max_examples=int(os.environ.get("OUTBOX_EXAMPLES", "100")))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,7 @@ ODD = ["\u017f", "\u00b2", "\u0665", "\u2167", "\u212a", "12:30:00", "00:04:59",
 WORDS = st.sampled_from(PHRASES + UNITS + ODD)
 
 
+@fuzzed
 @given(st.one_of(st.text(), st.lists(st.one_of(WORDS, st.integers(0, 10**9).map(str))).map(" ".join)))
 @example("try again in 5 \u017f")
 @example("try again in 1\u0665 \u017f")
@@ -146,6 +151,7 @@ def test_no_words_break_the_reading(text: str) -> None:
     assert seconds is None or 0 <= seconds <= LONGEST
 
 
+@fuzzed
 @given(st.integers(0, 86_400), st.sampled_from(["try again in {}", "Greylisted for {}", "wait {}.", "{} remaining"]))
 def test_however_a_wait_is_written_it_is_the_same(seconds: int, asked: str) -> None:
     """300 seconds, 5 minutes, 5m0s, 00:05:00: one wait."""
@@ -162,6 +168,7 @@ def test_however_a_wait_is_written_it_is_the_same(seconds: int, asked: str) -> N
     assert seconds_to_wait(f"come back in {hours:02}:{of_hour:02}:{rest:02}") == seconds
 
 
+@fuzzed
 @given(st.binary(max_size=3000), st.integers(200, 599))
 def test_whatever_a_server_says_can_be_shown(raw: bytes, code: int) -> None:
     """Any bytes make one printable line of bounded length, and nothing is raised."""
