@@ -8,7 +8,7 @@ from typing import assert_never
 
 from outbox.delivery.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
 from outbox.delivery.reply import About, Result, Verdict
-from outbox.delivery.states import OnUncertain, State
+from outbox.delivery.states import OnUncertain, State, may
 
 
 class Reason(StrEnum):
@@ -91,6 +91,11 @@ class Decision:
     suspected: bool = False
     deferred: bool = False  # adds to `deferrals`
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a state that no attempt leads to."""
+        if not may(State.SENDING, self.state):
+            raise ValueError(f"an attempt can't end in {self.state}: `delivery.states.EDGES` has no such edge")
 
 
 LONGEST_WAIT = 24 * 3600.0

@@ -12,6 +12,7 @@ from outbox.operations.ages import Shape, ShapeRow, shape
 from outbox.operations.alarms import Alarms
 from outbox.operations.application_engine import another_database, apart, place, several_databases
 from outbox.operations.browse import Page, browse
+from outbox.operations.conditions import Waits, domain_instead
 from outbox.operations.connect import (
     check_schema,
     connected,
@@ -28,7 +29,7 @@ from outbox.operations.correct_recipient import CORRECTABLE, correct_recipient
 from outbox.operations.create import create_tables, has_history
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
-from outbox.operations.filters import NO_KIND, Filter, Waits
+from outbox.operations.filters import NO_KIND, Filter
 from outbox.operations.find import Attempt, Detail, Row, Sibling, count, find, recipients, show, wire
 from outbox.operations.finding import Finding
 from outbox.operations.flow import Known, Span, flow
@@ -97,6 +98,7 @@ __all__ = [
     "create_tables",
     "database_time",
     "diagnose",
+    "domain_instead",
     "deferred",
     "deliveries_of",
     "duration",

@@ -13,7 +13,7 @@ from outbox.message.downgrade import forms
 from outbox.message.header_encoding import fold, split_fields
 from outbox.message.header_section import date_value
 from outbox.operations import audit
-from outbox.operations.filters import MAX_ID
+from outbox.operations.conditions import MAX_ID
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.store.enqueue import tell
 from outbox.store.messages import utf8_from

@@ -13,7 +13,7 @@ from outbox.message.addresses import Mailbox, parse
 from outbox.message.correct_address import readdress
 from outbox.message.downgrade import forms
 from outbox.operations import audit
-from outbox.operations.filters import MAX_ID
+from outbox.operations.conditions import MAX_ID
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.operations.transitions import let_live, requeued
 from outbox.store.messages import utf8_from

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.delivery.states import Lane, State
+from outbox.operations.conditions import was_deferred
 from outbox.operations.due import count_to
-from outbox.operations.filters import was_deferred
 from outbox.operations.health import FailureGroup
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
 from outbox.store.types import DbNow

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import operator
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-import idna
 import sqlalchemy as sa
 
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import Lane, State
-from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, environments, in_state
-from outbox.operations.times import duration, storable
+from outbox.operations import conditions
+from outbox.operations.conditions import Waits
+from outbox.operations.tables import DELIVERY, MESSAGE, environments, in_state
+from outbox.operations.times import duration
 from outbox.store.types import DbNow
-
-MAX_ID = 2**63 - 1
-MAX_METADATA = 400
-_IN_PATH = frozenset("\"'\\$*")
-"""Characters that a JSON path takes for more than a name."""
 
 NO_KIND = "(none)"
 """The word for messages without a kind."""
@@ -42,18 +35,6 @@ _TEXTS = (
     "waits",
     "metadata",
 )
-
-
-_CODE = re.compile(r"[2-5]\d\d")
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-
-
-class Waits(StrEnum):
-    """For what queued mail waits: each of it is in one of these lists."""
-
-    DUE = "due"  # for a worker, now
-    SCHEDULED = "scheduled"  # for the time that it was enqueued for; no attempt yet
-    DEFERRED = "deferred"  # for its next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +80,7 @@ class Filter:
     @property
     def needs_message(self) -> bool:
         """Whether the message's row is looked at, not only the delivery's."""
-        if self.search and not _is_whole(self.search):
+        if self.search and not conditions.is_whole(self.search):
             return True
         times = (self.older_than, self.enqueued_from, self.enqueued_until)
         if any(one is not None for one in times):
@@ -112,8 +93,8 @@ def indexed(wanted: Filter) -> Filter:
     return Filter(
         ids=wanted.ids,
         states=wanted.states,
-        recipient=wanted.recipient if wanted.recipient and _is_whole(wanted.recipient) else None,
-        search=wanted.search if wanted.search and _is_whole(wanted.search) else None,
+        recipient=wanted.recipient if wanted.recipient and conditions.is_whole(wanted.recipient) else None,
+        search=wanted.search if wanted.search and conditions.is_whole(wanted.search) else None,
     )
 
 
@@ -129,7 +110,7 @@ def in_span(wanted: Filter, lower: int | None, upper: int | None) -> list[sa.Col
     place = sa.tuple_(DELIVERY.c.state, DELIVERY.c.id)
     for bound, holds in ((lower, operator.ge), (upper, operator.lt)):
         if bound is not None:
-            bound = min(bound, MAX_ID)
+            bound = min(bound, conditions.MAX_ID)
             found.append(holds(DELIVERY.c.id, bound))
             if _along_state(wanted):
                 found.append(holds(place, sa.tuple_(sa.literal(wanted.states[0].value), bound)))
@@ -145,35 +126,37 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     """The conditions over `outbox_delivery`, and over `outbox_message` where `wanted.needs_message`."""
     found: list[sa.ColumnElement[bool]] = []
     if wanted.ids:
-        found.append(DELIVERY.c.id.in_(_literal(wanted.ids)))
+        found.append(DELIVERY.c.id.in_(conditions.literal(wanted.ids)))
     if len(wanted.states) == 1:
         found.append(in_state(wanted.states[0]))
     elif wanted.states:
         found.append(DELIVERY.c.state.in_([state.value for state in wanted.states]))
     if wanted.recipient:
-        found.append(_recipient(wanted.recipient))
+        found.append(conditions.recipient_is(wanted.recipient))
     if wanted.domain:
-        found.append(DELIVERY.c.domain.in_(_spellings(wanted.domain)))
+        found.append(DELIVERY.c.domain.in_(conditions.spellings(wanted.domain)))
     if wanted.kind:
-        found.append(MESSAGE.c.kind.is_(None) if wanted.kind == NO_KIND else _equal(MESSAGE.c.kind, wanted.kind))
+        found.append(
+            MESSAGE.c.kind.is_(None) if wanted.kind == NO_KIND else conditions.equal(MESSAGE.c.kind, wanted.kind)
+        )
     if wanted.error:
-        found.append(_error(wanted.error.strip()))
+        found.append(conditions.error_is(wanted.error.strip()))
     if wanted.subject:
-        found.append(_contains(MESSAGE.c.subject, wanted.subject))
+        found.append(conditions.contains(MESSAGE.c.subject, wanted.subject))
     if wanted.priority is not None:
         found.append(DELIVERY.c.lane.in_([wanted.priority.slot(retry=retry) for retry in (False, True)]))
     if wanted.older_than is not None:
-        found.append(MESSAGE.c.created_at <= _ago(wanted.older_than))
+        found.append(MESSAGE.c.created_at <= conditions.ago(wanted.older_than))
     if wanted.since is not None:
-        found.append(DELIVERY.c.updated_at >= _ago(wanted.since))
+        found.append(DELIVERY.c.updated_at >= conditions.ago(wanted.since))
     if wanted.search:
-        found.append(_search(wanted.search.strip()))
+        found.append(conditions.search_is(wanted.search.strip()))
     if wanted.transport:
-        found.append(_tried_by(wanted.transport.strip()))
+        found.append(conditions.tried_by(wanted.transport.strip()))
     if wanted.environment is not None:
-        found.append(_of_environment(wanted.environment))
+        found.append(conditions.of_environment(wanted.environment))
     if wanted.reason:
-        found.append(_equal(DELIVERY.c.reason, wanted.reason.lower()))
+        found.append(conditions.equal(DELIVERY.c.reason, wanted.reason.lower()))
     if wanted.redacted is not None:
         found.append(MESSAGE.c.redacted_at.is_not(None) if wanted.redacted else MESSAGE.c.redacted_at.is_(None))
     if wanted.enqueued_from is not None:
@@ -181,9 +164,9 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     if wanted.enqueued_until is not None:
         found.append(MESSAGE.c.created_at <= wanted.enqueued_until)
     if wanted.metadata:
-        found.append(_metadata(wanted.metadata))
+        found.append(conditions.metadata_is(wanted.metadata))
     if wanted.waits is not None:
-        found.append(_waits(wanted.waits))
+        found.append(conditions.waits_is(wanted.waits))
     if wanted.waiting is not None:
         later = sa.and_(DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.due_at > DbNow())
         found.append(later if wanted.waiting else sa.not_(later))
@@ -195,13 +178,6 @@ def narrowed(connection: sa.Connection, wanted: Filter) -> Filter:
     if wanted.environment is None:
         return wanted
     return replace(wanted, environment=None) if environments(connection) == {wanted.environment} else wanted
-
-
-def _of_environment(environment: str) -> sa.ColumnElement[bool]:
-    # one look by primary key for each row; a join might be turned into a scan of all messages
-    its = MESSAGE.alias("its")  # the statement may have joined the message's row itself
-    stamp = sa.select(its.c.environment).where(its.c.id == DELIVERY.c.message_id).scalar_subquery()
-    return stamp == environment if storable(environment) else sa.false()
 
 
 def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
@@ -224,111 +200,3 @@ def _words(wanted: Filter) -> Iterator[tuple[str, str]]:
 
 def _quoted(word: str) -> str:
     return word if word and not any(char.isspace() or char in "\"'" for char in word) else repr(word)
-
-
-def _literal(ids: tuple[int, ...]) -> sa.BindParameter[Any]:
-    """Ids in the text of the statement: as parameters they would be limited to some ten thousand."""
-    possible = [pk for pk in ids if 0 < pk <= MAX_ID]
-    return sa.bindparam(None, possible, type_=DELIVERY.c.id.type, expanding=True, literal_execute=True)
-
-
-def _is_whole(address: str) -> bool:
-    """Whether there is text on both sides of an @, as in an address or a Message-ID."""
-    local, _, domain = address.strip().rpartition("@")
-    return bool(local and domain)
-
-
-def _recipient(value: str) -> sa.ColumnElement[bool]:
-    if not _is_whole(value):
-        return _contains(DELIVERY.c.recipient, value.strip())
-    local, _, domain = value.strip().rpartition("@")
-    # whole, so that "ann@example.co" does not also touch ann@example.com, and so that the index serves
-    locals_ = dict.fromkeys((local, local.lower()))
-    return _among(DELIVERY.c.recipient, [f"{one}@{other}" for one in locals_ for other in _spellings(domain)])
-
-
-def _error(value: str) -> sa.ColumnElement[bool]:
-    if _CODE.fullmatch(value):
-        return DELIVERY.c.code == int(value)
-    if _ENHANCED.fullmatch(value):
-        return DELIVERY.c.enhanced == value
-    return sa.or_(_equal(DELIVERY.c.reason, value.lower()), _contains(DELIVERY.c.reply, value))
-
-
-def _tried_by(transport: str) -> sa.ColumnElement[bool]:
-    name = ATTEMPT.c.transport
-    by = _equal(name, transport) if ":" in transport else name.startswith(f"{transport}:", autoescape=True)
-    if not storable(transport):
-        return sa.false()
-    return sa.exists().where(ATTEMPT.c.delivery_id == DELIVERY.c.id, by)
-
-
-def _waits(waits: Waits) -> sa.ColumnElement[bool]:
-    queued = DELIVERY.c.state == State.QUEUED.value
-    if waits is Waits.DUE:
-        return sa.and_(queued, DELIVERY.c.due_at <= DbNow())
-    later = sa.and_(queued, DELIVERY.c.due_at > DbNow())
-    return sa.and_(later, was_deferred() if waits is Waits.DEFERRED else sa.not_(was_deferred()))
-
-
-def was_deferred() -> sa.ColumnElement[bool]:
-    """Queued again after an attempt, counted or not; `due_at` may be past by now."""
-    attempted = sa.or_(DELIVERY.c.attempts > 0, DELIVERY.c.rescues > 0, DELIVERY.c.reason.is_not(None))
-    return sa.and_(DELIVERY.c.state == State.QUEUED.value, attempted)
-
-
-def _metadata(value: str) -> sa.ColumnElement[bool]:
-    """`name=value`, whole, or a part of the JSON: as Python writes it, with characters escaped, or as it reads."""
-    if not storable(value):
-        return sa.false()
-    name, is_pair, rest = value.partition("=")
-    if is_pair and name.strip() and not set(name) & _IN_PATH:
-        found = MESSAGE.c.metadata[name.strip()].as_string()
-        return sa.cast(found, sa.String(MAX_METADATA)) == rest.strip()
-    text = sa.cast(MESSAGE.c.metadata, sa.Text)
-    return sa.or_(*(_contains(text, form) for form in {value, json.dumps(value)[1:-1]}))
-
-
-def _search(value: str) -> sa.ColumnElement[bool]:
-    if not _is_whole(value):
-        return sa.or_(_recipient(value), _contains(MESSAGE.c.subject, value))
-    bare = value.removeprefix("<").removesuffix(">")
-    by_recipient = sa.select(DELIVERY.c.id).where(_recipient(bare))
-    by_message_id = (
-        sa.select(DELIVERY.c.id)
-        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
-        .where(_among(MESSAGE.c.message_id, [f"<{bare}>", bare]))
-    )
-    hits = sa.union(by_recipient, by_message_id).subquery("hits")  # two look-ups; an OR over two tables is a scan
-    return DELIVERY.c.id.in_(sa.select(hits.c.id))
-
-
-def _spellings(domain: str) -> list[str]:
-    """The domain as it may be stored: as given, in lower case, in its ASCII and its Unicode form."""
-    found = [domain, domain.lower()]
-    for convert in (_to_ascii, idna.decode):
-        try:
-            found.append(convert(domain.lower()))
-        except (idna.IDNAError, UnicodeError):
-            continue
-    return [name for name in dict.fromkeys(found) if storable(name)]
-
-
-def _to_ascii(domain: str) -> str:
-    return idna.encode(domain, uts46=True).decode("ascii")
-
-
-def _equal(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
-    return column == value if storable(value) else sa.false()
-
-
-def _among(column: sa.ColumnElement[Any], values: list[str]) -> sa.ColumnElement[bool]:
-    return column.in_([value for value in values if storable(value)])
-
-
-def _contains(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
-    return column.icontains(value, autoescape=True) if storable(value) else sa.false()
-
-
-def _ago(time: timedelta) -> DbNow:
-    return DbNow(-time.total_seconds())

@@ -13,7 +13,8 @@ from outbox.core.errors import DamagedMessageError
 from outbox.delivery.reply import Phase, Verdict
 from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.message.values import Blob, whole_form
-from outbox.operations.filters import MAX_ID, Filter, by_id, clauses, in_span, narrowed
+from outbox.operations.conditions import MAX_ID
+from outbox.operations.filters import Filter, by_id, clauses, in_span, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.store.messages import utf8_from
 from outbox.store.types import DbNow

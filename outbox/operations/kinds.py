@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
-from outbox.operations.filters import was_deferred
+from outbox.operations.conditions import was_deferred
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
 from outbox.store.types import DbNow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from outbox.operations import audit
-from outbox.operations.filters import MAX_ID
+from outbox.operations.conditions import MAX_ID
 from outbox.operations.tables import AUDIT
 from outbox.store.types import DbNow
 

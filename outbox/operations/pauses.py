@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from outbox.core.errors import AddressError, BadHeaderError
 from outbox.message.addresses import mailbox_of
 from outbox.operations import audit
-from outbox.operations.filters import MAX_ID, Filter, clauses
+from outbox.operations.conditions import MAX_ID, domain_instead
+from outbox.operations.filters import Filter, clauses
 from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.times import storable
@@ -167,8 +168,7 @@ def value_of(what: What, value: str) -> str:
         return ""
     if what is What.SENDER:
         return _sender(value)
-    if what is What.DOMAIN and "@" in value:
-        domain = value.rpartition("@")[2] or "example.org"
+    if what is What.DOMAIN and (domain := domain_instead(value)) is not None:
         raise ValueError(f"{value[:MOST_VALUE]!r} is an address, not a domain: give {domain!r}")
     if not value or len(value) > MOST_VALUE or not storable(value):
         raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")

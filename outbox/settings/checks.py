@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import Field, fields
 from typing import Any
 
-from outbox.settings.table import Spec, Table, specs
+from outbox.settings.spec import Spec
+from outbox.settings.table import Table, specs
 from outbox.settings.values import boolean, is_unset
 
 PREFIX = "OUTBOX_"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from enum import Enum
 
-from outbox.settings.table import Spec, default_of, specs
+from outbox.settings.spec import Spec
+from outbox.settings.table import default_of, specs
 
 _HEAD = """\
 # Configuration

@@ -6,19 +6,15 @@ The value of a secret never stands in it.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-
-import idna
 
 from outbox.core.errors import MessageError
 from outbox.delivery.states import OnUncertain
@@ -27,7 +23,6 @@ from outbox.message.addresses import sender_of
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
 
-_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):(\d+)")
 
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
@@ -56,7 +51,7 @@ def boolean(raw: Any) -> bool:
         return True
     if word in _FALSE:
         return False
-    raise ValueError(f"is {_shown(raw)}, neither true nor false")
+    raise ValueError(f"is {shown(raw)}, neither true nor false")
 
 
 def whole(low: int, high: int) -> Form:
@@ -69,7 +64,7 @@ def whole(low: int, high: int) -> Form:
                 raise ValueError
             number = int(raw)
         except ValueError:
-            raise ValueError(f"is {_shown(raw)}, not {says}") from None
+            raise ValueError(f"is {shown(raw)}, not {says}") from None
         if not low <= number <= high:
             raise ValueError(f"is {number:,}, not {says}")
         return number
@@ -97,7 +92,7 @@ def choice(*values: str) -> Form:
         for value in values:
             if value.lower() == word:
                 return value
-        raise ValueError(f"is {_shown(raw)}, not {says}")
+        raise ValueError(f"is {shown(raw)}, not {says}")
 
     return Form(says, parse)
 
@@ -108,64 +103,15 @@ def text(longest: int = 255) -> Form:
     def parse(raw: Any) -> str:
         raw = _undone(raw)
         if not isinstance(raw, str):
-            raise ValueError(f"is {_shown(raw)}, not a text{_quote(raw)}")
+            raise ValueError(f"is {shown(raw)}, not a text{_quote(raw)}")
         stripped = raw.strip()
         if not stripped.isprintable():
-            raise ValueError(f"is {_shown(raw)}, which holds a line break or control character")
+            raise ValueError(f"is {shown(raw)}, which holds a line break or control character")
         if len(stripped) > longest:
             raise ValueError(f"has {len(stripped)} characters, more than {longest}")
         return stripped
 
     return Form("text", parse)
-
-
-def host(port: str | None) -> Form:
-    """A host name or address. `port`: the setting that the port belongs in."""
-
-    def parse(raw: Any) -> str:
-        if not isinstance(raw, str):
-            raise ValueError(f"is {_shown(raw)}, not a text")
-        name = str(text().parse(raw))
-        if "://" in name:
-            raise ValueError(f"is {_url_shown(name)}, a URL: give the host name alone{_port_goes_to(port)}")
-        found = _HOST_AND_PORT.fullmatch(name)
-        if found is not None:
-            place = f"put the port in {port}: {found[1]} and {port}={found[2]}" if port else f"leave :{found[2]} out"
-            raise ValueError(f"is {_shown(raw)}, a host name and a port: {place}")
-        if any(character.isspace() or character in "/@,;" for character in name) or not _may_be_a_host(name):
-            raise ValueError(f"is {_shown(raw)}, not the name or address of a machine")
-        return name
-
-    return Form("a host name or address", parse)
-
-
-def _may_be_a_host(name: str) -> bool:
-    if ":" not in name:
-        return bool(name.strip("."))
-    try:
-        return bool(ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]").partition("%")[0]))
-    except ValueError:
-        return False
-
-
-def _port_goes_to(port: str | None) -> str:
-    return f" (and the port in {port})" if port else ""
-
-
-def _url_shown(name: str) -> str:
-    """A URL without the user and password that it may hold."""
-    scheme, _, rest = name.partition("://")
-    return _shown(f"{scheme}://{rest.rpartition('@')[2]}")
-
-
-def _parse_ehlo_name(raw: Any) -> str:
-    name = str(host(None).parse(raw))
-    if name.isascii():
-        return name
-    try:
-        return idna.encode(name, uts46=True).decode("ascii")
-    except UnicodeError:  # idna.IDNAError is one
-        raise ValueError(f"is {_shown(raw)}, not a host name: its letters are not allowed in one") from None
 
 
 def _parse_seconds(raw: Any) -> float:
@@ -177,9 +123,9 @@ def _parse_seconds(raw: Any) -> float:
         else:
             seconds = float(raw)
     except (ValueError, OverflowError):
-        raise ValueError(f"is {_shown(raw)}, not a number of seconds") from None
+        raise ValueError(f"is {shown(raw)}, not a number of seconds") from None
     if not (math.isfinite(seconds) and 0 < seconds <= LONGEST_SECONDS):
-        raise ValueError(f"is {_shown(raw)}, not a number of seconds above 0 (and up to ten years)")
+        raise ValueError(f"is {shown(raw)}, not a number of seconds above 0 (and up to ten years)")
     return seconds
 
 
@@ -189,9 +135,9 @@ def _parse_share(raw: Any) -> float:
             raise ValueError
         share = float(raw)
     except (ValueError, OverflowError):
-        raise ValueError(f"is {_shown(raw)}, not a number from 0 to 1") from None
+        raise ValueError(f"is {shown(raw)}, not a number from 0 to 1") from None
     if not 0 <= share <= 1:
-        raise ValueError(f"is {_shown(raw)}, not a number from 0 to 1")
+        raise ValueError(f"is {shown(raw)}, not a number from 0 to 1")
     return share
 
 
@@ -226,7 +172,7 @@ def _parse_file(raw: Any) -> Path:
         with path.open("rb"):
             pass
     except TypeError:
-        raise ValueError(f"is {_shown(raw)}, not the name of a file") from None
+        raise ValueError(f"is {shown(raw)}, not the name of a file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be opened"
         raise ValueError(f"names {os.fspath(raw)!r}, which this process cannot read: {reason}") from None
@@ -241,12 +187,12 @@ def _parse_sender(raw: Any) -> str | tuple[str, str]:
         name, address = (str(text(1000).parse(part or "")) for part in raw)
         sender = (name, address) if name else address
     else:
-        raise ValueError(f"is {_shown(raw)}, neither an address nor a pair (name, address)")
+        raise ValueError(f"is {shown(raw)}, neither an address nor a pair (name, address)")
     try:
         sender_of(sender)
     except MessageError:
         remedy = "give one such as shop@example.org, or a name with it: Shop <shop@example.org>"
-        raise ValueError(f"is {_shown(raw)}, not a valid address: {remedy}") from None
+        raise ValueError(f"is {shown(raw)}, not a valid address: {remedy}") from None
     return sender
 
 
@@ -254,16 +200,16 @@ def _parse_kinds(raw: Any) -> tuple[tuple[str, OnUncertain], ...]:
     if isinstance(raw, str):
         parts = [part for part in raw.split(",") if part.strip()]
         if not all("=" in part for part in parts):
-            raise ValueError(f"is {_shown(raw)}, not of the form kind=hold,kind2=retry")
+            raise ValueError(f"is {shown(raw)}, not of the form kind=hold,kind2=retry")
         raw = dict(part.split("=", 1) for part in parts)
     if not isinstance(raw, Mapping):
-        raise ValueError(f"is {_shown(raw)}, not a mapping from kinds to hold or retry")
+        raise ValueError(f"is {shown(raw)}, not a mapping from kinds to hold or retry")
     pairs = []
     for kind, policy in raw.items():
         try:
             pairs.append((str(text(64).parse(kind)), _parse_policy(policy)))
         except ValueError as problem:
-            raise ValueError(f"has for the kind {_shown(kind)} a value that {problem}") from None
+            raise ValueError(f"has for the kind {shown(kind)} a value that {problem}") from None
     return tuple(pairs)
 
 
@@ -272,9 +218,9 @@ def _parse_headers(raw: Any) -> tuple[tuple[str, str], ...]:
         try:
             raw = json.loads(raw)
         except ValueError:
-            raise ValueError(f"is {_shown(raw)}, not a JSON object of texts") from None
+            raise ValueError(f"is {shown(raw)}, not a JSON object of texts") from None
     if not isinstance(raw, Mapping):
-        raise ValueError(f"is {_shown(raw)}, not a mapping from names to texts")
+        raise ValueError(f"is {shown(raw)}, not a mapping from names to texts")
     try:
         extra_headers.extra_headers(cast(Any, SimpleNamespace(extra_headers=dict(raw))))
     except MessageError as error:
@@ -285,7 +231,7 @@ def _parse_headers(raw: Any) -> tuple[tuple[str, str], ...]:
 def _parse_names(raw: Any) -> tuple[str, ...]:
     names = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(names, list | tuple | set | frozenset):
-        raise ValueError(f"is {_shown(raw)}, not a list of kinds")
+        raise ValueError(f"is {shown(raw)}, not a list of kinds")
     return tuple(str(text(64).parse(name)) for name in names if not isinstance(name, str) or name.strip())
 
 
@@ -293,9 +239,10 @@ def _parse_policy(raw: Any) -> OnUncertain:
     return OnUncertain(choice(*OnUncertain).parse(raw))
 
 
-def _shown(raw: Any) -> str:
-    shown = repr(raw)
-    return shown if len(shown) <= 80 else f"{shown[:77]}…"
+def shown(raw: Any) -> str:
+    """As an error may show it: its beginning."""
+    text = repr(raw)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _either(values: tuple[str, ...]) -> str:
@@ -303,7 +250,6 @@ def _either(values: tuple[str, ...]) -> str:
     return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]
 
 
-EHLO_NAME = Form("a host name or address", _parse_ehlo_name)
 FLAG = Form("true or false", boolean)
 SECONDS = Form("seconds, fractions allowed, above 0", _parse_seconds)
 SHARE = Form("a number from 0 to 1", _parse_share)

@@ -17,9 +17,10 @@ from outbox.delivery.reply import Phase
 from outbox.delivery.verdicts import Failure
 from outbox.settings.relay import Relay, Security
 from outbox.smtp import auth, tls
+from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
-from outbox.smtp.sockets import Broken, Wire
+from outbox.smtp.sockets import Wire
 from outbox.smtp.waiting import Waiting
 
 log = get_logger("outbox.transport")

@@ -8,46 +8,28 @@ is left behind in its thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self
 
 import flask_mail
 
 from outbox.core import clock
 from outbox.core.errors import OutboxError
 from outbox.core.loggers import get_logger
-from outbox.delivery.reply import About, Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
-from outbox.delivery.verdicts import Failure, Judgement, judge_failure, judge_reply, preset_for
+from outbox.delivery.reply import About, Phase, Result, Verdict, parse_reply
+from outbox.delivery.verdicts import Failure, Judgement, judge_failure, preset_for
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 from outbox.smtp import commands as smtp_commands
-from outbox.smtp import tls
+from outbox.smtp import results, tls
+from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.session import Answer, Refused, Session
-from outbox.smtp.sockets import Broken
-from outbox.smtp.turn import STALE, Turn
+from outbox.smtp.turn import Turn
 from outbox.smtp.waiting import Waiting
 
 log = get_logger("outbox.transport")
-
-T = TypeVar("T")
-
-_SELF_EVIDENT = frozenset(Failure) - STALE  # the text says by itself where it happened
-_WHERE = {
-    Phase.RESOLVE: "resolving the relay's name",
-    Phase.CONNECT: "connecting",
-    Phase.GREETING: "waiting for the greeting",
-    Phase.EHLO: "EHLO",
-    Phase.TLS: "starting TLS",
-    Phase.AUTH: "logging in",
-    Phase.MAIL: "MAIL FROM",
-    Phase.RCPT: "RCPT TO",
-    Phase.DATA: "DATA",
-    Phase.BODY: "sending the content",
-    Phase.DOT: "waiting for the reply to the final dot",
-}
 
 
 class Connection(flask_mail.Connection):
@@ -277,40 +259,18 @@ class Connection(flask_mail.Connection):
         return host.phase
 
     def _result(self, answer: Answer, started: float, *, fresh: bool = True) -> Result:
-        reply = parse_reply(answer.code, answer.text)
-        judgement = judge_reply(answer.phase, reply, self._preset)
-        if fresh and judgement.about is About.SESSION:  # the first message of a session is not too many for it
-            judgement = judge_reply(answer.phase, replace(reply, text=""), self._preset)
-        accepted = judgement.verdict is Verdict.ACCEPTED
+        reply, judgement = results.judged(answer, self._preset, fresh=fresh)
         if judgement.about in {About.SESSION, About.CONNECTIONS}:  # an idle one would go on to be one too many
             self.close()
         elif not self.is_open:
             self._drop()
-        return Result(
-            judgement.verdict,
-            answer.phase,
-            reply,
-            self._monotonic() - started,
-            relay_id=self._heeded(relay_id, reply) if accepted else None,
-            retry_after=None if accepted else self._heeded(retry_after, reply),
-            reusable=self.is_open,
-            note=judgement.note,
-            about=judgement.about,
-        )
-
-    def _heeded(self, read: Callable[[Reply], T | None], reply: Reply) -> T | None:
-        """What the words say beside the verdict. Words that we cannot read change nothing about that."""
-        try:
-            return read(reply)
-        except Exception:
-            log.exception("%s: the reply %r can't be read", self.relay.name, str(reply))
-            return None
+        duration = self._monotonic() - started
+        return results.of_reply(answer.phase, reply, judgement, duration, reusable=self.is_open, relay=self.relay.name)
 
     def _failure(self, broken: Broken, started: float) -> Result:
         phase = self._drop()
         judgement = judge_failure(phase, broken.failure)
-        text = broken.text if broken.failure in _SELF_EVIDENT else f"{broken.text} ({_WHERE[phase]})"
-        return self._local(phase, judgement, text, started)
+        return self._local(phase, judgement, results.told(broken, phase), started)
 
     def _defect(self, error: Exception, started: float) -> Result:
         log.error("%s: internal error while connecting", self.relay.name, exc_info=error)
@@ -321,12 +281,4 @@ class Connection(flask_mail.Connection):
         return self._local(phase, judge_failure(phase, unfit.failure), unfit.text, started)
 
     def _local(self, phase: Phase, judgement: Judgement, text: str, started: float) -> Result:
-        return Result(
-            judgement.verdict,
-            phase,
-            Reply(None, None, printable(text)),
-            self._monotonic() - started,
-            reusable=self.is_open,
-            note=judgement.note,
-            about=judgement.about,
-        )
+        return results.without_reply(phase, judgement, text, self._monotonic() - started, reusable=self.is_open)

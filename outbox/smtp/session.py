@@ -14,11 +14,11 @@ from outbox.delivery.reply import Phase
 from outbox.delivery.verdicts import Failure
 from outbox.settings.relay import Relay
 from outbox.smtp import content as body
+from outbox.smtp.broken import Broken
 from outbox.smtp.channel import Channel, Refused, log
 from outbox.smtp.commands import Commands, max_messages
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
-from outbox.smtp.sockets import Broken
 from outbox.smtp.waiting import Waiting
 
 __all__ = ["Answer", "Refused", "Session"]

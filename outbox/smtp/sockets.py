@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import smtplib
 import socket
 import ssl
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 from outbox.core.clock import utcnow
 from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
+from outbox.smtp.broken import Broken
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.waiting import READ, WRITE, Blocking, Waiting
 
@@ -27,24 +27,10 @@ MAX_LINE = 8_192
 MAX_REPLY = 65_536
 """Bytes of one reply."""
 
-_OLD_TLS = "the relay speaks TLS 1.1 or older only; TLS 1.2 is the oldest that is allowed: update it, or use another"
-_CLIENT_CERTIFICATE = (
-    "the relay asks for a client certificate, which the outbox does not have: use a port of it, or another relay, that "
-    "takes a log-in by name and password"
-)
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 _AFTER_CODE = (b" ", b"-", b"")
 _CHUNK = 16_384
 _SEND = 262_144  # bytes handed over at once, so that a deadline is looked at in between
-
-
-class Broken(smtplib.SMTPServerDisconnected):
-    """The connection failed, or what came over it cannot be trusted: it carries no further mail."""
-
-    def __init__(self, failure: Failure, text: str) -> None:
-        super().__init__(text)
-        self.failure = failure
-        self.text = text
 
 
 class Wire:
@@ -129,10 +115,10 @@ class Wire:
         except (OSError, ValueError) as error:
             self._check()
             if tls.is_too_old(error):
-                raise Broken(Failure.OLD_TLS, _OLD_TLS)
+                raise Broken(Failure.OLD_TLS, tls.OLD_TLS)
             if tls.asks_for_certificate(error, self.sock):
-                raise Broken(Failure.CLIENT_CERTIFICATE, _CLIENT_CERTIFICATE)
-            raise Broken(Failure.HANDSHAKE, f"the TLS handshake with {host} failed: {_handshake_text(error)}")
+                raise Broken(Failure.CLIENT_CERTIFICATE, tls.CLIENT_CERTIFICATE)
+            raise Broken(Failure.HANDSHAKE, f"the TLS handshake with {host} failed: {tls.handshake_text(error)}")
 
     def write(self, data: bytes) -> None:
         """Hands `data` to the kernel; returns when all of it is there."""
@@ -205,7 +191,7 @@ class Wire:
         """Ends every wait at once. May be called from any thread; the owner still has to `close`."""
         self._aborted = True
         if (sock := self.sock) is not None:
-            _shut(sock)
+            tls.shut(sock)
 
     def close(self) -> None:
         """Closes the socket without a word."""
@@ -290,7 +276,7 @@ class Wire:
         if isinstance(error, Broken):
             return error
         if tls.asks_for_certificate(error, self.sock):
-            return Broken(Failure.CLIENT_CERTIFICATE, _CLIENT_CERTIFICATE)
+            return Broken(Failure.CLIENT_CERTIFICATE, tls.CLIENT_CERTIFICATE)
         if self._aborted:
             return Broken(Failure.ABORTED, "given up by this worker")
         if isinstance(error, TimeoutError):
@@ -305,17 +291,3 @@ def _code(line: bytes) -> int:
     if code is None or line[3:4] not in _AFTER_CODE:
         raise Broken(Failure.GARBAGE, f"no SMTP reply: {line[:80]!r}")
     return code
-
-
-def _shut(sock: socket.socket) -> None:
-    """Wakes whoever waits on `sock`. Not SSLSocket's own shutdown: that one turns the socket back into a plain one."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-def _handshake_text(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-        return f"{error.reason}; what it sent is not TLS (is this port meant for STARTTLS or plain text?)"
-    if isinstance(error, TimeoutError):
-        return "silence"
-    return str(error) or type(error).__name__

@@ -6,6 +6,7 @@ does not have it, the words are OpenSSL's alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import ssl
@@ -22,6 +23,12 @@ log = get_logger("outbox.transport")
 _MOST_NAMES = 8  # of a certificate, in a message
 _OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
 _ASKS_FOR_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE"})
+
+OLD_TLS = "the relay speaks TLS 1.1 or older only; TLS 1.2 is the oldest that is allowed: update it, or use another"
+CLIENT_CERTIFICATE = (
+    "the relay asks for a client certificate, which the outbox does not have: use a port of it, or another relay, that "
+    "takes a log-in by name and password"
+)
 
 
 def verifying(relay: Relay) -> ssl.SSLContext:
@@ -116,3 +123,18 @@ def _warn_unverified(name: str) -> None:
         "%s: the certificate is not verified (OUTBOX_TLS_VERIFY=false): anyone on the network path can read the mail",
         name,
     )
+
+
+def shut(sock: socket.socket) -> None:
+    """Wakes whoever waits on `sock`. Not SSLSocket's own shutdown: that one turns the socket back into a plain one."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def handshake_text(error: Exception) -> str:
+    """Why it failed, and what that may mean."""
+    if isinstance(error, ssl.SSLError) and error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+        return f"{error.reason}; what it sent is not TLS (is this port meant for STARTTLS or plain text?)"
+    if isinstance(error, TimeoutError):
+        return "silence"
+    return str(error) or type(error).__name__

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from outbox.delivery.reply import About, Phase, parse_reply
 from outbox.delivery.verdicts import Failure, judge_reply
+from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
 from outbox.smtp.session import Answer, GroupBroken, Session
-from outbox.smtp.sockets import Broken
 
 STALE = frozenset({Failure.DISCONNECTED, Failure.TIMEOUT, Failure.GARBAGE, Failure.OVERSIZED})
 """How a connection fails that was closed, or lost its step, while it was idle."""

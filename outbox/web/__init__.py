@@ -26,6 +26,7 @@ from flask import Blueprint
 
 from outbox.web import (
     actions,
+    content,
     correcting,
     errors,
     export,
@@ -51,6 +52,7 @@ _VIEWS = (
     *export.VIEWS,
     *figures.VIEWS,
     *pages.VIEWS,
+    *content.VIEWS,
     *actions.VIEWS,
     *correcting.VIEWS,
     *pauses.VIEWS,

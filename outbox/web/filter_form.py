@@ -11,7 +11,7 @@ from flask import abort
 
 from outbox.core import clock
 from outbox.delivery.states import Lane, State
-from outbox.operations import Filter, Waits, parse_duration, parse_moment
+from outbox.operations import Filter, Waits, domain_instead, parse_duration, parse_moment
 from outbox.web.current import settings
 
 Words = dict[str, str]
@@ -167,8 +167,7 @@ def _waits(text: str | None) -> Waits | None:
 
 def _domain(text: str | None) -> str | None:
     """Ends the request with 400 for an address."""
-    if text is not None and "@" in text:
-        domain = text.rpartition("@")[2] or "example.org"
+    if text is not None and (domain := domain_instead(text)) is not None:
         abort(
             400, f"{text[:80]!r} is an address, not a domain. Give its domain, {domain!r}, or search for a recipient."
         )

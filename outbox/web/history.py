@@ -6,7 +6,7 @@ from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from outbox import operations
-from outbox.operations.filters import MAX_ID
+from outbox.operations.conditions import MAX_ID
 from outbox.web import filter_form
 from outbox.web.current import connected
 from outbox.web.rights import Right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -51,6 +52,9 @@ BUILT = {"RetryPolicy", "Terms", "Queue", "Rulings", "Blame", "Purger"}
 """What is made of the settings in one place, for worker, supervisor and `outbox.testing`."""
 
 BUILDERS = {"worker.build", "testing.drain"}  # the latter has a judge of its own, which lets every message through
+
+LONGEST, MEDIAN = 300, 100
+"""Lines of a module."""
 
 NOT_ANY = {"app", "bound", "connection", "database", "engine", "extension", "mail", "outbox", "queue", "settings"}
 """Names that stand for the extension's objects, or come from them."""
@@ -136,6 +140,13 @@ def test_the_extension_is_typed_above_it() -> None:
 def test_the_parts_of_a_worker_are_made_in_one_place() -> None:
     """Each from the settings, by `worker/build.py`."""
     assert makers(package()) == []
+
+
+def test_a_module_answers_one_question() -> None:
+    """None has more than 300 lines, and half of them have at most 100."""
+    lengths = {name: len(source.splitlines()) for name, source in package().items()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    assert statistics.median(lengths.values()) <= MEDIAN
 
 
 def test_what_waits_is_looked_up_when_it_is_used() -> None:

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from outbox.delivery.retry import Decision
 from outbox.delivery.states import EDGES, FINAL, LIVE, Lane, State, may, sources
 from outbox.models import OutboxDelivery, table_of
 
@@ -42,6 +43,21 @@ def test_what_was_suppressed_is_not_the_end() -> None:
 def test_sources_are_the_edges_read_backwards() -> None:
     """`sources` is what a conditional update may start from."""
     assert sources(State.QUEUED) == (State.SENDING, State.FAILED, State.UNCERTAIN, State.CANCELLED)
+
+
+def test_a_claim_takes_what_the_edges_say() -> None:
+    """The claims look at what has a due time, which is what is live; a claim leads to `sending` from there alone."""
+    assert set(sources(State.SENDING)) == LIVE
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_attempt_ends_along_an_edge(state: State) -> None:
+    """What is to be recorded of an attempt is made by one value, which takes no other state."""
+    if (State.SENDING, state) in EDGES:
+        assert Decision(state, None).state is state
+    else:
+        with pytest.raises(ValueError, match=f"can't end in {state}"):
+            Decision(state, None)
 
 
 def test_live_and_final_part_the_states() -> None:

@@ -13,10 +13,10 @@ import greenlet
 from outbox.delivery.reply import Phase, parse_reply
 from outbox.delivery.verdicts import Failure, judge_reply
 from outbox.settings.relay import Relay
+from outbox.smtp.broken import Broken
 from outbox.smtp.commands import Commands
 from outbox.smtp.connection import Connection
 from outbox.smtp.session import Answer, Refused, Session
-from outbox.smtp.sockets import Broken
 
 RELAY = Relay(host="relay.example", allow_plaintext=True)
 TAKES = 0.25

@@ -1,0 +1,138 @@
+# ruff: noqa: RUF009 - `setting` is dataclasses.field with a Spec in it
+"""The settings of the queue: its database, its workers' times, retries, and how long things are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outbox.delivery.states import OnUncertain
+from outbox.settings.mail_table import MailTable
+from outbox.settings.spec import setting
+from outbox.settings.values import FLAG, KINDS, NAMES, POLICY, SECONDS, URL, choice, text, whole
+
+UNCOMMITTED = ("auto", "commit", "warn", "raise")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueTable(MailTable):
+    """How mail is queued, claimed, retried and kept."""
+
+    database_url: str | None = setting(
+        "OUTBOX_DATABASE_URL",
+        URL,
+        None,
+        "Where workers and commands find the outbox. Needed where `init_app` is given no session: `send` then uses a "
+        "transaction of its own on it. Where it is the session's own address, workers and commands connect by that "
+        "engine's options and listeners, too; where it is another address of the same database (a direct one beside a "
+        "pooler), by the URL alone: give options in its query.",
+        says="unset: the session's database",
+    )
+    database_timeout_seconds: float = setting(
+        "OUTBOX_DATABASE_TIMEOUT_SECONDS",
+        SECONDS,
+        30.0,
+        "How long workers, commands and pages wait for one answer of the database; then they close that connection.",
+    )
+    environment: str = setting(
+        "OUTBOX_ENVIRONMENT",
+        text(64),
+        "",
+        "Stamped on each message. A worker of another environment refuses it, so that a production database restored "
+        "on a staging machine sends nothing.",
+    )
+    connections: int = setting("OUTBOX_CONNECTIONS", whole(1, 1000), 4, "SMTP connections of one worker.")
+    poll_seconds: float = setting("OUTBOX_POLL_SECONDS", SECONDS, 0.5, "How often an idle worker looks for due mail.")
+    wake: bool = setting(
+        "OUTBOX_WAKE",
+        FLAG,
+        True,
+        "Let a commit wake the worker at once (PostgreSQL by NOTIFY, SQLite by its data version); polling goes on "
+        "in any case.",
+    )
+    lease_seconds: float = setting(
+        "OUTBOX_LEASE_SECONDS", SECONDS, 1200.0, "How long a claim holds; then another worker may take the mail."
+    )
+    send_timeout_seconds: float = setting(
+        "OUTBOX_SEND_TIMEOUT_SECONDS",
+        SECONDS,
+        900.0,
+        "Time limit for sending one message, including connecting and the reply to the final dot. RFC 5321 §4.5.3.2.6 "
+        "asks for ten minutes for that reply alone: with less, a slow server's mail is sent twice.",
+        says="900, or 0.8 of the lease where that is less",
+    )
+    connect_timeout_seconds: float = setting(
+        "OUTBOX_CONNECT_TIMEOUT_SECONDS", SECONDS, 10.0, "Looking up the relay's name and connecting to it."
+    )
+    command_timeout_seconds: float = setting(
+        "OUTBOX_COMMAND_TIMEOUT_SECONDS", SECONDS, 60.0, "Timeout while waiting for the next bytes of a reply."
+    )
+    heartbeat_seconds: float = setting(
+        "OUTBOX_HEARTBEAT_SECONDS", SECONDS, 5.0, "How often a worker writes its heartbeat."
+    )
+    dead_after_seconds: float = setting(
+        "OUTBOX_DEAD_AFTER_SECONDS",
+        SECONDS,
+        20.0,
+        "A worker whose heartbeat is older is considered dead, and others take over its mail.",
+        says="4 heartbeats: 20",
+    )
+    shutdown_seconds: float = setting(
+        "OUTBOX_SHUTDOWN_SECONDS", SECONDS, 30.0, "How long a stopping worker may take to finish what it is sending."
+    )
+    max_age_seconds: float = setting(
+        "OUTBOX_MAX_AGE_SECONDS",
+        SECONDS,
+        5 * 86_400.0,
+        "A message without an `expires_at` of its own expires this long after it is due.",
+    )
+    max_attempts: int = setting(
+        "OUTBOX_MAX_ATTEMPTS", whole(1, 10_000), 30, "Counted attempts after which a delivery is marked failed."
+    )
+    retry_first_seconds: float = setting(
+        "OUTBOX_RETRY_FIRST_SECONDS", SECONDS, 60.0, "Wait after the first deferred attempt; doubled each time."
+    )
+    retry_max_seconds: float = setting(
+        "OUTBOX_RETRY_MAX_SECONDS", SECONDS, 4 * 3600.0, "The longest wait between attempts."
+    )
+    max_message_bytes: int = setting(
+        "OUTBOX_MAX_MESSAGE_BYTES",
+        whole(1024, 2**31 - 1),
+        25 * 2**20,
+        "The largest wire form of a message; a larger one is refused when it is enqueued.",
+    )
+    retention_seconds: float = setting(
+        "OUTBOX_RETENTION_SECONDS", SECONDS, 30 * 86_400.0, "Mail that was sent or cancelled is purged after this."
+    )
+    audit_retention_seconds: float = setting(
+        "OUTBOX_AUDIT_RETENTION_SECONDS",
+        SECONDS,
+        365 * 86_400.0,
+        "Entries of the audit (who changed or read what) are removed after this. Environments that share a database "
+        "share the audit: the shortest time of their workers counts.",
+    )
+    sensitive_kinds: tuple[str, ...] = setting(
+        "OUTBOX_SENSITIVE_KINDS",
+        NAMES,
+        (),
+        "Kinds whose mail holds secrets (`password-reset`): its content is removed from the database about half a "
+        "minute after it was sent.",
+    )
+    uncommitted: str = setting(
+        "OUTBOX_UNCOMMITTED",
+        choice(*UNCOMMITTED),
+        "auto",
+        "What happens at the end of a request that succeeded, or of an application context outside of a request (a "
+        "thread, task, job or command), with mail that nobody committed: `auto` commits it if its transaction wrote "
+        "nothing but mail, else does as `warn`, under `TESTING` and `DEBUG` as `raise`; `commit` commits whatever is "
+        "there; `warn` logs a warning; `raise` raises UncommittedMailError.",
+    )
+    on_uncertain: OnUncertain = setting(
+        "OUTBOX_ON_UNCERTAIN",
+        POLICY,
+        OnUncertain.RETRY,
+        "What to do if nobody can know whether the server took a message: `retry` sends it again, `hold` leaves the "
+        "decision to a person.",
+    )
+    on_uncertain_kinds: tuple[tuple[str, OnUncertain], ...] = setting(
+        "OUTBOX_ON_UNCERTAIN_KINDS", KINDS, (), "The same by kind of message."
+    )
