@@ -5,74 +5,16 @@ from __future__ import annotations
 import sys
 from enum import Enum
 
+from outbox.settings import docs_text
 from outbox.settings.spec import Spec
 from outbox.settings.table import default_of, specs
-
-_HEAD = """\
-# Configuration
-
-<!-- Written by `python -m outbox.settings.docs > docs/configuration.md`; a test keeps it up to date. -->
-
-`Outbox.init_app` reads `app.config` once, into a frozen object. It reads no environment variable itself; an
-application that wants its settings from there says so:
-
-```python
-import os
-
-from outbox import Settings
-
-app.config.update(Settings.from_env(os.environ))  # MAIL_* and OUTBOX_*, nothing else
-app.config.from_prefixed_env()  # or Flask's own: FLASK_MAIL_SERVER, FLASK_OUTBOX_CONNECTIONS, …
-```
-
-Flask's own parses each value as JSON where it can: a password such as `1e5` or `true` must be in double quotes there.
-
-All faults are reported at once, in one `ConfigurationError`: values out of their range, settings that contradict each
-other, `OUTBOX_*` keys that do not exist, and misspelt `MAIL_*` keys (`MAIL_SERVR` while `MAIL_SERVER` is not set).
-Other `MAIL_*` keys are another package's or the application's own and are left alone. `flask outbox-check` shows the
-same.
-
-- Numbers and truth values may be strings, as an environment has them; `"false"`, `"no"`, `"off"` and `"0"` mean false.
-- Times are seconds; fractions are allowed, a `timedelta` too. Sizes are bytes.
-- `None` and blank strings mean unset.
-- Secrets belong in the environment, not into the source. No error, log line or `repr` shows them.
-- In a `.env` file, python-dotenv and the `flask` command take `${...}` for a variable, in quotes too; one that is not
-  set is replaced by nothing. If a password contains `${`, set `FLASK_SKIP_DOTENV=1` in the environment and load the
-  file literally: `app.config.update(Settings.from_env(dotenv_values(".env", interpolate=False)))`.
-  `flask outbox-check` says which setting was changed.
-
-"""
-
-_MAIL = """\
-## Flask-Mail's settings
-
-They keep their names, meaning and defaults. With nothing configured mail goes to localhost, port 25, without TLS and
-log-in. To any other machine, plain text needs `OUTBOX_ALLOW_PLAINTEXT=true`, and so does a password over plain text.
-
-"""
-
-_OUTBOX = """\
-## The outbox's own settings
-
-"""
-
-_TAIL = """\
-## How settings hang together
-
-- `OUTBOX_SEND_TIMEOUT_SECONDS` must be below `OUTBOX_LEASE_SECONDS`; each alone moves the other's default.
-- `OUTBOX_DEAD_AFTER_SECONDS` must be above `OUTBOX_HEARTBEAT_SECONDS`; each alone moves the other's default.
-- `MAIL_USE_TLS` and `MAIL_USE_SSL` exclude each other; `MAIL_USERNAME` and `MAIL_PASSWORD` come together.
-- `on_uncertain` of a message goes before `OUTBOX_ON_UNCERTAIN_KINDS`, and that before `OUTBOX_ON_UNCERTAIN`.
-- Of an environment, `OUTBOX_TEST_*` (the project's tests), `OUTBOX_SERVICE_*`, `OUTBOX_PORT` and `OUTBOX_PORT_*`
-  (Kubernetes makes them for a service named "outbox") are not taken for settings.
-"""
 
 
 def markdown() -> str:
     """The whole page."""
     mail = [spec for spec in specs() if spec.name.startswith("MAIL_")]
     own = [spec for spec in specs() if not spec.name.startswith("MAIL_")]
-    return f"{_HEAD}{_MAIL}{_table(mail)}\n{_OUTBOX}{_table(own)}\n{_TAIL}"
+    return f"{docs_text.HEAD}{docs_text.MAIL}{_table(mail)}\n{docs_text.OUTBOX}{_table(own)}\n{docs_text.TAIL}"
 
 
 def _table(listed: list[Spec]) -> str:

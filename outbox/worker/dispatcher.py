@@ -19,7 +19,7 @@ from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
 from outbox.worker.blob_cache import Shelf
 from outbox.worker.consequences import Consequences
-from outbox.worker.gate import Gate, SendGuard
+from outbox.worker.gate import SendGuard
 from outbox.worker.lease_guard import Pulse
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.recorder import Recorder
@@ -182,7 +182,7 @@ class Dispatcher:
         unrecorded: Unrecorded,
     ) -> Ticket | None:
         message = leased.claimed.message
-        gate = Gate(self._guard, leased, unrecorded)
+        gate = _Gate(self._guard, leased, unrecorded)
         timeout = min(self._terms.send_timeout, self._guard.remaining(leased))
         try:
             result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
@@ -255,6 +255,20 @@ class Dispatcher:
             healthy=self._feed.healthy,
             deferrals=claimed.deferrals,
         )
+
+
+class _Gate:
+    """The last question before the final dot, and its answer for later."""
+
+    def __init__(self, guard: SendGuard, leased: Leased, unrecorded: Unrecorded) -> None:
+        self._guard = guard
+        self._leased = leased
+        self._unrecorded = unrecorded
+        self.refused: str | None = None
+
+    def __call__(self) -> bool:
+        self.refused = self._guard.may_finish(self._leased, self._unrecorded)
+        return self.refused is None
 
 
 def _envelope(claimed: Claimed) -> Envelope:

@@ -18,6 +18,7 @@ from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings
 from outbox.worker.pool import Crew
 from outbox.worker.registration import Health, Presence
+from outbox.worker.requests import Requests
 from outbox.worker.stall import Stall
 
 PURGE_SECONDS = 600.0
@@ -98,30 +99,6 @@ class Heartbeat:
         """Once more for what came too soon after the last, or while the heartbeat was being written."""
         if self._is_outdated.is_set() and self._passes():
             self.soon()
-
-
-class Requests:
-    """What a person asks of this worker on the pages."""
-
-    def __init__(self, queue: Queue, presence: Presence, stop: Stop) -> None:
-        self._queue = queue
-        self._presence = presence
-        self._stop = stop
-        self.drains = False
-        """Asked to end when nothing is due."""
-
-    def look(self) -> None:
-        """Read it; the next heartbeat looks again where that fails."""
-        if self._stop.is_set() or self.drains:
-            return
-        try:
-            asked = self._queue.asked(self._presence.id)
-        except Exception as error:  # noqa: BLE001
-            logger.debug("whether the worker is asked to end can't be read: %s", type(error).__name__)
-            return
-        if asked == "stop":
-            self._stop.set()
-        self.drains = asked == "drain"
 
 
 class Pauses:

@@ -30,6 +30,7 @@ from outbox.worker.leftover import is_left
 from outbox.worker.place import Place
 from outbox.worker.pool import Crew
 from outbox.worker.registration import Presence
+from outbox.worker.requests import Requests
 from outbox.worker.scheduler import Duty, Jobs
 from outbox.worker.stall import Stall
 from outbox.worker.watchdog import Watchdog, end_process
@@ -99,7 +100,7 @@ class Worker:
         self.events.observe(self._receivers.observe)
         self._stop = Stop(place.lifeline if place is not None else None)
         self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
-        self._requests = duties.Requests(self._queue, self._presence, self._stop)
+        self._requests = Requests(self._queue, self._presence, self._stop)
         self._purge = duties.Purge(build.purger(self._engine, self._settings), self._stop)
         self._stall = Stall(self._settings.poll_seconds)
         self._rate = Rate(monotonic())
