@@ -7,7 +7,6 @@ one before it ended, and from the start only now and then: for what became due b
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ import sqlalchemy as sa
 
 from outbox.delivery.lane_shares import SLOTS, Shares, Turns, cut_short, whole_shares
 from outbox.delivery.states import State
+from outbox.store import claim_sql
 from outbox.store.compiled import Rendered
 from outbox.store.databases import Database
-from outbox.store.messages import MESSAGE_COLUMNS, Stored, for_recipient, parts_of, read_messages, stored_from
+from outbox.store.messages import Stored, for_recipient, read_messages, stored_from
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow, utc
 
@@ -106,10 +106,10 @@ class Claims:
         self._searches = paused is not None
         self._places: dict[int, Place] = {}
         self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
-        condition = is_of(_bound("environment", sa.String()))
+        condition = claim_sql.is_of(claim_sql.bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
-        self._head, self._any = _head(self._mine, self._database), _any(self._mine)
-        self._first = _of_slot(self._mine, self._database).limit(1)
+        self._head, self._any = claim_sql.head_of(self._mine, self._database), claim_sql.any_due(self._mine)
+        self._first = claim_sql.of_slot(self._mine, self._database).limit(1)
         self._whole: Rendered | None = None
 
     def claim(
@@ -173,7 +173,7 @@ class Claims:
             due_at, id_ = wanted.places.get(slot, _START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
         if self._whole is None:
-            self._whole = Rendered(_whole_claim(self._mine, self._database), connection.dialect)
+            self._whole = Rendered(claim_sql.whole_claim(self._mine, self._database), connection.dialect)
         found = self._whole.execute(connection, values)
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
         return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
@@ -194,7 +194,7 @@ class Claims:
             return []
         messages = read_messages(connection, {row.message_pk for row in rows}, self._environment)
         connection.execute(
-            _lease(),
+            claim_sql.lease(),
             {
                 "ids": sorted(row.id for row in rows),
                 "lease": self._lease,
@@ -208,97 +208,6 @@ class Claims:
 def _ends(found: list[Claimed]) -> dict[int, Place]:
     """Where in each slot a claim has ended."""
     return {one.slot: (one.due_at, one.id) for one in found}
-
-
-def due_now() -> sa.Select[int]:
-    """The ids of what is due, of any environment."""
-    # the slots named, so that the index serves: it begins with the lane
-    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
-
-
-def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether a delivery belongs to the environment; one whose message is gone belongs to all."""
-    stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
-    # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
-    return sa.func.coalesce(stamp, environment) == environment
-
-
-def _due(
-    slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, on: Database
-) -> sa.Select[Any]:
-    """What is due of one index range behind a place, in order."""
-    columns = [
-        _delivery.c[name]
-        for name in ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at")
-    ]
-    behind = on.is_behind((_delivery.c.due_at, _delivery.c.id), (due_at, id_))
-    # a lease that ran out because the clock was stepped is held by a worker that still sends
-    free = sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < _bound("latest", _delivery.c.due_at.type))
-    return (
-        sa.select(*columns, _delivery.c.message_id.label("message_pk"))
-        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, free, mine)
-        .order_by(_delivery.c.due_at, _delivery.c.id)
-    )
-
-
-def _bound(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
-    return sa.bindparam(name, type_=type_)
-
-
-def _any(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """One look instead of one for each range: what an idle worker does twice a second."""
-    return due_now().where(mine).limit(1)
-
-
-def _of_slot(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
-    place = _bound("due", _delivery.c.due_at.type), _bound("id", _delivery.c.id.type)
-    return _due(_bound("slot", sa.SmallInteger()), *place, mine, database)
-
-
-def _head(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
-    return database.skip_locked(_of_slot(mine, database).limit(_bound("room", sa.Integer())))
-
-
-def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
-    return [  # MariaDB takes them in their order: `rescues` must see the state before
-        (_delivery.c.rescues, _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0)),
-        (_delivery.c.state, State.SENDING.value),
-        (_delivery.c.token, _bound("token", sa.BigInteger())),
-        (_delivery.c.worker_id, _bound("worker", sa.BigInteger())),
-        (_delivery.c.due_at, DbNow(_bound("lease", sa.Float()))),
-        (_delivery.c.updated_at, DbNow()),
-    ]
-
-
-@functools.cache
-def _lease() -> sa.Update:
-    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-    return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased())
-
-
-def _whole_claim(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
-    """Find, lease and read, in one round trip; what one range leaves free is there for the next."""
-    due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
-    slots = sa.union_all(  # VALUES would be compiled anew each time
-        *(
-            sa.select(
-                sa.literal_column(str(slot), sa.SmallInteger()).label("slot"),
-                _bound(f"share_{slot}", sa.Integer()).label("share"),
-                _bound(f"due_{slot}", due_type).label("due"),
-                _bound(f"id_{slot}", id_type).label("id"),
-            )
-            for slot in SLOTS
-        )
-    ).subquery("slots")
-    due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, database).limit(slots.c.share).correlate(slots)
-    head = database.skip_locked(due).lateral("head")  # for each slot in turn, no further than to the limit
-    picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(_bound("limit", sa.Integer())).cte("picked")
-    leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
-    return (
-        sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id, database).label("parts"), DbNow().label("now"))
-        .select_from(picked.outerjoin(_message, _message.c.id == picked.c.message_pk))
-        .add_cte(leased)
-    )
 
 
 def _claimed(row: Any, token: int, message: Stored) -> Claimed:

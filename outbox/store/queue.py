@@ -20,7 +20,8 @@ from outbox.core.events import logger
 from outbox.core.sync import Flag
 from outbox.delivery.states import State
 from outbox.store import database_clock
-from outbox.store.claim import Claimed, Claims, due_now
+from outbox.store.claim import Claimed, Claims
+from outbox.store.claim_sql import due_now, held_by
 from outbox.store.connections import Connections
 from outbox.store.databases import of
 from outbox.store.failures import OUTAGES
@@ -240,7 +241,7 @@ class Queue:
             dead = list(connection.execute(looked).scalars())
             if not dead:
                 return []
-            held = _held_by(dead).where(database_clock.leased())
+            held = held_by(dead).where(database_clock.leased())
             self._release(connection, dead, connection.execute(self._database.skip_locked(held)).all())
             # what a transaction of the dead one's own still locks is rescued once the database has ended that
             locked = set(connection.execute(held.with_only_columns(_delivery.c.worker_id)).scalars())
@@ -265,7 +266,7 @@ class Queue:
         To be called again `for_good` a moment later: the server may still finish a claim whose client is no more.
         """
         with self._engine.begin() as connection:
-            freed = self._release(connection, [worker_id], connection.execute(_held_by([worker_id])).all())
+            freed = self._release(connection, [worker_id], connection.execute(held_by([worker_id])).all())
             if for_good:
                 connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
             return freed
@@ -289,12 +290,6 @@ class Queue:
         with reading(self._engine) as connection:
             inner = due_now().limit(10_000).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
-
-
-def _held_by(workers: Sequence[int]) -> sa.Select[Any]:
-    held = sa.select(_delivery.c.id, _delivery.c.token)
-    held = held.where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
-    return held.order_by(_delivery.c.id)
 
 
 def _chunks(rows: Sequence[sa.Row[Any]], size: int) -> Iterable[Sequence[sa.Row[Any]]]:

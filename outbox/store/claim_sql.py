@@ -1,0 +1,120 @@
+"""The statements of a claim."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.delivery.lane_shares import SLOTS
+from outbox.delivery.states import State
+from outbox.store.databases import Database
+from outbox.store.messages import MESSAGE_COLUMNS, parts_of
+from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.types import DbNow
+
+_delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
+
+
+def due_now() -> sa.Select[int]:
+    """The ids of what is due, of any environment."""
+    # the slots named, so that the index serves: it begins with the lane
+    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
+
+
+def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a delivery belongs to the environment; one whose message is gone belongs to all."""
+    stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
+    # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
+    return sa.func.coalesce(stamp, environment) == environment
+
+
+def _due(
+    slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, on: Database
+) -> sa.Select[Any]:
+    """What is due of one index range behind a place, in order."""
+    columns = [
+        _delivery.c[name]
+        for name in ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at")
+    ]
+    behind = on.is_behind((_delivery.c.due_at, _delivery.c.id), (due_at, id_))
+    # a lease that ran out because the clock was stepped is held by a worker that still sends
+    free = sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < bound("latest", _delivery.c.due_at.type))
+    return (
+        sa.select(*columns, _delivery.c.message_id.label("message_pk"))
+        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, free, mine)
+        .order_by(_delivery.c.due_at, _delivery.c.id)
+    )
+
+
+def bound(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    """A parameter, filled in when the statement runs."""
+    return sa.bindparam(name, type_=type_)
+
+
+def any_due(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """One look instead of one for each range: what an idle worker does twice a second."""
+    return due_now().where(mine).limit(1)
+
+
+def of_slot(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+    """What is due of one index range, as parameters say."""
+    place = bound("due", _delivery.c.due_at.type), bound("id", _delivery.c.id.type)
+    return _due(bound("slot", sa.SmallInteger()), *place, mine, database)
+
+
+def head_of(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+    """The same, as many as there is room for, without what another claim has locked."""
+    return database.skip_locked(of_slot(mine, database).limit(bound("room", sa.Integer())))
+
+
+def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
+    return [  # MariaDB takes them in their order: `rescues` must see the state before
+        (_delivery.c.rescues, _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0)),
+        (_delivery.c.state, State.SENDING.value),
+        (_delivery.c.token, bound("token", sa.BigInteger())),
+        (_delivery.c.worker_id, bound("worker", sa.BigInteger())),
+        (_delivery.c.due_at, DbNow(bound("lease", sa.Float()))),
+        (_delivery.c.updated_at, DbNow()),
+    ]
+
+
+@functools.cache
+def lease() -> sa.Update:
+    """Lease rows by their ids."""
+    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+    return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased())
+
+
+def whole_claim(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+    """Find, lease and read, in one round trip; what one range leaves free is there for the next."""
+    due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
+    slots = sa.union_all(  # VALUES would be compiled anew each time
+        *(
+            sa.select(
+                sa.literal_column(str(slot), sa.SmallInteger()).label("slot"),
+                bound(f"share_{slot}", sa.Integer()).label("share"),
+                bound(f"due_{slot}", due_type).label("due"),
+                bound(f"id_{slot}", id_type).label("id"),
+            )
+            for slot in SLOTS
+        )
+    ).subquery("slots")
+    due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, database).limit(slots.c.share).correlate(slots)
+    head = database.skip_locked(due).lateral("head")  # for each slot in turn, no further than to the limit
+    picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(bound("limit", sa.Integer())).cte("picked")
+    leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
+    return (
+        sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id, database).label("parts"), DbNow().label("now"))
+        .select_from(picked.outerjoin(_message, _message.c.id == picked.c.message_pk))
+        .add_cte(leased)
+    )
+
+
+def held_by(workers: Sequence[int]) -> sa.Select[Any]:
+    held = sa.select(_delivery.c.id, _delivery.c.token)
+    held = held.where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
+    return held.order_by(_delivery.c.id)
