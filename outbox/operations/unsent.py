@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
-from outbox.store.claim_sql import due_now, is_of
+from outbox.store.due import due_now, is_of
 from outbox.store.held import Held
 from outbox.store.pauses import Pause
 

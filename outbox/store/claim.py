@@ -20,6 +20,7 @@ from outbox.delivery.states import State
 from outbox.store import claim_sql
 from outbox.store.compiled import Rendered
 from outbox.store.databases import Database
+from outbox.store.due import is_of
 from outbox.store.messages import Stored, for_recipient, read_messages, stored_from
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow, utc
@@ -106,7 +107,7 @@ class Claims:
         self._searches = paused is not None
         self._places: dict[int, Place] = {}
         self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
-        condition = claim_sql.is_of(claim_sql.bound("environment", sa.String()))
+        condition = is_of(claim_sql.bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
         self._head, self._any = claim_sql.head_of(self._mine, self._database), claim_sql.any_due(self._mine)
         self._first = claim_sql.of_slot(self._mine, self._database).limit(1)

@@ -21,9 +21,10 @@ from outbox.core.sync import Flag
 from outbox.delivery.states import State
 from outbox.store import database_clock
 from outbox.store.claim import Claimed, Claims
-from outbox.store.claim_sql import due_now, held_by
+from outbox.store.claim_sql import held_by
 from outbox.store.connections import Connections
 from outbox.store.databases import of
+from outbox.store.due import due_now
 from outbox.store.failures import OUTAGES
 from outbox.store.held import Held
 from outbox.store.messages import Stored

@@ -1,0 +1,25 @@
+"""What is due, and whose it is."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from outbox.delivery.lane_shares import SLOTS
+from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.types import DbNow
+
+_delivery = table_of(OutboxDelivery)
+_message = table_of(OutboxMessage)
+
+
+def due_now() -> sa.Select[int]:
+    """The ids of what is due, of any environment."""
+    # the slots named, so that the index serves: it begins with the lane
+    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
+
+
+def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a delivery belongs to the environment; one whose message is gone belongs to all."""
+    stamp = sa.select(_message.c.environment).where(_message.c.id == _delivery.c.message_id).scalar_subquery()
+    # one look by primary key for each row; an EXISTS might be turned into a scan of all messages
+    return sa.func.coalesce(stamp, environment) == environment
