@@ -31,7 +31,8 @@ ROWS: list[Row] = [
 ]
 MOVING = (Path(__file__).resolve().parents[3] / "docs" / "moving.md").read_text()
 FEWER_FAULTS = sys.version_info >= (3, 13)
-"""Python's own `email`, by which Flask-Mail sends, has lost some since: what differed by one may be the same there."""
+"""Python's own `email`, by which Flask-Mail sends, has lost some since: what differed by one may be the same there, or
+be sent. It refuses lazy strings, on the other hand, which we still take."""
 USUAL: Sense = {
     "mail_from": "shop@example.com",
     "recipients": ["ann@example.org"],
@@ -110,7 +111,7 @@ def _by_outbox(given: Input, session: Session, message_class: type[flask_mail.Me
 def _assert_is(outcome: Outcome, theirs: Sense | None, ours: Sense | None) -> None:
     match outcome.kind:
         case "same":
-            assert ours == theirs
+            assert ours == theirs or (FEWER_FAULTS and ours is not None and theirs is None)
         case "refused":
             assert ours is None
             assert theirs is not None
@@ -119,7 +120,7 @@ def _assert_is(outcome: Outcome, theirs: Sense | None, ours: Sense | None) -> No
             assert ours == theirs | outcome.values
             assert FEWER_FAULTS or all(theirs[aspect] != value for aspect, value in outcome.values.items())
         case "sends":
-            assert theirs is None or (FEWER_FAULTS and theirs == ours)
+            assert theirs is None or FEWER_FAULTS
             assert ours == USUAL | outcome.values
 
 
