@@ -235,9 +235,9 @@ class ScriptedRelay:
         return any(one.about != about and _words_about(one.reply) == about for one in script)
 
     def declines(self, offer: Offering) -> bool:
-        """Whether it says by EHLO already that it takes no such message."""
+        """Whether it says by EHLO that it takes no such message, or has said so on a connection that is still open."""
         largest = self.script.largest
-        return largest is not None and self.script.announced and largest.fits(offer, self.now())
+        return largest is not None and self.script.announced and offer.size > largest.size
 
     def is_down(self) -> bool:
         """Whether it lets nobody in."""
