@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import multiprocessing
 import os
 import runpy
@@ -205,6 +206,7 @@ def _be_it(
     finally:  # as an interpreter does, and a fork does not
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+        logging.shutdown()  # which Python 3.13 leaves out in a fork
 
 
 def _text(number: int, mode: str) -> IO[str]:
