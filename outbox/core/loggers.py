@@ -10,7 +10,7 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
 
     `dictConfig` and `fileConfig` disable every logger that exists and is not in the configuration, unless they are
     told `disable_existing_loggers=False`: Flask's documentation and Alembic's `env.py` do not say so. A lost message
-    would leave no line. Levels, handlers, filters and `propagate` are heeded as usual.
+    would leave no line. Levels, handlers, filters and `propagate` work as usual.
     """
 
     def isEnabledFor(self, level: int) -> bool:

@@ -10,33 +10,33 @@ from contextlib import suppress
 from typing import Protocol
 
 
-class Bell(Protocol):
-    """Read `strokes`, look at what is waited for, then `wait(strokes, …)`: a stroke in between is not missed."""
+class EventCount(Protocol):
+    """Read `count`, look at what is waited for, then `wait(count, …)`: an event in between is not missed."""
 
-    strokes: int
+    count: int
 
     def ring(self) -> None:
         """Wake all who wait. From any thread."""
 
-    def wait(self, strokes: int, timeout: float) -> None:
-        """Until it has been rung since it stood at `strokes`, or for `timeout` seconds; it may end sooner."""
+    def wait(self, count: int, timeout: float) -> None:
+        """Until it has been rung since it stood at `count`, or for `timeout` seconds; it may end sooner."""
 
 
-class ThreadBell:
+class ThreadEventCount:
     """For threads."""
 
     def __init__(self) -> None:
         self._rung = threading.Condition()
-        self.strokes = 0
+        self.count = 0
 
     def ring(self) -> None:
         with self._rung:
-            self.strokes += 1
+            self.count += 1
             self._rung.notify_all()
 
-    def wait(self, strokes: int, timeout: float) -> None:
+    def wait(self, count: int, timeout: float) -> None:
         with self._rung:
-            self._rung.wait_for(lambda: self.strokes != strokes, timeout)
+            self._rung.wait_for(lambda: self.count != count, timeout)
 
 
 class Flag:

@@ -109,7 +109,7 @@ class Refusals:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Totals:
     """What is held against one scope since it last passed."""
 
     first: float  # monotonic seconds: when the first of them began
@@ -124,22 +124,22 @@ class Scopes:
     """Who was refused for the account's sake, and who passed meanwhile."""
 
     def __init__(self) -> None:
-        self._tallies: OrderedDict[Scope, _Tally] = OrderedDict()
+        self._totals: OrderedDict[Scope, _Totals] = OrderedDict()
         self._guilty: OrderedDict[Scope, None] = OrderedDict()  # blamed, and not passed since
         self._passed: OrderedDict[Scope, float] = OrderedDict()  # when what was accepted last had begun
 
     def accepted(self, offer: Offer) -> list[Blamed]:
         """The scopes for whose fault this acceptance is the proof."""
         for scope in _scopes(offer):
-            self._tallies.pop(scope, None)
+            self._totals.pop(scope, None)
             self._guilty.pop(scope, None)
             self._passed[scope] = offer.began
             self._passed.move_to_end(scope)
         _trim(self._passed)
-        for tally in self._tallies.values():
-            if tally.by_account is not None:
-                tally.by_account.accepted(offer.sender, offer.began, offer.known)
-        return self._blamed(list(self._tallies), offer.began)
+        for totals in self._totals.values():
+            if totals.by_account is not None:
+                totals.by_account.accepted(offer.sender, offer.began, offer.known)
+        return self._blamed(list(self._totals), offer.began)
 
     def refused(self, offer: Offer, result: Result) -> list[Blamed]:
         """The scopes whose fault is certain by now."""
@@ -147,61 +147,61 @@ class Scopes:
         for scope in _scopes(offer):
             if not _may_be_about(scope, result):
                 continue
-            tally = self._tallies.setdefault(scope, _Tally(offer.began))
-            self._tallies.move_to_end(scope)
-            tally.deliveries.add(offer.delivery)
-            tally.others.add(offer.domain if scope.about is About.SENDER else offer.sender)
-            tally.named |= result.about is scope.about and _is_named(offer, result)
-            tally.reply = str(result.reply)
+            totals = self._totals.setdefault(scope, _Totals(offer.began))
+            self._totals.move_to_end(scope)
+            totals.deliveries.add(offer.delivery)
+            totals.others.add(offer.domain if scope.about is About.SENDER else offer.sender)
+            totals.named |= result.about is scope.about and _is_named(offer, result)
+            totals.reply = str(result.reply)
             if result.about is About.ACCOUNT:
-                tally.by_account = tally.by_account or Alternation()
-                tally.by_account.refused(offer.sender, offer.began, offer.known)
+                totals.by_account = totals.by_account or Alternation()
+                totals.by_account.refused(offer.sender, offer.began, offer.known)
             found.append(scope)
-        _trim(self._tallies)
+        _trim(self._totals)
         _trim(self._guilty)
         return self._blamed(found, offer.began)
 
     def _blamed(self, scopes: list[Scope], now: float) -> list[Blamed]:
         blamed = []
         for scope in scopes:
-            tally = self._tallies[scope]
-            if self._others_passed(scope, tally, now):
-                blamed.append(Blamed(scope, tally.reply, frozenset(tally.others)))
+            totals = self._totals[scope]
+            if self._others_passed(scope, totals, now):
+                blamed.append(Blamed(scope, totals.reply, frozenset(totals.others)))
                 self._guilty[scope] = None
-                del self._tallies[scope]
+                del self._totals[scope]
         return blamed
 
-    def _others_passed(self, scope: Scope, tally: _Tally, now: float) -> bool:
-        if tally.by_account is not None:  # a rate may have been over by the time that others passed
-            return len(tally.deliveries) >= CERTAIN and tally.by_account.is_no_rate(now)
+    def _others_passed(self, scope: Scope, totals: _Totals, now: float) -> bool:
+        if totals.by_account is not None:  # a rate may have been over by the time that others passed
+            return len(totals.deliveries) >= CERTAIN and totals.by_account.is_no_rate(now)
         others = self._others(scope)
         passed_at = self._passed.get(scope)
-        if tally.named and (passed_at is None or now - passed_at > PASSED_SECONDS):  # else it may be of one From only
+        if totals.named and (passed_at is None or now - passed_at > PASSED_SECONDS):  # else it may be of one From only
             return any(now - at <= PASSED_SECONDS for at in others)
-        certain = len(tally.deliveries) >= CERTAIN and any(at >= tally.first for at in others)
+        certain = len(totals.deliveries) >= CERTAIN and any(at >= totals.first for at in others)
         if scope.about is About.SENDER:
-            return certain and self._is_senders_own(scope, tally, now)
-        return certain and self._is_domains_own(scope, tally)
+            return certain and self._is_senders_own(scope, totals, now)
+        return certain and self._is_domains_own(scope, totals)
 
     def _others(self, scope: Scope) -> list[float]:
         """When others of its kind passed."""
         return [at for other, at in self._passed.items() if other.about is scope.about and other != scope]
 
-    def _is_senders_own(self, scope: Scope, tally: _Tally, now: float) -> bool:
+    def _is_senders_own(self, scope: Scope, totals: _Totals, now: float) -> bool:
         """Whether it is not rather the domain's to which it wrote: it was refused in others, or others passed there."""
         domains = [
-            domain for domain in (Scope(About.DOMAIN, one) for one in tally.others) if domain not in self._guilty
+            domain for domain in (Scope(About.DOMAIN, one) for one in totals.others) if domain not in self._guilty
         ]
         if len(domains) != 1:
             return len(domains) > 1
-        if self._passed.get(domains[0], tally.first - 1) >= tally.first:
+        if self._passed.get(domains[0], totals.first - 1) >= totals.first:
             return True
         return now - self._passed.get(scope, now - PASSED_SECONDS - 1) > PASSED_SECONDS
 
-    def _is_domains_own(self, scope: Scope, tally: _Tally) -> bool:
+    def _is_domains_own(self, scope: Scope, totals: _Totals) -> bool:
         """Whether it is not rather the senders', who were refused elsewhere as well, or never sent elsewhere."""
-        senders = [Scope(About.SENDER, sender) for sender in tally.others]
-        held = [self._tallies.get(sender) for sender in senders if sender not in self._guilty]
+        senders = [Scope(About.SENDER, sender) for sender in totals.others]
+        held = [self._totals.get(sender) for sender in senders if sender not in self._guilty]
         return None in held or sum(one is not None and one.others == {scope.value} for one in held) > 1
 
 

@@ -24,14 +24,14 @@ def readdress(skeleton: bytes, old: str, new: Mailbox) -> tuple[bytes, dict[str,
         if name.lower() in _FIELDS:
             mailboxes = _mailboxes(raw)
             if any(mailbox.envelope == old for mailbox in mailboxes):
-                mended = unique_mailboxes(_mended(mailbox, old, new) for mailbox in mailboxes)
+                corrected = unique_mailboxes(_corrected(mailbox, old, new) for mailbox in mailboxes)
                 label = name.decode("ascii")
-                fields[place] = fold(label, ", ".join(mailbox.wire for mailbox in mended)).removesuffix(b"\r\n")
-                changed[label] = ", ".join(map(str, mended))
+                fields[place] = fold(label, ", ".join(mailbox.wire for mailbox in corrected)).removesuffix(b"\r\n")
+                changed[label] = ", ".join(map(str, corrected))
     return b"\r\n".join(fields) + blank + body, changed
 
 
-def _mended(mailbox: Mailbox, old: str, new: Mailbox) -> Mailbox:
+def _corrected(mailbox: Mailbox, old: str, new: Mailbox) -> Mailbox:
     return Mailbox(new.name or mailbox.name, new.local, new.domain) if mailbox.envelope == old else mailbox
 
 

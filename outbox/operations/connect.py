@@ -105,7 +105,7 @@ def check_schema(engine: sa.Engine) -> None:
 
 
 def unmigrated(lacking: list[str], *, flask_migrate: bool = False) -> str:
-    """That the database lacks these, and the command that mends it, or with Flask-Migrate the migration."""
+    """That the database lacks these, and the command that fixes it, or with Flask-Migrate the migration."""
     from outbox.store import schema
 
     lost = all(" of outbox_" in words for words in lacking)  # of tables that are there: an index, a constraint

@@ -30,9 +30,9 @@ class Worker:
     asked: str | None = None  # by a person: to "stop", or to "drain" and stop
 
     @property
-    def mended(self) -> list[tuple[str, float]]:
+    def repaired(self) -> list[tuple[str, float]]:
         """The faults that it dealt with lately: (what, seconds ago)."""
-        said = self.health.get("mended")
+        said = self.health.get("repaired")
         told = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
         return [
             (str(one.get("what")), ago + self.heartbeat_age)

@@ -38,7 +38,7 @@ def pause(
     seconds: float | None = None,
     environment: str = EVERY,
 ) -> Pause:
-    """Hold back from now on; what is paused already gets the new reason and end. Workers heed it within seconds.
+    """Hold back from now on; what is paused already gets the new reason and end. Workers stop within a few seconds.
 
     `value`: the kind, domain or transport (`host:port`); "" for `What.ALL`. `until`, or `seconds` from now by the
     database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that does

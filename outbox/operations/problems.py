@@ -138,7 +138,7 @@ def notes(seen: Status) -> Iterator[str]:
     if seen.held:
         yield f"{_about(seen.held, seen.count_cap)} due and paused: `outbox-resume` lifts the pause"
     for worker in seen.workers:
-        for what, ago in worker.mended if worker.alive else ():
+        for what, ago in worker.repaired if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
     yield from dict.fromkeys(_few_connections(seen))
     uncertain = seen.states[State.UNCERTAIN]

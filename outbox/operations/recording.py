@@ -10,14 +10,14 @@ from outbox.core.errors import DatabaseError
 from outbox.operations.connect import TESTED_DRIVERS, guarded, where
 from outbox.operations.finding import Finding
 from outbox.store.databases import driver
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 
 
 def check_recording(engine: sa.Engine) -> None:
     """Raises DatabaseError, or SchemaError, where a worker would send mail and could not record it."""
     try:
         with guarded(engine):
-            Ledger(engine).check()
+            OutcomeStore(engine).check()
     except DatabaseError as error:
         raise DatabaseError(
             f"what becomes of mail could not be recorded, so none is sent: {error}. Check the rights of the database's "

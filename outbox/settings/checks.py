@@ -113,7 +113,7 @@ def remarks(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def unread_words(names: Sequence[str]) -> str:
-    """That these settings are in the environment, where nobody reads them, with the line that mends it."""
+    """That these settings are in the environment, where nobody reads them, with the line that fixes it."""
     return (
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the environment and not in app.config, which is "
         "all that the outbox reads. After `from outbox import Settings`, call "

@@ -26,8 +26,8 @@ from outbox.smtp.waiting import Waiting
 log = get_logger("outbox.transport")
 
 _LOOK = 5.0  # seconds at most for a look at a certificate that was refused
-_FAREWELL = 1.0  # seconds to wait for the reply to QUIT
-_NO_OTHER = frozenset({Failure.ABORTED, Failure.REFUSED_HERE})  # failures that another address can't mend
+_QUIT_SECONDS = 1.0  # seconds to wait for the reply to QUIT
+_NO_OTHER = frozenset({Failure.ABORTED, Failure.REFUSED_HERE})  # failures that would be the same at another address
 
 
 class Refused(smtplib.SMTPResponseException):
@@ -86,7 +86,7 @@ class Channel(smtplib.SMTP):
     def quit(self) -> tuple[int, bytes]:
         """Says QUIT, waits a short time for the answer, closes. Never raises for what the relay does."""
         try:
-            self.wire.deadline = self._monotonic() + min(_FAREWELL, self.relay.command_timeout)
+            self.wire.deadline = self._monotonic() + min(_QUIT_SECONDS, self.relay.command_timeout)
             return self.docmd("QUIT")
         except Broken as broken:
             return -1, broken.text.encode()

@@ -1,4 +1,4 @@
-"""Whether the database's clock was stepped, and how to mend what was written by the clock as it was before.
+"""Whether the database's clock was stepped, and how to repair what was written by the clock as it was before.
 
 Leases, heartbeats and due times are in the database's time. Stepped forward, every lease looks run out, and mail that
 is under way would be claimed a second time; stepped back, mail that was due is due in an hour, and a dead worker looks
@@ -37,12 +37,12 @@ class DatabaseClock:
         self._monotonic = monotonic
         self._steps = Steps(TOLERANCE_SECONDS)
         self._lock = threading.Lock()
-        self._unmended = 0.0
+        self._unrepaired = 0.0
         self._began = monotonic()
         self._stepped: float | None = None
 
     def look(self, connection: sa.Connection) -> float:
-        """Seconds by which the clock was stepped since it was last mended; 0.0: it was not."""
+        """Seconds by which the clock was stepped since it was last repaired; 0.0: it was not."""
         began = self._monotonic()
         now = connection.execute(sa.select(DbNow())).scalar_one()
         with self._lock:
@@ -50,31 +50,31 @@ class DatabaseClock:
             step = self._steps.saw(now.timestamp(), began, ended)
             if step:
                 self._stepped = ended
-                self._unmended += step
-            return self._unmended
+                self._unrepaired += step
+            return self._unrepaired
 
     def latest(self) -> datetime:
-        """What the clock can't be past by now unless it was stepped, or the step is not yet mended."""
+        """What the clock can't be past by now unless it was stepped, or the step is not yet repaired."""
         with self._lock:
             offset = self._steps.latest
             if offset is None:
                 return _NEVER
-            seconds = offset + self._monotonic() - max(0.0, self._unmended) + TOLERANCE_SECONDS
+            seconds = offset + self._monotonic() - max(0.0, self._unrepaired) + TOLERANCE_SECONDS
         return datetime.fromtimestamp(seconds, UTC)
 
     def earliest(self) -> datetime:
-        """What the clock can't be before by now unless it was stepped back, or the step is not yet mended."""
+        """What the clock can't be before by now unless it was stepped back, or the step is not yet repaired."""
         with self._lock:
             offset = self._steps.earliest
             if offset is None:
                 return _EVER
-            seconds = offset + self._monotonic() - min(0.0, self._unmended) - TOLERANCE_SECONDS
+            seconds = offset + self._monotonic() - min(0.0, self._unrepaired) - TOLERANCE_SECONDS
         return datetime.fromtimestamp(seconds, UTC)
 
-    def mended(self, step: float) -> None:
+    def repaired(self, step: float) -> None:
         """What `look` told is put right, durably."""
         with self._lock:
-            self._unmended -= step
+            self._unrepaired -= step
 
     def since_step(self) -> float | None:
         """Seconds since the latest step that was noticed; None: there was none."""
@@ -92,7 +92,7 @@ def written_ahead(connection: sa.Connection) -> bool:
     return bool(connection.execute(newest).scalar())
 
 
-def mend(connection: sa.Connection, step: float, lease: float) -> None:
+def repair(connection: sa.Connection, step: float, lease: float) -> None:
     """Put right what was written before a step of `step` seconds; `lease`: seconds that a claim holds.
 
     Leases begin anew; mail that was due, or waited for its next try, is due now. Done twice it changes nothing more.

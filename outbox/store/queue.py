@@ -96,11 +96,11 @@ class Queue:
         """Say that the worker lives, and how it fares; a row that was purged is written again, under its id.
 
         Returns the seconds by which the database's clock was stepped, 0.0 if it was not. What that has put out of order
-        is mended.
+        is repaired.
         """
         with self._engine.begin() as connection:
             if (step := self._clock.look(connection)) or database_clock.written_ahead(connection):
-                database_clock.mend(connection, step, self._lease)
+                database_clock.repair(connection, step, self._lease)
             beaten = connection.execute(
                 _worker.update()
                 .where(_worker.c.id == worker_id)
@@ -108,7 +108,7 @@ class Queue:
             )
             if not beaten.rowcount and worker_id in self._rows:
                 connection.execute(_worker.insert().values(**self._rows[worker_id], id=worker_id, health=health))
-        self._clock.mended(step)
+        self._clock.repaired(step)
         return step
 
     def asked(self, worker_id: int) -> str | None:
@@ -164,7 +164,7 @@ class Queue:
             raise
         except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer
             logger.error("a claim failed and is repeated row by row: %s", type(error).__name__)
-            self.disown(worker_id, token)
+            self.abandon_claim(worker_id, token)
             with self._engine.begin() as connection:
                 return self._claims.claim(connection, worker_id, token, limit, carefully=True)
 
@@ -176,7 +176,7 @@ class Queue:
             rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
             return [Refused(*row) for row in rows]
 
-    def disown(self, worker_id: int, token: int) -> int:
+    def abandon_claim(self, worker_id: int, token: int) -> int:
         """Undo a claim of this worker whose commit was not answered, if it took place after all; how many rows."""
         with self._engine.begin() as connection:
             return connection.execute(
@@ -261,7 +261,7 @@ class Queue:
         not_stepped_since = sa.and_(DbNow() < self._clock.latest(), DbNow() > self._clock.earliest())
         return sa.and_(mine, sa.or_(late, ahead), beaten_since, not_stepped_since)
 
-    def bury(self, worker_id: int, *, for_good: bool) -> int:
+    def release_leases(self, worker_id: int, *, for_good: bool) -> int:
         """Make due at once what a worker held whose process has ended; how many deliveries.
 
         To be called again `for_good` a moment later: the server may still finish a claim whose client is no more.

@@ -49,7 +49,7 @@ _COLUMNS = {  # of one outcome on its way to the database
 }
 
 
-class Ledger:
+class OutcomeStore:
     """Records outcomes. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:

@@ -21,11 +21,11 @@ from outbox.extension import signals
 from outbox.message.values import Envelope
 from outbox.settings import Settings
 from outbox.store.outcome import Outcome
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.testing.scripts import Relay, Try
 from outbox.worker import build
 from outbox.worker.dispatcher import Dispatcher
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import tell
@@ -49,7 +49,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
             tries.append(_try(outcome, subjects))
 
     worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)
-    recorder = _AtOnce(Ledger(engine), worker_id, recorded)
+    recorder = _AtOnce(OutcomeStore(engine), worker_id, recorded)
     breaker = Breaker()
     feed = Feed(Blame(breaker, Refusals(0)), lambda: _NOW)
     dispatcher = Dispatcher(
@@ -58,7 +58,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
         recorder,
         replace(build.terms(settings), suppress=False, transport=relay.name),
         events,
-        Pulse(settings.dead_after_seconds, _NOW, ahead=lambda: 0.0),
+        LeaseGuard(settings.dead_after_seconds, _NOW, ahead=lambda: 0.0),
         monotonic=lambda: _NOW,
         chance=lambda: _CHANCE,
         token=lambda: secrets.randbits(62) + 1,
@@ -90,8 +90,8 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
 class _AtOnce(Recorder):
     """Records in the caller's thread what is handed in."""
 
-    def __init__(self, ledger: Ledger, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
-        super().__init__(ledger, worker_id, recorded)
+    def __init__(self, outcome_store: OutcomeStore, worker_id: int, recorded: Callable[[Outcome, bool], None]) -> None:
+        super().__init__(outcome_store, worker_id, recorded)
         self.close()
 
     def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:

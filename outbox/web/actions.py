@@ -159,8 +159,8 @@ def confirm() -> ResponseReturnValue:
     states = wanted.states or tuple(State)
     with connected() as connection:
         eligible = action.eligible(wanted)
-        counts = {state: _tally(connection, replace(wanted, states=(state,)), len(states)) for state in states}
-        willing = _tally(connection, eligible or NOTHING)
+        counts = {state: _totals(connection, replace(wanted, states=(state,)), len(states)) for state in states}
+        willing = _totals(connection, eligible or NOTHING)
         held = action.held(connection, eligible or NOTHING)
     return render_template(
         "outbox_admin/confirm.html",
@@ -220,7 +220,7 @@ def _ids(form: MultiDict[str, str]) -> tuple[int, ...]:
     return tuple(number for number in numbers if number is not None)
 
 
-def _tally(connection: Connection, wanted: Filter, share: int = 1) -> operations.Page:
+def _totals(connection: Connection, wanted: Filter, share: int = 1) -> operations.Page:
     """How many match, and the newest of them."""
     return operations.browse(connection, wanted, limit=SAMPLE, cap=CAP, seconds=LOOK_SECONDS / share)
 

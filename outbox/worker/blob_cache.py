@@ -21,7 +21,7 @@ PIECE = 8 * BASE64_CUT
 """Bytes of a large blob or text that are in memory at once, for each connection that sends one."""
 
 
-class Shelf:
+class BlobCache:
     """A least-recently-used cache of blobs by digest, for several threads."""
 
     def __init__(

@@ -30,11 +30,11 @@ from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
 from outbox.store.databases import of
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
-from outbox.worker.lease_guard import Pulse
-from outbox.worker.pool import Crew
-from outbox.worker.registration import Presence
+from outbox.worker.lease_guard import LeaseGuard
+from outbox.worker.pool import Pool
+from outbox.worker.registration import Registration
 from outbox.worker.terms import Terms
 
 if TYPE_CHECKING:
@@ -117,21 +117,21 @@ def pool(
     queue: Queue,
     rulings: Rulings,
     events: Events,
-    pulse: Pulse,
+    lease_guard: LeaseGuard,
     progress: Progress,
     meters: Meters | None,
-) -> Crew:
+) -> Pool:
     """The threads that claim, send and record."""
     learned = Learned()
-    return Crew(
+    return Pool(
         queue,
-        Ledger(engine),
+        OutcomeStore(engine),
         worker_id,
         terms(settings),
         blame(settings),
         rulings,
         events,
-        pulse,
+        lease_guard,
         progress=progress,
         connect=lambda waiting: Connection(bound, settings.relay, waiting=waiting, learned=learned),
         connections=connections,
@@ -143,10 +143,10 @@ def pool(
     )
 
 
-def learn(crew: Crew, rulings: Rulings, settings: Settings) -> None:
+def learn(pool: Pool, rulings: Rulings, settings: Settings) -> None:
     """From what was written down before this worker started: one that lives for a pass may see too little."""
     try:
-        crew.learn(rulings.recent(2 * settings.breaker_refusals))
+        pool.learn(rulings.recent(2 * settings.breaker_refusals))
     except Exception as error:  # noqa: BLE001 - it learns as it goes, then
         logger.error("earlier attempts can't be read: %s", type(error).__name__)
 
@@ -154,8 +154,8 @@ def learn(crew: Crew, rulings: Rulings, settings: Settings) -> None:
 def monitor(
     settings: Settings,
     engine: Engine,
-    crew: Crew,
-    presence: Presence,
+    pool: Pool,
+    registration: Registration,
     meters: Meters,
     port: int,
     illness: Callable[[], str | None],
@@ -164,11 +164,11 @@ def monitor(
     found = prometheus.Queue(engine, settings, meters=meters)
     found.look()  # for the clock
     database = Readiness(engine)
-    own = prometheus.Worker(meters, crew.health, lambda: presence.pulse.age(monotonic()), VERSION)
+    own = prometheus.Worker(meters, pool.health, lambda: registration.lease_guard.age(monotonic()), VERSION)
     return Monitor(
         settings.metrics_host,
         port,
         live=illness,
-        ready=lambda: database() or (None if crew.records else "outcomes can't be recorded"),
+        ready=lambda: database() or (None if pool.records else "outcomes can't be recorded"),
         metrics=lambda: prometheus.exposition(found, own),
     )

@@ -18,7 +18,7 @@ from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings, Seen
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
 
@@ -49,7 +49,7 @@ class Claimer:
         recorder: Recorder,
         rulings: Rulings,
         consequences: Consequences,
-        pulse: Pulse,
+        lease_guard: LeaseGuard,
         *,
         worker_id: int,
         connections: int,
@@ -66,7 +66,7 @@ class Claimer:
         self._recorder = recorder
         self._rulings = rulings
         self._consequences = consequences
-        self._pulse = pulse
+        self._lease_guard = lease_guard
         self._worker_id = worker_id
         self._size = connections * CLAIM_PER_CONNECTION
         self.low = connections * CLAIM_PER_CONNECTION // 2
@@ -74,7 +74,7 @@ class Claimer:
         self._poll = self._pause = poll
         self._progress = progress
         self._meters = meters
-        self._held = self._heeded = Held()
+        self._held = self._applied = Held()
         self._complain = Debounce(60.0, monotonic)
         self._asked = Debounce(_ASK_SECONDS, monotonic)
         self._no_other_until = self._expired_at = 0.0
@@ -87,7 +87,7 @@ class Claimer:
 
     def nudge(self) -> None:
         """Look at the queue now."""
-        self._feed.hungry.set()
+        self._feed.running_low.set()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -112,12 +112,12 @@ class Claimer:
     def _claim_on(self) -> None:
         while not self._stopping.is_set():
             if pause := self.look():
-                self._queue.wait(self._feed.hungry, pause)
+                self._queue.wait(self._feed.running_low, pause)
 
     def look(self) -> float:
         """One look at what is to be done: seconds until the next, unless something calls for an earlier one."""
-        self._feed.hungry.clear()
-        self._heed_pauses()
+        self._feed.running_low.clear()
+        self._apply_pauses()
         if surplus := self._feed.surplus():
             self._dispatcher.give_back(surplus)
         self.carry_out()
@@ -137,12 +137,12 @@ class Claimer:
 
     def _may_claim(self) -> bool:
         """Not while outcomes can't be recorded: after an outage the recorder goes first."""
-        return self._pulse.alive(self._monotonic()) and self._recorder.trouble is None
+        return self._lease_guard.alive(self._monotonic()) and self._recorder.trouble is None
 
-    def _heed_pauses(self) -> None:
+    def _apply_pauses(self) -> None:
         held = self._held
-        if held != self._heeded:
-            new, self._heeded = held.added_to(self._heeded), held  # what probes an older pause goes on
+        if held != self._applied:
+            new, self._applied = held.added_to(self._applied), held  # what probes an older pause goes on
             self._queue.hold(held)
             back = self._feed.remove(
                 lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id)

@@ -17,10 +17,10 @@ from outbox.store.claim import Claimed
 from outbox.store.failures import OUTAGES
 from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
-from outbox.worker.blob_cache import Shelf
+from outbox.worker.blob_cache import BlobCache
 from outbox.worker.consequences import Consequences
 from outbox.worker.gate import SendGuard
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Connection, Terms
@@ -54,7 +54,7 @@ class Dispatcher:
         recorder: Recorder,
         terms: Terms,
         events: Events,
-        pulse: Pulse,
+        lease_guard: LeaseGuard,
         *,
         monotonic: Callable[[], float],
         chance: Callable[[], float],
@@ -74,14 +74,14 @@ class Dispatcher:
         self._token = token
         self._gathers = gathers
         self._consequences = consequences
-        self._shelf = Shelf(
+        self._blob_cache = BlobCache(
             lambda digest: int(aside(lambda: queue.blob_size(digest))),
             lambda digest, start, length: bytes(aside(lambda: queue.blob_part(digest, start, length))),
             lambda message, start, length: bytes(aside(lambda: queue.text_part(message, start, length))),
         )
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
-        self._guard = SendGuard(queue, recorder, terms, pulse, monotonic, aside)
+        self._guard = SendGuard(queue, recorder, terms, lease_guard, monotonic, aside)
 
     def cut_off(self) -> None:
         """The grace period of a stop is over: no final dot is sent any more."""
@@ -93,7 +93,7 @@ class Dispatcher:
 
     def lease(self, worker_id: int, limit: int, *, probe: bool = False) -> Leases:
         """As `claim`; and how many of them are to be offered."""
-        self._disown_unanswered(worker_id)
+        self._abandon_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
@@ -152,7 +152,7 @@ class Dispatcher:
         if claimed.rescues > self._terms.policy.poison and not self._guard.marked(leased):
             return self._return(leased, connection)
         try:
-            content = self._shelf.content(claimed.message)
+            content = self._blob_cache.content(claimed.message)
         except DamagedMessageError as error:
             return self._settle(leased, connection, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
         except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
@@ -167,10 +167,10 @@ class Dispatcher:
         """Release deliveries that were claimed and not begun, due as they were before."""
         return self._recorder.submit(*(Outcome.released(leased.claimed) for leased in unbegun))
 
-    def _disown_unanswered(self, worker_id: int) -> None:
+    def _abandon_unanswered(self, worker_id: int) -> None:
         """Nobody works on what a claim leased whose answer was lost; without this it would wait for the lease's end."""
         for token, until in list(self._unanswered):
-            if self._queue.disown(worker_id, token) or self._monotonic() > until:
+            if self._queue.abandon_claim(worker_id, token) or self._monotonic() > until:
                 self._unanswered.remove((token, until))
 
     def _offer(
@@ -202,7 +202,7 @@ class Dispatcher:
         chance = self._chance()
         offer, ruling = self._feed.done(leased, result, chance, connection)
         if self._consequences is not None and self._consequences.note(ruling, offer, result):
-            self._feed.hungry.set()
+            self._feed.running_low.set()
         if ruling.turned:
             self._say_turned(result)
         decision = decide(

@@ -16,8 +16,8 @@ from outbox.monitoring.http import Monitor
 from outbox.store.held import Held
 from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings
-from outbox.worker.pool import Crew
-from outbox.worker.registration import Health, Presence
+from outbox.worker.pool import Pool
+from outbox.worker.registration import Health, Registration
 from outbox.worker.requests import Requests
 from outbox.worker.stall import Stall
 
@@ -35,9 +35,9 @@ class Poll:
     name = "poll"
     at_once = False
 
-    def __init__(self, seconds: float, crew: Crew, receivers: Receivers, stall: Stall) -> None:
+    def __init__(self, seconds: float, pool: Pool, receivers: Receivers, stall: Stall) -> None:
         self.seconds = seconds
-        self._crew = crew
+        self._pool = pool
         self._receivers = receivers
         self._stall = stall
 
@@ -45,7 +45,7 @@ class Poll:
         """Nudge the claimer."""
         self._stall.tick()
         self._receivers.look()
-        self._crew.nudge()
+        self._pool.nudge()
 
 
 class Heartbeat:
@@ -61,7 +61,7 @@ class Heartbeat:
     def __init__(
         self,
         seconds: float,
-        presence: Presence,
+        registration: Registration,
         health: Health,
         requests: Requests,
         *,
@@ -70,7 +70,7 @@ class Heartbeat:
     ) -> None:
         """`hangs`: why the worker must not say that it lives."""
         self.seconds = seconds
-        self._presence = presence
+        self._registration = registration
         self._health = health
         self._requests = requests
         self._monitor = monitor
@@ -86,7 +86,7 @@ class Heartbeat:
             self._monitor.start()  # its port may have been taken by the worker before
         if not self._hangs():
             self._is_outdated.clear()
-            self._presence.beat(self._health)
+            self._registration.beat(self._health)
             self._requests.look()
 
     def note(self, event: Event) -> None:
@@ -108,8 +108,8 @@ class Pauses:
     seconds = PAUSES_SECONDS
     at_once = False  # read before anything is claimed
 
-    def __init__(self, crew: Crew, queue: Queue, rulings: Rulings, events: Events, transport: str) -> None:
-        self._crew = crew
+    def __init__(self, pool: Pool, queue: Queue, rulings: Rulings, events: Events, transport: str) -> None:
+        self._pool = pool
         self._queue = queue
         self._rulings = rulings
         self._events = events
@@ -124,7 +124,7 @@ class Pauses:
         try:
             pauses, own = self._queue.pauses(), self._transport
             to_probe = [one for one in pauses if one.is_to_probe]
-            self._crew.hold(Held.by(pauses, {own}), [one for one in to_probe if one.transport == own])
+            self._pool.hold(Held.by(pauses, {own}), [one for one in to_probe if one.transport == own])
             if any(one.transport != own for one in to_probe):
                 self._end_abandoned()
         except Exception as error:  # noqa: BLE001

@@ -13,7 +13,7 @@ from typing import Any
 from outbox.core.events import logger
 from outbox.delivery.states import OnUncertain
 from outbox.store.queue import Queue
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Leased
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
@@ -30,7 +30,7 @@ class SendGuard:
         queue: Queue,
         recorder: Recorder,
         terms: Terms,
-        pulse: Pulse,
+        lease_guard: LeaseGuard,
         monotonic: Callable[[], float],
         aside: Callable[[Callable[[], Any]], Any],
     ) -> None:
@@ -38,7 +38,7 @@ class SendGuard:
         self._queue = queue
         self._recorder = recorder
         self._terms = terms
-        self._pulse = pulse
+        self._lease_guard = lease_guard
         self._monotonic = monotonic
         self._aside = aside
         self.cutoff = threading.Event()
@@ -51,7 +51,7 @@ class SendGuard:
     def remaining(self, leased: Leased) -> float:
         """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""
         now = self._monotonic()
-        if not self._pulse.holds(self._claimed_at(leased), now):
+        if not self._lease_guard.holds(self._claimed_at(leased), now):
             return 0.0
         return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
 

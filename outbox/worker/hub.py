@@ -19,7 +19,7 @@ from typing import TypeVar
 import greenlet  # type: ignore[import-untyped]
 
 from outbox.core.clock import awake, monotonic
-from outbox.core.sync import Bell
+from outbox.core.sync import EventCount
 from outbox.worker.selector import READY, Ready
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ _ASIDE_THREADS = 4
 
 
 class Hub:
-    """Runs jobs. `run` belongs to one thread; the waits to the jobs in it; `post` and bells' `ring` are for all."""
+    """Runs jobs. `run` belongs to one thread; the waits to its jobs; `post` and `ring` of event counts are thread-safe."""
 
     def __init__(self, sockets: type[Ready] = READY) -> None:
         self._reader, self._writer = os.pipe()
@@ -120,9 +120,9 @@ class Hub:
         result: T = future.result()
         return result
 
-    def bell(self) -> Bell:
+    def event_count(self) -> EventCount:
         """One that jobs of this hub can wait for."""
-        return _HubBell(self)
+        return _HubEventCount(self)
 
     def _help(self) -> None:
         while True:
@@ -159,24 +159,24 @@ class Hub:
         os.close(self._writer)
 
 
-class _HubBell:
+class _HubEventCount:
     """Rung from any thread, waited for by jobs of one hub."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._waiting: list[greenlet.greenlet] = []
-        self.strokes = 0
+        self.count = 0
 
     def ring(self) -> None:
-        self.strokes += 1
+        self.count += 1
         if self._waiting:
             self._hub.post(self._wake)
 
-    def wait(self, strokes: int, timeout: float) -> None:
+    def wait(self, count: int, timeout: float) -> None:
         me = greenlet.getcurrent()
-        self._waiting.append(me)  # before the look at the strokes: who rings does it the other way round
+        self._waiting.append(me)  # before the look at the count: who rings does it the other way round
         try:
-            if self.strokes == strokes:
+            if self.count == count:
                 self._hub.sleep(max(0.0, timeout))
         finally:
             if me in self._waiting:

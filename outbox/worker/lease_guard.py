@@ -20,7 +20,7 @@ JUMP_SECONDS = 2.0
 """A wall clock that is put right by less than this between two heartbeats has not slept."""
 
 
-class Pulse:
+class LeaseGuard:
     """This worker's heartbeats, seen from its own monotonic clock. Times in seconds; for several threads."""
 
     def __init__(self, dead_after: float, now: float, *, ahead: Callable[[], float] = clock.ahead) -> None:

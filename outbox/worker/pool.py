@@ -23,16 +23,16 @@ from outbox.store.held import Held
 from outbox.store.outcome import Outcome
 from outbox.store.pauses import Pause
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings, Seen
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.hub import Hub
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
-from outbox.worker.report import Tally, tell, transport_health
+from outbox.worker.report import Totals, tell, transport_health
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Unrecorded
 
@@ -48,25 +48,25 @@ _CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off, a
 _JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
 
 
-class Carrier(Connection, Protocol):
-    """A connection as the crew holds it."""
+class PooledConnection(Connection, Protocol):
+    """A connection as the pool holds it."""
 
 
-class Crew:
+class Pool:
     """Runs the dispatch of one worker on threads of its own."""
 
     def __init__(
         self,
         queue: Queue,
-        ledger: Ledger,
+        outcome_store: OutcomeStore,
         worker_id: int,
         terms: Terms,
         blame: Blame,
         rulings: Rulings,
         events: Events,
-        pulse: Pulse,
+        lease_guard: LeaseGuard,
         *,
-        connect: Callable[[Waiting], Carrier],
+        connect: Callable[[Waiting], PooledConnection],
         connections: int,
         poll: float,
         idle: float,
@@ -85,14 +85,14 @@ class Crew:
         self._events = events
         self._idle = idle
         self._hub = Hub()
-        self._carriers: list[Carrier] = [connect(self._hub) for _ in range(connections)]
-        self._feed = Feed(blame, monotonic, self._hub.bell(), self._carriers)
+        self._connections: list[PooledConnection] = [connect(self._hub) for _ in range(connections)]
+        self._feed = Feed(blame, monotonic, self._hub.event_count(), self._connections)
         self._recorder = Recorder(
-            ledger,
+            outcome_store,
             worker_id,
             self._recorded,
             crowd=max(2, connections // 2),
-            bell=self._hub.bell(),
+            event_count=self._hub.event_count(),
             step=lambda: progress.step("recording"),
         )
         self._dispatcher = Dispatcher(
@@ -101,7 +101,7 @@ class Crew:
             self._recorder,
             terms,
             events,
-            pulse,
+            lease_guard,
             monotonic=monotonic,
             chance=chance,
             token=lambda: secrets.randbits(62) + 1,
@@ -116,15 +116,15 @@ class Crew:
             self._recorder,
             rulings,
             self._consequences,
-            pulse,
+            lease_guard,
             worker_id=worker_id,
             connections=connections,
             poll=poll,
             progress=progress,
             meters=meters,
         )
-        self._ends: dict[Carrier, float] = {}  # by when each that is under way must be through, by `awake`
-        self.tally = Tally()
+        self._ends: dict[PooledConnection, float] = {}  # by when each that is under way must be through, by `awake`
+        self.totals = Totals()
         self._recording = [
             threading.Thread(target=self._guard(self._recorder.run), name=f"outbox-recorder-{number}")
             for number in (1, 2)
@@ -227,8 +227,8 @@ class Crew:
         """For the worker's row: transport, counters, faults."""
         return {
             "transport": transport_health(self._breaker, self._feed.admission, self._terms.transport, monotonic()),
-            "counts": dict(self.tally.counts),
-            "lost_leases": self.tally.lost_leases,
+            "counts": dict(self.totals.counts),
+            "lost_leases": self.totals.lost_leases,
             "suppressed": self._terms.suppress,
             "database": self._recorder.trouble or self._claimer.trouble,
         }
@@ -248,21 +248,21 @@ class Crew:
 
     def _carry_all(self) -> None:
         self._hub.turned = self._recorder.begin  # what came in one turn is recorded in one commit
-        self._hub.run([partial(self._carry, carrier) for carrier in self._carriers])
+        self._hub.run([partial(self._carry, connection) for connection in self._connections])
 
-    def _carry(self, carrier: Carrier) -> None:
+    def _carry(self, connection: PooledConnection) -> None:
         unrecorded = Unrecorded()
         while True:
-            leased = self._feed.take(self._idle, self._claimer.low, carrier)
+            leased = self._feed.take(self._idle, self._claimer.low, connection)
             if leased is not None:
-                self._ends[carrier] = awake() + leased.deadline - monotonic()
-                self._dispatcher.work(leased, carrier, unrecorded)
-                del self._ends[carrier]
+                self._ends[connection] = awake() + leased.deadline - monotonic()
+                self._dispatcher.work(leased, connection, unrecorded)
+                del self._ends[connection]
             elif self._feed.closed:
                 break
             else:
-                carrier.close()
-        carrier.close()
+                connection.close()
+        connection.close()
 
     def _aside(self, call: Callable[[], Any]) -> Any:
         """`call`, made in another thread: it may have to wait for the database."""
@@ -277,17 +277,17 @@ class Crew:
         self._dispatcher.cut_off()
         end = monotonic() + _CUT_OFF_SECONDS
         while self._carrying.is_alive() and monotonic() < end:
-            for carrier in self._carriers:
-                carrier.abort()  # more than once: it may have been between two mails
+            for connection in self._connections:
+                connection.abort()  # more than once: it may have been between two mails
             self._carrying.join(0.2)
 
     def _recorded(self, outcome: Outcome, lost: bool) -> None:
         if self._meters is not None:
             self._meters.recorded(outcome, lost)
         if not lost:
-            self.tally.add(outcome, tell(self._events, outcome))
+            self.totals.add(outcome, tell(self._events, outcome))
             return
-        self.tally.lost_leases += 1
+        self.totals.lost_leases += 1
         verdict = outcome.result.verdict if outcome.result else None
         self._events.emit(
             EventName.LOST_LEASE, outcome.claimed.message.message_id, delivery=outcome.claimed.id, verdict=verdict

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from outbox.core.sync import Bell, Flag, ThreadBell
+from outbox.core.sync import EventCount, Flag, ThreadEventCount
 from outbox.delivery.admission import Admission, is_turned_away
 from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.evidence import Offer
@@ -51,7 +51,7 @@ class Feed:
         self,
         blame: Blame,
         monotonic: Callable[[], float],
-        bell: Bell | None = None,
+        event_count: EventCount | None = None,
         members: Sequence[Member] = (),
     ) -> None:
         """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
@@ -66,9 +66,9 @@ class Feed:
         self._waiting = 0
         self._order = itertools.count()
         self._lock = threading.RLock()
-        self._bell = bell or ThreadBell()
+        self._event_count = event_count or ThreadEventCount()
         self._closed = False
-        self.hungry = Flag()
+        self.running_low = Flag()
         """Set when there is room for more: the claimer's signal."""
 
     def put(self, leased: Iterable[Leased]) -> None:
@@ -76,12 +76,12 @@ class Feed:
         with self._lock:
             for one in leased:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
-            self._bell.ring()
+            self._event_count.ring()
 
     def take(self, timeout: float, low: int, who: Member | None = None) -> Leased | None:
         """The next message, or None after `timeout` seconds without one or when closed (see `closed`).
 
-        Fewer than `low` left sets `hungry`. What is taken must be followed by `done`, `withdraw` or `turned_away`.
+        Fewer than `low` left sets `running_low`. What is taken must be followed by `done`, `withdraw` or `turned_away`.
         """
         end = self._monotonic() + timeout
         while True:
@@ -90,14 +90,14 @@ class Feed:
                 leased = None if self._closed else self._next(who, now)
                 if leased is not None:
                     if len(self._heap) < low:
-                        self.hungry.set()
+                        self.running_low.set()
                     return leased
                 if self._closed or now >= end:
                     return None
                 self._waiting += 1
-                strokes, patience = self._bell.strokes, min(end - now, self._patience(now))
+                count, patience = self._event_count.count, min(end - now, self._patience(now))
             try:
-                self._bell.wait(strokes, patience)
+                self._event_count.wait(count, patience)
             finally:
                 with self._lock:
                     self._waiting -= 1
@@ -107,7 +107,7 @@ class Feed:
         with self._lock:
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
-            self._bell.ring()
+            self._event_count.ring()
 
     def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
         """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
@@ -154,12 +154,12 @@ class Feed:
             offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
             ruling = self._blame.judge(offer, result, begun.opening, now, chance)
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
-                self.hungry.set()
+                self.running_low.set()
             if ruling.turned:
                 self.admission.forget()
-                self.hungry.set()
+                self.running_low.set()
             if self._waiting:
-                self._bell.ring()
+                self._event_count.ring()
             return offer, ruling
 
     def __len__(self) -> int:
@@ -202,8 +202,8 @@ class Feed:
         """Let no more be taken."""
         with self._lock:
             self._closed = True
-            self._bell.ring()
-        self.hungry.set()
+            self._event_count.ring()
+        self.running_low.set()
 
     @property
     def closed(self) -> bool:

@@ -28,8 +28,8 @@ from outbox.store.engines import tell_progress
 from outbox.worker import build, duties
 from outbox.worker.leftover import is_left
 from outbox.worker.place import Place
-from outbox.worker.pool import Crew
-from outbox.worker.registration import Presence
+from outbox.worker.pool import Pool
+from outbox.worker.registration import Registration
 from outbox.worker.requests import Requests
 from outbox.worker.scheduler import Duty, Jobs
 from outbox.worker.stall import Stall
@@ -99,21 +99,21 @@ class Worker:
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
         self._stop = Stop(place.lifeline if place is not None else None)
-        self._presence = Presence(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
-        self._requests = Requests(self._queue, self._presence, self._stop)
+        self._registration = Registration(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
+        self._requests = Requests(self._queue, self._registration, self._stop)
         self._purge = duties.Purge(build.purger(self._engine, self._settings), self._stop)
         self._stall = Stall(self._settings.poll_seconds)
         self._rate = Rate(monotonic())
         self._meters = None if self._settings.metrics_port is None else Meters()
         self._monitor: Monitor | None = None
         self._progress = Progress()
-        self._crew: Crew | None = None
+        self._pool: Pool | None = None
         self._pause = threading.Event()
         tell_progress(self._engine)
         self._watchdog = Watchdog(
             self._progress,
             self._settings.database_timeout_seconds,
-            lambda: self._crew.hangs if self._crew is not None else None,
+            lambda: self._pool.hangs if self._pool is not None else None,
             told_to_stop=self._stop.is_set,
             grace=self._settings.shutdown_seconds,
             alive=place.alive if place is not None else lambda: None,
@@ -129,74 +129,74 @@ class Worker:
         try:
             build.check(self._engine, self._session_engine, step)
             with step("registering the worker"), operations.guarded(self._engine):
-                worker_id = self._presence.register(
+                worker_id = self._registration.register(
                     host=socket.gethostname(), pid=os.getpid(), version=VERSION, connections=self._connections
                 )
             if self._place is not None:
                 self._place.registered(worker_id)
-            crew = self._crew = self._new_crew(worker_id)
+            pool = self._pool = self._new_pool(worker_id)
             self.events.emit(EventName.WORKER_STARTED, worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
             with step("looking for dead workers"):
-                self._presence.rescue()
-            pauses = duties.Pauses(crew, self._queue, self._rulings, self.events, settings.relay.name)
+                self._registration.rescue()
+            pauses = duties.Pauses(pool, self._queue, self._rulings, self.events, settings.relay.name)
             with step("reading the pauses"):
                 pauses.run()
             with step("reading earlier attempts"):
-                build.learn(crew, self._rulings, self._settings)
-            crew.start()
+                build.learn(pool, self._rulings, self._settings)
+            pool.start()
             with step("starting the metrics"):
-                self._open_monitor(crew)
-            jobs = self._new_jobs(crew, pauses)
-            code = self._watch(crew, jobs, once=once, drain=drain, progress=progress)
+                self._open_monitor(pool)
+            jobs = self._new_jobs(pool, pauses)
+            code = self._watch(pool, jobs, once=once, drain=drain, progress=progress)
             self._purge.end_in(PURGE_AT_END_SECONDS if once or drain else 0.0)
             if code in (0, UNSENT) and (once or drain):
                 self._last_purge()
             if self._watchdog.hung:
-                self._leave(crew)
+                self._leave(pool)
             if self._stop.is_set():
                 self.events.emit(EventName.WORKER_STOPPING, worker=worker_id, grace=settings.shutdown_seconds)
-            code = self._end(crew, code, one_pass=once or drain)
-            self._tell(progress, crew, 0 if code == 0 and not self._stop.is_set() else None)
+            code = self._end(pool, code, one_pass=once or drain)
+            self._tell(progress, pool, 0 if code == 0 and not self._stop.is_set() else None)
             return code
         finally:
             self._watchdog.close()
 
-    def _end(self, crew: Crew, code: int, *, one_pass: bool) -> int:
+    def _end(self, pool: Pool, code: int, *, one_pass: bool) -> int:
         """Stop in good order, as far as that is possible; the exit code."""
         self._watchdog.stopping()
         end = monotonic() + self._settings.shutdown_seconds
-        recorded = crew.stop(self._settings.shutdown_seconds)
+        recorded = pool.stop(self._settings.shutdown_seconds)
         self._receivers.close(max(_RECEIVERS_SECONDS, end - monotonic()))
         if recorded:
             with self._progress.step("deregistering the worker"):
-                self._presence.retire(lambda: self._health(crew))
+                self._registration.retire(lambda: self._health(pool))
         else:  # not retired, so that its missing heartbeat tells the others to take over
             logger.error("not everything could be recorded or given back; another worker takes over")
             code = 1
         if one_pass and code != 1 and not self._stop.is_set():
-            code = self._left(crew, stopped=code == UNSENT)
+            code = self._left(pool, stopped=code == UNSENT)
         if self._monitor is not None:
             self._monitor.stop()
-        if hanging := self._hanging(crew):
+        if hanging := self._hanging(pool):
             end_process(1, f"the worker could not stop cleanly: {hanging} hangs; the process exits")
-        counts = " ".join(f"{name}:{count}" for name, count in crew.tally.counts.items())
-        self.events.emit(EventName.WORKER_STOPPED, worker=self._presence.id, did=counts)
+        counts = " ".join(f"{name}:{count}" for name, count in pool.totals.counts.items())
+        self.events.emit(EventName.WORKER_STOPPED, worker=self._registration.id, did=counts)
         return code
 
-    def _leave(self, crew: Crew) -> None:
+    def _leave(self, pool: Pool) -> None:
         """End the process though something hangs, and join nothing; what the relay has answered is recorded first."""
         logger.error("%s; the worker exits so that it can be restarted", self._watchdog.wrong() or "a thread hung")
-        crew.leave()
+        pool.leave()
         end_process(1)
 
-    def _hanging(self, crew: Crew) -> str | None:
+    def _hanging(self, pool: Pool) -> str | None:
         """What has not come back after a stop; None: every thread has ended, or is about to."""
         end = monotonic() + _ENDING_SECONDS
         while (steps := self._progress.underway()) and monotonic() < end:
             self._pause.wait(0.02)
-        return steps[0].what if steps else crew.hanging
+        return steps[0].what if steps else pool.hanging
 
-    def _new_crew(self, worker_id: int) -> Crew:
+    def _new_pool(self, worker_id: int) -> Pool:
         return build.pool(
             self._bound,
             self._settings,
@@ -206,12 +206,12 @@ class Worker:
             queue=self._queue,
             rulings=self._rulings,
             events=self.events,
-            pulse=self._presence.pulse,
+            lease_guard=self._registration.lease_guard,
             progress=self._progress,
             meters=self._meters,
         )
 
-    def _open_monitor(self, crew: Crew) -> None:
+    def _open_monitor(self, pool: Pool) -> None:
         port = self._settings.metrics_port
         if port is None or self._meters is None:
             return
@@ -219,22 +219,22 @@ class Worker:
             port += self._place.number
         self.events.observe(self._meters.observe)
         self._monitor = build.monitor(
-            self._settings, self._engine, crew, self._presence, self._meters, port, lambda: self._illness(crew)
+            self._settings, self._engine, pool, self._registration, self._meters, port, lambda: self._illness(pool)
         )
         self._monitor.start()
 
-    def _illness(self, crew: Crew) -> str | None:
+    def _illness(self, pool: Pool) -> str | None:
         """Why the process had better be started anew; None while its threads do their duty."""
-        if not crew.alive:
+        if not pool.alive:
             return "a thread of the worker has died"
         return self._watchdog.wrong() or ("the scheduler has stopped" if self._stall.is_late else None)
 
-    def _new_jobs(self, crew: Crew, pauses: duties.Pauses) -> Jobs:
+    def _new_jobs(self, pool: Pool, pauses: duties.Pauses) -> Jobs:
         settings = self._settings
         heartbeat = duties.Heartbeat(
             settings.heartbeat_seconds,
-            self._presence,
-            lambda: self._health(crew),
+            self._registration,
+            lambda: self._health(pool),
             self._requests,
             monitor=self._monitor,
             hangs=self._watchdog.wrong,
@@ -242,7 +242,7 @@ class Worker:
         self.events.observe(heartbeat.note)
         pauses.before = heartbeat.hasten
         wanted: list[Duty] = [
-            duties.Poll(settings.poll_seconds, crew, self._receivers, self._stall),
+            duties.Poll(settings.poll_seconds, pool, self._receivers, self._stall),
             heartbeat,
             pauses,
             self._purge,
@@ -254,41 +254,41 @@ class Worker:
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)
         return jobs
 
-    def _watch(self, crew: Crew, jobs: Jobs, *, once: bool, drain: bool, progress: Progressed | None) -> int:
+    def _watch(self, pool: Pool, jobs: Jobs, *, once: bool, drain: bool, progress: Progressed | None) -> int:
         """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
         self._stall.look()  # the first reading of the wall clock
         jobs.start()
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
-                if crew.fault.is_set() or self._watchdog.hung:
+                if pool.fault.is_set() or self._watchdog.hung:
                     return 1
-                if (once or drain or self._requests.drains) and crew.wait_dry(0.05):
+                if (once or drain or self._requests.drains) and pool.wait_dry(0.05):
                     return 0
-                if once and crew.down:
+                if once and pool.down:
                     return UNSENT
                 if monotonic() >= self._end_at:
                     self._stop.set()
-                self._tell(progress, crew)
+                self._tell(progress, pool)
                 if fault := self._stall.look():
-                    self._presence.mended(fault)
+                    self._registration.repaired(fault)
                     jobs.restart()
         finally:
             jobs.stop()
         return 0
 
-    def _tell(self, progress: Progressed | None, crew: Crew, due: int | None = None) -> None:
+    def _tell(self, progress: Progressed | None, pool: Pool, due: int | None = None) -> None:
         if progress is not None:
             with self._progress.step("counting what is due"):
-                progress(crew.tally.counts, self._queue.due() if due is None else due)
+                progress(pool.totals.counts, self._queue.due() if due is None else due)
 
-    def _left(self, crew: Crew, *, stopped: bool) -> int:
+    def _left(self, pool: Pool, *, stopped: bool) -> int:
         """The exit code after one pass."""
         with self._progress.step("counting what is left"):
-            left = is_left(self._engine, self._queue, crew, self._settings, stopped=stopped)
+            left = is_left(self._engine, self._queue, pool, self._settings, stopped=stopped)
         return UNSENT if left else 0
 
-    def _health(self, crew: Crew) -> dict[str, Any]:
-        return crew.health() | {"per_second": self._rate.seen(crew.tally.counts["sent"], monotonic())}
+    def _health(self, pool: Pool) -> dict[str, Any]:
+        return pool.health() | {"per_second": self._rate.seen(pool.totals.counts["sent"], monotonic())}
 
     def _last_purge(self) -> None:
         """A worker that lives for one pass alone purges, too."""

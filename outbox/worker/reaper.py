@@ -91,7 +91,7 @@ class Reaper:
         for number_of_signal in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number_of_signal, signal.SIG_DFL)
         try:
-            self._queue.bury(worker_id, for_good=for_good)
+            self._queue.release_leases(worker_id, for_good=for_good)
         except Exception as error:  # noqa: BLE001 - the next look tries again; the others see its heartbeat grow old
             logger.error("could not release the leases of worker %d, retrying: %s", worker_id, type(error).__name__)
             end_process(1)

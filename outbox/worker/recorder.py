@@ -15,11 +15,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import first_line, logger
-from outbox.core.sync import Bell, ThreadBell
+from outbox.core.sync import EventCount, ThreadEventCount
 from outbox.store.claim import Claimed
 from outbox.store.failures import disconnected
 from outbox.store.outcome import Outcome
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.worker.tickets import Ticket, wait_until
 
 BATCH = 500
@@ -42,12 +42,12 @@ class Recorder:
 
     def __init__(
         self,
-        ledger: Ledger,
+        outcome_store: OutcomeStore,
         worker_id: int,
         recorded: Callable[[Outcome, bool], None],
         *,
         crowd: int = 1,
-        bell: Bell | None = None,
+        event_count: EventCount | None = None,
         step: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was.
@@ -55,11 +55,11 @@ class Recorder:
         What may hang happens within a `step()`.
         """
         self._step = step
-        self._ledger = ledger
+        self._outcome_store = outcome_store
         self._worker_id = worker_id
         self._recorded = recorded
         self._crowd = crowd
-        self._bell = bell or ThreadBell()
+        self._event_count = event_count or ThreadEventCount()
         self._pending: deque[Ticket] = deque()
         self._open: dict[int, Ticket] = {}  # by delivery: what is not settled
         self._groups = 0  # under way
@@ -77,7 +77,7 @@ class Recorder:
 
     def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:
         """Hand in outcomes; each ticket tells when its own is durable. `later`: the caller will call `begin` soon."""
-        tickets = [Ticket(outcome, self._bell) for outcome in outcomes]
+        tickets = [Ticket(outcome, self._event_count) for outcome in outcomes]
         with self._work:
             self._pending.extend(tickets)
             self._open.update((ticket.outcome.claimed.id, ticket) for ticket in tickets)
@@ -108,11 +108,11 @@ class Recorder:
 
     def sound(self, timeout: float) -> bool:
         """Wait until there is no trouble; False after `timeout` seconds with it."""
-        return wait_until(self._bell, lambda: self.trouble is None, timeout)
+        return wait_until(self._event_count, lambda: self.trouble is None, timeout)
 
     def run(self) -> None:
         """Commit until closed and nothing is left, or until abandoned. For two threads."""
-        with self._ledger.connected():
+        with self._outcome_store.connected():
             while self.turn():
                 pass
 
@@ -181,7 +181,7 @@ class Recorder:
         outcomes = [ticket.outcome for ticket in batch]
         try:
             with self._step():
-                lost = self._ledger.record(self._worker_id, outcomes)
+                lost = self._outcome_store.record(self._worker_id, outcomes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the outcome is not durable
             return error
         settled = self._settle(batch, outcomes, lost)
@@ -202,7 +202,7 @@ class Recorder:
                 if self._open.get(outcome.claimed.id) is ticket:
                     del self._open[outcome.claimed.id]
                 if ticket.outcome is not outcome:  # it was recorded first, and is claimed for nothing
-                    again = Ticket(Outcome.released(ticket.outcome.claimed), self._bell)
+                    again = Ticket(Outcome.released(ticket.outcome.claimed), self._event_count)
                     self._pending.append(again)
                     self._open[outcome.claimed.id] = again
                 ticket.settled = True
@@ -211,7 +211,7 @@ class Recorder:
                 if self.trouble is not None:
                     logger.info("outcomes are recorded again")
                 self.trouble, self._failures = None, 0
-        self._bell.ring()
+        self._event_count.ring()
         return settled
 
     def _one_by_one(self, batch: Sequence[Ticket]) -> list[Ticket]:
@@ -239,7 +239,7 @@ class Recorder:
     def _rehearses(self, outcome: Outcome) -> bool:
         try:
             with self._step():
-                self._ledger.rehearse(self._worker_id, outcome)
+                self._outcome_store.rehearse(self._worker_id, outcome)
         except Exception:  # noqa: BLE001 - which one, is told of the recording
             return False
         return True

@@ -1,4 +1,4 @@
-"""What the other workers and the status know of this one: its row, its heartbeats, what it mended, that it ended."""
+"""What the other workers and the status know of this one: its row, its heartbeats, what it repaired, that it ended."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from outbox.core.clock import monotonic
 from outbox.core.events import EventName, Events, first_line, logger
 from outbox.store.queue import Queue
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 
-_REMEMBERED_SECONDS = 3600.0  # how long a worker tells of what it mended
+_REMEMBERED_SECONDS = 3600.0  # how long a worker tells of what it repaired
 _REMEMBERED = 5
 _PATIENCE_SECONDS = 5.0  # for a heartbeat that the database holds up
 
@@ -20,7 +20,7 @@ Health = Callable[[], dict[str, Any]]
 """How the worker fares, for the status."""
 
 
-class Presence:
+class Registration:
     """One worker's entry among the workers of a database. For several threads."""
 
     def __init__(self, queue: Queue, events: Events, *, dead_after: float) -> None:
@@ -28,15 +28,17 @@ class Presence:
         self._queue = queue
         self._events = events
         self._dead_after = dead_after
-        self.pulse = Pulse(dead_after, monotonic())
-        self._mended: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)  # (monotonic, what)
-        self._writing = threading.Lock()  # a heartbeat after the farewell would call the worker back to life
+        self.lease_guard = LeaseGuard(dead_after, monotonic())
+        self._repaired: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)  # (monotonic, what)
+        self._writing = threading.Lock()  # a heartbeat after the deregistration would call the worker back to life
         self._gone = False
         self.id = 0
 
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
         """Enter this worker; its id. Raises DatabaseError."""
-        self.pulse = Pulse(self._dead_after, monotonic())  # from before the row, which is its first heartbeat
+        self.lease_guard = LeaseGuard(
+            self._dead_after, monotonic()
+        )  # from before the row, which is its first heartbeat
         self.id = self._queue.register(
             host=host, pid=pid, version=version, connections=connections, dead_after=self._dead_after
         )
@@ -45,7 +47,7 @@ class Presence:
     def beat(self, health: Health) -> None:
         """Say that the worker lives, and look for others that don't. A database that fails is logged."""
         try:
-            # a heartbeat that the database does not answer must not hold up the next: only a farewell excludes it
+            # a heartbeat that the database does not answer must not hold up the next: only a deregistration excludes it
             alone = self._writing.acquire(timeout=_PATIENCE_SECONDS)
             try:
                 if self._gone:
@@ -60,23 +62,23 @@ class Presence:
 
     def _beat(self, health: Health) -> None:
         began = monotonic()
-        step = self._queue.beat(self.id, health() | {"mended": self._told()})
-        if not self.pulse.beat(began, monotonic(), slept=step > 0):
-            self.mended("late heartbeat: earlier claims are void")
+        step = self._queue.beat(self.id, health() | {"repaired": self._told()})
+        if not self.lease_guard.beat(began, monotonic(), slept=step > 0):
+            self.repaired("late heartbeat: earlier claims are void")
         if step:
-            self.mended(f"the database's clock jumped by {step:+.0f} s: due times and leases were adjusted")
+            self.repaired(f"the database's clock jumped by {step:+.0f} s: due times and leases were adjusted")
 
     def _told(self) -> list[dict[str, Any]]:
         now = monotonic()
         return [
             {"what": what, "ago_seconds": round(now - at, 1)}
-            for at, what in list(self._mended)
+            for at, what in list(self._repaired)
             if now - at < _REMEMBERED_SECONDS
         ]
 
-    def mended(self, what: str) -> None:
+    def repaired(self, what: str) -> None:
         """Tell of a fault that is dealt with: in the log at once, in the status with the next heartbeats."""
-        self._mended.append((monotonic(), what))
+        self._repaired.append((monotonic(), what))
         self._events.emit(EventName.WORKER_FAULT, worker=self.id, reason=what)
 
     def rescue(self) -> None:

@@ -1,4 +1,4 @@
-"""Reports of what is recorded: the worker's tally, and the event of each outcome."""
+"""Reports of what is recorded: the worker's totals, and the event of each outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNSENT_KEPT = 10_000
 
 
 @dataclass(slots=True)
-class Tally:
+class Totals:
     """What this worker has done since it started."""
 
     counts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0, "failed": 0, "uncertain": 0})

@@ -127,7 +127,7 @@ class _Supervisor:
                     self._start(child)
             self._wait(_WATCH_SECONDS)
             for child in self._dead():
-                self._mourn(child)
+                self._child_ended(child)
             if awake() - looked_at < _JUMP_SECONDS:
                 self._end_silent()
             looked_at = awake()
@@ -195,7 +195,7 @@ class _Supervisor:
                 logger.error("worker process %d has not responded for %.0f s: killing it", child.process.pid, silence)
                 child.process.kill()
 
-    def _mourn(self, child: _Child, *, stopping: bool = False) -> None:
+    def _child_ended(self, child: _Child, *, stopping: bool = False) -> None:
         """Read its last words, rescue what it held, and decide whether it is started again."""
         process, words = child.process, child.words
         assert process is not None and words is not None and process.exitcode is not None  # noqa: S101, PT018
@@ -230,7 +230,7 @@ class _Supervisor:
         while living := list(self._living()):
             wait([child.process.sentinel for child in living if child.process], _WATCH_SECONDS)
             for child in list(self._dead()):
-                self._mourn(child, stopping=True)
+                self._child_ended(child, stopping=True)
             if monotonic() > deadline:
                 self._kill()
         self._reaper.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from outbox.core.clock import monotonic
-from outbox.core.sync import Bell
+from outbox.core.sync import EventCount
 from outbox.delivery.reply import Phase
 from outbox.store.outcome import Outcome
 
@@ -13,16 +13,16 @@ from outbox.store.outcome import Outcome
 class Ticket:
     """Tells when an outcome is durable."""
 
-    __slots__ = ("_bell", "outcome", "settled")
+    __slots__ = ("_event_count", "outcome", "settled")
 
-    def __init__(self, outcome: Outcome, bell: Bell) -> None:
+    def __init__(self, outcome: Outcome, event_count: EventCount) -> None:
         self.outcome = outcome
         self.settled = False
-        self._bell = bell
+        self._event_count = event_count
 
     def durable(self, timeout: float) -> bool:
         """Wait until the outcome is committed; False after `timeout` seconds without."""
-        return wait_until(self._bell, lambda: self.settled, timeout)
+        return wait_until(self._event_count, lambda: self.settled, timeout)
 
 
 class Unrecorded:
@@ -43,14 +43,14 @@ class Unrecorded:
         return all(ticket.durable(end - monotonic()) for ticket in self._tickets)
 
 
-def wait_until(bell: Bell, done: Callable[[], bool], timeout: float) -> bool:
-    """Wait for `done`, which is asked again at each stroke; False after `timeout` seconds without."""
+def wait_until(event_count: EventCount, done: Callable[[], bool], timeout: float) -> bool:
+    """Wait for `done`, which is asked again at each event; False after `timeout` seconds without."""
     end = monotonic() + timeout
     while True:
-        strokes = bell.strokes
+        count = event_count.count
         if done():
             return True
         left = end - monotonic()
         if left <= 0:
             return False
-        bell.wait(strokes, left)
+        event_count.wait(count, left)

@@ -100,7 +100,7 @@ def test_an_expired_link_is_refused(visitor: Visitor, app: Flask, mailbox: Mailb
 
 
 def test_a_weak_password_leaves_the_link_good(visitor: Visitor, mailbox: Mailbox) -> None:
-    """A fault in the form can be mended."""
+    """A fault in the form can be repaired."""
     ask(visitor)
     link = link_in(mailbox[0])
     assert "8 to 128 characters" in visitor.submit(link, password="short", password2="short").text

@@ -25,13 +25,13 @@ from outbox.store.enqueue import Posting
 from outbox.store.held import Held
 from outbox.store.pauses import FIRST_PROBE, Pause, What, active
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.store.types import DbNow
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
@@ -63,15 +63,23 @@ def parts(engine: sa.Engine) -> Iterator[Parts]:
     queue = Queue(engine, environment="", lease=600.0)
     worker_id = queue.register(host="here", pid=1, version="1", connections=4)
     rulings = Rulings(engine, environment="", transport=RELAY)
-    recorder = Recorder(Ledger(engine), worker_id, lambda outcome, lost: None)
-    breaker, events, pulse = Breaker(), Events(), Pulse(600.0, monotonic())
+    recorder = Recorder(OutcomeStore(engine), worker_id, lambda outcome, lost: None)
+    breaker, events, lease_guard = Breaker(), Events(), LeaseGuard(600.0, monotonic())
     feed = Feed(Blame(breaker, Refusals(10)), monotonic)
     policy = RetryPolicy()
     terms = Terms(policy, lease=600.0, send_timeout=60.0, dot_timeout=60.0, suppress=False, transport=RELAY)
     consequences = Consequences(rulings, events, transport=RELAY, delay=60.0)
     tokens = itertools.count(1)
     dispatcher = Dispatcher(
-        queue, feed, recorder, terms, events, pulse, monotonic=monotonic, chance=lambda: 0.5, token=lambda: next(tokens)
+        queue,
+        feed,
+        recorder,
+        terms,
+        events,
+        lease_guard,
+        monotonic=monotonic,
+        chance=lambda: 0.5,
+        token=lambda: next(tokens),
     )
     claimer = Claimer(
         queue,
@@ -80,7 +88,7 @@ def parts(engine: sa.Engine) -> Iterator[Parts]:
         recorder,
         rulings,
         consequences,
-        pulse,
+        lease_guard,
         worker_id=worker_id,
         connections=4,
         poll=1.0,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from outbox.store.engines import engine_like
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from tests.db.mails import composed
 from tests.servers.databases import Database
 from tests.servers.proxy import Freezer
@@ -74,12 +74,12 @@ def test_asking_an_idle_connection_and_opening_another_end(engine: sa.Engine, pr
 
 def test_the_claiming_and_the_recording_connection(engine: sa.Engine, database: Database, proxy: Freezer) -> None:
     """Those are kept by their threads, and are opened anew."""
-    queue, ledger = Queue(engine, environment="", lease=60, wake=True), Ledger(engine)
-    with queue.connected(), ledger.connected():
+    queue, outcome_store = Queue(engine, environment="", lease=60, wake=True), OutcomeStore(engine)
+    with queue.connected(), outcome_store.connected():
         assert queue.claim(1, 1, 10) == []
-        ledger.record(1, [])
+        outcome_store.record(1, [])
         proxy.freeze(new=True)
-        for call in (lambda: queue.claim(1, 1, 10), lambda: ledger.record(1, [])):
+        for call in (lambda: queue.claim(1, 1, 10), lambda: outcome_store.record(1, [])):
             with pytest.raises((sa.exc.OperationalError, sa.exc.InterfaceError)):
                 call()
         proxy.thaw()

@@ -17,9 +17,9 @@ from outbox.delivery.evidence import Refusals
 from outbox.delivery.retry import RetryPolicy
 from outbox.smtp.connection import Connection
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.worker.dispatcher import Dispatcher
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
@@ -55,7 +55,7 @@ class Parts:
         self.queue = Queue(self.engine, environment="", lease=LEASE)
         self.worker = self.queue.register(host="here", pid=1, version="1", connections=2)
         self.feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
-        self.recorder = Recorder(Ledger(self.engine), self.worker, lambda outcome, lost: None)
+        self.recorder = Recorder(OutcomeStore(self.engine), self.worker, lambda outcome, lost: None)
         tokens = count(1)
         self.dispatcher = Dispatcher(
             self.queue,
@@ -63,7 +63,7 @@ class Parts:
             self.recorder,
             TERMS,
             Events(),
-            Pulse(1e6, monotonic()),
+            LeaseGuard(1e6, monotonic()),
             monotonic=lambda: monotonic() + self.late,
             chance=lambda: 0.5,
             token=lambda: next(tokens),

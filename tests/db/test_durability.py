@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from tests.db.mails import put
 from tests.servers.databases import Database
 from tests.servers.postgres import PostgresServer
@@ -43,13 +43,14 @@ def test_marks_and_outcomes_survive_a_crash(database: Database, careless: Postgr
     sent, marked = put(engine, "a@example.org", "b@example.org")
     with engine.connect() as connection:
         connection.exec_driver_sql("CHECKPOINT")  # the message is not what this is about
-    queue, ledger = Queue(engine, environment="", lease=600), Ledger(engine)
-    with queue.connected(), ledger.connected():
+    queue, outcome_store = Queue(engine, environment="", lease=600), OutcomeStore(engine)
+    with queue.connected(), outcome_store.connected():
         worker_id = queue.register(host="h", pid=1, version="1", connections=1)
         claimed = {one.id: one for one in queue.claim(worker_id, 7, 10)}
         assert queue.mark(claimed[marked])
         assert (
-            ledger.record(worker_id, [Outcome(claimed[sent], State.SENT, None, True, False, None, None, None)]) == set()
+            outcome_store.record(worker_id, [Outcome(claimed[sent], State.SENT, None, True, False, None, None, None)])
+            == set()
         )
         careless.kill()
     engine.dispose()

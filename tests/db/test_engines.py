@@ -19,7 +19,7 @@ from outbox.models import Base, OutboxWorker
 from outbox.store.databases.sqlite import configure_sqlite
 from outbox.store.engines import engine_like
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from tests.servers.databases import Database
 
 
@@ -159,13 +159,13 @@ def went_through(engine: sa.Engine) -> list[str]:
         session.commit()
         theirs = outbox.database(app)
     assert theirs is not engine
-    queue, ledger = Queue(theirs, environment="", lease=60, wake=True), Ledger(theirs)
-    with queue.connected(), ledger.connected():
+    queue, outcome_store = Queue(theirs, environment="", lease=60, wake=True), OutcomeStore(theirs)
+    with queue.connected(), outcome_store.connected():
         worker_id = queue.register(host="h", pid=1, version="1", connections=1)
         (claimed,) = queue.claim(worker_id, 7, 10)
         outcome = Outcome(claimed, State.SENT, None, True, False, None, None, None)
-        assert ledger.record(worker_id, [outcome]) == set()
-        assert ledger.record(worker_id, [outcome]) == {claimed.id}
+        assert outcome_store.record(worker_id, [outcome]) == set()
+        assert outcome_store.record(worker_id, [outcome]) == {claimed.id}
     operations.check_schema(theirs)
     with operations.connected(theirs) as connection:
         found = [row.state.value for row in operations.find(connection, operations.Filter())]

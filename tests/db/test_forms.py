@@ -19,7 +19,7 @@ from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
 from outbox.store.queue import Queue
 from outbox.store.types import DbNow
-from outbox.worker.blob_cache import Shelf
+from outbox.worker.blob_cache import BlobCache
 
 NOW = datetime.now(UTC)
 LOGO = b"\x89PNG" * 5000
@@ -59,13 +59,13 @@ def test_each_delivery_gets_the_form_of_its_own_address(engine: sa.Engine, many:
     put(engine, many=many, body="x y " * (length // 4))
     queue = Queue(engine, environment="", lease=60.0)
     worker = queue.register(host="h", pid=1, version="0", connections=1)
-    shelf = Shelf(queue.blob_size, queue.blob_part, queue.text_part)
+    blob_cache = BlobCache(queue.blob_size, queue.blob_part, queue.text_part)
     claimed = {one.recipient: one.message for one in queue.claim(worker, 7, 10)}
     views = shown(engine)
     assert set(claimed) == set(views) == {ANN, JOERG}
     for recipient, message in claimed.items():
         detail, wire = views[recipient]
-        assert b"".join(shelf.content(message)) == wire
+        assert b"".join(blob_cache.content(message)) == wire
         assert message.size == detail.size == len(wire)
         assert message.smtputf8 == detail.smtputf8 == (recipient == JOERG)
         assert detail.downgraded == (recipient == ANN)

@@ -217,7 +217,7 @@ def _without_blobs(connection: sa.Connection) -> None:
 
 
 def test_a_database_without_tables_is_told_as_such(empty_database: Database) -> None:
-    """The error names what is missing and the command that mends it, whatever the driver calls it."""
+    """The error names what is missing and the command that fixes it, whatever the driver calls it."""
     told = pytest.raises(SchemaError, match=r"lacks outbox_attempt.*alembic upgrade head")
     with told, operations.connected(empty_database.worker_engine) as connection:
         operations.find(connection, Filter())

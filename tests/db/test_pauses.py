@@ -131,7 +131,7 @@ def test_resume_lifts_one_or_all(connection: sa.Connection) -> None:
     pauses.pause(connection, What.ALL, by="ann")
     pauses.pause(connection, What.KIND, "newsletter", by="ann")
     pauses.pause(connection, What.TRANSPORT, "MX.example.org:25", by="ann")
-    lifted = pauses.resume(connection, What.KIND, "newsletter", by="ben", note="mended")
+    lifted = pauses.resume(connection, What.KIND, "newsletter", by="ben", note="repaired")
     assert [str(one) for one in lifted] == ["kind newsletter"]
     assert [str(one) for one in pauses.active(connection)] == ["all", "transport mx.example.org:25"]
     assert len(pauses.resume(connection, by="ben")) == 2

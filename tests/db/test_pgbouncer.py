@@ -15,7 +15,7 @@ from outbox.delivery.states import State
 from outbox.store.engines import engine_like
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from tests.db.mails import composed
 from tests.servers.pgbouncer import PgBouncer
 
@@ -46,8 +46,8 @@ def theirs(pooler: PgBouncer) -> Iterator[sa.Engine]:
 
 def test_nothing_is_left_in_a_session(engine: sa.Engine, theirs: sa.Engine) -> None:
     """After claims, records, heartbeats and looks the one server connection is as it was."""
-    queue, ledger = Queue(theirs, environment="", lease=60, wake=True), Ledger(theirs)
-    with queue.connected(), ledger.connected():
+    queue, outcome_store = Queue(theirs, environment="", lease=60, wake=True), OutcomeStore(theirs)
+    with queue.connected(), outcome_store.connected():
         worker_id = queue.register(host="h", pid=1, version="1", connections=1)
         for number in range(12):  # from the fifth time on the driver would prepare a statement
             with Session(engine) as session:
@@ -56,7 +56,7 @@ def test_nothing_is_left_in_a_session(engine: sa.Engine, theirs: sa.Engine) -> N
             queue.wait(Flag(), 0.01)
             (claimed,) = queue.claim(worker_id, number + 1, 10)
             outcome = Outcome(claimed, State.SENT, None, True, False, None, None, None)
-            assert ledger.record(worker_id, [outcome]) == set()
+            assert outcome_store.record(worker_id, [outcome]) == set()
             queue.beat(worker_id, {})
             with operations.connected(theirs) as connection:
                 assert operations.find(connection, operations.Filter())

@@ -17,7 +17,7 @@ from outbox.operations.growth import growing
 from outbox.operations.outcomes import outcomes, with_group
 from outbox.store.databases import of
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from tests.db.mails import put
 from tests.servers.databases import Database
 
@@ -41,10 +41,10 @@ def engine(database: Database) -> sa.Engine:
 
 
 @pytest.fixture
-def worker(engine: sa.Engine) -> tuple[Queue, Ledger, int]:
-    """One worker's queue and ledger, and its id."""
+def worker(engine: sa.Engine) -> tuple[Queue, OutcomeStore, int]:
+    """One worker's queue and outcome_store, and its id."""
     queue = Queue(engine, environment="", lease=60.0)
-    return queue, Ledger(engine), queue.register(host="here", pid=1, version="1", connections=4)
+    return queue, OutcomeStore(engine), queue.register(host="here", pid=1, version="1", connections=4)
 
 
 def seen_by(engine: sa.Engine, call: Callable[[], Any]) -> Seen:
@@ -108,7 +108,7 @@ def _whole_tables(node: Any) -> list[str]:
     return found + [table for child in children for table in _whole_tables(child)]
 
 
-def test_a_claim_goes_by_the_index_of_what_is_due(engine: sa.Engine, worker: tuple[Queue, Ledger, int]) -> None:
+def test_a_claim_goes_by_the_index_of_what_is_due(engine: sa.Engine, worker: tuple[Queue, OutcomeStore, int]) -> None:
     """From the start of the queue and from where the last claim ended: no table is read whole, nothing is sorted."""
     queue, _, id_ = worker
     for token in (7, 8, 9):
@@ -117,14 +117,14 @@ def test_a_claim_goes_by_the_index_of_what_is_due(engine: sa.Engine, worker: tup
         assert any("ix_outbox_delivery_due" in plan for plan in found)
 
 
-def test_outcomes_go_by_the_primary_key(engine: sa.Engine, worker: tuple[Queue, Ledger, int]) -> None:
+def test_outcomes_go_by_the_primary_key(engine: sa.Engine, worker: tuple[Queue, OutcomeStore, int]) -> None:
     """A group of any size looks up its rows one by one."""
-    queue, ledger, id_ = worker
+    queue, outcome_store, id_ = worker
     outcomes = [
         Outcome(one, State.SENT, None, counted=True, suspected=False, reason=None, note=None, result=ACCEPTED)
         for one in queue.claim(id_, 7, 20)
     ]
-    found = plans(engine, seen_by(engine, lambda: ledger.record(id_, outcomes)))
+    found = plans(engine, seen_by(engine, lambda: outcome_store.record(id_, outcomes)))
     assert found
     assert [scan for plan in found for scan in scans(plan, engine.dialect.name)] == []
 
@@ -137,7 +137,7 @@ def test_a_scan_would_be_seen(engine: sa.Engine) -> None:
 
 
 @pytest.mark.databases("postgresql")
-def test_the_clock_bounds_the_scan(engine: sa.Engine, worker: tuple[Queue, Ledger, int]) -> None:
+def test_the_clock_bounds_the_scan(engine: sa.Engine, worker: tuple[Queue, OutcomeStore, int]) -> None:
     """Mail dated into the future costs a claim nothing: it lies behind the end of the index range."""
     queue, _, id_ = worker
     (plan,) = plans(engine, seen_by(engine, lambda: queue.claim(id_, 7, 10))[-1:])

@@ -21,7 +21,7 @@ from outbox.store.claim import Claimed
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.messages import CLAIMED_BYTES
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from outbox.store.types import DbNow
 
 LEASE = 60.0
@@ -36,9 +36,9 @@ def queue(engine: sa.Engine) -> Queue:
 
 
 @pytest.fixture
-def ledger(engine: sa.Engine) -> Ledger:
+def outcome_store(engine: sa.Engine) -> OutcomeStore:
     """Where outcomes are recorded."""
-    return Ledger(engine)
+    return OutcomeStore(engine)
 
 
 @pytest.fixture
@@ -220,11 +220,13 @@ def test_retries_alone_fill_a_claim(engine: sa.Engine, queue: Queue, worker: int
     assert [len(queue.claim(worker, 7, 16)), len(queue.claim(worker, 8, 16))] == [16, 4]
 
 
-def test_recording_writes_state_and_attempt(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
+def test_recording_writes_state_and_attempt(
+    engine: sa.Engine, queue: Queue, outcome_store: OutcomeStore, worker: int
+) -> None:
     """Sent: terminal, with the relay's words and an attempt row."""
     put(engine)
     (claimed,) = queue.claim(worker, 7, 10)
-    assert ledger.record(worker, [outcome(claimed)]) == set()
+    assert outcome_store.record(worker, [outcome(claimed)]) == set()
     (row,) = rows(engine)
     assert (row.state, row.due_at, row.token, row.worker_id, row.attempts) == ("sent", None, None, None, 1)
     assert (row.code, row.enhanced, row.reply) == (250, "2.0.0", "OK queued as 1")
@@ -234,40 +236,46 @@ def test_recording_writes_state_and_attempt(engine: sa.Engine, queue: Queue, led
         assert (attempt.verdict, attempt.relay_id, attempt.counted, attempt.fenced) == ("accepted", "1", True, False)
 
 
-def test_recording_twice_changes_nothing(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
+def test_recording_twice_changes_nothing(
+    engine: sa.Engine, queue: Queue, outcome_store: OutcomeStore, worker: int
+) -> None:
     """When the reply to a commit was lost, the same outcomes may be recorded again."""
     put(engine)
     (claimed,) = queue.claim(worker, 7, 10)
-    ledger.record(worker, [outcome(claimed)])
-    assert ledger.record(worker, [outcome(claimed)]) == set()
+    outcome_store.record(worker, [outcome(claimed)])
+    assert outcome_store.record(worker, [outcome(claimed)]) == set()
     with Session(engine) as session:
         assert len(session.scalars(sa.select(OutboxAttempt)).all()) == 1
 
 
-def test_a_retry_waits_in_the_retries_lane(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
+def test_a_retry_waits_in_the_retries_lane(
+    engine: sa.Engine, queue: Queue, outcome_store: OutcomeStore, worker: int
+) -> None:
     """A counted retry is due after its delay, behind new mail of the same priority."""
     put(engine)
     (claimed,) = queue.claim(worker, 7, 10)
-    ledger.record(worker, [outcome(claimed, State.QUEUED, DEFERRED, delay=30.0, reason="deferred")])
+    outcome_store.record(worker, [outcome(claimed, State.QUEUED, DEFERRED, delay=30.0, reason="deferred")])
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.lane, row.reason) == ("queued", 1, Lane.NORMAL.slot(retry=True), "deferred")
     assert row.due_at is not None
     assert timedelta(seconds=20) < row.due_at - row.updated_at < timedelta(seconds=40)
 
 
-def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
+def test_a_release_leaves_no_trace(engine: sa.Engine, queue: Queue, outcome_store: OutcomeStore, worker: int) -> None:
     """What is given back untried is due as it was before, and lost no attempt."""
     put(engine)
     (before,) = rows(engine)
     (claimed,) = queue.claim(worker, 7, 10)
-    ledger.record(worker, [outcome(claimed, State.QUEUED, None)])
+    outcome_store.record(worker, [outcome(claimed, State.QUEUED, None)])
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.due_at, row.lane) == ("queued", 0, before.due_at, before.lane)
     with Session(engine) as session:
         assert session.scalars(sa.select(OutboxAttempt)).all() == []
 
 
-def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, ledger: Ledger, worker: int) -> None:
+def test_a_lost_lease_is_never_overwritten(
+    engine: sa.Engine, queue: Queue, outcome_store: OutcomeStore, worker: int
+) -> None:
     """The fence: a worker that lost its lease changes nothing, but what it did is written down as such."""
     put(engine)
     (stale,) = queue.claim(worker, 7, 10)
@@ -276,12 +284,12 @@ def test_a_lost_lease_is_never_overwritten(engine: sa.Engine, queue: Queue, ledg
     assert fresh.rescued
     assert fresh.rescues == 1
     assert not queue.mark(stale)
-    assert ledger.record(worker, [outcome(stale)]) == {stale.id}
+    assert outcome_store.record(worker, [outcome(stale)]) == {stale.id}
     (row,) = rows(engine)
     assert (row.state, row.token) == ("sending", 8)
     with Session(engine) as session:
         assert session.scalars(sa.select(OutboxAttempt)).one().fenced
-    assert ledger.record(worker, [outcome(fresh)]) == set()
+    assert outcome_store.record(worker, [outcome(fresh)]) == set()
     assert rows(engine)[0].state == "sent"
 
 
@@ -380,14 +388,14 @@ def test_what_was_claimed_since_a_dead_worker_held_it_is_not_released(
     if engine.dialect.name == "sqlite":  # where a transaction that writes excludes the others: it can only be before
         with claims.begin() as connection:
             take_over(connection, lost.id, other)
-        assert queue.bury(worker, for_good=True) == 1
+        assert queue.release_leases(worker, for_good=True) == 1
     else:
         with ThreadPoolExecutor(1) as pool:
             with claims.begin() as connection:
                 take_over(connection, lost.id, other)
-                burying = pool.submit(queue.bury, worker, for_good=True)
+                reaping = pool.submit(queue.release_leases, worker, for_good=True)
                 assert releasing.wait(20)
-            assert burying.result(20) == 1
+            assert reaping.result(20) == 1
     claims.dispose()
     assert [(row.worker_id, row.token) for row in rows(engine)] == [(other, 8), (worker, 7)]
     assert [one.id for one in queue.claim(other, 9, 10)] == [held.id]

@@ -16,9 +16,9 @@ from outbox.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.claim import Claimed
 from outbox.store.databases.values import IDLE_TRANSACTION_SECONDS
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from outbox.worker.dispatcher import Dispatcher
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
@@ -44,11 +44,19 @@ def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, Feed]:
     """One that claims into a feed that nobody empties."""
     feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
     tokens = iter(range(1, 100))
-    recorder = Recorder(Ledger(engine), 1, lambda outcome, lost: None)
-    pulse = Pulse(20, monotonic())
+    recorder = Recorder(OutcomeStore(engine), 1, lambda outcome, lost: None)
+    lease_guard = LeaseGuard(20, monotonic())
     chance = lambda: 0.5  # noqa: E731
     return Dispatcher(
-        queue, feed, recorder, TERMS, Events(), pulse, monotonic=monotonic, chance=chance, token=lambda: next(tokens)
+        queue,
+        feed,
+        recorder,
+        TERMS,
+        Events(),
+        lease_guard,
+        monotonic=monotonic,
+        chance=chance,
+        token=lambda: next(tokens),
     ), feed
 
 
@@ -67,15 +75,15 @@ def test_a_claim_whose_answer_was_lost_is_made_again(engine: sa.Engine) -> None:
     assert [row.rescues for row in rows(engine)] == [0, 0]
 
 
-def test_only_ones_own_claim_is_disowned(engine: sa.Engine) -> None:
+def test_only_ones_own_claim_is_abandoned(engine: sa.Engine) -> None:
     """What another claim or another worker holds stays leased."""
     queue = Queue(engine, environment="", lease=LEASE)
     worker = queue.register(host="here", pid=1, version="1", connections=4)
     put(engine)
     queue.claim(worker, 7, 10)
-    assert queue.disown(worker, 8) == 0
-    assert queue.disown(worker + 1, 7) == 0
-    assert queue.disown(worker, 7) == 1
+    assert queue.abandon_claim(worker, 8) == 0
+    assert queue.abandon_claim(worker + 1, 7) == 0
+    assert queue.abandon_claim(worker, 7) == 1
 
 
 def test_a_message_whose_row_is_gone_stops_no_other(engine: sa.Engine) -> None:
@@ -154,7 +162,7 @@ def test_the_server_ends_a_workers_idle_transaction(engine: sa.Engine) -> None:
 
 def test_giving_back_keeps_the_mark_of_an_earlier_lease(engine: sa.Engine) -> None:
     """Whoever claims it after a release still learns that the server may have it."""
-    queue, ledger = Queue(engine, environment="", lease=LEASE), Ledger(engine)
+    queue, outcome_store = Queue(engine, environment="", lease=LEASE), OutcomeStore(engine)
     worker = queue.register(host="here", pid=1, version="1", connections=4)
     put(engine)
     (first,) = queue.claim(worker, 7, 10)
@@ -162,7 +170,7 @@ def test_giving_back_keeps_the_mark_of_an_earlier_lease(engine: sa.Engine) -> No
     make_due(engine)
     (second,) = queue.claim(worker, 8, 10)
     assert (second.rescued, second.marked) == (True, True)
-    ledger.record(worker, [outcome(second, State.QUEUED, None)])
+    outcome_store.record(worker, [outcome(second, State.QUEUED, None)])
     (third,) = queue.claim(worker, 9, 10)
     assert (third.rescued, third.marked) == (False, True)
 
@@ -184,7 +192,7 @@ def test_what_another_worker_takes_over_meanwhile_stays_its_own(database: Databa
 
     sa.event.listen(engine, "after_cursor_execute", looked)
     try:
-        assert dead.bury(dead_id, for_good=True) == 0
+        assert dead.release_leases(dead_id, for_good=True) == 0
     finally:
         sa.event.remove(engine, "after_cursor_execute", looked)
     assert len(taken) == 3

@@ -16,7 +16,7 @@ from outbox.delivery.states import State
 from outbox.models import OutboxAttempt
 from outbox.store.outcome import UNSTORABLE
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from outbox.worker.recorder import Recorder
 from outbox.worker.tickets import Unrecorded
 from tests.db.test_queue import ACCEPTED, LEASE, make_due, outcome, put, rows
@@ -66,7 +66,7 @@ def test_words_that_cannot_be_stored_cost_only_themselves(
     put(engine, "bad@example.org", "a@example.org", "b@example.org")
     bad, *good = queue.claim(worker, 7, 10)
     said = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, "2.0.0", f"ok {UNREADABLE[database_name]}"), 0.1)
-    recorder = Recorder(Ledger(engine), worker, lambda outcome, lost: None)
+    recorder = Recorder(OutcomeStore(engine), worker, lambda outcome, lost: None)
     with running(recorder):
         tickets = recorder.submit(outcome(bad, result=said), *(outcome(one) for one in good))
         assert all(ticket.durable(LIMIT) for ticket in tickets)
@@ -81,7 +81,7 @@ def test_an_error_of_the_database_costs_no_words(engine: sa.Engine, queue: Queue
     put(engine, "a@example.org")
     (claimed,) = queue.claim(worker, 7, 10)
     rename(engine, "note", "remark")
-    recorder = Recorder(Ledger(engine), worker, lambda outcome, lost: None)
+    recorder = Recorder(OutcomeStore(engine), worker, lambda outcome, lost: None)
     with running(recorder):
         (ticket,) = recorder.submit(outcome(claimed))
         assert not recorder.sound(0) or not ticket.durable(0.5)
@@ -102,7 +102,7 @@ def test_what_is_claimed_again_before_it_is_recorded_is_recorded_under_the_new_l
     """After a database was away for longer than the lease: what the server took is not offered a second time."""
     put(engine, "taken@example.org", "given-back@example.org", "new@example.org")
     taken, released, _ = queue.claim(worker, 7, 10)
-    recorder = Recorder(Ledger(engine), worker, lambda outcome, lost: None)
+    recorder = Recorder(OutcomeStore(engine), worker, lambda outcome, lost: None)
     tickets = recorder.submit(outcome(taken), Outcome.released(released))
     make_due(engine)
     fresh = recorder.renew(queue.claim(worker, 8, 10))
@@ -121,7 +121,7 @@ def test_what_is_recorded_before_it_is_claimed_again_is_given_back(
     (claimed,) = queue.claim(worker, 7, 10)
     again = []
 
-    class Late(Ledger):
+    class Late(OutcomeStore):
         """A claim comes in between the commit and its answer."""
 
         def record(self, worker_id: int, outcomes: object) -> set[int]:
@@ -146,7 +146,7 @@ def test_a_connection_waits_for_all_that_it_did_on_the_network(engine: sa.Engine
     """What was settled without the server takes no place of what the server took."""
     put(engine, *(f"{n}@example.org" for n in range(4)))
     first, second, third, fourth = queue.claim(worker, 7, 10)
-    recorder = Recorder(Ledger(engine), worker, lambda outcome, lost: None)
+    recorder = Recorder(OutcomeStore(engine), worker, lambda outcome, lost: None)
     local = Result(Verdict.PERMANENT, Phase.LOCAL, Reply(None, None, "expired"), 0.0)
     refused = replace(ACCEPTED, verdict=Verdict.PERMANENT, phase=Phase.RCPT)
     unrecorded = Unrecorded()

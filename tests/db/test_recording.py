@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from outbox import operations
 from outbox.core.errors import DatabaseError, SchemaError
 from outbox.operations.recording import recording
-from outbox.store.record import Ledger
+from outbox.store.record import OutcomeStore
 from tests.servers.databases import Database
 
 
@@ -54,10 +54,10 @@ def test_a_right_that_is_lacking(engine: sa.Engine, database: Database) -> None:
 def test_a_driver_that_takes_statements_otherwise(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused by its name, with those that work."""
 
-    def refuse(self: Ledger) -> Any:
+    def refuse(self: OutcomeStore) -> Any:
         raise KeyError("rows")
 
-    monkeypatch.setattr(Ledger, "check", refuse)
+    monkeypatch.setattr(OutcomeStore, "check", refuse)
     with pytest.raises(DatabaseError, match=r"the driver sqlite\+pysqlite of .*psycopg2"):
         operations.check_recording(engine)
 

@@ -124,7 +124,7 @@ class TestPausing:
         """It tells."""
         assert not rulings.release(What.SENDER, BAD)
 
-    def test_only_workers_of_that_transport_heed_it(self, engine: sa.Engine, rulings: Rulings) -> None:
+    def test_only_workers_of_that_transport_follow_it(self, engine: sa.Engine, rulings: Rulings) -> None:
         """And expired mail is claimed all the same, for it to end as failed."""
         pause(rulings)
         put(engine, "held@example.com", delivery={"domain": "example.com"})

@@ -37,7 +37,7 @@ from outbox.operations import Filter
 from outbox.store.claim import Claimed
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
-from outbox.store.record import Ledger, Outcome
+from outbox.store.record import Outcome, OutcomeStore
 from outbox.store.types import DbNow
 from tests.servers.databases import Database
 
@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
             for table in reversed(Base.metadata.sorted_tables):
                 connection.execute(table.delete())
         self.queue = Queue(self.engine, environment="", lease=LEASE)
-        self.ledger = Ledger(self.engine)
+        self.outcome_store = OutcomeStore(self.engine)
         self.tokens = itertools.count(1)
         self.numbers = itertools.count(1)
         self.workers = [self.new_worker() for _ in range(2)]
@@ -207,9 +207,9 @@ class Machine(RuleBasedStateMachine):
     def record(self, number: int, answer_lost: bool = False) -> None:
         worker = self.workers[number]
         before = self.rows()
-        lost = self.ledger.record(worker.id, worker.done) if worker.done else set()
+        lost = self.outcome_store.record(worker.id, worker.done) if worker.done else set()
         if answer_lost and worker.done:
-            self.ledger.record(worker.id, worker.done)
+            self.outcome_store.record(worker.id, worker.done)
         after = self.rows()
         for claimed in (outcome.claimed for outcome in worker.done):
             if claimed.id in before and before[claimed.id].token != claimed.token:

@@ -228,7 +228,7 @@ def test_paused_mail_is_not_stuck(engine: sa.Engine) -> None:
 
 
 def test_a_pause_of_all_leaves_nothing_due(engine: sa.Engine) -> None:
-    """Nobody need be there to send it, and a transport that is down need not be mended now."""
+    """Nobody need be there to send it, and a transport that is down need not be repaired now."""
     put(engine, ago=ALARM + 900)
     worker(engine, health=relay("open", error="connection refused"))
     assert len(look(engine).problems) == 2

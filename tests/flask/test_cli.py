@@ -237,8 +237,8 @@ class TestLook:
         """Who requeued it, when and why, from the audit."""
         (id,) = put(terminal.engine, state=State.FAILED)
         with terminal.engine.begin() as connection:
-            requeue(connection, Filter(ids=(id,)), by="ann", note="mended")
-        assert "requeue by ann: mended" in terminal.here("outbox-show", str(id)).stdout
+            requeue(connection, Filter(ids=(id,)), by="ann", note="repaired")
+        assert "requeue by ann: repaired" in terminal.here("outbox-show", str(id)).stdout
         assert [row["by"] for row in terminal.json("outbox-show", str(id))[1]["changes"]] == ["ann"]
 
     def test_show_only_the_tries(self, terminal: Terminal) -> None:

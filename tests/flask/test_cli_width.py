@@ -15,8 +15,8 @@ from outbox.store.types import DbNow
 from tests.db.mails import put, worker
 from tests.flask.terminal import COLUMNS, ROOT, SGR, Terminal
 
-WHO = "their-provider-told-us.that-it-is-mended@a-very-long-domain-name.of.another.example.org"
-NOTE = "She rang: the address was right, their server was not. They mended it, and told us at length why and how."
+WHO = "their-provider-told-us.that-it-is-repaired@a-very-long-domain-name.of.another.example.org"
+NOTE = "She rang: the address was right, their server was not. They repaired it, and told us at length why and how."
 AGE = re.compile(r" \d+s\b")
 
 NOWHERE = {"OUTBOX_DATABASE_URL": "postgresql+psycopg://me@127.0.0.1:1/the-shop"}

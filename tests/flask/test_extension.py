@@ -398,7 +398,7 @@ def test_message_that_is_too_large(
 
 
 def test_database_that_is_not_migrated(empty_database: Database, outbox: Outbox) -> None:
-    """The error is the command that mends it, on each database."""
+    """The error is the command that fixes it, on each database."""
     app = Flask(__name__)
     app.config.update(MAIL_DEFAULT_SENDER="a@example.org")
     with Session(empty_database.engine) as session, app.app_context():

@@ -159,7 +159,7 @@ def test_a_worker_whose_thread_died_is_not_live(worker_app: Flask) -> None:
     """So that an orchestrator starts it anew."""
     with working(worker_app) as (made, url):
         told = made._illness
-        made._illness = lambda crew: "a thread of the worker has died"  # type: ignore[method-assign]
+        made._illness = lambda pool: "a thread of the worker has died"  # type: ignore[method-assign]
         assert get(f"{url}/healthz") == (503, "a thread of the worker has died\n")
         made._illness = told  # type: ignore[method-assign]
 

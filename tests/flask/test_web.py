@@ -688,7 +688,7 @@ class TestTrouble:
     """When the database is not as it should be."""
 
     def test_not_migrated(self, tmp_path: Path) -> None:
-        """A database without tables gives 503 and the command that mends it."""
+        """A database without tables gives 503 and the command that fixes it."""
         made = site(f"sqlite:///{tmp_path}/empty.sqlite3")
         client = made.app.test_client()
         for path in ("/", "/mail", "/mail/1", "/failures"):

@@ -68,9 +68,9 @@ def _receiver(address: str) -> None:
 def _hang(name: str, file: str) -> None:
     from outbox import operations
     from outbox.store.queue import Queue
-    from outbox.store.record import Ledger
+    from outbox.store.record import OutcomeStore
 
-    owner: Any = {"record": Ledger, "missing": operations}.get(name, Queue)
+    owner: Any = {"record": OutcomeStore, "missing": operations}.get(name, Queue)
     call, fault = getattr(owner, name), Path(file)
 
     def hanging(*arguments: Any, **options: Any) -> Any:

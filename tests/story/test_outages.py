@@ -90,7 +90,7 @@ def test_a_relay_that_defers_everything_is_no_healthy_outbox(sqlite_database: Da
 
 
 def test_a_wrong_password_says_so_and_costs_nothing(sqlite_database: Database, make_stage: MakeStage) -> None:
-    """The first refusal opens the breaker, with the server's words; the right password mends it."""
+    """The first refusal opens the breaker, with the server's words; the right password fixes it."""
     log_in = {"MAIL_USERNAME": "app", "MAIL_PASSWORD": "correct horse", "OUTBOX_ALLOW_PLAINTEXT": "true"}
     with SmtpServer(auth={"app": "right"}) as server:
         stage = make_stage(sqlite_database, server.port, **log_in)
@@ -108,7 +108,7 @@ def test_a_wrong_password_says_so_and_costs_nothing(sqlite_database: Database, m
 
 
 def test_an_expired_certificate_says_so_and_costs_nothing(sqlite_database: Database, make_stage: MakeStage) -> None:
-    """No mail and no password goes to a server that can't prove its name; a new certificate mends it."""
+    """No mail and no password goes to a server that can't prove its name; a new certificate fixes it."""
     with SmtpServer(tls="starttls", certificate="expired") as server:
         stage = make_stage(sqlite_database, server.port, MAIL_USE_TLS="true", OUTBOX_TLS_CA_FILE=str(server.ca_file))
         stage.send_together(20)

@@ -30,7 +30,7 @@ def resume(stage: Stage) -> None:
         pauses.resume(connection, by="ann")
 
 
-def test_a_worker_heeds_pauses_while_it_runs(stage: Stage, relay: Relay) -> None:
+def test_a_worker_follows_pauses_while_it_runs(stage: Stage, relay: Relay) -> None:
     """What is paused stays queued while the rest goes on; it is sent when the pause is lifted."""
     pause(stage, What.KIND, "newsletter")
     worker = stage.start()

@@ -79,7 +79,7 @@ def test_one_that_is_killed_is_started_again_and_what_it_held_is_sent_at_once(
     copies = slow_relay.copies()
     assert {id for id, _ in copies} == set(ids)
     assert sum(copies.values()) <= 31
-    until(lambda: next(row for row in rows(stage) if row.id == victim.id).stopped_at, "the dead one is buried")
+    until(lambda: next(row for row in rows(stage) if row.id == victim.id).stopped_at, "the dead one is reaped")
     assert "the process ended by SIGKILL" in supervisor.log()
     supervisor.signal(signal.SIGTERM)
     assert supervisor.wait(30) == 0
@@ -144,7 +144,7 @@ def test_a_hung_database_does_not_hold_up_the_supervisor(
     """While it can't release what a dead child held, it starts another, and ends when it is told to."""
     fault = tmp_path / "fault"
     stage = make_stage(sqlite_database, relay.port, OUTBOX_SHUTDOWN_SECONDS="1")
-    supervisor = supervised(stage, 2, STORY_HANG=f"bury {fault}")
+    supervisor = supervised(stage, 2, STORY_HANG=f"release_leases {fault}")
     fault.touch()
     children(supervisor)[0].kill()
     until(fault.with_suffix(".hangs").exists, "it hangs")

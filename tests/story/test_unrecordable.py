@@ -40,7 +40,7 @@ def break_recording(stage: Stage, how: str) -> None:
     execute(stage, *([RENAME.format("note", "remark")] if how == "renamed" else REFUSING[stage.database.name]))
 
 
-def mend_recording(stage: Stage, how: str) -> None:
+def repair_recording(stage: Stage, how: str) -> None:
     if how == "renamed":
         execute(stage, RENAME.format("remark", "note"))
     else:
@@ -89,7 +89,7 @@ def test_what_cannot_be_recorded_stops_the_worker_and_is_recorded_once_it_can(
         assert len(server.messages) <= before + 2 * CONNECTIONS
         assert worker.log().count("can't be recorded") <= 2
         assert ready(port) == 503
-        mend_recording(stage, how)
+        repair_recording(stage, how)
         assert stage.settle() == {"sent": 100}
         assert len({mail.rcpt for mail in server.messages}) == len(server.messages) == 100
         until(lambda: stage.status()["problems"] == [], "the status is well again")
@@ -107,13 +107,13 @@ def test_one_that_starts_while_nothing_can_be_recorded(database: Database, make_
         if how == "renamed":
             assert worker.wait(20) != 0
             assert len(server.messages) == 0
-            mend_recording(stage, how)
+            repair_recording(stage, how)
             stage.fork()
         else:
             until(lambda: "can't be recorded" in worker.log(), "the worker says so")
             beats(stage, worker, 4)
             assert len(server.messages) <= CONNECTIONS
-            mend_recording(stage, how)
+            repair_recording(stage, how)
         assert stage.settle() == {"sent": 20}
         assert len(server.messages) == 20
 

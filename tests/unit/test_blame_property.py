@@ -391,7 +391,7 @@ FOUND = {  # scripts that broke an earlier mechanism, as small as they would get
 
 
 @pytest.mark.parametrize("case", FOUND.values(), ids=FOUND)
-def test_what_was_found_before_stays_mended(case: Case) -> None:
+def test_what_was_found_before_stays_repaired(case: Case) -> None:
     """One script each."""
     play(case)
 

@@ -250,7 +250,7 @@ def test_hooks_and_workflow_call_what_there_is() -> None:
 
 
 class TestMake:
-    """The way to an environment says what is wrong, or mends it."""
+    """The way to an environment says what is wrong, or fixes it."""
 
     def test_a_python_that_is_none_is_named(self, tmp_path: Path) -> None:
         """Not "none is on the PATH"."""

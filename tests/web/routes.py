@@ -1,6 +1,6 @@
 """Who may do what on the pages: one entry for each route and method, and for each action that a route takes.
 
-`tests/unit/test_web_routes.py` fails for a route that is not named here; `tests/flask/test_web_rights.py` tries each
+`tests/unit/web/test_routes.py` fails for a route that is not named here; `tests/flask/test_web_rights.py` tries each
 with each right and state, and with sensitive mail and other.
 """
 

@@ -262,9 +262,9 @@ def seed(engine: sa.Engine, *, hostile: bool = True) -> dict[str, int]:
 
 def meddle_with(connection: sa.Connection, ids: dict[str, int]) -> None:
     """What people do on a bad day: a few changes of mail, two pauses."""
-    chief, long = "chief@example.org", "their-provider-told-us.that-it-is-mended@a-very-long-domain-name.example.org"
+    chief, long = "chief@example.org", "their-provider-told-us.that-it-is-repaired@a-very-long-domain-name.example.org"
     ann, bob = Filter(ids=(ids["ann@example.org"],)), Filter(ids=(ids["bob@example.com"],))
-    note = "She rang: the address was right, their server was not. They mended it, and told us at length why and how."
+    note = "She rang: the address was right, their server was not. They repaired it, and told us at length why and how."
     operations.requeue(connection, Filter(domain="gone.example.org", ids=_some(ids)), by=chief, note="a first try")
     operations.audit.write(connection, "cancel", by=long, count=1, delivery_ids=ann.ids, filters=str(ann))
     operations.audit.write(connection, "requeue", by=chief, count=1, delivery_ids=ann.ids, filters=str(ann), note=note)

@@ -100,7 +100,7 @@ def test_a_mistyped_address(browser: WebDriver, stand: Stand) -> None:
 
 
 def test_a_group_of_a_thousand(browser: WebDriver, stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A domain refused 1,000 mails; when that is mended they are requeued in two clicks, and arrive once each."""
+    """A domain refused 1,000 mails; when that is repaired they are requeued in two clicks, and arrive once each."""
     monkeypatch.setattr("outbox.web.actions.LOOK_SECONDS", 30.0)  # a busy machine must not run out of time
     stand.refuses["big.example"] = "550 5.7.1 your address is listed"
     stand.send("News", *(f"user{number}@big.example" for number in range(GROUP)))

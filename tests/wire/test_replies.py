@@ -1,4 +1,4 @@
-"""The replies of `tests/unit/replies.csv`, said by a real server at the step at which they were seen."""
+"""The replies of `tests/unit/delivery/replies.csv`, said by a real server at the step at which they were seen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from outbox.delivery.reply import About, Phase, Verdict
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
-from tests.unit.replies import SAID, Said
-from tests.unit.waits import WAITS
+from tests.unit.delivery.replies import SAID, Said
+from tests.unit.worker.waits import WAITS
 from tests.wire.actions import turns
 from tests.wire.conftest import CONTENT, envelope
 from tests.wire.server import SmtpServer

@@ -152,7 +152,7 @@ def test_a_ca_file_that_cannot_be_used(content: str | None, tmp_path: Path, conn
         assert str(path) in result.reply.text
 
 
-def test_a_ca_file_that_was_mended_is_read_again(tmp_path: Path, connect: Connect) -> None:
+def test_a_ca_file_that_was_repaired_is_read_again(tmp_path: Path, connect: Connect) -> None:
     """The worker need not be started again."""
     path = tmp_path / "ca.pem"
     path.write_text("nonsense")

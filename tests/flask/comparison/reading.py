@@ -10,7 +10,7 @@ from email.message import EmailMessage, Message
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any
 
-from tests.unit.composing import leaves
+from tests.unit.message.composing import leaves
 
 Sense = dict[str, Any]
 """Aspect → value: the envelope, the address fields, subject, texts, attachments, the other headers, the date."""

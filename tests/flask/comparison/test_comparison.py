@@ -1,7 +1,7 @@
 """What an application hands in comes out as with Flask-Mail, or is refused or differs as docs/moving.md says.
 
 Each input goes through real Flask-Mail to an SMTP server, and through the outbox into its tables; what a reader makes
-of the two is compared value by value: `reading.py`. A new difference fails here until it is mended or documented.
+of the two is compared value by value: `reading.py`. A new difference fails here until it is repaired or documented.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from outbox.core.sync import ThreadBell
+from outbox.core.sync import ThreadEventCount
 from outbox.delivery.lane_shares import Turns
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
@@ -25,7 +25,7 @@ EPOCH = datetime(2026, 11, 1, tzinfo=UTC)
 RESCUED_AFTER = 15.0
 """Seconds after which what a killed worker held is claimed by another."""
 
-_BELL = ThreadBell()
+_EVENT_COUNT = ThreadEventCount()
 
 
 @functools.cache
@@ -214,7 +214,7 @@ class Queue:
     def refused(self) -> list[object]:
         return []
 
-    def disown(self, worker_id: int, token: int) -> int:
+    def abandon_claim(self, worker_id: int, token: int) -> int:
         return 0
 
     def mark(self, claimed: Claimed) -> bool:
@@ -236,7 +236,7 @@ class Recorder:
     def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:
         for outcome in outcomes:
             self._write(outcome)
-        tickets = [Ticket(outcome, _BELL) for outcome in outcomes]
+        tickets = [Ticket(outcome, _EVENT_COUNT) for outcome in outcomes]
         for ticket in tickets:
             ticket.settled = True
         return tickets

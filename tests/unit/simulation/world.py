@@ -20,7 +20,7 @@ from outbox.smtp.learned import Learned
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
-from outbox.worker.lease_guard import Pulse
+from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded
@@ -67,18 +67,18 @@ class Worker:
         self._unrecorded = {line: Unrecorded() for line in self.lines}
         self.breaker = Breaker(most=60.0)
         self.feed = Feed(Blame(self.breaker, Refusals(refusals)), clock, members=self.lines)
-        self.feed.hungry = _Flag()  # type: ignore[assignment]
+        self.feed.running_low = _Flag()  # type: ignore[assignment]
         rulings: Any = Rulings(world.database)
         queue: Any = Queue(world.database)
         recorder: Any = Recorder(world.database, number)
         consequences = Consequences(rulings, events, transport=RELAY.name, delay=_TERMS.policy.first)
-        pulse = Pulse(1e12, world.now, ahead=lambda: 0.0)
+        lease_guard = LeaseGuard(1e12, world.now, ahead=lambda: 0.0)
         self.dispatcher = Dispatcher(
-            queue, self.feed, recorder, _TERMS, events, pulse,
+            queue, self.feed, recorder, _TERMS, events, lease_guard,
             monotonic=clock, chance=world.random.random, token=world.token, consequences=consequences,
         )  # fmt: skip
         self.claimer = Claimer(
-            queue, self.feed, self.dispatcher, recorder, rulings, consequences, pulse,
+            queue, self.feed, self.dispatcher, recorder, rulings, consequences, lease_guard,
             worker_id=number, connections=connections, poll=POLL, progress=Progress(), monotonic=clock,
         )  # fmt: skip
         self.claimer.learn(rulings.recent(2 * refusals))
@@ -90,7 +90,7 @@ class Worker:
 
     def step(self) -> bool:
         """Claim, and let idle connections begin. Whether there may be more to do at once."""
-        if self.feed.hungry.is_set() and not self.stopping:
+        if self.feed.running_low.is_set() and not self.stopping:
             for _ in range(50):
                 if self.claimer.look():
                     break
@@ -105,7 +105,7 @@ class Worker:
             if leased is not None:
                 began = True
                 self._begin(line, leased)
-        return began or (self.feed.hungry.is_set() and not self.stopping)
+        return began or (self.feed.running_low.is_set() and not self.stopping)
 
     def _begin(self, line: ScriptedConnection, leased: Leased) -> None:
         world, delivery = self.world, self.world.database.deliveries[leased.claimed.id]

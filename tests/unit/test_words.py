@@ -1,0 +1,62 @@
+"""Words that no reader should have to look up, and phrases that are not English, stay out of code and pages."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READ = [
+    *(
+        path
+        for folder in ("outbox", "app", "devserver", "docs", "examples", "templates")
+        for path in (ROOT / folder).rglob("*")
+    ),
+    *ROOT.glob("*.md"),
+]
+FILES = [
+    path
+    for path in READ
+    if path.suffix in {".py", ".md", ".rst", ".html", ".txt", ".js"}
+    and "decisions" not in path.parts
+    and path.name != "CHANGELOG.md"
+]
+
+METAPHORS = re.compile(
+    r"(?<![a-z])(crews?|shel(f|ves)|bells?|ledgers?|mend(s|ed)?|heed(s|ed)?|mourn\w*|bur(y|ies|ied))(?![a-z])", re.I
+)
+"""The field says pool, cache, event count, outcome store, repair, follow, reap: docs/glossary.md."""
+
+IS_NO = re.compile(r"(?<!there )\b(is|are) no (?!longer\b|more\b|such\b)(?=[a-z])|\bthat is none\b", re.IGNORECASE)
+"""'x' is not a duration, rather than 'x' is no duration. There is no harm in "there is no"."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_private_metaphors(path: Path) -> None:
+    """In identifiers, too: their parts are words."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.read_text(encoding="utf-8")).replace("_", " ")
+    assert METAPHORS.findall(text) == []
+
+
+def test_messages_are_plain_english() -> None:
+    """What people read on a terminal, a page or in an error."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in (ROOT / "outbox").rglob("*.py")
+        for line, text in strings(path)
+        if IS_NO.search(text)
+    ]
+    assert found == []
+
+
+def strings(path: Path) -> Iterator[tuple[int, str]]:
+    """The string constants of a module that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.lineno, node.value

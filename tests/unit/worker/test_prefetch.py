@@ -1,0 +1,105 @@
+"""The window between claims and connections: order, room, and what the breaker lets through."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+from outbox.core.clock import monotonic
+from outbox.delivery.blame import Blame
+from outbox.delivery.breaker import Breaker
+from outbox.delivery.evidence import Refusals
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
+from outbox.delivery.states import OnUncertain
+from outbox.store.claim import Claimed
+from outbox.store.messages import Stored
+from outbox.worker.prefetch import Feed, Leased
+
+ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, None, "OK"), 0.0)
+BROKEN = Result(Verdict.CONFIGURATION, Phase.AUTH, Reply(535, None, "wrong password"), 0.0)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def leased(number: int, slot: int = 2) -> Leased:
+    """A lease on a delivery."""
+    message = Stored(
+        1, "<1@x>", "", None, "a@x", 1, False, (), (), OnUncertain.RETRY, NOW, None, b"x", ()
+    )  # nothing here looks into it
+    return Leased(Claimed(number, 1, "b@x", slot, NOW, 0, 0, False, False, message), 1e9)
+
+
+def ready() -> Feed:
+    """A feed whose breaker has seen a mail go through."""
+    breaker = Breaker(faults=1, first_probe=1000)
+    breaker.accepted(0)
+    return Feed(Blame(breaker, Refusals(10)), monotonic)
+
+
+def test_the_most_important_goes_first_and_equals_in_order() -> None:
+    """By lane, then as they came."""
+    feed = ready()
+    feed.put([leased(1, slot=4), leased(2), leased(3), leased(4, slot=0)])
+    taken = [feed.take(0, 0) for _ in range(5)]
+    assert [one and one.claimed.id for one in taken] == [4, 2, 3, 1, None]
+
+
+def test_a_connection_waits_for_mail() -> None:
+    """What is put wakes who waits."""
+    feed, got = ready(), []
+    thread = threading.Thread(target=lambda: got.append(feed.take(30, 0)))
+    thread.start()
+    feed.put([leased(1)])
+    thread.join(10)
+    assert got[0] is not None
+
+
+def test_running_low_asks_for_more() -> None:
+    """The claimer is woken before the connections run dry."""
+    feed = ready()
+    feed.put([leased(1), leased(2), leased(3)])
+    feed.take(0, 2)
+    assert not feed.running_low.is_set()
+    feed.take(0, 2)
+    assert feed.running_low.is_set()
+
+
+def test_an_open_breaker_lets_nothing_through() -> None:
+    """Neither taken nor claimed while the transport is open."""
+    feed = ready()
+    feed.put([leased(1), leased(2)])
+    taken = feed.take(0, 0)
+    assert taken is not None
+    assert feed.done(taken, BROKEN, 0.5)[1].turned
+    assert feed.is_down
+    assert feed.take(0, 0) is None
+    assert feed.room(10) == 0
+
+
+def test_one_probe_at_a_time_and_success_opens_the_way() -> None:
+    """Before anything went through one mail is out; when it is accepted the next follow at once."""
+    feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
+    assert feed.room(10) == 1
+    feed.put([leased(1), leased(2)])
+    taken = feed.take(0, 0)
+    assert taken is not None
+    assert feed.take(0, 0) is None
+    got: list[Leased | None] = []
+    thread = threading.Thread(target=lambda: got.append(feed.take(30, 0)))
+    thread.start()
+    feed.done(taken, ACCEPTED, 0.5)
+    thread.join(10)
+    assert got[0] is not None
+
+
+def test_closing_frees_who_waits_and_gives_back_the_rest() -> None:
+    """On a stop nothing more is taken and what is left comes back."""
+    feed, got = ready(), []
+    thread = threading.Thread(target=lambda: got.append(feed.take(30, 0)))
+    thread.start()
+    feed.close()
+    thread.join(10)
+    assert got == [None]
+    feed.put([leased(1)])
+    assert feed.take(0, 0) is None
+    assert [one.claimed.id for one in feed.empty()] == [1]
+    assert feed.idle
