@@ -1,7 +1,7 @@
 """The reply rules for every relay: whose fault a refusal is, and what it is about.
 
 Data, first match wins: the narrow before the wide, the recipient's own before the account's. Each word here was seen
-in a provider's documentation or in a public report; tests/unit/delivery/replies.py has the texts with their sources, and
+in a provider's documentation or in a public report; tests/unit/delivery/replies.py has texts with their sources, and
 the recipients' own faults that no rule may take for the account's. `docs/replies.md` says how to report another.
 """
 

@@ -32,7 +32,7 @@ _ASIDE_THREADS = 4
 
 
 class Hub:
-    """Runs jobs. `run` belongs to one thread; the waits to its jobs; `post` and `ring` of event counts are thread-safe."""
+    """Runs jobs. `run` belongs to one thread; the waits to its jobs; `post` and `ring` are thread-safe."""
 
     def __init__(self, sockets: type[Ready] = READY) -> None:
         self._reader, self._writer = os.pipe()
