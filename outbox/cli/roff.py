@@ -22,9 +22,7 @@ What is counted, listed and changed are deliveries: one message to one recipient
 Results go to standard output, remarks and questions to standard error. With --json standard output holds exactly one
 JSON value, also where the command fails.""",
 )
-FILTERS = (
-    "Where a synopsis says FILTERS; all that are given must hold. TIME is a number and a unit: 30s, 15m, 2h, 7d, 1h30m."
-)
+FILTERS = "Where a synopsis says FILTERS. All must hold. TIME is a number and a unit: 30s, 15m, 2h, 7d, 1h30m."
 STATUS = (
     ("0", "Done; healthy."),
     ("1", "Done, and the answer is no: degraded, a check failed, a message was not sent or not changed."),

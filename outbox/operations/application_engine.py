@@ -40,6 +40,7 @@ def apart(engine: sa.URL, session: sa.URL) -> str:
     )
 
 
+_AUTOCOMMIT = "the application's engine is in AUTOCOMMIT: mail of a transaction that rolls back is sent all the same"
 _ONE = "Set OUTBOX_DATABASE_URL to the database of the session, or leave it out."
 
 
@@ -71,12 +72,7 @@ def place(url: sa.URL) -> tuple[Any, ...]:
 def autocommit(session: sa.Engine) -> Iterator[Finding]:
     """Mail goes with the transaction that wrote it."""
     if autocommits(session):
-        yield Finding(
-            "database",
-            False,
-            "the application's engine is in AUTOCOMMIT: mail of a transaction that rolls back is sent all the same",
-            REMEDY,
-        )
+        yield Finding("database", False, _AUTOCOMMIT, REMEDY)
 
 
 def several_databases(session: sa.Engine | None, others: Iterable[sa.Engine]) -> Iterator[Finding]:

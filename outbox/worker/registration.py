@@ -36,9 +36,7 @@ class Registration:
 
     def register(self, *, host: str, pid: int, version: str, connections: int) -> int:
         """Enter this worker; its id. Raises DatabaseError."""
-        self.lease_guard = LeaseGuard(
-            self._dead_after, monotonic()
-        )  # from before the row, which is its first heartbeat
+        self.lease_guard = LeaseGuard(self._dead_after, monotonic())  # before the row, which is its first heartbeat
         self.id = self._queue.register(
             host=host, pid=pid, version=version, connections=connections, dead_after=self._dead_after
         )
