@@ -33,8 +33,8 @@ class AnswersLost(Queue):
 
     lose = True
 
-    def claim(self, worker_id: int, token: int, limit: int) -> list[Claimed]:
-        answer = super().claim(worker_id, token, limit)
+    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
+        answer = super().claim(worker_id, token, limit, probe=probe)
         if self.lose:
             raise sa.exc.OperationalError("COMMIT", None, ConnectionError("server closed the connection"))
         return answer

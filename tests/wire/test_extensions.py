@@ -9,8 +9,7 @@ import pytest
 
 from outbox.delivery.reply import About, Phase, Verdict
 from outbox.settings.relay import Relay
-from outbox.smtp import connection as transport
-from outbox.smtp import session
+from outbox.smtp import results, session
 from outbox.smtp.connection import Connection
 from tests.wire.actions import turns
 from tests.wire.conftest import CONTENT, envelope
@@ -247,7 +246,7 @@ def test_words_that_we_can_not_read(step: str, name: str, connect: Connect, monk
     def broken(reply: object) -> None:
         raise LookupError("a defect")
 
-    monkeypatch.setattr(transport, name, broken)
+    monkeypatch.setattr(results, name, broken)
     with SmtpServer({step: turns("451 4.3.0 try again in 5 \u017f", None)}) as server:
         connection = connect(server.relay())
         assert connection.deliver(envelope(), CONTENT).verdict is Verdict.TRANSIENT
