@@ -107,6 +107,7 @@ class Claims:
         self._searches = paused is not None
         self._places: dict[int, Place] = {}
         self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
+        self._probe_at = 0.0  # the same of a probe: until then one that found nothing is followed by plain claims
         condition = is_of(claim_sql.bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
         self._head, self._any = claim_sql.head_of(self._mine, self._database), claim_sql.any_due(self._mine)
@@ -126,7 +127,9 @@ class Claims:
         """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `probe`: one,
         by the turns of probes."""
         how = self._by_steps if carefully or not self.at_once else self._at_once
-        shares = self._turns.next_probe(self._heads(connection)) if probe else self._turns.next(limit)
+        began = self._monotonic()
+        by_heads = probe and began >= self._probe_at
+        shares: Shares = [] if by_heads else self._turns.next(limit)
 
         def take(places: dict[int, Place]) -> list[Claimed]:
             wanted = _Wanted(worker_id, token, limit, shares, places)
@@ -137,14 +140,16 @@ class Claims:
                 found += how(connection, further)
             return found
 
-        began = self._monotonic()
-        if began < self._sweep_at and not probe:
+        if began < self._sweep_at and not by_heads:
             found = take(self._places)
             self._places |= _ends(found)
             if found or self._searches:
                 return found
         moment = connection.execute(sa.select(DbNow())).scalar_one() if self._searches else None
-        found = take({})
+        if by_heads and (heads := self._heads(connection)):
+            shares = self._turns.next_probe(heads)
+        self._busy = self._busy and bool(shares)
+        found = take({}) if shares else []
         self._places = _ends(found)
         if moment is not None and len(found) < limit:  # what was due until then is paused, or another's
             for slot in SLOTS:
@@ -152,6 +157,8 @@ class Claims:
         ended = self._monotonic()
         pause = (ended - began) / SWEEP_SHARE
         self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
+        if by_heads and self._searches and not found:
+            self._probe_at = self._sweep_at
         return found
 
     def _heads(self, connection: sa.Connection) -> dict[int, Place]:

@@ -166,7 +166,7 @@ class Queue:
             logger.error("a claim failed and is repeated row by row: %s", type(error).__name__)
             self.abandon_claim(worker_id, token)
             with self._engine.begin() as connection:
-                return self._claims.claim(connection, worker_id, token, limit, carefully=True)
+                return self._claims.claim(connection, worker_id, token, limit, carefully=True, probe=probe)
 
     def refused(self, limit: int = 10) -> list[Refused]:
         """Due deliveries of other environments, `limit` at the most."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from outbox.delivery.lane_shares import SLOTS
 from outbox.models import OutboxMessage, OutboxPause
 from outbox.operations import audit, pauses
 from outbox.store.enqueue import Posting
@@ -229,6 +231,37 @@ def test_a_claim_does_not_run_through_what_is_paused_each_time(engine: sa.Engine
     assert claimed(queue, held) == []
     clock[0] += 60.0
     assert claimed(queue, held) == ["late@example.org"]
+
+
+def test_a_probe_does_not_run_through_what_is_paused_each_time(engine: sa.Engine) -> None:
+    """One that found nothing is followed by looks at what came since, until the next search is due."""
+    put(engine, "new@example.org", ago=60)
+    put(engine, "old@example.org", ago=50, posting=Posting(kind="newsletter"))
+    clock = [100.0]
+    queue = Queue(engine, environment="", lease=60.0, monotonic=lambda: clock[0])
+    queue.hold(Held(kinds=frozenset({"newsletter"})))
+    worker_id = queue.register(host="here", pid=1, version="1", connections=4)
+    from_start: list[str] = []
+
+    def note(*event: Any) -> None:
+        if "1970" in str(event[3]):  # where a range begins
+            from_start.append(event[2])
+
+    def probe() -> list[str]:
+        from_start.clear()
+        return [one.recipient for one in queue.claim(worker_id, 7, 1, probe=True)]
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    assert probe() == ["new@example.org"]
+    assert probe() == []
+    assert len(from_start) == len(SLOTS), "nothing is due, so that there is nothing to take"
+    assert [probe() + from_start for _ in range(3)] == [[]] * 3
+    put(engine, "late@example.org", ago=20)
+    assert probe() == []
+    put(engine, "newer@example.org")
+    assert probe() == ["newer@example.org"]
+    clock[0] += 60.0
+    assert probe() == ["late@example.org"]
 
 
 def test_without_a_pause_the_claim_is_the_same_statement(engine: sa.Engine, queue: Queue) -> None:
