@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import FunctionType
@@ -22,7 +21,7 @@ from outbox.core.events import logger
 from outbox.settings import Settings, unread_words
 from outbox.settings.values import is_unset
 from outbox.store.databases import of, of_url
-from outbox.store.engines import engine_like, worker_engine
+from outbox.store.engines import close_with, engine_like, worker_engine
 from outbox.store.enqueue import write_bind
 
 KINDS = (
@@ -146,24 +145,13 @@ class Sessions:
             theirs = self.application_engine()
             if theirs is None or not _is_same(theirs.url, self._url):
                 made = worker_engine(self._url, connections=connections, timeout=timeout)
-                return self._closing(made if theirs is None else made.execution_options(**_where(theirs)))
+                return close_with(self, made if theirs is None else made.execution_options(**_where(theirs)))
             engine = theirs  # the address alone would drop what it was made with
         else:
             engine = self._bind()
         if of(engine).is_in_memory(engine.url):
             return engine  # another engine would have another, empty database
-        return self._closing(engine_like(engine, connections=connections, timeout=timeout))
-
-    def _closing(self, engine: Engine) -> Engine:
-        """`engine`, whose connections are closed when the application is gone: tests make many in one process."""
-        pid = os.getpid()  # after a fork they are the parent's
-
-        def close() -> None:
-            if os.getpid() == pid:
-                engine.dispose()
-
-        weakref.finalize(self, close).atexit = False  # that the database is hung must not hold up the end
-        return engine
+        return close_with(self, engine_like(engine, connections=connections, timeout=timeout))
 
     def _bind(self) -> Engine:
         with nullcontext() if self._is_current() else self._app.app_context():

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,6 +57,40 @@ def engine_like(source: Engine, *, connections: int = 4, timeout: float = TIMEOU
     if deadline is not None:
         _leave_read_only(engine)
         _end_connecting(engine, deadline)
+    return engine
+
+
+def close_with(owner: object, engine: Engine) -> Engine:
+    """`engine`, whose idle connections are closed when `owner` is gone: tests make many applications in one process.
+
+    Nothing here keeps `engine` alive: it may refer to `owner`, by a listener or a `creator` of the application's.
+    """
+    pid = os.getpid()  # after a fork they are the parent's
+    idle: dict[int, Any] = {}  # as the driver made them, by id
+    alive = weakref.ref(engine)
+
+    def put(connection: Any, record: ConnectionPoolEntry) -> None:
+        if connection is not None:
+            idle[id(connection)] = connection
+
+    def take(connection: Any, *_: Any) -> None:
+        idle.pop(id(connection), None)
+
+    def close() -> None:
+        if os.getpid() != pid:
+            return
+        if (kept := alive()) is not None:  # by somebody else, who may still use it
+            kept.dispose()
+            return
+        while idle:
+            _, connection = idle.popitem()
+            with suppress(Exception):  # it may be broken
+                connection.close()
+
+    event.listen(engine.pool, "checkin", put)
+    for name in ("checkout", "close"):  # `close` after `invalidate`, too
+        event.listen(engine.pool, name, take)
+    weakref.finalize(owner, close).atexit = False  # that the database is hung must not hold up the end
     return engine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
@@ -478,6 +479,30 @@ def test_database_of_an_application_that_is_gone(by_url: bool, sqlite_database: 
     gc.collect()
     assert gone() is None
     assert engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("by_url", [True, False], ids=["its own address", "like the session's"])
+def test_an_application_that_a_listener_of_its_engine_refers_to(by_url: bool, sqlite_database: Database) -> None:
+    """It is collected, and the connection of the outbox is closed."""
+    app, outbox = Flask(__name__), Outbox()
+    app.config["OUTBOX_DATABASE_URL"] = sqlite_database.url if by_url else None
+    theirs, made = sa.create_engine(sqlite_database.url), []
+
+    @sa.event.listens_for(theirs, "connect")
+    def connected(connection: Any, record: Any, app: Flask = app) -> None:
+        made.append(connection)
+
+    outbox.init_app(app, session=Session(theirs))
+    with outbox.database(app).connect() as connection:
+        connection.execute(sa.select(1))
+    gone = weakref.ref(app)
+    del app, outbox, theirs, connected, connection
+    gc.collect()
+    assert gone() is None
+    assert made
+    for one in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            one.execute("SELECT 1")
 
 
 def test_session_without_a_database(outbox: Outbox) -> None:
