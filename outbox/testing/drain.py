@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
 
-from outbox.core.events import Events
+from outbox.core.events import EventName, Events
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
@@ -39,7 +41,7 @@ _NOW = 0.0  # monotonic: no lease runs out while a test looks at a mail
 def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subjects: dict[str, str]) -> list[Try]:
     """Offer each delivery that is due once, the most important first. `subjects`: by Message-ID."""
     queue = build.queue(engine, settings)
-    events = Events()
+    events = _Events()
     events.observe(signals.observer(app))
     tries: list[Try] = []
 
@@ -66,6 +68,11 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
     left: deque[Leased] = deque()
     again: list[Leased] = []  # claimed a second time, since a relay that is down leaves it due
     seen: set[int] = set()
+
+    def finish() -> None:
+        dispatcher.give_back([*left, *again])
+        queue.retire(worker_id)
+
     try:
         while dispatcher.claim(worker_id, BATCH):
             claimed = feed.empty()
@@ -81,10 +88,20 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
                 taken = feed.take(0.0, 0)
                 assert taken is not None  # noqa: S101 - the breaker is closed
                 dispatcher.work(taken, connection, Unrecorded())
-    finally:
-        dispatcher.give_back([*left, *again])
-        queue.retire(worker_id)
+    except BaseException:
+        with suppress(Exception):  # the test is to see the first error
+            finish()
+        raise
+    finish()
     return tries
+
+
+class _Events(Events):
+    """Without the relay's ups and downs, which are as the script says."""
+
+    def emit(self, name: EventName, message_id: str | None = None, **facts: Any) -> None:
+        if name not in {EventName.TRANSPORT_DOWN, EventName.TRANSPORT_UP}:
+            super().emit(name, message_id, **facts)
 
 
 class _AtOnce(Recorder):
@@ -99,6 +116,14 @@ class _AtOnce(Recorder):
         while self.turn():
             pass
         return tickets
+
+    def _put_back(self, left: Sequence[Ticket], error: Exception) -> None:
+        """Once; then each was tried by itself, and without the words: the test is to see the error."""
+        if self._failures:
+            self.abandon()
+            raise error
+        self._pending.extendleft(reversed(left))
+        self._failures += 1
 
 
 class _Scripted:

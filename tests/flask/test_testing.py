@@ -14,7 +14,7 @@ from flask_mail import Attachment
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from outbox import Message, Outbox, UncommittedMailError, delivery_failed
+from outbox import Message, Outbox, UncommittedMailError, delivery_failed, delivery_sent
 from outbox.core import clock
 from outbox.delivery.reply import Verdict
 from outbox.delivery.states import State
@@ -289,6 +289,54 @@ def test_receivers_of_signals_are_called(
     with delivery_failed.connected_to(lambda app, *, recipient, **more: told.append(recipient), sender=app):
         mailbox.drain("550 5.1.1 no")
     assert told == ["ann@example.org"]
+
+
+@pytest.mark.timeout(30)
+def test_an_outcome_that_cannot_be_recorded(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox, database: Database
+) -> None:
+    """The test sees the database's error, and does not wait until it is gone."""
+    with app.app_context():
+        outbox.enqueue(hello("ann@example.org", "bob@example.org"))
+        session.commit()
+    session.remove()
+    OutboxAttempt.__table__.drop(database.engine)  # type: ignore[attr-defined]
+    with pytest.raises(sa.exc.DBAPIError, match="outbox_attempt"):
+        mailbox.drain()
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.timeout(30)
+def test_a_receiver_that_breaks_the_transaction_of_the_test(database: Database) -> None:
+    """Nothing can be recorded in it from then on."""
+    with database.engine.connect() as connection:
+        session = scoped_session(sessionmaker(connection, join_transaction_mode="create_savepoint"))
+        app = make_app(session)
+        box = Mailbox(app)
+        with app.app_context():
+            app.extensions["outbox"].enqueue(hello("ann@example.org", "bob@example.org"))
+            session.commit()
+
+        def receiver(app: Flask, **more: Any) -> None:
+            connection.exec_driver_sql("SELECT 1 FROM nowhere")
+
+        with (
+            delivery_sent.connected_to(receiver, sender=app),
+            pytest.raises(sa.exc.InternalError, match="transaction is aborted"),
+        ):
+            box.drain()
+        session.remove()
+
+
+def test_a_relay_that_a_script_takes_down_is_no_error(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is what the test wants."""
+    with app.app_context():
+        outbox.enqueue(hello())
+        session.commit()
+    assert [one.state for one in mailbox.drain("421 4.7.0 too many messages")] == [State.QUEUED]
+    assert [one for one in caplog.messages if "status=transport-" in one] == []
 
 
 def test_a_test_that_rolls_everything_back_can_drain_too(database: Database) -> None:
