@@ -42,14 +42,13 @@ def draft_of(message: flask_mail.Message) -> Draft:
         reply_to=message.reply_to,
         date=message.date,
         message_id=message_id,
-        names_host=_names_host(message_id),
+        names_host=functools.partial(_names_host, message_id),
         extra_headers=message.extra_headers,
         body=message.body,
         alts=message.alts,
         attachments=() if builds else _attachments(message.attachments),
         charset=message.charset,
-        mail_options=message.mail_options,
-        rcpt_options=message.rcpt_options,
+        options=lambda: (message.mail_options, message.rcpt_options),
         signer=getattr(message, "signer", None),
         build=functools.partial(_build, message) if builds else None,
     )
@@ -91,7 +90,7 @@ def _is_this_machine(domain: str) -> bool:
 
 @functools.cache
 def _full_name() -> str:
-    """As `flask_mail.Message` has asked for already, so that name servers have the answer at hand."""
+    """As `flask_mail.Message` has asked for already; name servers have the answer at hand."""
     return socket.getfqdn().lower()
 
 

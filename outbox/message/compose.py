@@ -60,6 +60,7 @@ def compose(
     skeleton, utf8, smtputf8 = forms(built, header.recipients)
     if len(skeleton) != len(built):
         blobs = tuple((offset + len(skeleton) - len(built), blob) for offset, blob in blobs)
+    mail_options, rcpt_options = draft.options()
     size = _sized(len(skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs), max_bytes)
     return Composed(
         message_id=header.message_id,
@@ -72,8 +73,8 @@ def compose(
         size=size,
         smtputf8=smtputf8,
         addresses=tuple(header.addresses),
-        mail_options=_options(draft.mail_options, "mail_options"),
-        rcpt_options=_options(draft.rcpt_options, "rcpt_options"),
+        mail_options=_options(mail_options, "mail_options"),
+        rcpt_options=_options(rcpt_options, "rcpt_options"),
         dated=header.dated,
         utf8=utf8,
     )
@@ -97,7 +98,8 @@ def _as_given(
     if (dated := built.value("date")) is not None:
         head.given_date(dated, "Date")
     built = prebuilt.complete(built, head.date_value(now), message_id)
-    options = tuple(option for option in _options(draft.mail_options, "mail_options") if option.lower()[:5] != "body=")
+    mail_options, rcpt_options = draft.options()
+    options = tuple(option for option in _options(mail_options, "mail_options") if option.lower()[:5] != "body=")
     return Composed(
         message_id=built.value("message-id") or message_id,
         envelope_from=author.envelope if envelope_from is None else _envelope_from(envelope_from),
@@ -109,7 +111,7 @@ def _as_given(
         smtputf8=not built.head.isascii(),
         addresses=tuple(built.addresses()),
         mail_options=options if built.content.isascii() else (*options, "BODY=8BITMIME"),
-        rcpt_options=_options(draft.rcpt_options, "rcpt_options"),
+        rcpt_options=_options(rcpt_options, "rcpt_options"),
         dated=True,
     )
 

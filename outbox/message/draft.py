@@ -33,14 +33,15 @@ class Draft:
     reply_to: object = None
     date: object = None  # seconds since 1970
     message_id: object = None
-    names_host: bool = False  # the Message-ID was made of this machine's name; it counts only in that domain
+    names_host: Callable[[], bool] = bool
+    """Whether the Message-ID was made of this machine's name: it counts in no other domain. May ask a name server."""
     extra_headers: object = None  # a mapping or pairs
     body: object = None
     alts: object = None  # by subtype of text
     attachments: Sequence[Attachment] = ()
     charset: object = None
-    mail_options: object = None
-    rcpt_options: object = None
+    options: Callable[[], tuple[object, object]] = lambda: (None, None)
+    """`mail_options` and `rcpt_options`: asked for once the bytes are built, for what builds them may choose them."""
     signer: Callable[[bytes], bytes] | None = None
     build: Callable[[float, str], object] | None = None
     """Builds the bytes that are sent, for a time in seconds since 1970 and a Message-ID; None: they are composed."""

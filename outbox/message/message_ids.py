@@ -27,6 +27,6 @@ def chosen(draft: Draft, domain: str, unique: str) -> str:
     if draft.message_id is None:
         return f"<{unique}@{domain.lower()}>"
     text = text_of(draft.message_id, "msgId").strip(" \t")
-    if draft.names_host and not text.lower().endswith(f"@{domain.lower()}>"):
+    if not text.lower().endswith(f"@{domain.lower()}>") and draft.names_host():
         return f"<{unique}@{domain.lower()}>"
     return check_message_id(text, "msgId")

@@ -411,5 +411,8 @@ def test_no_host_name_is_looked_up(outbox: Outbox, db: Db, monkeypatch: pytest.M
     outbox.send_message("s", recipients=["a@example.org"], body="b")
     outbox.connect().send_message("s", recipients=["a@example.org"], body="b")
     outbox.enqueue(OwnMessage("s", recipients=["a@example.org"], body="b"))
+    chosen = OwnMessage("s", recipients=["a@example.org"], body="b", sender="shop@example.org")
+    chosen.msgId = "<173000000000.12345.1234567890@example.org>"  # as make_msgid(domain="example.org") makes one
+    assert outbox.enqueue(chosen).message_id == chosen.msgId
     with pytest.raises(AssertionError, match="a look-up"):
         flask_mail.Message("s", recipients=["a@example.org"], body="b")

@@ -78,6 +78,18 @@ def test_one_that_is_set_on_the_object_counts_too() -> None:
     assert composed_of(message).wire() == WHOLE
 
 
+def test_options_that_the_bytes_bring_along_are_the_envelopes() -> None:
+    """Flask-Mail builds the bytes before it reads them."""
+
+    class Traced(flask_mail.Message):
+        def as_bytes(self) -> bytes:
+            self.mail_options, self.rcpt_options = ["RET=HDRS"], ["NOTIFY=NEVER"]
+            return super().as_bytes()
+
+    composed = composed_of(of(Traced))
+    assert (composed.mail_options, composed.rcpt_options) == (("RET=HDRS",), ("NOTIFY=NEVER",))
+
+
 def test_recipients_that_a_subclass_computes_are_the_envelopes() -> None:
     """Flask-Mail sends to `send_to`."""
 
