@@ -39,7 +39,7 @@ def failures(
 def deferred(
     connection: sa.Connection, most: int = FAILURE_GROUPS, *, environment: str | None = None
 ) -> list[FailureGroup]:
-    """The same of what is deferred: it was attempted, and waits for its next attempt; the FAILURES_SEEN due first.
+    """The same of what is deferred: it was attempted, and its next attempt is not due yet; the FAILURES_SEEN due first.
 
     Its times are those of the last attempt.
     """
@@ -54,7 +54,7 @@ def count_deferred(connection: sa.Connection, cap: int) -> int:
     that are due first in each lane are looked at.
     """
     retries = DELIVERY.c.lane.in_([lane.slot(retry=True) for lane in Lane])
-    counted = count_to(connection, cap, retries, DELIVERY.c.due_at.is_not(None), _queued())
+    counted = count_to(connection, cap, retries, DELIVERY.c.due_at > DbNow(), _queued())
     others = sa.union_all(*(sa.select(_waiting(lane, retry=False).c.at) for lane in Lane)).subquery()
     found = connection.execute(sa.select(sa.func.count()).select_from(others)).scalar_one()
     return min(counted + int(found), cap + 1)
@@ -67,10 +67,10 @@ def _queued() -> sa.ColumnElement[bool]:
 def _waiting(lane: Lane, retry: bool) -> sa.Subquery:
     """What was attempted in one index range: all of it among the retries, of the others those that have a reason."""
     at = DELIVERY.c.updated_at
-    in_range = (DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at.is_not(None))
+    in_range = (DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at > DbNow())
     first = (
         _causes(at, _queued().label("waits") if retry else was_deferred().label("waits"))
-        .where(*in_range, *(() if retry else (DELIVERY.c.due_at > DbNow(),)))
+        .where(*in_range)
         .order_by(DELIVERY.c.due_at)
         .limit(FAILURES_SEEN)
         .subquery()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
-from outbox.operations.conditions import was_deferred
+from outbox.operations.conditions import Waits, waits_is
 from outbox.operations.tables import DELIVERY, MESSAGE, in_state
 from outbox.store.types import DbNow
 
@@ -52,7 +52,9 @@ def kinds(connection: sa.Connection, seconds: float, *, environment: str | None 
         .subquery()
     )
     queued = (
-        sa.select(DELIVERY.c.message_id, DELIVERY.c.state, sa.case((was_deferred(), 1), else_=0).label("deferred"))
+        sa.select(
+            DELIVERY.c.message_id, DELIVERY.c.state, sa.case((waits_is(Waits.DEFERRED), 1), else_=0).label("deferred")
+        )
         .where(in_state(State.QUEUED))
         .order_by(DELIVERY.c.state.desc(), DELIVERY.c.id.desc())
         .limit(SEEN)

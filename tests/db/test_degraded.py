@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from outbox import operations
 from outbox.delivery.states import State
 from outbox.models import OutboxAttempt, OutboxPause
-from outbox.operations import Alarms, Status, pauses, status
+from outbox.operations import Alarms, Filter, Status, Waits, pauses, status
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What, refuse
 from outbox.store.types import DbNow
@@ -326,3 +327,23 @@ def test_a_limit_on_connections_is_a_note(engine: sa.Engine) -> None:
     assert "OUTBOX_CONNECTIONS" in note
     worker(engine, pid=3, health={"transport": {**few, "name": "down:25", "state": "open"}})
     assert look(engine).notes == [note]
+
+
+def test_deferred_means_the_same_everywhere(engine: sa.Engine) -> None:
+    """The count, its groups, the figures by kind and the list, before and after it is made due."""
+    later = {"lane": 3, "attempts": 1, "code": 451, "reply": "later", "due_at": DbNow(600.0)}
+    put(engine, "a@x.example", "b@x.example", posting=Posting(kind="news"), delivery=later)
+    put(engine, "c@x.example", posting=Posting(kind="news"), delivery={**later, "lane": 2})
+    assert told_deferred(engine) == [3, 3, 3, 3]
+    with engine.begin() as connection:
+        operations.send_now(connection, Filter(waits=Waits.DEFERRED), by="ann")
+    assert told_deferred(engine) == [0, 0, 0, 0]
+
+
+def told_deferred(engine: sa.Engine) -> list[int]:
+    """How many are deferred by the status, its groups, the figures by kind and the list."""
+    seen = look(engine)
+    with engine.connect() as connection:
+        by_kind = sum(row.deferred for row in operations.kinds(connection, 3600.0).rows)
+        listed = operations.count(connection, Filter(waits=Waits.DEFERRED))
+    return [seen.deferred, sum(group.count for group in seen.deferred_groups), by_kind, listed]

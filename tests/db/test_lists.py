@@ -12,6 +12,7 @@ from outbox.delivery.states import State
 from outbox.operations import Filter, Waits
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.store.enqueue import Posting
+from outbox.store.types import DbNow
 from tests.db.mails import put
 
 
@@ -98,7 +99,7 @@ def test_figures_by_kind(engine: sa.Engine) -> None:
         posting = Posting(kind="news", environment=environment)
         put(engine, "a@example.org", state=State.SENT, posting=posting)
         put(engine, "b@example.org", state=State.FAILED, posting=posting)
-        put(engine, "c@example.org", posting=posting, delivery={"attempts": 1})
+        put(engine, "c@example.org", posting=posting, delivery={"attempts": 1, "due_at": DbNow(60.0)})
     with engine.connect() as connection:
         [row] = operations.kinds(connection, 3600.0).rows
         assert (row.kind, row.sent, row.failed, row.waiting, row.deferred, row.failing) == ("news", 2, 2, 2, 2, 0.5)

@@ -15,6 +15,7 @@ from outbox.operations.status import drain_seconds
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What
 from outbox.store.queue import Queue
+from outbox.store.types import DbNow
 from tests.db.mails import put, worker
 from tests.servers.databases import Database
 
@@ -273,13 +274,21 @@ def test_a_worker_says_how_fast_it_is(engine: sa.Engine) -> None:
 
 def test_deferred_mail_by_cause(engine: sa.Engine) -> None:
     """What waits for another try is grouped by cause and domain; what is new, sent or held by a worker is not."""
-    greylisted = {"code": 450, "enhanced": "4.7.1", "reply": "later", "reason": "deferred"}
+    greylisted = {"code": 450, "enhanced": "4.7.1", "reply": "later", "reason": "deferred", "due_at": DbNow(60.0)}
     for number, lane in enumerate((1, 3, 3, 5)):
         put(engine, f"a{number}@slow.example", delivery=greylisted | {"lane": lane}, message_id=f"<{number}@x>")
-    put(engine, "b@other.example", delivery={"lane": 3, "code": 421, "reply": "busy"}, message_id="<b@x>")
+    busy = {"lane": 3, "code": 421, "reply": "busy"}
+    put(engine, "b@other.example", delivery=busy | {"due_at": DbNow(60.0)}, message_id="<b@x>")
+    put(engine, "due@other.example", delivery=busy, message_id="<due@x>")
     put(engine, "new@slow.example", message_id="<n@x>")
     put(engine, "c@slow.example", state=State.SENDING, delivery=greylisted | {"lane": 3}, message_id="<c@x>")
-    put(engine, "d@slow.example", state=State.FAILED, delivery=greylisted | {"lane": 3}, message_id="<d@x>")
+    put(
+        engine,
+        "d@slow.example",
+        state=State.FAILED,
+        delivery=greylisted | {"lane": 3, "due_at": None},
+        message_id="<d@x>",
+    )
     with engine.connect() as connection:
         found = [(group.error, group.domain, group.count, group.reply) for group in operations.deferred(connection)]
     assert found == [("4.7.1", "slow.example", 4, "later"), ("421", "other.example", 1, "busy")]
