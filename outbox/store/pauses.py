@@ -84,7 +84,7 @@ class Pause:
 
 
 def active(connection: sa.Connection, environment: str | None = None, now: datetime | None = None) -> list[Pause]:
-    """The pauses in force at `now` (by default by the database's clock), the oldest first.
+    """The pauses in force at `now` (by default by the database's clock): the widest first, and of those the oldest.
 
     `environment`: only those that hold back mail of this one; None: of any.
     """
@@ -93,7 +93,8 @@ def active(connection: sa.Connection, environment: str | None = None, now: datet
     statement = sa.select(_pause, to_probe).where(sa.or_(_pause.c.until.is_(None), _pause.c.until > moment))
     if environment is not None:
         statement = statement.where(_pause.c.environment.in_([EVERY, environment]))
-    rows = connection.execute(statement.order_by(_pause.c.since, _pause.c.id))
+    width = sa.case({What.ALL.value: 0, What.TRANSPORT.value: 1}, value=_pause.c.what, else_=2)
+    rows = connection.execute(statement.order_by(width, _pause.c.since, _pause.c.id))
     return [
         Pause(
             row.id,

@@ -48,6 +48,19 @@ def test_a_pause_says_what_who_why_and_until_when(connection: sa.Connection) -> 
     assert row.filters.startswith("kind newsletter until ")
 
 
+def test_the_widest_pause_comes_first(connection: sa.Connection) -> None:
+    """One of everything must not be the last of a list."""
+    for what, value in (
+        (What.KIND, "news"),
+        (What.TRANSPORT, "mail.example:587"),
+        (What.DOMAIN, "x.org"),
+        (What.ALL, ""),
+    ):
+        pauses.pause(connection, what, value, by="ann")
+    found = [one.what for one in pauses.active(connection)]
+    assert found == [What.ALL, What.TRANSPORT, What.KIND, What.DOMAIN]
+
+
 def test_a_pause_ends_by_itself(connection: sa.Connection) -> None:
     """Past its end it is not in force, and needs nobody."""
     made = pauses.pause(connection, What.ALL, by="ann", seconds=60)

@@ -27,7 +27,7 @@ def test_pause_and_resume(terminal: Terminal) -> None:
     assert done.stdout.startswith("Paused kind newsletter, 2 deliveries queued now; until ")
     assert done.stdout.endswith(", 2h.\n")
     terminal.here("outbox-pause", "--domain", "Example.com", "--transport", "localhost:1", "--yes")
-    assert paused(terminal) == ["kind newsletter", "domain example.com", "transport localhost:1"]
+    assert paused(terminal) == ["transport localhost:1", "kind newsletter", "domain example.com"]
     status = terminal.here("outbox-status").stdout
     assert "paused: kind newsletter" in status
     assert "wrong link" in status
@@ -36,7 +36,7 @@ def test_pause_and_resume(terminal: Terminal) -> None:
     done = terminal.here("outbox-resume", "--kind", "newsletter", "--yes")
     assert (done.returncode, done.stdout) == (0, "Resumed kind newsletter.\n")
     code, said = terminal.json("outbox-resume", "--all", "--yes")
-    assert (code, [one["value"] for one in said["pauses"]]) == (0, ["example.com", "localhost:1"])
+    assert (code, [one["value"] for one in said["pauses"]]) == (0, ["localhost:1", "example.com"])
     assert paused(terminal) == []
     with terminal.engine.connect() as connection:
         rows = audit.recent(connection)
