@@ -101,10 +101,12 @@ def test_a_killed_listener_listens_again(engine: sa.Engine, queue: Queue) -> Non
     """The server ends the connection: the wait ends at once, and the next claim brings another that listens."""
     with engine.begin() as connection:
         killed = connection.exec_driver_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        assert killed.all()
+        gone = killed.scalars().all()  # and not only told to go
+        assert gone
+        assert all(gone)
     assert woken(queue, LONG)
     put(engine)
     assert claim(queue) == 1
