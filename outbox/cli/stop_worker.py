@@ -38,7 +38,7 @@ def stop_worker(id: int, drain: bool, yes: bool, note: str | None, as_json: bool
     worker = next((one for one in there if one.id == id), None)
     if worker is None:
         raise No(f"There is no worker {id}: it has ended. outbox-status lists those that have not.")
-    if worker.alive and not _others(there, worker):
+    if worker.alive and not worker.others_alive(there):
         ask(f"No other worker is running: nothing is sent after {_named(worker)}. {what.capitalize()} it?", yes=yes)
     with operations.transaction(engine) as connection:
         asked = operations.ask_to_end(connection, id, what, by=who(), note=note)
@@ -49,10 +49,6 @@ def stop_worker(id: int, drain: bool, yes: bool, note: str | None, as_json: bool
         print_json(value | {"alive": worker.alive})
     else:
         say(_said(worker, what))
-
-
-def _others(there: list[Worker], worker: Worker) -> list[Worker]:
-    return [one for one in there if one.alive and one.id != worker.id and one.environment == worker.environment]
 
 
 def _named(worker: Worker) -> str:

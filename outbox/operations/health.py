@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -28,6 +29,10 @@ class Worker:
     health: dict[str, Any]  # as the worker wrote it
     per_second: float | None  # mails sent in the last minute, each second
     asked: str | None = None  # by a person: to "stop", or to "drain" and stop
+
+    def others_alive(self, workers: Iterable[Worker]) -> int:
+        """How many of these run beside it, and send the same mail."""
+        return sum(one.alive and one.id != self.id and one.environment == self.environment for one in workers)
 
     @property
     def repaired(self) -> list[tuple[str, float]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -12,7 +13,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from outbox.core.clock import UNREADABLE
-from outbox.store.databases import KNOWN, of
+from outbox.store.databases import KNOWN, Database, of
+
+T = TypeVar("T")
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
@@ -61,19 +64,21 @@ def utc(value: datetime) -> datetime:
 
 def big_integer() -> sa.types.TypeEngine[int]:
     """64 bits."""
-    kind: sa.types.TypeEngine[int] = sa.BigInteger()
-    for database in KNOWN:
-        if database.big_integer is not None:
-            kind = kind.with_variant(database.big_integer, *database.names)
-    return kind
+    return _with_variants(sa.BigInteger(), lambda database: database.big_integer)
 
 
 def big_binary() -> sa.types.TypeEngine[bytes]:
     """Up to 4 GiB."""
-    kind: sa.types.TypeEngine[bytes] = sa.LargeBinary()
+    return _with_variants(sa.LargeBinary(), lambda database: database.big_binary)
+
+
+def _with_variants(
+    kind: sa.types.TypeEngine[T], own: Callable[[Database], sa.types.TypeEngine[T] | None]
+) -> sa.types.TypeEngine[T]:
+    """`kind`, and on each database that has a type of its own for it, that."""
     for database in KNOWN:
-        if database.big_binary is not None:
-            kind = kind.with_variant(database.big_binary, *database.names)
+        if (variant := own(database)) is not None:
+            kind = kind.with_variant(variant, *database.names)
     return kind
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +25,7 @@ from outbox.store.outcome import Outcome
 from outbox.store.record import OutcomeStore
 from outbox.testing.scripts import Relay, Try
 from outbox.worker import build
-from outbox.worker.dispatcher import Dispatcher
+from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.recorder import Recorder
@@ -63,7 +62,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
         LeaseGuard(settings.dead_after_seconds, _NOW, ahead=lambda: 0.0),
         monotonic=lambda: _NOW,
         chance=lambda: _CHANCE,
-        token=lambda: secrets.randbits(62) + 1,
+        token=fence_token,
     )
     left: deque[Leased] = deque()
     again: list[Leased] = []  # claimed a second time, since a relay that is down leaves it due

@@ -31,8 +31,7 @@ def ask_to_end(id: int) -> ResponseReturnValue:
     worker = next((one for one in found if one.id == id), None)
     if worker is None:
         abort(404, f"Worker {id} has ended.")
-    others = sum(one.alive and one.id != id and one.environment == worker.environment for one in found)
-    return render_template("outbox_admin/worker.html", worker=worker, what=what, others=others)
+    return render_template("outbox_admin/worker.html", worker=worker, what=what, others=worker.others_alive(found))
 
 
 def end_worker(id: int) -> ResponseReturnValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -34,6 +35,11 @@ COMPLAINT_SECONDS = 60.0
 
 UNANSWERED_SECONDS = 60.0
 """How long a commit may still take effect whose connection was lost."""
+
+
+def fence_token() -> int:
+    """A new number for a claim: positive, and within 64 bits."""
+    return secrets.randbits(62) + 1
 
 
 class Leases(NamedTuple):

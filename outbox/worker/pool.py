@@ -5,11 +5,10 @@ Their start, their end, and a watch over them.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from outbox.core.clock import awake, monotonic
 from outbox.core.events import EventName, Events, logger
@@ -27,7 +26,7 @@ from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings, Seen
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
-from outbox.worker.dispatcher import Dispatcher
+from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.hub import Hub
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
@@ -48,10 +47,6 @@ _CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off, a
 _JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
 
 
-class PooledConnection(Connection, Protocol):
-    """A connection as the pool holds it."""
-
-
 class Pool:
     """Runs the dispatch of one worker on threads of its own."""
 
@@ -66,7 +61,7 @@ class Pool:
         events: Events,
         lease_guard: LeaseGuard,
         *,
-        connect: Callable[[Waiting], PooledConnection],
+        connect: Callable[[Waiting], Connection],
         connections: int,
         poll: float,
         idle: float,
@@ -85,7 +80,7 @@ class Pool:
         self._events = events
         self._idle = idle
         self._hub = Hub()
-        self._connections: list[PooledConnection] = [connect(self._hub) for _ in range(connections)]
+        self._connections: list[Connection] = [connect(self._hub) for _ in range(connections)]
         self._feed = Feed(blame, monotonic, self._hub.event_count(), self._connections)
         self._recorder = Recorder(
             outcome_store,
@@ -104,7 +99,7 @@ class Pool:
             lease_guard,
             monotonic=monotonic,
             chance=chance,
-            token=lambda: secrets.randbits(62) + 1,
+            token=fence_token,
             aside=self._aside,
             gathers=True,
             consequences=self._consequences,
@@ -123,7 +118,7 @@ class Pool:
             progress=progress,
             meters=meters,
         )
-        self._ends: dict[PooledConnection, float] = {}  # by when each that is under way must be through, by `awake`
+        self._ends: dict[Connection, float] = {}  # by when each that is under way must be through, by `awake`
         self.totals = Totals()
         self._recording = [
             threading.Thread(target=self._guard(self._recorder.run), name=f"outbox-recorder-{number}")
@@ -250,7 +245,7 @@ class Pool:
         self._hub.turned = self._recorder.begin  # what came in one turn is recorded in one commit
         self._hub.run([partial(self._carry, connection) for connection in self._connections])
 
-    def _carry(self, connection: PooledConnection) -> None:
+    def _carry(self, connection: Connection) -> None:
         unrecorded = Unrecorded()
         while True:
             leased = self._feed.take(self._idle, self._claimer.low, connection)

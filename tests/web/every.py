@@ -32,16 +32,14 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
-from outbox.store import pauses as automatic
 from tests.app.browser import Visitor
-from tests.web.seed import LONG_ADDRESS, Mail, meddle_with, seed, worker, write
+from tests.web.seed import LONG_ADDRESS, Mail, meddle_with, refuse_sender, seed, worker, write
 from tests.web.site import Site, serving, site
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "/admin/outbox"
 PASSWORD = "correct horse battery"
 CHIEF, ADA, NOBODY = "chief", "ada", ""
-REFUSAL = "550 5.7.1 Sender address rejected: not owned by user flasky"
 REPR = re.compile(
     r"\b(None|True|False)\b|\bdatetime\.|\w object at 0x|\bState\.[A-Z]|\('|',\)|\{'|\['|\b\w+\(\w+=|(?<!\w)''(?!\w)"
     r"|&(amp|lt|#)"
@@ -298,15 +296,7 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
     meddle_with(connection, ids)
     ids["bob@example.net"] = ids["bob@example.com"]
     operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="chief@example.org", seconds=900)
-    automatic.refuse(
-        connection,
-        What.SENDER,
-        "flasky@example.com",
-        environment="",
-        transport="smtp.example.com:587",
-        reason="refused",
-        reply=REFUSAL,
-    )
+    refuse_sender(connection)
     down = worker(connection, error="Connection refused. Check that it runs.")
     connection.execute(
         sa.update(workers).where(workers.c.id == down).values(host="a-mail-host.with-a-long-name", pid=12)

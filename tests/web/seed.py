@@ -23,6 +23,7 @@ from outbox.delivery.states import LIVE, Lane, OnUncertain, State
 from outbox.models import Base, OutboxAttempt, OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.operations import Filter
 from outbox.operations.pauses import What
+from outbox.store import pauses as automatic
 from tests.servers.databases import Database
 
 SCRIPT = "<script>document.title='owned'</script>"
@@ -102,6 +103,10 @@ class Mail:
     sender: str = "flasky@example.com"
 
 
+REFUSAL = "550 5.7.1 Sender address rejected: not owned by user flasky"
+"""What the relay answers to the sender of `refuse_sender`."""
+
+
 def write(connection: sa.Connection, mail: Mail, *, worker_id: int | None = None) -> list[int]:
     """Write one message with its deliveries and attempts; the deliveries' ids, in the order of its recipients."""
     now = datetime.now(UTC)
@@ -147,6 +152,19 @@ def worker(connection: sa.Connection, *, heartbeat_ago: float = 2.0, error: str 
         started_at=now - timedelta(hours=26),
         heartbeat_at=now - timedelta(seconds=heartbeat_ago),
         health={"transport": transport},
+    )
+
+
+def refuse_sender(connection: sa.Connection) -> None:
+    """Have the worker pause a sender that the relay refuses."""
+    automatic.refuse(
+        connection,
+        What.SENDER,
+        "flasky@example.com",
+        environment="",
+        transport="smtp.example.com:587",
+        reason="refused",
+        reply=REFUSAL,
     )
 
 

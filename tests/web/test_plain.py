@@ -16,13 +16,11 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxPause
 from outbox.operations.pauses import What
-from outbox.store import pauses as automatic
 from tests.servers.databases import Database
-from tests.web.seed import REFUSED, Mail, Try, write
+from tests.web.seed import REFUSAL, REFUSED, Mail, Try, refuse_sender, write
 from tests.web.site import Site
 from tests.web.test_pages import click, count, css, texts, until
 
-REFUSAL = "550 5.7.1 Sender address rejected: not owned by user flasky"
 PAUSE = OutboxPause.__table__
 DELIVERY = OutboxDelivery.__table__
 
@@ -84,15 +82,7 @@ def test_the_next_probe_of_a_pause(browser: WebDriver, pages: Site, ids: dict[st
 
 def refuse(database: Database) -> None:
     with database.engine.begin() as connection:
-        automatic.refuse(
-            connection,
-            What.SENDER,
-            "flasky@example.com",
-            environment="",
-            transport="smtp.example.com:587",
-            reason="refused",
-            reply=REFUSAL,
-        )
+        refuse_sender(connection)
 
 
 def test_long_words_break(browser: WebDriver, pages: Site, seeded: Database) -> None:
