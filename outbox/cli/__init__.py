@@ -8,6 +8,7 @@ from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
 from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
+from outbox.cli.kinds import kinds
 from outbox.cli.list import list_
 from outbox.cli.pause import pause, resume
 from outbox.cli.purge import purge
@@ -23,6 +24,7 @@ __all__ = [
     "check",
     "correct_recipient",
     "create_tables",
+    "kinds",
     "list_",
     "mark_sent",
     "pause",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
 
 from flask import Response, request, stream_with_context
 from flask.typing import ResponseReturnValue
@@ -14,25 +10,16 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.core import clock
 from outbox.core.loggers import get_logger
-from outbox.operations import Filter, Row
+from outbox.operations import Filter
+from outbox.operations.csv_rows import COLUMNS, MOST, csv_cells, csv_line
 from outbox.web import filter_form
 from outbox.web.current import connected
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
 
-MOST = 50_000
-"""Rows of one file."""
-
 BUDGET_SECONDS = 20.0
 STEP = 500
-
-COLUMNS = (
-    *("id", "state", "recipient", "subject", "kind", "priority", "enqueued", "due", "last_change", "attempts", "code"),
-    *("enhanced_code", "reply", "reason", "environment"),
-)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""With these a spreadsheet takes a cell for a formula, and does what somebody else's mail says."""
 
 
 def export() -> ResponseReturnValue:
@@ -48,11 +35,11 @@ def export() -> ResponseReturnValue:
 
 
 def _lines(wanted: Filter, *, oldest_first: bool) -> Iterator[str]:
-    yield "\ufeff" + _line(COLUMNS)  # the mark by which spreadsheets tell UTF-8
+    yield "\ufeff" + csv_line(COLUMNS)  # the mark by which spreadsheets tell UTF-8
     deadline, place, written = clock.monotonic() + BUDGET_SECONDS, None, 0
     while written < MOST:
         if clock.monotonic() > deadline:
-            yield _line(["# Stopped here because it took too long. There may be more: narrow the filter."])
+            yield csv_line(["# Stopped here because it took too long. There may be more: narrow the filter."])
             return
         with connected() as connection:
             page = operations.browse(
@@ -65,36 +52,12 @@ def _lines(wanted: Filter, *, oldest_first: bool) -> Iterator[str]:
                 cap=STEP,
                 seconds=1.0,
             )
-        yield "".join(_line(_cells(row)) for row in page.rows)
+        yield "".join(csv_line(csv_cells(row)) for row in page.rows)
         written += len(page.rows)
         place = page.older
         if place is None:
             return
-    yield _line([f"# Stopped at {MOST} rows. There are more: narrow the filter."])
-
-
-def _cells(row: Row) -> Iterator[Any]:
-    yield from (row.id, row.state, row.recipient, row.subject, row.kind, row.lane)
-    yield from (_moment(row.created_at), _moment(row.due_at), _moment(row.updated_at), row.attempts)
-    yield from (row.code, row.enhanced, row.reply, row.reason, row.environment)
-
-
-def _moment(moment: datetime | None) -> str:
-    return "" if moment is None or moment == clock.UNREADABLE else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _line(cells: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow([_harmless(cell) for cell in cells])
-    return text.getvalue()
-
-
-def _harmless(cell: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets an apostrophe, by which it is text."""
-    if not isinstance(cell, str):
-        return cell
-    cell = cell.replace("\0", "")
-    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
+    yield csv_line([f"# Stopped at {MOST} rows. There are more: narrow the filter."])
 
 
 VIEWS = (("/mail.csv", "export", "GET", (Right.VIEW,), export),)

@@ -1,0 +1,81 @@
+"""`outbox-kinds`: which kind of mail fails most."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from outbox import operations
+from outbox.cli.busy import waiting
+from outbox.cli.command import Command
+from outbox.cli.common import console, database, in_app, remark, say
+from outbox.cli.options import environment_of, environment_options, number, to_timedelta
+from outbox.cli.output import print_json, safe
+from outbox.cli.tables import Column, print_table
+from outbox.cli.text import Text
+from outbox.operations import KindRow
+from outbox.operations.kinds import SEEN
+
+
+@click.command("outbox-kinds", cls=Command)
+@click.option(
+    "--since", callback=to_timedelta, default="1d", show_default=True, metavar="TIME", help="What ended within TIME."
+)
+@environment_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@in_app
+def kinds(since: timedelta, as_json: bool, **options: Any) -> None:
+    """Show the figures of each kind of mail.
+
+    What failed, was sent and is uncertain of each kind, and what of it is queued or deferred now. The kinds that fail
+    most come first. At most 10,000 deliveries that ended and 10,000 that are queued are counted, the newest.
+
+    \b
+    Examples:
+      outbox-kinds
+      outbox-kinds --since 7d
+      outbox-list --kind newsletter --state failed --since 7d
+    """
+    with waiting("looking"), operations.connected(database()) as connection:
+        found = operations.kinds(connection, since.total_seconds(), environment=environment_of(options))
+    if as_json:
+        print_json({"seconds": found.seconds, "partial": found.partial, "kinds": [_object(row) for row in found.rows]})
+        return
+    if not found.rows:
+        say("No mail ended in this time, and none is queued.")
+        return
+    _print(found.rows)
+    if found.partial:
+        remark(f"Only the newest {SEEN:,} that ended and the newest {SEEN:,} that are queued were counted.")
+
+
+def _print(rows: list[KindRow]) -> None:
+    heads = ("FAILED", "% FAILED", "SENT", "UNCERTAIN", "QUEUED", "DEFERRED")
+    columns = [Column("KIND", ratio=1), *(Column(head, right=True) for head in heads)]
+    print_table(console(), columns, [_cells(row) for row in rows])
+
+
+def _cells(row: KindRow) -> list[Text]:
+    share = "-" if row.failing is None else f"{100 * row.failing:.1f}"
+    counts = (row.sent, row.uncertain, row.waiting, row.deferred)
+    return [
+        Text(safe(row.kind or operations.NO_KIND)),
+        Text(number(row.failed), style="red" if row.failed else "dim"),
+        Text(share),
+        *(Text(number(count), style="" if count else "dim") for count in counts),
+    ]
+
+
+def _object(row: KindRow) -> dict[str, object]:
+    """With the words of the states."""
+    return {
+        "kind": row.kind,
+        "sent": row.sent,
+        "failed": row.failed,
+        "failed_share": row.failing,
+        "uncertain": row.uncertain,
+        "queued": row.waiting,
+        "deferred": row.deferred,
+    }
