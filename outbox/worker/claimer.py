@@ -170,6 +170,8 @@ class Claimer:
         """Whether what all workers of this transport were refused is enough to stop."""
         if self._feed.is_suspicious and self._asked.passes() and self._recorder.flush(_SOON_SECONDS):
             self.learn(self._rulings.recent(_RECENT))
+            if self._feed.is_down:  # what was claimed before would be the probe by its lane, not by turn
+                self._dispatcher.give_back(self._feed.empty())
 
     def _end_expired(self) -> None:
         """What has expired ends, all of it, though the relay can't be used: else it would take the place of probes."""
@@ -195,11 +197,11 @@ class Claimer:
             return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
         if any(suspects) and not self._has_no_other:  # preferably of another sender and domain
             with self._holding(self._held.avoiding(*suspects)):
-                found = self._dispatcher.claim(self._worker_id, room, probe=True)
+                found = self._dispatcher.claim(self._worker_id, most, probe=True)
             if found:
                 return found
             self._no_other_until = self._monotonic() + _ALIKE_SECONDS  # it looks at all that is due
-        return self._dispatcher.claim(self._worker_id, room, probe=True)
+        return self._dispatcher.claim(self._worker_id, most, probe=True)
 
     @property
     def _has_no_other(self) -> bool:

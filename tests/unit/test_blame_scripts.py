@@ -6,10 +6,11 @@ The relay, the table and the clock are those of `test_blame_property`, and so is
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 
-from outbox.delivery.states import State
+from outbox.delivery.states import Lane, State
 from outbox.store.pauses import What
 from tests.unit.simulation.database import Hold
 from tests.unit.simulation.relay import LARGE, TAKES, Largest, Rule, Script, Spell
@@ -118,6 +119,16 @@ def test_another_senders_mail_is_the_next_probe(count: int, reply: str) -> None:
     mail = ((C, THREE, 0.0), *((A, ONE, 10.0),) * count, (B, TWO, 10.0))
     _, watch = play(Case(mail, Script(rules=(Rule("sender", A, reply),)), connections=1))
     assert sent_at(watch, len(mail)) < 10.0 + 10.0
+
+
+def test_probes_take_turns_though_the_breaker_closes_between_them() -> None:
+    """A refusal shows that the relay is up, and closes it; what was refused before opens it again. In between one
+    retry could go out: always the same, for it was in the high lane."""
+    mail = (*((C, domain, 0.0) for domain in DOMAINS), (B, ONE, 100.0), (B, TWO, 100.0))
+    rules = Rule("sender", C, "denied"), Rule("sender", B, "broken")
+    _, watch = play(Case(mail, Script(rules=rules), connections=1, refusals=4, lanes=((6, Lane.HIGH),)))
+    offered = Counter(number for at, number, _ in watch.offers if 900.0 <= at < 1800.0)
+    assert abs(offered[5] - offered[6]) <= 1
 
 
 @pytest.mark.parametrize("reply", LARGE)
