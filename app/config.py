@@ -28,8 +28,6 @@ _DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
-SENSITIVE_KINDS = ("confirm", "password-reset", "change-email")
-"""Mail with a link that lets in whoever has it (auth/mails.py)."""
 
 
 class SettingsError(RuntimeError):
@@ -152,7 +150,6 @@ def load(environ: Mapping[str, str] | None = None, *, instance: Path = INSTANCE)
         raise SettingsError(faults)
     settings["DATABASE_URL"] = settings["DATABASE_URL"] or f"sqlite:///{instance / 'app.sqlite3'}"
     settings.setdefault("MAIL_DEFAULT_SENDER", settings["FLASKY_MAIL_SENDER"])
-    settings.setdefault("OUTBOX_SENSITIVE_KINDS", SENSITIVE_KINDS)
     return settings
 
 

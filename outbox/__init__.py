@@ -21,6 +21,7 @@ from outbox.core.errors import (
 from outbox.core.version import VERSION
 from outbox.extension.errors import BadHeaderError
 from outbox.extension.flask_mail import Message, RawMessage, split_addresses
+from outbox.extension.kinds import Kind
 from outbox.extension.outbox import Outbox
 from outbox.extension.signals import (
     delivery_failed,
@@ -42,6 +43,7 @@ for _name, _module in (("clock", clock), ("errors", errors), ("dialect", sqlite)
 
 __all__ = [
     "Outbox",
+    "Kind",
     "Message",
     "RawMessage",
     "OutboxMessage",

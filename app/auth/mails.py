@@ -18,7 +18,13 @@ from app.email import compose_email
 from app.extensions import mail
 from app.models import User, fold
 from app.tokens import Purpose
-from outbox import KeyTakenError, split_addresses
+from outbox import KeyTakenError, Kind, split_addresses
+
+CONFIRM = mail.kind("confirm", category="security", priority="high", sensitive=True)
+RESET = mail.kind("password-reset", category="security", priority="high", sensitive=True)
+CHANGE_EMAIL = mail.kind("change-email", category="security", priority="high", sensitive=True)
+NOTICE = mail.kind("notice", category="security")
+NEW_USER = mail.kind("new-user", category="notification")
 
 PER_ADDRESS = 3
 """So many users can have a link sent to the same new address in that time; one alone could keep all others from it."""
@@ -30,8 +36,7 @@ def confirm(user: User) -> None:
         user.email,
         "Confirm your account",
         "mail/confirm",
-        kind="confirm",
-        priority="high",
+        kind=CONFIRM,
         key=_once("confirm", user.email),
         expires_at=tokens.expiry(Purpose.CONFIRM),
         user=user,
@@ -43,7 +48,7 @@ def new_user(user: User) -> None:
     """To the administrators in FLASKY_ADMIN, if there are any."""
     administrators = split_addresses(current_app.config["FLASKY_ADMIN"] or "", "FLASKY_ADMIN")
     if administrators:
-        _send(administrators, "New user", "mail/new_user", kind="new-user", user=user)
+        _send(administrators, "New user", "mail/new_user", kind=NEW_USER, user=user)
 
 
 def already_registered(user: User) -> None:
@@ -52,7 +57,7 @@ def already_registered(user: User) -> None:
         user.email,
         "You already have an account",
         "mail/already_registered",
-        kind="notice",
+        kind=NOTICE,
         key=_once("already-registered", user.email),
         user=user,
     )
@@ -64,8 +69,7 @@ def reset_password(user: User) -> None:
         user.email,
         "Reset your password",
         "mail/reset_password",
-        kind="password-reset",
-        priority="high",
+        kind=RESET,
         key=_once("password-reset", user.email),
         expires_at=tokens.expiry(Purpose.RESET),
         user=user,
@@ -77,7 +81,7 @@ def password_changed(user: User) -> None:
     """To a user whose password is another from now on."""
     # to a confirmed address each time: it is how its owner learns of a stranger
     key = None if user.confirmed else _once("password-changed", user.email)
-    _send(user.email, "Your password was changed", "mail/password_changed", kind="notice", key=key, user=user)
+    _send(user.email, "Your password was changed", "mail/password_changed", kind=NOTICE, key=key, user=user)
 
 
 def change_email(user: User, new_email: str) -> None:
@@ -86,8 +90,7 @@ def change_email(user: User, new_email: str) -> None:
         new_email,
         "Confirm your new email address",
         "mail/change_email",
-        kind="change-email",
-        priority="high",
+        kind=CHANGE_EMAIL,
         key=_once("change-email", new_email, str(user.id % PER_ADDRESS)),
         expires_at=tokens.expiry(Purpose.CHANGE_EMAIL),
         user=user,
@@ -102,7 +105,7 @@ def change_email_notice(user: User, new_email: str) -> None:
         user.email,
         "Request to change your email address",
         "mail/change_email_notice",
-        kind="notice",
+        kind=NOTICE,
         key=_once("change-email-notice", user.email),
         user=user,
         new_email=new_email,
@@ -115,7 +118,7 @@ def email_changed(user: User, old_email: str) -> None:
         old_email,
         "Your email address was changed",
         "mail/email_changed",
-        kind="notice",
+        kind=NOTICE,
         user=user,
         old_email=old_email,
     )
@@ -126,8 +129,7 @@ def _send(
     subject: str,
     template: str,
     *,
-    kind: str,
-    priority: str = "normal",
+    kind: Kind,
     key: str | None = None,
     expires_at: datetime | None = None,
     **words: Any,
@@ -135,7 +137,7 @@ def _send(
     """`expires_at`: when the mail is of no use any more (a link in it has expired) and shall not be sent."""
     message = compose_email(to, subject, template, **words)
     with suppress(KeyTakenError):  # the one before says the same with another token
-        mail.enqueue(message, kind=kind, priority=priority, key=key, expires_at=expires_at)
+        kind.enqueue(message, key=key, expires_at=expires_at)
 
 
 def _once(name: str, email: str, *more: str) -> str:

@@ -8,10 +8,11 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import database, in_app, say, settings, who
+from outbox.cli.common import application, database, in_app, say, who
 from outbox.cli.options import environment_of, environment_options
 from outbox.cli.output import print_json, sentence
 from outbox.core.errors import MessageError
+from outbox.extension.state import bound_to
 
 
 @click.command("outbox-correct-recipient", cls=Command)
@@ -27,7 +28,7 @@ def correct_recipient(id: int, address: str, dry_run: bool, note: str | None, as
 
     The delivery ID (of outbox-list) gets the recipient ADDRESS and is queued again, due at once. If the message has no
     other recipient, its To or Cc is corrected, too. Only queued, failed and cancelled mail can be corrected, and no
-    mail of a sensitive kind (OUTBOX_SENSITIVE_KINDS): cancel that, and have the application send a new message.
+    mail of a sensitive kind (docs/kinds.md): cancel that, and have the application send a new message.
 
     \b
     Examples:
@@ -43,7 +44,7 @@ def correct_recipient(id: int, address: str, dry_run: bool, note: str | None, as
                 id,
                 address,
                 by=who(),
-                sensitive_kinds=settings().sensitive_kinds,
+                sensitive_kinds=bound_to(application()).sensitive_kinds,
                 note=note,
                 environment=environment,
             )

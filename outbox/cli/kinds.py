@@ -1,7 +1,8 @@
-"""`outbox-kinds`: which kind of mail fails most."""
+"""`outbox-kinds`: which kind of mail fails most, and what the code says of each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +11,14 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import console, database, in_app, remark, say
+from outbox.cli.common import console, database, extension, in_app, remark, say
 from outbox.cli.options import environment_of, environment_options, number, to_timedelta
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_table
 from outbox.cli.text import Text
 from outbox.operations import KindRow
 from outbox.operations.kinds import SEEN
+from outbox.settings.kinds import Policy
 
 
 @click.command("outbox-kinds", cls=Command)
@@ -27,10 +29,11 @@ from outbox.operations.kinds import SEEN
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @in_app
 def kinds(since: timedelta, as_json: bool, **options: Any) -> None:
-    """Show the figures of each kind of mail.
+    """Show the figures and the policy of each kind of mail.
 
     What failed, was sent and is uncertain of each kind, and what of it is queued or deferred now. The kinds that fail
     most come first. At most 10,000 deliveries that ended and 10,000 that are queued are counted, the newest.
+    Below them is the policy of each kind that the application's code defines (mail.kind).
 
     \b
     Examples:
@@ -40,13 +43,20 @@ def kinds(since: timedelta, as_json: bool, **options: Any) -> None:
     """
     with waiting("looking"), operations.connected(database()) as connection:
         found = operations.kinds(connection, since.total_seconds(), environment=environment_of(options))
+    policies = {one.name: one for one in extension().kinds}
     if as_json:
-        print_json({"seconds": found.seconds, "partial": found.partial, "kinds": [_object(row) for row in found.rows]})
+        silent = policies.keys() - {row.kind for row in found.rows}
+        rows = [*found.rows, *(KindRow(name, 0, 0, 0, 0, 0) for name in sorted(silent))]
+        listed = [_object(row, policies.get(row.kind or "")) for row in rows]
+        print_json({"seconds": found.seconds, "partial": found.partial, "kinds": listed})
         return
-    if not found.rows:
+    if found.rows:
+        _print(found.rows)
+    else:
         say("No mail ended in this time, and none is queued.")
-        return
-    _print(found.rows)
+    if policies:
+        say("")
+        _print_policies(policies.values())
     if found.partial:
         remark(f"Only the newest {SEEN:,} that ended and the newest {SEEN:,} that are queued were counted.")
 
@@ -55,6 +65,15 @@ def _print(rows: list[KindRow]) -> None:
     heads = ("FAILED", "% FAILED", "SENT", "UNCERTAIN", "QUEUED", "DEFERRED")
     columns = [Column("KIND", ratio=1), *(Column(head, right=True) for head in heads)]
     print_table(console(), columns, [_cells(row) for row in rows])
+
+
+def _print_policies(policies: Iterable[Policy]) -> None:
+    columns = [Column("KIND"), Column("POLICY", ratio=1)]
+    print_table(console(), columns, [[Text(safe(one.name)), Text(safe(_policy_words(one)))] for one in policies])
+
+
+def _policy_words(policy: Policy) -> str:
+    return ", ".join(f"{name}={value}" for name, value in policy.words) or "as the settings say"
 
 
 def _cells(row: KindRow) -> list[Text]:
@@ -68,8 +87,8 @@ def _cells(row: KindRow) -> list[Text]:
     ]
 
 
-def _object(row: KindRow) -> dict[str, object]:
-    """With the words of the states."""
+def _object(row: KindRow, policy: Policy | None) -> dict[str, object]:
+    """With the words of the states. `policy`: None for a kind that the code does not define."""
     return {
         "kind": row.kind,
         "sent": row.sent,
@@ -78,4 +97,5 @@ def _object(row: KindRow) -> dict[str, object]:
         "uncertain": row.uncertain,
         "queued": row.waiting,
         "deferred": row.deferred,
+        "policy": None if policy is None else dict(policy.words),
     }

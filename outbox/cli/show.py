@@ -119,7 +119,7 @@ def _print_raw(detail: Detail, wire: bytes) -> None:
     if detail.redacted_at is not None:
         raise No(
             f"The content of delivery {detail.id} was redacted at {moment(detail.redacted_at)}: its kind is sensitive "
-            f"(OUTBOX_SENSITIVE_KINDS). `outbox-show {detail.id}` shows what is left of it."
+            f"(by its definition or OUTBOX_SENSITIVE_KINDS). `outbox-show {detail.id}` shows what is left of it."
         )
     if not sys.stdout.isatty():
         sys.stdout.buffer.write(wire)

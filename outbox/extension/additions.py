@@ -9,24 +9,32 @@ from typing import Any
 import flask_mail
 
 from outbox.core.errors import MessageError
+from outbox.extension.draft import builds_its_bytes
 from outbox.extension.options import EnqueueOptions
 from outbox.message.coerce import is_empty, pairs_of, text_of
 from outbox.message.message_ids import check_message_id
 from outbox.settings import Settings
+from outbox.settings.kinds import Address, Policy
 
 
 def with_adds(
     message: flask_mail.Message,
     settings: Settings,
     options: EnqueueOptions,
+    policy: Policy | None = None,
 ) -> flask_mail.Message:
     """`message`, or a copy of it with OUTBOX_REPLY_TO, OUTBOX_HEADERS, In-Reply-To and References where they apply.
 
-    What the message says itself goes before the settings; the options go before what it says.
-    Raises MessageError.
+    What the message says itself goes before the `policy` of its kind, and that before the settings; the options go
+    before what it says. Raises MessageError.
     """
     thread = _thread(options.get("in_reply_to"), options.get("references"))
     headers, reply_to = dict(settings.headers), settings.reply_to
+    if policy is not None and isinstance(message, flask_mail.Message):
+        named = {name.lower() for name, _ in policy.headers}
+        headers = {**{name: of for name, of in headers.items() if name.lower() not in named}, **dict(policy.headers)}
+        reply_to = policy.reply_to or reply_to
+        message = _from(policy.sender, message, settings.default_sender)
     if not (thread or headers or reply_to) or not isinstance(message, flask_mail.Message):
         return message
     given: Any = message.extra_headers
@@ -44,6 +52,22 @@ def with_adds(
     if reply_to is not None and is_empty(made.reply_to) and "reply-to" not in taken:
         made.reply_to = reply_to
     return made
+
+
+def _from(sender: Address | None, message: flask_mail.Message, default: Address | None) -> flask_mail.Message:
+    """`message`, or a copy of it from `sender`, where it has none but the default."""
+    if sender is None or not (is_empty(message.sender) or message.sender in (default, _written(default))):
+        return message
+    if builds_its_bytes(message):
+        return message
+    made = copy.copy(message)
+    made.sender = sender
+    return made
+
+
+def _written(sender: Address | None) -> str | None:
+    """As `Message` keeps it."""
+    return f"{sender[0]} <{sender[1]}>" if isinstance(sender, tuple) else sender
 
 
 _NAMES = {"in-reply-to": "In-Reply-To", "references": "References"}

@@ -28,7 +28,7 @@ def draft_of(message: flask_mail.Message) -> Draft:
     """`message` as a draft. Raises MessageError for what is not a message, or has attachments that are none."""
     if not isinstance(message, flask_mail.Message):
         raise MessageError("message", f"is {kind_of(message)}", "Give a flask_mail.Message.")
-    builds = _builds_its_bytes(message)
+    builds = builds_its_bytes(message)
     # `__class__`, since the message may be a proxy
     names_recipients = message.__class__.send_to is not flask_mail.Message.send_to
     message_id = _message_id(message)
@@ -104,7 +104,7 @@ def _build(message: flask_mail.Message, date: float, message_id: str) -> object:
         message.date, message.msgId = before
 
 
-def _builds_its_bytes(message: flask_mail.Message) -> bool:
+def builds_its_bytes(message: flask_mail.Message) -> bool:
     """Whether `message` overrides what Flask-Mail sends. Raises MessageError for an override that nobody would send."""
     if any(_overrides(message, name) for name in _SENT):
         return True

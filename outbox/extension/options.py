@@ -14,6 +14,7 @@ from outbox.core.errors import MessageError
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.extension.flask_mail import Address
 from outbox.settings import Settings
+from outbox.settings.kinds import Policy
 from outbox.store.posting import Posting
 
 LONGEST_KEY = 255  # characters
@@ -50,7 +51,8 @@ class EnqueueOptions(OwnOptions, SharedOptions, total=False):
     """The options of `enqueue`."""
 
 
-_DEFAULTS = {"priority": Lane.NORMAL.value}  # None for all others
+_DEFAULTS = {"priority": Lane.NORMAL.value, "sensitive": False}  # None for all others
+_NO_POLICY = Policy("")
 
 
 def takes(options: Any) -> Callable[[_F], _F]:
@@ -81,8 +83,12 @@ def check_names(options: Mapping[str, Any], known: Any, function: str) -> None:
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
-def posting(settings: Settings, options: EnqueueOptions) -> Posting:
-    """How the message is to be queued. Raises MessageError with the field, what is wrong and the remedy."""
+def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None = None) -> Posting:
+    """How the message is to be queued: `options`, then the `policy` of its kind, then the settings.
+
+    Raises MessageError with the field, what is wrong and the remedy.
+    """
+    policy = policy or _NO_POLICY
     kind = _label("kind", options.get("kind"), LONGEST_KIND)
     send_at = _instant("send_at", options.get("send_at"))
     expires_at = _instant("expires_at", options.get("expires_at"))
@@ -95,12 +101,12 @@ def posting(settings: Settings, options: EnqueueOptions) -> Posting:
         environment=settings.environment,
         key=_label("key", options.get("key"), LONGEST_KEY),
         kind=kind,
-        lane=_choice("priority", options.get("priority", Lane.NORMAL), Lane),
+        lane=_choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane),
         send_at=send_at,
         expires_at=expires_at,
-        max_age=settings.max_age_seconds,
+        max_age=policy.max_age or settings.max_age_seconds,
         on_uncertain=(
-            settings.on_uncertain_for(kind)
+            settings.on_uncertain_for(kind, policy.on_uncertain)
             if on_uncertain is None
             else _choice("on_uncertain", on_uncertain, OnUncertain)
         ),

@@ -13,12 +13,14 @@ from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
 from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
+from outbox.extension.kinds import Kind, Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, takes
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
 from outbox.extension.templates import render
 from outbox.settings import Settings
+from outbox.settings.kinds import KindOptions
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
@@ -28,6 +30,7 @@ class Outbox(flask_mail.Mail):
 
     def __init__(self, app: Flask | None = None, session: Any = None) -> None:
         self._session = session
+        self.kinds = Kinds()
         super().__init__(app)
 
     def init_app(self, app: Flask, session: Any = None) -> Bound:
@@ -37,7 +40,7 @@ class Outbox(flask_mail.Mail):
         `.session` (the `db` of Flask-SQLAlchemy and Flask-SQLAlchemy-Lite). Without one, each mail is written in a
         short transaction of its own on OUTBOX_DATABASE_URL. Raises ConfigurationError with all faults.
         """
-        bound = Bound(app, Settings.from_config(app.config), self._session if session is None else session)
+        bound = Bound(app, Settings.from_config(app.config), self._session if session is None else session, self.kinds)
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)
         app.extensions[BOUND] = app.extensions["mail"] = bound
@@ -47,6 +50,21 @@ class Outbox(flask_mail.Mail):
     def init_mail(self, config: dict[str, Any], debug: bool | int = False, testing: bool = False) -> flask_mail._Mail:
         """Flask-Mail's settings in `config`, checked. Raises ConfigurationError."""
         return flask_mail._Mail(**state(Settings.from_config({**config, "DEBUG": debug, "TESTING": testing})))
+
+    @takes(KindOptions)
+    def kind(self, name: str, **options: Unpack[KindOptions]) -> Kind:
+        """Define a kind of message, once, beside the functions that send it: its policy, in one place.
+
+        `category`: "security", "receipt", "notification" or "subscription". `priority`, `on_uncertain`: as of
+        `enqueue`, where a message says none of its own. `max_age`: seconds after which a message that is not sent
+        expires. `sensitive`: its text is removed once it was sent, and its recipient can't be corrected. `sender`,
+        `reply_to`, `headers`: for messages that have none of their own. `throttle`: how many one recipient gets, as
+        "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
+
+        Raises ConfigurationError with all faults, also for a name that is defined already; TypeError for an unknown
+        option.
+        """
+        return self.kinds.define(self, name, options)
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues; it opens nothing."""

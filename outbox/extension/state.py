@@ -22,11 +22,13 @@ from outbox.extension.additions import with_adds
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail
 from outbox.extension.flask_mail import Connection, Message
+from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
 from outbox.extension.sessions import Sessions
 from outbox.message.compose import compose, digest, new_unique
 from outbox.message.values import Composed
 from outbox.settings import Settings
+from outbox.settings.kinds import Policy
 from outbox.store.autocommit import READ_ONLY, REMEDY
 from outbox.store.databases import is_read_only, of
 from outbox.store.enqueue import enqueue, write_connection
@@ -48,13 +50,19 @@ class Bound(flask_mail._Mail):
     It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
     """
 
-    def __init__(self, app: Flask, settings: Settings, session: Any) -> None:
+    def __init__(self, app: Flask, settings: Settings, session: Any, kinds: Kinds) -> None:
         super().__init__(**state(settings))
         self.app = app
         self.settings = settings
+        self.kinds = kinds
         self.sessions = Sessions(app, settings, session)
         self._wake = clock.Debounce(_WAKE_SECONDS)
         self._looked_at: WeakSet[sa.Engine] = WeakSet()
+
+    @property
+    def sensitive_kinds(self) -> tuple[str, ...]:
+        """Those whose mail holds secrets: of OUTBOX_SENSITIVE_KINDS, and those that are defined so."""
+        return self.kinds.sensitive(self.settings.sensitive_kinds)
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues."""
@@ -73,10 +81,11 @@ class Bound(flask_mail._Mail):
         """As `Outbox.enqueue`."""
         check_names(options, EnqueueOptions, "enqueue")
         now = clock.utcnow()
-        posted = posting(self.settings, options)
+        policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
+        posted = posting(self.settings, options, policy)
         if self.settings.wake and self._wake.passes():
             posted = replace(posted, wake=True)
-        composed = self._composed(message, now, posted, options)
+        composed = self._composed(message, now, posted, options, policy)
         with self._writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
@@ -98,16 +107,19 @@ class Bound(flask_mail._Mail):
         """As `Outbox.enqueue_many`."""
         check_names(options, SharedOptions, "enqueue_many")
         now = clock.utcnow()
-        common = posting(self.settings, cast(EnqueueOptions, options))
+        strict = self.settings.kinds_strict
+        policy = self.kinds.policy(options.get("kind"), strict=strict)
+        common = posting(self.settings, cast(EnqueueOptions, options), policy)
         asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
         wake = self.settings.wake and self._wake.passes()
         items: list[tuple[Composed, Posting]] = []
         for message, own_options in asked:
             check_names(own_options or {}, EnqueueOptions, "enqueue")
             merged = cast(EnqueueOptions, {**options, **(own_options or {})})
-            posted = posting(self.settings, merged) if own_options else common
+            own_policy = self.kinds.policy(merged.get("kind"), strict=strict) if own_options else policy
+            posted = posting(self.settings, merged, own_policy) if own_options else common
             try:
-                composed = self._composed(message, now, posted, merged)
+                composed = self._composed(message, now, posted, merged, own_policy)
             except MessageError as error:
                 error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
                 raise
@@ -165,13 +177,14 @@ class Bound(flask_mail._Mail):
         now: datetime,
         posted: Posting,
         options: EnqueueOptions,
+        policy: Policy | None,
     ) -> Composed:
         """Dated to when it is due: with an old Date it would look delayed."""
         date = max(now, posted.send_at or now)
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before
         unique = new_unique()
-        draft = draft_of(with_adds(message, self.settings, options))
+        draft = draft_of(with_adds(message, self.settings, options, policy))
         composed = compose(
             draft,
             default_sender=self.default_sender,

@@ -110,8 +110,8 @@ def _siblings(connection: sa.Connection, row: Any) -> set[str]:
 def _check(row: Any, new: Mailbox, siblings: set[str], sensitive_kinds: Collection[str]) -> None:
     if row.kind in sensitive_kinds:
         raise ValueError(
-            f"mail of the kind {row.kind!r} is sensitive (OUTBOX_SENSITIVE_KINDS), so its recipient can't be "
-            "corrected: cancel it, and have the application send a new one"
+            f"mail of the kind {row.kind!r} is sensitive (by its definition or OUTBOX_SENSITIVE_KINDS), so its "
+            "recipient can't be corrected: cancel it, and have the application send a new one"
         )
     if State(row.state) not in CORRECTABLE:
         raise ValueError(f"the recipient of mail that is {row.state} can't be corrected")

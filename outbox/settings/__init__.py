@@ -67,6 +67,6 @@ class Settings(Table):
             and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)) or misspelt(name) is not None)
         }
 
-    def on_uncertain_for(self, kind: str | None) -> OnUncertain:
-        """The policy for messages of this kind that name none themselves."""
-        return dict(self.on_uncertain_kinds).get(kind or "", self.on_uncertain)
+    def on_uncertain_for(self, kind: str | None, defined: OnUncertain | None = None) -> OnUncertain:
+        """The policy for messages of this kind that name none themselves. `defined`: the code's, for this kind."""
+        return dict(self.on_uncertain_kinds).get(kind or "", defined or self.on_uncertain)

@@ -56,7 +56,8 @@ TAIL = """\
 - `OUTBOX_SEND_TIMEOUT_SECONDS` must be below `OUTBOX_LEASE_SECONDS`; each alone moves the other's default.
 - `OUTBOX_DEAD_AFTER_SECONDS` must be above `OUTBOX_HEARTBEAT_SECONDS`; each alone moves the other's default.
 - `MAIL_USE_TLS` and `MAIL_USE_SSL` exclude each other; `MAIL_USERNAME` and `MAIL_PASSWORD` come together.
-- `on_uncertain` of a message goes before `OUTBOX_ON_UNCERTAIN_KINDS`, and that before `OUTBOX_ON_UNCERTAIN`.
+- `on_uncertain` of a message goes before `OUTBOX_ON_UNCERTAIN_KINDS`, that before what the code says of the
+  [kind](kinds.md), and that before `OUTBOX_ON_UNCERTAIN`.
 - Of an environment, `OUTBOX_TEST_*` (the project's tests), `OUTBOX_SERVICE_*`, `OUTBOX_PORT` and `OUTBOX_PORT_*`
   (Kubernetes makes them for a service named "outbox") are not taken for settings.
 """

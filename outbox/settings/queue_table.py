@@ -115,7 +115,14 @@ class QueueTable(MailTable):
         NAMES,
         (),
         "Kinds whose mail holds secrets (`password-reset`): its content is removed from the database about half a "
-        "minute after it was sent.",
+        "minute after it was sent. Kinds that the code defines with `sensitive=True` need not be named.",
+    )
+    kinds_strict: bool = setting(
+        "OUTBOX_KINDS_STRICT",
+        FLAG,
+        False,
+        "Messages of a kind that the code has not defined (`mail.kind`) are refused when they are enqueued; messages "
+        "without a kind are not.",
     )
     uncommitted: str = setting(
         "OUTBOX_UNCOMMITTED",

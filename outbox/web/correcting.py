@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.web import actions, csrf, done, filter_form, pages, template_helpers
-from outbox.web.current import engine, settings
+from outbox.web.current import engine, sensitive_kinds
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -24,7 +24,7 @@ def correct(id: int) -> ResponseReturnValue:
                 id,
                 request.form.get("recipient", ""),
                 by=actor(),
-                sensitive_kinds=settings().sensitive_kinds,
+                sensitive_kinds=sensitive_kinds(),
                 note=filter_form.note(request.form),
                 environment=filter_form.environment(request.form.get("environment")),
             )

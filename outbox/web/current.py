@@ -9,7 +9,9 @@ from flask import Flask, current_app
 
 from outbox import operations
 from outbox.extension.outbox import outbox_of
+from outbox.extension.state import bound_to
 from outbox.settings import Settings
+from outbox.settings.kinds import Policy
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -23,6 +25,16 @@ def application() -> Flask:
 def settings() -> Settings:
     """The application's `Settings`. Raises NotBoundError."""
     return outbox_of(application()).settings(application())
+
+
+def sensitive_kinds() -> tuple[str, ...]:
+    """The kinds whose mail holds secrets. Raises NotBoundError."""
+    return bound_to(application()).sensitive_kinds
+
+
+def kinds_defined() -> list[Policy]:
+    """The kinds that the application's code defines. Raises NotBoundError."""
+    return list(bound_to(application()).kinds)
 
 
 def engine() -> Engine:

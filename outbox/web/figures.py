@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.web import filter_form
-from outbox.web.current import connected
+from outbox.web.current import connected, kinds_defined
 from outbox.web.rights import Right
 
 WINDOWS = {"1h": "last hour", "6h": "last 6 hours", "1d": "last day", "7d": "last 7 days", "30d": "last 30 days"}
@@ -29,7 +29,9 @@ def kinds() -> ResponseReturnValue:
     with connected() as connection:
         shared = operations.environments(connection) - {filter_form.own_environment()}
         found = operations.kinds(connection, seconds, environment=filter_form.own_environment() if shared else None)
-    return render_template("outbox_admin/kinds.html", kinds=found, window=word, windows=WINDOWS)
+    return render_template(
+        "outbox_admin/kinds.html", kinds=found, policies=kinds_defined(), window=word, windows=WINDOWS
+    )
 
 
 def shape() -> ResponseReturnValue:

@@ -16,7 +16,7 @@ from outbox.delivery.states import State
 from outbox.operations import Filter
 from outbox.web import actions, filter_form
 from outbox.web.content import content_of, detail_of
-from outbox.web.current import connected, settings
+from outbox.web.current import connected, sensitive_kinds
 from outbox.web.rights import Right, may
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
         pausable=not foreign and detail.state is State.QUEUED,
         repeatable=not foreign and detail.state in operations.REPEATABLE and detail.redacted_at is None,
         stopped=operations.stopped,
-        sensitive=detail.kind in settings().sensitive_kinds,
+        sensitive=detail.kind in sensitive_kinds(),
         correctable=not foreign
         and may(Right.ACT)
         and may(Right.READ_BODIES)

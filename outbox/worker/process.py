@@ -247,8 +247,8 @@ class Worker:
             pauses,
             self._purge,
         ]
-        if settings.sensitive_kinds:
-            redactor = operations.Redactor(self._engine, settings.sensitive_kinds, environment=settings.environment)
+        if sensitive := self._bound.sensitive_kinds:
+            redactor = operations.Redactor(self._engine, sensitive, environment=settings.environment)
             wanted.append(duties.Redaction(redactor))
         jobs = Jobs(self._progress, *wanted)
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)

@@ -67,9 +67,19 @@ class TestKinds:
             "uncertain": 0,
             "queued": 0,
             "deferred": 0,
+            "policy": None,
         }
         assert terminal.json("outbox-kinds", "--since", "10s")[1]["kinds"] == [
-            {"kind": None, "sent": 0, "failed": 0, "failed_share": None, "uncertain": 0, "queued": 1, "deferred": 1}
+            {
+                "kind": None,
+                "sent": 0,
+                "failed": 0,
+                "failed_share": None,
+                "uncertain": 0,
+                "queued": 1,
+                "deferred": 1,
+                "policy": None,
+            }
         ]
         assert terminal.here("outbox-kinds", "--since", "soon").returncode == 2
 

@@ -1,0 +1,107 @@
+"""The kinds that an application has defined, and what one of them sends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, Unpack
+
+import flask_mail
+
+from outbox.core.errors import ConfigurationError
+from outbox.extension.flask_mail import Address
+from outbox.extension.options import EnqueueOptions, SharedOptions, takes
+from outbox.settings.kinds import Policy, policy, unknown_kind
+from outbox.store.enqueue_many import Queued
+from outbox.store.models import OutboxMessage
+
+
+class Sends(Protocol):
+    """What a kind needs to know of the outbox."""
+
+    @property
+    def compose_email(self) -> Callable[..., flask_mail.Message]: ...
+
+    @property
+    def enqueue(self) -> Callable[..., OutboxMessage]: ...
+
+    @property
+    def enqueue_many(self) -> Callable[..., list[Queued]]: ...
+
+
+class Kind:
+    """One kind of message: what `mail.kind` returns."""
+
+    def __init__(self, mail: Sends, policy: Policy) -> None:
+        self._mail = mail
+        self.policy = policy
+
+    @property
+    def name(self) -> str:
+        """The label in the database, in lists and pauses."""
+        return self.policy.name
+
+    def __repr__(self) -> str:
+        return f"<Kind {self.name!r}>"
+
+    def send_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> OutboxMessage:
+        """As `Outbox.send_email`, of this kind. All of `context` goes to the templates."""
+        return self.enqueue(self._mail.compose_email(to, subject, template, **context))
+
+    @takes(EnqueueOptions)
+    def enqueue(
+        self, message: flask_mail.Message, session: Any = None, **options: Unpack[EnqueueOptions]
+    ) -> OutboxMessage:
+        """As `Outbox.enqueue`, of this kind. What `options` say goes before its policy."""
+        return self._mail.enqueue(message, session, **self._own(options))
+
+    @takes(SharedOptions)
+    def enqueue_many(
+        self,
+        messages: Iterable[flask_mail.Message | tuple[flask_mail.Message, Mapping[str, Any]]],
+        session: Any = None,
+        **options: Unpack[SharedOptions],
+    ) -> list[Queued]:
+        """As `Outbox.enqueue_many`, of this kind."""
+        return self._mail.enqueue_many(messages, session, **self._own(options))
+
+    def _own(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        if options.get("kind", self.name) != self.name:
+            raise TypeError(
+                f"kind={options['kind']!r} was given to the kind {self.name!r}. Leave it out, or call mail.enqueue."
+            )
+        return {**options, "kind": self.name}
+
+
+class Kinds:
+    """Those of one `Outbox`, by name."""
+
+    def __init__(self) -> None:
+        self._policies: dict[str, Policy] = {}
+
+    def __iter__(self) -> Iterator[Policy]:
+        return iter(sorted(self._policies.values(), key=lambda one: one.name))
+
+    def define(self, mail: Sends, name: str, options: Mapping[str, Any]) -> Kind:
+        """Raises ConfigurationError, TypeError."""
+        made = policy(name, options)
+        if made.name in self._policies:
+            problem = (
+                f"the kind {name!r} is defined twice. Define each kind once, at the top of the module that sends it "
+                "and not in a function that is called again, and import what `mail.kind` returned from there."
+            )
+            raise ConfigurationError([problem])
+        self._policies[made.name] = made
+        return Kind(mail, made)
+
+    def policy(self, name: str | None, *, strict: bool = False) -> Policy | None:
+        """That of the kind `name`; None where there is none. Raises MessageError for one unknown, if `strict`."""
+        if not name or not isinstance(name, str):
+            return None  # what is no text is reported as that
+        found = self._policies.get(name)
+        if found is None and strict:
+            raise unknown_kind(name, self._policies)
+        return found
+
+    def sensitive(self, named: Iterable[str]) -> tuple[str, ...]:
+        """Those whose mail holds secrets, and those that are `named` so."""
+        return tuple(dict.fromkeys([*named, *(one.name for one in self if one.sensitive)]))

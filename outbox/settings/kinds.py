@@ -1,0 +1,150 @@
+"""The policy of a kind of message: what `mail.kind(name, …)` says, checked once, read wherever it applies."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, TypedDict
+
+from outbox.core.errors import ConfigurationError, MessageError
+from outbox.delivery.states import Lane, OnUncertain
+from outbox.delivery.throttle import Throttle, parse
+from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, shown, text
+
+Address = str | tuple[str, str]
+
+
+class Category(StrEnum):
+    """What a kind of mail is for."""
+
+    SECURITY = "security"  # resets, log-in codes, warnings
+    RECEIPT = "receipt"  # what somebody bought, booked or signed
+    NOTIFICATION = "notification"  # something has happened
+    SUBSCRIPTION = "subscription"  # sent to all who asked for it
+
+
+class KindOptions(TypedDict, total=False):
+    """The options of `mail.kind`."""
+
+    category: str | None
+    priority: str | None
+    max_age: float | None
+    on_uncertain: str | None
+    sensitive: bool
+    sender: Address | None
+    reply_to: Address | None
+    headers: Mapping[str, str] | None
+    throttle: str | None
+    replace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for the mail of one kind; None where the settings decide."""
+
+    name: str
+    category: Category | None = None
+    priority: Lane | None = None
+    max_age: float | None = None  # seconds after it is due
+    on_uncertain: OnUncertain | None = None
+    sensitive: bool = False  # its text is removed once it was sent, and its recipient can't be corrected
+    sender: Address | None = None
+    reply_to: Address | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    throttle: Throttle | None = None
+    replace: str | None = None  # "queued": the newest replaces those that are still queued
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a new message depends on those that its recipient got before."""
+        return self.throttle is not None or self.replace is not None
+
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        """What it says, as pairs of option and value; without what it leaves to the settings."""
+        said = [(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "name"]
+        return [(name, _word(value)) for name, value in said if value not in (None, False, ())]
+
+
+def policy(name: object, options: Mapping[str, Any]) -> Policy:
+    """The policy that `options` say. Raises ConfigurationError with all faults, TypeError for an unknown option."""
+    known = KindOptions.__annotations__
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"kind() got an unexpected keyword argument {option!r}.{_suggestion(option, known)} "
+                f"Known are {', '.join(known)}."
+            )
+    faults = []
+    try:
+        name = _name(name)
+    except ValueError as error:
+        faults.append(f"kind {shown(name)}: its name {error}.")
+    values: dict[str, Any] = {}
+    for option, given in options.items():
+        if given is None:
+            continue
+        try:
+            values[option] = _FORMS[option](given)
+        except ValueError as error:
+            faults.append(f"kind {shown(name)}: {option} {str(error).rstrip('.')}.")
+    if faults:
+        raise ConfigurationError(faults)
+    return Policy(str(name), **values)
+
+
+def unknown_kind(name: str, known: Iterable[str]) -> MessageError:
+    """What is to be said of a kind that nobody defined, where OUTBOX_KINDS_STRICT asks for that."""
+    known = sorted(known)
+    listed = f"Defined are {', '.join(known)}" if known else "None is defined"
+    return MessageError(
+        "kind",
+        f"{name!r} is not defined, and OUTBOX_KINDS_STRICT is set",
+        f"{_suggestion(name, known)} {listed}: define it with mail.kind({name!r}, …).".strip(),
+    )
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _name(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"is {shown(given)}, not a text")
+    if not given or given != given.strip():
+        raise ValueError("is empty, or has spaces around it: give a label such as password-reset")
+    return str(text(64).parse(given))
+
+
+def _throttle(given: Any) -> Throttle:
+    if not isinstance(given, str):
+        raise ValueError(f"is {shown(given)}, not a text such as 3/hour")
+    return parse(given)
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    "category": lambda given: Category(choice(*Category).parse(given)),
+    "priority": lambda given: Lane(choice(*Lane).parse(given)),
+    "max_age": SECONDS.parse,
+    "on_uncertain": POLICY.parse,
+    "sensitive": FLAG.parse,
+    "sender": SENDER.parse,
+    "reply_to": SENDER.parse,
+    "headers": HEADERS.parse,
+    "throttle": _throttle,
+    "replace": choice("queued").parse,
+}
+
+
+def _word(value: Any) -> str:
+    if value is True:
+        return "yes"
+    if isinstance(value, float):
+        return f"{value:g} s"
+    if isinstance(value, tuple):
+        pairs = [": ".join(one) if isinstance(one, tuple) else str(one) for one in value]
+        return ", ".join(pairs) if isinstance(value[0], tuple) else f"{value[0]} <{value[1]}>"
+    return str(value)

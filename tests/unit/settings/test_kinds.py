@@ -1,0 +1,158 @@
+"""The policy of a kind: what may be said of it, and what is an error with its remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outbox import ConfigurationError, Outbox
+from outbox.delivery.states import Lane, OnUncertain
+from outbox.delivery.throttle import Throttle, parse, same_person
+from outbox.settings.kinds import Category, KindOptions, Policy, policy
+
+
+def test_each_option_is_kept() -> None:
+    """In the form in which it is used."""
+    options: dict[str, Any] = {
+        "category": "security",
+        "priority": "high",
+        "max_age": 3600,
+        "on_uncertain": "hold",
+        "sensitive": True,
+        "sender": ("Shop", "security@example.org"),
+        "reply_to": "help@example.org",
+        "headers": {"X-Tag": "reset"},
+        "throttle": "3/hour",
+        "replace": "queued",
+    }
+    assert options.keys() == KindOptions.__annotations__.keys()
+    made = policy("password-reset", options)
+    assert made == Policy(
+        "password-reset",
+        Category.SECURITY,
+        Lane.HIGH,
+        3600.0,
+        OnUncertain.HOLD,
+        True,
+        ("Shop", "security@example.org"),
+        "help@example.org",
+        (("X-Tag", "reset"),),
+        Throttle(3, 3600.0),
+        "queued",
+    )
+    assert dict(made.words) == {
+        "category": "security",
+        "priority": "high",
+        "max_age": "3600 s",
+        "on_uncertain": "hold",
+        "sensitive": "yes",
+        "sender": "Shop <security@example.org>",
+        "reply_to": "help@example.org",
+        "headers": "X-Tag: reset",
+        "throttle": "3/hour",
+        "replace": "queued",
+    }
+    assert policy("news", dict.fromkeys(options)).words == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("", {}, "kind '': its name is empty"),
+        (" a", {}, "kind ' a': its name is empty, or has spaces around it: give a label such as password-reset."),
+        (7, {}, "kind 7: its name is 7, not a text."),
+        ("x" * 65, {}, "its name has 65 characters, more than 64."),
+        ("a", {"category": "urgent"}, "category is 'urgent', not security, receipt, notification or subscription."),
+        ("a", {"priority": "urgent"}, "priority is 'urgent', not high, normal or bulk."),
+        ("a", {"max_age": 0}, "max_age is 0, not a number of seconds above 0"),
+        ("a", {"on_uncertain": "drop"}, "on_uncertain is 'drop', not retry or hold."),
+        ("a", {"sensitive": "perhaps"}, "sensitive is 'perhaps', neither true nor false."),
+        ("a", {"sender": "nobody"}, "sender is 'nobody', not a valid address"),
+        ("a", {"reply_to": "nobody"}, "reply_to is 'nobody', not a valid address"),
+        ("a", {"headers": {"To": "x@example.org"}}, "headers is not a list of headers"),
+        ("a", {"throttle": "often"}, "throttle is 'often', not a number of messages in a time: write 3/hour"),
+        ("a", {"throttle": "0/hour"}, "throttle is '0/hour': the number of messages must be from 1 to 100."),
+        ("a", {"throttle": "101/hour"}, "the number of messages must be from 1 to 100."),
+        ("a", {"throttle": "3/0 hours"}, "the time must be above 0 and at most 31 days."),
+        ("a", {"throttle": "3/32d"}, "the time must be above 0 and at most 31 days."),
+        ("a", {"throttle": "3/fortnight"}, "not a number of messages in a time"),
+        ("a", {"throttle": 3}, "throttle is 3, not a text such as 3/hour."),
+        ("a", {"replace": "sent"}, "replace is 'sent', not queued."),
+    ],
+)
+def test_what_cannot_be_is_an_error(name: Any, options: dict[str, Any], words: str) -> None:
+    """That says what is wrong, and what may be given."""
+    with pytest.raises(ConfigurationError) as caught:
+        Outbox().kind(name, **options)
+    assert words in str(caught.value)
+
+
+def test_all_faults_at_once() -> None:
+    """One look mends them all."""
+    with pytest.raises(ConfigurationError) as caught:
+        Outbox().kind("a", priority="urgent", throttle="often")
+    assert len(caught.value.faults) == 2
+
+
+def test_an_unknown_option_is_an_error() -> None:
+    """With the one that was meant."""
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'senstive'\. Did you mean 'sensitive'\? Known"):
+        Outbox().kind("a", senstive=True)  # type: ignore[call-arg]
+
+
+def test_a_kind_is_defined_once() -> None:
+    """Two policies of one name would be a matter of the order of imports. Another `Outbox` has kinds of its own."""
+    mail = Outbox()
+    mail.kind("a")
+    with pytest.raises(ConfigurationError, match=r"the kind 'a' is defined twice\. Define each kind once"):
+        mail.kind("a")
+    Outbox().kind("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "throttle", "shown"),
+    [
+        ("3/hour", Throttle(3, 3600.0), "3/hour"),
+        ("3/h", Throttle(3, 3600.0), "3/hour"),
+        (" 10 / Minute ", Throttle(10, 60.0), "10/minute"),
+        ("1/15min", Throttle(1, 900.0), "1/15 minutes"),
+        ("1/15 minutes", Throttle(1, 900.0), "1/15 minutes"),
+        ("5/1d", Throttle(5, 86_400.0), "5/day"),
+        ("5/36 hours", Throttle(5, 129_600.0), "5/36 hours"),
+        ("2/s", Throttle(2, 1.0), "2/second"),
+    ],
+)
+def test_the_forms_of_a_throttle(text: str, throttle: Throttle, shown: str) -> None:
+    """And how it is shown."""
+    assert parse(text) == throttle
+    assert str(throttle) == shown
+    assert parse(str(throttle)) == throttle
+
+
+def test_a_throttle_looks_back() -> None:
+    """Over its time, from each message: there is no full hour at which all may be sent anew."""
+    throttle = Throttle(2, 60.0)
+    assert throttle.admits([], 100.0)
+    assert throttle.admits([99.0], 100.0)
+    assert not throttle.admits([41.0, 99.0], 100.0)
+    assert throttle.admits([40.0, 99.0], 100.0)
+    assert throttle.admits([1.0, 2.0, 99.0], 100.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "person"),
+    [
+        ("Ann@Example.ORG", "ann@example.org"),
+        ("ann+shop@example.org", "ann@example.org"),
+        ("a.n.n@example.org", "a.n.n@example.org"),
+        ("A.n.n+x@gmail.com", "ann@gmail.com"),
+        ("ann@googlemail.com", "ann@gmail.com"),
+        ("+ann@example.org", "+ann@example.org"),
+        ('"a@b"@example.org', '"a@b"@example.org'),
+        ("...@gmail.com", "...@gmail.com"),
+    ],
+)
+def test_one_person_has_many_addresses(address: str, person: str) -> None:
+    """Dots count for nothing at Gmail, and what is behind a plus sign nowhere."""
+    assert same_person(address) == person
