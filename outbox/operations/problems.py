@@ -15,7 +15,7 @@ from outbox.operations.alarms import Alarms
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.stopped import stopped
-from outbox.operations.times import duration, sentence, spelled
+from outbox.operations.times import sentence, spelled
 from outbox.store.pauses import Pause, What
 
 _CODE = re.compile(r"[2-5]\d\d\b")
@@ -53,11 +53,11 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
     """What makes `seen` degraded. `unserved`: our environment has mail and no worker."""
     oldest = seen.oldest_due_seconds
     if oldest is not None and oldest > alarms.oldest:
-        words = f"the oldest due mail has been waiting for {duration(oldest)}, longer than {duration(alarms.oldest)}"
+        words = f"the oldest due mail has been waiting for {spelled(oldest)}, longer than {spelled(alarms.oldest)}"
         yield Problem(Kind.OLDEST, words)
     if seen.due_now and unserved:
         dead = next((worker for worker in seen.workers if not worker.alive), None)
-        last = f"; {dead.host} pid {dead.pid} was last heard of {duration(dead.heartbeat_age)} ago" if dead else ""
+        last = f"; {dead.host} pid {dead.pid} was last heard of {spelled(dead.heartbeat_age)} ago" if dead else ""
         yield Problem(Kind.NO_WORKER, f"mail is due and no worker is alive{last}: start `outbox-sender`")
     yield from _transports(seen)
     yield from _outcomes(seen.outcomes, alarms)
@@ -139,7 +139,7 @@ def notes(seen: Status) -> Iterator[str]:
         yield f"{_about(seen.held, seen.count_cap)} due and paused: `outbox-resume` lifts the pause"
     for worker in seen.workers:
         for what, ago in worker.repaired if worker.alive else ():
-            yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
+            yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"
     yield from dict.fromkeys(_few_connections(seen))
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
@@ -232,9 +232,9 @@ def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:
 
 
 def _pause_note(pause: Pause, now: datetime) -> str:
-    words = f"paused: {pause}, for {duration((now - pause.since).total_seconds())}, by {pause.by}"
+    words = f"paused: {pause}, for {spelled((now - pause.since).total_seconds())}, by {pause.by}"
     if pause.until is not None:
-        words += f", {duration((pause.until - now).total_seconds())} to go"
+        words += f", {spelled((pause.until - now).total_seconds())} to go"
     return f"{words}: {pause.reason}" if pause.reason else words
 
 
@@ -243,4 +243,4 @@ def _named(environment: str) -> str:
 
 
 def _about(number: int, cap: int) -> str:
-    return f"more than {cap}" if number > cap else str(number)
+    return f"more than {cap:,}" if number > cap else f"{number:,}"
