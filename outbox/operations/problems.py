@@ -189,7 +189,7 @@ def _outcomes(seen: Outcomes, alarms: Alarms) -> Iterator[Problem]:
         return
     error = group.enhanced or group.code
     look = f"`outbox-list --state {state}{f' --error {error}' if error else ''}`"
-    yield Problem(kind, f"{words}, most of them {_group_words(group)} Look at them: {look}")
+    yield Problem(kind, f"{words}, most of them{_group_words(group)} Look at them: {look}")
 
 
 def worst(seen: Outcomes, alarms: Alarms) -> Kind | None:
@@ -204,15 +204,15 @@ def worst(seen: Outcomes, alarms: Alarms) -> Kind | None:
 
 
 def _group_words(group: Group) -> str:
-    where = ""
+    """Which relay answered so, about which mail, and its words; without a code the words are ours."""
+    who = f" {'by' if group.code else 'at'} {group.transport}" if group.transport else ""
+    mail = ""
     if group.domain:
-        where = f" at {group.domain}"
+        mail = f" for mail to {group.domain}"
     elif group.sender:
-        where = f" from {group.sender}"
-    codes = " ".join(str(part) for part in (group.code, group.enhanced) if part)
-    return (
-        f"with {codes}{where}: {sentence(group.reply)}" if codes else f"with this error{where}: {sentence(group.reply)}"
-    )
+        mail = f" for mail from {group.sender}"
+    said = " ".join(str(part) for part in (group.code, group.enhanced, group.reply) if part)
+    return f"{who}{mail}: {sentence(said)}"
 
 
 def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:

@@ -18,9 +18,9 @@ from outbox.web import csrf, filter_form, rights
 STATE_MEANS = {
     State.QUEUED: "waiting for a worker or for its next attempt",
     State.SENDING: "a worker is sending it right now",
-    State.SENT: "the server accepted it",
+    State.SENT: "the relay accepted it",
     State.FAILED: "no further attempt unless you requeue it",
-    State.UNCERTAIN: "nobody can know whether the server accepted it, so a person has to decide",
+    State.UNCERTAIN: "nobody can know whether the relay accepted it, so a person has to decide",
     State.CANCELLED: "a person stopped it",
 }
 

@@ -188,8 +188,10 @@ class TestDeferred:
                 write(connection, deferred)
             write(connection, Mail({"new@slow.example": State.QUEUED}))
         page = client.get(f"{ROOT}/failures")
-        assert "3 × 4.7.1 slow.example Greylisted, please try again in 5 minutes" in text_of(page)
-        form = re.search(r'<form[^>]*aria-label="4.7.1 at slow.example">(.*?)</form>', page.text, re.DOTALL)
+        assert "3 × 4.7.1 slow.example smtp.example.com:587 : Greylisted, please try again in 5 minutes" in text_of(
+            page
+        )
+        form = re.search(r'<form[^>]*aria-label="4.7.1 to slow.example">(.*?)</form>', page.text, re.DOTALL)
         assert form
         fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form[1]))
         assert fields["action"] == "cancel"
