@@ -77,7 +77,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
     for name, number in seen.foreign.items():
         yield Problem(
             Kind.ENVIRONMENT,
-            f"{_about(number, FOREIGN_CAP)} due mail of environment {_named(name)}, which no worker sends; ours is "
+            f"{_about(number, FOREIGN_CAP)} due mail of {_named(name)}, which no worker sends; ours is "
             f"{_named(seen.environment)}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
         )
 
@@ -131,7 +131,7 @@ def notes(seen: Status) -> Iterator[str]:
         yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
     if seen.shared:
         yield (
-            "other environments share this database: the figures count all of them, groups of failures only "
+            "other environments share this database: the figures count all of them, groups of failures only those of "
             f"{_named(seen.environment)}"
         )
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
@@ -239,7 +239,7 @@ def _pause_note(pause: Pause, now: datetime) -> str:
 
 
 def _named(environment: str) -> str:
-    return repr(environment) if environment else "(no name)"
+    return f"the environment {environment!r}" if environment else "the default environment"
 
 
 def _about(number: int, cap: int) -> str:

@@ -30,7 +30,7 @@ def overview() -> ResponseReturnValue:
     """The state of everything on one screen."""
     with connected() as connection:
         status = _status(connection)
-        drawn = charts.charts(connection, status.at)
+        drawn = charts.charts(connection, status)
     if wrong := operations.another_database(engine(), application_engine()):
         status.problems.insert(0, wrong)
     return render_template(

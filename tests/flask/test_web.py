@@ -694,7 +694,7 @@ class TestTrouble:
         for path in ("/", "/mail", "/mail/1", "/failures"):
             response = client.get(ROOT + path)
             assert response.status_code == 503, path
-            assert "alembic upgrade head" in response.text
+            assert "alembic upgrade head" in text_of(response)
             assert "Traceback" not in response.text
         made.close()
 
