@@ -25,15 +25,20 @@ PER_ACCOUNT = 100
 """… unless they are very many."""
 
 
-MAILS_PER_MACHINE = 30
+MAILS_PER_MACHINE = 60
 """How often a machine may have mail written within WINDOW by a page that anybody can use, to whichever addresses."""
+
+HOUR = timedelta(hours=1)
+
+MAILS_PER_ADDRESS = 3
+"""How often mail is written within HOUR because somebody gave an address, as the kinds' own throttle has it."""
 
 
 def admit(session: Session, email: str, machine: str) -> timedelta | None:
     """Write a try down and commit; None if it may go on, else how long it has to wait. `machine`: its address."""
     now = datetime.now(UTC)
     limits = dict(zip(_keys(email, machine), (PER_PAIR, PER_MACHINE, PER_ACCOUNT), strict=True))
-    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - WINDOW))
+    _forget(session, now)
     session.add_all(LoginTry(who=key, at=now) for key in limits)
     session.commit()
     waits = [_wait(session, key, most, now) for key, most in limits.items()]
@@ -51,14 +56,17 @@ def forgive(session: Session, email: str, machine: str) -> None:
     _take_back(session, others)
 
 
-def may_mail(session: Session, purpose: str, email: str) -> bool:
-    """Whether mail may be written because somebody gave `email` on a page: once in a WINDOW, known address or not.
+def may_mail(
+    session: Session, purpose: str, email: str, *, most: int = MAILS_PER_ADDRESS, within: timedelta = HOUR
+) -> bool:
+    """Whether mail may be written because somebody gave `email` on a page: `most` `within` a time, known or not.
 
-    A question with the same work for both, so that time does not tell. The caller commits.
+    The outbox counts what it has taken, and nothing is sent to an address that is not known. This counts both, with the
+    same work, so that time does not tell. The caller commits.
     """
     now, key = datetime.now(UTC), _hash("mail", purpose, fold(email.strip()))
-    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - WINDOW))
-    if session.scalar(sa.select(LoginTry.id).where(LoginTry.who == key).limit(1)) is not None:
+    _forget(session, now)
+    if _wait(session, key, most - 1, now, within) is not None:
         return False
     session.add(LoginTry(who=key, at=now))
     return True
@@ -70,18 +78,24 @@ def wait_for_mail(session: Session, machine: str) -> timedelta | None:
     It says nothing about addresses, so whoever has to wait may be told.
     """
     now, key = datetime.now(UTC), _hash("mail from", machine)
-    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - WINDOW))
+    _forget(session, now)
     wait = _wait(session, key, MAILS_PER_MACHINE - 1, now)
     if wait is None:
         session.add(LoginTry(who=key, at=now))
     return wait
 
 
-def _wait(session: Session, key: str, most: int, now: datetime) -> timedelta | None:
+def _forget(session: Session, now: datetime) -> None:
+    """What counts nowhere any more."""
+    session.execute(sa.delete(LoginTry).where(LoginTry.at < now - HOUR))
+
+
+def _wait(session: Session, key: str, most: int, now: datetime, within: timedelta = WINDOW) -> timedelta | None:
     """Until there is room for one more; None if there is."""
-    first_too_many = sa.select(LoginTry.at).where(LoginTry.who == key).order_by(LoginTry.at.desc(), LoginTry.id.desc())
+    counting = sa.select(LoginTry.at).where(LoginTry.who == key, LoginTry.at > now - within)
+    first_too_many = counting.order_by(LoginTry.at.desc(), LoginTry.id.desc())
     at = session.scalar(first_too_many.offset(most).limit(1))
-    return None if at is None else max(at + WINDOW - now, timedelta(seconds=1))
+    return None if at is None else max(at + within - now, timedelta(seconds=1))
 
 
 def _take_back(session: Session, keys: Iterable[str]) -> None:

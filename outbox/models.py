@@ -12,6 +12,7 @@ from outbox.store.models import (
     OutboxMessageBlob,
     OutboxPause,
     OutboxSchema,
+    OutboxThrottle,
     OutboxWorker,
     table_of,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "OutboxMessageBlob",
     "OutboxPause",
     "OutboxSchema",
+    "OutboxThrottle",
     "OutboxWorker",
     "table_of",
 ]

@@ -7,13 +7,14 @@ from flask import flash, redirect, render_template, url_for
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
 
-from app import db, models, tokens
+from app import db, models, throttle, tokens
 from app.auth import blueprint, mails
 from app.auth.forms import ChangeEmailForm, ChangePasswordForm
-from app.auth.views import ONCE, start_session
+from app.auth.views import start_session
 from app.models import User
 from app.tokens import Purpose, TokenError
 
+ONCE = "We send at most one in 15 minutes."
 NOT_YOURS = "The password is not correct."
 
 
@@ -51,10 +52,12 @@ def ask_to_change_email() -> Response | str:
             form.email.errors = ["This is already your address."]
         else:
             owner = models.by_email(db.session, wanted)
-            if owner and owner is not user:
-                mails.already_registered(owner)
-            else:
-                mails.change_email(user, wanted)
+            # one user alone could use up all that the address gets in an hour, and keep others from it
+            if throttle.may_mail(db.session, f"change-email {user.id}", wanted, most=1, within=throttle.WINDOW):
+                if owner and owner is not user:
+                    mails.already_registered(owner)
+                else:
+                    mails.change_email(user, wanted)
             mails.change_email_notice(user, wanted)
             db.session.commit()
             flash(f"We have sent a link to {wanted}. Open it to confirm your new address. {ONCE}", "success")

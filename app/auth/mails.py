@@ -1,33 +1,29 @@
 """The mails about accounts. Each is written in the caller's transaction; none of these functions commits.
 
-What somebody can cause who does not own the address is written once in `throttle.WINDOW` for each address: the outbox
-takes a message with a `key` that it has for that message. (Kinds will bring their own throttle, `throttle="3/hour"`.)
+What somebody can cause who does not own the address has a throttle by its kind: an address gets few of it. The links in
+all of them work, so it does not matter which is the newest.
 """
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from flask import current_app
 
-from app import throttle, tokens
+from app import tokens
 from app.email import compose_email
 from app.extensions import mail
-from app.models import User, fold
+from app.models import User
 from app.tokens import Purpose
-from outbox import KeyTakenError, Kind, split_addresses
+from outbox import Kind, split_addresses
 
-CONFIRM = mail.kind("confirm", category="security", priority="high", sensitive=True)
-RESET = mail.kind("password-reset", category="security", priority="high", sensitive=True)
-CHANGE_EMAIL = mail.kind("change-email", category="security", priority="high", sensitive=True)
-NOTICE = mail.kind("notice", category="security")
+CONFIRM = mail.kind("confirm", category="security", priority="high", sensitive=True, throttle="3/hour")
+RESET = mail.kind("password-reset", category="security", priority="high", sensitive=True, throttle="3/hour")
+CHANGE_EMAIL = mail.kind("change-email", category="security", priority="high", sensitive=True, throttle="3/hour")
+NOTICE = mail.kind("notice", category="security", throttle="3/hour")  # a stranger can cause it
+ALERT = mail.kind("alert", category="security")  # to a confirmed address each time: how its owner learns of a stranger
 NEW_USER = mail.kind("new-user", category="notification")
-
-PER_ADDRESS = 3
-"""So many users can have a link sent to the same new address in that time; one alone could keep all others from it."""
 
 
 def confirm(user: User) -> None:
@@ -37,7 +33,6 @@ def confirm(user: User) -> None:
         "Confirm your account",
         "mail/confirm",
         kind=CONFIRM,
-        key=_once("confirm", user.email),
         expires_at=tokens.expiry(Purpose.CONFIRM),
         user=user,
         token=tokens.issue(Purpose.CONFIRM, user=user.id, email=user.email_key),
@@ -58,7 +53,6 @@ def already_registered(user: User) -> None:
         "You already have an account",
         "mail/already_registered",
         kind=NOTICE,
-        key=_once("already-registered", user.email),
         user=user,
     )
 
@@ -70,7 +64,6 @@ def reset_password(user: User) -> None:
         "Reset your password",
         "mail/reset_password",
         kind=RESET,
-        key=_once("password-reset", user.email),
         expires_at=tokens.expiry(Purpose.RESET),
         user=user,
         token=tokens.issue(Purpose.RESET, user=user.id, stamp=user.stamp),
@@ -79,9 +72,8 @@ def reset_password(user: User) -> None:
 
 def password_changed(user: User) -> None:
     """To a user whose password is another from now on."""
-    # to a confirmed address each time: it is how its owner learns of a stranger
-    key = None if user.confirmed else _once("password-changed", user.email)
-    _send(user.email, "Your password was changed", "mail/password_changed", kind=NOTICE, key=key, user=user)
+    kind = ALERT if user.confirmed else NOTICE
+    _send(user.email, "Your password was changed", "mail/password_changed", kind=kind, user=user)
 
 
 def change_email(user: User, new_email: str) -> None:
@@ -91,7 +83,6 @@ def change_email(user: User, new_email: str) -> None:
         "Confirm your new email address",
         "mail/change_email",
         kind=CHANGE_EMAIL,
-        key=_once("change-email", new_email, str(user.id % PER_ADDRESS)),
         expires_at=tokens.expiry(Purpose.CHANGE_EMAIL),
         user=user,
         new_email=new_email,
@@ -101,12 +92,12 @@ def change_email(user: User, new_email: str) -> None:
 
 def change_email_notice(user: User, new_email: str) -> None:
     """To the present address: somebody asked for a change."""
+    kind = ALERT if user.confirmed else NOTICE
     _send(
         user.email,
         "Request to change your email address",
         "mail/change_email_notice",
-        kind=NOTICE,
-        key=_once("change-email-notice", user.email),
+        kind=kind,
         user=user,
         new_email=new_email,
     )
@@ -118,7 +109,7 @@ def email_changed(user: User, old_email: str) -> None:
         old_email,
         "Your email address was changed",
         "mail/email_changed",
-        kind=NOTICE,
+        kind=ALERT,
         user=user,
         old_email=old_email,
     )
@@ -130,21 +121,8 @@ def _send(
     template: str,
     *,
     kind: Kind,
-    key: str | None = None,
     expires_at: datetime | None = None,
     **words: Any,
 ) -> None:
     """`expires_at`: when the mail is of no use any more (a link in it has expired) and shall not be sent."""
-    message = compose_email(to, subject, template, **words)
-    with suppress(KeyTakenError):  # the one before says the same with another token
-        kind.enqueue(message, key=key, expires_at=expires_at)
-
-
-def _once(name: str, email: str, *more: str) -> str:
-    """A key that is the same for this address until the present window is over. It tells no address."""
-    digest = hashlib.sha256("\0".join((fold(email), *more)).encode()).hexdigest()
-    return f"{name}:{digest[:32]}:{int(_now().timestamp()) // int(throttle.WINDOW.total_seconds())}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    kind.enqueue(compose_email(to, subject, template, **words), expires_at=expires_at)

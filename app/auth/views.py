@@ -20,7 +20,7 @@ from app.links import local_path
 from app.models import User
 from app.tokens import Purpose, TokenError
 
-ONCE = "We send at most one in 15 minutes."
+SELDOM = "We send at most three in an hour."
 
 
 @login_manager.user_loader
@@ -144,7 +144,7 @@ def resend_confirmation() -> Response:
     if not current_user.confirmed:
         mails.confirm(current_user)
         db.session.commit()
-        flash(f"We have sent a link to {current_user.email}. {ONCE}", "success")
+        flash(f"We have sent a link to {current_user.email}. {SELDOM}", "success")
     return redirect(url_for("main.account"))
 
 
@@ -198,7 +198,7 @@ def ask_for_reset() -> Response | tuple[str, int]:
             return render_template("auth/reset_request.html", form=form), 429
         _ask_for_reset(form.email.data or "")
         db.session.commit()
-        flash(f"If there is an account with this address, we have sent a link to it. {ONCE}", "info")
+        flash(f"If there is an account with this address, we have sent a link to it. {SELDOM}", "info")
         return redirect(url_for("auth.login"))
     return render_template("auth/reset_request.html", form=form), 200
 

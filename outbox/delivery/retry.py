@@ -25,6 +25,7 @@ class Reason(StrEnum):
     CONFIGURATION = "configuration"  # log-in, certificate or right to send
     SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
     STOPPED = "stopped"  # by the worker, before the final dot: the message could have been sent twice
+    REPLACED = "replaced"  # a newer message of its kind took its place while it was queued
     BY_HAND = "by-hand"  # marked as sent by a person
 
 

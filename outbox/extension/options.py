@@ -15,7 +15,7 @@ from outbox.delivery.states import Lane, OnUncertain
 from outbox.extension.flask_mail import Address
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy
-from outbox.store.posting import Posting
+from outbox.store.posting import Limit, Posting
 
 LONGEST_KEY = 255  # characters
 LONGEST_KIND = 64
@@ -104,6 +104,7 @@ def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None =
         lane=_choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane),
         send_at=send_at,
         expires_at=expires_at,
+        limit=Limit(policy.throttle, policy.replace is not None) if policy.is_limited else None,
         max_age=policy.max_age or settings.max_age_seconds,
         on_uncertain=(
             settings.on_uncertain_for(kind, policy.on_uncertain)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack, cast
@@ -56,8 +56,6 @@ class Bound(flask_mail._Mail):
         self.settings = settings
         self.kinds = kinds
         self.sessions = Sessions(app, settings, session)
-        self.now: Callable[[], datetime] = clock.utcnow
-        """For Date headers. Tests may set another clock."""
         self._wake = clock.Debounce(_WAKE_SECONDS)
         self._looked_at: WeakSet[sa.Engine] = WeakSet()
 
@@ -82,7 +80,7 @@ class Bound(flask_mail._Mail):
     ) -> OutboxMessage:
         """As `Outbox.enqueue`."""
         check_names(options, EnqueueOptions, "enqueue")
-        now = self.now()
+        now = clock.utcnow()
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy)
         if self.settings.wake and self._wake.passes():
@@ -91,7 +89,8 @@ class Bound(flask_mail._Mail):
         with self._writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
-                current.refresh(queued)
+                with suppress(sa.exc.InvalidRequestError):  # a throttle's, which was purged
+                    current.refresh(queued)
             elif is_new:
                 own = self._commits_at_once(current)
                 if not own:
@@ -108,7 +107,7 @@ class Bound(flask_mail._Mail):
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`."""
         check_names(options, SharedOptions, "enqueue_many")
-        now = self.now()
+        now = clock.utcnow()
         strict = self.settings.kinds_strict
         policy = self.kinds.policy(options.get("kind"), strict=strict)
         common = posting(self.settings, cast(EnqueueOptions, options), policy)
@@ -197,6 +196,13 @@ class Bound(flask_mail._Mail):
             envelope_from=options.get("envelope_from"),
             unique=unique,
         )
+        if posted.limit is not None and len(composed.recipients) > 1:
+            raise MessageError(
+                "recipients",
+                f"are {len(composed.recipients)}, and the kind {posted.kind!r} has throttle or replace, which go by "
+                "recipient",
+                "Enqueue a message for each of them.",
+            )
         return composed if posted.key is None else replace(composed, content=digest(draft, composed, unique))
 
     @contextmanager

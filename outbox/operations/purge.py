@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses, narrowed
-from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
+from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, THROTTLE, WORKER
 from outbox.store.databases import of
 from outbox.store.types import DbNow
 
@@ -60,10 +60,20 @@ def remove(connection: sa.Connection, message_pks: list[int], done: Done) -> int
 
 
 def sweep(connection: sa.Connection, done: Done) -> None:
-    """Remove a few big parts that were left over, and the rows of workers that stopped as long ago."""
+    """Remove a few big parts that were left over, rows of workers that stopped as long ago, and past throttles."""
     take_write_lock(connection)
     remove_orphans(connection, _some_digests(connection))
     _remove_workers(connection, done.older_than, done.wanted.environment)
+    _remove_throttles(connection)
+
+
+def _remove_throttles(connection: sa.Connection) -> None:
+    """Those of which nothing counts any more."""
+    over = THROTTLE.c.expires_at < DbNow()
+    digests = sa.select(THROTTLE.c.digest).where(over).order_by(THROTTLE.c.expires_at).limit(SWEPT * 10)
+    locked = list(connection.execute(of(connection).skip_locked(digests, to_delete=True)).scalars())
+    if locked:
+        connection.execute(THROTTLE.delete().where(THROTTLE.c.digest.in_(locked), over))
 
 
 def _remove_workers(connection: sa.Connection, older_than: float, environment: str | None) -> None:

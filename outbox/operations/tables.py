@@ -13,6 +13,7 @@ from outbox.store.models import (
     OutboxMessage,
     OutboxMessageBlob,
     OutboxPause,
+    OutboxThrottle,
     OutboxWorker,
     table_of,
 )
@@ -24,6 +25,7 @@ DELIVERY = table_of(OutboxDelivery)
 ATTEMPT = table_of(OutboxAttempt)
 WORKER = table_of(OutboxWorker)
 PAUSE = table_of(OutboxPause)
+THROTTLE = table_of(OutboxThrottle)
 AUDIT = table_of(OutboxAudit)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from outbox.core.errors import KeyTakenError, OutboxError
 from outbox.message.values import Composed
-from outbox.store import packet_size
+from outbox.store import limits, packet_size
 from outbox.store.blobs import PATIENCE, keep_blob
 from outbox.store.databases import of
 from outbox.store.enqueue_sql import (
@@ -52,6 +52,25 @@ def _enqueued(
     session: Session, connection: sa.Connection, composed: Composed, posting: Posting
 ) -> tuple[OutboxMessage, bool]:
     packet_size.check(connection, composed)
+    if posting.limit is None:
+        return _written(session, connection, composed, posting)
+    if posting.key is not None:
+        first = _with_key(session, connection, composed, posting, locking=False)
+        if first is not None:
+            return first, False
+    taken = limits.take(connection, composed, posting, posting.limit)
+    if taken.instead is not None:
+        pk, message_id = taken.instead
+        return _new(session, pk, {"message_id": message_id, "key": None}), False
+    message, is_new = _written(session, connection, composed, posting)
+    if is_new:
+        limits.keep(connection, taken, message.id, composed.message_id)
+    return message, is_new
+
+
+def _written(
+    session: Session, connection: sa.Connection, composed: Composed, posting: Posting
+) -> tuple[OutboxMessage, bool]:
     values = message_values(composed, posting)
     if posting.key is None:
         return _add(session, connection, composed, posting, values), True

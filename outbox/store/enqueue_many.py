@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox.message.values import Composed
-from outbox.store import packet_size
+from outbox.store import limits, packet_size
 from outbox.store.blobs import PATIENCE, keep_blob
 from outbox.store.databases import Database, of
 from outbox.store.databases.values import Given
-from outbox.store.enqueue import check_same, notify, unsettled_key, write_connection
+from outbox.store.enqueue import check_same, enqueue, notify, unsettled_key, write_connection
 from outbox.store.enqueue_sql import KEYED, add_deliveries, insert_message, insert_unless_key_taken
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
 from outbox.store.posting import Posting, delivery_values, message_values
@@ -67,8 +67,22 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     for in sorted order, so that two that hold some of the same don't wait for each other.
     """
     connection = write_connection(session)
+    if any(posting.limit is not None for _, posting in items):
+        return _limited(session, items)
     with writing_mail(connection):
         return _enqueued(connection, items)
+
+
+def _limited(session: Session, items: Sequence[Item]) -> list[Queued]:
+    """Those of kinds with a limit one by one, by recipient: two that enqueue for the same don't wait for each other."""
+    queued: dict[int, Queued] = {}
+    alone = [number for number, (_, posting) in enumerate(items) if posting.limit is not None]
+    for number in sorted(alone, key=lambda number: limits.digest(*items[number])):
+        message, is_new = enqueue(session, *items[number])
+        queued[number] = Queued(message.id, message.message_id, is_new)
+    rest = [number for number in range(len(items)) if number not in queued]
+    queued |= zip(rest, enqueue_many(session, [items[number] for number in rest]), strict=True)
+    return [queued[number] for number in range(len(items))]
 
 
 def _enqueued(connection: sa.Connection, items: Sequence[Item]) -> list[Queued]:

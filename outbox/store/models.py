@@ -261,6 +261,17 @@ class OutboxAudit(Base):
     delivery_ids: Mapped[str | None] = mapped_column(sa.String(1100))  # where they are few: " 1 2 3 "
 
 
+class OutboxThrottle(Base):
+    """What one recipient got lately of a kind with `throttle` or `replace`: who changes it holds its lock."""
+
+    __tablename__ = "outbox_throttle"
+    __table_args__ = (sa.Index("ix_outbox_throttle_expires", "expires_at"), _OPTIONS)
+
+    digest: Mapped[str] = mapped_column(sa.CHAR(64), primary_key=True)  # SHA-256 of environment, kind, recipient
+    entries: Mapped[list[list[Any]]] = mapped_column(sa.JSON)  # `limits.Entry`, the newest last
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime())  # none of them counts after this
+
+
 class OutboxSchema(Base):
     """One row: the version of these tables, where `outbox.schema` made them; none after `create_all`."""
 

@@ -7,7 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from outbox.delivery.states import Lane, OnUncertain
+from outbox.delivery.throttle import Throttle
 from outbox.message.values import Composed
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How a new message depends on those of its kind that its recipient got before."""
+
+    throttle: Throttle | None = None
+    replaces: bool = False  # it takes the place of those that are still queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class Posting:
     max_age: float | None = None  # seconds after it is due; counts where `expires_at` is None
     on_uncertain: OnUncertain = OnUncertain.RETRY
     metadata: dict[str, Any] | None = None
+    limit: Limit | None = None  # of a message with a kind and one recipient
     wake: bool = False  # let the commit wake a worker, where the database can
 
 

@@ -15,7 +15,7 @@ from alembic.config import Config
 from flask import Flask
 
 from app import create_app, models, throttle
-from app.auth import mails
+from outbox.models import OutboxThrottle
 from outbox.testing import Mail
 from tests.app.browser import PASSWORD, Visitor
 
@@ -102,15 +102,14 @@ def add_user(app: Flask) -> Callable[..., int]:
 
 
 @pytest.fixture
-def later(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Lets as much time go by as must lie between two mails to one address."""
+def later(app: Flask) -> Callable[[], None]:
+    """Lets an hour go by for all that limits mail to one address."""
 
     def pass_by() -> None:
-        now = mails._now() + throttle.WINDOW
-        monkeypatch.setattr(mails, "_now", lambda: now)
         with sa.orm.Session(app.extensions["database"].engine) as session, session.begin():
+            session.execute(sa.delete(OutboxThrottle))
             for one in session.scalars(sa.select(models.LoginTry)):
-                one.at -= throttle.WINDOW
+                one.at -= throttle.HOUR
 
     return pass_by
 

@@ -146,7 +146,7 @@ def test_a_change_of_password_is_told_and_ends_the_other_sessions(ada: Visitor, 
     elsewhere.submit("/auth/reset", email="ada@example.org")
     ada.submit("/auth/change-password", old_password=PASSWORD, password=NEW, password2=NEW)
     reset, told = mailbox
-    assert (told.recipients, told.kind) == (("ada@example.org",), "notice")
+    assert (told.recipients, told.kind) == (("ada@example.org",), "alert")
     assert ada.name() == "ada"
     assert elsewhere.name() is None
     assert "no longer valid" in elsewhere.get(link_in(reset)).text

@@ -79,7 +79,7 @@ def test_of_two_uses_at_once_one_gets_through(
     assert "no longer valid" in visitor.submit(link, password=NEW, password2=NEW).text
     visitor.log_in(password="the other password")
     assert visitor.name() == "ada"
-    assert [mail.kind for mail in mailbox] == ["password-reset", "notice"]
+    assert [mail.kind for mail in mailbox] == ["password-reset", "alert"]
 
 
 def test_a_reset_ends_the_other_sessions(visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:

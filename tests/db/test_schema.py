@@ -55,7 +55,7 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
     """All that the tables hold, by the columns they had before the first release."""
     with database.engine.connect() as connection:
         metadata = sa.MetaData()
-        metadata.reflect(connection, only=lambda name, _: name.startswith("outbox_") and name != "outbox_schema")
+        metadata.reflect(connection, only=lambda name, _: name in OLD_COLUMNS)
         return {
             table.name: [
                 {name: value for name, value in row._mapping.items() if name in OLD_COLUMNS[table.name]}

@@ -37,6 +37,15 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
     _deliveries(metadata, name)
     _workers(metadata, name)
     sa.Table(
+        name("outbox_throttle"),
+        metadata,
+        sa.Column("digest", sa.CHAR(64), primary_key=True),
+        sa.Column("entries", sa.JSON, nullable=False),
+        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Index("ix_outbox_throttle_expires", "expires_at"),
+        **_OPTIONS,
+    )
+    sa.Table(
         name("outbox_schema"),
         metadata,
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
