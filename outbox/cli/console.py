@@ -70,9 +70,19 @@ class Frame(Console):
         self._paper = io.StringIO()
         super().__init__(self._paper, size=size)
 
+    @property
+    def fits(self) -> bool:
+        """Whether the screen has lines enough."""
+        return len(self._paper.getvalue().splitlines()) <= self.height
+
     def lines(self) -> list[str]:
-        """As much of it as the screen has lines."""
-        return self._paper.getvalue().splitlines()[: self.height]
+        """As much of it as the screen has lines; the last one says how much is missing."""
+        lines = self._paper.getvalue().splitlines()
+        if len(lines) <= self.height:
+            return lines
+        shown = self.height - 1
+        note = Text(f"… {len(lines) - shown} more lines: enlarge the terminal to see them", "bold")
+        return [*lines[:shown], self.rendered(note.cut(self.width))]
 
 
 class FullScreen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from outbox.message.addresses import mailbox_of
 from outbox.operations import Finding
 from outbox.settings import Settings, remarks, unread_words
 from outbox.settings.relay import Relay, Security
-from outbox.settings.table import MECHANISMS
+from outbox.settings.relay_table import PASSWORD_MECHANISMS
+from outbox.settings.token_source import TokenSource
 from outbox.settings.values import is_unset
 
 if TYPE_CHECKING:
@@ -123,6 +125,11 @@ def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Ite
         relay = _impatient(settings().relay, seconds)
     except OutboxError:
         return  # reported as a finding about the configuration
+    if relay.tokens is not None:
+        token = _token(relay, relay.tokens, seconds)
+        yield token
+        if not token.ok:
+            return
     with Connection(bound_to(application()), relay) as connection:
         opened = connection.check()
         if opened.verdict is not Verdict.ACCEPTED:
@@ -132,6 +139,20 @@ def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Ite
         tls = connection.tls_version or "plain text"
         yield Finding("smtp", True, f"{relay.name} is reached: {tls}, {log_in}, in {opened.duration:.2f} s")
         yield from _tried(connection, relay, [*_senders(), *senders], recipient)
+
+
+def _token(relay: Relay, source: TokenSource, seconds: float) -> Finding:
+    """Whether there is an access token for the log-in."""
+    from outbox.smtp.token_answer import TokenError
+    from outbox.smtp.tokens import shared
+
+    try:
+        token = shared(source).get(seconds, threading.Event.wait)
+    except TokenError as error:
+        words = f"no access token: {error.text}"
+        return Finding("token", False, words, hint_for(Phase.AUTH, None, words) or "")
+    life = "" if token.life is None else f", valid for {token.life:.0f} s"
+    return Finding("token", True, f"an access token from {source.where}{life}")
 
 
 def _tried(connection: Connection, relay: Relay, senders: list[str], recipient: str | None) -> Iterator[Finding]:
@@ -185,11 +206,11 @@ def _other_mechanism(refused: Result, relay: Relay) -> str:
     from outbox.smtp.connection import Connection
 
     said_no = refused.phase is Phase.AUTH and refused.reply.code is not None and refused.reply.code >= 500
-    if not said_no or relay.auth is not None:
+    if not said_no or relay.auth is not None or relay.tokens is not None:
         return ""
-    for mechanism in MECHANISMS:
+    for mechanism in PASSWORD_MECHANISMS:
         limit = SECONDS - refused.duration
-        patient = dataclasses.replace(relay, auth=mechanism, send_timeout=max(limit / len(MECHANISMS), 0.1))
+        patient = dataclasses.replace(relay, auth=mechanism, send_timeout=max(limit / len(PASSWORD_MECHANISMS), 0.1))
         with Connection(bound_to(application()), patient) as connection:
             if connection.check().verdict is Verdict.ACCEPTED:
                 return f"The log-in by {mechanism} works: set OUTBOX_AUTH={mechanism}."

@@ -29,6 +29,7 @@ class Progress:
 
     def __init__(self, label: str, total: int | None = None, *, keep: bool = False, after: float = 0.0) -> None:
         self._label, self.total, self.done = label, total, 0
+        self.at_least = False  # there are more than `total`: counting stopped there
         self._keep, self._after = keep, after
         self._stderr = sys.stderr
         self._console = Console(sys.stderr)
@@ -59,7 +60,7 @@ class Progress:
         line = Text(self._label) if self._keep else Text(self._wheel(), "green").append(f" {self._label}")
         if self.total is None:
             return line.cut(width)
-        figures = f" {self.done:,}/{self.total:,} {self._left()}"
+        figures = f" {self.done:,}/{self.total:,}{'+' if self.at_least else ''} {self._left()}"
         bar = max(0, min(BAR, width - line.cell_len - 1 - len(figures)))
         full = bar * min(self.done, self.total) // self.total if self.total else bar
         line.append(" ").append("#" * full, "green").append("-" * (bar - full), "dim")
@@ -70,7 +71,7 @@ class Progress:
 
     def _left(self) -> str:
         """How long it takes from here on, at the pace so far."""
-        if not self.done or self.total is None:
+        if not self.done or self.total is None or self.at_least:
             return "-:--:--"
         seconds = round(max(self.total - self.done, 0) * (monotonic() - self._begun) / self.done)
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -60,6 +60,7 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
 
 
 def _drain(connections: int | None) -> int:
+    from outbox.store.queue import DUE_CAP
     from outbox.worker import process
 
     ended: dict[str, int] = {}
@@ -68,7 +69,7 @@ def _drain(connections: int | None) -> int:
         def progress(counts: Mapping[str, int], due: int) -> None:
             ended.update(counts)
             bar.done = sum(counts.values())
-            bar.total = bar.done + due
+            bar.total, bar.at_least = bar.done + due, due >= DUE_CAP
 
         code = process.run(application(), drain=True, connections=connections, progress=progress)
     say(_summary(ended))

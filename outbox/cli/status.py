@@ -12,12 +12,11 @@ from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure
 from outbox.cli.common import console, database, extension, failures_told, in_app, settings
-from outbox.cli.console import Console
+from outbox.cli.console import Console, FullScreen
 from outbox.cli.output import plain, print_json
-from outbox.cli.status_view import print_shape, print_status
-from outbox.cli.text import Text
+from outbox.cli.status_view import print_shape, print_status, print_unknown
 from outbox.delivery.states import State
-from outbox.operations import Shape, Status
+from outbox.operations import Shape, Status, duration
 
 DEGRADED = 1
 WATCH_CAP = 10_000
@@ -79,8 +78,8 @@ def _once(as_json: bool, *, shaped: bool) -> int:
     return _code(seen)
 
 
-def _print(out: Console, seen: Status, shape: Shape | None) -> None:
-    print_status(out, seen)
+def _print(out: Console, seen: Status, shape: Shape | None, aside: str = "", *, brief: bool = False) -> None:
+    print_status(out, seen, aside, brief=brief)
     if shape is not None:
         print_shape(out, shape)
 
@@ -92,24 +91,29 @@ def _watch(interval: float, *, shaped: bool) -> int:
     try:
         with console().full_screen() as screen:
             while True:
-                frame = screen.frame()
-                code = _draw(frame, shaped=shaped)
-                screen.show(frame)
+                code = _draw(screen, interval, shaped=shaped)
                 threading.Event().wait(interval)
     except KeyboardInterrupt:
         return code
 
 
-def _draw(frame: Console, *, shaped: bool) -> int:
+def _draw(screen: FullScreen, interval: float, *, shaped: bool) -> int:
     """One look; its exit code."""
+    aside = f"every {duration(interval)}, Ctrl-C to end"
+    frame = screen.frame()
     try:
         with failures_told():
             seen = look(count_cap=WATCH_CAP)
             shape = look_at_shape() if shaped else None
     except Failure as failure:
-        frame.print(Text(f"cannot tell: {failure.message}", style="red"))
+        print_unknown(frame, failure.message, aside)
+        screen.show(frame)
         return failure.exit_code
-    _print(frame, seen, shape)
+    _print(frame, seen, shape, aside)
+    if not frame.fits:
+        frame = screen.frame()
+        _print(frame, seen, shape, aside, brief=True)
+    screen.show(frame)
     return _code(seen)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from outbox.cli.console import Console
 from outbox.cli.options import COLOURS, moment, number
 from outbox.cli.output import safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
+from outbox.core import clock
 from outbox.delivery.states import Lane, State
 from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Transport, Worker, duration, state_words
 
@@ -16,10 +18,15 @@ SMALL = 30
 """Up to so many lines a terminal is small."""
 
 
-def print_status(out: Console, seen: Status) -> None:
-    """All of it, within the terminal's width."""
-    _headline(out, seen)
-    _problems(out, seen)
+BRIEF = {"!": 2, "-": 1}
+"""How many lines a problem, and a note, may take where the screen has too few for all of it."""
+
+
+def print_status(out: Console, seen: Status, aside: str = "", *, brief: bool = False) -> None:
+    """All of it, within the terminal's width. `aside`: words after the time; `brief`: problems and notes are cut."""
+    word = Text("healthy", "bold green") if seen.healthy else Text("degraded", "bold red")
+    _headline(out, Text("The outbox is ") + word, seen.at, aside)
+    _problems(out, seen, brief=brief)
     _mail(out, seen)
     _ended(out, seen)
     _workers(out, seen)
@@ -27,16 +34,21 @@ def print_status(out: Console, seen: Status) -> None:
     _failures(out, seen)
 
 
-def _headline(out: Console, seen: Status) -> None:
-    word = ("healthy", "bold green") if seen.healthy else ("degraded", "bold red")
-    out.print(Text.assemble("The outbox is ", word, (f"  {moment(seen.at)}", "dim")))
+def print_unknown(out: Console, problem: str, aside: str = "") -> None:
+    """What is shown where it can't be found out."""
+    _headline(out, Text("The state of the outbox is ") + Text("unknown", "bold red"), clock.utcnow(), aside)
+    print_pairs(out, [("!", Text(safe(problem), style="red"))])
 
 
-def _problems(out: Console, seen: Status) -> None:
+def _headline(out: Console, words: Text, at: datetime, aside: str) -> None:
+    out.print(words + Text("  ".join(["", moment(at), aside]).rstrip(), "dim"))
+
+
+def _problems(out: Console, seen: Status, *, brief: bool) -> None:
     marked = [("!", Text(safe(words), style="red")) for words in seen.problems]
     marked += [("-", Text(safe(words), style="yellow")) for words in seen.notes]
     if marked:
-        print_pairs(out, marked)
+        print_pairs(out, marked, most=[BRIEF[mark] for mark, _ in marked] if brief else None)
 
 
 def _mail(out: Console, seen: Status) -> None:

@@ -49,17 +49,25 @@ def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence
             out.print_line(_joined(filled))
 
 
-def print_pairs(out: Console, pairs: Sequence[tuple[str, Text]]) -> None:
-    """Names and values, indented; on a terminal long values go on below themselves."""
+def print_pairs(out: Console, pairs: Sequence[tuple[str, Text]], *, most: Sequence[int] | None = None) -> None:
+    """Names and values, indented; on a terminal long values go on below themselves, for `most` lines each."""
     width = max((cell_len(name) for name, _ in pairs), default=0)
     if out.is_terminal:
         width = min(width, out.width // 2)
     room = max(out.width - INDENT - width - GAP, 1)
-    for name, value in pairs:
+    for at, (name, value) in enumerate(pairs):
         named = Text(name, style="dim").cut(width if out.is_terminal else cell_len(name))
-        for line in value.wrapped(room) if out.is_terminal else (value,):
+        lines = list(value.wrapped(room)) if out.is_terminal else [value]
+        for line in lines if most is None else _first(lines, most[at], room):
             out.print_line(Text(" " * INDENT) + _joined([_filled(named, width), line]))
             named = Text()
+
+
+def _first(lines: list[Text], most: int, room: int) -> list[Text]:
+    """At most so many, the last with an ellipsis if there are more."""
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], lines[most - 1].cut(room - 2) + Text(" …")]
 
 
 def print_mails(out: Console, rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""The one module that reads a clock. Due times and leases are the database's (see `dialect.DbNow`), not these."""
+"""The one module that reads a clock. Due times and leases are the database's (see `store.types.DbNow`), not these."""
 
 from __future__ import annotations
 
@@ -9,18 +9,10 @@ from datetime import UTC, datetime
 UNREADABLE = datetime(1, 1, 1, tzinfo=UTC)
 """Stands for a stored time that can't be read: any text on SQLite, MariaDB's zero dates."""
 
-_frozen: datetime | None = None
-
 
 def utcnow() -> datetime:
     """Wall clock, aware, in UTC. For Date headers and display; never for leases or due times."""
-    return _frozen or datetime.now(UTC)
-
-
-def freeze(moment: datetime | None) -> None:
-    """For `outbox.testing` alone: let `utcnow` stand still at `moment`, or go on again."""
-    global _frozen
-    _frozen = None if moment is None else moment.astimezone(UTC)
+    return datetime.now(UTC)
 
 
 _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from outbox.delivery.connection_hints import CONNECTING, STARTING_TLS
 from outbox.delivery.hint import AUTH, FROM_MAIL, NO_REPLY, TO_EHLO, Hint, words
 from outbox.delivery.reply import Phase
+from outbox.delivery.token_hints import TOKENS
 
 
 def hint_for(
@@ -27,7 +28,7 @@ def hint_for(
 
 _LOG_IN: tuple[Hint, ...] = (
     Hint(
-        "The relay takes OAuth 2 only: set OUTBOX_AUTH=XOAUTH2 and MAIL_PASSWORD to an access token.",
+        "The relay takes OAuth 2 only: set up access tokens in place of MAIL_PASSWORD (docs/oauth.md).",
         phases=AUTH,
         text=words(r"offers (?:\S*OAUTH\S* ?)+,"),
     ),
@@ -49,8 +50,8 @@ _LOG_IN: tuple[Hint, ...] = (
         text=words(r"app(?:lication)?[- ](?:specific )?password", r"InvalidSecondFactor"),
     ),
     Hint(
-        "The provider has disabled log-in by password for this account (SMTP AUTH). Enable it there, or set "
-        "OUTBOX_AUTH=XOAUTH2 and MAIL_PASSWORD to an access token.",
+        "The provider has disabled log-in by password (SMTP AUTH) for this account. Enable SMTP AUTH there; if "
+        "passwords are off for good, set up access tokens (docs/oauth.md).",
         phases=AUTH,
         text=words(r"basic auth\w* is disabled", r"SmtpClientAuthentication", r"\bis disabled for the (?:tenant|mail)"),
     ),
@@ -58,11 +59,6 @@ _LOG_IN: tuple[Hint, ...] = (
         "Too many log-ins: wait, and lower OUTBOX_CONNECTIONS.",
         phases=AUTH,
         text=words(r"too many", r"rate.?limit", r"throttl"),
-    ),
-    Hint(
-        "The access token is refused. It may have expired: set MAIL_PASSWORD to a new one.",
-        phases=AUTH,
-        text=words(r"\btoken\b", r"\bbearer\b", r"\"schemes\""),
     ),
     Hint(
         "The relay's log-in service is not available now. Try again later.",
@@ -180,5 +176,5 @@ _SENDING: tuple[Hint, ...] = (
     ),
 )
 
-HINTS: tuple[Hint, ...] = (*CONNECTING, *STARTING_TLS, *_LOG_IN, *_SENDING)
+HINTS: tuple[Hint, ...] = (*CONNECTING, *STARTING_TLS, *TOKENS, *_LOG_IN, *_SENDING)
 """In the order of a session; the narrower pattern before the wider one."""

@@ -35,6 +35,8 @@ class Failure(StrEnum):
     CLIENT_CERTIFICATE = "client certificate"  # wanted of us
     NO_STARTTLS = "no starttls"  # not offered: never fall back to plain text
     NO_MECHANISM = "no mechanism"  # no common way to log in
+    NO_TOKEN = "no token"  # noqa: S105 - an access token can't be had now
+    TOKEN_REFUSED = "token refused"  # noqa: S105 - nor later, as it is configured
     REFUSED_HERE = "refused here"  # our own settings forbid it
     TOO_LARGE = "too large"  # over the server's SIZE (RFC 1870)
     NO_SMTPUTF8 = "no smtputf8"  # needed, not offered (RFC 6531)
@@ -58,6 +60,7 @@ _OURS = {
     Failure.CLIENT_CERTIFICATE: Verdict.CONFIGURATION,
     Failure.NO_STARTTLS: Verdict.CONFIGURATION,
     Failure.NO_MECHANISM: Verdict.CONFIGURATION,
+    Failure.TOKEN_REFUSED: Verdict.CONFIGURATION,
     Failure.REFUSED_HERE: Verdict.CONFIGURATION,
     Failure.TOO_LARGE: Verdict.PERMANENT,
     Failure.NO_SMTPUTF8: Verdict.PERMANENT,

@@ -19,8 +19,10 @@ from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
 from outbox.extension.templates import render
+from outbox.extension.token import with_token
 from outbox.settings import Settings
 from outbox.settings.kinds import KindOptions
+from outbox.settings.token_source import TokenFunction
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
@@ -28,19 +30,24 @@ from outbox.store.models import OutboxMessage
 class Outbox(flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
-    def __init__(self, app: Flask | None = None, session: Any = None) -> None:
+    def __init__(self, app: Flask | None = None, session: Any = None, token: TokenFunction | None = None) -> None:
         self._session = session
         self.kinds = Kinds()
+        self._token = token
         super().__init__(app)
 
-    def init_app(self, app: Flask, session: Any = None) -> Bound:
+    def init_app(self, app: Flask, session: Any = None, token: TokenFunction | None = None) -> Bound:
         """Bind to `app`, whose configuration is read now.
 
         `session`: a Session, a scoped_session, a function that returns the current session, or an object with
         `.session` (the `db` of Flask-SQLAlchemy and Flask-SQLAlchemy-Lite). Without one, each mail is written in a
-        short transaction of its own on OUTBOX_DATABASE_URL. Raises ConfigurationError with all faults.
+        short transaction of its own on OUTBOX_DATABASE_URL.
+        `token`: a function that returns an access token for the log-in to the relay (XOAUTH2), or a pair (token,
+        seconds that it lives). Workers call it in an app context, in a thread of its own, before the token ends.
+        Raises ConfigurationError with all faults.
         """
-        bound = Bound(app, Settings.from_config(app.config), self._session if session is None else session, self.kinds)
+        settings = Settings.from_config(with_token(app, token or self._token))
+        bound = Bound(app, settings, self._session if session is None else session, self.kinds)
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)
         app.extensions[BOUND] = app.extensions["mail"] = bound

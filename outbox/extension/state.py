@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -56,6 +56,8 @@ class Bound(flask_mail._Mail):
         self.settings = settings
         self.kinds = kinds
         self.sessions = Sessions(app, settings, session)
+        self.now: Callable[[], datetime] = clock.utcnow
+        """For Date headers. Tests may set another clock."""
         self._wake = clock.Debounce(_WAKE_SECONDS)
         self._looked_at: WeakSet[sa.Engine] = WeakSet()
 
@@ -80,7 +82,7 @@ class Bound(flask_mail._Mail):
     ) -> OutboxMessage:
         """As `Outbox.enqueue`."""
         check_names(options, EnqueueOptions, "enqueue")
-        now = clock.utcnow()
+        now = self.now()
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy)
         if self.settings.wake and self._wake.passes():
@@ -107,7 +109,7 @@ class Bound(flask_mail._Mail):
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`."""
         check_names(options, SharedOptions, "enqueue_many")
-        now = clock.utcnow()
+        now = self.now()
         strict = self.settings.kinds_strict
         policy = self.kinds.policy(options.get("kind"), strict=strict)
         common = posting(self.settings, cast(EnqueueOptions, options), policy)

@@ -10,7 +10,7 @@ from outbox.delivery.states import Lane, State
 from outbox.operations.conditions import was_deferred
 from outbox.operations.due import count_to
 from outbox.operations.health import FailureGroup
-from outbox.operations.tables import DELIVERY, MESSAGE, in_state
+from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, in_state
 from outbox.store.types import DbNow
 
 FAILURES_SEEN = 5_000
@@ -81,7 +81,7 @@ def _waiting(lane: Lane, retry: bool) -> sa.Subquery:
 def _causes(at: sa.ColumnElement[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
     code = sa.cast(DELIVERY.c.code, sa.String(11))
     error = sa.func.coalesce(DELIVERY.c.enhanced, code, DELIVERY.c.reason, "?").label("error")
-    return sa.select(error, DELIVERY.c.domain, at.label("at"), DELIVERY.c.reply, DELIVERY.c.message_id, *more)
+    return sa.select(error, DELIVERY.c.domain, at.label("at"), DELIVERY.c.id, DELIVERY.c.message_id, *more)
 
 
 def _groups(connection: sa.Connection, causes: sa.Subquery, most: int, environment: str | None) -> list[FailureGroup]:
@@ -98,11 +98,29 @@ def _groups(connection: sa.Connection, causes: sa.Subquery, most: int, environme
             number,
             sa.func.min(causes.c.at).label("first"),
             sa.func.max(causes.c.at).label("last"),
-            sa.func.max(causes.c.reply).label("reply"),
+            sa.func.max(causes.c.id).label("newest"),
         )
         .where(mine)
         .group_by(causes.c.error, causes.c.domain)
         .order_by(number.desc(), causes.c.error, causes.c.domain)
         .limit(most)
+    ).all()
+    said = _said(connection, [row.newest for row in rows])
+    return [
+        FailureGroup(row.error, row.domain, row.number, row.first, row.last, *said.get(row.newest, (None, None)))
+        for row in rows
+    ]
+
+
+def _said(connection: sa.Connection, ids: list[int]) -> dict[int, tuple[str | None, str | None]]:
+    """The last reply to each delivery, and which transport gave it."""
+    last = (
+        sa.select(ATTEMPT.c.transport)
+        .where(ATTEMPT.c.delivery_id == DELIVERY.c.id)
+        .order_by(ATTEMPT.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+        .label("transport")
     )
-    return [FailureGroup(row.error, row.domain, row.number, row.first, row.last, row.reply) for row in rows]
+    rows = connection.execute(sa.select(DELIVERY.c.id, DELIVERY.c.reply, last).where(DELIVERY.c.id.in_(ids)))
+    return {row.id: (row.reply, row.transport) for row in rows}

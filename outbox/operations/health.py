@@ -68,11 +68,12 @@ class FailureGroup:
     """Failed deliveries of the last 24 hours, or deferred ones, with the same cause at the same domain."""
 
     error: str  # enhanced code, else basic code, else the reason
-    domain: str
+    domain: str  # the recipients'
     count: int
     first: datetime
     last: datetime
-    reply: str | None  # of one of them
+    reply: str | None  # of the newest of them
+    transport: str | None  # which gave it; None: no attempt was made
 
 
 @dataclass(frozen=True, slots=True)

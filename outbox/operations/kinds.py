@@ -35,7 +35,7 @@ class KindRow:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The kinds of mail that ended within `seconds`, or wait: the one of which most failed first."""
+    """The kinds of mail that ended within `seconds`, or wait: most failures first, then the largest share."""
 
     seconds: float
     rows: list[KindRow]
@@ -80,7 +80,10 @@ def kinds(connection: sa.Connection, seconds: float, *, environment: str | None 
         counts.setdefault(row.kind, {})[row.state, int(row.deferred)] = int(row.number)
         where = "queued" if row.state == State.QUEUED.value else "ended"
         total[where] = total.get(where, 0) + int(row.number)
-    rows = sorted((_row(name, of) for name, of in counts.items()), key=lambda row: (-row.failed, row.kind or ""))
+    rows = sorted(
+        (_row(name, of) for name, of in counts.items()),
+        key=lambda row: (-row.failed, -(row.failing or 0.0), row.kind or ""),
+    )
     return Kinds(seconds, rows, any(number >= SEEN for number in total.values()))
 
 

@@ -42,6 +42,7 @@ class Group:
     code: int | None
     enhanced: str | None
     reply: str  # of the newest of them
+    transport: str | None  # who answered so, where it is one for nearly all
     domain: str | None  # the recipients', where nearly all have the same
     sender: str | None  # the envelope's, where nearly all have the same and the domains differ
 
@@ -90,7 +91,7 @@ def with_group(connection: sa.Connection, seen: Outcomes, *, refused: bool) -> O
         .subquery()
     )
     rows = connection.execute(
-        sa.select(wanted.c.code, wanted.c.enhanced, wanted.c.reply, DELIVERY.c.domain, MESSAGE.c.envelope_from)
+        sa.select(*(wanted.c[name] for name in _SAID), DELIVERY.c.domain, MESSAGE.c.envelope_from)
         .select_from(wanted.join(DELIVERY, DELIVERY.c.id == wanted.c.delivery_id))
         .join(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
         .order_by(wanted.c.id.desc())
@@ -98,7 +99,8 @@ def with_group(connection: sa.Connection, seen: Outcomes, *, refused: bool) -> O
     return replace(seen, group=_largest(rows))
 
 
-_OF_ONE = ("id", "delivery_id", "at", "verdict", "phase", "fenced", "about", "code", "enhanced", "reply")
+_SAID = ("code", "enhanced", "reply", "transport")
+_OF_ONE = ("id", "delivery_id", "at", "verdict", "phase", "fenced", "about", *_SAID)
 
 
 def _newest(*columns: sa.ColumnElement[Any]) -> sa.Subquery:
@@ -131,7 +133,8 @@ def _largest(rows: Sequence[Any]) -> Group | None:
     newest = members[0]
     domain = _dominant(row.domain for row in members)
     sender = None if domain else _dominant(row.envelope_from for row in members)
-    return Group(count, newest.code, newest.enhanced, newest.reply, domain, sender)
+    transport = _dominant(row.transport for row in members)
+    return Group(count, newest.code, newest.enhanced, newest.reply, transport, domain, sender)
 
 
 def _key(row: Any) -> tuple[int | None, str | None, str]:
@@ -139,7 +142,7 @@ def _key(row: Any) -> tuple[int | None, str | None, str]:
     return row.code, row.enhanced, _VARIABLE.sub("", row.reply)[:_ALIKE]
 
 
-def _dominant(values: Iterable[str]) -> str | None:
+def _dominant(values: Iterable[str | None]) -> str | None:
     counts = Counter(values)
     value, count = counts.most_common(1)[0]
     return value if count >= DOMINATES * counts.total() else None

@@ -15,7 +15,7 @@ from outbox.operations.alarms import Alarms
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.stopped import stopped
-from outbox.operations.times import duration, sentence, spelled
+from outbox.operations.times import sentence, spelled
 from outbox.store.pauses import Pause, What
 
 _CODE = re.compile(r"[2-5]\d\d\b")
@@ -53,11 +53,11 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
     """What makes `seen` degraded. `unserved`: our environment has mail and no worker."""
     oldest = seen.oldest_due_seconds
     if oldest is not None and oldest > alarms.oldest:
-        words = f"the oldest due mail has been waiting for {duration(oldest)}, longer than {duration(alarms.oldest)}"
+        words = f"the oldest due mail has been waiting for {spelled(oldest)}, longer than {spelled(alarms.oldest)}"
         yield Problem(Kind.OLDEST, words)
     if seen.due_now and unserved:
         dead = next((worker for worker in seen.workers if not worker.alive), None)
-        last = f"; {dead.host} pid {dead.pid} was last heard of {duration(dead.heartbeat_age)} ago" if dead else ""
+        last = f"; {dead.host} pid {dead.pid} was last heard of {spelled(dead.heartbeat_age)} ago" if dead else ""
         yield Problem(Kind.NO_WORKER, f"mail is due and no worker is alive{last}: start `outbox-sender`")
     yield from _transports(seen)
     yield from _outcomes(seen.outcomes, alarms)
@@ -77,7 +77,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
     for name, number in seen.foreign.items():
         yield Problem(
             Kind.ENVIRONMENT,
-            f"{_about(number, FOREIGN_CAP)} due mail of environment {_named(name)}, which no worker sends; ours is "
+            f"{_about(number, FOREIGN_CAP)} due mail of {_named(name)}, which no worker sends; ours is "
             f"{_named(seen.environment)}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
         )
 
@@ -131,7 +131,7 @@ def notes(seen: Status) -> Iterator[str]:
         yield "MAIL_SUPPRESS_SEND is on: mail is recorded and nothing is sent"
     if seen.shared:
         yield (
-            "other environments share this database: the figures count all of them, groups of failures only "
+            "other environments share this database: the figures count all of them, groups of failures only those of "
             f"{_named(seen.environment)}"
         )
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
@@ -139,7 +139,7 @@ def notes(seen: Status) -> Iterator[str]:
         yield f"{_about(seen.held, seen.count_cap)} due and paused: `outbox-resume` lifts the pause"
     for worker in seen.workers:
         for what, ago in worker.repaired if worker.alive else ():
-            yield f"worker {worker.host} pid {worker.pid}, {duration(ago)} ago: {what}"
+            yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"
     yield from dict.fromkeys(_few_connections(seen))
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
@@ -189,7 +189,7 @@ def _outcomes(seen: Outcomes, alarms: Alarms) -> Iterator[Problem]:
         return
     error = group.enhanced or group.code
     look = f"`outbox-list --state {state}{f' --error {error}' if error else ''}`"
-    yield Problem(kind, f"{words}, most of them {_group_words(group)} Look at them: {look}")
+    yield Problem(kind, f"{words}, most of them{_group_words(group)} Look at them: {look}")
 
 
 def worst(seen: Outcomes, alarms: Alarms) -> Kind | None:
@@ -204,15 +204,15 @@ def worst(seen: Outcomes, alarms: Alarms) -> Kind | None:
 
 
 def _group_words(group: Group) -> str:
-    where = ""
+    """Which relay answered so, about which mail, and its words; without a code the words are ours."""
+    who = f" {'by' if group.code else 'at'} {group.transport}" if group.transport else ""
+    mail = ""
     if group.domain:
-        where = f" at {group.domain}"
+        mail = f" for mail to {group.domain}"
     elif group.sender:
-        where = f" from {group.sender}"
-    codes = " ".join(str(part) for part in (group.code, group.enhanced) if part)
-    return (
-        f"with {codes}{where}: {sentence(group.reply)}" if codes else f"with this error{where}: {sentence(group.reply)}"
-    )
+        mail = f" for mail from {group.sender}"
+    said = " ".join(str(part) for part in (group.code, group.enhanced, group.reply) if part)
+    return f"{who}{mail}: {sentence(said)}"
 
 
 def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:
@@ -232,15 +232,15 @@ def _paused(seen: Status, alarms: Alarms) -> Iterator[Problem]:
 
 
 def _pause_note(pause: Pause, now: datetime) -> str:
-    words = f"paused: {pause}, for {duration((now - pause.since).total_seconds())}, by {pause.by}"
+    words = f"paused: {pause}, for {spelled((now - pause.since).total_seconds())}, by {pause.by}"
     if pause.until is not None:
-        words += f", {duration((pause.until - now).total_seconds())} to go"
+        words += f", {spelled((pause.until - now).total_seconds())} to go"
     return f"{words}: {pause.reason}" if pause.reason else words
 
 
 def _named(environment: str) -> str:
-    return repr(environment) if environment else "(no name)"
+    return f"the environment {environment!r}" if environment else "the default environment"
 
 
 def _about(number: int, cap: int) -> str:
-    return f"more than {cap}" if number > cap else str(number)
+    return f"more than {cap:,}" if number > cap else f"{number:,}"

@@ -11,7 +11,6 @@ from outbox.core.errors import ConfigurationError
 from outbox.delivery.states import OnUncertain
 from outbox.settings.checks import (
     PREFIX,
-    contradictions,
     derived,
     in_development,
     misspelt,
@@ -21,6 +20,7 @@ from outbox.settings.checks import (
     unknown,
     unread_words,
 )
+from outbox.settings.contradictions import contradictions
 from outbox.settings.table import Table, specs
 from outbox.settings.values import is_unset
 

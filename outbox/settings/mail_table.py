@@ -25,9 +25,14 @@ class MailTable:
     use_ssl: bool = setting(
         "MAIL_USE_SSL", FLAG, False, "TLS from the first byte (RFC 8314). The certificate is verified."
     )
-    username: str | None = setting("MAIL_USERNAME", text(), None, "For the log-in; only together with `MAIL_PASSWORD`.")
+    username: str | None = setting(
+        "MAIL_USERNAME", text(), None, "For the log-in, with `MAIL_PASSWORD` or access tokens."
+    )
     password: str | None = setting(
-        "MAIL_PASSWORD", SECRET, None, "For the log-in; with `OUTBOX_AUTH=XOAUTH2` the access token."
+        "MAIL_PASSWORD",
+        SECRET,
+        None,
+        "For the log-in; with `OUTBOX_AUTH=XOAUTH2` or `OAUTHBEARER` an access token that nobody renews.",
     )
     default_sender: str | tuple[str, str] | None = setting(
         "MAIL_DEFAULT_SENDER", SENDER, None, "The sender of messages that have none of their own."

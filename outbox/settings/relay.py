@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from outbox.settings.token_source import TokenSource
+
 
 class Security(StrEnum):
     """How the connection is protected."""
@@ -30,6 +32,7 @@ class Relay:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     auth: str | None = None  # a SASL mechanism to insist on ("XOAUTH2"); None: the best that both sides know
+    tokens: TokenSource | None = None  # in place of the password
     ca_file: Path | None = None  # None: the system's store
     verify: bool = True
     allow_plaintext: bool = (
@@ -68,7 +71,7 @@ class Relay:
                 f"the name for EHLO, {self.local_hostname!r}, can't be said in SMTP, which knows ASCII only: set "
                 "OUTBOX_LOCAL_HOSTNAME to its A-label (xn--…)"
             )
-        if self.username and not self.password:
+        if self.username and not self.password and self.tokens is None:
             return "a user name is set without a password: set MAIL_PASSWORD, or leave MAIL_USERNAME out"
         if self.security is not Security.NONE or self.allow_plaintext:
             return None

@@ -1,62 +1,28 @@
-# ruff: noqa: RUF009 - `setting` is dataclasses.field with a Spec in it
 """The table of settings: names, form, default and meaning of each.
 
 It drives the parsing, the check for unknown keys and docs/configuration.md (`python -m outbox.settings.docs`). Its
-parts follow one another: `mail_table.py`, `queue_table.py`, and here the relay, the alarms and the metrics.
+parts follow one another: `mail_table.py`, `queue_table.py`, `relay_table.py`, and here the breaker, the alarms and
+the metrics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
-from outbox.settings.host_values import EHLO_NAME, host
-from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
-from outbox.settings.queue_table import QueueTable
-from outbox.settings.relay import Relay, Security
+from outbox.settings.host_values import host
+from outbox.settings.relay_table import PRESETS, RelayTable
 from outbox.settings.spec import Spec, setting
-from outbox.settings.values import FILE, FLAG, SECONDS, SHARE, choice, whole
+from outbox.settings.values import FLAG, SECONDS, SHARE, whole
 
-_DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
-_BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
-
-PRESETS = ("auto", "generic", "gmail", "exchange", "ses", "sendgrid", "mailgun")
-MECHANISMS = ("XOAUTH2", "PLAIN", "LOGIN", "CRAM-MD5")
+__all__ = ["PRESETS", "Table", "default_of", "specs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table(QueueTable):
+class Table(RelayTable):
     """Everything that can be configured. Times in seconds, sizes in bytes."""
 
-    tls_ca_file: Path | None = setting(
-        "OUTBOX_TLS_CA_FILE", FILE, None, "Certificates to trust, PEM.", says="unset: the system's store"
-    )
-    tls_verify: bool = setting("OUTBOX_TLS_VERIFY", FLAG, True, "False accepts any certificate: for experiments only.")
-    allow_plaintext: bool = setting(
-        "OUTBOX_ALLOW_PLAINTEXT",
-        FLAG,
-        False,
-        "Allows plain text to another machine, and a password over plain text.",
-    )
-    auth: str | None = setting(
-        "OUTBOX_AUTH",
-        choice(*MECHANISMS),
-        None,
-        "The SASL mechanism to insist on.",
-        says="unset: the best that both sides know",
-    )
-    local_hostname: str | None = setting(
-        "OUTBOX_LOCAL_HOSTNAME", EHLO_NAME, None, "The name for EHLO.", says="unset: an address literal"
-    )
-    pipelining: bool = setting(
-        "OUTBOX_PIPELINING",
-        FLAG,
-        True,
-        "The commands of a message go out in one packet where the relay offers PIPELINING (RFC 2920). False: one at a "
-        "time, for a firewall in between that swallows all but the first.",
-    )
     breaker_faults: int = setting(
         "OUTBOX_BREAKER_FAULTS",
         whole(1, 1000),
@@ -119,12 +85,6 @@ class Table(QueueTable):
         5,
         "A message that has broken more workers or connections than this is marked failed.",
     )
-    relay_preset: str = setting(
-        "OUTBOX_RELAY_PRESET",
-        choice(*PRESETS),
-        "auto",
-        "The provider whose replies to recognise, in addition to the general ones; `auto` decides by the host name.",
-    )
     metrics_port: int | None = setting(
         "OUTBOX_METRICS_PORT",
         whole(0, 65_535),
@@ -137,42 +97,6 @@ class Table(QueueTable):
         "OUTBOX_METRICS_HOST", host("OUTBOX_METRICS_PORT"), "127.0.0.1", "The address for `OUTBOX_METRICS_PORT`."
     )
     log_json: bool = setting("OUTBOX_LOG_JSON", FLAG, False, "Commands log one JSON object per line.")
-
-    @property
-    def send_timeout(self) -> float:
-        """`send_timeout_seconds`: wall clock for sending one message, all in."""
-        return self.send_timeout_seconds
-
-    @property
-    def security(self) -> Security:
-        """How the connection to the relay is protected."""
-        if self.use_ssl:
-            return Security.TLS
-        return Security.STARTTLS if self.use_tls else Security.NONE
-
-    @property
-    def relay(self) -> Relay:
-        """Where mail is handed over. Its two times for one message come to `send_timeout` together."""
-        dot_timeout = min(_DOT_TIMEOUT, max(self.send_timeout - _BEFORE_DOT, self.send_timeout / 2))
-        return Relay(
-            host=self.server,
-            port=self.port,
-            security=self.security,
-            username=self.username,
-            password=self.password,
-            auth=self.auth,
-            ca_file=self.tls_ca_file,
-            verify=self.tls_verify,
-            allow_plaintext=self.allow_plaintext,
-            local_hostname=self.local_hostname,
-            connect_timeout=self.connect_timeout_seconds,
-            command_timeout=self.command_timeout_seconds,
-            send_timeout=self.send_timeout - dot_timeout,
-            dot_timeout=dot_timeout,
-            max_messages=self.max_emails or MESSAGES_PER_CONNECTION,
-            pipelining=self.pipelining,
-            preset=self.relay_preset,
-        )
 
 
 def specs() -> Iterator[Spec]:

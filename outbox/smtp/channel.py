@@ -16,11 +16,13 @@ from outbox.core.loggers import get_logger
 from outbox.delivery.reply import Phase
 from outbox.delivery.verdicts import Failure
 from outbox.settings.relay import Relay, Security
-from outbox.smtp import auth, tls
+from outbox.smtp import tls
 from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
+from outbox.smtp.log_in import is_worn, log_in, token_for
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.sockets import Wire
+from outbox.smtp.tokens import Token
 from outbox.smtp.waiting import Waiting
 
 log = get_logger("outbox.transport")
@@ -78,10 +80,11 @@ class Channel(smtplib.SMTP):
         wire.deadline, wire.silence = deadline, relay.command_timeout
         if relay.refusal is not None:
             raise Broken(Failure.REFUSED_HERE, relay.refusal)
+        token = self._token(deadline)
         self._reach(deadline)
-        wire.deadline, wire.silence = deadline, relay.command_timeout
         if relay.username:
-            self._log_in()
+            self._log_in(deadline, token)
+        wire.deadline, wire.silence = deadline, relay.command_timeout
 
     def quit(self) -> tuple[int, bytes]:
         """Says QUIT, waits a short time for the answer, closes. Never raises for what the relay does."""
@@ -109,6 +112,30 @@ class Channel(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """As smtplib's, but bounded in time and size."""
         return self.wire.read_reply()
+
+    def _token(self, deadline: float, refused: Token | None = None) -> Token | None:
+        """The access token for the log-in, if it is by token. Before the connection: it may take its time."""
+        if self.relay.tokens is None:
+            return None
+        self.phase = Phase.AUTH
+        return token_for(self.relay.tokens, self.wire, deadline - self._monotonic(), refused)
+
+    def _log_in(self, deadline: float, token: Token | None) -> None:
+        """Once more over a fresh connection and with a new token, if that one may have been withdrawn."""
+        code, text = self._authenticate(deadline, token)
+        if is_worn(token, code, self._monotonic()):
+            log.info("%s: refused an access token (%d); asking for another", self.relay.name, code)
+            self.wire.close()
+            token = self._token(deadline, refused=token)
+            self._reach(deadline)
+            code, text = self._authenticate(deadline, token)
+        self._expect(235, code, text)
+
+    def _authenticate(self, deadline: float, token: Token | None) -> tuple[int, bytes]:
+        self.wire.deadline, self.wire.silence = deadline, self.relay.command_timeout
+        self.phase = Phase.AUTH
+        offered = self.esmtp_features.get("auth", "").split()
+        return log_in(self.relay, self.wire, offered, token, private=self.tls_version is not None)
 
     def _reach(self, deadline: float) -> None:
         """Goes as far as the log-in with one of the relay's addresses: the next one where one takes no connection, or
@@ -227,48 +254,6 @@ class Channel(smtplib.SMTP):
         if code < 400:
             raise Broken(Failure.GARBAGE, f"{code} where {wanted} was expected")
         raise Refused(self.phase, code, text)
-
-    def _log_in(self) -> None:
-        self.phase = Phase.AUTH
-        relay = self.relay
-        offered = self.esmtp_features.get("auth", "").split()
-        known = auth.mechanisms(
-            offered, relay.username or "", relay.password or "", relay.auth, self.tls_version is not None
-        )
-        if not known:
-            wanted = relay.auth or "PLAIN, LOGIN or CRAM-MD5"
-            raise Broken(
-                Failure.NO_MECHANISM,
-                f"no common way to log in: the relay offers {' '.join(offered) or 'none'}, wanted is {wanted}",
-            )
-        for mechanism in known:
-            code, text = self._authenticate(mechanism)
-            if code == 235:
-                return
-            if not auth.is_about_mechanism(code, text):
-                break
-        self._expect(235, code, text)
-
-    def _authenticate(self, mechanism: auth.Mechanism) -> tuple[int, bytes]:
-        log.debug("%s: AUTH %s", self.relay.name, mechanism.name)
-        command = b"AUTH " + mechanism.name.encode()
-        if mechanism.initial is not None:
-            command += b" " + auth.encode(mechanism.initial)
-        self.wire.write(command + b"\r\n")
-        code, text = self.wire.read_reply()
-        hints = b""
-        for turn in range(auth.CHALLENGES):
-            if code != 334:
-                break
-            challenge = auth.decode(text)
-            if mechanism.name == "XOAUTH2":
-                hints = b" " + (challenge or b"")
-            answer = mechanism.answer(challenge, turn)
-            if answer is None:
-                break
-            self.wire.write(auth.encode(answer) + b"\r\n")
-            code, text = self.wire.read_reply()
-        return code, text + hints
 
 
 def _address_literal(sock: socket.socket | None) -> str:

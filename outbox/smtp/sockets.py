@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,12 @@ class Wire:
         if isinstance(addresses, Exception):
             raise Broken(Failure.UNRESOLVED, f"the name {host} cannot be resolved: {addresses}")
         return addresses
+
+    def event(self, event: threading.Event, timeout: float) -> bool:
+        """As `event.wait`; ends as other waits do when the connection is aborted."""
+        is_set = self._waiting.event(event, timeout)
+        self._check()
+        return is_set
 
     def dial(self, addresses: list[Any], name: str, limit: float) -> int:
         """Connects to the first address that answers, and says which; each has its share of `limit` seconds."""

@@ -33,6 +33,8 @@ from outbox.store.pauses import Pause, active
 from outbox.store.reading import only_reading, reading
 from outbox.store.types import DbNow
 
+DUE_CAP = 10_000  # where `Queue.due` stops counting
+
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
 _worker = table_of(OutboxWorker)
@@ -287,9 +289,9 @@ class Queue:
         return freed
 
     def due(self) -> int:
-        """How many deliveries are due now, counted to 10,000 at most."""
+        """How many deliveries are due now, counted to DUE_CAP at most."""
         with reading(self._engine) as connection:
-            inner = due_now().limit(10_000).subquery()
+            inner = due_now().limit(DUE_CAP).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 

@@ -76,7 +76,7 @@ class Mailbox:
         self._left: int | None = None if since is not None else 0  # the newest id that earlier tests left, if known
         self._app = app
         self._outbox = outbox_of(app)
-        self._clock = Clock()
+        self._clock = Clock(bound_to(app))
 
     @property
     def messages(self) -> list[Mail]:
@@ -130,7 +130,7 @@ class Mailbox:
     def freeze(self, moment: datetime | None = None) -> None:
         """Let the outbox's clocks stand still, now or at `moment` (aware), until the end of the test."""
         self._look_before_freezing()
-        self._clock.freeze(clock.utcnow() if moment is None else moment)
+        self._clock.freeze(self._clock.now() if moment is None else moment)
 
     def travel(self, by: float | timedelta) -> None:
         """Let them stand still `by` seconds later."""

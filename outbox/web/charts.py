@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from outbox.operations import Known, Span, flow
+from outbox.operations import Known, Span, Status, flow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,26 +44,29 @@ class Chart:
     bars: list[Bar]
     width: int
     most: int  # the mail of the highest bar
-    sent: int
+    sent: int  # as the status counted them, whether or not the bars are all there
     failed: int
-    partial: bool  # some of it is not counted yet
+    partial: bool  # some bars are not counted yet
     first: datetime
     last: datetime
 
 
-def charts(connection: Connection, now: datetime) -> list[Chart]:
-    """The last hour and the last day. Spans that are over are counted once in the life of a process."""
+def charts(connection: Connection, status: Status) -> list[Chart]:
+    """The last hour and the last day, with the totals of `status`.
+
+    Spans that are over are counted once in the life of a process.
+    """
     known: Known = current_app.extensions.setdefault(_KNOWN, {})
     return [
-        _chart(name, flow(connection, now, width=width, number=number, known=known), width, now)
-        for name, width, number in (
-            ("Last hour", timedelta(minutes=2), 31),
-            ("Last day", timedelta(minutes=30), 49),
+        _chart(name, flow(connection, status.at, width=width, number=number, known=known), width, totals, status.at)
+        for name, width, number, totals in (
+            ("Last hour", timedelta(minutes=2), 31, (status.sent_last_hour, status.failed_last_hour)),
+            ("Last day", timedelta(minutes=30), 49, (status.sent_last_day, status.failed_last_day)),
         )
     ]
 
 
-def _chart(name: str, spans: list[Span], width: timedelta, now: datetime) -> Chart:
+def _chart(name: str, spans: list[Span], width: timedelta, totals: tuple[int, int], now: datetime) -> Chart:
     most = max((span.sent or 0) + (span.failed or 0) for span in spans)
     return Chart(
         name=name,
@@ -71,8 +74,8 @@ def _chart(name: str, spans: list[Span], width: timedelta, now: datetime) -> Cha
         bars=[bar for place, span in enumerate(spans) for bar in _bars(place, span, most, width)],
         width=len(spans) * STEP,
         most=most,
-        sent=sum(span.sent or 0 for span in spans),
-        failed=sum(span.failed or 0 for span in spans),
+        sent=totals[0],
+        failed=totals[1],
         partial=any(span.sent is None for span in spans),
         first=spans[0].start,
         last=min(now, spans[-1].start + width),

@@ -18,9 +18,9 @@ from outbox.web import csrf, filter_form, rights
 STATE_MEANS = {
     State.QUEUED: "waiting for a worker or for its next attempt",
     State.SENDING: "a worker is sending it right now",
-    State.SENT: "the server accepted it",
+    State.SENT: "the relay accepted it",
     State.FAILED: "no further attempt unless you requeue it",
-    State.UNCERTAIN: "nobody can know whether the server accepted it, so a person has to decide",
+    State.UNCERTAIN: "nobody can know whether the relay accepted it, so a person has to decide",
     State.CANCELLED: "a person stopped it",
 }
 
@@ -108,29 +108,43 @@ def capped(count: int, cap: int) -> str:
 
 
 def code(text: str) -> Markup:
-    """What stands between backticks as code; all of it escaped."""
+    """What stands between backticks as code, and behind it links to what its commands are about; all of it escaped."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:  # one that has no other: it is somebody's text
         return escape(text)
-    return Markup("").join(_command(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
+    said = Markup("").join(_command(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
+    links = dict(found for command in pieces[1::2] if (found := _about(command)) is not None)
+    return said + Markup("").join(Markup(' <a href="{}">{}</a>').format(link, words) for link, words in links.items())
 
 
 def _command(text: str) -> Markup:
-    """A command, as a link to the page that does the same where there is one."""
+    """A command for a terminal; it breaks between its words only."""
+    words = (Markup("<span>{}</span>").format(word) for word in text.split(" "))
+    return Markup("<code>{}</code>").format(Markup(" ").join(words))
+
+
+def _about(command: str) -> tuple[str, str] | None:
+    """The row or list that a command is about: its address, and words for the link; None where no page has it."""
     try:
-        name, *options = shlex.split(text)
+        name, *options = shlex.split(command)
     except ValueError:
-        name, options = "", []
-    address = None
+        return None
     if name == "outbox-list":
         address = _list_of(options)
-    elif name in ("outbox-resume", "outbox-pause"):
-        address = url_for(".pauses")
-    elif name == "outbox-mark-sent":
-        address = url_for(".mails", state=State.UNCERTAIN)
-    if address is None:
-        return Markup("<code>{}</code>").format(text)
-    return Markup('<a href="{}"><code>{}</code></a>').format(address, text)
+        return None if address is None else (address, "Show these messages")
+    if name == "outbox-resume" and len(options) == 2:
+        place = pause_place(options[0].removeprefix("--"), options[1])
+        return url_for(".pauses", _anchor=place), "Show this pause"
+    if name in ("outbox-resume", "outbox-pause"):
+        return url_for(".pauses"), "Show the pauses"
+    if name == "outbox-mark-sent":
+        return url_for(".mails", state=State.UNCERTAIN), "Show the uncertain messages"
+    return None
+
+
+def pause_place(what: str, name: str) -> str:
+    """Where on the page of pauses one stands."""
+    return re.sub(r"\s+", "_", f"{what}-{name}")
 
 
 def _list_of(options: list[str]) -> str | None:
@@ -193,6 +207,7 @@ _CONTEXT: dict[str, Any] = {
     "code": code,
     "sentence": sentence,
     "which": which,
+    "pause_place": pause_place,
     "without": without,
     "NO_KIND": operations.NO_KIND,
     "ages": ages,

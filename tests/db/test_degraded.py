@@ -67,8 +67,8 @@ def test_a_third_refused_is_a_problem_in_the_servers_words(engine: sa.Engine) ->
     seen = look(engine)
     assert seen.problem_kinds == ["refused"]
     (problem,) = seen.problems
-    assert problem.startswith("7 of 21 attempts in the last 15 min were refused, most of them with 554 5.7.1 ")
-    assert ": Relay access denied. " in problem
+    assert problem.startswith("7 of 21 attempts in the last 15 min were refused, most of them by mail:25 for mail ")
+    assert ": 554 5.7.1 Relay access denied. " in problem
     assert "`outbox-list --state failed --error 5.7.1`" in problem
     assert (seen.outcomes.sent, seen.outcomes.refused, seen.outcomes.deferred) == (14, 7, 0)
 
@@ -110,7 +110,7 @@ def test_the_group_is_the_largest_with_the_same_answer(engine: sa.Engine) -> Non
     seen = look(engine)
     assert seen.outcomes.group is not None
     assert (seen.outcomes.group.count, seen.outcomes.group.domain) == (23, None)
-    assert "554 5.7.1 from from@example.org: spam." in seen.problems[0]
+    assert "by mail:25 for mail from from@example.org: 554 5.7.1 spam." in seen.problems[0]
 
 
 def test_shares_can_be_set_and_switched_off(engine: sa.Engine) -> None:

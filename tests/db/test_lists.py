@@ -105,3 +105,12 @@ def test_figures_by_kind(engine: sa.Engine) -> None:
         assert (row.kind, row.sent, row.failed, row.waiting, row.deferred, row.failing) == ("news", 2, 2, 2, 2, 0.5)
         [row] = operations.kinds(connection, 3600.0, environment="red").rows
         assert (row.sent, row.failed, row.waiting, row.deferred) == (1, 1, 1, 1)
+
+
+def test_the_kinds_with_most_failures_come_first(engine: sa.Engine) -> None:
+    """Of those with as many, the ones of which a larger share failed."""
+    for kind, failed, sent in (("a", 1, 3), ("b", 1, 0), ("c", 2, 9), ("d", 0, 1), ("e", 1, 1)):
+        for state in [State.FAILED] * failed + [State.SENT] * sent:
+            put(engine, state=state, posting=Posting(kind=kind))
+    with engine.connect() as connection:
+        assert [row.kind for row in operations.kinds(connection, 3600.0).rows] == ["c", "b", "e", "a", "d"]

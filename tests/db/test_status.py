@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from outbox import operations
 from outbox.delivery.states import Lane, State
-from outbox.models import OutboxWorker
+from outbox.models import OutboxAttempt, OutboxWorker
 from outbox.operations import Alarms, Status, pauses
 from outbox.operations.status import drain_seconds
 from outbox.store.enqueue import Posting
@@ -195,7 +195,21 @@ def test_failures_are_grouped_by_cause_and_domain(engine: sa.Engine) -> None:
     groups = [(group.error, group.domain, group.count) for group in seen.failures]
     assert groups == [("5.1.1", "one.example", 2), ("554", "two.example", 1), ("expired", "two.example", 1)]
     assert seen.failures[0].reply == "no such user"
+    assert seen.failures[0].transport is None
     assert (seen.failures[0].last - seen.failures[0].first).total_seconds() == pytest.approx(3900, abs=20)
+
+
+def test_a_group_names_who_replied(engine: sa.Engine) -> None:
+    """The relay of the last attempt of the newest delivery, with its words; the domain is the recipients'."""
+    said = {"code": 550, "enhanced": "5.1.1", "reason": "refused"}
+    put(engine, "a@one.example", state=State.FAILED, delivery={**said, "reply": "z: of the older one"})
+    (id,) = put(engine, "b@one.example", state=State.FAILED, delivery={**said, "reply": "no such user"})
+    tried = {"delivery_id": id, "phase": "rcpt", "verdict": "permanent", "reply": "", "duration": 0.1, "counted": True}
+    with engine.begin() as connection:
+        for transport in ("old:25", "mail:587"):
+            connection.execute(sa.insert(OutboxAttempt).values(at=DbNow(), transport=transport, **tried))
+    (group,) = look(engine).failures
+    assert (group.domain, group.transport, group.reply) == ("one.example", "mail:587", "no such user")
 
 
 def test_a_worker_that_ended_in_good_order_is_no_more_shown(engine: sa.Engine) -> None:

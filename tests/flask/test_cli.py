@@ -190,6 +190,29 @@ class TestStatus:
             screen.to_end()
         assert screen.process.returncode == 1
 
+    def test_watch_says_what_a_small_terminal_does_not_show(self, terminal: Terminal) -> None:
+        """Long problems and notes are cut first; then its last line counts what is missing."""
+        put(terminal.engine, ago=900)
+        long = "because " * 60
+        with terminal.engine.begin() as connection:
+            for domain in ("a.example", "b.example", "c.example"):
+                pauses.pause(connection, What.DOMAIN, domain, by="ann", reason=long)
+        for lines, last in ((24, "workers"), (12, "more lines: enlarge the terminal to see them")):
+            with terminal.screen("outbox-status", "--watch", lines=lines) as screen:
+                shown = SGR.sub("", screen.until(last)).replace("\x1b[K", "")
+            assert "Ctrl-C to end" in shown
+            assert all(f"paused: domain {letter}.example" in shown for letter in "abc")
+            assert "mail is due and no worker is alive" in shown
+            assert shown.count("because") < 20
+        assert "… 6 more lines" in shown
+
+    def test_watch_goes_on_without_a_database(self, bare: Terminal) -> None:
+        """It says what is wrong, and when that was."""
+        with bare.screen("outbox-status", "--watch", "--interval", "0.2") as screen:
+            screen.until("The state of the outbox is ")
+            bare.migrate()
+            screen.until("healthy")
+
     def test_watch_needs_a_terminal(self, terminal: Terminal) -> None:
         """In a pipe it would never end."""
         assert terminal.run("outbox-status", "--watch").returncode == 2

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.flask.terminal import COLUMNS, SGR, Terminal
+from tests.servers.token_server import CLIENT, SECRET, TokenServer
 from tests.wire import certificates
 from tests.wire.actions import SILENCE
 from tests.wire.server import SmtpServer
@@ -53,11 +54,11 @@ LOGGED_IN = {"MAIL_USERNAME": "shop", "MAIL_PASSWORD": "hunter2", "OUTBOX_ALLOW_
         ({"tls": "starttls", "certificate": "wrong host"}, {"MAIL_USE_TLS": "true"}, "Set MAIL_SERVER to a name"),
         ({"script": {"ehlo": "501 5.5.4 Invalid domain name"}}, {}, "OUTBOX_LOCAL_HOSTNAME"),
         ({"script": {"greeting": "421 4.3.2 too many connections"}}, {}, "OUTBOX_CONNECTIONS"),
-        ({"auth": {}, "mechanisms": "XOAUTH2 OAUTHBEARER"}, LOGGED_IN, "OUTBOX_AUTH=XOAUTH2"),
+        ({"auth": {}, "mechanisms": "XOAUTH2 OAUTHBEARER"}, LOGGED_IN, "set up access tokens"),
         ({"auth": {}}, LOGGED_IN, "MAIL_PASSWORD"),
         ({}, LOGGED_IN, "leave MAIL_USERNAME and MAIL_PASSWORD out"),
         ({"script": {"auth": "535 5.7.139 SmtpClientAuthentication is disabled for the Tenant"}, "auth": {}}, LOGGED_IN,
-         "OUTBOX_AUTH=XOAUTH2"),
+         "set up access tokens"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_the_relay(
@@ -142,6 +143,26 @@ def test_another_mechanism_that_works_is_found(faults: Callable[..., Faults]) ->
         found = faults(server, **LOGGED_IN)
     if found:  # where the session does not try the next mechanism by itself
         assert found["smtp"]["remedy"] == "The log-in by LOGIN works: set OUTBOX_AUTH=LOGIN."
+
+
+def test_access_tokens(faults: Callable[..., Faults], terminal: Terminal) -> None:
+    """What is wrong with them is told by itself, with what to do; a token that the relay refuses is told as well."""
+    user = {"MAIL_USERNAME": "shop", "MAIL_USE_TLS": "true", "OUTBOX_CLIENT_ID": CLIENT}
+    with (
+        TokenServer() as endpoint,
+        SmtpServer(
+            tls="starttls", auth={}, mechanisms="XOAUTH2", takes_token=lambda user, token: endpoint.is_valid(token)
+        ) as server,
+    ):
+        user["OUTBOX_TOKEN_URL"] = endpoint.url
+        assert not faults(server, **user, OUTBOX_CLIENT_SECRET=SECRET)
+        wrong = faults(server, **user, OUTBOX_CLIENT_SECRET="wrong")
+        assert "invalid_client: AADSTS7000215" in wrong["token"]["words"]
+        assert "set OUTBOX_CLIENT_SECRET" in wrong["token"]["remedy"]
+        server.takes_token = lambda user, token: False
+        refused = faults(server, **user, OUTBOX_CLIENT_SECRET=SECRET)["smtp"]
+        assert '"status":"401"' in refused["words"]
+        assert "SMTP.SendAsApp" in refused["remedy"]
 
 
 def test_nothing_listens(faults: Callable[..., Faults]) -> None:

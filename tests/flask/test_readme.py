@@ -90,7 +90,7 @@ def test_the_first_message(tmp_path: Path) -> None:
 
 def test_how_much_it_is() -> None:
     """At most four steps and eight lines more than Flask-Mail: those that differ in the code, and those typed."""
-    assert "Four steps: install, swap, make the tables, start a worker." in SECTION
+    assert "Four steps: install, swap, create the tables, start a worker." in SECTION
     steps = [*commands(INSTALL), "swap", *commands(COMMANDS)]
     assert len(steps) == 4
     compile(flask_mail(), "before.py", "exec")

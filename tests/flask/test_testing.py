@@ -18,6 +18,7 @@ from outbox import Message, Outbox, UncommittedMailError, delivery_failed, deliv
 from outbox.core import clock
 from outbox.delivery.reply import Verdict
 from outbox.delivery.states import State
+from outbox.extension.state import bound_to
 from outbox.models import Base as OutboxBase
 from outbox.store.models import OutboxAttempt, OutboxDelivery
 from outbox.store.types import DbNow
@@ -276,6 +277,17 @@ def test_the_clock_goes_on_afterwards(app: Flask, outbox: Outbox, session: scope
         assert abs(datetime.now(UTC) - sent.created_at) < timedelta(minutes=1)
     with pytest.raises(ValueError, match="naive"):
         box.freeze(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_the_clock_of_one_application_stands_still(
+    app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
+) -> None:
+    """It is given to that one: nothing in the package keeps a stopped clock for all."""
+    mailbox.freeze(DAWN)
+    assert bound_to(app).now() == DAWN
+    assert abs(datetime.now(UTC) - clock.utcnow()) < timedelta(minutes=1)
+    mailbox.thaw()
+    assert bound_to(app).now is clock.utcnow
 
 
 def test_receivers_of_signals_are_called(

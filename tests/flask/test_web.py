@@ -475,8 +475,8 @@ class TestLooking:
             "Failed (refused)",
             "transport at CONNECT not counted as an attempt",
             "450 4.7.1 Greylisted",
-            "permanent at RCPT 550 5.1.1 The email account that you tried to reach does not exist.",
-            "took 412 ms · worker mail-1 :4711 · smtp.example.com:587",
+            "permanent at RCPT smtp.example.com:587 replied 550 5.1.1 The email account that you tried to ",
+            "took 412 ms · worker mail-1 :4711",
             "https://flasky.example/auth/reset/",
             "List-Unsubscribe <https://flasky.example/u/sEcReT>",
             "password-reset",
@@ -694,7 +694,7 @@ class TestTrouble:
         for path in ("/", "/mail", "/mail/1", "/failures"):
             response = client.get(ROOT + path)
             assert response.status_code == 503, path
-            assert "alembic upgrade head" in response.text
+            assert "alembic upgrade head" in text_of(response)
             assert "Traceback" not in response.text
         made.close()
 

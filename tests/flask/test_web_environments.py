@@ -64,6 +64,21 @@ def test_failures_are_grouped_for_its_own_unless_asked(client: FlaskClient, ids:
     assert "Other environments share this database" in overview
 
 
+def test_the_one_without_a_name_has_one(sqlite_database: Database, ids: tuple[int, int]) -> None:
+    """Where OUTBOX_ENVIRONMENT is empty, pages speak of the default environment, and so does the status."""
+    (id,) = put(sqlite_database.engine, "here@example.org", state=State.FAILED, delivery={"code": 550})
+    made = site(sqlite_database.url)
+    here = made.app.test_client()
+    assert "the failures of the default environment" in text_of(here.get(f"{ROOT}/failures"))
+    assert "groups of failures only those of the default environment." in text_of(here.get(f"{ROOT}/"))
+    made.close()
+    red = site(sqlite_database.url, OUTBOX_ENVIRONMENT="red")
+    there = red.app.test_client()
+    assert "This message belongs to the default environment" in text_of(there.get(f"{ROOT}/mail/{id}"))
+    assert " default environment " in text_of(there.get(f"{ROOT}/mail?environment=*"))
+    red.close()
+
+
 @pytest.mark.parametrize("action", ["requeue", "cancel", "mark-sent"])
 def test_an_action_is_for_what_the_filter_says(
     client: FlaskClient, ids: tuple[int, int], sqlite_database: Database, action: str

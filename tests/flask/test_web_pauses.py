@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from html import unescape
 
 import pytest
@@ -11,8 +12,10 @@ from flask.testing import FlaskClient
 import outbox.web
 from outbox import operations
 from outbox.delivery.states import State
+from outbox.operations import flow
 from outbox.operations.pauses import Pause, What
 from outbox.store.pauses import refuse
+from outbox.web import charts
 from tests.flask.test_web import ROOT, change, count, question, text_of
 from tests.servers.databases import Database
 from tests.web.seed import GREYLISTED, SCRIPT, Mail, write
@@ -176,6 +179,16 @@ class TestCharts:
         assert re.search(r'aria-label="Last day: \d+ sent, 4\d failed', page)
         assert re.search(r"<title>\d\d:\d\d–\d\d:\d\d UTC: \d+ sent, \d+ failed</title>", page)
 
+    def test_bars_that_are_not_counted_yet(self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The totals are those of the tiles all the same, and a key says what a grey bar is."""
+        monkeypatch.setattr(charts, "flow", partial(flow, seconds=-1.0))
+        page = client.get(f"{ROOT}/")
+        assert "UTC: not counted yet</title>" in page.text
+        words = text_of(page)
+        day = re.search(r"Last day ([\d,]+) sent ([\d,]+) failed bar not counted yet", words)
+        assert day
+        assert f"{day[1]} sent in the last day" in words
+
 
 class TestDeferred:
     """Mail that was tried in vain and waits."""
@@ -188,8 +201,10 @@ class TestDeferred:
                 write(connection, deferred)
             write(connection, Mail({"new@slow.example": State.QUEUED}))
         page = client.get(f"{ROOT}/failures")
-        assert "3 × 4.7.1 slow.example Greylisted, please try again in 5 minutes" in text_of(page)
-        form = re.search(r'<form[^>]*aria-label="4.7.1 at slow.example">(.*?)</form>', page.text, re.DOTALL)
+        assert "3 × 4.7.1 slow.example smtp.example.com:587 : Greylisted, please try again in 5 minutes" in text_of(
+            page
+        )
+        form = re.search(r'<form[^>]*aria-label="4.7.1 to slow.example">(.*?)</form>', page.text, re.DOTALL)
         assert form
         fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form[1]))
         assert fields["action"] == "cancel"

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Dialect
 from outbox.store.databases import KNOWN, Database, of, of_url, table_options
 from outbox.store.models import OutboxDelivery, table_of
 from outbox.store.types import DbNow
+from outbox.testing.frozen import stopped_at
 
 MOMENT = datetime(2026, 11, 26, 23, 59, 1, 234567, tzinfo=UTC)
 NAMES = [name for database in KNOWN for name in database.names]
@@ -50,9 +51,9 @@ def test_what_is_promised_is_answered(database: Database, question: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seconds", [None, 5.0])
 def test_the_clock_can_be_stopped(name: str, seconds: float | None) -> None:
-    """`frozen` finds the clock in every form that `DbNow` has."""
+    """It is found in every form that `DbNow` has."""
     text = str(sa.select(DbNow(seconds)).compile(dialect=dialect(name)))
-    frozen = of(dialect(name)).frozen(text, MOMENT)
+    frozen = stopped_at(MOMENT, text, dialect(name))
     assert "23:59:01.234" in frozen
     assert not any(clock in frozen for clock in ("statement_timestamp", "'now'", "UTC_TIMESTAMP"))
 

@@ -22,7 +22,7 @@ floor  room        may import from outside
     5  monitoring  prometheus_client socket
     4  extension   flask werkzeug flask_mail blinker jinja2 sqlalchemy socket
     4  operations  sqlalchemy
-    3  smtp        smtplib socket ssl select flask_mail
+    3  smtp        smtplib socket ssl select flask_mail msal google
     3  store       sqlalchemy alembic socket
     2  message
     2  settings

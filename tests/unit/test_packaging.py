@@ -143,7 +143,14 @@ def test_the_package_page_says_whose_it_is_and_on_which_terms(built: Built) -> N
 
 def test_extras_are_for_applications(built: Built) -> None:
     """What only this project needs is in dependency groups."""
-    assert set(built.metadata.get_all("Provides-Extra", [])) == {"postgresql", "psycopg2", "mariadb", "metrics"}
+    assert set(built.metadata.get_all("Provides-Extra", [])) == {
+        "postgresql",
+        "psycopg2",
+        "mariadb",
+        "metrics",
+        "microsoft",
+        "google",
+    }
     assert {"app", "run", "dev", "docs", "bench"} == PROJECT["dependency-groups"].keys()
 
 

@@ -74,9 +74,7 @@ class Try:
 
 
 REFUSED = Try("rcpt", "permanent", 550, "5.1.1", "The email account that you tried to reach does not exist.")
-GREYLISTED = Try(
-    "rcpt", "transient", 450, "4.7.1", "Greylisted, please try again in 5 minutes", ago=400, note="next in 5m"
-)
+GREYLISTED = Try("rcpt", "transient", 450, "4.7.1", "Greylisted, please try again in 5 minutes", ago=400)
 ACCEPTED = Try("dot", "accepted", 250, "2.0.0", "Ok: queued as 4Wq1Zk2bC7z", ago=50, relay_id="4Wq1Zk2bC7z")
 LOST = Try("dot", "unknown", None, None, "connection lost while waiting for the reply to the final dot", duration=12.3)
 DOWN = Try("connect", "transport", None, None, "Connection refused", ago=900, duration=0.002, counted=False)

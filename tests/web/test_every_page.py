@@ -114,6 +114,15 @@ def test_no_page_shows_how_python_writes(everything: World) -> None:
     assert wrong == []
 
 
+def test_no_link_is_a_command(everything: World) -> None:
+    """What a command is about is a row or a list, and the link to it is worded."""
+    wrong = []
+    for name, address, view in everything.views():
+        links = re.findall(r"<a [^>]*>(.*?)</a>", everything.read(address, view).text, re.DOTALL)
+        wrong += [(name, link) for link in links if re.search(r"<code>|\boutbox-[a-z]", link)]
+    assert wrong == []
+
+
 class Words(HTMLParser):
     """What a person reads of a page, or hears of it."""
 

@@ -78,9 +78,26 @@ def test_clock_and_figures_wait_together(
     _, at = opened(browser, pages)
     until(browser, lambda: _focused(browser))
     at = css(browser, "#live").get_attribute("data-at")
-    until(browser, lambda: "updates wait while you read" in css(browser, "#age").text)
+    until(browser, lambda: "not refreshed while you read" in css(browser, "#age").text)
     assert css(browser, "#live").get_attribute("data-at") == at
     assert css(browser, ".tile.uncertain strong").text == "1"
+
+
+def test_refreshing_can_be_stopped(browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database) -> None:
+    """By a button that can't be taken for one that pauses mail."""
+    opened(browser, pages)
+    button = browser.find_elements(By.CSS_SELECTOR, ".title button")[-1]  # of `refresh(50)`
+    assert button.text == "Stop refreshing"
+    button.click()
+    until(browser, lambda: "refreshing is stopped" in css(browser, "#age").text)
+    at = css(browser, "#live").get_attribute("data-at")
+    with seeded.engine.begin() as connection:
+        operations.mark_sent(connection, Filter(ids=(ids["invoice@example.com"],)), by="ann")
+    assert css(browser, "#live").get_attribute("data-at") == at
+    assert css(browser, ".tile.uncertain strong").text == "1"
+    assert button.text == "Start refreshing"
+    button.click()
+    until(browser, lambda: not browser.find_elements(By.CSS_SELECTOR, ".tile.uncertain"))
 
 
 def _focused(browser: WebDriver) -> bool:

@@ -118,6 +118,32 @@ def test_long_words_break(browser: WebDriver, pages: Site, seeded: Database) -> 
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_a_list_on_a_telephone(browser: WebDriver, pages: Site, seeded: Database) -> None:
+    """Replies are whole; the bar with the actions stands at the end, and comes along only once something is ticked."""
+    words = "the mailbox is full, and has been for as long as anybody here can remember; " * 4
+    with seeded.engine.begin() as connection:
+        refused = Try("rcpt", "permanent", 552, "5.2.2", words)
+        write(connection, Mail({"full@example.org": State.FAILED}, tries=[refused], reason="refused", ago=1))
+    view = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    with overridden(browser, "Emulation.setDeviceMetricsOverride", view, view):
+        browser.get(f"{pages.url}/mail?state=failed")
+        cut, shown = browser.execute_script(
+            "const clips = [...document.querySelectorAll('.clip')];"
+            "return [clips.filter(one => one.scrollHeight > one.clientHeight + 1).map(one => one.innerText),"
+            " getComputedStyle(document.querySelector('.bar')).position]"
+        )
+        assert cut == []
+        assert shown == "static"
+        css(browser, "tbody input[type=checkbox]").click()
+        place, height = browser.execute_script(
+            "const bar = document.querySelector('.bar');"
+            "return [getComputedStyle(bar).position, bar.getBoundingClientRect().height]"
+        )
+        assert place == "sticky"
+        assert height < 0.2 * 844
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_mail_without_a_kind_can_be_listed(browser: WebDriver, pages: Site, seeded: Database) -> None:
     """From the figures by kind to the messages that have none."""
     browser.get(f"{pages.url}/kinds")
@@ -173,7 +199,8 @@ def test_that_everything_is_refused_and_by_whose_words(browser: WebDriver, pages
     notice = css(browser, "[data-live] .notice.bad").text
     assert "attempts in the last 15 min were refused" in notice
     assert re.search(
-        r"most of them with 550 5\.1\.1 .*: The email account that you tried to reach does not exist\.", notice
+        r"by smtp\.example\.com:587 for mail from .*: 550 5\.1\.1 The email account that you tried to reach does not ",
+        notice,
     )
     click(browser, "[data-live] .notice.bad a[href*='state=failed']")
     assert "550 5.1.1" in css(browser, "tbody .c-reply").text
@@ -188,7 +215,7 @@ def test_that_somebody_paused_everything_last_week(browser: WebDriver, pages: Si
     browser.get(f"{pages.url}/")
     assert "All mail is paused without an end" in css(browser, "[data-live] .notice.bad").text
     assert re.search(
-        r"Paused: all, for 7d.*by bea@example\.org.*: the relay moves\.", css(browser, "[data-live] .notice.warn").text
+        r"Paused: all, for 7 d.*by bea@example\.org.*: the relay moves\.", css(browser, "[data-live] .notice.warn").text
     )
     click(browser, "[data-live] .notice.bad a[href$='/pauses']")
     row = css(browser, "tbody tr")
@@ -211,9 +238,31 @@ def test_send_the_deferred_ones_now(browser: WebDriver, pages: Site, ids: dict[s
     assert count(seeded, ids=(ids["long@example.com"],), waiting=True) == 0
 
 
+def test_a_command_has_a_link_beside_it(browser: WebDriver, pages: Site, seeded: Database) -> None:
+    """To the row that it is about; the command itself stays text, and breaks between its words only."""
+    with seeded.engine.begin() as connection:
+        operations.pauses.pause(connection, What.KIND, "news letter", by="bea@example.org", seconds=900)
+    refuse(seeded)
+    browser.get(f"{pages.url}/")
+    assert "outbox-resume --sender flasky@example.com" in texts(browser, ".notice.bad code")
+    narrow = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    with overridden(browser, "Emulation.setDeviceMetricsOverride", narrow, narrow):
+        broken = browser.execute_script(
+            "const words = one => one.children.length ? [...one.children] : one;"
+            "return [...document.querySelectorAll('code')].flatMap(words).filter("
+            "one => one.getClientRects().length > 1 || one.offsetHeight > 30).map(one => one.innerText)"
+        )
+        assert broken == []
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    link = browser.find_element(By.LINK_TEXT, "Show this pause")
+    browser.get(link.get_attribute("href") or "")
+    assert "flasky@example.com" in css(browser, "tr:target").text
+    assert css(browser, "#kind-news_letter").text
+
+
 def test_which_kind_fails_most(browser: WebDriver, pages: Site) -> None:
     """One click: the kinds are there by how many failed, the worst first."""
     browser.get(f"{pages.url}/")
     click(browser, "nav[aria-label=Main] a[href$='/kinds']")
-    assert "The kinds that fail most come first." in css(browser, "main").text
+    assert "The kinds with the most failures come first" in css(browser, "main").text
     assert texts(browser, "tbody tr:first-child td")[:2] == ["newsletter", "37"]

@@ -65,8 +65,10 @@ class SmtpServer:
         host: str = "127.0.0.1",
         port: int = 0,
         receive_buffer: int | None = None,
+        takes_token: Callable[[str, str], bool] | None = None,
     ) -> None:
-        """`tls`: None, "starttls" or "implicit". `auth`: passwords by user name; given, MAIL needs a log-in first."""
+        """`tls`: None, "starttls" or "implicit". `auth`: passwords by user name; given, MAIL needs a log-in first.
+        `takes_token`: asked about user name and access token, in place of the passwords."""
         self.script: dict[str, Choice] = dict(script or {})
         self.tls = tls
         self.certificate = certificate
@@ -83,6 +85,7 @@ class SmtpServer:
         self.ehlo_names: list[str] = []
         self.connections = 0
         self.steps: Counter[str] = Counter()
+        self.takes_token = takes_token
         self._receive_buffer = receive_buffer
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -324,10 +327,21 @@ class Client:
 
     def _auth_xoauth2(self, initial: str) -> str | None:
         found = re.fullmatch("user=(.*)\x01auth=Bearer (.*)\x01\x01", base64.b64decode(initial).decode())
-        if found and self._knows(found[1], found[2]):
+        if found and self._takes(found[1], found[2]):
             return found[1]
         self._ask('{"status":"401","schemes":"bearer","scope":"https://mail.example/"}')
         return None
+
+    def _auth_oauthbearer(self, initial: str) -> str | None:
+        form = f"n,a=(.*),\x01host=.*\x01port={self.server.port}\x01auth=Bearer (.*)\x01\x01"
+        found = re.fullmatch(form, base64.b64decode(initial).decode())
+        if found and self._takes(found[1].replace("=2C", ",").replace("=3D", "="), found[2]):
+            return found[1]
+        assert base64.b64decode(self._ask('{"status":"invalid_token","scope":"https://mail.example/"}')) == b"\x01"
+        return None
+
+    def _takes(self, user: str, token: str) -> bool:
+        return self._knows(user, token) if self.server.takes_token is None else self.server.takes_token(user, token)
 
     def _knows(self, user: str, password: str) -> bool:
         return (self.server.auth or {}).get(user) == password

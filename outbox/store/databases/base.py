@@ -84,13 +84,12 @@ class Database:
     false = "0"
     """False as a column's default, in the form in which the database gives it back."""
 
+    clock = "db_now()"  # no database has it: mail in one that is not known here is refused
+    """SQL in `now` that reads the clock."""
+
     def now(self, seconds: str) -> str:
         """SQL: the clock at the start of the statement, so that it bounds an index scan, plus `seconds` ("": none)."""
-        return f"db_now({seconds})"  # no database has it: mail in one that is not known here is refused
-
-    def frozen(self, statement: str, moment: datetime) -> str:
-        """`statement` with `moment` in the place of the clock: for tests that let time stand still."""
-        return statement
+        return f"({self.clock} + {seconds})" if seconds else self.clock
 
     def moment_text(self, moment: datetime) -> str:
         """A point in time as the text that the database takes for one in UTC."""

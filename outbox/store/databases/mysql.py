@@ -58,12 +58,10 @@ class MySQL(Database):
     def __init__(self) -> None:
         self._longest: WeakKeyDictionary[Dialect, int] = WeakKeyDictionary()  # one for each engine: asked once
 
-    def now(self, seconds: str) -> str:
-        clock = "UTC_TIMESTAMP(6)"
-        return f"({clock} + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)" if seconds else clock
+    clock = "UTC_TIMESTAMP(6)"
 
-    def frozen(self, statement: str, moment: datetime) -> str:
-        return statement.replace("UTC_TIMESTAMP(6)", f"TIMESTAMP'{self.moment_text(moment)}'")
+    def now(self, seconds: str) -> str:
+        return f"({self.clock} + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)" if seconds else self.clock
 
     def latest(self, statement: sa.Select[Any]) -> sa.Select[Any]:
         """By a locking read.

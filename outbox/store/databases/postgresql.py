@@ -62,12 +62,11 @@ class PostgreSQL(Database):
     read_only_codes = frozenset({"25006"})
     false = "false"
 
-    def now(self, seconds: str) -> str:
-        """`clock_timestamp()` can't bound an index scan."""
-        return f"(statement_timestamp() + make_interval(secs => {seconds}))" if seconds else "statement_timestamp()"
+    clock = "statement_timestamp()"
+    """`clock_timestamp()` can't bound an index scan."""
 
-    def frozen(self, statement: str, moment: datetime) -> str:
-        return statement.replace("statement_timestamp()", f"TIMESTAMPTZ '{self.moment_text(moment)}'")
+    def now(self, seconds: str) -> str:
+        return f"({self.clock} + make_interval(secs => {seconds}))" if seconds else self.clock
 
     def moment_text(self, moment: datetime) -> str:
         return super().moment_text(moment) + "+00"

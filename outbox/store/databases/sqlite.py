@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,13 @@ class SQLite(Database):
     partial_indexes = True
     ids_once = {"sqlite_autoincrement": True}
 
+    clock = "'%Y-%m-%d %H:%M:%f', 'now'"
+    """Of `strftime`."""
+
     def now(self, seconds: str) -> str:
         """Six digits, as SQLAlchemy stores a datetime: the text is what is compared."""
         shift = f", printf('%+.3f seconds', {seconds})" if seconds else ""
-        return f"(strftime('%Y-%m-%d %H:%M:%f', 'now'{shift}) || '000')"
-
-    def frozen(self, statement: str, moment: datetime) -> str:
-        text = self.moment_text(moment)[:-3]
-        return statement.replace("'%Y-%m-%d %H:%M:%f', 'now'", f"'%Y-%m-%d %H:%M:%f', '{text}'")
+        return f"(strftime({self.clock}{shift}) || '000')"
 
     def reuses_ids(self, connection: Connection, table: sa.Table) -> bool:
         if not table.dialect_options["sqlite"]["autoincrement"]:

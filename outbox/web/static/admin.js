@@ -59,14 +59,14 @@ function refresh(every) {
   let paused = false;
   let received = Date.now();
   let next;
-  const label = () => { pause.textContent = paused ? "Resume updates" : "Pause updates"; };
+  const label = () => { pause.textContent = paused ? "Start refreshing" : "Stop refreshing"; };
   pause.addEventListener("click", () => { paused = !paused; label(); tick(); });
   label();
   document.querySelector(".title").append(pause);
 
   const tick = () => {
     const seconds = Math.max(0, Math.round((Date.now() - received) / 1000));
-    const waits = paused ? ", updates are paused" : busy() ? ", updates wait while you read" : "";
+    const waits = paused ? ", refreshing is stopped" : busy() ? ", not refreshed while you read" : "";
     age.textContent = `${spelled(seconds)} old${seconds > every / 500 ? waits : ""}`;
     since.textContent = `The figures below are those of ${clock.dataset.at}, ${spelled(seconds)} ago.`;
   };

@@ -143,6 +143,13 @@ def test_the_bar_grows_with_what_is_done(done: int, total: int, full: int, figur
     assert line.startswith("sending " + "#" * full + "-" * (BAR - full) + figures)
 
 
+def test_a_total_that_is_not_known_is_a_lower_bound() -> None:
+    """And no time is promised for it."""
+    bar = Progress("draining", 10_500, keep=True)
+    bar.done, bar.at_least = 500, True
+    assert bar.line(80).plain.endswith(" 500/10,500+ -:--:--")
+
+
 @pytest.mark.parametrize("width", [0, 1, 10, 25, 80])
 def test_progress_fits_the_terminal(width: int) -> None:
     """A line that is too wide would scroll the terminal at each step."""

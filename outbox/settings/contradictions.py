@@ -1,0 +1,130 @@
+"""Settings that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+from dataclasses import fields
+
+from outbox.settings.relay_table import TOKEN_MECHANISMS
+from outbox.settings.spec import Spec
+from outbox.settings.table import Table
+
+
+def contradictions(table: Table, given: Set[str], broken: Set[str]) -> Iterator[str]:
+    """A fault for each pair of settings that cannot both hold.
+
+    `given`: the fields that were set; `broken`: those whose value is faulty, about which nothing more is said.
+    """
+    if table.token_source is not None and not broken & _TOKENS:
+        yield from table.token_source.faults()
+    for involved, check in _CONTRADICTIONS:
+        fault = None if broken & involved else check(table, given)
+        if fault is not None:
+            yield fault
+
+
+Check = Callable[[Table, Set[str]], str | None]
+
+_TOKENS = frozenset(
+    {
+        "token_url",
+        "client_id",
+        "client_secret",
+        "token_certificate_file",
+        "refresh_token",
+        "token_service_account_file",
+        "token_command",
+        "token",
+    }
+)
+
+
+def _both_kinds_of_tls(table: Table, given: Set[str]) -> str | None:
+    if table.use_tls and table.use_ssl:
+        return (
+            "MAIL_USE_TLS and MAIL_USE_SSL are both true. Set MAIL_USE_TLS for STARTTLS (port 587), MAIL_USE_SSL for "
+            "TLS from the first byte (port 465)."
+        )
+    return None
+
+
+def _half_a_log_in(table: Table, given: Set[str]) -> str | None:
+    if table.username is not None and table.password is None and table.token_source is None:
+        return "MAIL_USERNAME is set without MAIL_PASSWORD. Set both, or neither for a relay that asks for no log-in."
+    if table.password is not None and table.username is None:
+        return "MAIL_PASSWORD is set without MAIL_USERNAME. Set both, or neither for a relay that asks for no log-in."
+    return None
+
+
+def _plain_text(table: Table, given: Set[str]) -> str | None:
+    half = table.username is None if table.token_source is not None or table.password else table.username is not None
+    if half or table.relay.refusal is None:
+        return None
+    what = "The password for" if table.username is not None else "Mail to"
+    return (
+        f"{what} {table.server}:{table.port} would go over plain text. Set MAIL_USE_TLS=true (or MAIL_USE_SSL=true), "
+        "or OUTBOX_ALLOW_PLAINTEXT=true if the network in between is trusted."
+    )
+
+
+def _mechanism_without_log_in(table: Table, given: Set[str]) -> str | None:
+    if table.auth is not None and table.username is None:
+        return (
+            "OUTBOX_AUTH is set without MAIL_USERNAME. Set MAIL_USERNAME and MAIL_PASSWORD, or leave OUTBOX_AUTH out."
+        )
+    return None
+
+
+def _password_beside_tokens(table: Table, given: Set[str]) -> str | None:
+    if table.token_source is None:
+        return None
+    if table.username is None:
+        return "Access tokens are set up without MAIL_USERNAME. Set it to the mailbox that the tokens are for."
+    if table.password is not None:
+        return (
+            "MAIL_PASSWORD is set beside what gives access tokens (OUTBOX_TOKEN_…, OUTBOX_CLIENT_…, "
+            "init_app(token=…)). Leave one of them out."
+        )
+    if table.auth is not None and table.auth not in TOKEN_MECHANISMS:
+        return (
+            f"OUTBOX_AUTH={table.auth} takes a password, and access tokens are set up. Set OUTBOX_AUTH=XOAUTH2 or "
+            "OAUTHBEARER, or leave it out."
+        )
+    return None
+
+
+def _trust_in_vain(table: Table, given: Set[str]) -> str | None:
+    if table.tls_ca_file is not None and not table.tls_verify:
+        return "OUTBOX_TLS_CA_FILE is set, but OUTBOX_TLS_VERIFY=false verifies nothing. Leave one of them out."
+    return None
+
+
+def _below(smaller: str, larger: str, why: str, *, or_equal: bool = False) -> tuple[frozenset[str], Check]:
+    """A check that one setting is below another, where both were set."""
+
+    def check(table: Table, given: Set[str]) -> str | None:
+        below, above = getattr(table, smaller), getattr(table, larger)
+        if not {smaller, larger} <= given or below < above or (or_equal and below == above):
+            return None
+        return f"{_name(smaller)} ({below:g}) must be below {_name(larger)} ({above:g}), or {why}."
+
+    return frozenset({smaller, larger}), check
+
+
+def _name(attribute: str) -> str:
+    spec: Spec = next(declared.metadata["spec"] for declared in fields(Table) if declared.name == attribute)
+    return spec.name
+
+
+_CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
+    (frozenset({"use_tls", "use_ssl"}), _both_kinds_of_tls),
+    (frozenset({"username", "password"}), _half_a_log_in),
+    (frozenset({"server", "port", "use_tls", "use_ssl", "username", "password", "allow_plaintext"}), _plain_text),
+    (frozenset({"username", "auth"}), _mechanism_without_log_in),
+    (frozenset({"username", "password", "auth", *_TOKENS}), _password_beside_tokens),
+    (frozenset({"tls_ca_file", "tls_verify"}), _trust_in_vain),
+    _below("send_timeout_seconds", "lease_seconds", "another worker takes the mail while it is being sent"),
+    _below("heartbeat_seconds", "dead_after_seconds", "a living worker counts as dead between two heartbeats"),
+    _below("retry_first_seconds", "retry_max_seconds", "the first wait is the longest", or_equal=True),
+    _below("probe_seconds", "probe_max_seconds", "the first wait is the longest", or_equal=True),
+)

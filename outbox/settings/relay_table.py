@@ -1,0 +1,177 @@
+# ruff: noqa: RUF009 - `setting` is dataclasses.field with a Spec in it
+"""The settings of one relay beside Flask-Mail's own, and the value that is made of all of them.
+
+Another relay would have the same settings under names of its own, and be another value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from outbox.settings.host_values import EHLO_NAME
+from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
+from outbox.settings.queue_table import QueueTable
+from outbox.settings.relay import Relay, Security
+from outbox.settings.spec import setting
+from outbox.settings.token_source import TokenFunction, TokenSource
+from outbox.settings.token_values import COMMAND, FUNCTION, PATH, WEB_URL
+from outbox.settings.values import FILE, FLAG, SECRET, choice, text
+
+_DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
+_BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
+
+TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
+PRESETS = ("auto", "generic", "gmail", "exchange", "ses", "sendgrid", "mailgun")
+PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
+MECHANISMS = (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayTable(QueueTable):
+    """How to reach the relay, and what it is like."""
+
+    tls_ca_file: Path | None = setting(
+        "OUTBOX_TLS_CA_FILE", FILE, None, "Certificates to trust, PEM.", says="unset: the system's store"
+    )
+    tls_verify: bool = setting("OUTBOX_TLS_VERIFY", FLAG, True, "False accepts any certificate: for experiments only.")
+    allow_plaintext: bool = setting(
+        "OUTBOX_ALLOW_PLAINTEXT",
+        FLAG,
+        False,
+        "Allows plain text to another machine, and a password over plain text.",
+    )
+    auth: str | None = setting(
+        "OUTBOX_AUTH",
+        choice(*MECHANISMS),
+        None,
+        "The SASL mechanism to insist on.",
+        says="unset: the best that both sides know",
+    )
+    token_url: str | None = setting(
+        "OUTBOX_TOKEN_URL",
+        WEB_URL,
+        None,
+        "The token endpoint (OAuth 2) from which workers get access tokens for the log-in, in place of "
+        "`MAIL_PASSWORD`. They are renewed in time, once per process. [Step by step](oauth.md).",
+    )
+    client_id: str | None = setting("OUTBOX_CLIENT_ID", text(), None, "The client at `OUTBOX_TOKEN_URL`.")
+    client_secret: str | None = setting(
+        "OUTBOX_CLIENT_SECRET", SECRET, None, "Its secret. Without a refresh token: client credentials."
+    )
+    token_certificate_file: Path | None = setting(
+        "OUTBOX_TOKEN_CERTIFICATE_FILE",
+        PATH,
+        None,
+        "In place of the secret, at Microsoft: a private key and its certificate, PEM. Needs the extra `microsoft`.",
+    )
+    refresh_token: str | None = setting(
+        "OUTBOX_REFRESH_TOKEN", SECRET, None, "The refresh token, where a person has consented once."
+    )
+    token_scope: str | None = setting(
+        "OUTBOX_TOKEN_SCOPE", text(1000), None, "The scope to ask for.", says="unset: what Microsoft and Google want"
+    )
+    token_service_account_file: Path | None = setting(
+        "OUTBOX_TOKEN_SERVICE_ACCOUNT_FILE",
+        PATH,
+        None,
+        "The JSON key of a service account at Google that may act for `MAIL_USERNAME` (domain-wide delegation). Needs "
+        "the extra `google`.",
+    )
+    token_command: str | None = setting(
+        "OUTBOX_TOKEN_COMMAND",
+        COMMAND,
+        None,
+        "A command (no shell) that prints an access token, or JSON with `access_token` and `expires_in`.",
+    )
+    token: TokenFunction | None = setting(
+        "OUTBOX_TOKEN",
+        FUNCTION,
+        None,
+        "A function that returns an access token, or the pair (token, seconds that it lives); the same as "
+        "`init_app(token=…)`.",
+    )
+    local_hostname: str | None = setting(
+        "OUTBOX_LOCAL_HOSTNAME", EHLO_NAME, None, "The name for EHLO.", says="unset: an address literal"
+    )
+    pipelining: bool = setting(
+        "OUTBOX_PIPELINING",
+        FLAG,
+        True,
+        "The commands of a message go out in one packet where the relay offers PIPELINING (RFC 2920). False: one at a "
+        "time, for a firewall in between that swallows all but the first.",
+    )
+    relay_preset: str = setting(
+        "OUTBOX_RELAY_PRESET",
+        choice(*PRESETS),
+        "auto",
+        "The provider whose replies to recognise, in addition to the general ones; `auto` decides by the host name.",
+    )
+
+    @property
+    def send_timeout(self) -> float:
+        """`send_timeout_seconds`: wall clock for sending one message, all in."""
+        return self.send_timeout_seconds
+
+    @property
+    def security(self) -> Security:
+        """How the connection to the relay is protected."""
+        if self.use_ssl:
+            return Security.TLS
+        return Security.STARTTLS if self.use_tls else Security.NONE
+
+    @property
+    def token_source(self) -> TokenSource | None:
+        """Where access tokens come from; None: the log-in is by password, or there is none."""
+        asked = (
+            self.token_url,
+            self.client_id,
+            self.client_secret,
+            self.token_certificate_file,
+            self.refresh_token,
+            self.token_scope,
+            self.token_service_account_file,
+            self.token_command,
+            self.token,
+        )
+        if all(value is None for value in asked):
+            return None
+        return TokenSource(
+            self.username or "",
+            url=self.token_url,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            certificate_file=self.token_certificate_file,
+            refresh_token=self.refresh_token,
+            scope=self.token_scope,
+            service_account_file=self.token_service_account_file,
+            command=self.token_command,
+            function=self.token,
+            ca_file=self.tls_ca_file,
+            allow_plaintext=self.allow_plaintext,
+        )
+
+    @property
+    def relay(self) -> Relay:
+        """Where mail is handed over. Its two times for one message come to `send_timeout` together."""
+        dot_timeout = min(_DOT_TIMEOUT, max(self.send_timeout - _BEFORE_DOT, self.send_timeout / 2))
+        return Relay(
+            host=self.server,
+            port=self.port,
+            security=self.security,
+            username=self.username,
+            password=self.password,
+            auth=self.auth,
+            tokens=self.token_source,
+            ca_file=self.tls_ca_file,
+            verify=self.tls_verify,
+            allow_plaintext=self.allow_plaintext,
+            local_hostname=self.local_hostname,
+            connect_timeout=self.connect_timeout_seconds,
+            command_timeout=self.command_timeout_seconds,
+            send_timeout=self.send_timeout - dot_timeout,
+            dot_timeout=dot_timeout,
+            max_messages=self.max_emails or MESSAGES_PER_CONNECTION,
+            pipelining=self.pipelining,
+            preset=self.relay_preset,
+        )
