@@ -1,42 +1,11 @@
-"""Telling those who wait that something has changed; what, they see for themselves."""
+"""A wake-up without a payload: who waits sees for itself what has changed."""
 
 from __future__ import annotations
 
 import math
 import os
 import select
-import threading
 from contextlib import suppress
-from typing import Protocol
-
-
-class EventCount(Protocol):
-    """Read `count`, look at what is waited for, then `wait(count, …)`: an event in between is not missed."""
-
-    count: int
-
-    def ring(self) -> None:
-        """Wake all who wait. From any thread."""
-
-    def wait(self, count: int, timeout: float) -> None:
-        """Until it has been rung since it stood at `count`, or for `timeout` seconds; it may end sooner."""
-
-
-class ThreadEventCount:
-    """For threads."""
-
-    def __init__(self) -> None:
-        self._rung = threading.Condition()
-        self.count = 0
-
-    def ring(self) -> None:
-        with self._rung:
-            self.count += 1
-            self._rung.notify_all()
-
-    def wait(self, count: int, timeout: float) -> None:
-        with self._rung:
-            self._rung.wait_for(lambda: self.count != count, timeout)
 
 
 class Flag:

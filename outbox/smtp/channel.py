@@ -23,7 +23,6 @@ from outbox.smtp.log_in import is_worn, log_in, token_for
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.sockets import Wire
 from outbox.smtp.tokens import Token
-from outbox.smtp.waiting import Waiting
 
 log = get_logger("outbox.transport")
 
@@ -53,13 +52,12 @@ class Channel(smtplib.SMTP):
         resolver: Resolver,
         context: Callable[[], ssl.SSLContext],
         monotonic: Callable[[], float],
-        waiting: Waiting | None = None,
         *,
         learned: Learned,
     ) -> None:
         super().__init__(local_hostname=relay.local_hostname or "[127.0.0.1]")
         self.relay = relay
-        self.wire = Wire(resolver, monotonic, waiting)
+        self.wire = Wire(resolver, monotonic)
         self.phase = Phase.RESOLVE
         self._context = context
         self._monotonic = monotonic

@@ -27,7 +27,6 @@ from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
 from outbox.smtp.session import Answer, Refused, Session
 from outbox.smtp.turn import Turn
-from outbox.smtp.waiting import Waiting
 
 log = get_logger("outbox.transport")
 
@@ -46,17 +45,15 @@ class Connection(flask_mail.Connection):
         relay: Relay,
         *,
         monotonic: Callable[[], float] = clock.monotonic,
-        waiting: Waiting | None = None,
         learned: Learned | None = None,
     ) -> None:
-        """`waiting`: how it waits for the relay; by default its thread does. `learned`: what it shares with others."""
+        """`learned`: what it shares with others."""
         super().__init__(mail)  # type: ignore[arg-type]  # Flask-Mail itself passes the state, and names the face
         self.relay = relay
         self.extensions: dict[str, str] = {}
         self.tls_version: str | None = None
         self._preset = preset_for(relay.host) if relay.preset == "auto" else relay.preset
         self._monotonic = monotonic
-        self._waiting = waiting
         self._learned = learned or Learned()
         self._resolver = Resolver()
         self._deadline = 0.0
@@ -81,7 +78,6 @@ class Connection(flask_mail.Connection):
             self._resolver,
             lambda: tls.verifying(self.relay),
             self._monotonic,
-            self._waiting,
             learned=self._learned,
             one_by_one=one_by_one,
         )

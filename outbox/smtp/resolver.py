@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from outbox.smtp.waiting import Waiting
-
 _SLICE = 0.1  # seconds after which a wait for the resolver looks whether it was given up
 
 
@@ -30,7 +28,6 @@ class Resolver:
         end: float,
         monotonic: Callable[[], float],
         check: Callable[[], None],
-        waiting: Waiting,
     ) -> list[Any] | Exception | None:
         """The addresses, or the error; None if there is none by `end`. `check` may raise to end the wait."""
         bare = host.strip("[]")
@@ -42,7 +39,7 @@ class Resolver:
         if self._pending is None or self._pending.key != (host, port):
             self._pending = _Lookup(host, port)
         pending = self._pending
-        while not waiting.event(pending.done, max(0.0, min(_SLICE, end - monotonic()))):
+        while not pending.done.wait(max(0.0, min(_SLICE, end - monotonic()))):
             check()
             if monotonic() >= end:
                 return None

@@ -19,7 +19,6 @@ from outbox.smtp.channel import Channel, Refused, log
 from outbox.smtp.commands import Commands, max_messages
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
-from outbox.smtp.waiting import Waiting
 
 __all__ = ["Answer", "Refused", "Session"]
 
@@ -57,13 +56,12 @@ class Session(Channel):
         resolver: Resolver,
         context: Callable[[], ssl.SSLContext],
         monotonic: Callable[[], float],
-        waiting: Waiting | None = None,
         *,
         learned: Learned,
         one_by_one: bool = False,
     ) -> None:
         """`one_by_one`: leave PIPELINING alone, though it is offered."""
-        super().__init__(relay, resolver, context, monotonic, waiting, learned=learned)
+        super().__init__(relay, resolver, context, monotonic, learned=learned)
         self._one_by_one = one_by_one
         self.pipelined = False  # whether commands go out in groups
         self.slow = False  # whether a reply to RCPT or DATA took so long that a group's would have been missed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import ssl
 import threading
@@ -19,8 +20,8 @@ from outbox.core.clock import utcnow
 from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
+from outbox.smtp.reply_code import reply_code
 from outbox.smtp.resolver import Resolver
-from outbox.smtp.waiting import READ, WRITE, Blocking, Waiting
 
 MAX_LINE = 8_192
 """Bytes of one line of a reply; RFC 5321 §4.5.3.1.5 has 512, some relays write more."""
@@ -28,8 +29,6 @@ MAX_LINE = 8_192
 MAX_REPLY = 65_536
 """Bytes of one reply."""
 
-_CODES = {b"%d" % code: code for code in range(200, 600)}
-_AFTER_CODE = (b" ", b"-", b"")
 _CHUNK = 16_384
 _SEND = 262_144  # bytes handed over at once, so that a deadline is looked at in between
 
@@ -40,7 +39,7 @@ class Wire:
     All methods but `abort` belong to one thread. Each raises Broken, and nothing else, for what network and server do.
     """
 
-    def __init__(self, resolver: Resolver, monotonic: Callable[[], float], waiting: Waiting | None = None) -> None:
+    def __init__(self, resolver: Resolver, monotonic: Callable[[], float]) -> None:
         self.deadline = 0.0
         self.silence = 0.0
         self.sock: socket.socket | None = None
@@ -49,13 +48,12 @@ class Wire:
         self._resolver = resolver
         self._aborted = False
         self._waits = True
-        self._waiting = waiting or Blocking()
 
     def resolve(self, host: str, port: int, limit: float) -> list[Any]:
         """The addresses of `host`, within `limit` seconds."""
         limit = min(limit, self.deadline - self._monotonic())
         end = self._monotonic() + limit
-        addresses = self._resolver.resolve(host, port, end, self._monotonic, self._check, self._waiting)
+        addresses = self._resolver.resolve(host, port, end, self._monotonic, self._check)
         if addresses is None:
             raise Broken(Failure.UNRESOLVED, f"the name {host} was not resolved in {limit:.3g} s")
         if isinstance(addresses, Exception):
@@ -64,7 +62,7 @@ class Wire:
 
     def event(self, event: threading.Event, timeout: float) -> bool:
         """As `event.wait`; ends as other waits do when the connection is aborted."""
-        is_set = self._waiting.event(event, timeout)
+        is_set = event.wait(timeout)
         self._check()
         return is_set
 
@@ -92,7 +90,7 @@ class Wire:
         self.sock.setblocking(False)
         error = self.sock.connect_ex(address)
         if error == errno.EINPROGRESS:
-            if not self._waiting.socket(self.sock, WRITE, limit):
+            if not _is_ready(self.sock, select.POLLOUT, limit):
                 raise TimeoutError("timed out")
             self._check()
             error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -110,9 +108,7 @@ class Wire:
         try:
             raw = self._open()
             raw.getpeername()  # CPython's wrap_socket leaves the descriptor behind if the connection is gone already
-            name = host.strip("[]").rstrip(
-                "."
-            )  # certificates have no dot at the end, and SNI allows none (RFC 6066 §3)
+            name = host.strip("[]").rstrip(".")  # certificates have no dot at the end; SNI allows none (RFC 6066 §3)
             self.sock = context.wrap_socket(raw, server_hostname=name, do_handshake_on_connect=False)
             self._ready(self.sock.do_handshake)
         except Broken:
@@ -141,7 +137,7 @@ class Wire:
     def read_reply(self) -> tuple[int, bytes]:
         """The next reply: its code, and its text with lines joined by LF (RFC 5321 §4.2)."""
         line, end = self._read_line(0)
-        code = _code(line)
+        code = reply_code(line)
         if line[3:4] != b"-":
             del self._buffer[:end]
             return code, line[4:]
@@ -150,7 +146,7 @@ class Wire:
             if end > MAX_REPLY:
                 raise Broken(Failure.OVERSIZED, f"a reply of more than {MAX_REPLY} bytes")
             line, end = self._read_line(end)
-            before, code = code, _code(line)
+            before, code = code, reply_code(line)
             if before // 100 != code // 100:
                 raise Broken(Failure.GARBAGE, f"a reply that contradicts itself: {before}, {code}")
             texts.append(line[4:])
@@ -224,6 +220,8 @@ class Wire:
 
     def _receive(self) -> bytes:
         try:
+            if self._waits and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+                self._wait(select.POLLIN)  # the reply is hardly ever there already: one look less
             data: bytes = self._ready(self._open().recv, _CHUNK)
         except OSError as error:
             raise self._lost(error)
@@ -239,9 +237,9 @@ class Wire:
                 return operation(*arguments)
             except (BlockingIOError, ssl.SSLWantReadError) as error:
                 reads = isinstance(error, ssl.SSLWantReadError) or operation.__name__ == "recv"
-                self._wait(READ if reads else WRITE)
+                self._wait(select.POLLIN if reads else select.POLLOUT)
             except ssl.SSLWantWriteError:
-                self._wait(WRITE)
+                self._wait(select.POLLOUT)
 
     def _wait(self, event: int) -> None:
         """Until the socket is ready, for what is left of the deadline at most, or until the silence is too long."""
@@ -249,7 +247,7 @@ class Wire:
             raise TimeoutError
         sock = self._open()
         left = self.deadline - self._monotonic()
-        if left <= 0 or not self._waiting.socket(sock, event, min(left, self.silence)):
+        if left <= 0 or not _is_ready(sock, event, min(left, self.silence)):
             raise TimeoutError
         self._check()
 
@@ -293,8 +291,8 @@ class Wire:
         return Broken(Failure.DISCONNECTED, f"the connection broke: {error}")
 
 
-def _code(line: bytes) -> int:
-    code = _CODES.get(line[:3])
-    if code is None or line[3:4] not in _AFTER_CODE:
-        raise Broken(Failure.GARBAGE, f"no SMTP reply: {line[:80]!r}")
-    return code
+def _is_ready(sock: socket.socket, event: int, timeout: float) -> bool:
+    """Waits until `sock` is ready for `event`, or broken; False after `timeout` seconds without."""
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(max(0.0, timeout) * 1000))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from outbox.core.errors import DamagedMessageError
 from outbox.message.values import BASE64_CUT, base64_chunks, base64_length
@@ -29,11 +30,14 @@ class BlobCache:
         size: Callable[[str], int],
         fetch: Callable[[str, int, int], bytes],
         fetch_text: Callable[[Stored, int, int], bytes],
+        step: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`fetch(digest, start, length)` reads some of a blob, `size(digest)` tells how many bytes it has.
 
-        `fetch_text(message, start, length)` reads some of a skeleton that the claim left where it was.
+        `fetch_text(message, start, length)` reads some of a skeleton that the claim left where it was. Each of these
+        calls, which may have to wait for the database, is made within a `step()`.
         """
+        self._step = step
         self._fetch_text = fetch_text
         self._size_of = size
         self._fetch = fetch
@@ -60,7 +64,9 @@ class BlobCache:
         """The content of a blob. Raises what `fetch` raises."""
         if size > LARGEST:
             for start in range(0, size, PIECE):
-                yield self._fetch(digest, start, PIECE)
+                with self._step():
+                    piece = self._fetch(digest, start, PIECE)
+                yield piece
         else:
             yield self._small(digest, size)
 
@@ -81,19 +87,25 @@ class BlobCache:
             yield message.skeleton[start:end]
             return
         for at in range(start, end, PIECE):
-            yield self._fetch_text(message, at, min(PIECE, end - at))
+            with self._step():
+                piece = self._fetch_text(message, at, min(PIECE, end - at))
+            yield piece
 
     def _measure(self, digest: str) -> int:
         """Its size, as it is now: it may have been purged by hand. What is kept needs no asking."""
         kept = self._kept.get(digest)
-        return self._size_of(digest) if kept is None else len(kept)
+        if kept is not None:
+            return len(kept)
+        with self._step():
+            return self._size_of(digest)
 
     def _small(self, digest: str, size: int) -> bytes:
         with self._lock:
             if digest in self._kept:
                 self._kept.move_to_end(digest)
                 return self._kept[digest]
-        data = self._fetch(digest, 0, size)
+        with self._step():
+            data = self._fetch(digest, 0, size)
         self._keep(digest, data)
         return data
 

@@ -133,7 +133,7 @@ def pool(
         events,
         lease_guard,
         progress=progress,
-        connect=lambda waiting: Connection(bound, settings.relay, waiting=waiting, learned=learned),
+        connect=lambda: Connection(bound, settings.relay, learned=learned),
         connections=connections,
         poll=settings.poll_seconds,
         idle=settings.relay.idle_timeout,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from outbox.core.clock import Debounce
 from outbox.core.errors import DamagedMessageError
@@ -65,11 +67,10 @@ class Dispatcher:
         monotonic: Callable[[], float],
         chance: Callable[[], float],
         token: Callable[[], int],
-        aside: Callable[[Callable[[], Any]], Any] = lambda call: call(),
-        gathers: bool = False,
+        step: Callable[[], AbstractContextManager[None]] = nullcontext,
         consequences: Consequences | None = None,
     ) -> None:
-        """`aside` makes a call that may have to wait for the database. `gathers`: who calls `work` begins recording."""
+        """What may have to wait for the database on a connection's thread happens within a `step()`."""
         self._queue = queue
         self._feed = feed
         self._recorder = recorder
@@ -78,16 +79,17 @@ class Dispatcher:
         self._monotonic = monotonic
         self._chance = chance
         self._token = token
-        self._gathers = gathers
         self._consequences = consequences
         self._blob_cache = BlobCache(
-            lambda digest: int(aside(lambda: queue.blob_size(digest))),
-            lambda digest, start, length: bytes(aside(lambda: queue.blob_part(digest, start, length))),
-            lambda message, start, length: bytes(aside(lambda: queue.text_part(message, start, length))),
+            lambda digest: queue.blob_size(digest),
+            lambda digest, start, length: queue.blob_part(digest, start, length),
+            lambda message, start, length: queue.text_part(message, start, length),
+            step,
         )
+        self._judging = threading.Lock()
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
-        self._guard = SendGuard(queue, recorder, terms, lease_guard, monotonic, aside)
+        self._guard = SendGuard(queue, recorder, terms, lease_guard, monotonic, step)
 
     def cut_off(self) -> None:
         """The grace period of a stop is over: no final dot is sent any more."""
@@ -206,8 +208,10 @@ class Dispatcher:
             self._feed.put([leased])
             return None
         chance = self._chance()
-        offer, ruling = self._feed.done(leased, result, chance, connection)
-        if self._consequences is not None and self._consequences.note(ruling, offer, result):
+        with self._judging:  # what follows from outcomes is noted in their order
+            offer, ruling = self._feed.done(leased, result, chance, connection)
+            pending = self._consequences is not None and self._consequences.note(ruling, offer, result)
+        if pending:
             self._feed.running_low.set()
         if ruling.turned:
             self._say_turned(result)
@@ -246,7 +250,7 @@ class Dispatcher:
 
     def _record(self, leased: Leased, decision: Decision, result: Result, about: About | None = None) -> Ticket:
         outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport, about)
-        return self._recorder.submit(outcome, later=self._gathers)[0]
+        return self._recorder.submit(outcome)[0]
 
     def _facts(self, leased: Leased) -> Facts:
         claimed = leased.claimed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
 
 from outbox.core.events import logger
 from outbox.delivery.states import OnUncertain
@@ -32,15 +32,15 @@ class SendGuard:
         terms: Terms,
         lease_guard: LeaseGuard,
         monotonic: Callable[[], float],
-        aside: Callable[[Callable[[], Any]], Any],
+        step: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """`aside` makes a call that may have to wait for the database."""
+        """What may have to wait for the database happens within a `step()`."""
         self._queue = queue
         self._recorder = recorder
         self._terms = terms
         self._lease_guard = lease_guard
         self._monotonic = monotonic
-        self._aside = aside
+        self._step = step
         self.cutoff = threading.Event()
         """Set when the grace period of a stop is over: no final dot is sent any more."""
 
@@ -76,7 +76,8 @@ class SendGuard:
     def marked(self, leased: Leased) -> bool:
         """Whether the database has it that the final dot is about to be sent."""
         try:
-            return bool(self._aside(lambda: self._queue.mark(leased.claimed)))
+            with self._step():
+                return bool(self._queue.mark(leased.claimed))
         except Exception:  # noqa: BLE001 - without the mark the dot is not sent
             logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
             return False

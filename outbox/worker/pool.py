@@ -1,4 +1,4 @@
-"""The threads of one worker: a claimer, one for all connections, the recorders, on SQLite one that watches the file.
+"""The threads of one worker: a claimer, one for each connection, the recorders, on SQLite one that watches the file.
 
 Their start, their end, and a watch over them.
 """
@@ -6,8 +6,8 @@ Their start, their end, and a watch over them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from outbox.core.clock import awake, monotonic
@@ -16,7 +16,6 @@ from outbox.core.progress import Progress
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Health
 from outbox.monitoring.counters import Meters
-from outbox.smtp.waiting import Waiting
 from outbox.store.databases.news import FileWatch
 from outbox.store.held import Held
 from outbox.store.outcome import Outcome
@@ -27,7 +26,6 @@ from outbox.store.rulings import Rulings, Seen
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher, fence_token
-from outbox.worker.hub import Hub
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
@@ -35,10 +33,9 @@ from outbox.worker.report import Totals, tell, transport_health
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Unrecorded
 
-_STILL_SECONDS = 30.0  # a hub that did not turn for so long is held up by something that does not end
-
 _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
 
+_READERS = 4  # connections that mark or read a message at once, each over one of the database's connections
 
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
 
@@ -61,7 +58,7 @@ class Pool:
         events: Events,
         lease_guard: LeaseGuard,
         *,
-        connect: Callable[[Waiting], Connection],
+        connect: Callable[[], Connection],
         connections: int,
         poll: float,
         idle: float,
@@ -79,15 +76,14 @@ class Pool:
         self._consequences = Consequences(rulings, events, transport=terms.transport, delay=terms.policy.first)
         self._events = events
         self._idle = idle
-        self._hub = Hub()
-        self._connections: list[Connection] = [connect(self._hub) for _ in range(connections)]
-        self._feed = Feed(blame, monotonic, self._hub.event_count(), self._connections)
+        self._connections: list[Connection] = [connect() for _ in range(connections)]
+        self._feed = Feed(blame, monotonic, self._connections)
+        self._reading = threading.BoundedSemaphore(_READERS)
         self._recorder = Recorder(
             outcome_store,
             worker_id,
             self._recorded,
             crowd=max(2, connections // 2),
-            event_count=self._hub.event_count(),
             step=lambda: progress.step("recording"),
         )
         self._dispatcher = Dispatcher(
@@ -100,8 +96,7 @@ class Pool:
             monotonic=monotonic,
             chance=chance,
             token=fence_token,
-            aside=self._aside,
-            gathers=True,
+            step=self._step,
             consequences=self._consequences,
         )
         self._claimer = Claimer(
@@ -125,7 +120,10 @@ class Pool:
             for number in (1, 2)
         ]
         self._claiming = threading.Thread(target=self._guard(self._claimer.run), name="outbox-claimer")
-        self._carrying = threading.Thread(target=self._guard(self._carry_all), name="outbox-connections")
+        self._carrying = [
+            threading.Thread(target=self._guard(self._carry, connection), name=f"outbox-connection-{number}")
+            for number, connection in enumerate(self._connections, 1)
+        ]
         self._watch = watch
         self.fault = threading.Event()
         """Set when one of the threads died of a defect: the process must end and be started again."""
@@ -160,10 +158,10 @@ class Pool:
         self._feed.close()
         self._dispatcher.give_back(self._feed.empty())
         end = monotonic() + grace
-        for thread in (self._claiming, self._carrying):
+        for thread in (self._claiming, *self._carrying):
             thread.join(max(0.0, end - monotonic()))
         cut_off = monotonic()
-        if self._carrying.is_alive():
+        if any(thread.is_alive() for thread in self._carrying):
             self._cut_off()
         self._claiming.join(max(0.0, cut_off + _CUT_OFF_SECONDS - monotonic()))  # else its mail stays under lease
         self._dispatcher.give_back(self._feed.empty())
@@ -205,10 +203,8 @@ class Pool:
 
     @property
     def hangs(self) -> str | None:
-        """Why the connections don't get on: theirs is one thread, or a mail's lease has run out long ago."""
+        """Why a connection does not get on: its mail's lease has run out long ago."""
         now = awake()
-        if self._carrying.is_alive() and now - self._hub.turned_at > _STILL_SECONDS:
-            return "the thread of the connections hangs"
         if any(now > end + _STUCK_SECONDS for end in list(self._ends.values())):
             return "a connection hangs"
         return None
@@ -229,7 +225,7 @@ class Pool:
         }
 
     def _threads(self) -> list[threading.Thread]:
-        return [*self._recording, self._claiming, self._carrying]
+        return [*self._recording, self._claiming, *self._carrying]
 
     def _guard(self, run: Callable[..., None], *arguments: Any) -> Callable[[], None]:
         def guarded() -> None:
@@ -240,10 +236,6 @@ class Pool:
                 self.fault.set()
 
         return guarded
-
-    def _carry_all(self) -> None:
-        self._hub.turned = self._recorder.begin  # what came in one turn is recorded in one commit
-        self._hub.run([partial(self._carry, connection) for connection in self._connections])
 
     def _carry(self, connection: Connection) -> None:
         unrecorded = Unrecorded()
@@ -259,22 +251,19 @@ class Pool:
                 connection.close()
         connection.close()
 
-    def _aside(self, call: Callable[[], Any]) -> Any:
-        """`call`, made in another thread: it may have to wait for the database."""
-
-        def watched() -> Any:
-            with self._progress.step("reading or marking a message"):
-                return call()
-
-        return self._hub.aside(watched)
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """Within it a connection's thread may have to wait for the database."""
+        with self._reading, self._progress.step("reading or marking a message"):
+            yield
 
     def _cut_off(self) -> None:
         self._dispatcher.cut_off()
         end = monotonic() + _CUT_OFF_SECONDS
-        while self._carrying.is_alive() and monotonic() < end:
+        while (left := [thread for thread in self._carrying if thread.is_alive()]) and monotonic() < end:
             for connection in self._connections:
                 connection.abort()  # more than once: it may have been between two mails
-            self._carrying.join(0.2)
+            left[0].join(0.2)
 
     def _recorded(self, outcome: Outcome, lost: bool) -> None:
         if self._meters is not None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from outbox.core.sync import EventCount, Flag, ThreadEventCount
+from outbox.core.sync import Flag
 from outbox.delivery.admission import Admission, is_turned_away
 from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.evidence import Offer
 from outbox.delivery.reply import Result
 from outbox.store.claim import Claimed
+from outbox.worker.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,16 @@ class Leased:
     deadline: float  # monotonic seconds: the end of the lease, counted from before the claim
 
 
-_Entry = tuple[int, int, Leased]  # slot, order of arrival
-
-
 class Member(Protocol):
     """What is asked of a connection to the relay."""
 
     @property
     def is_connected(self) -> bool: ...
+
+
+_LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
+
+_Entry = tuple[int, int, Leased]  # slot, order of arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,6 @@ class Feed:
         self,
         blame: Blame,
         monotonic: Callable[[], float],
-        event_count: EventCount | None = None,
         members: Sequence[Member] = (),
     ) -> None:
         """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
@@ -61,25 +63,27 @@ class Feed:
         self._heap: list[_Entry] = []
         self._begun: dict[tuple[int, int], _Begun] = {}  # by delivery and token
         self._working: set[object] = set()
+        self._open: set[object] = set()  # of the members, by their last message
         self._members = members
         self.admission = Admission(max(1, len(members)))
-        self._waiting = 0
+        self._waiters = Waiters()
         self._order = itertools.count()
         self._lock = threading.RLock()
-        self._event_count = event_count or ThreadEventCount()
         self._closed = False
         self.running_low = Flag()
         """Set when there is room for more: the claimer's signal."""
 
     def put(self, leased: Iterable[Leased]) -> None:
         """Add claimed mail."""
+        added = 0
         with self._lock:
             for one in leased:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
-            self._event_count.ring()
+                added += 1
+            self._waiters.wake(added)
 
     def take(self, timeout: float, low: int, who: Member | None = None) -> Leased | None:
-        """The next message, or None after `timeout` seconds without one or when closed (see `closed`).
+        """The next message, or None after `timeout` seconds without one or when `closed`; then `who` closes.
 
         Fewer than `low` left sets `running_low`. What is taken must be followed by `done`, `withdraw` or `turned_away`.
         """
@@ -93,21 +97,20 @@ class Feed:
                         self.running_low.set()
                     return leased
                 if self._closed or now >= end:
+                    self._open.discard(who)
                     return None
-                self._waiting += 1
-                count, patience = self._event_count.count, min(end - now, self._patience(now))
-            try:
-                self._event_count.wait(count, patience)
-            finally:
+                waiter = self._waiters.begin(is_open=who in self._open)
+                patience = min(end - now, self._patience(now))
+            if not waiter.wait(patience):
                 with self._lock:
-                    self._waiting -= 1
+                    self._waiters.give_up(waiter)
 
     def withdraw(self, leased: Leased, who: Member | None = None) -> None:
         """A taken message is finished without a result of the server's."""
         with self._lock:
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
-            self._event_count.ring()
+            self._waiters.wake_all()
 
     def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
         """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
@@ -158,8 +161,8 @@ class Feed:
             if ruling.turned:
                 self.admission.forget()
                 self.running_low.set()
-            if self._waiting:
-                self._event_count.ring()
+            if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
+                self._waiters.wake_all()
             return offer, ruling
 
     def __len__(self) -> int:
@@ -202,7 +205,7 @@ class Feed:
         """Let no more be taken."""
         with self._lock:
             self._closed = True
-            self._event_count.ring()
+            self._waiters.wake_all()
         self.running_low.set()
 
     @property
@@ -264,10 +267,13 @@ class Feed:
 
     def _end(self, leased: Leased, who: Member | None) -> _Begun:
         self._working.discard(who)
+        (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
         return self._begun.pop((leased.claimed.id, leased.claimed.token))
 
     def _patience(self, now: float) -> float:
-        """Seconds until the breaker may admit a probe; else a long time."""
-        if len(self) and self._breaker.probe_at > now:
+        """Seconds until the breaker may admit a probe, or the relay one connection more; else a long time."""
+        if not self._heap:
+            return 3600.0
+        if self._breaker.probe_at > now:
             return self._breaker.probe_at - now
-        return 3600.0
+        return 3600.0 if self.admission.limit >= self.admission.most else _LOOK_SECONDS

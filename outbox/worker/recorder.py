@@ -15,12 +15,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import first_line, logger
-from outbox.core.sync import EventCount, ThreadEventCount
 from outbox.store.claim import Claimed
 from outbox.store.failures import disconnected
 from outbox.store.outcome import Outcome
 from outbox.store.record import OutcomeStore
-from outbox.worker.tickets import Ticket, wait_until
+from outbox.worker.tickets import Ticket
 
 BATCH = 500
 """Outcomes in one commit at the most."""
@@ -47,7 +46,6 @@ class Recorder:
         recorded: Callable[[Outcome, bool], None],
         *,
         crowd: int = 1,
-        event_count: EventCount | None = None,
         step: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`recorded(outcome, lost)` is called after the commit; `lost`: the lease was, and the row stayed as it was.
@@ -59,13 +57,13 @@ class Recorder:
         self._worker_id = worker_id
         self._recorded = recorded
         self._crowd = crowd
-        self._event_count = event_count or ThreadEventCount()
         self._pending: deque[Ticket] = deque()
         self._open: dict[int, Ticket] = {}  # by delivery: what is not settled
         self._groups = 0  # under way
         lock = threading.Lock()
         self._work = threading.Condition(lock)  # for those who record
         self._calm = threading.Condition(lock)  # for those who wait until all is recorded
+        self._sound = threading.Condition(lock)  # for those who wait until outcomes can be recorded
         self._closed = False
         self._abandoned = False
         self._refused: set[Ticket] = set()  # what the database did not take the last time
@@ -77,7 +75,7 @@ class Recorder:
 
     def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:
         """Hand in outcomes; each ticket tells when its own is durable. `later`: the caller will call `begin` soon."""
-        tickets = [Ticket(outcome, self._event_count) for outcome in outcomes]
+        tickets = [Ticket(outcome) for outcome in outcomes]
         with self._work:
             self._pending.extend(tickets)
             self._open.update((ticket.outcome.claimed.id, ticket) for ticket in tickets)
@@ -108,7 +106,10 @@ class Recorder:
 
     def sound(self, timeout: float) -> bool:
         """Wait until there is no trouble; False after `timeout` seconds with it."""
-        return wait_until(self._event_count, lambda: self.trouble is None, timeout)
+        if self.trouble is None:
+            return True
+        with self._sound:
+            return self._sound.wait_for(lambda: self.trouble is None, timeout)
 
     def run(self) -> None:
         """Commit until closed and nothing is left, or until abandoned. For two threads."""
@@ -202,16 +203,16 @@ class Recorder:
                 if self._open.get(outcome.claimed.id) is ticket:
                     del self._open[outcome.claimed.id]
                 if ticket.outcome is not outcome:  # it was recorded first, and is claimed for nothing
-                    again = Ticket(Outcome.released(ticket.outcome.claimed), self._event_count)
+                    again = Ticket(Outcome.released(ticket.outcome.claimed))
                     self._pending.append(again)
                     self._open[outcome.claimed.id] = again
-                ticket.settled = True
+                ticket.settle()
                 settled.append(outcome)
             if not self._refused:
                 if self.trouble is not None:
                     logger.info("outcomes are recorded again")
                 self.trouble, self._failures = None, 0
-        self._event_count.ring()
+                self._sound.notify_all()
         return settled
 
     def _one_by_one(self, batch: Sequence[Ticket]) -> list[Ticket]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 
 from outbox.core.clock import monotonic
-from outbox.core.sync import EventCount
 from outbox.delivery.reply import Phase
 from outbox.store.outcome import Outcome
 
@@ -13,16 +12,29 @@ from outbox.store.outcome import Outcome
 class Ticket:
     """Tells when an outcome is durable."""
 
-    __slots__ = ("_event_count", "outcome", "settled")
+    __slots__ = ("_parked", "outcome", "settled")
 
-    def __init__(self, outcome: Outcome, event_count: EventCount) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.settled = False
-        self._event_count = event_count
+        self._parked: threading.Lock | None = None  # held by the one thread that waits
+
+    def settle(self) -> None:
+        """The outcome is committed."""
+        self.settled = True
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            parked.release()
 
     def durable(self, timeout: float) -> bool:
-        """Wait until the outcome is committed; False after `timeout` seconds without."""
-        return wait_until(self._event_count, lambda: self.settled, timeout)
+        """Wait until the outcome is committed; False after `timeout` seconds without. One thread at a time."""
+        if not self.settled and timeout > 0:
+            parked = threading.Lock()
+            parked.acquire()
+            self._parked = parked  # before the look: who settles does it the other way round
+            if not self.settled:
+                parked.acquire(timeout=timeout)
+        return self.settled
 
 
 class Unrecorded:
@@ -41,16 +53,3 @@ class Unrecorded:
         """Wait until all of it is committed; False after `timeout` seconds without."""
         end = monotonic() + timeout
         return all(ticket.durable(end - monotonic()) for ticket in self._tickets)
-
-
-def wait_until(event_count: EventCount, done: Callable[[], bool], timeout: float) -> bool:
-    """Wait for `done`, which is asked again at each event; False after `timeout` seconds without."""
-    end = monotonic() + timeout
-    while True:
-        count = event_count.count
-        if done():
-            return True
-        left = end - monotonic()
-        if left <= 0:
-            return False
-        event_count.wait(count, left)

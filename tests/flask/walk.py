@@ -125,7 +125,7 @@ def message_in(folder: Path) -> dict[str, str]:
 
 
 def message_out(folder: Path) -> dict[str, str]:
-    entered = Entered(("worker/dispatcher.py", "claim"), ("outbox-claimer", "outbox-connections", "outbox-recorder"))
+    entered = Entered(("worker/dispatcher.py", "claim"), ("outbox-claimer", "outbox-connection", "outbox-recorder"))
     with SmtpServer() as server:
         shop = Shop(folder, MAIL_SERVER="127.0.0.1", MAIL_PORT=server.port)
         shop.get()

@@ -55,3 +55,21 @@ def test_a_large_attachment_arrives_as_it_was(database: Database, make_stage: Ma
         (mail,) = server.messages
     (part,) = email.message_from_bytes(mail.content, policy=email.policy.default).iter_attachments()
     assert part.get_content() == film
+
+
+def test_single_messages_go_over_the_connection_that_is_open(database: Database, make_stage: MakeStage) -> None:
+    """An idle worker with eight connections hands one message after the other to the one that was used last."""
+    with SmtpServer(tls="starttls") as server:
+        stage = make_stage(
+            database,
+            server.port,
+            MAIL_USE_TLS="true",
+            OUTBOX_TLS_CA_FILE=str(server.ca_file),
+            OUTBOX_CONNECTIONS="8",
+        )
+        stage.start()
+        for number in range(1, 21):
+            stage.send()
+            assert stage.settle() == {"sent": number}
+        assert len(server.messages) == 20
+        assert server.connections <= 2, "each a TLS session"  # a second one where the machine was busy for a moment

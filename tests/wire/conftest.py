@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import flask_mail
-import greenlet
 import pytest
 
 from outbox.delivery.reply import Result
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
-from outbox.worker.hub import Hub
 from tests.wire.server import SmtpServer
 
 CONTENT = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nfirst line\r\n.a line with a dot\r\n.\r\nlast line\r\n"
 
 
-class InHub(Connection):
-    """A connection as a worker has it: each call is a job of a hub, as are its waits."""
-
-    def __init__(self, mail: flask_mail._Mail, relay: Relay, **options: Any) -> None:
-        self._hub = Hub()
-        super().__init__(mail, relay, waiting=self._hub, **options)
-
-    def deliver(self, *arguments: Any, **options: Any) -> Result:
-        return self._job(partial(super().deliver, *arguments, **options))
-
-    def check(self) -> Result:
-        return self._job(super().check)
-
-    def probe(self, *arguments: Any) -> Result:
-        return self._job(partial(super().probe, *arguments))
-
-    def close(self) -> None:
-        if greenlet.getcurrent().parent is None:
-            self._job(super().close)
-        else:
-            super().close()
-
-    def _job(self, call: Callable[[], Any]) -> Any:
-        answers: list[Any] = []
-        self._hub.run([lambda: answers.append(call())])
-        return answers[0]
-
-
-@pytest.fixture(name="connect", params=[Connection, InHub], ids=["thread", "hub"])
-def _connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Connection]]:
+@pytest.fixture(name="connect")
+def _connect() -> Iterator[Callable[..., Connection]]:
     """Makes connections to a relay, and closes them when the test ends."""
     made: list[Connection] = []
 
     def connect(relay: Relay, **options: Any) -> Connection:
-        made.append(request.param(mail_state(), relay, **options))
+        made.append(Connection(mail_state(), relay, **options))
         return made[-1]
 
     yield connect

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from outbox.core.sync import ThreadEventCount
 from outbox.delivery.lane_shares import Turns
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
@@ -24,8 +23,6 @@ from tests.unit.simulation.relay import RELAY, Offering
 EPOCH = datetime(2026, 11, 1, tzinfo=UTC)
 RESCUED_AFTER = 15.0
 """Seconds after which what a killed worker held is claimed by another."""
-
-_EVENT_COUNT = ThreadEventCount()
 
 
 @functools.cache
@@ -236,7 +233,7 @@ class Recorder:
     def submit(self, *outcomes: Outcome, later: bool = False) -> list[Ticket]:
         for outcome in outcomes:
             self._write(outcome)
-        tickets = [Ticket(outcome, _EVENT_COUNT) for outcome in outcomes]
+        tickets = [Ticket(outcome) for outcome in outcomes]
         for ticket in tickets:
             ticket.settled = True
         return tickets

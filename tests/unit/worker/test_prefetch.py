@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from outbox.core.clock import monotonic
@@ -14,6 +16,7 @@ from outbox.delivery.states import OnUncertain
 from outbox.store.claim import Claimed
 from outbox.store.messages import Stored
 from outbox.worker.prefetch import Feed, Leased
+from tests.servers.process import polled
 
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, None, "OK"), 0.0)
 BROKEN = Result(Verdict.CONFIGURATION, Phase.AUTH, Reply(535, None, "wrong password"), 0.0)
@@ -28,11 +31,11 @@ def leased(number: int, slot: int = 2) -> Leased:
     return Leased(Claimed(number, 1, "b@x", slot, NOW, 0, 0, False, False, message), 1e9)
 
 
-def ready() -> Feed:
+def ready(lines: Sequence[Line] = ()) -> Feed:
     """A feed whose breaker has seen a mail go through."""
     breaker = Breaker(faults=1, first_probe=1000)
     breaker.accepted(0)
-    return Feed(Blame(breaker, Refusals(10)), monotonic)
+    return Feed(Blame(breaker, Refusals(10)), monotonic, lines)
 
 
 def test_the_most_important_goes_first_and_equals_in_order() -> None:
@@ -103,3 +106,57 @@ def test_closing_frees_who_waits_and_gives_back_the_rest() -> None:
     assert feed.take(0, 0) is None
     assert [one.claimed.id for one in feed.empty()] == [1]
     assert feed.idle
+
+
+@dataclass(eq=False)
+class Line:
+    """A connection."""
+
+    is_connected: bool = False
+
+
+def test_one_message_wakes_one_connection_the_open_one() -> None:
+    """Though others have waited for as long."""
+    lines = [Line(), Line(is_connected=True), Line()]
+    feed = ready(lines)
+    feed.put([leased(9)])
+    taken = feed.take(0, 0, lines[1])
+    assert taken is not None
+    feed.done(taken, ACCEPTED, 0.5, lines[1])
+    got: dict[int, Leased | None] = {}
+
+    def take(number: int) -> None:
+        got[number] = feed.take(30, 0, lines[number])
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    with polled("all wait", 30) as wait_a_little:
+        while len(feed._waiters) < 3:
+            wait_a_little()
+    feed.put([leased(1)])
+    threads[1].join(10)
+    assert {number: one and one.claimed.id for number, one in got.items()} == {1: 1}
+    assert len(feed._waiters) == 2
+    feed.close()
+    for thread in threads:
+        thread.join(10)
+    assert got[0] is got[2] is None
+
+
+def test_who_waits_learns_that_the_relay_admits_one_connection_more() -> None:
+    """A limit that ends by time wakes nobody, so they look."""
+    lines = [Line(is_connected=True), Line()]
+    feed = ready(lines)
+    feed.put([leased(1), leased(2)])
+    feed.admission.turned_away(1, "421 too many", monotonic())
+    assert feed.take(0, 0, lines[0]) is not None
+    got: list[Leased | None] = []
+    thread = threading.Thread(target=lambda: got.append(feed.take(30, 0, lines[1])))
+    thread.start()
+    with polled("it waits", 30) as wait_a_little:
+        while not len(feed._waiters):
+            wait_a_little()
+    feed.admission.limit = 2
+    thread.join(10)
+    assert got[0] is not None
