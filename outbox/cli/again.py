@@ -1,4 +1,4 @@
-"""`outbox-send-again`: a message that was sent, sent once more."""
+"""`outbox-send-again`: resend a sent message."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from outbox.cli.output import print_json, sentence
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @in_app
 def send_again(id: int, dry_run: bool, note: str | None, as_json: bool, **options: Any) -> None:
-    """Send a message again that was sent.
+    """Resend a message that was already sent.
 
-    The message of the delivery ID (of outbox-list) is enqueued anew, for that recipient alone: with a Message-ID and a
-    Date of its own, and the old Message-ID in References. The old delivery stays as it is. Mail that failed is sent by
+    The message of the delivery ID (of outbox-list) is enqueued again, for that recipient alone: with a new Message-ID
+    and Date, and the old Message-ID in References. The old delivery stays as it is. For mail that failed use
     outbox-requeue instead. A message whose content was redacted can't be sent again.
 
     \b
@@ -49,4 +49,4 @@ def send_again(id: int, dry_run: bool, note: str | None, as_json: bool, **option
     elif dry_run:
         say(f"Would send the message of delivery {id} to {recipient} again.")
     else:
-        say(f"Queued delivery {made} for {recipient}: the message of delivery {id}, as a new one.")
+        say(f"Queued delivery {made} for {recipient}: a new message with the content of delivery {id}.")

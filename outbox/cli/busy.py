@@ -1,4 +1,4 @@
-"""Something moves on the terminal where a person waits for more than a second."""
+"""Progress on the terminal while a person waits for more than a second."""
 
 from __future__ import annotations
 

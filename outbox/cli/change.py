@@ -103,7 +103,7 @@ def requeue(ids: tuple[int, ...], **options: Any) -> None:
     """Send failed mail again.
 
     Queues failed, uncertain or cancelled deliveries: the IDS (of outbox-list), or all that match a filter. They are due
-    at once, with all their attempts before them. Mail that had expired loses its expiry date, for all recipients of the
+    at once, with a new count of attempts. Mail that had expired loses its expiry date, for all recipients of the
     message. Mail whose content was redacted is left alone. Uncertain mail may have arrived: sent again, it arrives
     twice.
 
@@ -157,7 +157,7 @@ def send_now(ids: tuple[int, ...], **options: Any) -> None:
     """Send deferred or scheduled mail now.
 
     Queued mail that is due later becomes due at once: the IDS (of outbox-list), or all that match a filter. Its
-    attempts and its priority stay. Paused mail waits until the pause ends. A message that was never offered to a relay
+    attempts and its priority are kept. Paused mail waits until the pause ends. A message never offered to a relay
     gets a new Date. Mail that a worker is sending is left alone. Asks before it changes more than one.
 
     \b
@@ -214,7 +214,7 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         if uncertain:
             say(
                 f"{deliveries(uncertain)} may have been sent already and "
-                f"{'is' if uncertain == 1 else 'are'} uncertain now: outbox-requeue or outbox-mark-sent settles that."
+                f"{'is' if uncertain == 1 else 'are'} uncertain now: use outbox-requeue or outbox-mark-sent to decide."
             )
     if left or uncertain:
         raise click.exceptions.Exit(1)

@@ -63,7 +63,7 @@ def _counted(faults: int) -> str:
 
 
 def show(found: Iterable[Finding]) -> None:
-    """The findings, a line each; on a terminal it goes on at a word."""
+    """The findings, a line each; on a terminal it is wrapped at a word."""
     out = console()
     for finding in found:
         mark, style = _STYLES[finding.ok]

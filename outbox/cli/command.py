@@ -32,7 +32,7 @@ class Failure(click.ClickException):
         self.value = value
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """On a terminal a long message goes on at a word."""
+        """On a terminal a long message is wrapped at a word."""
         Console(cast(TextIO, file or sys.stderr)).print(Text(f"Error: {self.format_message()}"))
 
 
@@ -72,12 +72,12 @@ class Command(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """As click's; the options are not parsed yet, so --json is looked for among the words."""
+        """As in click; the options are not parsed yet, so --json is looked for among the words."""
         with _failing(as_json="--json" in args):
             return super().make_context(info_name, args, parent, **extra)
 
     def get_short_help_str(self, limit: int = SHORT_HELP) -> str:
-        """Its title, whole: the list of commands goes on below it where it is wide."""
+        """Its whole title; the list of commands wraps a long one."""
         return super().get_short_help_str(max(limit, SHORT_HELP))
 
     def invoke(self, ctx: click.Context) -> Any:

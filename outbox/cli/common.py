@@ -1,4 +1,4 @@
-"""What all commands share: the application's outbox, errors without tracebacks, who is asked."""
+"""What all commands share: the application's outbox, errors without tracebacks, questions."""
 
 from __future__ import annotations
 
@@ -89,17 +89,17 @@ def console() -> Console:
 
 
 def say(words: str) -> None:
-    """One line of result on stdout; on a terminal it goes on at a word."""
+    """One line of the result on stdout; on a terminal it is wrapped at a word."""
     console().print(Text(safe(words)))
 
 
 def remark(words: str) -> None:
-    """The same on stderr: what is no part of the result."""
+    """The same on stderr: what does not belong to the result."""
     Console(sys.stderr).print(Text(safe(words)))
 
 
 def who() -> str:
-    """Who does it, for the audit: the system's user, the one before sudo, at this host."""
+    """Who runs the command, for the audit: the system's user (the one before sudo) at this host."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a number without a name, in a container

@@ -35,18 +35,18 @@ class Console:
         return self._measured()[1]
 
     def print(self, text: Text | str = "") -> None:
-        """A line; on a terminal it goes on at a word."""
+        """A line; on a terminal it is wrapped at a word."""
         text = Text(text) if isinstance(text, str) else text
         for line in text.wrapped(self.width) if self.is_terminal else (text,):
             self.print_line(line)
 
     def print_line(self, line: Text) -> None:
-        """What is one line already."""
+        """One line, not to be wrapped."""
         self.stream.write(self.rendered(line) + "\n")
         self.stream.flush()
 
     def rendered(self, line: Text) -> str:
-        """With colours, if there are any here."""
+        """With colours, if there are any."""
         return line.ansi() if self._colours else line.plain
 
     @contextmanager
@@ -72,7 +72,7 @@ class Frame(Console):
 
     @property
     def fits(self) -> bool:
-        """Whether the screen has lines enough."""
+        """Whether the screen has enough lines."""
         return len(self._paper.getvalue().splitlines()) <= self.height
 
     def lines(self) -> list[str]:

@@ -13,7 +13,7 @@ from outbox.cli.busy import waiting
 from outbox.cli.command import Command
 from outbox.cli.common import console, database, in_app, remark, say
 from outbox.cli.options import deliveries, filter_options, taken
-from outbox.cli.output import print_json, safe
+from outbox.cli.output import print_json, print_whole, safe
 from outbox.cli.unmatched import by_state, matching
 from outbox.delivery.states import State
 from outbox.operations import Filter, Row
@@ -136,7 +136,7 @@ def _print_csv(wanted: Filter, page: _Page, limit: int) -> None:
 
 def _print_line(cells: Iterable[object]) -> None:
     harmless = (safe(cell) if isinstance(cell, str) else cell for cell in cells)
-    click.echo(csv_line(harmless).rstrip("\r\n"))
+    print_whole(csv_line(harmless).rstrip("\r\n"))
 
 
 def _remark_on(shown: int, further: _Page | None) -> None:

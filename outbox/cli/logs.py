@@ -22,7 +22,7 @@ from outbox.cli.text import Text
 from outbox.core.events import Event
 
 CAPACITY = 10_000
-"""Lines that wait to be written at the most."""
+"""At most this many lines wait to be written."""
 
 READER_SECONDS = 1.0
 """How long a process without a writer of its own waits for somebody to read."""
@@ -47,7 +47,7 @@ class Lines(logging.Formatter):
 
 
 class WrappedLines(Lines):
-    """The same for who reads along at a terminal: a long line goes on at a word."""
+    """The same for a terminal: a long line is wrapped at a word."""
 
     def format(self, record: logging.LogRecord) -> str:
         line, out = super().format(record), Console(sys.stderr)
@@ -134,7 +134,7 @@ class Stderr(logging.Handler):
             self._written += 1
 
     def _gap(self) -> str:
-        words = f"{self._dropped} log lines were dropped: whoever reads this log did not keep up"
+        words = f"{self._dropped} log lines were dropped: the reader of this log did not keep up"
         self._dropped = 0
         return self.format(logging.LogRecord("outbox", logging.WARNING, __file__, 0, words, None, None))
 
@@ -196,7 +196,7 @@ _ELSEWHERE = (
     logging.handlers.HTTPHandler,
     logging.handlers.MemoryHandler,
 )
-"""Handlers that show nothing to who started the worker. One that is not known here is taken to do so."""
+"""Handlers that do not write to the terminal. One that is not listed here is assumed to."""
 
 
 def _is_shown(logger: logging.Logger, level: int) -> bool:

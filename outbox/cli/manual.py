@@ -20,7 +20,7 @@ _PART = re.compile(r"<!-- (?P<name>[a-z-]+): written by `make manual` -->\n.*?<!
 
 
 def markdown(page: str) -> str:
-    """docs/commands.md with its marked parts anew. Raises ValueError where a command has no part in it."""
+    """docs/commands.md with its marked parts rewritten. Raises ValueError if a command has no part in it."""
     parts = {entry.name: _section(entry) for entry in entries()}
     parts["commands"] = _table("command", [(f"[`{one.name}`](#{one.name})", one.title) for one in entries()])
     parts["filters"] = _table("option", [(f"`{name}`", words) for name, words in filters()])

@@ -99,7 +99,7 @@ _NOT_OF_ENDED = ("since", "older_than", "waits")
 
 
 def envelope_of(text: str, option: str) -> str:
-    """The address in `text`, as the envelope has it. Wrong use of `option` where it is none."""
+    """The address in `text`, as the envelope has it. Raises BadParameter for `option` if it is invalid."""
     try:
         return parse(text, option).envelope
     except MessageError as error:

@@ -1,4 +1,4 @@
-"""What may be printed: nothing that a terminal could obey, and JSON."""
+"""What may be printed: text without control characters, and JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def safe_lines(text: str) -> str:
 
 
 def print_whole(text: str) -> None:
-    """A message's own text on stdout, whatever its lines are as wide as."""
+    """Text on stdout as it is, however wide its lines are: a message's own, or CSV."""
     click.echo(text)
 
 

@@ -1,4 +1,4 @@
-"""`outbox-pause`, `outbox-resume`: hold back all mail, or some of it by one property, and let it go."""
+"""`outbox-pause`, `outbox-resume`: hold back all mail, or some of it by one property, and resume sending it."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
 
     Pauses all mail, or that of a kind, to a domain, from a sender, by a transport, or one delivery by its ID (each may
     be given several times). It stays queued until the pause ends or outbox-resume lifts it, and may expire meanwhile.
-    Workers stop within a few seconds and finish what they are sending. To pause the same again replaces the reason and
-    the end. Asks where more than one queued delivery is concerned.
+    Workers stop within a few seconds and finish what they are sending. Pausing the same again replaces the reason and
+    the end. Asks if it affects more than one queued delivery.
 
     \b
     Examples:
@@ -88,27 +88,27 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
     _must_exist(engine, targets, environment)
     with _wrong_use():
         held = _held(engine, targets, environment)
-        words = f"{' and '.join(_words(what, value) for what, value in targets)}, {deliveries(held, CAP)} queued now"
+        words, queued = " and ".join(_words(what, value) for what, value in targets), deliveries(held, CAP)
         if not asked.dry_run:
-            ask(f"Pause {words}?", yes=asked.yes or held <= 1)
+            ask(f"Pause {words} ({queued} queued now)?", yes=asked.yes or held <= 1)
         made = _pause(
             engine, targets, asked, {"reason": reason, "until": until, "for_": for_, "environment": environment}
         )
     if asked.as_json:
         print_json({"action": "pause", "dry_run": asked.dry_run, "queued": held, "pauses": made})
     else:
-        say(f"{'Would pause' if asked.dry_run else 'Paused'} {words}; {_end(made[0])}.")
+        say(f"{'Would pause' if asked.dry_run else 'Paused'} {words} {_end(made[0])}: {queued} queued now.")
 
 
 @click.command("outbox-resume", cls=Command)
 @click.option("--all", "everything", is_flag=True, help="Every pause.")
 @pause_options
 def resume(reason: str, **options: Any) -> None:
-    """Resume what is paused, or list it.
+    """Resume sending, or list what is paused.
 
-    Lifts the pause of a kind, a domain, a sender, a transport, a message, or with --all every one; also those that
-    workers made by themselves because the relay refuses it. Without any of these it lists the pauses. Asks where more
-    than one queued delivery is concerned.
+    Lifts the pause of a kind, a domain, a sender, a transport or a message, or with --all every pause; also those that
+    workers made automatically because the relay refuses a sender or domain. Without any of these options it lists the
+    pauses. Asks if it affects more than one queued delivery.
 
     \b
     Examples:
@@ -128,7 +128,7 @@ def resume(reason: str, **options: Any) -> None:
         lifted = wanted
         if wanted and not asked.dry_run:
             held = _held(engine, [(one.what, one.value) for one in wanted], environment)
-            ask(f"Resume {_names(wanted)}, {deliveries(held, CAP)} queued now?", yes=asked.yes or held <= 1)
+            ask(f"Resume {_names(wanted)} ({deliveries(held, CAP)} queued now)?", yes=asked.yes or held <= 1)
             lifted = _resume(engine, wanted, reason)
     if asked.as_json:
         print_json({"action": "resume", "dry_run": asked.dry_run, "pauses": lifted if targets else there})
@@ -137,7 +137,7 @@ def resume(reason: str, **options: Any) -> None:
     else:
         _tell(lifted, asked)
         if (every or len(lifted) < len(targets)) and len(mine) < len(there):
-            say("Some pauses are for all environments: --all-environments lifts these, too.")
+            say("Some pauses are for all environments: --all-environments lifts them, too.")
     if targets and len(lifted) < (1 if every else len(targets)):
         raise click.exceptions.Exit(1)
 
@@ -273,4 +273,4 @@ def _words(what: What, value: str) -> str:
 def _end(one: Pause) -> str:
     if one.until is None:
         return "until outbox-resume"
-    return f"until {moment(one.until)}, {duration((one.until - one.since).total_seconds())}"
+    return f"until {moment(one.until)} ({duration((one.until - one.since).total_seconds())})"

@@ -76,7 +76,7 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     if others:
         say(f"{_why_none(others, states, duration(seconds))}.")
     if options["dry_run"]:
-        say(f"Would remove the messages of {deliveries(found, CAP)} at most: {words}.")
+        say(f"Would remove the messages of up to {deliveries(found, CAP)}: {words}.")
     else:
         say(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
 

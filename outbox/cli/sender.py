@@ -1,4 +1,4 @@
-"""`outbox-sender`: the daemon, started from a terminal or a service manager."""
+"""`outbox-sender`: the worker, started from a terminal or a service manager."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ ENDED = {"sent": "sent", "retried": "deferred", "failed": "failed"}
 
 
 @click.command("outbox-sender", cls=Command)
-@click.option("--once", is_flag=True, help="Send what is due now, then end; at once if the relay is down.")
+@click.option("--once", is_flag=True, help="Send what is due now, then end; ends at once if the relay is down.")
 @click.option("--drain", is_flag=True, help="Send until nothing is due, then end; waits for a relay that is down.")
 @click.option("--connections", type=click.IntRange(1, 1000), metavar="N", help="Instead of OUTBOX_CONNECTIONS.")
-@click.option("--processes", type=click.IntRange(1, 256), metavar="N", help="Workers, each a process of its own.")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), metavar="N", help="Run this many workers, each in its own process."
+)
 @in_app
 def sender(once: bool, drain: bool, connections: int | None, processes: int | None) -> None:
     """Send the mail that is due: the worker.
@@ -30,11 +32,11 @@ def sender(once: bool, drain: bool, connections: int | None, processes: int | No
     OUTBOX_SHUTDOWN_SECONDS, the rest is released. A second signal ends it at once. Any number of workers may share one
     database. The log goes to stderr, one line for each event. On a terminal --drain shows a progress bar.
 
-    Exit code 0: stopped gracefully; with --once and --drain nothing that was due is left because of the relay or the
-    account (what an operator has paused does not count). 1: something is left, or the worker could not go on. 2: it
-    could not start.
+    Exit code 0: stopped gracefully; with --once and --drain no due mail is left because of the relay or the account
+    (what an operator has paused does not count). 1: due mail is left, or the worker could not continue. 2: it could not
+    start.
 
-    With --processes N there are N workers with that many connections each. One that dies is started again, and its
+    With --processes N there are N workers, each with its own connections. One that dies is restarted, and its
     deliveries are released at once.
 
     \b

@@ -1,4 +1,4 @@
-"""`outbox-show`: one mail with its tries, its source, its HTML."""
+"""`outbox-show`: one delivery with its attempts, its source, its HTML."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from outbox.cli.output import plain, print_json, print_whole, safe
 from outbox.cli.tables import print_pairs
 from outbox.cli.text import Text
 from outbox.core import clock
+from outbox.core.clock import UNREADABLE
 from outbox.core.errors import DatabaseError
 from outbox.delivery.states import State
 from outbox.message.preview import preview
@@ -91,7 +92,7 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
 
 
 def _note(id: int) -> None:
-    """For the audit: whoever may run this can read the database, too, so it is shown even if that fails."""
+    """For the audit: anybody who can run this can read the database, too, so the text is shown even if this fails."""
     try:
         with operations.transaction(database()) as connection:
             operations.note_look(connection, id, "body", by=who())
@@ -167,15 +168,23 @@ def _heading(out: Console, words: str) -> None:
     out.print(Text(words, style="bold"))
 
 
+def _distance(detail: Detail) -> str:
+    """How long it is until it is due, or since when it has been."""
+    if detail.due_at is None or UNREADABLE in (detail.due_at, detail.created_at):
+        return ""
+    left = (detail.due_at - detail.created_at).total_seconds() - detail.age
+    return f" (in {duration(left)})" if left > 0 else f" ({duration(-left)} ago)"
+
+
 def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
-    """What is known, but for what is as it mostly is."""
+    """What is known, except for usual values."""
     yield "recipient", detail.recipient
     yield "subject", detail.subject
     yield "sender", f"{detail.envelope_from or '<>'} (envelope)"
     yield "Message-ID", detail.message_id_header
     yield "enqueued", f"{moment(detail.created_at)} ({duration(detail.age)} ago)"
     if detail.due_at is not None:
-        yield ("due" if detail.state == "queued" else "lease until"), moment(detail.due_at)
+        yield ("due" if detail.state == "queued" else "lease until"), moment(detail.due_at) + _distance(detail)
     if detail.finished_at is not None:
         yield "ended", moment(detail.finished_at)
     if detail.expires_at is not None:

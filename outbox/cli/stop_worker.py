@@ -15,7 +15,7 @@ from outbox.operations import Ask, Worker
 
 @click.command("outbox-stop-worker", cls=Command)
 @click.argument("id", type=click.IntRange(1))
-@click.option("--drain", is_flag=True, help="It goes on until nothing is due, and ends then.")
+@click.option("--drain", is_flag=True, help="First send until nothing is due.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
 @click.option("--note", metavar="TEXT", help="Why, for the audit.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -37,7 +37,7 @@ def stop_worker(id: int, drain: bool, yes: bool, note: str | None, as_json: bool
         there = operations.workers(connection, dead_after=settings().dead_after_seconds)
     worker = next((one for one in there if one.id == id), None)
     if worker is None:
-        raise No(f"There is no worker {id}: it has ended. outbox-status lists those that have not.")
+        raise No(f"There is no worker {id}, or it has ended. `outbox-status` lists the workers.")
     if worker.alive and not worker.others_alive(there):
         ask(f"No other worker is running: nothing is sent after {_named(worker)}. {what.capitalize()} it?", yes=yes)
     with operations.transaction(engine) as connection:

@@ -1,1 +1,1 @@
-"""What every room uses: errors, the clock, events and loggers, wake-ups, the wish to shut down. Pure Python."""
+"""What every room uses: errors, the clock, events and loggers, wake-ups, shutdown requests. Pure Python."""

@@ -21,7 +21,7 @@ would wake and take its leases for good that the others have long seen run out."
 
 
 def monotonic() -> float:
-    """Seconds that never go back, those of a suspended machine included. For deadlines within one process."""
+    """Seconds that never go back, including those of a suspended machine. For deadlines within one process."""
     return time.monotonic() if _MONOTONIC is None else time.clock_gettime(_MONOTONIC)
 
 
@@ -63,7 +63,7 @@ class Steps:
 
     @property
     def latest(self) -> float | None:
-        """Seconds that the other clock is ahead of the monotonic one, at the most; None before the first reading."""
+        """Seconds, at most, that the other clock is ahead of the monotonic one; None before the first reading."""
         return None if self._offset is None else self._offset[1]
 
     @property

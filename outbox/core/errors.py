@@ -40,11 +40,11 @@ class MessageTooLargeError(MessageError):
 
 
 class KeyTakenError(MessageError):
-    """The key belongs to a message with other content."""
+    """The key belongs to a message with different content."""
 
 
 class TemplateError(MessageError):
-    """Neither the text nor the HTML template of a mail exists."""
+    """Neither the text nor the HTML template of a message exists."""
 
 
 class ConfigurationError(OutboxError):

@@ -74,7 +74,7 @@ class Event:
 
 
 class Events:
-    """Where events go: the log, and whoever asks."""
+    """Where events go: the log, and the observers."""
 
     def __init__(self) -> None:
         self._observers: list[Callable[[Event], None]] = [_log]
@@ -84,7 +84,7 @@ class Events:
         self._observers.append(observer)
 
     def emit(self, name: EventName, message_id: str | None = None, **facts: Any) -> None:
-        """Tell everybody."""
+        """Log an event and notify all observers."""
         event = Event(name, message_id, facts)
         for observer in self._observers:
             try:

@@ -1,4 +1,4 @@
-"""The package's loggers, which `logging.config` does not switch off by the way."""
+"""The package's loggers, which `logging.config` does not disable as a side effect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 class Logger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that is heard also after a `dictConfig` that does not name it.
+    """A logger that stays enabled after a `dictConfig` that does not name it.
 
     `dictConfig` and `fileConfig` disable every logger that exists and is not in the configuration, unless they are
     told `disable_existing_loggers=False`: Flask's documentation and Alembic's `env.py` do not say so. A lost message

@@ -22,7 +22,7 @@ class Underway(NamedTuple):
 
 
 class Progress:
-    """The steps that are under way. Thread-safe, and without a lock: who looks at it must never have to wait."""
+    """The steps that are under way. Thread-safe, and without a lock: a reader must never have to wait."""
 
     def __init__(self) -> None:
         self._open: set[_Step] = set()
@@ -38,7 +38,7 @@ class Progress:
         return sorted(steps, key=lambda step: -step.seconds)
 
     def excuse(self, seconds: float) -> None:
-        """The whole process stood still for so long: that is no fault of the threads."""
+        """The whole process stood still for this long: the threads are not at fault."""
         for step in self._open.copy():
             step.since += seconds
 

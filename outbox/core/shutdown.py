@@ -1,4 +1,4 @@
-"""The wish to end, from a signal, another thread, or a parent that is gone."""
+"""Shutdown requests: from a signal, another thread, or a parent that is gone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from outbox.core.sync import Flag
 
 
 class Stop:
-    """The wish to end. A `threading.Event` will not do: a handler that sets it may interrupt the very thread that holds
-    its lock, and both wait for ever."""
+    """A shutdown request. A `threading.Event` will not do: a handler that sets it may interrupt the very thread that
+    holds its lock, and both wait forever."""
 
     def __init__(self, lifeline: int | None = None) -> None:
         """`lifeline`: a descriptor that becomes readable when the process's parent has gone; then it is set, too."""
@@ -27,17 +27,17 @@ class Stop:
         self._flag.set()
 
     def is_set(self) -> bool:
-        """Whether it was called."""
+        """Whether shutdown was requested."""
         return self._flag.is_set()
 
     def wait(self, timeout: float) -> bool:
-        """Until set, or for `timeout` seconds; whether it is set."""
+        """Wait until it is set, or for `timeout` seconds; whether it is set."""
         if not self.is_set() and self._flag.wait(timeout, *self._lifeline):
             self.set()
         return self.is_set()
 
     def fileno(self) -> int:
-        """Readable once it is set: for waiting on other things besides."""
+        """A descriptor that is readable once it is set, for waiting on other things as well."""
         return self._flag.fileno()
 
 

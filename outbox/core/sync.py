@@ -1,4 +1,4 @@
-"""A wake-up without a payload: who waits sees for itself what has changed."""
+"""A wake-up primitive without a payload."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Flag:
         return self._set
 
     def set(self) -> None:
-        """Wake who waits. From any thread."""
+        """Wake the waiting thread. May be called from any thread."""
         if not self._set:
             self._set = True
             with suppress(BlockingIOError):  # full: it is awake
@@ -35,7 +35,7 @@ class Flag:
         """Forget that it was set: to be called before a look at what it was set for."""
         with suppress(BlockingIOError):
             os.read(self._reader, 4096)
-        self._set = False  # last: who sets it meanwhile writes nothing, and need not, for the look is yet to come
+        self._set = False  # last: a `set` meanwhile writes nothing, and need not, since the look is yet to come
 
     def fileno(self) -> int:
         """Readable once it is set."""

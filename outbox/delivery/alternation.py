@@ -12,10 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 RATE_SECONDS = 30.0
-"""In so long a rate that was used up may be over once, not twice."""
+"""Seconds within which a used-up rate may recover once, not twice."""
 
 REMEMBERED = 50
-"""Senders of a domain that are remembered at the most."""
+"""At most this many senders of a domain are remembered."""
 
 
 @dataclass(slots=True)

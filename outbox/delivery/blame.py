@@ -68,7 +68,7 @@ class Blame:
         self._refusals.accepted()
 
     def replay(self, offer: Offer, result: Result, now: float, chance: float) -> Ruling:
-        """Learn from an outcome that another worker, or this one before it was started anew, has written down."""
+        """Learn from an outcome that another worker, or this one before it was restarted, has recorded."""
         if result.verdict is Verdict.ACCEPTED:
             self._refusals.accepted()
             return Ruling(None)

@@ -15,7 +15,7 @@ FIRST_WAIT = 60.0
 LONGEST_WAIT = 4 * 3600.0
 
 REMEMBERED = 200
-"""Senders of one domain that are remembered at the most."""
+"""At most this many senders of one domain are remembered."""
 
 
 @dataclass(slots=True)

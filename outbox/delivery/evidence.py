@@ -14,7 +14,7 @@ from outbox.delivery.breaker import IN_TRANSACTION
 from outbox.delivery.reply import About, Phase, Result, Verdict
 
 REMEMBERED = 500
-"""Scopes, and deliveries of one refusal, that are remembered at the most."""
+"""At most this many scopes, and deliveries of one refusal, are remembered."""
 
 PASSED_SECONDS = 300.0
 """How long an accepted message proves that the relay takes mail of other senders."""

@@ -1,4 +1,4 @@
-"""What an SMTP server said, how far a try got, and what that means for the delivery: values only."""
+"""What an SMTP server said, how far an attempt got, and what that means for the delivery: values only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from outbox.delivery.retry_after import seconds_to_wait
 
 
 class Phase(StrEnum):
-    """How far a try got when it ended (RFC 5321 §3)."""
+    """How far an attempt got before it ended (RFC 5321 §3)."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the outcome of a try means for the delivery."""
+    """What the outcome of an attempt means for the delivery."""
 
     ACCEPTED = "accepted"  # the server took it
     TRANSIENT = "transient"  # the server asks to try this mail again later; costs an attempt
@@ -64,7 +64,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one try to deliver one message to one recipient came to."""
+    """The result of one attempt to deliver one message to one recipient."""
 
     verdict: Verdict
     phase: Phase
@@ -127,7 +127,7 @@ def retry_after(reply: Reply) -> float | None:
 
 
 def _take_enhanced(code: int, lines: list[str]) -> tuple[str | None, list[str]]:
-    """The enhanced code (RFC 2034 §4) and the lines without it; one that says success for a failure is none."""
+    """The enhanced code (RFC 2034 §4) and the lines without it; one that says success for a failure is ignored."""
     found = _ENHANCED.match(lines[0])
     if found is None or (found[1][0] == "2") != (code < 300):
         return None, lines

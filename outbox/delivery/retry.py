@@ -1,4 +1,4 @@
-"""What follows from the outcome of a try: pure decisions. `now` and randomness are arguments."""
+"""What follows from the outcome of an attempt: pure decisions. `now` and randomness are arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Reason(StrEnum):
 
     REFUSED = "refused"  # the server will never take it
     EXPIRED = "expired"  # too old to be of use
-    ATTEMPTS = "attempts"  # tried as often as is allowed
+    ATTEMPTS = "attempts"  # attempted as often as allowed
     UNKNOWN = "unknown"  # nobody can know whether the server took it
     DAMAGED = "damaged"  # its stored form can't be put together
     POISON = "poison"  # workers or connections broke on it alone
@@ -106,7 +106,7 @@ _LAST_STRETCH = 60.0
 
 
 def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> Decision:
-    """The one place where the outcome of a try becomes the next state of its delivery."""
+    """The one place where the outcome of an attempt becomes the next state of its delivery."""
     if facts.withheld:
         return _blameless(result, facts, policy, chance, Reason.TRANSPORT)
     match result.verdict:

@@ -35,7 +35,7 @@ class Lane(StrEnum):
 
     @classmethod
     def of_rank(cls, rank: int) -> Lane:
-        """The lane stored as `rank`. Raises KeyError for a number that is none."""
+        """The lane stored as `rank`. Raises KeyError for an unknown number."""
         return _LANES[rank]
 
 
@@ -50,7 +50,7 @@ _RANKS = {Lane.HIGH: 0, Lane.NORMAL: 1, Lane.BULK: 2}
 _LANES = {rank: lane for lane, rank in _RANKS.items()}
 
 LIVE = frozenset({State.QUEUED, State.SENDING})
-"""States in which a delivery has a due time: the daemon will look at it again."""
+"""States in which a delivery has a due time: a worker will look at it again."""
 
 FINAL = frozenset(State) - LIVE
 """States that only a person leaves, and only by requeue or mark-sent."""

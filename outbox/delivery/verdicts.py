@@ -24,7 +24,7 @@ class Failure(StrEnum):
     UNREACHABLE = "unreachable"  # no address takes the connection
     DISCONNECTED = "disconnected"  # closed, reset or a write failed
     TIMEOUT = "timeout"  # silence, or the message's deadline
-    GARBAGE = "garbage"  # a reply that is none, or that does not fit the command
+    GARBAGE = "garbage"  # an invalid reply, or one that does not fit the command
     OVERSIZED = "oversized"  # a reply without end
     HANDSHAKE = "handshake"  # TLS broken off
     INJECTED = "injected"  # plain text after the reply to STARTTLS
@@ -114,7 +114,7 @@ def judge_failure(phase: Phase, failure: Failure) -> Judgement:
 
 
 def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgement:
-    """The verdict for the reply that ended a try in `phase`. A reply that does not fit the phase is garbage."""
+    """The verdict for the reply that ended an attempt in `phase`. A reply that does not fit the phase is garbage."""
     code = reply.code or 0
     if phase is Phase.DOT and 200 <= code < 300:
         return Judgement(Verdict.ACCEPTED)

@@ -25,7 +25,7 @@ _MADE = re.compile(r"\s*<\d{10,20}\.\d{1,10}\.\d{1,20}@([^<>@\s]+)>\s*")  # by `
 
 
 def draft_of(message: flask_mail.Message) -> Draft:
-    """`message` as a draft. Raises MessageError for what is not a message, or has attachments that are none."""
+    """`message` as a draft. Raises MessageError for anything but a message, or for invalid attachments."""
     if not isinstance(message, flask_mail.Message):
         raise MessageError("message", f"is {kind_of(message)}", "Give a flask_mail.Message.")
     builds = builds_its_bytes(message)

@@ -92,7 +92,7 @@ class Outbox(flask_mail.Mail):
         references: str | Iterable[str] | None = None,
         **context: Any,
     ) -> OutboxMessage:
-        """Enqueue a mail rendered from `template` + ".txt" and + ".html"; one of them may be missing.
+        """Enqueue a message rendered from `template` + ".txt" and + ".html"; one of them may be missing.
 
         `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates. The three between
         are those of `enqueue`. For the others (`key`, `kind`, …):

@@ -19,10 +19,10 @@ from outbox.core.events import Event, logger
 from outbox.extension import signals
 
 CAPACITY = 10_000
-"""Calls that wait at the most; what comes on top is dropped, and counted."""
+"""At most this many calls wait; further ones are dropped and counted."""
 
 PATIENCE_SECONDS = 30.0
-"""A receiver that takes longer hangs."""
+"""A receiver that takes longer counts as hung."""
 
 _COMPLAINT_SECONDS = 60.0
 
@@ -88,7 +88,7 @@ class Receivers:
             logger.error("%d receiver calls were dropped: the receivers hang or are too slow", dropped)
 
     def close(self, timeout: float) -> None:
-        """Wait until the receivers were told of all that happened, for `timeout` seconds at the most."""
+        """Wait until the receivers were told of all that happened, for at most `timeout` seconds."""
         end = awake() + timeout
         with self._lock:
             while (self._waiting or self._current is not None) and (left := end - awake()) > 0:
@@ -115,7 +115,7 @@ class Receivers:
                 logger.error("a receiver of %s failed: %s", call.signal.name, type(error).__name__)
             with self._lock:
                 self._lock.notify_all()
-                if self._thread is not me:  # it took too long, and another goes on in this one's place
+                if self._thread is not me:  # it took too long, and another thread has replaced this one
                     self._hung.discard(call.receiver)
                     return
                 self._current = None

@@ -176,7 +176,7 @@ def _fate(policy: str, scope: Scope, session: Session, mails: list[Mail]) -> tup
 
 
 def _is_around(activity: transactions.Activity, scope: Scope, session: Session) -> bool:
-    """Whether the transaction was begun by what is around `scope`, and still goes on."""
+    """Whether something outside `scope` began the transaction, and it is still open."""
     if activity.began_in is not scope and (activity.began_in is None or not activity.began_in.is_over):
         return True
     return getattr(session, "_trans_context_manager", None) is not None  # `with session.begin()` is open

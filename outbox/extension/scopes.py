@@ -19,7 +19,7 @@ GUARD = "outbox.guard"
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """A request; or an application context that is none's, of a thread, task, job, command or script."""
+    """A request; or an application context outside a request: of a thread, task, job, command or script."""
 
     environ: int | None  # id() of the request's; None for an application context
     outer: Scope | None = None  # of the request in which this one is made, by a test client for instance
@@ -118,7 +118,7 @@ def leave_context(error: BaseException | None) -> tuple[Scope | None, bool]:
 
 
 def _is_good(error: BaseException) -> bool:
-    """An exception by which a command or shell ends in good order."""
+    """An exception with which a command or shell ends normally."""
     if isinstance(error, SystemExit):
         return error.code in {None, 0}
     return getattr(error, "exit_code", None) == 0  # click.exceptions.Exit

@@ -109,7 +109,7 @@ class Sessions:
             return None  # whatever the application's function says of being called here: it is not needed
 
     def elsewhere(self) -> list[Engine]:
-        """Where the application's session may write besides, each commit by itself; none with two-phase commit."""
+        """Other databases that the application's session may write to, each with its own commit; none if two-phase."""
         if self._source is None:
             return []
         try:

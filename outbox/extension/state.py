@@ -41,7 +41,7 @@ _WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for ea
 
 
 BOUND = "outbox.bound"
-"""Where the application keeps it, besides `extensions["mail"]`."""
+"""Where the application keeps it, in addition to `extensions["mail"]`."""
 
 
 class Bound(flask_mail._Mail):

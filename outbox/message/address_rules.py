@@ -80,7 +80,7 @@ def refuse_several(text: str, field: str, *, sender: bool) -> None:
 def split(text: str) -> list[str]:
     """`text` cut at the commas between complete addresses (`Ann <ann@example.org>, bob@example.org`).
 
-    One element where it is not just that: whoever reads it says what is wrong with it.
+    One element if it is anything else: the caller reports what is wrong with it.
     """
     masked = _QUOTED.sub(lambda found: "q" * len(found[0]), text)
     pieces = masked.split(",")
@@ -201,7 +201,7 @@ def _of_domain(domain: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _ascii_domain(domain: str) -> str | None:
-    """The domain in ASCII, None if it is none (RFC 5321 §4.1.2, RFC 5891)."""
+    """The domain in ASCII, None if it is invalid (RFC 5321 §4.1.2, RFC 5891)."""
     if domain.startswith("["):
         return domain if _is_literal(domain) else None
     if not domain.isascii():

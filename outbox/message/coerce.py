@@ -66,14 +66,14 @@ def plain(value: object, field: str) -> Any:
 
 
 def file_name(value: object, field: str) -> str:
-    """The name of a file; of a path (`pathlib.Path`) the last part: the folders are nobody's business."""
+    """The name of a file; of a path (`pathlib.Path`) the last part: folders are private."""
     if isinstance(value, PathLike):
         value = basename(value)
     return text_of(value, field)
 
 
 def items_of(value: object, field: str) -> list[Any]:
-    """The elements of a list, tuple, set or other iterable; a string is none, being a likely slip."""
+    """The elements of a list, tuple, set or other iterable; a string is refused, being a likely mistake."""
     value = plain(value, field)
     if isinstance(value, list | tuple):
         return list(value)
@@ -103,7 +103,7 @@ def is_empty(value: object) -> bool:
         if isinstance(value, str | bytes | list | tuple | set | frozenset | dict):
             return not value
         return value.__class__ is type(None)
-    except Exception:  # noqa: BLE001 - a proxy of a caller's own; whoever reads the value says what is wrong with it
+    except Exception:  # noqa: BLE001 - a proxy of a caller's own; reading the value reports what is wrong with it
         return False
 
 

@@ -65,7 +65,7 @@ class Meters:
             self._record(outcome, lost)
 
     def claimed(self, seconds: float) -> None:
-        """A claim that found mail took so long."""
+        """A claim that found mail took this long."""
         self.claiming.observe(seconds)
 
     def observe(self, event: Event) -> None:

@@ -1,6 +1,6 @@
 """The worker's own small HTTP server for orchestrators and Prometheus: /healthz, /readyz, /metrics. Off by default.
 
-It listens on 127.0.0.1 unless told otherwise, and asks nobody who they are: put it on a network of machines only.
+It listens on 127.0.0.1 unless told otherwise, without authentication: expose it to a private network only.
 It says nothing about mail but numbers.
 """
 
@@ -17,10 +17,10 @@ from outbox.core.errors import ConfigurationError
 from outbox.core.events import logger
 
 REQUEST_SECONDS = 5.0
-"""A client that is slower than this is hung up on."""
+"""Slower clients are disconnected."""
 
 Question = Callable[[], str | None]
-"""Asked anew each time: None where all is well, else what is wrong, in one line."""
+"""Called on each request: None if all is well, else what is wrong, in one line."""
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -64,7 +64,7 @@ class Monitor:
         return True
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
@@ -84,7 +84,7 @@ class _Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)  # HTTPServer's looks the machine's name up
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: who asked has gone."""
+        """Nothing: the client has gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):

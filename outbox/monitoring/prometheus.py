@@ -44,7 +44,7 @@ GAUGES = {
     "problems": "What outbox-status calls a problem, by kind; degraded where one is above 0.",
     "unresolved_deliveries": f"Deliveries that a person has to look at, by state, {_CAPPED}.",
     "workers": "Workers with a fresh heartbeat.",
-    "worker_heartbeat_age_seconds": "Since the last heartbeat of each worker that has not ended in good order.",
+    "worker_heartbeat_age_seconds": "Since the last heartbeat of each worker that has not shut down cleanly.",
     "transport_workers": "Living workers by relay and whether it is up or down for them.",
 }
 COUNTERS = {

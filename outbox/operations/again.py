@@ -1,4 +1,4 @@
-"""Send a message that was sent once more: a new one with the same content, which refers to the old."""
+"""Send a sent message again: a new one with the same content, which refers to the old."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def send_again(
     environment: str | None = None,
     wake: bool = True,
 ) -> int:
-    """Enqueue the message of the delivery `id` anew, to its recipient alone; the new delivery's id.
+    """Enqueue the message of the delivery `id` again, to its recipient alone; the new delivery's id.
 
     It gets a Message-ID and a Date of its own, and the old Message-ID in References; it has no key and no expiry date.
     `environment`: only one of this environment. Raises ValueError where it can't be done.

@@ -34,7 +34,7 @@ class Shape:
 
     minutes: tuple[int, ...]
     total: ShapeRow
-    domains: list[ShapeRow]  # the fullest first, DOMAINS at the most
+    domains: list[ShapeRow]  # the fullest first, at most DOMAINS
     others: int  # how many domains are not shown
     partial: bool  # there is more mail than was looked at
 

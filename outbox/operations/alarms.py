@@ -19,7 +19,7 @@ class Alarms:
     deferred: float = 0.5
     paused: float = 0.1  # so many of those that are due are paused,
     paused_seconds: float = 86_400.0  # for longer than this or without an end
-    growing: float = 600.0  # the time until all that is due is sent has been growing for so long
+    growing: float = 600.0  # the time until all that is due is sent has been growing for this long
     drain: float = 60.0  # and is longer than this
 
     @classmethod

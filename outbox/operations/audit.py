@@ -154,7 +154,7 @@ def remove_old(connection: sa.Connection, older_than: float, limit: int) -> int:
 
 
 def cut(text: str, most: int) -> str:
-    """`text` such that every database takes it, `most` characters at the most."""
+    """`text` in a form that every database takes, at most `most` characters."""
     if not storable(text):
         text = text.replace("\0", "").encode("utf-8", "replace").decode()
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -25,7 +25,7 @@ SECONDS = 10.0
 """Longer than this no diagnosis may take."""
 
 NEEDED_CONNECTIONS = 5
-"""What one worker opens at once: it claims, records twice over, writes its heartbeat, and does what is due besides."""
+"""What one worker opens at once: to claim, to record (two), for its heartbeat, and for the other duties."""
 
 
 def diagnose(

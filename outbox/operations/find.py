@@ -35,8 +35,8 @@ class Row:
     kind: str | None
     lane: Lane
     created_at: datetime
-    due_at: datetime | None  # queued: when it is tried; sending: when the lease ends
-    attempts: int  # tries that counted against it
+    due_at: datetime | None  # queued: when it is attempted; sending: when the lease ends
+    attempts: int  # counted attempts
     code: int | None  # of the last reply
     enhanced: str | None
     reply: str | None
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try."""
+    """One attempt."""
 
     id: int
     at: datetime  # when it was recorded
@@ -78,7 +78,7 @@ class Sibling:
 
 @dataclass(frozen=True, slots=True)
 class Detail(Row):
-    """One delivery with its message, tries and fellow recipients."""
+    """One delivery with its message, attempts and the other recipients."""
 
     message_id_header: str  # with its angle brackets
     headers: tuple[tuple[str, str], ...]  # decoded, in wire order

@@ -31,7 +31,7 @@ _WAITING = (State.FAILED, State.UNCERTAIN)
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A worker that has not ended in good order."""
+    """A worker that has not shut down cleanly."""
 
     id: int
     host: str

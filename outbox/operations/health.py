@@ -14,7 +14,7 @@ from outbox.store.pauses import EVERY, Pause, What
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One `outbox-sender` process that has not ended in good order."""
+    """One `outbox-sender` process that has not shut down cleanly."""
 
     id: int
     host: str
@@ -27,7 +27,7 @@ class Worker:
     heartbeat_age: float  # seconds
     alive: bool
     health: dict[str, Any]  # as the worker wrote it
-    per_second: float | None  # mails sent in the last minute, each second
+    per_second: float | None  # messages sent per second over the last minute
     asked: str | None = None  # by a person: to "stop", or to "drain" and stop
 
     def others_alive(self, workers: Iterable[Worker]) -> int:

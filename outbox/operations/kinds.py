@@ -1,4 +1,4 @@
-"""Figures by kind: what came of the mail of each, and what of it waits."""
+"""Figures by kind: what became of each kind's mail, and what of it is waiting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from outbox.operations.tables import DELIVERY, MESSAGE, in_state
 from outbox.store.types import DbNow
 
 SEEN = 10_000
-"""The newest deliveries that ended, and of those that wait, which are looked at."""
+"""How many of the newest deliveries that ended, and of those that wait, are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """One kind; None: mail without."""
+    """One kind; None: mail without one."""
 
     kind: str | None
     sent: int
@@ -35,7 +35,7 @@ class KindRow:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The kinds of mail that ended within `seconds`, or wait: most failures first, then the largest share."""
+    """The kinds of mail that ended within `seconds`, or are waiting: most failures first, then the largest share."""
 
     seconds: float
     rows: list[KindRow]

@@ -54,7 +54,7 @@ class Outcomes:
     seconds: float
     sent: int = 0
     refused: int = 0  # for good
-    deferred: int = 0  # to be tried again
+    deferred: int = 0  # to be retried
     complete: bool = True  # whether no older attempt of this time was left out
     group: Group | None = None  # the largest of those that were refused or deferred, where somebody asked
 

@@ -90,7 +90,7 @@ def resume(
 ) -> list[Pause]:
     """Lift one pause, or with `what` None every one; those that were in force.
 
-    `environment`: only those of this one, and not those of all; None: whosever they are; "*": those of all.
+    `environment`: only those of this one, and not those of all; None: of any; "*": those of all.
 
     Raises ValueError for a value that does not fit.
     """

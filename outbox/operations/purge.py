@@ -36,9 +36,9 @@ def purge(
 ) -> int:
     """Remove up to `limit` messages whose deliveries all ended, in `states`, over `older_than` seconds ago. How many.
 
-    They go with their tries. A message of which one delivery is younger, in another state or not `wanted` stays whole.
-    Call it again, in a transaction of its own, until it returns 0. Also removes the rows of workers that stopped as
-    long ago, and the big parts that no message refers to any more. `trail`: the audit's row, where a person does it.
+    They go with their attempts. A message of which one delivery is younger, in another state or not `wanted` stays
+    whole. Call it again, in a new transaction, until it returns 0. Also removes the rows of workers that stopped as
+    long ago, and the big parts that no message refers to any more. `trail`: the audit's row, if a person does it.
     """
     take_write_lock(connection)
     done = Done(older_than, states, wanted or Filter())
@@ -138,7 +138,7 @@ class Seen(NamedTuple):
 
 
 def look(connection: sa.Connection, done: Done, size: int, after: Place | None) -> Seen:
-    """Look at the next `size` deliveries that ended long enough ago, whosever they are: a look that costs little."""
+    """Look at the next `size` deliveries that ended long enough ago, of any environment: a look that costs little."""
     mine = narrowed(connection, done.wanted)
     page = _page(connection, replace(done, wanted=Filter()), after, size)
     messages = _whole(connection, {row.message_id for row in page}, replace(done, wanted=mine))

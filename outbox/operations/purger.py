@@ -1,4 +1,4 @@
-"""A worker's purge of mail and audit: batch after batch until nothing old is left, in nobody's way."""
+"""A worker's purge of mail and audit: batch after batch until nothing old is left, without blocking others."""
 
 from __future__ import annotations
 

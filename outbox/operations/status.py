@@ -113,7 +113,7 @@ def status(
 
 
 def drain_seconds(due: int, last_minute: int, last_hour: int) -> float | None:
-    """Until so many are sent; None where nothing is due or nothing was sent of late."""
+    """Seconds until this many are sent; None if nothing is due or nothing was sent lately."""
     rate = last_minute / 60.0 or last_hour / 3_600.0
     return due / rate if due and rate else None
 
@@ -148,7 +148,7 @@ def _ended(connection: sa.Connection, cap: int, state: State, seconds: float) ->
 
 
 def workers(connection: sa.Connection, *, dead_after: float) -> list[Worker]:
-    """Those that have not ended in good order, alive or not, as `status` has them."""
+    """Those that have not shut down cleanly, alive or not, as `status` has them."""
     return _workers(connection, connection.execute(sa.select(DbNow())).scalar_one(), dead_after)
 
 

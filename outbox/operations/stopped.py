@@ -1,4 +1,4 @@
-"""An automatic pause in words: whom the relay refuses, in its own words, what to do, and how it goes on. Pure."""
+"""An automatic pause in words: whom the relay refuses, in its own words, what to do, and what happens next. Pure."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def requeued() -> dict[str, Any]:
 
 
 def let_live(connection: sa.Connection, message_pks: set[int], at: datetime | None = None) -> None:
-    """Without this the daemon would fail what has expired by the time that it is due, now or `at`."""
+    """Without this the worker would fail what has expired by the time that it is due, now or `at`."""
     due: Any = DbNow() if at is None else sa.literal(at, MESSAGE.c.expires_at.type)
     connection.execute(
         MESSAGE.update()

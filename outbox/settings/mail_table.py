@@ -72,5 +72,5 @@ class MailTable:
         FLAG,
         False,
         "Attachment names beyond ASCII are written twice: by RFC 2231, and as `name=` in encoded words, for readers "
-        "that know no RFC 2231 (older Outlook).",
+        "that do not support RFC 2231 (older Outlook).",
     )

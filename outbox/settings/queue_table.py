@@ -31,7 +31,7 @@ class QueueTable(MailTable):
         "OUTBOX_DATABASE_TIMEOUT_SECONDS",
         SECONDS,
         30.0,
-        "How long workers, commands and pages wait for one answer of the database; then they close that connection.",
+        "How long workers, commands and pages wait for one answer from the database; then they close that connection.",
     )
     environment: str = setting(
         "OUTBOX_ENVIRONMENT",

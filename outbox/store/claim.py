@@ -1,7 +1,7 @@
 """Which deliveries are next, and their lease: one statement where the database can, else a short transaction.
 
 A claim leaves behind index entries of rows that are due no longer. They vanish only when no transaction can see them
-any more, so that one long report elsewhere would make each claim dearer than the last. Hence a claim begins where the
+any more, so that one long report elsewhere would make each claim slower than the last. Hence a claim begins where the
 one before it ended, and from the start only now and then: for what became due behind its back.
 """
 
@@ -29,7 +29,7 @@ _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
 
 SEARCH_SECONDS = 5.0
-"""At least so long between two looks at the queue from its start while some of it is paused."""
+"""Seconds, at least, between two looks at the queue from its start while some of it is paused."""
 
 SWEEP_SHARE = 0.05
 """The most of its time that a worker with much to do spends on looking at the queue from its start."""

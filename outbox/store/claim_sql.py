@@ -80,7 +80,7 @@ def lease() -> sa.Update:
 def whole_claim(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
     """Find, lease and read, in one round trip; what one range leaves free is there for the next."""
     due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
-    slots = sa.union_all(  # VALUES would be compiled anew each time
+    slots = sa.union_all(  # VALUES would be compiled each time
         *(
             sa.select(
                 sa.literal_column(str(slot), sa.SmallInteger()).label("slot"),

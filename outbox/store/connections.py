@@ -1,4 +1,4 @@
-"""Database connections that a thread keeps: for who commits often, asking pool and server each time costs more."""
+"""Per-thread pinned connections; checking one out of the pool for every commit is slower."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Connections:
         else:
             if not kept.heard(listener) and kept.listener is not None:
                 flag.wait(timeout, listener.fileno())
-                kept.heard(listener)  # who waited will look at the queue now
-            if kept.listener is None:  # the next statement opens another, but not for ever at once
+                kept.heard(listener)  # the waiting thread will look at the queue now
+            if kept.listener is None:  # the next statement opens another, but not immediately, again and again
                 flag.wait(min(timeout, LOST_SECONDS))
 
     def _open(self) -> tuple[sa.Connection, Listener | None]:
@@ -97,7 +97,7 @@ class Connections:
             elif self._listening:
                 self._listening = False
                 logger.warning("a pooler is between us and the database, which can't pass on NOTIFY: polling continues")
-            connection.detach()  # it is never given back: the pool is for those who come and go
+            connection.detach()  # it is never given back: the pool is for short-lived use
         except BaseException:
             connection.close()
             raise
@@ -168,7 +168,7 @@ class _Kept:
         return heard
 
     def drop(self, *, lost: bool = False) -> None:
-        """`lost`: as no statement has found out yet; closing it in good order would fail."""
+        """`lost`: as no statement has found out yet; closing it properly would fail."""
         connection, self._connection, self.listener = self._connection, None, None
         if connection is None:
             return

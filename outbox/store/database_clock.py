@@ -95,7 +95,7 @@ def written_ahead(connection: sa.Connection) -> bool:
 def repair(connection: sa.Connection, step: float, lease: float) -> None:
     """Put right what was written before a step of `step` seconds; `lease`: seconds that a claim holds.
 
-    Leases begin anew; mail that was due, or waited for its next try, is due now. Done twice it changes nothing more.
+    Leases begin again; mail that was due, or waited for its next attempt, is due now. A second run changes nothing.
     """
     if step > 0:
         leased_before = _delivery.c.updated_at < DbNow(-(step - TOLERANCE_SECONDS / 2))

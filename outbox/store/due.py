@@ -1,4 +1,4 @@
-"""What is due, and whose it is."""
+"""What is due, and of which environment."""
 
 from __future__ import annotations
 

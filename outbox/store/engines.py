@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 30.0
 """How long a call to the database may take, unless told otherwise."""
 
 CONNECT_SECONDS = 10
-"""How long connecting to it may take at the most."""
+"""The longest that connecting to it may take."""
 
 _TIMED = ("do_execute", "do_execute_no_params", "do_executemany", "do_commit", "do_rollback", "do_ping", "do_terminate")
 

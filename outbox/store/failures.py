@@ -1,4 +1,4 @@
-"""What a database raises, by what it means to those who wait for it."""
+"""Database errors, by what they mean for the caller."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class OutboxDelivery(Base):
     state: Mapped[str] = mapped_column(sa.String(10))
     lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.slot`: priority, new mail before retries
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when live: due, or the end of the lease
-    attempts: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # tries that counted against it
+    attempts: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # counted attempts
     rescues: Mapped[int] = mapped_column(
         sa.SmallInteger, default=0
     )  # leases lost, or connections that broke on it alone
@@ -178,7 +178,7 @@ class OutboxAttempt(Base):
     delivery_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_delivery.id", ondelete="CASCADE"))
     at: Mapped[datetime] = mapped_column(UtcDateTime())  # when it was recorded
     worker_id: Mapped[int | None] = mapped_column(big_integer())
-    token: Mapped[int | None] = mapped_column(big_integer())  # the lease it was tried under; one try a lease
+    token: Mapped[int | None] = mapped_column(big_integer())  # the lease it was made under; one attempt for each lease
     transport: Mapped[str | None] = mapped_column(sa.String(255))  # host:port
     phase: Mapped[str] = mapped_column(sa.String(10))
     verdict: Mapped[str] = mapped_column(sa.String(13))
@@ -188,7 +188,7 @@ class OutboxAttempt(Base):
     relay_id: Mapped[str | None] = mapped_column(sa.String(255))  # the relay's own id from its final 250
     duration: Mapped[float] = mapped_column(sa.Float)  # seconds
     counted: Mapped[bool] = mapped_column(sa.Boolean)  # whether it cost the delivery an attempt
-    fenced: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # tried although its lease was lost
+    fenced: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # made although its lease was lost
     about: Mapped[str | None] = mapped_column(sa.String(11))  # what the failure was about (`reply.About`)
     note: Mapped[str | None] = mapped_column(sa.String(255))  # what was decided and why
 

@@ -23,7 +23,7 @@ class Outcome:
     suspected: bool  # adds to `rescues`
     reason: str | None
     note: str | None
-    result: Result | None  # None: given back untried
+    result: Result | None  # None: released without an attempt
     transport: str | None = None
     about: About | None = None  # what the failure was about
     deferred: bool = False  # adds to `deferrals`
@@ -32,7 +32,7 @@ class Outcome:
     def of(
         cls, claimed: Claimed, decision: Decision, result: Result, transport: str, about: About | None = None
     ) -> Outcome:
-        """What was decided after a try; `transport` stands in it if the try got as far as the network."""
+        """What was decided after an attempt; it names `transport` if the attempt got as far as the network."""
         return cls(
             claimed=claimed,
             state=decision.state,
@@ -49,7 +49,7 @@ class Outcome:
 
     @classmethod
     def released(cls, claimed: Claimed) -> Outcome:
-        """Given back untried, due as it was before."""
+        """Released without an attempt, due as it was before."""
         return cls(
             claimed,
             State.QUEUED,

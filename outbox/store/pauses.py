@@ -22,7 +22,7 @@ FIRST_PROBE = 600.0
 LONGEST_PROBE = 4 * 3600.0
 
 ABANDONED_SECONDS = LONGEST_PROBE
-"""Overdue by so long, the probe of an automatic pause comes no more: no worker sends by its transport."""
+"""An automatic pause whose probe is this many seconds overdue ends: no worker sends by its transport."""
 
 BY = "automatic"
 """Who set an automatic pause."""

@@ -75,7 +75,7 @@ class Queue:
     def register(self, *, host: str, pid: int, version: str, connections: int, dead_after: float | None = None) -> int:
         """Write this worker's row; its id goes into every claim.
 
-        `dead_after`: seconds without a heartbeat after which it wants to count as dead; None: as who judges sees fit.
+        `dead_after`: seconds without a heartbeat after which it counts as dead; None: as the others' setting says.
         """
         values = {
             "host": host,
@@ -95,7 +95,7 @@ class Queue:
         return worker_id
 
     def beat(self, worker_id: int, health: dict[str, Any]) -> float:
-        """Say that the worker lives, and how it fares; a row that was purged is written again, under its id.
+        """Report that the worker is alive, and its health; a row that was purged is written again, under its id.
 
         Returns the seconds by which the database's clock was stepped, 0.0 if it was not. What that has put out of order
         is repaired.
@@ -120,7 +120,7 @@ class Queue:
         return found
 
     def retire(self, worker_id: int) -> None:
-        """Say that the worker has ended in good order."""
+        """Report that the worker has shut down cleanly."""
         with self._engine.begin() as connection:
             connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
 
@@ -171,7 +171,7 @@ class Queue:
                 return self._claims.claim(connection, worker_id, token, limit, carefully=True, probe=probe)
 
     def refused(self, limit: int = 10) -> list[Refused]:
-        """Due deliveries of other environments, `limit` at the most."""
+        """Due deliveries of other environments, at most `limit`."""
         columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
         due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
         with reading(self._engine) as connection:

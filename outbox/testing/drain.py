@@ -117,7 +117,7 @@ class _AtOnce(Recorder):
         return tickets
 
     def _put_back(self, left: Sequence[Ticket], error: Exception) -> None:
-        """Once; then each was tried by itself, and without the words: the test is to see the error."""
+        """Once only: each was then recorded by itself, and the test is to see the error."""
         if self._failures:
             self.abandon()
             raise error
@@ -126,7 +126,7 @@ class _AtOnce(Recorder):
 
 
 class _Scripted:
-    """A connection on which the script answers. Raises ValueError for an outcome that is none, before it is used."""
+    """A connection on which the script answers. Raises ValueError for an invalid outcome, before it is used."""
 
     is_connected = True
 

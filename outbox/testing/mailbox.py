@@ -80,14 +80,14 @@ class Mailbox:
 
     @property
     def messages(self) -> list[Mail]:
-        """All mail, read anew each time."""
+        """All mail, read again each time."""
         with self._session() as session, self._connection(session) as connection:
             held = {mail.message_id for mail in session.info.get("outbox.pending", ())} if session else set()
             return _read(connection, held, after=self._find_left(connection))
 
     @property
     def only(self) -> Mail:
-        """The one mail there is. AssertionError, with the subjects, if there are none or several."""
+        """The only message. AssertionError, with the subjects, if there are none or several."""
         found = self.messages
         assert len(found) == 1, f"{len(found)} messages instead of one: {[mail.subject for mail in found]}"  # noqa: S101
         return found[0]
@@ -101,11 +101,11 @@ class Mailbox:
 
     @property
     def subjects(self) -> list[str]:
-        """Of all mail."""
+        """The subjects of all mail."""
         return [mail.subject for mail in self.messages]
 
     def to(self, address: str) -> list[Mail]:
-        """The mail that goes to `address`, among others perhaps."""
+        """The mail to `address`, and perhaps to others."""
         return [mail for mail in self.messages if address in mail.recipients]
 
     def clear(self) -> None:
@@ -128,17 +128,17 @@ class Mailbox:
             return drain(self._app, engine, self._outbox.settings(self._app), relay, subjects)
 
     def freeze(self, moment: datetime | None = None) -> None:
-        """Let the outbox's clocks stand still, now or at `moment` (aware), until the end of the test."""
+        """Stop the clocks by which mail is dated, due and expires, now or at `moment` (aware), until the test ends."""
         self._look_before_freezing()
         self._clock.freeze(self._clock.now() if moment is None else moment)
 
     def travel(self, by: float | timedelta) -> None:
-        """Let them stand still `by` seconds later."""
+        """Move them on by `by` seconds, stopped."""
         self._look_before_freezing()
         self._clock.travel(by if isinstance(by, timedelta) else timedelta(seconds=by))
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Start them again."""
         self._clock.thaw()
 
     def __len__(self) -> int:

@@ -40,7 +40,7 @@ class Relay:
     name = "relay.test:25"
 
     def __init__(self, script: Script) -> None:
-        """Raises ValueError for an outcome that is none."""
+        """Raises ValueError for an invalid outcome."""
         self._by_recipient: dict[str, Iterator[str]] = {}
         self._all: Iterator[str] = iter(())
         if isinstance(script, Mapping):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = get_logger("outbox.web")
 
 BUDGET_SECONDS = 20.0
-"""How long one request goes on changing mail; what is left then needs another click."""
+"""How long one request may change mail; what is left then needs another click."""
 
 LOOK_SECONDS = 0.03
 """How long the preview may count."""

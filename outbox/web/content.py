@@ -103,7 +103,7 @@ def detail_of(connection: Connection, id: int) -> operations.Detail:
 
 
 def _wire(detail: operations.Detail, what: str) -> bytes:
-    """The whole message, once it is noted who sees `what` of it."""
+    """The whole message, after the audit has recorded who sees `what` of it."""
     _note(detail, what)
     return _unseen(detail)
 

@@ -95,7 +95,7 @@ def kept(values: Mapping[str, str]) -> Link:
 
 
 def to_filter(asked: Words) -> Filter:
-    """`asked` as a value. Ends the request with 400 for a word that is none."""
+    """`asked` as a value. Ends the request with 400 for an invalid word."""
     waits = _waits(asked.get("waits"))
     return Filter(
         states=(State.QUEUED,) if waits else _states(asked.get("state", "")),
@@ -175,7 +175,7 @@ def _domain(text: str | None) -> str | None:
 
 
 def moment(text: str | None) -> datetime | None:
-    """The time that `2026-11-24` means. Ends the request with 400 for what is none."""
+    """The time that `2026-11-24` means. Ends the request with 400 for anything else."""
     if text is None:
         return None
     try:
@@ -194,7 +194,7 @@ def _priority(text: str | None) -> Lane | None:
 
 
 def age(text: str | None) -> timedelta | None:
-    """The time that `2h` means. Ends the request with 400 for what is none."""
+    """The time that `2h` means. Ends the request with 400 for anything else."""
     if text is None:
         return None
     try:

@@ -27,7 +27,7 @@ CAP = 10_000
 TRAIL = 200
 LOOK_SECONDS = 0.06
 FURTHER_SECONDS = 0.1
-"""How long a page looks for words that no index knows; who leafs on wants to get somewhere."""
+"""How long a page searches for words that no index finds; each further page should show something."""
 
 
 def mails() -> ResponseReturnValue:
@@ -130,7 +130,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
 
 
 def slashed() -> ResponseReturnValue:
-    """The list, for who typed a slash too many."""
+    """The list, for an address with an extra slash."""
     words: filter_form.Link = {**filter_form.words(request.args)}
     return redirect(url_for(".mails", **words), 301)
 

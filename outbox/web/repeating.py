@@ -1,4 +1,4 @@
-"""A message that was sent, sent once more: asked first, since its recipient has it already."""
+"""Send a sent message again: confirmed first, because its recipient has it already."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ask_to_send_again(id: int) -> ResponseReturnValue:
 
 
 def send_again(id: int) -> ResponseReturnValue:
-    """Enqueue it anew."""
+    """Enqueue it again."""
     csrf.check()
     try:
         with operations.transaction(engine()) as connection:

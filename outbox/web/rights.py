@@ -30,7 +30,7 @@ class Right(StrEnum):
 
 
 UNKNOWN = "?"
-"""The name of who has none."""
+"""The name of a user who has none."""
 
 
 def nobody() -> bool:
@@ -44,7 +44,7 @@ def no_name() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """The application's checks, asked anew in each request."""
+    """The application's checks, called in each request."""
 
     may_view: Check = nobody
     may_read_bodies: Check = nobody
@@ -53,7 +53,7 @@ class Rights:
     may_send_now: Check = nobody
 
     def may(self, right: Right) -> bool:
-        """Whether this request has `right`; reading and acting count only for who may also view."""
+        """Whether this request has `right`; reading and acting count only together with viewing."""
         check = {
             Right.VIEW: self.may_view,
             Right.READ_BODIES: self.may_read_bodies,
@@ -69,7 +69,7 @@ class Rights:
 
         @wraps(view)
         def guarded(**kwargs: Any) -> ResponseReturnValue:
-            g.outbox_rights = self  # a refusal, too, says who is signed in and shows the way to other pages
+            g.outbox_rights = self  # the page of a refusal, too, names the user and links to other pages
             for right in needed:
                 if not self.may(right):
                     abort(403, f"You don't have the right to {right} here.")

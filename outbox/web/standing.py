@@ -1,4 +1,4 @@
-"""Where the pages stand: in which site, and who looks at them."""
+"""The pages' surroundings: the site they belong to, and the user who sees them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Standing:
 
     @property
     def actor(self) -> str | None:
-        """The name of the user who looks; None where the application gives none."""
+        """The user's name; None if the application gives none."""
         try:
             name = rights.actor()
-        except AttributeError:  # who is not signed in has no `email`
+        except AttributeError:  # an anonymous user has no `email`
             return None
         return None if name == rights.UNKNOWN else name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import tomllib
 from importlib import import_module
@@ -263,6 +264,13 @@ class TestLook:
             requeue(connection, Filter(ids=(id,)), by="ann", note="repaired")
         assert "requeue by ann: repaired" in terminal.here("outbox-show", str(id)).stdout
         assert [row["by"] for row in terminal.json("outbox-show", str(id))[1]["changes"]] == ["ann"]
+
+    def test_show_says_how_long_it_is_until_it_is_due(self, terminal: Terminal) -> None:
+        """And since when it has been."""
+        (later,) = put(terminal.engine, "a@example.org", delivery={"due_at": DbNow(7200.0)})
+        (now,) = put(terminal.engine, "b@example.org", ago=300, delivery={"due_at": DbNow(-240.0)})
+        assert re.search(r"due +\S+ \S+ UTC \(in (2h|1h 59m)\)", terminal.here("outbox-show", str(later)).stdout)
+        assert re.search(r"due +\S+ \S+ UTC \(4m( \ds)? ago\)", terminal.here("outbox-show", str(now)).stdout)
 
     def test_show_only_the_tries(self, terminal: Terminal) -> None:
         """One line each, and how many; as JSON an array."""

@@ -113,7 +113,7 @@ def test_purge_takes_the_filter_words(terminal: Terminal) -> None:
     (stays,) = put(terminal.engine, "b@example.org", state=State.SENT, ago=8 * 86_400)
     words = ("outbox-purge", "--older-than", "7d", "--kind", "newsletter")
     assert terminal.here(*words, "--dry-run").stdout == (
-        "Would remove the messages of 1 delivery at most: sent and cancelled mail older than 7d, kind=newsletter.\n"
+        "Would remove the messages of up to 1 delivery: sent and cancelled mail older than 7d, kind=newsletter.\n"
     )
     assert len(states(terminal.engine)) == 2
     assert terminal.json(*words)[1]["purged"] == 1

@@ -31,7 +31,7 @@ class TestOneMessage:
         done = terminal.here("outbox-pause", "--message", str(first), "--reason", "ask Ann first")
         assert (done.returncode, done.stdout) == (
             0,
-            f"Paused message {first}, 1 delivery queued now; until outbox-resume.\n",
+            f"Paused message {first} until outbox-resume: 1 delivery queued now.\n",
         )
         entry = newest(terminal)
         assert (entry.action, entry.filters, entry.note) == ("pause", f"message {first}", "ask Ann first")
@@ -60,7 +60,7 @@ def test_resume_all_says_what_it_left(terminal: Terminal) -> None:
     done = terminal.here("outbox-resume", "--all")
     assert done.stdout.splitlines() == [
         "Resumed kind other.",
-        "Some pauses are for all environments: --all-environments lifts these, too.",
+        "Some pauses are for all environments: --all-environments lifts them, too.",
     ]
 
 
@@ -80,7 +80,7 @@ class TestSendAgain:
         new = terminal.json("outbox-list")[1][0]
         assert (
             done.stdout
-            == f"Queued delivery {new['id']} for a@example.org: the message of delivery {sent}, as a new one.\n"
+            == f"Queued delivery {new['id']} for a@example.org: a new message with the content of delivery {sent}.\n"
         )
         assert (new["recipient"], new["state"]) == ("a@example.org", "queued")
         entry = newest(terminal)
@@ -136,7 +136,7 @@ class TestFilters:
     def test_they_are_those_of_the_pages(self) -> None:
         """Each word of an address bar is an option of outbox-list, and the other way round."""
         options = {option.removeprefix("--") for one in commands()["outbox-list"].params for option in one.opts}
-        own = {"limit", "before", "after", "json", "all-environments"}
+        own = {"limit", "before", "after", "json", "csv", "all-environments"}
         assert set(filter_form.FIELDS) == options - own
 
     def test_what_waits(self, terminal: Terminal) -> None:

@@ -24,8 +24,8 @@ def test_pause_and_resume(terminal: Terminal) -> None:
     put(terminal.engine, "a@example.org", "b@example.com", posting=Posting(kind="newsletter"))
     done = terminal.here("outbox-pause", "--kind", "newsletter", "--for", "2h", "--reason", "wrong link", "--yes")
     assert done.returncode == 0
-    assert done.stdout.startswith("Paused kind newsletter, 2 deliveries queued now; until ")
-    assert done.stdout.endswith(", 2h.\n")
+    assert done.stdout.startswith("Paused kind newsletter until ")
+    assert done.stdout.endswith(" UTC (2h): 2 deliveries queued now.\n")
     terminal.here("outbox-pause", "--domain", "Example.com", "--transport", "localhost:1", "--yes")
     assert paused(terminal) == ["transport localhost:1", "kind newsletter", "domain example.com"]
     status = terminal.here("outbox-status").stdout
@@ -57,7 +57,7 @@ def test_one_mail_tells_that_it_is_paused(terminal: Terminal) -> None:
 def test_a_dry_run_pauses_nothing(terminal: Terminal) -> None:
     """It says what it would."""
     done = terminal.here("outbox-pause", "--all", "--dry-run", "--until", "2999-01-01")
-    assert done.stdout.startswith("Would pause all mail, 0 deliveries queued now; until 2999-01-01 00:00:00 UTC")
+    assert done.stdout.startswith("Would pause all mail until 2999-01-01 00:00:00 UTC (")
     assert paused(terminal) == []
     terminal.here("outbox-pause", "--all")
     assert terminal.here("outbox-resume", "--all", "--dry-run").stdout == "Would resume all mail.\n"
@@ -95,14 +95,14 @@ def test_on_a_terminal_it_asks_before_it_holds_more_than_one(terminal: Terminal)
     """Both ways; --yes has decided."""
     put(terminal.engine, "a@example.org", "b@example.org")
     with terminal.screen("outbox-pause", "--all") as screen:
-        screen.until("Pause all mail, 2 deliveries queued now? [y/N]")
+        screen.until("Pause all mail (2 deliveries queued now)? [y/N]")
         screen.type("n\n")
         screen.to_end()
     assert (screen.process.returncode, paused(terminal)) == (1, [])
     with terminal.screen("outbox-pause", "--all", "--yes") as screen:
         assert "Paused all mail" in screen.to_end()
     with terminal.screen("outbox-resume", "--all") as screen:
-        screen.until("Resume all mail, 2 deliveries queued now? [y/N]")
+        screen.until("Resume all mail (2 deliveries queued now)? [y/N]")
         screen.type("y\n")
         screen.to_end()
     assert (screen.process.returncode, paused(terminal)) == (0, [])

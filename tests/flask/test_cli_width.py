@@ -94,7 +94,7 @@ def test_a_question_ends_at_words_and_no_is_no_error(terminal: Terminal) -> None
         screen.type("n\n")
         shown = SGR.sub("", screen.to_end())
     assert screen.process.returncode == 1
-    assert "Pause kind a-kind-whose-name-is-long and domain example.org, 4 deliveries\nqueued now? [y/N]: n\n" in shown
+    assert "Pause kind a-kind-whose-name-is-long and domain example.org (4 deliveries\nqueued now)? [y/N]: n\n" in shown
     assert shown.endswith("Nothing was changed.\n")
 
 

@@ -59,7 +59,7 @@ def index_options(where: str) -> dict[str, Any]:
 
 
 def is_read_only(error: sa.exc.StatementError) -> bool:
-    """Whether it says that nothing can be written; by any of the databases, for who asks may have no connection."""
+    """Whether it says that nothing can be written; by any of the databases, since the caller may have no connection."""
     said: Any = error.orig
     codes = (getattr(said, "sqlstate", None), getattr(said, "pgcode", None), getattr(said, "errno", None))
     given = {*codes, *getattr(said, "args", ())[:1]} - {None}

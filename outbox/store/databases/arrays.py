@@ -1,6 +1,6 @@
 """Many rows in one statement, on PostgreSQL: a parameter for each column, not for each value.
 
-A statement with a parameter for each value is parsed and rendered anew at each call, in the driver and in the server;
+A statement with a parameter for each value is parsed and rendered at each call, in the driver and in the server;
 that costs more than writing the rows. Within an array each element is quoted, which costs as much again where elements
 are long: bytes travel end to end in one value, JSON as a sequence of texts (RFC 7464's separator).
 """

@@ -53,7 +53,7 @@ class Database:
     """Before a statement that changes the schema it commits the transaction."""
 
     alters_constraints = True
-    """Else a table is made anew, and its rows are copied."""
+    """Else a table is created again, and its rows are copied."""
 
     read_only_codes: frozenset[Any] = frozenset()
     """The errors with which it refuses to write at all: SQLSTATEs and numbers."""
@@ -286,5 +286,5 @@ class Database:
         return iter(())
 
     def is_read_only(self, connection: Connection) -> bool | None:
-        """Whether nothing can be written on this connection; None: only a try can tell."""
+        """Whether nothing can be written on this connection; None: only trying can tell."""
         return None

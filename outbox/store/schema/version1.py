@@ -1,4 +1,4 @@
-"""Version 1 of the tables, as it stays for ever: what `outbox.models` describes may go on, this may not."""
+"""Version 1 of the tables, which never changes: `outbox.models` may evolve, this may not."""
 
 from __future__ import annotations
 
