@@ -90,8 +90,8 @@ def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None =
     """
     policy = policy or _NO_POLICY
     kind = _label("kind", options.get("kind"), LONGEST_KIND)
-    send_at = _instant("send_at", options.get("send_at"))
-    expires_at = _instant("expires_at", options.get("expires_at"))
+    send_at = instant("send_at", options.get("send_at"))
+    expires_at = instant("expires_at", options.get("expires_at"))
     if send_at is not None and expires_at is not None and expires_at <= send_at:
         raise MessageError(
             "expires_at", f"{expires_at} is not after send_at, {send_at}", "Let the message expire after it is due."
@@ -139,7 +139,8 @@ def _choice(field: str, value: Any, choices: type[_E]) -> _E:
         raise MessageError(field, f"is {str(value)[:80]!r}, which does not exist", f"Choose from {known}.") from None
 
 
-def _instant(field: str, value: Any) -> datetime | None:
+def instant(field: str, value: Any) -> datetime | None:
+    """A point in time, in UTC; None where there is none. Raises MessageError for one without a zone."""
     if value is None:
         return None
     if not isinstance(value, datetime):

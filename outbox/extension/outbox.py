@@ -12,9 +12,11 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy.engine import Engine
 from werkzeug.local import LocalProxy
 
+from outbox.core.errors import MissingFieldError
+from outbox.extension import changes
 from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
 from outbox.extension.kinds import Kind, Kinds
-from outbox.extension.options import EnqueueOptions, SharedOptions, takes
+from outbox.extension.options import EnqueueOptions, SharedOptions, instant, takes
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
@@ -168,7 +170,8 @@ class Outbox(flask_mail.Mail):
         pauses hold it as before. A message that was never offered to a relay gets a new Date. `by` and `note` go into
         the audit. Raises MessageError where nothing or more than one is named.
         """
-        return self._bound().send_now(message, session, key=key, delivery_ids=delivery_ids, by=by, note=note)
+        bound, named = self._bound(), changes.Named.of(message, key, delivery_ids)
+        return bound.change(session, named, changes.sending(bound.settings, None, by, note))
 
     def reschedule(
         self,
@@ -185,9 +188,36 @@ class Outbox(flask_mail.Mail):
 
         Also raises MessageError for a `send_at` that is not an aware datetime.
         """
-        return self._bound().send_now(
-            message, session, key=key, delivery_ids=delivery_ids, by=by, note=note, send_at=send_at
-        )
+        bound, named = self._bound(), changes.Named.of(message, key, delivery_ids)
+        if (at := instant("send_at", send_at)) is None:
+            raise MissingFieldError("send_at", "is None", "Give an aware datetime, or call send_now.")
+        return bound.change(session, named, changes.sending(bound.settings, at, by, note))
+
+    def cancel(
+        self,
+        message: OutboxMessage | Queued | int | None = None,
+        session: Any = None,
+        *,
+        key: str | None = None,
+        delivery_ids: Iterable[int] = (),
+        by: str = "application",
+        note: str | None = None,
+    ) -> int:
+        """Take queued mail back, in the caller's transaction. Returns how many deliveries.
+
+        It is named as for `send_now`. What a worker holds, was sent or failed stays as it is and is not counted. Its
+        key stays taken until the message is purged. What a relay may have already (`on_uncertain="hold"`) becomes
+        uncertain instead.
+        """
+        named = changes.Named.of(message, key, delivery_ids)
+        return self._bound().change(session, named, changes.cancelling(by, note))
+
+    def find(self, session: Any = None, *, key: str | None = None, id: int | None = None) -> OutboxMessage | None:
+        """The message with this `key` or `id` in this environment, with its `deliveries`; None if there is none.
+
+        As the caller's transaction sees it; nothing is flushed. Raises MessageError unless one of the two is given.
+        """
+        return self._bound().find(session, changes.Named.of(id, key))
 
     def send_many(self, messages: Iterable[flask_mail.Message]) -> None:
         """Enqueue many messages in a few statements, as `enqueue_many` does."""

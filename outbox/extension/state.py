@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from outbox.core import clock
 from outbox.core.errors import DatabaseError, MessageError, NotBoundError, SchemaError
 from outbox.core.events import logger
-from outbox.extension import signals, uncommitted
+from outbox.extension import changes, signals, uncommitted
 from outbox.extension.additions import with_adds
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail
@@ -35,7 +35,6 @@ from outbox.store.enqueue import enqueue, write_connection
 from outbox.store.enqueue_many import Queued, enqueue_many
 from outbox.store.models import OutboxMessage
 from outbox.store.posting import Posting
-from outbox.store.transactions import writing_mail
 
 _WAKE_SECONDS = 0.005  # a pending NOTIFY makes commits queue up: not one for each of a thousand mails a second
 
@@ -138,40 +137,15 @@ class Bound(flask_mail._Mail):
             self._dispatched(asked[number][0], *items[number], now, committed=own)
         return queued
 
-    def send_now(
-        self,
-        message: OutboxMessage | Queued | int | None,
-        session: Any,
-        *,
-        key: str | None,
-        delivery_ids: Iterable[int],
-        by: str,
-        note: str | None,
-        send_at: datetime | None = None,
-    ) -> int:
-        """As `Outbox.send_now`, and with `send_at` as `Outbox.reschedule`."""
-        from outbox import operations  # not at the top: most requests have no use for it
-
-        ids = tuple(delivery_ids)
-        if sum((message is not None, key is not None, bool(ids))) != 1:
-            raise MessageError(
-                "message", "is not named, or more than one is", "Give a message, a key, or delivery ids."
-            )
-        at = None if send_at is None else posting(self.settings, {"send_at": send_at}).send_at
+    def change(self, session: Any, named: changes.Named, how: changes.Change) -> int:
+        """Change the mail that is named, in the caller's transaction; how many deliveries."""
         with self._writing(session) as (current, _):
-            connection = write_connection(current)
-            pk = message if isinstance(message, int) else None if message is None else message.id
-            with writing_mail(connection):
-                if not ids:
-                    found = operations.deliveries_of(connection, pk, key=key, environment=self.settings.environment)
-                    ids = tuple(found)
-                if not ids:
-                    return 0
-                wanted = operations.Filter(ids=ids, environment=self.settings.environment)
-                who: dict[str, Any] = {"by": by, "note": note, "wake": self.settings.wake}
-                if at is None:
-                    return operations.send_now(connection, wanted, **who)
-                return operations.reschedule(connection, wanted, at, **who)
+            return changes.change(current, self.settings, named, how)
+
+    def find(self, session: Any, named: changes.Named) -> OutboxMessage | None:
+        """The message that is named; None if there is none."""
+        with self._writing(session) as (current, _):
+            return changes.find(current, self.settings, named)
 
     @as_in_flask_mail()
     def _composed(

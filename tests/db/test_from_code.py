@@ -1,0 +1,190 @@
+"""`mail.find` and `mail.cancel` on each database, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from outbox import Message, MessageError, Outbox
+from outbox.delivery.states import State
+from outbox.models import OutboxAudit, OutboxDelivery
+from outbox.store.types import DbNow
+from tests.db.test_enqueue import ORDERS
+from tests.servers.databases import Database
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    return database.engine
+
+
+@pytest.fixture
+def session(engine: sa.Engine) -> Iterator[Session]:
+    with Session(engine) as made:
+        yield made
+
+
+@pytest.fixture
+def outbox(session: Session) -> Iterator[Outbox]:
+    """An outbox in the context of an application whose session is `session`."""
+    app = Flask(__name__)
+    app.config.update(MAIL_DEFAULT_SENDER="shop@example.org")
+    outbox = Outbox()
+    outbox.init_app(app, session=session)
+    with app.app_context():
+        yield outbox
+
+
+def hello(*recipients: str) -> Message:
+    return Message("Hello", list(recipients) or ["ann@example.org"], "x")
+
+
+def states(engine: sa.Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(OutboxDelivery.state).order_by(OutboxDelivery.id)).scalars())
+
+
+@pytest.mark.parametrize("named", ["message", "id", "key", "deliveries", "found"])
+def test_cancel_is_part_of_the_transaction(engine: sa.Engine, session: Session, outbox: Outbox, named: str) -> None:
+    """Rolled back, the mail is queued as before; committed, it is cancelled, and the audit says by whom."""
+    queued = outbox.enqueue(hello("a@example.org", "b@example.org"), key="report")
+    session.commit()
+    arguments: dict[str, Any] = {
+        "message": {"message": queued},
+        "id": {"message": queued.id},
+        "key": {"key": "report"},
+        "deliveries": {"delivery_ids": [one.id for one in queued.deliveries]},
+        "found": {"message": outbox.find(key="report")},
+    }[named]
+    assert outbox.cancel(**arguments) == 2
+    session.rollback()
+    assert states(engine) == ["queued", "queued"]
+    assert outbox.cancel(**arguments, by="ann", note="booking 7 was cancelled") == 2
+    session.commit()
+    assert states(engine) == ["cancelled", "cancelled"]
+    assert outbox.cancel(**arguments) == 0
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(OutboxAudit.action, OutboxAudit.actor, OutboxAudit.note, OutboxAudit.count))
+        assert [tuple(row) for row in rows] == [("cancel", "ann", "booking 7 was cancelled", 2)]
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.SENT, State.FAILED, State.UNCERTAIN])
+def test_only_what_is_queued_is_cancelled(engine: sa.Engine, session: Session, outbox: Outbox, state: State) -> None:
+    """What a worker holds may be on its way; a failure stays for people to see."""
+    queued = outbox.enqueue(hello())
+    session.commit()
+    live = {"token": 7} if state is State.SENDING else {"due_at": None, "finished_at": DbNow()}
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxDelivery).values(state=state.value, **live))
+    assert outbox.cancel(queued) == 0
+    session.commit()
+    assert states(engine) == [state.value]
+
+
+def test_find(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
+    """By key or id, with what the transaction did so far; None for what there is not."""
+    assert outbox.find(key="report") is None
+    queued = outbox.enqueue(hello("a@example.org", "b@example.org"), key="report", metadata={"order": 7})
+    found = outbox.find(key="report")
+    assert found is not None
+    assert found is queued
+    assert found.metadata_ == {"order": 7}
+    assert [(one.recipient, one.state) for one in found.deliveries] == [
+        ("a@example.org", "queued"),
+        ("b@example.org", "queued"),
+    ]
+    outbox.cancel(found)
+    again = outbox.find(id=found.id)
+    assert again is not None
+    assert [one.state for one in again.deliveries] == ["cancelled", "cancelled"]
+    session.rollback()
+    assert outbox.find(key="report") is None
+
+
+def test_find_sees_what_others_committed(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
+    """What the session knew of it is read anew."""
+    queued = outbox.enqueue(hello(), key="report")
+    session.commit()
+    assert [one.state for one in queued.deliveries] == ["queued"]
+    session.commit()
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxDelivery).values(state="sent", due_at=None, finished_at=DbNow()))
+    found = outbox.find(id=queued.id)
+    assert found is not None
+    assert [one.state for one in found.deliveries] == ["sent"]
+
+
+def test_find_flushes_nothing(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
+    """An object that is not complete yet stays as it is."""
+
+    class Order:
+        number: int | None = None
+
+    ORDERS.create(engine)
+    registry = sa.orm.registry()
+    registry.map_imperatively(Order, ORDERS)
+    session.add(Order())  # without its number, which it must have
+    assert outbox.find(key="report") is None
+    session.expunge_all()
+    registry.dispose()
+
+
+def test_only_of_this_environment(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
+    """A key is another's there, and nothing of it is changed."""
+    queued = outbox.enqueue(hello(), key="report")
+    session.commit()
+    staging = Flask("staging")
+    staging.config.update(MAIL_DEFAULT_SENDER="shop@example.org", OUTBOX_ENVIRONMENT="staging")
+    outbox.init_app(staging, session=session)
+    with staging.app_context():
+        assert outbox.find(key="report") is None
+        assert outbox.find(id=queued.id) is None
+        assert outbox.cancel(key="report") == 0
+        assert outbox.cancel(queued) == 0
+    session.commit()
+    assert states(engine) == ["queued"]
+
+
+def test_without_a_session(database: Database) -> None:
+    """In a transaction of its own: what is found can be read afterwards, and a change is committed."""
+    app = Flask(__name__)
+    app.config.update(MAIL_DEFAULT_SENDER="shop@example.org", OUTBOX_DATABASE_URL=database.url)
+    outbox = Outbox(app)
+    with app.app_context():
+        outbox.enqueue(hello(), key="report")
+        found = outbox.find(key="report")
+        assert found is not None
+        assert (found.subject, found.deliveries[0].state) == ("Hello", "queued")
+        assert outbox.cancel(key="report") == 1
+    assert states(database.engine) == ["cancelled"]
+    outbox.database(app).dispose()
+
+
+def test_a_cancelled_message_keeps_its_key(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
+    """It was the message of that event."""
+    queued = outbox.enqueue(hello(), key="report")
+    outbox.cancel(key="report")
+    assert outbox.enqueue(hello(), key="report") is queued
+    session.commit()
+    assert states(engine) == ["cancelled"]
+
+
+@pytest.mark.usefixtures("session")
+def test_what_is_meant_has_to_be_said(outbox: Outbox) -> None:
+    """Nothing, or two things, are errors; so is no time."""
+    for call in (outbox.find, outbox.cancel):
+        with pytest.raises(MessageError, match="is not named"):
+            call()
+    with pytest.raises(MessageError, match="more than one"):
+        outbox.find(key="report", id=1)
+    with pytest.raises(MessageError, match="more than one"):
+        outbox.cancel(7, key="report")
+    with pytest.raises(MessageError, match=r"send_at: is None\. Give an aware datetime, or call send_now"):
+        outbox.reschedule(7, send_at=None)  # type: ignore[arg-type]
+    assert outbox.reschedule(7, send_at=datetime.now(UTC) + timedelta(days=1)) == 0
