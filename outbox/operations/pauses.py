@@ -126,11 +126,17 @@ def concerned(connection: sa.Connection, what: What, value: str, wanted: Filter,
     return _count_to(connection, [*clauses(wanted), _of(what, value_of(what, value))], cap)
 
 
-def holding_of(connection: sa.Connection, wanted: Filter, cap: int = 1_000) -> list[tuple[Pause, int]]:
-    """The pauses because of which mail that matches may wait, each with how much of it; it counts to `cap` + 1."""
+def holding_of(
+    connection: sa.Connection, wanted: Filter, cap: int = 1_000, within: Pause | None = None
+) -> list[tuple[Pause, int]]:
+    """The pauses because of which mail that matches may wait, each with how much of it; it counts to `cap` + 1.
+
+    `within`: only mail that this one holds back, or held.
+    """
     found = []
+    there = [*clauses(wanted), *([] if within is None else [_of(within.what, within.value), _whose_mail(within)])]
     for one in active(connection, wanted.environment):
-        number = _count_to(connection, [*clauses(wanted), _of(one.what, one.value), _whose_mail(one)], cap)
+        number = _count_to(connection, [*there, _of(one.what, one.value), _whose_mail(one)], cap)
         if number:
             found.append((one, number))
     return found

@@ -28,6 +28,7 @@ from outbox.web import (
     actions,
     content,
     correcting,
+    done,
     errors,
     export,
     figures,
@@ -91,5 +92,5 @@ def blueprint(
     errors.install(made)
     template_helpers.install(made)
     standing = Standing(site_name, home, logout)
-    made.context_processor(lambda: {"outbox_site": standing})
+    made.context_processor(lambda: {"outbox_site": standing, "said": done.said})
     return made

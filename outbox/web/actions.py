@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flask import abort, render_template, request, url_for
@@ -15,7 +15,7 @@ from outbox.core import clock
 from outbox.core.loggers import get_logger
 from outbox.delivery.states import State, may
 from outbox.operations import Filter
-from outbox.web import csrf, done, filter_form
+from outbox.web import csrf, done, filter_form, results
 from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor
 from outbox.web.rights import may as may_here
@@ -47,6 +47,7 @@ class Action:
     verb: str
     done: str
     becomes: str
+    now: str  # what a message is after it, as "is" goes before
     warning: str = ""
     right: Right = Right.ACT
     asks: str = ""  # the verb with its object, as "{}"
@@ -74,9 +75,9 @@ class Action:
         """Do it, a batch at a time; how many each. `uncertain`: is given how many became that instead."""
         return operations.in_batches(engine(), wanted, self.target, by=actor(), note=note, uncertain=uncertain)
 
-    def held(self, connection: Connection, wanted: Filter) -> list[tuple[operations.pauses.Pause, int]]:
+    def held(self, connection: Connection, wanted: Filter) -> results.Held:
         """The pauses that hold some of it all the same, each with how much."""
-        return []
+        return operations.pauses.holding_of(connection, wanted, CAP) if self.target is State.QUEUED else []
 
 
 class SendNow(Action):
@@ -92,9 +93,6 @@ class SendNow(Action):
         wake = settings().wake
         return operations.send_now_in_batches(engine(), wanted, by=actor(), note=note, wake=wake)
 
-    def held(self, connection: Connection, wanted: Filter) -> list[tuple[operations.pauses.Pause, int]]:
-        return operations.pauses.holding_of(connection, wanted, CAP)
-
 
 ACTIONS = {
     action.name: action
@@ -105,34 +103,38 @@ ACTIONS = {
             "Send now",
             "made due now",
             "due at once; attempts that failed still count. What is due already stays as it is",
+            "due now",
             right=Right.SEND_NOW,
             asks="Send {} now",
         ),
-        Action("requeue", State.QUEUED, "Requeue", "requeued", "queued: due at once, with all of its attempts again"),
-        Action("cancel", State.CANCELLED, "Cancel", "cancelled", "cancelled: not sent unless requeued"),
+        Action(
+            "requeue",
+            State.QUEUED,
+            "Requeue",
+            "requeued",
+            "queued: due at once, with all of its attempts again",
+            "queued again and due now",
+        ),
+        Action(
+            "cancel",
+            State.CANCELLED,
+            "Cancel",
+            "cancelled",
+            "cancelled: not sent unless requeued",
+            "cancelled, and not sent unless requeued",
+        ),
         Action(
             "mark-sent",
             State.SENT,
             "Mark as sent",
             "marked as sent",
             "sent: no further attempt",
+            "marked as sent",
             "This can't be undone: sent mail stays sent.",
             asks="Mark {} as sent",
         ),
     )
 }
-
-
-CORRECTED = Action("edit-recipient", State.QUEUED, "Correct", "corrected and requeued", "queued")
-AGAIN = Action(operations.again.ACTION, State.QUEUED, "Send again", "enqueued anew: this is the new message", "queued")
-_ALL = (
-    ACTIONS
-    | {CORRECTED.name: CORRECTED, AGAIN.name: AGAIN}
-    | {
-        name: Action(name, State.QUEUED, "", words, "")
-        for name, words in (("paused", "paused"), ("resumed", "resumed"), ("gone", "resumed"))
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,12 @@ class Selection:
     origin: int | None  # the one mail from whose page the form came
     note: str | None = None  # why, for the history
     list: str = ""  # the list from which that one was opened, as its page has it
+    place: filter_form.Words = field(default_factory=dict)  # which page of its list the form came from
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is ticked and not everything is meant."""
+        return not self.everything and not self.ids
 
     @property
     def wanted(self) -> Filter:
@@ -155,6 +163,8 @@ class Selection:
 def confirm() -> ResponseReturnValue:
     """What the action would do, with a button that does it. It changes nothing, so Back and Reload lead to it."""
     action, selection = _asked(request.args)
+    if selection.is_empty:
+        return done.leading_to(_back(selection), results.UNTICKED)
     wanted = selection.wanted
     states = wanted.states or tuple(State)
     with connected() as connection:
@@ -172,7 +182,7 @@ def confirm() -> ResponseReturnValue:
         suppressed=wanted.is_suppressed,
         cap=CAP,
         counts={state: page for state, page in counts.items() if page.total or page.looked},
-        back=_back(selection),
+        back=_back(selection, ticked=True),
     )
 
 
@@ -180,17 +190,15 @@ def act() -> ResponseReturnValue:
     """Do it."""
     csrf.check()
     action, selection = _asked(request.form)
+    if selection.is_empty:
+        return done.leading_to(_back(selection), results.UNTICKED)
     wanted = selection.wanted
+    with connected() as connection:
+        held = action.held(connection, action.eligible(wanted) or NOTHING)
     changed, uncertain, finished = _change(action, wanted, selection.note)
     log.info("status=%s by=%r deliveries=%d filter=%r", action.done.replace(" ", "-"), actor(), changed, wanted)
-    return done.leading_to(_back(selection), did=action.name, changed=changed, uncertain=uncertain, more=not finished)
-
-
-def outcome() -> dict[str, Any] | None:
-    """What the change before this page did, once."""
-    said = done.said()
-    action = None if said is None else _ALL.get(said.get("did", ""))
-    return None if said is None or action is None else {**said, "action": action}
+    here = selection.origin is not None
+    return done.leading_to(_back(selection), *_results(action, changed, uncertain, held, here=here, finished=finished))
 
 
 def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
@@ -203,13 +211,11 @@ def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
     origin = filter_form.cursor(form.get("origin"))
     note = filter_form.note(form)
     ids = () if everything else _ids(form)
-    selection = Selection(
-        ids, filter_form.words(form), everything, origin, note, form.get("list", "")[: filter_form.MAX_LIST]
-    )
+    listed = form.get("list", "")[: filter_form.MAX_LIST]
+    words, place = filter_form.words(form), filter_form.place(form)
+    selection = Selection(ids, words, everything, origin, note, listed, place)
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
-    if not everything and not selection.ids:
-        abort(400, "No message was ticked. Go back and tick some, or choose all that match.")
     return action, selection
 
 
@@ -250,12 +256,27 @@ def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, int,
     return changed, sum(uncertain), True
 
 
-def _back(selection: Selection) -> str:
-    """The page that the form came from: one mail's, or the list with its filter."""
+def _results(
+    action: Action, changed: int, uncertain: int, held: results.Held, *, here: bool, finished: bool
+) -> Iterator[results.Result]:
+    if changed:
+        yield results.changed(changed, action.now, held, this=here)
+    elif not uncertain:
+        yield results.nothing(action.done)
+    if uncertain:
+        yield results.uncertain(uncertain)
+    if changed and not finished:
+        yield results.Result("There are more: repeat this for the rest.", good=False)
+
+
+def _back(selection: Selection, *, ticked: bool = False) -> str:
+    """The page that the form came from: one mail's, or the list with its filter, and with the ticks that were made."""
     if selection.origin is not None:
         kept = filter_form.kept({**selection.words, "list": selection.list})
         return url_for(".mail", id=selection.origin, **kept)
-    values: dict[str, Any] = {**selection.words}
+    values: dict[str, Any] = {**selection.words, **selection.place}
+    if ticked:
+        values["id"] = selection.ids
     return url_for(".mails", **values)
 
 

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.core.loggers import get_logger
-from outbox.web import actions, csrf, done, filter_form, pages, template_helpers
+from outbox.web import csrf, done, filter_form, pages, results, template_helpers
 from outbox.web.current import engine, sensitive_kinds
 from outbox.web.rights import Right, actor
 
@@ -19,7 +19,7 @@ def correct(id: int) -> ResponseReturnValue:
     csrf.check()
     try:
         with operations.transaction(engine()) as connection:
-            operations.correct_recipient(
+            new = operations.correct_recipient(
                 connection,
                 id,
                 request.form.get("recipient", ""),
@@ -28,11 +28,13 @@ def correct(id: int) -> ResponseReturnValue:
                 note=filter_form.note(request.form),
                 environment=filter_form.environment(request.form.get("environment")),
             )
+            held = results.held_by(connection, id)
     except ValueError as error:
         return pages.page_of(id, error=template_helpers.sentence(str(error))), 400
     log.info("status=edit-recipient by=%r delivery=%d", actor(), id)
     back = url_for(".mail", id=id, **filter_form.kept(request.form))
-    return done.leading_to(back, did=actions.CORRECTED.name, changed=1)
+    became = f"addressed to {new}, queued again and due now"
+    return done.leading_to(back, results.changed(1, became, held, this=True))
 
 
 VIEWS = (("/mail/<int:id>/recipient", "correct", "POST", (Right.VIEW, Right.READ_BODIES, Right.ACT), correct),)

@@ -89,6 +89,11 @@ def of_list(word: str | None) -> Words:
     return words(dict(parse_qsl((word or "")[:MAX_LIST])))
 
 
+def place(values: Mapping[str, str]) -> Words:
+    """The words of an address that say which page of a list it is."""
+    return {name: values[name][:MAX_LIST] for name in ("before", "trail") if values.get(name)}
+
+
 def kept(values: Mapping[str, str]) -> Link:
     """What the page of one message needs from page to page: its list, and whose messages may be changed there."""
     return {name: values[name][:MAX_LIST] for name in ("environment", "list") if values.get(name)}

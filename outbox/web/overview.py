@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from outbox import operations
 from outbox.operations.problems import Kind
-from outbox.web import actions, charts, figures, filter_form
+from outbox.web import charts, figures, filter_form
 from outbox.web.current import application_engine, connected, engine, settings
 from outbox.web.rights import Right
 
@@ -61,7 +61,6 @@ def failures() -> ResponseReturnValue:
         windows=figures.WINDOWS,
         environment=request.args.get("environment"),
         shared=bool(there - {filter_form.own_environment()}),
-        outcome=actions.outcome(),
     )
 
 

@@ -52,9 +52,10 @@ def mails() -> ResponseReturnValue:
         cap=CAP,
         older=_older(page, before, trail),
         newer=_newer(before, trail),
+        place=filter_form.place(request.args),
+        ticked=request.args.getlist("id"),
         actions=[] if error else _fitting(wanted.states, suppressed=wanted.is_suppressed),
         all_possible=not wanted.is_empty,
-        outcome=actions.outcome(),
     )
     return shown, 400 if error else 200
 
@@ -124,7 +125,6 @@ def page_of(id: int, *, error: str | None = None) -> str:
         and detail.state in operations.CORRECTABLE
         and detail.redacted_at is None
         and detail.marked_at is None,
-        outcome=actions.outcome(),
         remote=request.args.get("remote") == "1",
     )
 

@@ -14,7 +14,7 @@ from outbox.core.loggers import get_logger
 from outbox.delivery.states import State
 from outbox.operations import Filter
 from outbox.operations.pauses import What
-from outbox.web import csrf, done, filter_form, template_helpers
+from outbox.web import csrf, done, filter_form, results, template_helpers
 from outbox.web.current import connected, engine
 from outbox.web.rights import Right, actor
 
@@ -42,7 +42,6 @@ def pauses() -> ResponseReturnValue:
 def _shown(typed: Mapping[str, str], error: str | None = None) -> str:
     with connected() as connection:
         active = operations.pauses.active(connection)
-    did = (done.said() or {}).get("did")
     return render_template(
         "outbox_admin/pauses.html",
         pauses=active,
@@ -55,7 +54,6 @@ def _shown(typed: Mapping[str, str], error: str | None = None) -> str:
         reason=typed.get("reason", ""),
         every=typed.get("every"),
         error=error,
-        did=did if did in {"paused", "resumed", "gone"} else None,
     )
 
 
@@ -101,10 +99,11 @@ def pause() -> ResponseReturnValue:
                 seconds=None if span is None else span.total_seconds(),
                 environment=filter_form.EVERY if request.form.get("every") else filter_form.own_environment(),
             )
+            result = results.paused(made, connection, this=_origin() is not None)
     except ValueError as error:
         return _shown(request.form, template_helpers.sentence(str(error))), 400
     log.info("status=paused by=%r what=%r until=%s", actor(), str(made), made.until)
-    return _done("paused")
+    return _done(result)
 
 
 def resume() -> ResponseReturnValue:
@@ -117,19 +116,27 @@ def resume() -> ResponseReturnValue:
             lifted = operations.pauses.resume(connection, what, value, by=actor(), environment=environment)
         except ValueError as error:
             abort(400, f"{error}.")
+        result = (
+            results.resumed(lifted[0], connection, this=_origin() is not None)
+            if lifted
+            else results.Result("Nothing was changed: that pause had already ended.", good=False)
+        )
     for one in lifted:
         log.info("status=resumed by=%r what=%r", actor(), str(one))
-    return _done("resumed" if lifted else "gone")
+    return _done(result)
 
 
-def _done(did: str) -> ResponseReturnValue:
+def _done(result: results.Result) -> ResponseReturnValue:
     """Back to the message that was paused alone, or to all pauses."""
-    origin = filter_form.cursor(request.form.get("origin"))
+    origin = _origin()
     if origin is None:
-        return done.leading_to(url_for(".pauses"), did=did)
-    return done.leading_to(
-        url_for(".mail", id=origin, **filter_form.kept(request.form)), did=did, changed=int(did != "gone")
-    )
+        return done.leading_to(url_for(".pauses"), result)
+    return done.leading_to(url_for(".mail", id=origin, **filter_form.kept(request.form)), result)
+
+
+def _origin() -> int | None:
+    """The message from whose page the form came."""
+    return filter_form.cursor(request.form.get("origin"))
 
 
 def _span(form: Mapping[str, str]) -> timedelta | None:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.delivery.states import State
-from outbox.web import actions, csrf, done, filter_form, template_helpers
+from outbox.web import csrf, done, filter_form, results, template_helpers
 from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor
 
@@ -40,11 +40,12 @@ def send_again(id: int) -> ResponseReturnValue:
                 environment=filter_form.environment(request.form.get("environment")),
                 wake=settings().wake,
             )
+            held = results.held_by(connection, made)
     except ValueError as error:
         abort(400, template_helpers.sentence(str(error)))
     log.info("status=send-again by=%r delivery=%d new=%d", actor(), id, made)
     back = url_for(".mail", id=made, **filter_form.kept(request.form))
-    return done.leading_to(back, did=actions.AGAIN.name, changed=1)
+    return done.leading_to(back, results.changed(1, "the new one, queued and due now", held, this=True))
 
 
 VIEWS = (

@@ -548,8 +548,8 @@ class TestChanging:
         response = change(client, "/act", action="requeue", id=id, origin=id)
         assert (response.status_code, response.location) == (303, f"{ROOT}/mail/{id}")
         assert states(seeded, id) == [State.QUEUED]
-        assert "1 requeued." in text_of(client.get(response.location))
-        assert "1 requeued." not in text_of(client.get(response.location))
+        assert "This message is queued again and due now." in text_of(client.get(response.location))
+        assert "This message is queued again and due now." not in text_of(client.get(response.location))
 
     @pytest.mark.parametrize(
         ("recipient", "at_once", "asked"),
@@ -594,7 +594,7 @@ class TestChanging:
         words = {"scope": "all", "state": "failed", "domain": "gone.example.org"}
         assert "Requeue 37 messages?" in text_of(question(client, action="requeue", **words))
         response = change(client, "/act", action="requeue", **words)
-        assert "37 requeued." in text_of(client.get(response.location))
+        assert "37 messages are queued again and due now." in text_of(client.get(response.location))
         assert "domain=gone.example.org" in response.location
         assert count(seeded, states=(State.FAILED,)) == 4
 
@@ -625,7 +625,6 @@ class TestChanging:
     @pytest.mark.parametrize(
         ("form", "expected"),
         [
-            ({"action": "requeue"}, "No message was ticked"),
             ({"action": "delete", "id": 1}, "no such action"),
             ({"action": "requeue", "id": "1 OR 1=1"}, "is not the number"),
             ({"action": "requeue", "scope": "all"}, "All mail would match"),
@@ -669,7 +668,7 @@ class TestChanging:
         monkeypatch.setattr(operations.transitions, "BATCH", 10)
         response = change(client, "/act", action="requeue", scope="all", state="failed")
         page = text_of(client.get(response.location))
-        assert "10 requeued." in page
+        assert "10 messages are queued again and due now." in page
         assert "repeat this for the rest" in page
         assert count(seeded, states=(State.FAILED,)) == 31
 

@@ -19,7 +19,7 @@ def test_correct_and_requeue(client: FlaskClient, ids: dict[str, int], seeded: D
     response = change(client, f"/mail/{id}/recipient", recipient="Ann.B@Example.net", note="she moved")
     assert (response.status_code, response.location) == (303, f"{ROOT}/mail/{id}")
     words = text_of(client.get(response.location))
-    assert "1 corrected and requeued." in words
+    assert "This message is addressed to Ann.B@example.net, queued again and due now." in words
     assert "edit-recipient by ann@example.org : she moved ann@example.org → Ann.B@example.net" in words
     with seeded.engine.connect() as connection:
         detail = operations.show(connection, id)

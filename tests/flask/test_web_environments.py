@@ -130,7 +130,7 @@ def test_cancelling_what_a_relay_may_have(client: FlaskClient, sqlite_database: 
     done = change(client, "/act", action="cancel", id=marked, origin=marked)
     assert states(sqlite_database.engine) == {marked: "uncertain"}
     words = text_of(client.get(done.location))
-    assert "1 may have been sent already, and is uncertain now" in words
+    assert "1 message may have been sent already, and is uncertain now" in words
     assert "Nothing was changed" not in words
 
 

@@ -22,7 +22,7 @@ def test_send_again(client: FlaskClient, ids: dict[str, int], seeded: Database) 
     response = change(client, f"/mail/{old}/send-again", note="she deleted it")
     assert response.status_code == 303
     page = text_of(client.get(response.location))
-    assert "enqueued anew: this is the new message" in page
+    assert "This message is the new one, queued and due now." in page
     assert f"send-again by ann@example.org : she deleted it {old} →" in page
     assert "send-again by ann@example.org" in text_of(client.get(f"{ROOT}/mail/{old}"))
     with seeded.engine.connect() as connection:
@@ -49,14 +49,14 @@ def test_pause_and_resume_one_message(client: FlaskClient, ids: dict[str, int], 
     response = change(client, "/pause", **form)
     assert response.location == f"{ROOT}/mail/{id}"
     words = text_of(client.get(response.location))
-    assert "1 paused." in words
+    assert "This message is paused until somebody resumes it." in words
     assert "It is not sent until this pause ends: this message, by ann@example.org" in words
     assert "Resume this message" in words
     assert f'/mail/{id}?environment=*"' in client.get(f"{ROOT}/pauses").text.replace("%2A", "*")
     assert "It is not sent" not in text_of(client.get(f"{ROOT}/mail/{ids['long@example.com']}"))
     response = change(client, "/resume", **form)
     words = text_of(client.get(response.location))
-    assert "1 resumed." in words
+    assert "Resumed this message: it is sent when it is due." in words
     assert "Pause this message" in words
     assert "Pause this message" not in client.get(f"{ROOT}/mail/{ids['ann@example.org']}").text
 
@@ -69,7 +69,10 @@ def test_workers_are_asked_to_end(pages: Site, client: FlaskClient) -> None:
     assert "No other worker is alive" in words
     response = change(client, "/workers/1/end", what="drain", note="new host")
     words = text_of(client.get(response.location))
-    assert "Asked to drain." in words
+    assert (
+        "Asked worker mail-1:4711 to drain. It ends when it finds nothing due any more. No other worker is alive"
+        in words
+    )
     assert "draining" in words
     assert "drain-worker" in text_of(client.get(f"{ROOT}/history"))
     response = change(client, "/workers/99/end", what="stop")

@@ -52,7 +52,8 @@ class TestPauses:
         assert "domain gone.example.org their disk is full ann@example.org" in text_of(client.get(response.location))
         assert "Paused: domain gone.example.org" in text_of(client.get(f"{ROOT}/"))
         response = change(client, "/resume", what="domain", value="gone.example.org")
-        assert "Resumed." in text_of(client.get(response.location))
+        words = text_of(client.get(response.location))
+        assert "Resumed domain gone.example.org: 0 queued messages are sent when due." in words
         assert pauses(seeded) == []
         assert "paused" not in text_of(client.get(f"{ROOT}/"))
 
@@ -235,7 +236,7 @@ def test_a_sender_that_workers_stopped(client: FlaskClient, seeded: Database, id
     assert SCRIPT not in shown.text
     assert "Stopped: sender flasky@example.com" in text_of(client.get(f"{ROOT}/"))
     response = change(client, "/resume", what="sender", value="flasky@example.com")
-    assert "Resumed." in text_of(client.get(response.location))
+    assert "Resumed sender " in text_of(client.get(response.location))
 
 
 def test_a_sender_is_paused_by_a_form(client: FlaskClient, seeded: Database) -> None:
@@ -246,6 +247,6 @@ def test_a_sender_is_paused_by_a_form(client: FlaskClient, seeded: Database) -> 
     page = client.get(f"{ROOT}/pauses").text
     for value in re.findall(r'name="what" value="sender"><input type="hidden" name="value" value="([^"]*)"', page):
         response = change(client, "/resume", what="sender", value=unescape(value))
-        assert "Resumed." in text_of(client.get(response.location))
+        assert "Resumed sender " in text_of(client.get(response.location))
     assert pauses(seeded) == []
     assert "is not a sender" in change(client, "/pause", what="sender", value="nobody").text

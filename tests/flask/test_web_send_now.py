@@ -50,7 +50,7 @@ def test_one_mail_at_once(client: FlaskClient, seeded: Database, later: int) -> 
     assert BUTTON in client.get(f"{ROOT}/mail/{later}").text
     response = change(client, "/act", action="send-now", id=later, origin=later)
     words = text_of(client.get(response.location))
-    assert "1 made due now." in words
+    assert "This message is due now." in words
     assert "send-now by ann@example.org" in words
     assert row(seeded, later) == (True, 4, 3)
     assert audit(seeded) == [("send-now", "ann@example.org", 1)]

@@ -77,7 +77,7 @@ def test_a_failed_mail_from_complaint_to_requeue(
     browser.switch_to.default_content()
     assert "https://flasky.example/auth/reset/" in css(browser, "pre").text
     click(browser, "button[value=requeue]")
-    assert "1 requeued." in css(browser, "[role=status]").text
+    assert "This message is queued again and due now." in css(browser, "[role=status]").text
     assert css(browser, ".title .state").text == "queued"
     assert state_of(seeded, ids["ann@example.org"]) is State.QUEUED
     assert complaints(browser) == []
@@ -98,7 +98,7 @@ def test_filter_and_requeue_all_that_match(browser: WebDriver, pages: Site, seed
     assert css(browser, "h1").text == "Requeue 37 messages?"
     assert count(seeded, states=(State.FAILED,)) == 41
     click(browser, "#do")
-    assert "37 requeued." in css(browser, "[role=status]").text
+    assert "37 messages are queued again and due now." in css(browser, "[role=status]").text
     assert count(seeded, states=(State.FAILED,)) == 4
 
 
@@ -115,7 +115,7 @@ def test_a_group_of_a_thousand(
     click(browser, "tbody tr:first-child button")
     assert css(browser, "h1").text == "Requeue 1,000 messages?"
     click(browser, "#do")
-    assert "1,000 requeued." in css(browser, "[role=status]").text
+    assert "1,000 messages are queued again and due now." in css(browser, "[role=status]").text
     assert count(seeded, domain="big.example.org", states=(State.QUEUED,)) == 1000
 
 
@@ -140,7 +140,7 @@ def test_send_a_deferred_mail_now(browser: WebDriver, pages: Site, ids: dict[str
     assert "Send now…" in texts(browser, "main button")
     browser.get(f"{pages.url}/mail/{id}")
     css(browser, "button[value=send-now]").send_keys(Keys.ENTER)
-    until(browser, lambda: "1 made due now." in css(browser, "[role=status]").text)
+    until(browser, lambda: "This message is due now." in css(browser, "[role=status]").text)
     assert "send-now" in css(browser, "#changes").text
     assert count(seeded, ids=(id,), waiting=True) == 0
     assert state_of(seeded, id) is State.QUEUED

@@ -223,7 +223,7 @@ def test_that_somebody_paused_everything_last_week(browser: WebDriver, pages: Si
     assert "bea@example.org" in row.text
     assert "7d ago" in row.text
     click(browser, "tbody button")
-    assert "Resumed." in css(browser, "[role=status]").text
+    assert "Resumed all mail: 3 queued messages are sent when due." in css(browser, "[role=status]").text
 
 
 def test_send_the_deferred_ones_now(browser: WebDriver, pages: Site, ids: dict[str, int], seeded: Database) -> None:
@@ -234,7 +234,7 @@ def test_send_the_deferred_ones_now(browser: WebDriver, pages: Site, ids: dict[s
     click(browser, "button[value=send-now]")
     assert css(browser, "h1").text == "Send 1 message now?"
     click(browser, "#do")
-    assert "1 made due now." in css(browser, "[role=status]").text
+    assert "1 message is due now." in css(browser, "[role=status]").text
     assert count(seeded, ids=(ids["long@example.com"],), waiting=True) == 0
 
 

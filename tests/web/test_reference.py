@@ -57,7 +57,7 @@ def test_an_administrator_logs_in_and_requeues(browser: WebDriver, reference: Si
     css(browser, "tbody input[type=checkbox]").click()
     click(browser, "button[value=requeue]")
     click(browser, "#do")
-    assert "1 requeued." in css(browser, "[role=status]").text
+    assert "1 message is queued again and due now." in css(browser, "[role=status]").text
     click(browser, "nav[aria-label=State] a[href*='state=queued']")
     assert texts(browser, "tbody .c-recipient") == ["ann@example.org"]
     with reference.app.app_context(), operations.connected(reference.app.extensions["outbox"].database()) as connection:

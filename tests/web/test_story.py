@@ -85,7 +85,7 @@ def test_a_mistyped_address(browser: WebDriver, stand: Stand) -> None:
     css(browser, "#f-recipient").send_keys("ann@example.org")
     css(browser, "#f-note").send_keys("mistyped, she rang")
     click(browser, "#correct button")
-    assert "1 corrected and requeued." in css(browser, "[role=status]").text
+    assert "This message is addressed to ann@example.org, queued" in css(browser, "[role=status]").text
     stand.settled()
     browser.refresh()
     assert css(browser, ".title .state").text == "sent"
@@ -116,7 +116,7 @@ def test_a_group_of_a_thousand(browser: WebDriver, stand: Stand, monkeypatch: py
     assert css(browser, "h1").text == "Requeue 1,000 messages?"
     css(browser, "#f-note").send_keys("we are off their list")
     click(browser, "#do")
-    assert "1,000 requeued." in css(browser, "[role=status]").text
+    assert "1,000 messages are queued again and due now." in css(browser, "[role=status]").text
     stand.settled(120)
     click(browser, "nav[aria-label=Main] a[href$=history]")
     [row] = texts(browser, "tbody tr")

@@ -31,7 +31,7 @@ def test_back_after_a_change_of_many(browser: WebDriver, pages: Site, seeded: Da
     css(browser, "input[name=scope][value=all]").click()
     click(browser, "button[value=requeue]")
     click(browser, "#do")
-    assert "37 requeued." in css(browser, "[role=status]").text
+    assert "37 messages are queued again and due now." in css(browser, "[role=status]").text
     browser.back()
     until(browser, lambda: css(browser, "h1").text == "Requeue 0 messages?")
     browser.back()
@@ -87,7 +87,8 @@ def test_pausing_all_mail_is_asked_first(browser: WebDriver, pages: Site, seeded
     assert paused(seeded) == []
     click(browser, "#pause button")
     click(browser, "#do")
-    assert "Paused." in css(browser, "[role=status]").text
+    assert "Paused all mail until" in css(browser, "[role=status]").text
+    assert "3 queued messages are held back." in css(browser, "[role=status]").text
     assert paused(seeded) == ["all"]
 
 
@@ -115,7 +116,7 @@ def test_what_was_typed_is_kept(browser: WebDriver, pages: Site, ids: dict[str, 
     css(browser, "#f-recipient").clear()
     css(browser, "#f-recipient").send_keys("ann@example.com")
     click(browser, "#correct button")
-    assert "1 corrected and requeued." in css(browser, "[role=status]").text
+    assert "This message is addressed to ann@example.com, queued" in css(browser, "[role=status]").text
     click(browser, "nav.where a")
     assert "state=failed" in browser.current_url
 
@@ -192,3 +193,21 @@ def test_the_hint_of_the_search_is_whole(browser: WebDriver, pages: Site) -> Non
         )
         assert wide <= room, width
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_actions_wait_for_a_tick(browser: WebDriver, pages: Site) -> None:
+    """Their buttons work once a message is ticked, or all that match are meant; back from the question it still is."""
+    browser.get(f"{pages.url}/mail?state=failed&domain=gone.example.org")
+    button = css(browser, "button[value=requeue]")
+    assert not button.is_enabled()
+    css(browser, "input[name=scope][value=all]").click()
+    assert button.is_enabled()
+    css(browser, "input[name=scope][value=ticked]").click()
+    assert not button.is_enabled()
+    css(browser, "tbody input[type=checkbox]").click()
+    click(browser, "button[value=requeue]")
+    assert css(browser, "h1").text == "Requeue 1 message?"
+    click(browser, "main a.button")
+    assert css(browser, "#ticked").text == "(1)"
+    assert css(browser, "button[value=requeue]").is_enabled()
+    assert "domain=gone.example.org" in browser.current_url

@@ -13,14 +13,17 @@ if (region) refresh(Number(region.dataset.live) * 1000);
 function tickAll(form) {
   const boxes = [...form.querySelectorAll("tbody input[type=checkbox]")];
   const counter = document.getElementById("ticked");
-  const ticked = form.querySelector("input[name=scope][value=ticked]");
+  const scopes = [...form.querySelectorAll("input[name=scope]")];
+  const ticked = scopes.find((scope) => scope.value === "ticked");
+  const buttons = [...form.querySelectorAll(".bar button")];
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", "Tick all on this page");
   form.querySelector("th.tick").replaceChildren(all);
   const show = () => {
     const count = boxes.filter((box) => box.checked).length;
-    counter.textContent = count ? `(${count})` : "";
+    counter.textContent = `(${count})`;
+    for (const button of buttons) button.disabled = !count && ticked.checked;
     all.checked = count === boxes.length;
     all.indeterminate = count > 0 && count < boxes.length;
   };
@@ -30,6 +33,8 @@ function tickAll(form) {
     show();
   });
   for (const box of boxes) box.addEventListener("change", () => { ticked.checked = true; show(); });
+  for (const scope of scopes) scope.addEventListener("change", show);
+  addEventListener("pageshow", show);  // Back restores the ticks after this script has run
   show();
 }
 
