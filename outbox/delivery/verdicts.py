@@ -7,10 +7,11 @@ relays use today; a relay that words a quota otherwise is judged by its code.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from outbox.delivery.presets import preset_of
 from outbox.delivery.reply import About, Phase, Reply, Verdict
 from outbox.delivery.reply_presets import PRESETS
 from outbox.delivery.reply_rule import Rule
@@ -87,19 +88,10 @@ _OF_THE_MESSAGE = frozenset({Phase.DATA, Phase.BODY, Phase.DOT})
 _NAMED = _OF_THE_MESSAGE | {Phase.RCPT}  # the one recipient of the transaction was named
 _OF_THE_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.4", "1.6", "1.10"})  # RFC 3463 §3.2, RFC 7505
 
-_HOSTS = (
-    (re.compile(r"(^|\.)(gmail|googlemail|google)\.com$"), "gmail"),
-    (re.compile(r"(^|\.)(office365|outlook|hotmail)\.com$|(^|\.)office365\.us$|\.partner\.outlook\.cn$"), "exchange"),
-    (re.compile(r"^email-smtp(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$"), "ses"),
-    (re.compile(r"(^|\.)sendgrid\.net$"), "sendgrid"),
-    (re.compile(r"(^|\.)mailgun\.org$"), "mailgun"),
-)
-
 
 def preset_for(host: str) -> str:
     """The table of reply rules that fits the relay with this host name; "generic" if none is known."""
-    name = host.lower().rstrip(".")
-    return next((preset for pattern, preset in _HOSTS if pattern.search(name)), "generic")
+    return preset_of("auto", host).name
 
 
 def judge_failure(phase: Phase, failure: Failure) -> Judgement:
@@ -113,14 +105,17 @@ def judge_failure(phase: Phase, failure: Failure) -> Judgement:
     return Judgement(verdict, about=about)
 
 
-def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgement:
-    """The verdict for the reply that ended an attempt in `phase`. A reply that does not fit the phase is garbage."""
+def judge_reply(phase: Phase, reply: Reply, preset: str = "generic", taught: Sequence[Rule] = ()) -> Judgement:
+    """The verdict for the reply that ended an attempt in `phase`. A reply that does not fit the phase is garbage.
+
+    `taught`: rules of the configuration, which go before all others.
+    """
     code = reply.code or 0
     if phase is Phase.DOT and 200 <= code < 300:
         return Judgement(Verdict.ACCEPTED)
     if not 400 <= code < 600 or phase not in _BY_CLASS:
         return judge_failure(phase, Failure.GARBAGE)
-    rule = matching_rule(phase, reply, preset)
+    rule = matching_rule(phase, reply, preset, taught)
     about = (rule and rule.about) or _told_by_code(phase, reply)
     if code == 421:
         return Judgement(Verdict.TRANSPORT, about=about)
@@ -129,9 +124,9 @@ def judge_reply(phase: Phase, reply: Reply, preset: str = "generic") -> Judgemen
     return replace(_by_class(phase, code, reply), about=about)
 
 
-def matching_rule(phase: Phase, reply: Reply, preset: str = "generic") -> Rule | None:
-    """The first rule that fits: the preset's before the general ones."""
-    for rule in (*PRESETS.get(preset, ()), *GENERAL):
+def matching_rule(phase: Phase, reply: Reply, preset: str = "generic", taught: Sequence[Rule] = ()) -> Rule | None:
+    """The first rule that fits: those of the configuration, the preset's, the general ones."""
+    for rule in (*taught, *PRESETS.get(preset, ()), *GENERAL):
         if rule.fits(phase, reply):
             return rule
     return None

@@ -122,3 +122,4 @@ class Envelope:
     smtputf8: bool = False
     mail_options: tuple[str, ...] = ()
     rcpt_options: tuple[str, ...] = ()
+    message_id: str = ""  # with its angle brackets

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
+from outbox.settings.of_preset import of_preset
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table, specs
 from outbox.settings.values import boolean, is_unset
@@ -65,6 +66,7 @@ def derived(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         min(plain.heartbeat_seconds, given.get("dead_after_seconds", math.inf) / _HEARTBEATS_TILL_DEAD),
     )
     return {
+        **of_preset(given),
         "debug": int(debug),
         "suppress_send": testing,
         "lease_seconds": lease,

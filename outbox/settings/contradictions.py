@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from dataclasses import fields
 
+from outbox.delivery.presets import preset_of
 from outbox.settings.relay_table import TOKEN_MECHANISMS
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table
@@ -93,6 +94,14 @@ def _password_beside_tokens(table: Table, given: Set[str]) -> str | None:
     return None
 
 
+def _preset_without_host(table: Table, given: Set[str]) -> str | None:
+    if {"preset", "server"} & given == {"preset"} and preset_of(table.preset, "").host is None:
+        hosts = {"ses": "email-smtp.<region>.amazonaws.com"}
+        if table.preset in hosts:
+            return f"OUTBOX_PRESET={table.preset} is set without MAIL_SERVER. Set it to {hosts[table.preset]}."
+    return None
+
+
 def _trust_in_vain(table: Table, given: Set[str]) -> str | None:
     if table.tls_ca_file is not None and not table.tls_verify:
         return "OUTBOX_TLS_CA_FILE is set, but OUTBOX_TLS_VERIFY=false verifies nothing. Leave one of them out."
@@ -122,6 +131,7 @@ _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"server", "port", "use_tls", "use_ssl", "username", "password", "allow_plaintext"}), _plain_text),
     (frozenset({"username", "auth"}), _mechanism_without_log_in),
     (frozenset({"username", "password", "auth", *_TOKENS}), _password_beside_tokens),
+    (frozenset({"preset", "server"}), _preset_without_host),
     (frozenset({"tls_ca_file", "tls_verify"}), _trust_in_vain),
     _below("send_timeout_seconds", "lease_seconds", "another worker takes the mail while it is being sent"),
     _below("heartbeat_seconds", "dead_after_seconds", "a living worker counts as dead between two heartbeats"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from outbox.delivery.reply_rule import Rule
 from outbox.settings.token_source import TokenSource
 
 
@@ -46,7 +47,10 @@ class Relay:
     max_messages: int = 100  # on one connection, then a fresh one
     idle_timeout: float = 30.0  # an idle connection older than this is not reused
     pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
+    headers: tuple[tuple[str, str], ...] = ()  # added to each message
+    idempotency_header: str | None = None  # added with a value of its own for each delivery
     preset: str = "auto"  # which table of reply rules applies on top of the general one; "auto": by the host's name
+    rules: tuple[Rule, ...] = ()  # go before all others
 
     @property
     def name(self) -> str:

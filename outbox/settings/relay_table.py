@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from outbox.delivery.presets import GENERIC, PROVIDERS, preset_of
+from outbox.delivery.reply_rule import Rule
 from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
 from outbox.settings.queue_table import QueueTable
 from outbox.settings.relay import Relay, Security
+from outbox.settings.rule_values import REPLY_RULES
 from outbox.settings.spec import setting
 from outbox.settings.token_source import TokenFunction, TokenSource
 from outbox.settings.token_values import COMMAND, FUNCTION, PATH, WEB_URL
@@ -22,7 +25,7 @@ _DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
 _BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
 
 TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
-PRESETS = ("auto", "generic", "gmail", "exchange", "ses", "sendgrid", "mailgun")
+PRESETS = ("auto", GENERIC.name, *(preset.name for preset in PROVIDERS))
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 MECHANISMS = (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)
 
@@ -101,11 +104,19 @@ class RelayTable(QueueTable):
         "The commands of a message go out in one packet where the relay offers PIPELINING (RFC 2920). False: one at a "
         "time, for a firewall in between that swallows all but the first.",
     )
-    relay_preset: str = setting(
-        "OUTBOX_RELAY_PRESET",
+    preset: str = setting(
+        "OUTBOX_PRESET",
         choice(*PRESETS),
         "auto",
-        "The provider whose replies to recognise, in addition to the general ones; `auto` decides by the host name.",
+        "The provider or kind of server: its replies, limits and headers, and, with `MAIL_SERVER` unset, its host, "
+        "port and TLS. `auto` decides by the host name. [What each knows](presets.md).",
+    )
+
+    reply_rules: tuple[Rule, ...] = setting(
+        "OUTBOX_REPLY_RULES",
+        REPLY_RULES,
+        (),
+        "What replies of the relay mean that the outbox does not know: see [Teach a reply](replies.md#teach-a-reply).",
     )
 
     @property
@@ -154,6 +165,7 @@ class RelayTable(QueueTable):
     @property
     def relay(self) -> Relay:
         """Where mail is handed over. Its two times for one message come to `send_timeout` together."""
+        known = preset_of(self.preset, self.server)
         dot_timeout = min(_DOT_TIMEOUT, max(self.send_timeout - _BEFORE_DOT, self.send_timeout / 2))
         return Relay(
             host=self.server,
@@ -173,5 +185,8 @@ class RelayTable(QueueTable):
             dot_timeout=dot_timeout,
             max_messages=self.max_emails or MESSAGES_PER_CONNECTION,
             pipelining=self.pipelining,
-            preset=self.relay_preset,
+            headers=known.headers,
+            idempotency_header=known.idempotency_header,
+            preset=self.preset,
+            rules=self.reply_rules,
         )

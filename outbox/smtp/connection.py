@@ -22,6 +22,7 @@ from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 from outbox.smtp import commands as smtp_commands
 from outbox.smtp import results, tls
+from outbox.smtp.added_headers import with_headers
 from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
 from outbox.smtp.resolver import Resolver
@@ -126,7 +127,7 @@ class Connection(flask_mail.Connection):
         self._aborted = False
         try:
             smtp_commands.check(envelope)
-            return self._deliver(envelope, content, before_dot, started)
+            return self._deliver(*with_headers(self.relay, envelope, content), before_dot, started)
         except smtp_commands.UnfitError as unfit:
             return self._unfit(unfit, started)
 
@@ -137,7 +138,7 @@ class Connection(flask_mail.Connection):
         before_dot: Callable[[], bool] | None,
         started: float,
     ) -> Result:
-        turn = Turn(self.relay.name, self._learned, self._preset)
+        turn = Turn(self.relay.name, self._learned, self._preset, self.relay.rules)
         while True:
             reused = False
             try:
@@ -255,7 +256,7 @@ class Connection(flask_mail.Connection):
         return host.phase
 
     def _result(self, answer: Answer, started: float, *, fresh: bool = True) -> Result:
-        reply, judgement = results.judged(answer, self._preset, fresh=fresh)
+        reply, judgement = results.judged(answer, self._preset, self.relay.rules, fresh=fresh)
         if judgement.about in {About.SESSION, About.CONNECTIONS}:  # an idle one would go on to be one too many
             self.close()
         elif not self.is_open:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from outbox.core.loggers import get_logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict, parse_reply, printable, relay_id, retry_after
+from outbox.delivery.reply_rule import Rule
 from outbox.delivery.verdicts import Failure, Judgement, judge_reply
 from outbox.smtp.broken import Broken
 from outbox.smtp.session import Answer
@@ -33,12 +34,12 @@ _WHERE = {
 }
 
 
-def judged(answer: Answer, preset: str, *, fresh: bool) -> tuple[Reply, Judgement]:
+def judged(answer: Answer, preset: str, taught: Sequence[Rule], *, fresh: bool) -> tuple[Reply, Judgement]:
     """The reply, and what it means; `fresh`: to the first message of a session."""
     reply = parse_reply(answer.code, answer.text)
-    judgement = judge_reply(answer.phase, reply, preset)
+    judgement = judge_reply(answer.phase, reply, preset, taught)
     if fresh and judgement.about is About.SESSION:  # the first message of a session is not too many for it
-        judgement = judge_reply(answer.phase, replace(reply, text=""), preset)
+        judgement = judge_reply(answer.phase, replace(reply, text=""), preset, taught)
     return reply, judgement
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from outbox.delivery.reply import About, Phase, parse_reply
+from outbox.delivery.reply_rule import Rule
 from outbox.delivery.verdicts import Failure, judge_reply
 from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
@@ -18,12 +21,13 @@ _AFTER_RCPT = frozenset({Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
 class Turn:
     """One delivery over one connection, and once more over a fresh one where what failed was not about the delivery."""
 
-    def __init__(self, relay: str, learned: Learned, preset: str) -> None:
+    def __init__(self, relay: str, learned: Learned, preset: str, taught: Sequence[Rule] = ()) -> None:
         self.again = False  # a fresh connection is wanted
         self.one_by_one = False  # and no PIPELINING on it
         self._relay = relay
         self._learned = learned
         self._preset = preset
+        self._taught = taught
         self._ended: tuple[int, bool] | None = None  # messages that the connection before carried; whether it said why
 
     def repairs(self, session: Session, reused: bool, broken: Broken) -> bool:
@@ -64,4 +68,4 @@ class Turn:
                 self._learned.pipelining_fails(self._relay)
 
     def _about(self, answer: Answer) -> About | None:
-        return judge_reply(answer.phase, parse_reply(answer.code, answer.text), self._preset).about
+        return judge_reply(answer.phase, parse_reply(answer.code, answer.text), self._preset, self._taught).about

@@ -282,15 +282,9 @@ class _Gate:
 
 
 def _envelope(claimed: Claimed) -> Envelope:
-    message = claimed.message
-    return Envelope(
-        message.envelope_from,
-        claimed.recipient,
-        message.size,
-        message.smtputf8,
-        message.mail_options,
-        message.rcpt_options,
-    )
+    one = claimed.message
+    options = one.mail_options, one.rcpt_options
+    return Envelope(one.envelope_from, claimed.recipient, one.size, one.smtputf8, *options, one.message_id)
 
 
 def _local(decision: Decision) -> Result:

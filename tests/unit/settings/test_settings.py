@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from outbox.core.errors import ConfigurationError
+from outbox.delivery.presets import PROVIDERS
 from outbox.delivery.reply_presets import PRESETS
 from outbox.delivery.states import OnUncertain
 from outbox.settings import Settings, remarks
@@ -467,7 +468,7 @@ def test_relay_gets_every_setting_of_it() -> None:
             "OUTBOX_CONNECT_TIMEOUT_SECONDS": 1,
             "OUTBOX_COMMAND_TIMEOUT_SECONDS": 2,
             "OUTBOX_SEND_TIMEOUT_SECONDS": 3,
-            "OUTBOX_RELAY_PRESET": "ses",
+            "OUTBOX_PRESET": "ses",
             "OUTBOX_PIPELINING": "false",
         }
     ).relay
@@ -500,9 +501,9 @@ def test_times_for_a_message_add_up(all_in: float, before: float, after: float) 
     assert (relay.send_timeout, relay.dot_timeout) == (before, after)
 
 
-def test_presets_are_those_that_have_rules() -> None:
-    """A preset without rules, or rules that nobody can choose, would be a mistake."""
-    assert set(KNOWN_PRESETS) == {"auto", "generic", *PRESETS}
+def test_rules_are_of_presets() -> None:
+    """Rules that nobody can choose would be a mistake."""
+    assert set(KNOWN_PRESETS) == {"auto", "generic", *(preset.name for preset in PROVIDERS)} > set(PRESETS)
 
 
 def test_environment_gives_only_what_is_about_mail() -> None:
