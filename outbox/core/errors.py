@@ -47,6 +47,13 @@ class TemplateError(MessageError):
     """Neither the text nor the HTML template of a message exists."""
 
 
+class RefusedError(MessageError):
+    """For hooks to raise (`before_enqueue`): the application does not want this message."""
+
+    def __init__(self, problem: str, remedy: str = "Ask whoever wrote the hook.") -> None:
+        super().__init__("message", f"was refused by a hook of the application: {problem.rstrip('.')}", remedy)
+
+
 class ConfigurationError(OutboxError):
     """All faults of the configuration, reported at once."""
 

@@ -15,6 +15,7 @@ from werkzeug.local import LocalProxy
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
 from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
+from outbox.extension.hooks import H, Hook
 from outbox.extension.kinds import Kind, Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, instant, takes
 from outbox.extension.request_guard import Guard
@@ -35,6 +36,7 @@ class Outbox(flask_mail.Mail):
     def __init__(self, app: Flask | None = None, session: Any = None, token: TokenFunction | None = None) -> None:
         self._session = session
         self.kinds = Kinds()
+        self._hooks: list[Hook] = []
         self._token = token
         super().__init__(app)
 
@@ -49,7 +51,7 @@ class Outbox(flask_mail.Mail):
         Raises ConfigurationError with all faults.
         """
         settings = Settings.from_config(with_token(app, token or self._token))
-        bound = Bound(app, settings, self._session if session is None else session, self.kinds)
+        bound = Bound(app, settings, self._session if session is None else session, self.kinds, self._hooks)
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)
         app.extensions[BOUND] = app.extensions["mail"] = bound
@@ -74,6 +76,16 @@ class Outbox(flask_mail.Mail):
         option.
         """
         return self.kinds.define(self, name, options)
+
+    def before_enqueue(self, hook: H) -> H:
+        """Call `hook(message, options)` before each message is composed. A decorator.
+
+        Both are copies, for the hook to change in place: a `flask_mail.Message`, and the options of `enqueue` by name.
+        It refuses the message by raising RefusedError, or anything else, which comes through to the caller. Hooks are
+        called in the order in which they were registered, once for each message of `enqueue_many`.
+        """
+        self._hooks.append(hook)
+        return hook
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues; it opens nothing."""

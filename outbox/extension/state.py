@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from outbox.extension.additions import with_adds
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail
 from outbox.extension.flask_mail import Connection, Message
+from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
 from outbox.extension.sessions import Sessions
@@ -49,11 +50,12 @@ class Bound(flask_mail._Mail):
     It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
     """
 
-    def __init__(self, app: Flask, settings: Settings, session: Any, kinds: Kinds) -> None:
+    def __init__(self, app: Flask, settings: Settings, session: Any, kinds: Kinds, hooks: Sequence[Hook]) -> None:
         super().__init__(**state(settings))
         self.app = app
         self.settings = settings
         self.kinds = kinds
+        self._hooks = hooks
         self.sessions = Sessions(app, settings, session)
         self.now: Callable[[], datetime] = clock.utcnow
         """For Date headers. Tests may set another clock."""
@@ -81,7 +83,9 @@ class Bound(flask_mail._Mail):
     ) -> OutboxMessage:
         """As `Outbox.enqueue`."""
         check_names(options, EnqueueOptions, "enqueue")
-        now = self.now()
+        now, given = self.now(), message
+        if self._hooks:
+            message, options = prepared(self._hooks, message, options)
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy)
         if self.settings.wake and self._wake.passes():
@@ -97,7 +101,7 @@ class Bound(flask_mail._Mail):
                 if not own:
                     uncommitted.watch(current, _told(composed, posted), app=self.app)
         if is_new:
-            self._dispatched(message, composed, posted, now, committed=own)
+            self._dispatched(given, message, composed, posted, now, committed=own)
         return queued
 
     def enqueue_many(
@@ -115,17 +119,22 @@ class Bound(flask_mail._Mail):
         asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
         wake = self.settings.wake and self._wake.passes()
         items: list[tuple[Composed, Posting]] = []
+        sent: list[flask_mail.Message] = []
         for message, own_options in asked:
             check_names(own_options or {}, EnqueueOptions, "enqueue")
             merged = cast(EnqueueOptions, {**options, **(own_options or {})})
-            own_policy = self.kinds.policy(merged.get("kind"), strict=strict) if own_options else policy
-            posted = posting(self.settings, merged, own_policy) if own_options else common
             try:
+                if self._hooks:
+                    message, merged = prepared(self._hooks, message, merged)
+                varied = bool(own_options or self._hooks)
+                own_policy = self.kinds.policy(merged.get("kind"), strict=strict) if varied else policy
+                posted = posting(self.settings, merged, own_policy) if varied else common
                 composed = self._composed(message, now, posted, merged, own_policy)
             except MessageError as error:
                 error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
                 raise
             items.append((composed, replace(posted, wake=True) if wake and not items else posted))
+            sent.append(message)
         with self._writing(session) as (current, own):
             queued = enqueue_many(current, items)
             new = [number for number, one in enumerate(queued) if one.is_new]
@@ -134,7 +143,7 @@ class Bound(flask_mail._Mail):
                 if not own:
                     uncommitted.watch(current, *(_told(*items[number]) for number in new), app=self.app)
         for number in new:
-            self._dispatched(asked[number][0], *items[number], now, committed=own)
+            self._dispatched(asked[number][0], sent[number], *items[number], now, committed=own)
         return queued
 
     def change(self, session: Any, named: changes.Named, how: changes.Change) -> int:
@@ -210,16 +219,25 @@ class Bound(flask_mail._Mail):
         return True
 
     def _dispatched(
-        self, message: flask_mail.Message, composed: Composed, posted: Posting, now: datetime, *, committed: bool
+        self,
+        given: flask_mail.Message,
+        sent: flask_mail.Message,
+        composed: Composed,
+        posted: Posting,
+        now: datetime,
+        *,
+        committed: bool,
     ) -> None:
-        if message.msgId != composed.message_id:
-            message.msgId = composed.message_id
-            setattr(message, OURS, message.msgId)
-        if message.date is None:
-            message.date = max(now, posted.send_at or now).timestamp()
-            setattr(message, _DATED, message.date)
+        """`sent`: a copy of what was `given`, where hooks have changed it."""
+        for message in (given,) if sent is given else (given, sent):
+            if message.msgId != composed.message_id:
+                message.msgId = composed.message_id
+                setattr(message, OURS, message.msgId)
+            if message.date is None:
+                message.date = max(now, posted.send_at or now).timestamp()
+                setattr(message, _DATED, message.date)
         if flask_mail.email_dispatched.receivers:
-            flask_mail.email_dispatched.send(self.app, message=message)
+            flask_mail.email_dispatched.send(self.app, message=sent)
         if committed:
             signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
 
