@@ -33,8 +33,8 @@ def prepared(
         returned: object = cast(Callable[..., object], hook)(made, given)
         if returned is not None:
             raise TypeError(
-                f"The before_enqueue hook {_name(hook)} returned a {type(returned).__name__}. Change the message in place, or "
-                f"raise {RefusedError.__name__} to refuse it, and return nothing."
+                f"The before_enqueue hook {_name(hook)} returned a {type(returned).__name__}. Change the message in "
+                f"place, or raise {RefusedError.__name__} to refuse it, and return nothing."
             )
     check_names(given, EnqueueOptions, "enqueue")
     return made, cast(EnqueueOptions, given)
