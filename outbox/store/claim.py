@@ -1,16 +1,14 @@
 """Which deliveries are next, and their lease: one statement where the database can, else a short transaction.
 
-A claim leaves behind index entries of rows that are due no longer. They vanish only when no transaction can see them
-any more, so that one long report elsewhere would make each claim slower than the last. Hence a claim begins where the
-one before it ended, and from the start only now and then: for what became due behind its back.
+Each begins where the one before it ended (`claim_places`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,6 +16,7 @@ import sqlalchemy as sa
 from outbox.delivery.lane_shares import SLOTS, Shares, Turns, cut_short, whole_shares
 from outbox.delivery.states import State
 from outbox.store import claim_sql
+from outbox.store.claim_places import START, Place, Places
 from outbox.store.compiled import Rendered
 from outbox.store.databases import Database
 from outbox.store.due import is_of
@@ -27,17 +26,6 @@ from outbox.store.types import DbNow, utc
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
-
-SEARCH_SECONDS = 5.0
-"""Seconds, at least, between two looks at the queue from its start while some of it is paused."""
-
-SWEEP_SHARE = 0.05
-"""The most of its time that a worker with much to do spends on looking at the queue from its start."""
-
-_START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
-
-Place = tuple[datetime, int]
-"""(due time, id): where a claim ended in an index range."""
 
 
 @dataclass(slots=True)
@@ -98,19 +86,26 @@ class Claims:
         """Whether the last claim found nothing, so that a look may come before the next."""
         return not self._busy
 
-    def is_any(self, connection: sa.Connection) -> bool:
-        """Whether anything is due that is not passed over."""
-        return connection.execute(self._any, {"environment": self._environment}).first() is not None
+    def is_any(self, connection: sa.Connection, *, probe: bool = False) -> bool:
+        """Whether the next claim may find something; a search that has found nothing is remembered."""
+        began, places = self._monotonic(), self._places
+        if not places.paused:
+            return self._is_any_behind(connection, {})
+        if not places.is_search(began, probe=probe):
+            return self._is_any_behind(connection, places.at)
+        moment, by_heads = self._moment(connection), places.is_by_heads(began, probe=probe)
+        found = self._is_any_behind(connection, {})
+        if not found:
+            places.searched(began, self._monotonic(), (), until=moment, by_heads=by_heads)
+        return found
 
     def pass_over(self, paused: sa.ColumnElement[bool] | None) -> None:
         """Leave alone what this holds for, from the next claim on."""
-        self._searches = paused is not None
-        self._places: dict[int, Place] = {}
-        self._sweep_at = 0.0  # monotonic: when the next claim is to begin at the start
-        self._probe_at = 0.0  # the same of a probe: until then one that found nothing is followed by plain claims
+        self._places = Places(paused is not None)
         condition = is_of(claim_sql.bound("environment", sa.String()))
         self._mine = condition if paused is None else sa.and_(condition, sa.not_(paused))
         self._head, self._any = claim_sql.head_of(self._mine, self._database), claim_sql.any_due(self._mine)
+        self._any_behind = claim_sql.any_behind(self._mine, self._database)
         self._first = claim_sql.of_slot(self._mine, self._database).limit(1)
         self._whole: Rendered | None = None
 
@@ -127,43 +122,49 @@ class Claims:
         """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `probe`: one,
         by the turns of probes."""
         how = self._by_steps if carefully or not self.at_once else self._at_once
-        began = self._monotonic()
-        by_heads = probe and began >= self._probe_at
+        began, places = self._monotonic(), self._places
+        by_heads, search = places.is_by_heads(began, probe=probe), places.is_search(began, probe=probe)
         shares: Shares = [] if by_heads else self._turns.next(limit)
 
-        def take(places: dict[int, Place]) -> list[Claimed]:
-            wanted = _Wanted(worker_id, token, limit, shares, places)
+        def take(begin: dict[int, Place]) -> list[Claimed]:
+            wanted = _Wanted(worker_id, token, limit, shares, begin)
             found = how(connection, wanted)
             rest = limit - len(found)
             if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
-                further = wanted._replace(limit=rest, shares=whole_shares(rest), places=places | _ends(found))
+                further = wanted._replace(limit=rest, shares=whole_shares(rest), places=begin | dict(_ends(found)))
                 found += how(connection, further)
             return found
 
-        if began < self._sweep_at and not by_heads:
-            found = take(self._places)
-            self._places |= _ends(found)
-            if found or self._searches:
+        if not search:
+            found = take(places.at)
+            places.found(_ends(found))
+            if found or places.paused:
                 return found
-        moment = connection.execute(sa.select(DbNow())).scalar_one() if self._searches else None
+        moment = self._moment(connection)
         if by_heads and (heads := self._heads(connection)):
             shares = self._turns.next_probe(heads)
         self._busy = self._busy and bool(shares)
         found = take({}) if shares else []
-        self._places = _ends(found)
-        if moment is not None and len(found) < limit:  # what was due until then is paused, or another's
-            for slot in SLOTS:
-                self._places.setdefault(slot, (moment, 0))
-        ended = self._monotonic()
-        pause = (ended - began) / SWEEP_SHARE
-        self._sweep_at = ended + (max(pause, SEARCH_SECONDS) if self._searches else pause)
-        if by_heads and self._searches and not found:
-            self._probe_at = self._sweep_at
+        until = moment if len(found) < limit else None
+        places.searched(began, self._monotonic(), _ends(found), until=until, by_heads=by_heads)
         return found
+
+    def _moment(self, connection: sa.Connection) -> datetime | None:
+        """Asked before a search, where some mail is paused."""
+        return connection.execute(sa.select(DbNow())).scalar_one() if self._places.paused else None
+
+    def _is_any_behind(self, connection: sa.Connection, places: dict[int, Place]) -> bool:
+        values: dict[str, Any] = {"environment": self._environment}
+        if not places or not self._places.paused:
+            return connection.execute(self._any, values).first() is not None
+        values["latest"] = self._latest()
+        for slot in SLOTS:
+            values[f"due_{slot}"], values[f"id_{slot}"] = places.get(slot, START)
+        return connection.execute(self._any_behind, values).first() is not None
 
     def _heads(self, connection: sa.Connection) -> dict[int, Place]:
         """The first that is due in each slot."""
-        due_at, id_ = _START
+        due_at, id_ = START
         of_all = {"environment": self._environment, "due": due_at, "id": id_, "latest": self._latest()}
         rows = {slot: connection.execute(self._first, {**of_all, "slot": slot}).first() for slot in SLOTS}
         return {slot: (utc(row.due_at), row.id) for slot, row in rows.items() if row is not None}
@@ -178,7 +179,7 @@ class Claims:
             "latest": self._latest(),
         }
         for slot, share in wanted.shares:
-            due_at, id_ = wanted.places.get(slot, _START)
+            due_at, id_ = wanted.places.get(slot, START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
         if self._whole is None:
             self._whole = Rendered(claim_sql.whole_claim(self._mine, self._database), connection.dialect)
@@ -188,12 +189,12 @@ class Claims:
 
     def _by_steps(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         rows: list[sa.Row[Any]] = []
-        if not self._busy and not self.is_any(connection):
+        if not self._busy and not self._is_any_behind(connection, wanted.places):
             return []
         for slot, share in wanted.shares:
             room = min(share, wanted.limit - len(rows))
             if room > 0:
-                due_at, id_ = wanted.places.get(slot, _START)
+                due_at, id_ = wanted.places.get(slot, START)
                 values = {"environment": self._environment, "slot": slot, "due": due_at, "id": id_, "room": room}
                 values["latest"] = self._latest()
                 rows += connection.execute(self._head, values).all()
@@ -213,9 +214,9 @@ class Claims:
         return [_claimed(row, wanted.token, messages[row.message_pk]) for row in rows]
 
 
-def _ends(found: list[Claimed]) -> dict[int, Place]:
-    """Where in each slot a claim has ended."""
-    return {one.slot: (one.due_at, one.id) for one in found}
+def _ends(found: list[Claimed]) -> Iterator[tuple[int, Place]]:
+    """Where a claim has ended, by slot: the last of each counts."""
+    return ((one.slot, (one.due_at, one.id)) for one in found)
 
 
 def _claimed(row: Any, token: int, message: Stored) -> Claimed:

@@ -48,6 +48,19 @@ def any_due(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return due_now().where(mine).limit(1)
 
 
+def any_behind(mine: sa.ColumnElement[bool], database: Database) -> sa.CompoundSelect[Any]:
+    """The same behind a place in each range: an idle worker's look where some is paused, however much."""
+    due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
+    firsts = (
+        _due(sa.literal_column(str(slot)), bound(f"due_{slot}", due_type), bound(f"id_{slot}", id_type), mine, database)
+        .with_only_columns(_delivery.c.id)
+        .limit(sa.literal_column("1"))
+        .subquery(f"first_{slot}")
+        for slot in SLOTS
+    )
+    return sa.union_all(*(sa.select(first.c.id) for first in firsts))
+
+
 def of_slot(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
     """What is due of one index range, as parameters say."""
     place = bound("due", _delivery.c.due_at.type), bound("id", _delivery.c.id.type)

@@ -154,7 +154,7 @@ class Queue:
             return []
         if self._database.one_writer and self._claims.idle:
             with self._connections.use() as connection, only_reading(connection):
-                if not self._claims.is_any(connection):
+                if not self._claims.is_any(connection, probe=probe):
                     return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
