@@ -10,14 +10,13 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import Lane, State
 from outbox.operations.alarms import Alarms
-from outbox.operations.due import look_at_due
+from outbox.operations.due import Due, look_at_due
 from outbox.operations.failures import count_deferred
 from outbox.operations.problems import Kind
 from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.store.held import Held
-from outbox.store.pauses import active
 from outbox.store.types import DbNow
 
 GAUGE_CAP = 50_000
@@ -77,9 +76,10 @@ def gauges(
     now = database_time(connection)
     sending = _sending(connection, cap)
     heartbeats = _heartbeats(connection, now, dead_after)
-    paused = active(connection, now=now)
-    names = {name for one in heartbeats if one.alive for name, _ in one.transports}
-    due = look_at_due(connection, now, Held.by(paused, names), cap)
+    due = Due(seen.due_by_lane, seen.held, seen.oldest_due_by_lane)
+    if seen.pauses != seen.our_pauses:  # those of other environments hold mail back as well
+        names = {name for one in heartbeats if one.alive for name, _ in one.transports}
+        due = look_at_due(connection, now, Held.by(seen.pauses, names), cap)
     live = {lane: _count(connection, cap, *_of(lane), DELIVERY.c.due_at.is_not(None)) for lane in Lane}
     return Gauges(
         depth={(State.QUEUED, lane): max(0, live[lane] - sending[lane]) for lane in Lane}
@@ -87,7 +87,7 @@ def gauges(
         due={lane: min(number, cap) for lane, number in due.free.items()},
         oldest_due={lane: due.oldest[lane] or 0.0 for lane in Lane},
         paused=min(due.held, cap),
-        pauses=len(paused),
+        pauses=len(seen.pauses),
         unresolved={state: _count(connection, cap, DELIVERY.c.state == state.value) for state in _WAITING},
         deferred=min(count_deferred(connection, cap), cap),
         heartbeats=heartbeats,

@@ -83,6 +83,7 @@ class Status:
     at: datetime
     states: dict[State, int]
     due_now: int  # queued and due, or held under a lease that ran out; not what is paused
+    due_by_lane: dict[Lane, int]
     held: int  # due and paused
     oldest_due_seconds: float | None
     oldest_due_by_lane: dict[Lane, float | None]

@@ -77,6 +77,7 @@ def status(
             state: count_to(connection, count_cap, DELIVERY.c.state == state.value) if counts else 0 for state in State
         },
         due_now=due_now,
+        due_by_lane=due.free,
         held=due.held,
         oldest_due_seconds=max((age for age in due.oldest.values() if age is not None), default=None),
         oldest_due_by_lane=due.oldest,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import sqlalchemy as sa
 
@@ -75,3 +77,16 @@ def test_paused_mail_is_told_apart(engine: sa.Engine) -> None:
         pauses.pause(connection, What.ALL, by="ann")
     seen = look(engine)
     assert (sum(seen.due.values()), seen.paused, max(seen.oldest_due.values())) == (0, 2, 0.0)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_the_deliveries_are_asked_nothing_twice(engine: sa.Engine, paused: bool) -> None:
+    """What is due is looked at once, which takes longest where much of it is paused."""
+    put(engine, posting=Posting(kind="newsletter"))
+    if paused:
+        with engine.begin() as connection:
+            pauses.pause(connection, What.KIND, "newsletter", by="ann")
+    asked: list[tuple[str, str]] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *event: asked.append((event[2], repr(event[3]))))
+    look(engine)
+    assert [one for one, times in Counter(asked).items() if "outbox_delivery" in one[0] and times > 1] == []
