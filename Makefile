@@ -9,19 +9,23 @@ ARGS ?=
 JOBS ?= 6
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
-# An environment whose Python is gone, or is not the one that is asked for, is made anew.
+# An environment whose Python is gone, or is not the one that is asked for, is built again.
 STALE := $(if $(wildcard $(READY)),$(shell \
 	version='import sys; print(sys.version)'; \
 	if ! has=$$($(RUN) -c "$$version" 2>&1); then rm -f $(READY); echo "its Python is gone or broken"; \
 	elif [ -n "$(PYTHON)" ] && [ "$$has" != "$$("$(PYTHON)" -c "$$version" 2>&1)" ]; then \
 		rm -f $(READY); echo "it has another Python than $(PYTHON)"; fi))
-$(if $(STALE),$(info $(VENV) is made anew: $(STALE).))
+$(if $(STALE),$(info $(VENV) is built again: $(STALE).))
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 LOCKING := $(VENV)/locking
 # The lock names versions and hashes, never where they came from.
 COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+# Tests start many processes: without bytecode files, each would compile everything again.
+PYTEST = unset PYTHONDONTWRITEBYTECODE; \
+	exec $(RUN) -m pytest -m "$(TESTS)" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist $(DIST)) $(ARGS)
 
 .PHONY: help run start test test-long soak bench measure docs manual site test-minimum check lint types layers format lock clean
 
@@ -34,15 +38,16 @@ run: ## the application, a worker and a local mail server; Ctrl-C stops them; PO
 start: $(READY)
 	@exec $(RUN) -m devserver $(ARGS)
 
-# Tests start many processes: where no bytecode may be kept, each would compile everything anew.
+test: TESTS = not network and not long
+test: DIST = worksteal
 test: $(READY) ## all tests but the long ones, six at once (JOBS=1: one); ARGS="-k name --databases sqlite" for some
-	@unset PYTHONDONTWRITEBYTECODE; exec $(RUN) -m pytest -m "not network and not long" \
-		$(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
+	@$(PYTEST)
 
-# One at a time to each process, lest one of them is left with several at the end.
+# One at a time to each process, so that none of them is left with several at the end.
+test-long: TESTS = long and not network
+test-long: DIST = load --maxschedchunk 1
 test-long: $(READY) ## the long ones: kill -9 loops, full disks, stepped clocks, threads that hang, outages, brokers
-	@unset PYTHONDONTWRITEBYTECODE; exec $(RUN) -m pytest -m "long and not network" \
-		$(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist load --maxschedchunk 1) $(ARGS)
+	@$(PYTEST)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"
 	@exec $(RUN) -m benchmarks.soak $(ARGS)
@@ -56,7 +61,7 @@ measure: $(READY)
 docs: ## the documentation as a site in build/docs, without a warning and without the network
 	@$(MAKE) --no-print-directory VENV=$(DOCS_VENV) LOCK=requirements-docs.lock site
 
-manual: $(READY) ## docs/commands.md and the manual page, anew from the commands
+manual: $(READY) ## docs/commands.md and the manual page, from the commands
 	@$(RUN) -m outbox.cli.manual
 
 site: $(READY)

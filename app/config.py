@@ -1,6 +1,6 @@
 """The application's settings: from the environment or a `.env` beside manage.py, never from the source.
 
-What each means stands in app/README.md. `load()` is pure but for reading `.env`; all faults are reported at once.
+app/README.md says what each means. `load()` is pure but for reading `.env`; all faults are reported at once.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 USERNAME_LENGTH = 64
 
 SESSION_DAYS = 30
-"""A log-in ends after so long, however much it is used (NIST SP 800-63B §4.1.3)."""
+"""A log-in ends after this long, however much it is used (NIST SP 800-63B §4.1.3)."""
 
 _METHOD = "scrypt:32768:8:1"
 _HASH_OF_NOBODY = f"{_METHOD}${'0' * 16}${'0' * 128}"
@@ -128,7 +128,7 @@ class UserName(Base):
 
 
 class LoginTry(Base):
-    """A try to log in that failed or has not succeeded yet, or a mail that was asked for (`throttle.py`)."""
+    """A log-in attempt that failed or has not succeeded yet, or a mail that was asked for (`throttle.py`)."""
 
     __tablename__ = "login_tries"
     __table_args__ = (sa.Index("ix_login_tries_who", "who", "at"), sa.Index("ix_login_tries_at", "at"))

@@ -1,6 +1,6 @@
 """How often somebody may try to log in, or ask for mail. Counted in the database, so that it holds over all processes.
 
-Each try is written down before the password is looked at, so that tries at the same moment count, too. A log-in that
+Each attempt is recorded before the password is checked, so that simultaneous attempts count, too. A log-in that
 succeeds takes its own failures back. What is kept is a hash: neither addresses of people nor of machines.
 """
 
@@ -35,7 +35,7 @@ MAILS_PER_ADDRESS = 3
 
 
 def admit(session: Session, email: str, machine: str) -> timedelta | None:
-    """Write a try down and commit; None if it may go on, else how long it has to wait. `machine`: its address."""
+    """Record an attempt and commit; None if it may continue, else how long it has to wait. `machine`: its address."""
     now = datetime.now(UTC)
     limits = dict(zip(_keys(email, machine), (PER_PAIR, PER_MACHINE, PER_ACCOUNT), strict=True))
     _forget(session, now)
@@ -50,7 +50,7 @@ def admit(session: Session, email: str, machine: str) -> timedelta | None:
 
 
 def forgive(session: Session, email: str, machine: str) -> None:
-    """A try has succeeded: it does not count, and neither do the failures of the pair. The caller commits."""
+    """An attempt has succeeded: it does not count, nor do the failures of the pair. The caller commits."""
     pair, *others = _keys(email, machine)
     session.execute(sa.delete(LoginTry).where(LoginTry.who == pair))
     _take_back(session, others)
@@ -73,7 +73,7 @@ def may_mail(
 
 
 def wait_for_mail(session: Session, machine: str) -> timedelta | None:
-    """None if this machine may have mail written once more, else how long it has to wait. The caller commits.
+    """None if this machine may cause one more mail, else how long it has to wait. The caller commits.
 
     It says nothing about addresses, so whoever has to wait may be told.
     """

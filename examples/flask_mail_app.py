@@ -1,4 +1,4 @@
-"""An application written for Flask-Mail. What is different stands in the lines marked "was" and "new".
+"""An application written for Flask-Mail. The lines marked "was" and "new" show the differences.
 
     flask --app examples/flask_mail_app.py run
     flask --app examples/flask_mail_app.py outbox-sender

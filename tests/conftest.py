@@ -27,7 +27,9 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(
 hypothesis.settings.load_profile("project")
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from selenium.webdriver.chrome.webdriver import WebDriver
+    from sqlalchemy.orm import Session, scoped_session
 
 pytest_plugins = ["outbox.testing", "pytester"]
 
@@ -154,6 +156,16 @@ def sqlite_database(databases: Databases) -> Iterator[Database]:
     """A fresh SQLite database with the outbox's tables, for tests in which the database does not matter."""
     with databases.with_schema("sqlite") as made:
         yield made
+
+
+@pytest.fixture
+def db(engine: sa.Engine) -> Iterator[scoped_session[Session]]:
+    """The application's session, one for each thread, removed at the end of each application context."""
+    from sqlalchemy.orm import scoped_session, sessionmaker
+
+    made = scoped_session(sessionmaker(engine))
+    yield made
+    made.remove()
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,7 @@ def confirm(token: str) -> Response:
 @blueprint.post("/confirm")
 @login_required
 def resend_confirmation() -> Response:
-    """The first mail once more."""
+    """Send the first mail again."""
     if not current_user.confirmed:
         mails.confirm(current_user)
         db.session.commit()

@@ -29,7 +29,7 @@ def replaced(config: Mapping[str, Any]) -> Iterator[str]:
         unset = [one["name"] for one in _VARIABLE.finditer(text) if not one["default"] and not loaded.get(one["name"])]
         if unset and not any(one in config for one in unset):
             yield (
-                f"{name} in {Path(found)} contains ${{{unset[0]}}}, which was replaced by nothing when the file was "
+                f"{name} in {Path(found)} contains ${{{unset[0]}}}, which was replaced by an empty string when it was "
                 "loaded. If it is meant literally: load the file by dotenv.load_dotenv(interpolate=False) before the "
                 "application is created and set FLASK_SKIP_DOTENV=1, or set the variable in the environment"
             )

@@ -74,7 +74,7 @@ class Stderr(logging.Handler):
 
     Whoever reads it may stop (a full pipe, Ctrl-S on a terminal), and the worker must go on: lines are written by a
     thread of their own, and dropped, and counted, once CAPACITY of them wait. Without `aside` they are written at once
-    by who logs, and dropped where nobody has read for READER_SECONDS; that is for a process which is about to fork.
+    by the logging thread, and dropped if nobody has read for READER_SECONDS; for a process that is about to fork.
     """
 
     def __init__(self, *, aside: bool = True) -> None:
@@ -99,7 +99,7 @@ class Stderr(logging.Handler):
             self._say(line)
 
     def flush(self) -> None:
-        """Wait until all is written, for FLUSH_SECONDS at the most.
+        """Wait until all is written, for at most FLUSH_SECONDS.
 
         Counted in waits: on a machine that lets the process stand still, the writer has not had that time either.
         """

@@ -45,10 +45,10 @@ _SAFETY = (
     metavar="FILE",
     help="Write the HTML as a page that a browser can show to FILE (-: stdout).",
 )
-@click.option("--attempts", "only_tries", is_flag=True, help="Only its attempts.")
+@click.option("--attempts", "only_attempts", is_flag=True, help="Only its attempts.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; with --attempts an array.")
 @in_app
-def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) -> None:
+def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: bool) -> None:
     """Show one delivery with its attempts.
 
     ID is that of outbox-list. Shows envelope, headers, every attempt, the pauses that hold it, what people changed, and
@@ -61,7 +61,7 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
       outbox-show 4711 --html mail.html
       outbox-show 4711 --raw > mail.eml
     """
-    if raw + (page is not None) + (only_tries or as_json) > 1:
+    if raw + (page is not None) + (only_attempts or as_json) > 1:
         raise click.UsageError("--raw, --html and --attempts or --json exclude each other.")
     with operations.connected(database()) as connection:
         detail = operations.show(connection, id)
@@ -84,9 +84,9 @@ def show(id: int, raw: bool, page: str | None, only_tries: bool, as_json: bool) 
     elif page is not None:
         _write_page(detail, wire, page)
     elif as_json:
-        print_json(detail.tries if only_tries else plain(detail) | {"changes": changes, "paused": paused})
-    elif only_tries:
-        _print_tries(console(), detail)
+        print_json(detail.attempt_log if only_attempts else plain(detail) | {"changes": changes, "paused": paused})
+    elif only_attempts:
+        _print_attempts(console(), detail)
     else:
         _print_detail(console(), detail, changes, paused)
 
@@ -129,15 +129,15 @@ def _print_raw(detail: Detail, wire: bytes) -> None:
         print_whole(safe(line))
 
 
-def _print_tries(out: Console, detail: Detail) -> None:
-    print_pairs(out, [(moment(attempt.at), _try(attempt)) for attempt in detail.tries])
-    out.print(_tries_words(detail))
+def _print_attempts(out: Console, detail: Detail) -> None:
+    print_pairs(out, [(moment(attempt.at), _attempt(attempt)) for attempt in detail.attempt_log])
+    out.print(_attempt_words(detail))
 
 
-def _tries_words(detail: Detail) -> str:
-    number_ = len(detail.tries)
-    tries = "1 attempt" if number_ == 1 else f"{number_} attempts" if number_ else "no attempt yet"
-    return f"delivery {detail.id}: {tries}, {detail.state}"
+def _attempt_words(detail: Detail) -> str:
+    number_ = len(detail.attempt_log)
+    counted = "1 attempt" if number_ == 1 else f"{number_} attempts" if number_ else "no attempt yet"
+    return f"delivery {detail.id}: {counted}, {detail.state}"
 
 
 def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause]) -> None:
@@ -147,7 +147,9 @@ def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: li
     _heading(out, "headers")
     print_pairs(out, [(f"{safe(name)}:", Text(safe(value))) for name, value in detail.headers])
     _heading(out, "attempts")
-    print_pairs(out, [(moment(attempt.at), _try(attempt)) for attempt in detail.tries] or [("none yet", Text())])
+    print_pairs(
+        out, [(moment(attempt.at), _attempt(attempt)) for attempt in detail.attempt_log] or [("none yet", Text())]
+    )
     if changes:
         _heading(out, "changes by people")
         print_pairs(out, [(moment(change.at), _change(change)) for change in changes])
@@ -239,7 +241,7 @@ def _reply(said: Detail | Attempt) -> str:
     return " ".join(str(part) for part in (said.code, said.enhanced, said.reply) if part)
 
 
-def _try(attempt: Attempt) -> Text:
+def _attempt(attempt: Attempt) -> Text:
     colour = {"accepted": "green", "permanent": "red", "unknown": "yellow"}.get(attempt.verdict, "")
     facts = [f"at {attempt.phase}", f"{attempt.duration:.2f}s"]
     if attempt.transport:

@@ -134,10 +134,10 @@ def _awaited(trial: _Trial, id: int, *, wait: bool) -> Detail:
             detail = operations.show(connection, id)
         if detail is None:
             raise No(f"delivery {id} was purged before it was seen to be sent")
-        for attempt in detail.tries[told:]:
+        for attempt in detail.attempt_log[told:]:
             words = " ".join(str(part) for part in (attempt.code, attempt.enhanced, attempt.reply) if part)
             trial.say(f"{attempt.transport or 'relay'}: {attempt.verdict} at {attempt.phase}: {words}")
-        told = len(detail.tries)
+        told = len(detail.attempt_log)
         if detail.state in FINAL or not wait or not trial.left:
             return detail
         pause(min(LOOK_SECONDS, trial.left))
@@ -159,7 +159,7 @@ def _facts(detail: Detail) -> dict[str, Any]:
         "recipient": detail.recipient,
         "state": detail.state,
         "reason": detail.reason,
-        "attempts": detail.tries,
+        "attempts": detail.attempt_log,
     }
 
 

@@ -2,7 +2,7 @@
 sender, is over at one moment and used up at another, and either shows in other domains as well. Pure.
 
 A limited rate is counted by the minute at the least. Mail that is refused in the domain and accepted elsewhere, refused
-and accepted once more, all within half a minute, meets no such rate of whoever sent all four; if several senders did,
+and accepted again, all within half a minute, meets no such rate of whoever sent all four; if several senders did,
 none of the account, and none of one sender only.
 """
 

@@ -42,7 +42,7 @@ class Comparisons:
             compared.refused[sender] = None
 
     def due(self, paused: Collection[str], now: float, most: int) -> list[tuple[str, list[str]]]:
-        """(domain, senders that it refused) of those `paused`, `most` at the most, where it is time to look for mail of
+        """(domain, senders that it refused) of those `paused`, at most `most`, where it is time to look for mail of
         another sender."""
         for domain in list(self._domains):
             if domain not in paused and self._domains[domain].next_at is not None:

@@ -52,7 +52,7 @@ class About(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One SMTP reply (RFC 5321 §4.2), or the local error that stands in its place (`code` is None then)."""
+    """One SMTP reply (RFC 5321 §4.2), or the local error in place of one (then `code` is None)."""
 
     code: int | None
     enhanced: str | None  # RFC 3463, e.g. "5.1.1"; it is not repeated in `text`

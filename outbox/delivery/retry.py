@@ -38,7 +38,7 @@ class RetryPolicy:
     attempts: int = 30
     poison: int = 5
     lead: float = 10.0
-    """What one attempt needs: the last one before an expiry is due at least so long before it, for a worker sees it a
+    """What one attempt needs: the last one before an expiry is due at least this long before it: a worker sees it a
     poll late and has to connect. What it began in time it may finish after the expiry."""
     probe: float = 60.0  # the longest wait of a delivery whose relay, not itself, is under suspicion
 

@@ -1,7 +1,7 @@
 """What a reply or a failure means for the delivery: the table phase x failure -> verdict, and the reply rules.
 
 Pure. Before the class of a reply's code speaks, the reply rules do: quotas, throttling and account faults come as 4xx
-and as 5xx after any command and are nobody's mail's fault. Known limit: the rules rest on the words that the large
+and as 5xx after any command, and no message is at fault. Known limit: the rules rest on the words that the large
 relays use today; a relay that words a quota otherwise is judged by its code.
 """
 

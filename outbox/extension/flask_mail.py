@@ -1,4 +1,4 @@
-"""What stands in for Flask-Mail's own classes: a message without a DNS look-up, a connection that enqueues."""
+"""Replacements for Flask-Mail's own classes: a message without a DNS look-up, a connection that enqueues."""
 
 from __future__ import annotations
 

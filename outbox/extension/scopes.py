@@ -40,12 +40,12 @@ class Scope:
         return "request" if self.is_request else "application context"
 
     def add(self, session: Session) -> None:
-        """Mail that is this scope's stands in `session`."""
+        """`session` holds mail of this scope."""
         if not any(reference() is session for reference in self.sessions):
             self.sessions.append(weakref.ref(session))
 
     def drop(self, session: Session) -> None:
-        """The end of this scope has seen to what stands in `session`."""
+        """The end of this scope has dealt with what `session` holds."""
         self.sessions = [reference for reference in self.sessions if reference() is not session]
 
     def held(self) -> list[Session]:

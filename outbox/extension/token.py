@@ -16,7 +16,7 @@ def with_token(app: Flask, token: TokenFunction | None) -> Mapping[str, Any]:
     """The configuration of `app` with `token`, or with its own; it is called in an app context."""
     function = app.config.get(_SETTING) if token is None else token
     if not callable(function):
-        return app.config  # a value that is none is told with the other faults
+        return app.config  # an invalid value is reported with the other faults
 
     def in_context() -> Any:
         with app.app_context():

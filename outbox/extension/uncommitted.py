@@ -34,7 +34,7 @@ class Mail:
     recipients: int
     kind: str | None
     place: str  # where the application enqueued it: file:line
-    scope: int  # id() of the innermost savepoint or transaction it stands in
+    scope: int  # id() of the innermost savepoint or transaction it is in
     belongs_to: Scope | None  # at whose end it is looked at
     app: Flask
     is_told: bool = False  # that nobody commits it
@@ -177,7 +177,7 @@ def _lost(mails: list[Mail], how: str) -> None:
 
 
 def _rescope(mails: list[Mail], transaction: SessionTransaction) -> None:
-    """A savepoint is no more: what stood in it stands in the one around it, or in the transaction."""
+    """A savepoint has ended: what was in it is now in the one around it, or in the transaction."""
     around = transaction.parent
     while around is not None and around.parent is not None and not around.nested:
         around = around.parent

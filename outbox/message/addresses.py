@@ -1,7 +1,7 @@
 """Mail addresses: what people write → a mailbox (RFC 5322 §3.4, RFC 5321 §4.1.2), with IDNA 2008 domains.
 
 Domains become A-labels (UTS 46 mapping, not transitional: `faß.de` stays itself). A local part beyond ASCII is allowed
-(RFC 6531); it then stands in headers as raw UTF-8 (RFC 6532), the only 8-bit octets this package writes, and the
+(RFC 6531); it is then in headers as raw UTF-8 (RFC 6532), the only 8-bit octets this package writes, and the
 message needs a server that offers SMTPUTF8.
 """
 
@@ -36,7 +36,7 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """As it stands in headers."""
+        """As it is in headers."""
         return f"{self.local}@{self.domain}"
 
     @property

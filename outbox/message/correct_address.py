@@ -12,7 +12,7 @@ _FIELDS = {b"to", b"cc"}
 def readdress(skeleton: bytes, old: str, new: Mailbox) -> tuple[bytes, dict[str, str]]:
     """`skeleton` with `old` replaced by `new`, and the values of the fields that changed, by name, as people read them.
 
-    `old`: the address as it stands in the envelope; the name before it stays where `new` has none. Raises MessageError
+    `old`: the address as it is in the envelope; the name before it stays where `new` has none. Raises MessageError
     where a field would become too long.
     """
     head, blank, body = skeleton.partition(b"\r\n\r\n")

@@ -3,7 +3,7 @@
 Decisions that a reader may wonder about:
 
 - `extra_headers` may replace Date, Message-ID, Sender, Reply-To and Auto-Submitted (None takes the last one away). What
-  the message has a field for, and what MIME needs, is refused there. Bcc stands in the envelope only.
+  the message has a field for, and what MIME needs, is refused there. Bcc is in the envelope only.
 - A field that is not ASCII goes in encoded words if it is unstructured, in a phrase if it holds addresses, and is
   refused if programs read it (`program_headers.py`).
 - The sender's name is read from a string, in which Flask-Mail has already put it together with the address.

@@ -1,4 +1,4 @@
-"""HTML → the text part of a mail that was given as HTML only. Every link's URL stands in it.
+"""HTML → the text part of a mail that was given as HTML only. It has every link's URL.
 
 Tags are found by own code and not by `html.parser`, which takes a minute and a half for 48 KB of unclosed tags (CPython
 3.11): here each character is looked at a fixed number of times, since this runs in a request.

@@ -48,9 +48,9 @@ GAUGES = {
     "transport_workers": "Living workers by relay and whether it is up or down for them.",
 }
 COUNTERS = {
-    "deliveries_total": "Tries, by verdict and class of the relay's reply code.",
+    "deliveries_total": "Attempts, by verdict and class of the relay's reply code.",
     "outcomes_total": "What was recorded of claimed deliveries.",
-    "duplicates_avoided_total": "Mails not sent a second time, by how: stopped before the final dot, held.",
+    "duplicates_avoided_total": "Messages not sent a second time, by how: stopped before the final dot, held.",
     "lost_leases_total": "Outcomes not recorded because another worker had taken the delivery over.",
     "rescues_total": "Deliveries taken over from workers that died.",
 }

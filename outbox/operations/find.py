@@ -94,7 +94,7 @@ class Detail(Row):
     rescues: int
     smtputf8: bool  # the form that this recipient gets needs SMTPUTF8 (RFC 6531)
     downgraded: bool  # this recipient gets it with downgraded headers (RFC 6857), another one in UTF-8
-    tries: list[Attempt] = field(default_factory=list)  # oldest first
+    attempt_log: list[Attempt] = field(default_factory=list)  # oldest first
     siblings: list[Sibling] = field(default_factory=list)  # MAX_SIBLINGS at most
 
 
@@ -184,7 +184,7 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     if utf8_header is not None and not row.recipient.isascii():
         values |= {"smtputf8": True, "size": row.size + utf8_from(utf8_header).longer}
     values["downgraded"] = utf8_header is not None and row.recipient.isascii()
-    return Detail(**values, tries=_tries(connection, id), siblings=_others(connection, row))
+    return Detail(**values, attempt_log=_attempt_log(connection, id), siblings=_others(connection, row))
 
 
 def recipients(connection: sa.Connection, message_pk: int) -> list[Sibling]:
@@ -231,7 +231,7 @@ def _row_values(row: Any) -> dict[str, Any]:
     return values
 
 
-def _tries(connection: sa.Connection, id: int) -> list[Attempt]:
+def _attempt_log(connection: sa.Connection, id: int) -> list[Attempt]:
     rows = connection.execute(
         sa.select(ATTEMPT, WORKER.c.host, WORKER.c.pid)
         .select_from(ATTEMPT.outerjoin(WORKER, ATTEMPT.c.worker_id == WORKER.c.id))

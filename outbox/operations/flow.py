@@ -13,7 +13,7 @@ from outbox.delivery.states import State
 from outbox.operations.tables import DELIVERY
 
 SETTLED = timedelta(minutes=1)
-"""So long after its end a span is not expected to change any more: what ended in it was committed."""
+"""Seconds after its end from which a span is not expected to change: what ended in it was committed."""
 
 Known = dict[tuple[datetime, timedelta], tuple[int, int]]
 """Spans that were counted before, by start and width: sent and failed."""

@@ -107,7 +107,7 @@ class TokenSource:
         if self.certificate_file is not None and (self.client_secret is not None or self.refresh_token is not None):
             yield (
                 "OUTBOX_TOKEN_CERTIFICATE_FILE is set beside OUTBOX_CLIENT_SECRET or OUTBOX_REFRESH_TOKEN. The "
-                "certificate stands in for the secret: set one of them."
+                "certificate replaces the secret: set one of them."
             )
 
 

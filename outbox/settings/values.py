@@ -1,7 +1,7 @@
 """What the value of a setting may be: each form parses what a configuration or an environment holds.
 
 A form raises ValueError with a sentence that goes after the setting's name ("is 0, not a number of seconds above 0").
-The value of a secret never stands in it.
+It never contains the value of a secret.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class Channel(smtplib.SMTP):
         return token_for(self.relay.tokens, self.wire, deadline - self._monotonic(), refused)
 
     def _log_in(self, deadline: float, token: Token | None) -> None:
-        """Once more over a fresh connection and with a new token, if that one may have been withdrawn."""
+        """Again over a fresh connection and with a new token, if the old one may have been withdrawn."""
         code, text = self._authenticate(deadline, token)
         if is_worn(token, code, self._monotonic()):
             log.info("%s: refused an access token (%d); asking for another", self.relay.name, code)
@@ -244,7 +244,7 @@ class Channel(smtplib.SMTP):
         if not self.has_extn("starttls"):
             raise Broken(Failure.NO_STARTTLS, "the relay does not offer STARTTLS, or someone between removed it")
         self._expect(220, *self.docmd("STARTTLS"))
-        self._secure(context)  # `ehlo` begins anew: what was learned in plain text is forgotten (RFC 3207 §4.2)
+        self._secure(context)  # `ehlo` begins again: what was learned in plain text is forgotten (RFC 3207 §4.2)
 
     def _expect(self, wanted: int, code: int, text: bytes) -> None:
         if code == wanted:

@@ -95,7 +95,7 @@ def _size(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mapping[
 
 
 def _number(word: str) -> int | None:
-    """A server's number; None for what is none, or so large that it limits nothing."""
+    """A server's number; None if it is invalid, or so large that it limits nothing."""
     return int(word) if _NUMBER.fullmatch(word) else None
 
 

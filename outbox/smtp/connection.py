@@ -1,4 +1,4 @@
-"""The transport: Flask-Mail's Connection, made such that each try ends in a value, in time, over verified TLS.
+"""The transport: Flask-Mail's Connection, made such that each attempt ends in a value, in time, over verified TLS.
 
 What stock Flask-Mail and smtplib do otherwise is in docs/decisions/0003. Known limits: one recipient a transaction;
 content given as an iterable is taken to be 7-bit unless the envelope says SMTPUTF8; a `getaddrinfo` that takes too long

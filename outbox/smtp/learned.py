@@ -14,7 +14,7 @@ from outbox.core.loggers import get_logger
 log = get_logger("outbox.transport")
 
 VALID_SECONDS = 3600.0
-"""A limit that was learnt is forgotten after this: the relay may have been configured anew."""
+"""A limit that was learnt is forgotten after this: the relay's configuration may have changed."""
 
 ALIKE = 3
 """Connections that end after the same number of messages, with a reply that does not say why, until that is a limit."""

@@ -64,7 +64,7 @@ class Session(Channel):
         super().__init__(relay, resolver, context, monotonic, learned=learned)
         self._one_by_one = one_by_one
         self.pipelined = False  # whether commands go out in groups
-        self.slow = False  # whether a reply to RCPT or DATA took so long that a group's would have been missed
+        self.slow = False  # whether a reply to RCPT or DATA was so late that a group's would have been missed
         self._most: int | None = None  # messages on one connection, as announced
         self.answered = False  # whether the transaction under way has had a reply to MAIL
         self.reusable = False
@@ -233,7 +233,7 @@ class Session(Channel):
         return Answer(Phase.DOT, code, text)
 
     def _final_reply(self) -> tuple[int, bytes]:
-        """The reply to the final dot. One that lies in the socket counts, though time is up or the worker has to stop:
+        """The reply to the final dot. One that has arrived counts, though time is up or the worker has to stop:
         a thread that was held up for long may find both at once."""
         try:
             return self.wire.read_reply()

@@ -204,7 +204,7 @@ class Wire:
     def _close(self) -> None:
         sock, self.sock = self.sock, None
         if sock is not None:
-            with contextlib.suppress(OSError):  # a reset connection may say so once more
+            with contextlib.suppress(OSError):  # a reset connection may say so again
                 sock.close()
 
     def _read_line(self, start: int) -> tuple[bytes, int]:

@@ -93,7 +93,7 @@ def _not_valid(chain: list[dict[str, Any]], now: datetime) -> Iterator[str]:
 
 
 def _subject(certificate: Mapping[str, Any]) -> str:
-    """The common name of whom the certificate is about, or what stands in its place."""
+    """The common name of the certificate's subject, or what takes its place."""
     parts = dict(pair for group in certificate.get("subject", ()) for pair in group)
     return str(parts.get("commonName") or ", ".join(str(value) for value in parts.values()) or "nobody")
 

@@ -1,4 +1,4 @@
-"""When a delivery goes once more, over a fresh connection: where what failed was about the connection."""
+"""When a delivery is offered again, over a fresh connection: if the failure was about the connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AFTER_RCPT = frozenset({Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
 
 
 class Turn:
-    """One delivery over one connection, and once more over a fresh one where what failed was not about the delivery."""
+    """One delivery over one connection, and again over a fresh one if the failure was not about the delivery."""
 
     def __init__(self, relay: str, learned: Learned, preset: str, taught: Sequence[Rule] = ()) -> None:
         self.again = False  # a fresh connection is wanted

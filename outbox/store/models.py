@@ -165,7 +165,7 @@ class OutboxDelivery(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
 
     message: Mapped[OutboxMessage] = relationship(back_populates="deliveries", viewonly=True)
-    tries: Mapped[list[OutboxAttempt]] = relationship(order_by="OutboxAttempt.id", viewonly=True)
+    attempt_log: Mapped[list[OutboxAttempt]] = relationship(order_by="OutboxAttempt.id", viewonly=True)
 
 
 class OutboxAttempt(Base):

@@ -22,9 +22,9 @@ from flask import Flask
 
 from outbox.core import clock
 from outbox.testing.mailbox import Attachment, Mail, Mailbox
-from outbox.testing.scripts import ACCEPT, DOWN, LOST, Try
+from outbox.testing.scripts import ACCEPT, DOWN, LOST, Attempt
 
-__all__ = ["ACCEPT", "DOWN", "LOST", "Attachment", "Mail", "Mailbox", "Try", "mailbox"]
+__all__ = ["ACCEPT", "DOWN", "LOST", "Attachment", "Mail", "Mailbox", "Attempt", "mailbox"]
 
 
 _STARTED = pytest.StashKey[float]()

@@ -23,7 +23,7 @@ from outbox.message.values import Envelope
 from outbox.settings import Settings
 from outbox.store.outcome import Outcome
 from outbox.store.record import OutcomeStore
-from outbox.testing.scripts import Relay, Try
+from outbox.testing.scripts import Attempt, Relay
 from outbox.worker import build
 from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.lease_guard import LeaseGuard
@@ -37,17 +37,17 @@ _CHANCE = 0.5  # in the middle of what is random in a worker: delays are as the 
 _NOW = 0.0  # monotonic: no lease runs out while a test looks at a mail
 
 
-def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subjects: dict[str, str]) -> list[Try]:
+def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subjects: dict[str, str]) -> list[Attempt]:
     """Offer each delivery that is due once, the most important first. `subjects`: by Message-ID."""
     queue = build.queue(engine, settings)
     events = _Events()
     events.observe(signals.observer(app))
-    tries: list[Try] = []
+    attempts: list[Attempt] = []
 
     def recorded(outcome: Outcome, lost: bool) -> None:
         if outcome.result is not None and not lost:
             tell(events, outcome)
-            tries.append(_try(outcome, subjects))
+            attempts.append(_attempt(outcome, subjects))
 
     worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)
     recorder = _AtOnce(OutcomeStore(engine), worker_id, recorded)
@@ -92,7 +92,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
             finish()
         raise
     finish()
-    return tries
+    return attempts
 
 
 class _Events(Events):
@@ -154,9 +154,9 @@ class _Scripted:
         """There is nothing to abort."""
 
 
-def _try(outcome: Outcome, subjects: dict[str, str]) -> Try:
+def _attempt(outcome: Outcome, subjects: dict[str, str]) -> Attempt:
     result, message_id = outcome.result, outcome.claimed.message.message_id
     verdict = None if result is None or result.phase is Phase.LOCAL else result.verdict
     subject = subjects.get(message_id, "")
     state, reason = State(outcome.state), outcome.reason
-    return Try(outcome.claimed.recipient, subject, message_id, verdict, state, reason, outcome.delay)
+    return Attempt(outcome.claimed.recipient, subject, message_id, verdict, state, reason, outcome.delay)

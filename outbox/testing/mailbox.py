@@ -27,7 +27,7 @@ from outbox.store.types import DbNow
 from outbox.testing.drain import drain
 from outbox.testing.frozen import Clock
 from outbox.testing.joined import Joined
-from outbox.testing.scripts import Relay, Script, Try
+from outbox.testing.scripts import Attempt, Relay, Script
 
 _PRECISION_SECONDS = 0.001
 """Of the times that SQLite stores."""
@@ -114,7 +114,7 @@ class Mailbox:
             for model in (OutboxDelivery, OutboxMessageBlob, OutboxMessage, OutboxBlob, OutboxWorker):
                 connection.execute(sa.delete(model))
 
-    def drain(self, script: Script = None) -> list[Try]:
+    def drain(self, script: Script = None) -> list[Attempt]:
         """Send what is due, as a worker would, each delivery once; no network, no threads, no waiting.
 
         `script`: what the relay says, see `outbox.testing.scripts.Script`; by default it takes everything. What is to

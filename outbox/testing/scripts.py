@@ -22,7 +22,7 @@ An outcome is ACCEPT, LOST, DOWN, or the relay's reply to the final dot: "451 4.
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Attempt:
     """What became of one delivery."""
 
     recipient: str

@@ -288,7 +288,7 @@ def _envelope(claimed: Claimed) -> Envelope:
 
 
 def _local(decision: Decision) -> Result:
-    """The result of a try that never reached the network."""
+    """The result of an attempt that never reached the network."""
     verdicts = {State.SENT: Verdict.ACCEPTED, State.UNCERTAIN: Verdict.UNKNOWN, State.FAILED: Verdict.PERMANENT}
     verdict = verdicts.get(decision.state, Verdict.TRANSIENT)
     return Result(verdict, Phase.LOCAL, Reply(None, None, decision.note or ""), duration=0.0)

@@ -96,7 +96,7 @@ class Heartbeat:
             self.hasten()
 
     def hasten(self) -> None:
-        """Once more for what came too soon after the last, or while the heartbeat was being written."""
+        """Again for what came too soon after the last, or while the heartbeat was being written."""
         if self._is_outdated.is_set() and self._passes():
             self.soon()
 

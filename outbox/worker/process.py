@@ -1,4 +1,4 @@
-"""The `outbox-sender` process: its jobs by the clock, signals, the stop in good order."""
+"""The `outbox-sender` process: its scheduled jobs, signals, the clean stop."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def run(
 ) -> int:
     """Be a worker until told to stop; the exit code.
 
-    `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: for ever. `seconds`:
+    `once`: send what is due now, then end. `drain`: go on until nothing is due, then end. Neither: forever. `seconds`:
     end after so many, and cut off what the relay has not answered by then. `progress`: called a last time when all has
-    ended. 0: stopped in good order; 1: something is left that could not be recorded, or a thread died; UNSENT: after
+    ended. 0: stopped cleanly; 1: something is left that could not be recorded, or a thread died; UNSENT: after
     `once` or `drain` something is due that relay or account kept from being sent. Raises SchemaError where the database
     is not migrated, DatabaseError where it does not answer.
     """
@@ -72,7 +72,7 @@ def run(
 
 
 class Worker:
-    """One process's daemon."""
+    """The worker of one process."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class Worker:
             self._watchdog.close()
 
     def _end(self, pool: Pool, code: int, *, one_pass: bool) -> int:
-        """Stop in good order, as far as that is possible; the exit code."""
+        """Stop cleanly, as far as that is possible; the exit code."""
         self._watchdog.stopping()
         end = monotonic() + self._settings.shutdown_seconds
         recorded = pool.stop(self._settings.shutdown_seconds)
@@ -224,7 +224,7 @@ class Worker:
         self._monitor.start()
 
     def _illness(self, pool: Pool) -> str | None:
-        """Why the process had better be started anew; None while its threads do their duty."""
+        """Why the process should be restarted; None while its threads do their work."""
         if not pool.alive:
             return "a thread of the worker has died"
         return self._watchdog.wrong() or ("the scheduler has stopped" if self._stall.is_late else None)

@@ -22,7 +22,7 @@ from outbox.store.record import OutcomeStore
 from outbox.worker.tickets import Ticket
 
 BATCH = 500
-"""Outcomes in one commit at the most."""
+"""At most this many outcomes in one commit."""
 
 ALARM_SECONDS = 60.0
 """How often the log says that outcomes can't be recorded."""
@@ -192,7 +192,7 @@ class Recorder:
         return None
 
     def _settle(self, batch: Sequence[Ticket], outcomes: Sequence[Outcome], lost: set[int]) -> list[Outcome]:
-        """What is settled; what was claimed anew meanwhile stays to be recorded."""
+        """What is settled; what was claimed again meanwhile stays to be recorded."""
         settled = []
         with self._work:
             for ticket, outcome in zip(batch, outcomes, strict=True):

@@ -17,7 +17,7 @@ _REMEMBERED = 5
 _PATIENCE_SECONDS = 5.0  # for a heartbeat that the database holds up
 
 Health = Callable[[], dict[str, Any]]
-"""How the worker fares, for the status."""
+"""The worker's health, for the status."""
 
 
 class Registration:
@@ -85,7 +85,7 @@ class Registration:
             self._events.emit(EventName.WORKER_FAULT, worker=dead, reason="no heartbeat; what it held is due again")
 
     def retire(self, health: Health) -> None:
-        """Say that the worker has ended in good order, its last word. A database that fails is logged."""
+        """Report that the worker has shut down cleanly, as its last action. A database that fails is logged."""
         if not self._writing.acquire(timeout=_PATIENCE_SECONDS):
             logger.error("could not deregister the worker: timed out waiting for its last heartbeat")
             return

@@ -84,7 +84,7 @@ def _event_name(outcome: Outcome) -> EventName:
 
 
 def transport_health(breaker: Breaker, admission: Admission, name: str, now: float) -> dict[str, Any]:
-    """How the relay fares, for the worker's row."""
+    """The relay's health, for the worker's row."""
     return {
         "name": name,
         "state": Health.CLOSED if breaker.since is None else breaker.state,

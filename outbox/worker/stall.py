@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from outbox.core.clock import Steps, monotonic, utcnow
 
-_STALL_SECONDS = 10.0  # no poll for so long: the scheduler has stopped
+_STALL_SECONDS = 10.0  # no poll for this long: the scheduler has stopped
 _STEP_SECONDS = 2.0  # a wall clock that is off by more was stepped, and the scheduler counts by it
 
 
@@ -28,7 +28,7 @@ class Stall:
         return monotonic() - self._ticked >= 3 * self._poll + _STALL_SECONDS
 
     def look(self) -> str | None:
-        """Why the scheduler must be started anew, which then counts as done; None: it runs."""
+        """Why the scheduler must be restarted, which then counts as done; None: it runs."""
         began = monotonic()
         step = self._wall.saw(utcnow().timestamp(), began, monotonic())
         if not step and not self.is_late:

@@ -2,7 +2,7 @@
 
 The children are forked, so that they share what was imported. The supervisor itself sends no mail and waits for no
 database once they run: what a dead child held is released by a process that is there for that alone. Should it be
-killed, its children end in good order by themselves: they watch a pipe that only it holds open. Not for Windows, which
+killed, its children end cleanly by themselves: they watch a pipe that only it holds open. Not for Windows, which
 can't fork.
 """
 
@@ -29,7 +29,7 @@ from outbox.core.shutdown import Stop, on_signals
 from outbox.extension.outbox import outbox_of
 from outbox.extension.state import bound_to
 from outbox.worker import build
-from outbox.worker import process as daemon
+from outbox.worker import process as worker_process
 from outbox.worker.place import Place, signs_of_life
 from outbox.worker.reaper import Reaper
 from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, end_process
@@ -37,18 +37,18 @@ from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 SOUND_SECONDS = 60.0
-"""A child that lived so long is started again at once; else the pauses double."""
+"""A child that lived this long is restarted at once; else the pauses double."""
 
 _WATCH_SECONDS = 1.0
 _CONFIRM_SECONDS = STOP_SECONDS + 5.0  # beyond the grace period of a stop, until a child is killed
 _SILENT_SECONDS = NOTICE_SECONDS + LEAVE_SECONDS + 10.0  # a child that hangs has ended by itself by then, if it can
-_JUMP_SECONDS = 5.0  # the supervisor itself did not run for so long: so did its children, perhaps
+_JUMP_SECONDS = 5.0  # the supervisor itself did not run for this long: neither did its children, perhaps
 
 
 def run(app: Flask, count: int, *, once: bool = False, drain: bool = False, connections: int | None = None) -> int:
     """Keep `count` workers running until told to stop, or until all have come to their end; the exit code.
 
-    0: all ended in good order. 1: at least one did not. Raises what `process.run` raises, before any is started.
+    0: all ended cleanly. 1: at least one did not. Raises what `process.run` raises, before any is started.
     """
     if not hasattr(os, "fork"):
         raise ConfigurationError(
@@ -148,14 +148,16 @@ class _Supervisor:
         os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on: a second signal would end at once
         os.close(self._held_open)
         for number_of_signal in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number_of_signal, lambda *_: os._exit(0))  # until the worker is there to stop in good order
+            signal.signal(number_of_signal, lambda *_: os._exit(0))  # until the worker is there to stop cleanly
         if self._stop.is_set():  # by a signal that came in between
             os._exit(0)
         try:
             with self.app.app_context():
                 bound_to(self.app).sessions.forget()
             place = Place(number, self._lifeline, words.send, signs_of_life(words))
-            code = daemon.run(self.app, once=self.once, drain=self.drain, connections=self.connections, place=place)
+            code = worker_process.run(
+                self.app, once=self.once, drain=self.drain, connections=self.connections, place=place
+            )
         except OutboxError as error:
             logger.error("worker process %d can't run: %s", number, error)
             code = 2
@@ -204,7 +206,7 @@ class _Supervisor:
         process.join()
         code = process.exitcode
         child.process = child.words = None
-        unsent = code == daemon.UNSENT  # else it ended in good order
+        unsent = code == worker_process.UNSENT  # else it ended cleanly
         if code and not unsent and child.worker_id is not None:
             self._reaper.add(child.worker_id)
         if stopping or ((code == 0 or unsent) and (self.once or self.drain)):

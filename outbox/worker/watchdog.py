@@ -29,8 +29,8 @@ STOP_SECONDS = 10.0
 """On top of the grace period of a stop, until the process ends whatever hangs."""
 
 _SLOW_SECONDS = 10.0  # a step that takes longer is worth a line in the log
-_AGAIN_SECONDS = 60.0  # and another after so long
-_JUMP_SECONDS = 5.0  # this thread did not run for so long: the whole process, or the machine, stood still
+_AGAIN_SECONDS = 60.0  # and another after this long
+_JUMP_SECONDS = 5.0  # this thread did not run for this long: the whole process, or the machine, stood still
 _LAST_WORDS_SECONDS = 1.0  # for a log that does not move
 
 
@@ -49,7 +49,7 @@ class Watchdog:
     ) -> None:
         """`limit`: seconds that a step may stand still; `faults`: what else is wrong, None: nothing.
 
-        `grace`: seconds that a stop may take in good order. `alive` is called each time it looks.
+        `grace`: seconds that a clean stop may take. `alive` is called each time it looks.
         """
         self._told_to_stop = told_to_stop
         self._progress = progress
@@ -70,7 +70,7 @@ class Watchdog:
         threading.Thread(target=self._run, name="outbox-watchdog", daemon=True).start()
 
     def close(self) -> None:
-        """The worker has ended in good order."""
+        """The worker has shut down cleanly."""
         self._ended.set()
 
     def stopping(self) -> None:

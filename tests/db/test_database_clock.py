@@ -79,6 +79,15 @@ def test_after_a_step_back_what_was_due_is_due(engine: sa.Engine) -> None:
     assert {one.recipient for one in queue.claim(worker, 9, 10)} == {"due@example.org", "retried@example.org"}
 
 
+def two_workers(engine: sa.Engine, time: Time) -> tuple[Queue, int, int]:
+    """The queue, its two workers, and one message in it."""
+    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
+    worker = queue.register(host="here", pid=1, version="1", connections=1)
+    other = queue.register(host="there", pid=2, version="1", connections=1)
+    put(engine, "held@example.org")
+    return queue, worker, other
+
+
 def stepped_back(engine: sa.Engine, time: Time) -> None:
     """The database's clock was an hour ahead until now, and everything was written by it."""
     written_an_hour_ahead(engine, asked_for="")
@@ -92,10 +101,7 @@ def stepped_back(engine: sa.Engine, time: Time) -> None:
 def test_a_step_back_that_nobody_has_noticed_makes_nobody_dead(engine: sa.Engine) -> None:
     """A heartbeat lies in the future because of the step, and not because its worker has died before it."""
     time = Time()
-    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
-    worker = queue.register(host="here", pid=1, version="1", connections=1)
-    other = queue.register(host="there", pid=2, version="1", connections=1)
-    put(engine, "held@example.org")
+    queue, worker, other = two_workers(engine, time)
     (held,) = queue.claim(other, 8, 1)
     stepped_back(engine, time)
     assert queue.rescue(dead_after=DEAD_AFTER) == []
@@ -112,10 +118,7 @@ def test_a_step_back_that_nobody_has_noticed_makes_nobody_dead(engine: sa.Engine
 def test_what_was_rescued_before_a_step_back_waits_for_nobody(engine: sa.Engine, lease: float) -> None:
     """Its worker is dead, and nobody looks at that one again: a new lease would hold it up to its end."""
     time = Time()
-    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
-    worker = queue.register(host="here", pid=1, version="1", connections=1)
-    other = queue.register(host="there", pid=2, version="1", connections=1)
-    put(engine, "held@example.org")
+    queue, worker, other = two_workers(engine, time)
     queue.claim(other, 8, 1)
     with Session(engine) as session:
         delivery = session.scalars(sa.select(OutboxDelivery)).one()
@@ -150,10 +153,7 @@ def test_a_step_forward_ends_no_lease(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         now = connection.execute(sa.select(DbNow())).scalar_one()
     time = Time()
-    queue = Queue(engine, environment="", lease=LEASE, monotonic=time)
-    worker = queue.register(host="here", pid=1, version="1", connections=1)
-    other = queue.register(host="there", pid=2, version="1", connections=1)
-    put(engine, "held@example.org")
+    queue, worker, other = two_workers(engine, time)
     (held,) = queue.claim(other, 8, 1)
     with engine.begin() as connection:  # an hour later by the database's clock, and by nothing else
         earlier = now - timedelta(seconds=HOUR)

@@ -14,7 +14,7 @@ from flask import Flask
 from flask_mail import Attachment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session
 
 from outbox import KeyTakenError, Message, MessageError, Outbox, message_queued
 from outbox.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
@@ -33,13 +33,6 @@ def engine(database: Database) -> sa.Engine:
     if database.name == "sqlite":
         configure_sqlite(database.engine, immediate=False)
     return database.engine
-
-
-@pytest.fixture
-def db(engine: sa.Engine) -> Iterator[scoped_session[Session]]:
-    made = scoped_session(sessionmaker(engine))
-    yield made
-    made.remove()
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_show_gives_all_that_is_known(engine: sa.Engine, connection: sa.Connecti
     assert (detail.message_id_header, detail.headers) == ("<1@example.org>", (("Subject", "Grüße"),))
     assert (detail.environment, detail.key, detail.metadata) == ("prod", "k1", {"order": 7})
     assert detail.expires_at is not None
-    assert [(one.worker, one.code, one.duration) for one in detail.tries] == [("mailhost:4711", 450, 0.5)] * 2
+    assert [(one.worker, one.code, one.duration) for one in detail.attempt_log] == [("mailhost:4711", 450, 0.5)] * 2
     assert [(one.id, one.recipient) for one in detail.siblings] == [(second, "b@example.org")]
 
 

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session
 
 from outbox import Outbox
 from outbox.models import Base, OutboxDelivery, OutboxMessage
@@ -59,14 +59,6 @@ def engine(sqlite_database: Database) -> sa.Engine:
 @pytest.fixture
 def committed(engine: sa.Engine) -> Committed:
     return Committed(engine)
-
-
-@pytest.fixture
-def db(engine: sa.Engine) -> Iterator[scoped_session[Session]]:
-    """The application's session, one for each thread, removed at the end of each application context."""
-    made = scoped_session(sessionmaker(engine))
-    yield made
-    made.remove()
 
 
 @pytest.fixture

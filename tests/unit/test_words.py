@@ -34,12 +34,27 @@ METAPHORS = re.compile(
 IS_NO = re.compile(r"(?<!there )\b(is|are) no (?!longer\b|more\b|such\b)(?=[a-z])|\bthat is none\b", re.IGNORECASE)
 """'x' is not a duration, rather than 'x' is no duration. There is no harm in "there is no"."""
 
+STILTED = re.compile(
+    r"\b(at the most|in good order|for ever|whosever|dearer|nobody's|of late|fares|belongs? into|is to be had|as ever"
+    r"|that is none|for who|by who|anew|a try|each try|tries(?= that| of| counted)|stands in(?! for)|lies in"
+    r"|daemon(?! *=|,))\b",
+    re.IGNORECASE,
+)
+"""At most, cleanly, forever, of any, slower, lately, an invalid one, again, an attempt, is in, worker."""
+
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_private_metaphors(path: Path) -> None:
     """In identifiers, too: their parts are words."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.read_text(encoding="utf-8")).replace("_", " ")
     assert METAPHORS.findall(text) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_stilted_phrases(path: Path) -> None:
+    """In docs, messages, docstrings and comments: the words of the glossary, and common ones."""
+    text = " ".join(re.sub(r"^\s*#", "", line) for line in path.read_text(encoding="utf-8").splitlines())
+    assert [found[0] for found in STILTED.finditer(re.sub(r"\s+", " ", text))] == []
 
 
 def test_messages_are_plain_english() -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql
 from outbox.store.databases.values import Given, Types
 
 _PLACE = "place"
-_SEPARATOR = "\x1e"  # never stands in JSON: a string's control characters are escaped there
+_SEPARATOR = "\x1e"  # never in JSON: a string's control characters are escaped there
 _START, _LENGTH = "_start", "_length"
 
 
