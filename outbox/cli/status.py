@@ -12,7 +12,7 @@ from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure
 from outbox.cli.common import console, database, extension, failures_told, in_app, settings
-from outbox.cli.console import Console, FullScreen
+from outbox.cli.console import Console, Frame, FullScreen
 from outbox.cli.output import plain, print_json
 from outbox.cli.status_view import print_shape, print_status, print_unknown
 from outbox.delivery.states import State
@@ -91,14 +91,15 @@ def _watch(interval: float, *, shaped: bool) -> int:
     try:
         with console().full_screen() as screen:
             while True:
-                code = _draw(screen, interval, shaped=shaped)
+                frame, code = _drawn(screen, interval, shaped=shaped)
+                screen.show(frame)
                 threading.Event().wait(interval)
     except KeyboardInterrupt:
         return code
 
 
-def _draw(screen: FullScreen, interval: float, *, shaped: bool) -> int:
-    """One look; its exit code."""
+def _drawn(screen: FullScreen, interval: float, *, shaped: bool) -> tuple[Frame, int]:
+    """One look, and its exit code."""
     aside = f"every {duration(interval)}, Ctrl-C to end"
     frame = screen.frame()
     try:
@@ -107,14 +108,12 @@ def _draw(screen: FullScreen, interval: float, *, shaped: bool) -> int:
             shape = look_at_shape() if shaped else None
     except Failure as failure:
         print_unknown(frame, failure.message, aside)
-        screen.show(frame)
-        return failure.exit_code
+        return frame, failure.exit_code
     _print(frame, seen, shape, aside)
     if not frame.fits:
         frame = screen.frame()
         _print(frame, seen, shape, aside, brief=True)
-    screen.show(frame)
-    return _code(seen)
+    return frame, _code(seen)
 
 
 def look(**options: Any) -> Status:
