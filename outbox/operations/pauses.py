@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,10 +11,12 @@ import idna
 import sqlalchemy as sa
 
 from outbox.core.errors import AddressError, BadHeaderError
+from outbox.delivery.states import State
 from outbox.message.addresses import mailbox_of
 from outbox.operations import audit
 from outbox.operations.conditions import MAX_ID, domain_instead
 from outbox.operations.filters import Filter, clauses
+from outbox.operations.find import Row
 from outbox.operations.stopped import who_paused
 from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
 from outbox.operations.times import storable
@@ -22,7 +25,19 @@ from outbox.store.models import new_id
 from outbox.store.pauses import EVERY, MOST_VALUE, Pause, What, active
 from outbox.store.types import DbNow
 
-__all__ = ["EVERY", "Pause", "What", "active", "concerned", "holding", "holding_of", "pause", "resume", "value_of"]
+__all__ = [
+    "EVERY",
+    "Pause",
+    "What",
+    "active",
+    "concerned",
+    "holding",
+    "holding_each",
+    "holding_of",
+    "pause",
+    "resume",
+    "value_of",
+]
 
 MOST_REASON = 500
 
@@ -116,9 +131,30 @@ def holding(
     delivery_id: int = 0,
 ) -> list[Pause]:
     """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
-    there = active(connection, environment)
-    words = recipient, kind, sender, delivery_id
-    return [one for one in there if not one.narrow or Held.by([one], {one.transport}).holds(*words)]
+    return [one for one in active(connection, environment) if _holds(one, recipient, kind, sender, delivery_id)]
+
+
+def holding_each(connection: sa.Connection, rows: Iterable[Row]) -> dict[int, list[Pause]]:
+    """The same for each of `rows` that is queued and has one, by the delivery's id."""
+    queued = [row for row in rows if row.state is State.QUEUED]
+    there = active(connection) if queued else []
+    if not there:
+        return {}
+    ids = {row.message_id for row in queued}
+    senders = {
+        row.id: row.envelope_from
+        for row in connection.execute(sa.select(MESSAGE.c.id, MESSAGE.c.envelope_from).where(MESSAGE.c.id.in_(ids)))
+    }
+    found = {}
+    for row in queued:
+        words = row.recipient, row.kind, senders.get(row.message_id, ""), row.id
+        found[row.id] = [one for one in there if one.environment in (EVERY, row.environment) and _holds(one, *words)]
+    return {id: pauses for id, pauses in found.items() if pauses}
+
+
+def _holds(pause: Pause, *words: Any) -> bool:
+    """`words`: those of `Held.holds`."""
+    return not pause.narrow or Held.by([pause], {pause.transport}).holds(*words)
 
 
 def concerned(connection: sa.Connection, what: What, value: str, wanted: Filter, cap: int) -> int:

@@ -172,11 +172,13 @@ def confirm() -> ResponseReturnValue:
         counts = {state: _totals(connection, replace(wanted, states=(state,)), len(states)) for state in states}
         willing = _totals(connection, eligible or NOTHING)
         held = action.held(connection, eligible or NOTHING)
+        holding = operations.pauses.holding_each(connection, willing.rows)
     return render_template(
         "outbox_admin/confirm.html",
         action=action,
         selection=selection,
         willing=willing,
+        holding_each=holding,
         held=held,
         redacted=_left_out(action, counts, willing, suppressed=wanted.is_suppressed),
         suppressed=wanted.is_suppressed,

@@ -43,9 +43,11 @@ def mails() -> ResponseReturnValue:
         if _is_recipient(connection, words):
             return redirect(url_for(".mails", **_as_recipient(words)))
         page = _page(connection, wanted, before, oldest_first=filter_form.oldest_first(words))
+        holding = operations.pauses.holding_each(connection, page.rows)
     shown = render_template(
         "outbox_admin/mails.html",
         page=page,
+        holding_each=holding,
         words=words,
         labels=filter_form.LABELS,
         error=error,
@@ -81,14 +83,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
     with connected() as connection:
         detail = detail_of(connection, id)
         changes = operations.audit.of_delivery(connection, id)
-        queued = detail.state is State.QUEUED
-        holding = (
-            operations.pauses.holding(
-                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from, id
-            )
-            if queued
-            else []
-        )
+        holding = operations.pauses.holding_each(connection, [detail]).get(id, [])
         newer, older = _neighbours(connection, id, filter_form.to_filter(filter_form.of_list(listed)))
     asked = request.values.get("environment")
     foreign = filter_form.environment(asked) not in (None, detail.environment)

@@ -77,7 +77,7 @@ def since(moment: datetime | None) -> Markup:
 
 
 def waits(row: operations.Row) -> str:
-    """For what a queued message waits: "due", "scheduled" or "next attempt"."""
+    """For what a queued message waits, unless it is paused: "due", "scheduled" or "next attempt"."""
     if row.due_at is None or row.due_at <= clock.utcnow():
         return "due"
     return "next attempt" if row.attempts or row.reason else "scheduled"

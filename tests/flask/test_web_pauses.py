@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import unescape
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 import outbox.web
 from outbox import operations
 from outbox.delivery.states import State
+from outbox.models import OutboxDelivery
 from outbox.operations import flow
 from outbox.operations.pauses import Pause, What
 from outbox.store.pauses import refuse
@@ -250,3 +253,27 @@ def test_a_sender_is_paused_by_a_form(client: FlaskClient, seeded: Database) -> 
         assert "Resumed sender " in text_of(client.get(response.location))
     assert pauses(seeded) == []
     assert "is not a sender" in change(client, "/pause", what="sender", value="nobody").text
+
+
+def test_a_list_says_why_queued_mail_is_not_sent(client: FlaskClient, seeded: Database, ids: dict[str, int]) -> None:
+    """Paused by which pauses, scheduled, or deferred until when; in the list and in the question before a change."""
+    with seeded.engine.begin() as connection:
+        operations.pauses.pause(connection, What.KIND, "password-reset", by="bea@example.org")
+        operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="bea@example.org")
+        automatic = {"environment": "", "transport": "mail:25", "reason": "refused", "reply": "550 no"}
+        assert refuse(connection, What.SENDER, "other@example.com", **automatic)
+        write(connection, Mail({"sender@example.com": State.QUEUED}, sender="other@example.com"))
+        [later] = write(connection, Mail({"later@example.com": State.QUEUED}))
+        write(connection, Mail({"slow@example.com": State.QUEUED}, tries=[GREYLISTED], reason="deferred"))
+        due = datetime.now(UTC) + timedelta(hours=2, seconds=30)
+        connection.execute(sa.update(OutboxDelivery).where(OutboxDelivery.id == later).values(due_at=due))
+    words = text_of(client.get(f"{ROOT}/mail?state=queued"))
+    dora = ids["dora@example.com"]
+    assert re.search(rf"queued paused: kind password-reset, message {dora} due \w+ ago dora@example\.com", words)
+    assert re.search(r"queued paused: sender other@example\.com due \w+ ago sender@example\.com", words)
+    assert "queued scheduled in 2h later@example.com" in words
+    assert re.search(r"queued deferred, next attempt in 3m slow@example\.com", words)
+    asked = text_of(question(client, action="cancel", id=[dora]))
+    assert f"queued paused: kind password-reset, message {dora} due" in asked
+    assert "Queued : held back by a pause." in text_of(client.get(f"{ROOT}/mail/{dora}"))
+    assert "paused:" not in text_of(client.get(f"{ROOT}/mail?state=failed"))
