@@ -112,7 +112,7 @@ ACTIONS = {
             State.QUEUED,
             "Requeue",
             "requeued",
-            "queued: due at once, with all of its attempts again",
+            "queued: due at once, with all attempts again",
             "queued again and due now",
         ),
         Action(

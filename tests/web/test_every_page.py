@@ -99,6 +99,11 @@ def looked_at(browser: WebDriver, name: str) -> Iterator[object]:
         for fault in found["violations"]:
             yield name, width, scheme, fault["id"], [node["target"] for node in fault["nodes"]][:3]
         wide = browser.execute_script("return document.documentElement.scrollWidth")
+        torn = "td => [...td.childNodes].filter(one => one.nodeType === 1 || one.textContent.trim()).length > 1"
+        if width == 390 and browser.execute_script(
+            f"return [...document.querySelectorAll('td[data-label]')].some({torn})"
+        ):
+            yield name, width, scheme, "a cell of several pieces, which a telephone shows one below the other"
         if wide > width:
             yield name, width, scheme, "scrolls sideways", wide
 
