@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outbox import operations
@@ -54,7 +54,7 @@ def findings(
     """
     yield from _configuration()
     yield from _database(seconds)
-    yield from _relay(senders, recipient, seconds)
+    yield from _relays(senders, recipient, seconds)
 
 
 def _configuration() -> Iterator[Finding]:
@@ -66,11 +66,16 @@ def _configuration() -> Iterator[Finding]:
     except OutboxError as error:
         yield Finding("configuration", False, str(error))
     else:
-        yield Finding("configuration", True, f"complete; relay {configured.relay.name}")
+        yield Finding("configuration", True, f"complete; {_named(configured.transports)}")
         config = application().config
         for words in (*_remarks(configured), *remarks(config), *dotenv.replaced(config), *_unread(config)):
             yield Finding("configuration", None, words)
         yield from _autogenerate()
+
+
+def _named(relays: Sequence[Relay]) -> str:
+    words = "relay" if len(relays) == 1 else "relays"
+    return f"{words} {', '.join(one.shown for one in relays)}"
 
 
 def _remarks(configured: Settings) -> Iterator[str]:
@@ -118,13 +123,19 @@ def _database(seconds: float) -> Iterator[Finding]:
     yield from operations.several_databases(session, bound_to(application()).sessions.elsewhere())
 
 
-def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
-    from outbox.smtp.connection import Connection
-
+def _relays(senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
+    """Each transport, the preferred one first."""
     try:
-        relay = _impatient(settings().relay, seconds)
+        relays = settings().transports
     except OutboxError:
         return  # reported as a finding about the configuration
+    for relay in relays:
+        yield from _relay(_impatient(relay, seconds), senders, recipient, seconds)
+
+
+def _relay(relay: Relay, senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
+    from outbox.smtp.connection import Connection
+
     if relay.tokens is not None:
         token = _token(relay, relay.tokens, seconds)
         yield token
@@ -137,7 +148,7 @@ def _relay(senders: Iterable[str], recipient: str | None, seconds: float) -> Ite
             return
         log_in = f"logged in as {relay.username}" if relay.username else "no log-in"
         tls = connection.tls_version or "plain text"
-        yield Finding("smtp", True, f"{relay.name} is reached: {tls}, {log_in}, in {opened.duration:.2f} s")
+        yield Finding("smtp", True, f"{relay.shown} is reached: {tls}, {log_in}, in {opened.duration:.2f} s")
         yield from _tried(connection, relay, [*_senders(), *senders], recipient)
 
 

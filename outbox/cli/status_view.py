@@ -138,7 +138,7 @@ def _transports(out: Console, seen: Status) -> None:
     shown = [one for one in told if not _small(out) or one.state == "up" or seen.rests(one.name)]
     if shown:  # on a small terminal not what is among the problems already
         _heading(out, "transports")
-        print_pairs(out, [(f"relay {safe(one.name)}:", _transport(one, seen)) for one in shown])
+        print_pairs(out, [(f"relay {safe(one.shown)}:", _transport(one, seen)) for one in shown])
 
 
 def _transport(transport: Transport, seen: Status) -> Text:

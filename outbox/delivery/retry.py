@@ -79,6 +79,7 @@ class Facts:
     deferrals: int = 0  # attempts before this one that did not count
     withheld: bool = False  # the refusal is not the delivery's own: every message meets it
     down: bool = True  # the transport is out of use after this attempt
+    elsewhere: bool = False  # another transport can carry it
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
     if suspected and facts.rescues + 1 > policy.poison:
         note = f"given up: {facts.rescues + 1} connections broke on this message while others went through"
         return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
+    if facts.elsewhere and (facts.down or not (facts.deferrals or facts.rescues)):
+        return Decision(State.QUEUED, reason, 0.0, suspected=suspected, deferred=True)
     delay = policy.backoff(max(facts.deferrals, facts.rescues) + 1, chance)
     told = result.retry_after
     is_relays = facts.down and not facts.healthy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import random
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from enum import StrEnum
 from typing import Any, TypedDict, TypeVar
 
 from outbox.core.errors import MessageError
+from outbox.delivery.routes import Routes
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.extension.flask_mail import Address
 from outbox.settings import Settings
@@ -42,6 +44,7 @@ class SharedOptions(TypedDict, total=False):
     kind: str | None
     on_uncertain: str | None
     metadata: dict[str, Any] | None
+    transport: str | None
     envelope_from: Address | None
     in_reply_to: str | None
     references: str | Iterable[str] | None
@@ -97,11 +100,12 @@ def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None =
             "expires_at", f"{expires_at} is not after send_at, {send_at}", "Let the message expire after it is due."
         )
     on_uncertain = options.get("on_uncertain")
+    lane = _choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane)
     return Posting(
         environment=settings.environment,
         key=_label("key", options.get("key"), LONGEST_KEY),
         kind=kind,
-        lane=_choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane),
+        lane=lane,
         send_at=send_at,
         expires_at=expires_at,
         limit=Limit(policy.throttle, policy.replace is not None) if policy.is_limited else None,
@@ -112,7 +116,21 @@ def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None =
             else _choice("on_uncertain", on_uncertain, OnUncertain)
         ),
         metadata=_metadata(options.get("metadata")),
+        route=_route(settings.routes, options.get("transport") or policy.transport, kind, lane),
     )
+
+
+def _route(routes: Routes, transport: str | None, kind: str | None, lane: Lane) -> Callable[[str, str], str] | None:
+    """How a recipient's route is found; None: every delivery may go by all transports."""
+    if transport is not None:
+        name = str(transport).lower()
+        if name not in routes.order:
+            known = ", ".join(routes.order)
+            raise MessageError("transport", f"is {name[:80]!r}, which does not exist", f"Choose from {known}.")
+        return lambda sender, domain: name
+    if not routes.rules:
+        return None
+    return lambda sender, domain: routes.route(kind, sender, domain, lane, random.random())  # noqa: S311 - no secret
 
 
 def _label(field: str, value: Any, longest: int) -> str | None:

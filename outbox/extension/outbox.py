@@ -66,8 +66,8 @@ class Outbox(flask_mail.Mail):
     def kind(self, name: str, **options: Unpack[KindOptions]) -> Kind:
         """Define a kind of message, once, beside the functions that send it: its policy, in one place.
 
-        `category`: "security", "receipt", "notification" or "subscription". `priority`, `on_uncertain`: as of
-        `enqueue`, where a message says none of its own. `max_age`: seconds after which a message that is not sent
+        `category`: "security", "receipt", "notification" or "subscription". `priority`, `on_uncertain`, `transport`: as
+        of `enqueue`, where a message says none of its own. `max_age`: seconds after which a message that is not sent
         expires. `sensitive`: its text is removed once it was sent, and its recipient can't be corrected. `sender`,
         `reply_to`, `headers`: for messages that have none of their own. `throttle`: how many one recipient gets, as
         "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
@@ -138,7 +138,8 @@ class Outbox(flask_mail.Mail):
         `send_at`, `expires_at`: aware datetimes; without the latter the message expires OUTBOX_MAX_AGE_SECONDS after it
         is due. `kind`: a label for filters and policy.
         `on_uncertain`: "retry" or "hold", by default what OUTBOX_ON_UNCERTAIN_KINDS and OUTBOX_ON_UNCERTAIN say.
-        `metadata`: a JSON object of the application's own. `envelope_from`: the address for MAIL FROM, to which
+        `metadata`: a JSON object of the application's own. `transport`: the one of OUTBOX_TRANSPORTS that is to carry
+        it, and no other. `envelope_from`: the address for MAIL FROM, to which
         bounces go, if it is not the sender's; "" is the null sender. `in_reply_to`: the Message-ID that this answers;
         `references`: those of its thread before, as a list or as the header has them.
 

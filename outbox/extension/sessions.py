@@ -140,7 +140,8 @@ class Sessions:
         self._compared = True
 
     def _made(self) -> Engine:
-        connections, timeout = self._settings.connections, self._settings.database_timeout_seconds
+        needed = max(self._settings.connections, 4 * len(self._settings.transports))
+        connections, timeout = needed, self._settings.database_timeout_seconds
         if self._url is not None:
             theirs = self.application_engine()
             if theirs is None or not _is_same(theirs.url, self._url):

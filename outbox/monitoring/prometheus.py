@@ -126,9 +126,9 @@ class Worker:
     def collect(self) -> Iterator[Metric]:
         """For a registry."""
         yield from _of_meters(self._meters)
-        transport = self._health()["transport"]
+        transports = self._health()["transport"]
         yield _gauge("worker_info", ("version",), {(self._version,): 1})
-        yield _gauge("breaker_open", ("transport",), {(transport["name"],): transport["state"] != "closed"})
+        yield _gauge("breaker_open", ("transport",), {(one["name"],): one["state"] != "closed" for one in transports})
         yield _gauge("heartbeat_age_seconds", (), {(): self._heartbeat_age()})
 
 

@@ -35,6 +35,12 @@ class Worker:
         return sum(one.alive and one.id != self.id and one.environment == self.environment for one in workers)
 
     @property
+    def unserved_routes(self) -> list[str]:
+        """Of mail that only transports may carry which its settings don't name."""
+        said = self.health.get("unserved_routes")
+        return [str(one) for one in said] if isinstance(said, list) else []
+
+    @property
     def repaired(self) -> list[tuple[str, float]]:
         """The faults that it dealt with lately: (what, seconds ago)."""
         said = self.health.get("repaired")
@@ -50,7 +56,7 @@ class Worker:
 class Transport:
     """One SMTP relay, as a living worker sees it."""
 
-    name: str  # host:port
+    name: str  # its name among several, else host:port
     state: Literal["up", "down"]  # down: one delivery at a time is offered, to find out whether it is up again
     since: datetime | None  # when it went down
     error: str | None  # the phase, and the server's words or ours
@@ -60,7 +66,14 @@ class Transport:
     about: str | None = None  # "account": a quota or rate holds; "relay": it can't be used
     cause: str | None = None  # why it is down, one word (`breaker.Cause`); "refusals": it refuses every message
     connections: int | None = None  # how many it lets this worker have at once
+    connections_most: int | None = None  # how many this worker would open
     connections_reply: str | None = None  # its words to the one that was too many
+    address: str | None = None  # host:port
+
+    @property
+    def shown(self) -> str:
+        """Its name, and the address where that is another."""
+        return self.name if self.address in (None, self.name) else f"{self.name} ({self.address})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     OLDEST = "oldest-due"
     NO_WORKER = "no-worker"
     DOWN = "transport-down"
+    ROUTE = "no-transport"
     QUOTA = "quota"
     REFUSED = "refused"
     DEFERRED = "deferred"
@@ -84,7 +85,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
 
 def relay_words(transport: Transport, now: datetime) -> str:
     """`relay mail:587: up`, or since when it is down, why, and what to do."""
-    words = f"relay {transport.name}: {state_words(transport, now)}"
+    words = f"relay {transport.shown}: {state_words(transport, now)}"
     if _is_well(transport):
         return words
     words = sentence(words)
@@ -151,10 +152,10 @@ def _few_connections(seen: Status) -> Iterator[str]:
     """Of relays that admit fewer connections than a worker has, which goes on with those."""
     own = {worker.id: worker.connections for worker in seen.workers}
     for one in seen.transports:
-        most = own.get(one.worker_id, 0)
+        most = own.get(one.worker_id, 0) if one.connections_most is None else one.connections_most
         if one.state == "up" and one.connections_reply and one.connections is not None and one.connections < most:
             yield (
-                f"relay {one.name} lets in {one.connections} of the {most} connections of a worker, which goes on "
+                f"relay {one.shown} lets in {one.connections} of the {most} connections of a worker, which goes on "
                 f"with {'this' if one.connections == 1 else 'these'}: {sentence(one.connections_reply)} "
                 "Lower OUTBOX_CONNECTIONS, or ask for a higher limit"
             )
@@ -172,7 +173,17 @@ def _transports(seen: Status) -> Iterator[Problem]:
     troubled = [one for one in seen.transports if not _is_well(one)]
     by_name = {(one.name, one.state, one.about): one for one in reversed(troubled) if not seen.rests(one.name)}
     for one in by_name.values():
-        yield Problem(Kind.QUOTA if _is_held(one) else Kind.DOWN, relay_words(one, seen.at))
+        words = relay_words(one, seen.at)
+        others = [other.name for other in seen.transports if other.worker_id == one.worker_id and _is_well(other)]
+        if others and one.address != one.name:
+            words += f" Meanwhile what may go by {' or '.join(others)} as well goes there."
+        yield Problem(Kind.QUOTA if _is_held(one) else Kind.DOWN, words)
+    for route in sorted({route for worker in seen.workers if worker.alive for route in worker.unserved_routes}):
+        yield Problem(
+            Kind.ROUTE,
+            f"mail is left that only {' or '.join(route.split())} may carry, which OUTBOX_TRANSPORTS does not name any "
+            "more: name it again, or cancel that mail and send it anew",
+        )
 
 
 def _outcomes(seen: Outcomes, alarms: Alarms) -> Iterator[Problem]:

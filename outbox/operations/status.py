@@ -188,27 +188,29 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
     for one in transports_said(worker.health):
         since, probe = _number(one, "since_seconds"), _number(one, "next_probe_seconds")
         error = _text(one, "error")
-        name = str(one.get("name"))
+        name, address = str(one.get("name")), _text(one, "address")
         yield Transport(
             name=name,
             state=up_or_down(one),
             since=None if since is None else now - timedelta(seconds=since + worker.heartbeat_age),
             error=error,
-            remedy=None if error is None else _remedy(name, error),
+            remedy=None if error is None else _remedy(address or name, error),
             next_probe_seconds=None if probe is None else max(0.0, probe - worker.heartbeat_age),
             worker_id=worker.id,
             about=_text(one, "about"),
             cause=_text(one, "cause"),
             connections=None if (limit := _number(one, "connections")) is None else int(limit),
+            connections_most=None if (most := _number(one, "connections_most")) is None else int(most),
             connections_reply=_text(one, "connections_reply"),
+            address=address,
         )
 
 
-def _remedy(name: str, error: str) -> str | None:
+def _remedy(address: str, error: str) -> str | None:
     """What to do about `phase: reply`, as workers write it."""
     phase, _, reply = error.partition(": ")
     found = _CODE.match(reply)
-    port = name.rpartition(":")[2]
+    port = address.rpartition(":")[2]
     return hint_for(
         phase,
         int(found[0]) if found else None,

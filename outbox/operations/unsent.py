@@ -17,14 +17,19 @@ CAP = 10_000
 
 
 def left_due(
-    connection: sa.Connection, environment: str, pauses: Collection[Pause], transport: str, *, stopped: bool
+    connection: sa.Connection,
+    environment: str,
+    pauses: Collection[Pause],
+    transports: Collection[str],
+    *,
+    stopped: bool,
 ) -> set[int]:
     """The ids of deliveries that are due and that the relay keeps from being sent; `CAP` of them at most.
 
     Those under an automatic pause; and `stopped` (the transport can't be used) all that no operator has paused.
     """
-    automatic = _held((one for one in pauses if one.automatic), transport)
-    by_hand = _held((one for one in pauses if not one.automatic), transport)
+    automatic = _held((one for one in pauses if one.automatic), transports)
+    by_hand = _held((one for one in pauses if not one.automatic), transports)
     wanted = sa.true() if stopped else _holds(automatic)
     statement = due_now().where(
         DELIVERY.c.state == State.QUEUED, is_of(sa.literal(environment)), wanted, sa.not_(_holds(by_hand))
@@ -32,8 +37,8 @@ def left_due(
     return set(connection.execute(statement.limit(CAP)).scalars())
 
 
-def _held(pauses: Iterable[Pause], transport: str) -> Held:
-    return Held.by(pauses, {transport})
+def _held(pauses: Iterable[Pause], transports: Collection[str]) -> Held:
+    return Held.by(pauses, set(transports))
 
 
 def _holds(held: Held) -> sa.ColumnElement[bool]:

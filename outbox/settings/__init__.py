@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outbox.core.errors import ConfigurationError
+from outbox.delivery.routes import Routes
 from outbox.delivery.states import OnUncertain
 from outbox.settings.checks import (
     PREFIX,
@@ -21,7 +22,10 @@ from outbox.settings.checks import (
     unread_words,
 )
 from outbox.settings.contradictions import contradictions
+from outbox.settings.relay import Relay
+from outbox.settings.route_rules import routes
 from outbox.settings.table import Table, specs
+from outbox.settings.transports import transports
 from outbox.settings.values import is_unset
 
 __all__ = ["Settings", "in_development", "remarks", "uncommitted", "unread_words"]
@@ -38,6 +42,10 @@ class Settings(Table):
     `OUTBOX_LEASE_SECONDS` is `lease_seconds`, and so on; Flask-Mail's have the names that they have in Flask-Mail.
     """
 
+    transports: tuple[Relay, ...] = field(default=(Relay(),), repr=False, compare=False)
+    """In the order of preference; at least one."""
+    routes: Routes = field(default=Routes(("default",)), repr=False, compare=False)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
         """The settings in a Flask configuration, or any mapping with the same keys.
@@ -48,9 +56,11 @@ class Settings(Table):
         given, broken, faults = read(config)
         settings = cls(**(derived(config, given) | given))
         faults += [*unknown(config), *contradictions(settings, given.keys(), broken)]
-        if faults:
+        relays, wrong = transports(config, settings)
+        by, wrong_rules = routes(settings.transport_names, settings.route_rules)
+        if faults := [*faults, *wrong, *wrong_rules]:
             raise ConfigurationError(faults)
-        return settings
+        return replace(settings, transports=relays, routes=by)
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> dict[str, str]:
@@ -66,6 +76,11 @@ class Settings(Table):
             and not value.startswith("tcp://")  # OUTBOX_METRICS_PORT, made for a service "outbox-metrics"
             and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)) or misspelt(name) is not None)
         }
+
+    @property
+    def relay_names(self) -> str:
+        """Of all transports, for the log."""
+        return " ".join(relay.name for relay in self.transports)
 
     def on_uncertain_for(self, kind: str | None, defined: OnUncertain | None = None) -> OnUncertain:
         """The policy for messages of this kind that name none themselves. `defined`: the code's, for this kind."""

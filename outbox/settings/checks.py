@@ -10,6 +10,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from outbox.settings.of_preset import of_preset
+from outbox.settings.route_rules import is_of_transport
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table, specs
 from outbox.settings.values import boolean, is_unset
@@ -99,7 +100,7 @@ def unknown(config: Mapping[str, Any]) -> Iterator[str]:
     """A fault for each OUTBOX_* key that does not exist, and for each MAIL_* key that is a known one misspelt."""
     known = [name for spec in specs() for name in spec.names if name.startswith(PREFIX)]
     for name in config:
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and not is_of_transport(name):
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             hint = f"Did you mean {close[0]}?" if close else "docs/configuration.md lists all settings."
             yield f"{name} is not a setting of the outbox. {hint}"

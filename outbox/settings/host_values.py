@@ -8,7 +8,8 @@ from typing import Any
 
 import idna
 
-from outbox.settings.values import Form, shown, text
+from outbox.settings.shown import shown
+from outbox.settings.values import Form, text
 
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):(\d+)")
 

@@ -11,7 +11,8 @@ from typing import Any, TypedDict
 from outbox.core.errors import ConfigurationError, MessageError
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle, parse
-from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, shown, text
+from outbox.settings.shown import shown
+from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, text
 
 Address = str | tuple[str, str]
 
@@ -32,6 +33,7 @@ class KindOptions(TypedDict, total=False):
     priority: str | None
     max_age: float | None
     on_uncertain: str | None
+    transport: str | None
     sensitive: bool
     sender: Address | None
     reply_to: Address | None
@@ -49,6 +51,7 @@ class Policy:
     priority: Lane | None = None
     max_age: float | None = None  # seconds after it is due
     on_uncertain: OnUncertain | None = None
+    transport: str | None = None  # its name
     sensitive: bool = False  # its text is removed once it was sent, and its recipient can't be corrected
     sender: Address | None = None
     reply_to: Address | None = None
@@ -130,6 +133,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "priority": lambda given: Lane(choice(*Lane).parse(given)),
     "max_age": SECONDS.parse,
     "on_uncertain": POLICY.parse,
+    "transport": text(32).parse,
     "sensitive": FLAG.parse,
     "sender": SENDER.parse,
     "reply_to": SENDER.parse,

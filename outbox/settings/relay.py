@@ -49,12 +49,24 @@ class Relay:
     pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
     headers: tuple[tuple[str, str], ...] = ()  # added to each message
     idempotency_header: str | None = None  # added with a value of its own for each delivery
+    label: str | None = None  # its name in OUTBOX_TRANSPORTS
+    connections: int = 4  # at once, of one worker
     preset: str = "auto"  # which table of reply rules applies on top of the general one; "auto": by the host's name
     rules: tuple[Rule, ...] = ()  # go before all others
 
     @property
     def name(self) -> str:
-        """`host:port`, as logs and the status show it."""
+        """As logs, attempts, pauses and the status call it: its name among several, else `host:port`."""
+        return self.label or self.address
+
+    @property
+    def shown(self) -> str:
+        """Its name, and the address where that is another."""
+        return self.address if self.label is None else f"{self.label} ({self.address})"
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
         return f"{self.host}:{self.port}"
 
     @property

@@ -9,7 +9,8 @@ from typing import Any
 
 from outbox.delivery.reply import About, Phase, Verdict
 from outbox.delivery.reply_rule import Rule
-from outbox.settings.values import Form, shown
+from outbox.settings.shown import shown
+from outbox.settings.values import Form
 
 _VERDICTS = {
     About.ACCOUNT: Verdict.TRANSPORT,

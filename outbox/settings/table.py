@@ -14,7 +14,7 @@ from typing import Any
 from outbox.settings.host_values import host
 from outbox.settings.relay_table import PRESETS, RelayTable
 from outbox.settings.spec import Spec, setting
-from outbox.settings.values import FLAG, SECONDS, SHARE, whole
+from outbox.settings.values import FLAG, ROUTES, SECONDS, SHARE, TRANSPORTS, whole
 
 __all__ = ["PRESETS", "Table", "default_of", "specs"]
 
@@ -23,6 +23,22 @@ __all__ = ["PRESETS", "Table", "default_of", "specs"]
 class Table(RelayTable):
     """Everything that can be configured. Times in seconds, sizes in bytes."""
 
+    transport_names: tuple[str, ...] = setting(
+        "OUTBOX_TRANSPORTS",
+        TRANSPORTS,
+        (),
+        "Several transports, in the order of preference; each has its `OUTBOX_TRANSPORT_<NAME>_URL`. `default` is the "
+        "one that the `MAIL_*` settings describe. See [transports](transports.md).",
+        says="unset: the one of the `MAIL_*` settings",
+    )
+    route_rules: tuple[str, ...] = setting(
+        "OUTBOX_ROUTES",
+        ROUTES,
+        (),
+        "Which mail goes by which of them: rules by kind, sender's and recipient's domain and priority, of which the "
+        "first that fits holds. See [transports](transports.md).",
+        says="unset: all by the first that can be used",
+    )
     breaker_faults: int = setting(
         "OUTBOX_BREAKER_FAULTS",
         whole(1, 1000),

@@ -20,6 +20,8 @@ from outbox.core.errors import MessageError
 from outbox.delivery.states import OnUncertain
 from outbox.message import extra_headers
 from outbox.message.addresses import sender_of
+from outbox.settings import route_rules
+from outbox.settings.shown import shown
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
 
@@ -239,12 +241,6 @@ def _parse_policy(raw: Any) -> OnUncertain:
     return OnUncertain(choice(*OnUncertain).parse(raw))
 
 
-def shown(raw: Any) -> str:
-    """As an error may show it: its beginning."""
-    text = repr(raw)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
 def _either(values: tuple[str, ...]) -> str:
     quoted = [str(value) for value in values]
     return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]
@@ -261,4 +257,6 @@ SENDER = Form("an address, or a pair (name, address)", _parse_sender)
 POLICY = Form("retry or hold", _parse_policy)
 KINDS = Form("a mapping, or text like `kind=hold,kind2=retry`", _parse_kinds)
 HEADERS = Form("a mapping, or a JSON object of texts", _parse_headers)
+TRANSPORTS = Form("names, separated by blanks", route_rules.parse_names)
+ROUTES = Form("a list of objects, or JSON", route_rules.parse_rules)
 NAMES = Form("a list, or text like `kind,kind2`", _parse_names)

@@ -43,6 +43,7 @@ class Claimed:
     marked: bool  # by that earlier lease, right before the final dot
     message: Stored
     deferrals: int = 0  # attempts so far that did not count
+    route: str = ""  # as `delivery.routes` has it
 
 
 class _Wanted(NamedTuple):
@@ -65,8 +66,11 @@ class Claims:
         lease: float,
         monotonic: Callable[[], float],
         latest: Callable[[], datetime],
+        transport: str | None = None,
     ) -> None:
-        """`latest`: what the database's clock can't be past by now unless it was stepped."""
+        """`latest`: what the database's clock can't be past by now unless it was stepped. `transport`: the one of
+        several that is to send what is claimed."""
+        self._transport = transport
         self._latest = latest
         self._database = database
         self._environment = environment
@@ -182,7 +186,9 @@ class Claims:
             due_at, id_ = wanted.places.get(slot, START)
             values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
         if self._whole is None:
-            self._whole = Rendered(claim_sql.whole_claim(self._mine, self._database), connection.dialect)
+            self._whole = Rendered(
+                claim_sql.whole_claim(self._mine, self._database, self._transport), connection.dialect
+            )
         found = self._whole.execute(connection, values)
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
         return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
@@ -203,7 +209,7 @@ class Claims:
             return []
         messages = read_messages(connection, {row.message_pk for row in rows}, self._environment)
         connection.execute(
-            claim_sql.lease(),
+            claim_sql.lease(self._transport),
             {
                 "ids": sorted(row.id for row in rows),
                 "lease": self._lease,
@@ -229,6 +235,7 @@ def _claimed(row: Any, token: int, message: Stored) -> Claimed:
         due_at=utc(row.due_at),
         attempts=row.attempts,
         deferrals=row.deferrals,
+        route=row.route,
         rescues=row.rescues + rescued,
         rescued=rescued,
         marked=row.marked_at is not None,

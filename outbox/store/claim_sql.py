@@ -12,6 +12,7 @@ from outbox.delivery.lane_shares import SLOTS
 from outbox.delivery.states import State
 from outbox.store.databases import Database
 from outbox.store.due import due_now
+from outbox.store.held import sticks
 from outbox.store.messages import MESSAGE_COLUMNS, parts_of
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow
@@ -26,7 +27,18 @@ def _due(
     """What is due of one index range behind a place, in order."""
     columns = [
         _delivery.c[name]
-        for name in ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at")
+        for name in (
+            "id",
+            "recipient",
+            "lane",
+            "due_at",
+            "attempts",
+            "deferrals",
+            "rescues",
+            "state",
+            "marked_at",
+            "route",
+        )
     ]
     behind = on.is_behind((_delivery.c.due_at, _delivery.c.id), (due_at, id_))
     # a lease that ran out because the clock was stepped is held by a worker that still sends
@@ -72,8 +84,15 @@ def head_of(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
     return database.skip_locked(of_slot(mine, database).limit(bound("room", sa.Integer())))
 
 
-def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
-    return [  # MariaDB takes them in their order: `rescues` must see the state before
+def _leased(transport: str | None) -> list[tuple[sa.ColumnElement[Any], Any]]:
+    by = []
+    if transport is not None:  # what it may have sent before stays with it
+        by = [
+            (_delivery.c.route, sa.case((sticks(_delivery), sa.literal(transport)), else_=_delivery.c.route)),
+            (_delivery.c.transport, sa.literal(transport)),
+        ]
+    return [  # MariaDB takes them in their order: these must see the state before
+        *by,
         (_delivery.c.rescues, _delivery.c.rescues + sa.case((_delivery.c.state == State.SENDING, 1), else_=0)),
         (_delivery.c.state, State.SENDING.value),
         (_delivery.c.token, bound("token", sa.BigInteger())),
@@ -84,13 +103,13 @@ def _leased() -> list[tuple[sa.ColumnElement[Any], Any]]:
 
 
 @functools.cache
-def lease() -> sa.Update:
-    """Lease rows by their ids."""
+def lease(transport: str | None) -> sa.Update:
+    """Lease rows by their ids, to be sent by `transport`; None: there is but one."""
     ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-    return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased())
+    return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased(transport))
 
 
-def whole_claim(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+def whole_claim(mine: sa.ColumnElement[bool], database: Database, transport: str | None) -> sa.Select[Any]:
     """Find, lease and read, in one round trip; what one range leaves free is there for the next."""
     due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
     slots = sa.union_all(  # VALUES would be compiled each time
@@ -107,7 +126,7 @@ def whole_claim(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[A
     due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, database).limit(slots.c.share).correlate(slots)
     head = database.skip_locked(due).lateral("head")  # for each slot in turn, no further than to the limit
     picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(bound("limit", sa.Integer())).cte("picked")
-    leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased()).cte("leased")
+    leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased(transport)).cte("leased")
     return (
         sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id, database).label("parts"), DbNow().label("now"))
         .select_from(picked.outerjoin(_message, _message.c.id == picked.c.message_pk))

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.lane_shares import SLOTS
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.reading import reading
 from outbox.store.types import DbNow
 
 _delivery = table_of(OutboxDelivery)
@@ -16,6 +17,13 @@ def due_now() -> sa.Select[int]:
     """The ids of what is due, of any environment."""
     # the slots named, so that the index serves: it begins with the lane
     return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
+
+
+def live_routes(engine: sa.Engine) -> frozenset[str]:
+    """The routes of what is still to be sent, of whatever environment and settings."""
+    live = sa.select(_delivery.c.route).where(_delivery.c.due_at.is_not(None)).distinct()
+    with reading(engine) as connection:
+        return frozenset(connection.execute(live).scalars())
 
 
 def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

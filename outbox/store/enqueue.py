@@ -25,7 +25,7 @@ from outbox.store.enqueue_sql import (
     insert_whole,
 )
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
-from outbox.store.posting import Posting, delivery_values, message_values
+from outbox.store.posting import Posting, delivery_values, message_values, of_recipient
 from outbox.store.transactions import writing_mail
 
 _message = table_of(OutboxMessage)
@@ -142,13 +142,13 @@ def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting
     given["slot"] = posting.lane.slot(retry=False)
     if posting.send_at is not None:
         given["send_at"] = posting.send_at
-    domains = [address.rpartition("@")[2] for address in composed.recipients]
-    if alone := len(domains) == 1:
-        given |= {"recipient": composed.recipients[0], "domain": domains[0]}
+    each = [of_recipient(address, composed, posting) for address in composed.recipients]
+    if alone := len(each) == 1:
+        given |= each[0]
     else:
-        given |= {"recipients": list(composed.recipients), "domains": domains}
-    wake = wakes(connection, posting)
-    statement = insert_whole(connection.dialect, names, alone, posting.send_at is None, wake)
+        given |= {f"{name}s": [one[name] for one in each] for name in each[0]}
+    wake, routed = wakes(connection, posting), posting.route is not None
+    statement = insert_whole(connection.dialect, names, alone, posting.send_at is None, wake, routed)
     return int(statement.execute(connection, given).scalar_one())
 
 

@@ -24,13 +24,13 @@ KEYED = ("environment", "key")
 def add_deliveries(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     """Write deliveries; those that have no `due_at` are due now."""
     database = of(connection)
-    for at_once in (True, False):
-        some = [row for row in rows if ("due_at" not in row) is at_once]
+    for names in sorted({frozenset(row) for row in rows}, key=len):
+        some = [row for row in rows if row.keys() == names]
+        now = "due_at" not in names
         if len(some) > 1 and database.hands_over_arrays:
-            given = _given(at_once)
-            connection.execute(_insert_deliveries(database, at_once), database.arrays(given, some))
-        elif some:
-            connection.execute(_insert_delivery(at_once), some)
+            connection.execute(_insert_deliveries(database, now, names), database.arrays(_given(names), some))
+        else:
+            connection.execute(_insert_delivery(now), some)
 
 
 @functools.cache
@@ -66,22 +66,24 @@ def _insert_delivery(now: bool) -> Insert:
 
 
 @functools.cache
-def _insert_deliveries(database: Database, now: bool) -> Any:
+def _insert_deliveries(database: Database, now: bool, names: frozenset[str]) -> Any:
     """Many, handed over as arrays."""
-    return database.insert_arrays(_delivery, _given(now), lambda _: _fresh(now))
+    return database.insert_arrays(_delivery, _given(names), lambda _: _fresh(now))
 
 
 @functools.cache
-def _given(now: bool) -> dict[str, sa.types.TypeEngine[Any]]:
-    names = ("message_id", "recipient", "domain", "lane", *(() if now else ("due_at",)))
-    return {name: _delivery.c[name].type for name in names}
+def _given(names: frozenset[str]) -> dict[str, sa.types.TypeEngine[Any]]:
+    return {name: _delivery.c[name].type for name in sorted(names)}
 
 
 @functools.lru_cache(512)  # an application uses few of the combinations, but may have several databases
-def insert_whole(dialect: sa.Dialect, names: frozenset[str], alone: bool, now: bool, wake: bool) -> Rendered:
+def insert_whole(
+    dialect: sa.Dialect, names: frozenset[str], alone: bool, now: bool, wake: bool, routed: bool
+) -> Rendered:
     """Message and deliveries in one statement, where the database writes in queries.
 
-    `names` of what is said of the message; `alone`: it has one recipient; `wake`: the commit tells of it.
+    `names` of what is said of the message; `alone`: it has one recipient; `wake`: the commit tells of it; `routed`: a
+    route is given for each recipient.
     """
     by_age = "max_age" in names
     given = {name: sa.bindparam(name, type_=_message.c[name].type) for name in sorted(names - {"max_age"})}
@@ -93,14 +95,15 @@ def insert_whole(dialect: sa.Dialect, names: frozenset[str], alone: bool, now: b
     }
     if not now:
         columns["due_at"] = sa.bindparam("send_at", type_=_delivery.c.due_at.type)
+    each_has = ("recipient", "domain", "route") if routed else ("recipient", "domain")
     if alone:
-        columns |= {name: sa.bindparam(name, type_=sa.Text()) for name in ("recipient", "domain")}
+        columns |= {name: sa.bindparam(name, type_=sa.Text()) for name in each_has}
         rows = sa.select(*columns.values()).select_from(message)
     else:
         texts = sa.ARRAY(sa.Text())
-        to = sa.func.unnest(sa.bindparam("recipients", type_=texts), sa.bindparam("domains", type_=texts))
-        each = to.table_valued(sa.column("recipient", sa.Text()), sa.column("domain", sa.Text())).render_derived("each")
-        columns |= {"recipient": each.c.recipient, "domain": each.c.domain}
+        to = sa.func.unnest(*(sa.bindparam(f"{name}s", type_=texts) for name in each_has))
+        each = to.table_valued(*(sa.column(name, sa.Text()) for name in each_has)).render_derived("each")
+        columns |= {name: each.c[name] for name in each_has}
         rows = sa.select(*columns.values()).select_from(message.join(each, sa.true()))
     deliveries = _delivery.insert().from_select(list(columns), rows, include_defaults=False).cte("deliveries")
     told = of(dialect).told() if wake else []

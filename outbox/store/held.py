@@ -8,6 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.delivery.retry import Reason
+from outbox.delivery.routes import Served
+from outbox.delivery.states import State
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.pauses import Pause, What
 from outbox.store.types import DbNow
@@ -32,6 +35,8 @@ class Held:
     """All but this sender or domain is left alone."""
     living: bool = False
     """All that has not expired is left alone."""
+    served: Served | None = None
+    """Where there are several transports: all but what one of them is to carry is left alone."""
 
     @classmethod
     def by(cls, pauses: Iterable[Pause], transports: Collection[str]) -> Held:
@@ -110,12 +115,15 @@ class Held:
             or self.deliveries
             or self.refused_senders
             or self.refused_domains
+            or self.served
         )
         return not self.everything and bool(some)
 
     def passed_over(self, delivery: sa.FromClause = _delivery) -> sa.ColumnElement[bool] | None:
         """What holds for a delivery that is paused by its kind, sender or domain; None: no such pause."""
         found: list[sa.ColumnElement[bool]] = []
+        if self.served is not None:
+            found.append(sa.not_(_carried(delivery, self.served)))
         if self.living:
             found.append(_is_living(delivery))
         if self.probed is not None:
@@ -140,6 +148,26 @@ class Held:
 
 _LIVING = sa.or_(_message.c.expires_at.is_(None), _message.c.expires_at > DbNow())
 """Of a message: expired mail is claimed in spite of an automatic pause, for it to end as failed."""
+
+
+def sticks(delivery: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether nobody can know if the transport of its last claim has taken a delivery: no other may be offered it."""
+    unknown = sa.func.coalesce(delivery.c.reason, "") == Reason.UNKNOWN.value
+    return sa.and_(delivery.c.transport.is_not(None), sa.or_(delivery.c.state == State.SENDING.value, unknown))
+
+
+def _carried(delivery: sa.FromClause, served: Served) -> sa.ColumnElement[bool]:
+    """Whether a delivery is to go by one transport."""
+    by_route: list[sa.ColumnElement[bool]] = [delivery.c.route.in_(sorted(served.routes))]
+    for route, refused in served.for_others:
+        of = []
+        if refused.senders:
+            of.append(_of_message(delivery, _message.c.envelope_from, refused.senders))
+        if refused.domains:
+            of.append(delivery.c.domain.in_(sorted(refused.domains)))
+        by_route.append(sa.and_(delivery.c.route == route, sa.or_(*of)))
+    own = delivery.c.transport == served.transport
+    return sa.case((sticks(delivery), own), else_=sa.or_(*by_route))
 
 
 def _is_living(delivery: sa.FromClause) -> sa.ColumnElement[bool]:

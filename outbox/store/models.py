@@ -156,6 +156,8 @@ class OutboxDelivery(Base):
     deferrals: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")  # attempts that did not count, so far
     token: Mapped[int | None] = mapped_column(big_integer())  # the lease's fence
     worker_id: Mapped[int | None] = mapped_column(big_integer())  # who holds the lease
+    route: Mapped[str] = mapped_column(sa.String(255), server_default=sa.text("''"))  # as `delivery.routes` has it
+    transport: Mapped[str | None] = mapped_column(sa.String(64))  # among several, the one of the last claim
     marked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # "hold": the final dot may have been sent
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)  # last reply
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))

@@ -7,6 +7,7 @@ lifted by the first that is accepted. What is paused stays queued with its due t
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -176,15 +177,15 @@ def look_again(connection: sa.Connection, pause_id: int) -> None:
     connection.execute(again.values(probe_at=DbNow(FIRST_PROBE)))
 
 
-def end_abandoned(connection: sa.Connection, *, environment: str, transport: str) -> list[tuple[What, str, str]]:
+def end_abandoned(connection: sa.Connection, *, environment: str, transports: Set[str]) -> list[tuple[What, str, str]]:
     """End the automatic pauses of transports by which no worker sends any more: (what, value, transport) of each.
 
-    `transport`: the caller's own, whose pauses it probes itself.
+    `transports`: the caller's own, whose pauses it probes itself.
     """
     abandoned = (
         _pause.c.automatic,
         _pause.c.environment == environment,
-        _pause.c.transport != transport,
+        _pause.c.transport.not_in(sorted(transports)),
         _pause.c.probe_at < DbNow(-ABANDONED_SECONDS),
     )
     columns = _pause.c.id, _pause.c.what, _pause.c.value, _pause.c.transport

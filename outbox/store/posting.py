@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +34,7 @@ class Posting:
     on_uncertain: OnUncertain = OnUncertain.RETRY
     metadata: dict[str, Any] | None = None
     limit: Limit | None = None  # of a message with a kind and one recipient
+    route: Callable[[str, str], str] | None = None  # of the envelope's sender and a recipient's domain; None: any
     wake: bool = False  # let the commit wake a worker, where the database can
 
 
@@ -77,4 +79,12 @@ def delivery_values(pk: int, composed: Composed, posting: Posting) -> list[dict[
     common: dict[str, Any] = {"message_id": pk, "lane": posting.lane.slot(retry=False)}
     if posting.send_at is not None:
         common["due_at"] = posting.send_at
-    return [common | {"recipient": address, "domain": address.rpartition("@")[2]} for address in composed.recipients]
+    return [common | of_recipient(address, composed, posting) for address in composed.recipients]
+
+
+def of_recipient(address: str, composed: Composed, posting: Posting) -> dict[str, Any]:
+    """What a delivery has of its own."""
+    values = {"recipient": address, "domain": address.rpartition("@")[2]}
+    if posting.route is not None:
+        values["route"] = posting.route(composed.envelope_from, values["domain"])
+    return values

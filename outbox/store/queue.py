@@ -59,16 +59,18 @@ class Queue:
         environment: str,
         lease: float,
         wake: bool = False,
+        transport: str | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
+        seen: database_clock.DatabaseClock | None = None,  # as another queue watches it
     ) -> None:
-        """`lease`: seconds that a claim holds; `wake`: let commits end `wait`, where the database can."""
+        """`lease`: seconds that a claim holds; `wake`: commits end `wait`; `transport`: which of several is to send."""
         self._engine = engine
         self._database = of(engine)
         self._environment = environment
         self._lease = lease
-        self._clock = database_clock.DatabaseClock(monotonic)
+        self.clock = seen or database_clock.DatabaseClock(monotonic)
         self._connections = Connections(engine, listening=wake)
-        self._claims = Claims(self._database, environment, lease, monotonic, self._clock.latest)
+        self._claims = Claims(self._database, environment, lease, monotonic, self.clock.latest, transport)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
 
@@ -88,7 +90,7 @@ class Queue:
             "heartbeat_at": DbNow(),
         }
         with self._engine.begin() as connection:
-            self._clock.look(connection)  # from now on a step is noticed
+            self.clock.look(connection)  # from now on a step is noticed
             inserted = connection.execute(_worker.insert().values(**values))
             worker_id = new_id(inserted)
         self._rows[worker_id] = values
@@ -101,7 +103,7 @@ class Queue:
         is repaired.
         """
         with self._engine.begin() as connection:
-            if (step := self._clock.look(connection)) or database_clock.written_ahead(connection):
+            if (step := self.clock.look(connection)) or database_clock.written_ahead(connection):
                 database_clock.repair(connection, step, self._lease)
             beaten = connection.execute(
                 _worker.update()
@@ -110,7 +112,7 @@ class Queue:
             )
             if not beaten.rowcount and worker_id in self._rows:
                 connection.execute(_worker.insert().values(**self._rows[worker_id], id=worker_id, health=health))
-        self._clock.repaired(step)
+        self.clock.repaired(step)
         return step
 
     def asked(self, worker_id: int) -> str | None:
@@ -221,13 +223,9 @@ class Queue:
 
     def mark(self, claimed: Claimed) -> bool:
         """Write durably that the final dot of `claimed` may be sent from now on. False: the lease was lost."""
+        ours = _delivery.c.id == claimed.id, _delivery.c.token == claimed.token
         with self._engine.begin() as connection:
-            marked = connection.execute(
-                _delivery.update()
-                .where(_delivery.c.id == claimed.id, _delivery.c.token == claimed.token)
-                .values(marked_at=DbNow())
-            )
-            return marked.rowcount == 1
+            return connection.execute(_delivery.update().where(*ours).values(marked_at=DbNow())).rowcount == 1
 
     def rescue(self, *, dead_after: float) -> list[int]:
         """Make due at once what workers of this environment hold that count as dead; their ids.
@@ -256,11 +254,11 @@ class Queue:
         limit: sa.ColumnElement[float] = sa.func.coalesce(_worker.c.dead_after, sa.literal(dead_after, sa.Float()))
         late = _worker.c.heartbeat_at < DbNow(-limit)
         # whoever lives has beaten since this process watches: such a one died before a step back
-        ahead = sa.and_(_worker.c.heartbeat_at > DbNow(limit), limit < self._clock.watched())
+        ahead = sa.and_(_worker.c.heartbeat_at > DbNow(limit), limit < self.clock.watched())
         mine = sa.and_(_worker.c.stopped_at.is_(None), _worker.c.environment == self._environment)
-        stepped = self._clock.since_step()
+        stepped = self.clock.since_step()
         beaten_since = sa.true() if stepped is None else limit < stepped
-        not_stepped_since = sa.and_(DbNow() < self._clock.latest(), DbNow() > self._clock.earliest())
+        not_stepped_since = sa.and_(DbNow() < self.clock.latest(), DbNow() > self.clock.earliest())
         return sa.and_(mine, sa.or_(late, ahead), beaten_since, not_stepped_since)
 
     def release_leases(self, worker_id: int, *, for_good: bool) -> int:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -65,10 +65,13 @@ class Rulings:
         with self._engine.begin() as connection:
             pauses.look_again(connection, pause_id)
 
-    def end_abandoned(self) -> list[tuple[What, str, str]]:
-        """End the automatic pauses of transports that were taken out of the settings: (what, value, transport)."""
+    def end_abandoned(self, own: Set[str]) -> list[tuple[What, str, str]]:
+        """End the automatic pauses of transports that were taken out of the settings: (what, value, transport).
+
+        `own`: those that are still there.
+        """
         with self._engine.begin() as connection:
-            return pauses.end_abandoned(connection, **self._of)
+            return pauses.end_abandoned(connection, environment=self._of["environment"], transports=own)
 
     def take_back(self, ids: Sequence[int], *, phase: Phase, code: int, delay: float) -> int:
         """Undo refusals that every message meets: queued again, nothing counted. How many; `delay`: seconds until due.

@@ -26,15 +26,21 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.monitoring.readiness import Readiness
 from outbox.settings import Settings
+from outbox.settings.relay import Relay
 from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
+from outbox.store.database_clock import DatabaseClock
 from outbox.store.databases import of
+from outbox.store.due import live_routes
 from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
+from outbox.worker import duties
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.pool import Pool
+from outbox.worker.pools import Pools
 from outbox.worker.registration import Registration
+from outbox.worker.router import Router, Share
 from outbox.worker.terms import Terms
 
 if TYPE_CHECKING:
@@ -55,14 +61,53 @@ def check(engine: Engine, session_engine: Engine | None, step: Callable[[str], A
         operations.check_recording(engine)
 
 
-def queue(engine: Engine, settings: Settings, *, wake: bool = False) -> Queue:
-    """The queue of the application's environment. `wake`: commits end a wait where the settings want that."""
-    return Queue(engine, environment=settings.environment, lease=settings.lease_seconds, wake=wake and settings.wake)
+def queue(
+    engine: Engine,
+    settings: Settings,
+    *,
+    wake: bool = False,
+    relay: Relay | None = None,
+    clock: DatabaseClock | None = None,
+) -> Queue:
+    """The queue of the application's environment. `wake`: commits end a wait where the settings want that.
+
+    `relay`: by which what is claimed is to go; None: the first. `clock`: the database's, as another queue watches it.
+    """
+    return Queue(
+        engine,
+        environment=settings.environment,
+        lease=settings.lease_seconds,
+        wake=wake and settings.wake,
+        transport=(relay or settings.transports[0]).name if settings.transport_names else None,
+        seen=clock,
+    )
 
 
-def rulings(engine: Engine, settings: Settings) -> Rulings:
+def connections(settings: Settings, of_each: int | None) -> int:
+    """To all relays together. `of_each`: to each; None: as the settings say."""
+    return sum(of_each or relay.connections for relay in settings.transports)
+
+
+def _queue_beside(first: Queue, engine: Engine, settings: Settings, relay: Relay) -> Queue:
+    """For another transport of the same worker."""
+    return queue(engine, settings, wake=True, relay=relay, clock=first.clock)
+
+
+def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, events: Events) -> duties.Pauses:
+    """Reads the pauses, and what else decides which mail goes by which transport."""
+    return duties.Pauses(
+        pools,
+        queue,
+        rulings(engine, settings, settings.transports[0]),
+        events,
+        transports={relay.name for relay in settings.transports},
+        routes=lambda: live_routes(engine),
+    )
+
+
+def rulings(engine: Engine, settings: Settings, relay: Relay) -> Rulings:
     """What workers write down about senders, domains and the relay."""
-    return Rulings(engine, environment=settings.environment, transport=settings.relay.name)
+    return Rulings(engine, environment=settings.environment, transport=relay.name)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -77,15 +122,16 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     )
 
 
-def terms(settings: Settings) -> Terms:
+def terms(settings: Settings, relay: Relay) -> Terms:
     """By which one attempt goes."""
     return Terms(
         policy=retry_policy(settings),
         lease=settings.lease_seconds,
         send_timeout=settings.send_timeout,
-        dot_timeout=settings.relay.dot_timeout,
+        dot_timeout=relay.dot_timeout,
         suppress=settings.suppress_send,
-        transport=settings.relay.name,
+        transport=relay.name,
+        address=relay.address,
     )
 
 
@@ -107,54 +153,65 @@ def purger(engine: Engine, settings: Settings) -> operations.Purger:
     )
 
 
-def pool(
+def pools(
     bound: Bound,
     settings: Settings,
     engine: Engine,
     *,
     worker_id: int,
-    connections: int,
+    connections: int | None,
     queue: Queue,
-    rulings: Rulings,
     events: Events,
     lease_guard: LeaseGuard,
     progress: Progress,
     meters: Meters | None,
-) -> Pool:
-    """The threads that claim, send and record."""
-    learned = Learned()
-    return Pool(
-        queue,
-        OutcomeStore(engine),
-        worker_id,
-        terms(settings),
-        blame(settings),
-        rulings,
-        events,
-        lease_guard,
-        progress=progress,
-        connect=lambda: Connection(bound, settings.relay, learned=learned),
-        connections=connections,
-        poll=settings.poll_seconds,
-        idle=settings.relay.idle_timeout,
-        chance=random.random,
-        watch=of(engine).watch(engine) if settings.wake else None,
-        meters=meters,
-    )
+) -> Pools:
+    """The threads that claim, send and record. `connections` of each transport; None: as the settings say."""
+    router = Router(settings.routes) if settings.transport_names else None
+
+    def pool(relay: Relay, first: bool) -> Pool:
+        learned, name = Learned(), relay.name
+        return Pool(
+            queue if first else _queue_beside(queue, engine, settings, relay),
+            OutcomeStore(engine),
+            worker_id,
+            terms(settings, relay),
+            blame(settings),
+            rulings(engine, settings, relay),
+            events,
+            lease_guard,
+            progress=progress,
+            connect=lambda: Connection(bound, relay, learned=learned),
+            connections=connections or relay.connections,
+            poll=settings.poll_seconds,
+            idle=relay.idle_timeout,
+            chance=random.random,
+            watch=of(engine).watch(engine) if settings.wake else None,
+            meters=meters,
+            share=Share(router, name),
+        )
+
+    made = {relay.name: pool(relay, number == 0) for number, relay in enumerate(settings.transports)}
+    if router is not None:
+        router.begin(made)
+        events.observe(router.observe)
+    return Pools(made, router)
 
 
-def learn(pool: Pool, rulings: Rulings, settings: Settings) -> None:
+def learn(pools: Pools, engine: Engine, settings: Settings) -> None:
     """From what was written down before this worker started: one that lives for a pass may see too little."""
-    try:
-        pool.learn(rulings.recent(2 * settings.breaker_refusals))
-    except Exception as error:  # noqa: BLE001 - it learns as it goes, then
-        logger.error("earlier attempts can't be read: %s", type(error).__name__)
+    for relay in settings.transports:
+        try:
+            seen = rulings(engine, settings, relay).recent(2 * settings.breaker_refusals)
+            pools.of(relay.name).learn(seen)
+        except Exception as error:  # noqa: BLE001 - it learns as it goes, then
+            logger.error("earlier attempts can't be read: %s", type(error).__name__)
 
 
 def monitor(
     settings: Settings,
     engine: Engine,
-    pool: Pool,
+    pools: Pools,
     registration: Registration,
     meters: Meters,
     port: int,
@@ -164,11 +221,11 @@ def monitor(
     found = prometheus.Queue(engine, settings, meters=meters)
     found.look()  # for the clock
     database = Readiness(engine)
-    own = prometheus.Worker(meters, pool.health, lambda: registration.lease_guard.age(monotonic()), VERSION)
+    own = prometheus.Worker(meters, pools.health, lambda: registration.lease_guard.age(monotonic()), VERSION)
     return Monitor(
         settings.metrics_host,
         port,
         live=illness,
-        ready=lambda: database() or (None if pool.records else "outcomes can't be recorded"),
+        ready=lambda: database() or (None if pools.records else "outcomes can't be recorded"),
         metrics=lambda: prometheus.exposition(found, own),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from outbox.core import clock
 from outbox.core.clock import Debounce
@@ -21,6 +22,7 @@ from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
+from outbox.worker.router import Share
 
 CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
@@ -56,9 +58,11 @@ class Claimer:
         poll: float,
         progress: Progress,
         meters: Meters | None = None,
+        share: Share = Share(),  # noqa: B008 - it has no state
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
-        """`poll`: seconds between looks at an empty queue."""
+        """`poll`: seconds between looks at an empty queue. `share`: what this transport is to carry."""
+        self._share = share
         self._monotonic = monotonic
         self._queue = queue
         self._feed = feed
@@ -74,7 +78,7 @@ class Claimer:
         self._poll = self._pause = poll
         self._progress = progress
         self._meters = meters
-        self._held = self._applied = Held()
+        self._asked_to_hold = self._held = Held()
         self._complain = Debounce(60.0, monotonic)
         self._asked = Debounce(_ASK_SECONDS, monotonic)
         self._no_other_until = self._expired_at = 0.0
@@ -100,8 +104,8 @@ class Claimer:
         `probes`: automatic pauses of which one delivery is to be offered now.
         """
         self._probes = probes
-        if held != self._held or probes:
-            self._held = self._consequences.held = held
+        if held != self._asked_to_hold or probes:
+            self._asked_to_hold = self._consequences.held = held
             self.nudge()
 
     def run(self) -> None:
@@ -140,9 +144,9 @@ class Claimer:
         return self._lease_guard.alive(self._monotonic()) and self._recorder.trouble is None
 
     def _apply_pauses(self) -> None:
-        held = self._held
-        if held != self._applied:
-            new, self._applied = held.added_to(self._applied), held  # what probes an older pause goes on
+        held = replace(self._asked_to_hold, served=self._share.served)
+        if held != self._held:
+            new, self._held = held.added_to(self._held), held  # what probes an older pause goes on
             self._queue.hold(held)
             back = self._feed.remove(
                 lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id)

@@ -22,10 +22,11 @@ from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
 from outbox.worker.blob_cache import BlobCache
 from outbox.worker.consequences import Consequences
-from outbox.worker.gate import SendGuard
+from outbox.worker.gate import BeforeDot, SendGuard
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed, Leased
 from outbox.worker.recorder import Recorder
+from outbox.worker.router import Share
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Ticket, Unrecorded
 
@@ -69,6 +70,7 @@ class Dispatcher:
         token: Callable[[], int],
         step: Callable[[], AbstractContextManager[None]] = nullcontext,
         consequences: Consequences | None = None,
+        share: Share = Share(),  # noqa: B008 - it has no state
     ) -> None:
         """What may have to wait for the database on a connection's thread happens within a `step()`."""
         self._queue = queue
@@ -80,6 +82,7 @@ class Dispatcher:
         self._chance = chance
         self._token = token
         self._consequences = consequences
+        self._share = share
         self._blob_cache = BlobCache(
             lambda digest: queue.blob_size(digest),
             lambda digest, start, length: queue.blob_part(digest, start, length),
@@ -190,7 +193,7 @@ class Dispatcher:
         unrecorded: Unrecorded,
     ) -> Ticket | None:
         message = leased.claimed.message
-        gate = _Gate(self._guard, leased, unrecorded)
+        gate = BeforeDot(self._guard, leased, unrecorded)
         timeout = min(self._terms.send_timeout, self._guard.remaining(leased))
         try:
             result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
@@ -264,21 +267,8 @@ class Dispatcher:
             expires_in=expires_in,
             healthy=self._feed.healthy,
             deferrals=claimed.deferrals,
+            elsewhere=self._share.is_carried_elsewhere(claimed.route),
         )
-
-
-class _Gate:
-    """The last question before the final dot, and its answer for later."""
-
-    def __init__(self, guard: SendGuard, leased: Leased, unrecorded: Unrecorded) -> None:
-        self._guard = guard
-        self._leased = leased
-        self._unrecorded = unrecorded
-        self.refused: str | None = None
-
-    def __call__(self) -> bool:
-        self.refused = self._guard.may_finish(self._leased, self._unrecorded)
-        return self.refused is None
 
 
 def _envelope(claimed: Claimed) -> Envelope:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from outbox import operations
 from outbox.core.clock import Debounce, monotonic
@@ -13,10 +13,9 @@ from outbox.core.progress import got_on
 from outbox.core.shutdown import Stop
 from outbox.extension.receivers import Receivers
 from outbox.monitoring.http import Monitor
-from outbox.store.held import Held
 from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings
-from outbox.worker.pool import Pool
+from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
 from outbox.worker.requests import Requests
 from outbox.worker.stall import Stall
@@ -26,6 +25,7 @@ REDACT_SECONDS = 10.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
 _TURNED_SECONDS = 1.0  # at least, between two heartbeats because the relay went out of use, or came back
+_ROUTES_LOOK_SECONDS = 60.0  # between two looks for routes that other settings have written
 _ABANDONED_LOOK_SECONDS = 60.0  # between two looks for pauses of transports that are no more
 
 
@@ -35,17 +35,17 @@ class Poll:
     name = "poll"
     at_once = False
 
-    def __init__(self, seconds: float, pool: Pool, receivers: Receivers, stall: Stall) -> None:
+    def __init__(self, seconds: float, pools: Pools, receivers: Receivers, stall: Stall) -> None:
         self.seconds = seconds
-        self._pool = pool
+        self._pools = pools
         self._receivers = receivers
         self._stall = stall
 
     def run(self) -> None:
-        """Nudge the claimer."""
+        """Nudge the claimers."""
         self._stall.tick()
         self._receivers.look()
-        self._pool.nudge()
+        self._pools.nudge()
 
 
 class Heartbeat:
@@ -108,32 +108,58 @@ class Pauses:
     seconds = PAUSES_SECONDS
     at_once = False  # read before anything is claimed
 
-    def __init__(self, pool: Pool, queue: Queue, rulings: Rulings, events: Events, transport: str) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        pools: Pools,
+        queue: Queue,
+        rulings: Rulings,
+        events: Events,
+        *,
+        transports: Set[str],
+        routes: Callable[[], frozenset[str]],
+    ) -> None:
+        """`rulings`: of any of the `transports`; `routes`: of the mail that is to be sent."""
+        self._pools = pools
         self._queue = queue
         self._rulings = rulings
         self._events = events
-        self._transport = transport
+        self._transports = transports
+        self._routes = routes
+        self._looks_for_routes = Debounce(_ROUTES_LOOK_SECONDS).passes
         self._looks_for_abandoned = Debounce(_ABANDONED_LOOK_SECONDS).passes
         self.before: Callable[[], None] = lambda: None
         """Done first, since no other duty comes as often."""
 
     def run(self) -> None:
-        """Tell the claimer; where they can't be read its claims, too, wait for the database."""
+        """Tell the claimers; where they can't be read their claims, too, wait for the database."""
         self.before()
         try:
-            pauses, own = self._queue.pauses(), self._transport
-            to_probe = [one for one in pauses if one.is_to_probe]
-            self._pool.hold(Held.by(pauses, {own}), [one for one in to_probe if one.transport == own])
-            if any(one.transport != own for one in to_probe):
+            pauses = self._queue.pauses()
+            self._pools.hold(pauses)
+            if any(one.is_to_probe and one.transport not in self._transports for one in pauses):
                 self._end_abandoned()
+            self._look_for_routes()
         except Exception as error:  # noqa: BLE001
             logger.debug("the pauses can't be read: %s", type(error).__name__)
+
+    def _look_for_routes(self) -> None:
+        """Serve those that other settings have written, and say which lead nowhere."""
+        router = self._pools.router
+        if router is None or not self._looks_for_routes():
+            return
+        router.know(self._routes())
+        for route in sorted(router.unserved):
+            self._events.emit(
+                EventName.REFUSED,
+                reason="transport",
+                route=route,
+                remedy="OUTBOX_TRANSPORTS names none of these any more: name one again, or cancel that mail",
+            )
 
     def _end_abandoned(self) -> None:
         """The pauses of a transport that was taken out of the settings: nobody would ever probe them."""
         if self._looks_for_abandoned():
-            for what, value, transport in self._rulings.end_abandoned():
+            for what, value, transport in self._rulings.end_abandoned(self._transports):
                 logger.info("the pause of %s %s ends: no worker uses %s any more", what, value, transport)
                 self._events.emit(EventName.SCOPE_RELEASED, what=what, value=value, transport=transport)
 

@@ -91,3 +91,17 @@ class SendGuard:
             if holds(min(left, _STEP_SECONDS)):
                 return True
         return False
+
+
+class BeforeDot:
+    """The last question before the final dot, and its answer for later."""
+
+    def __init__(self, guard: SendGuard, leased: Leased, unrecorded: Unrecorded) -> None:
+        self._guard = guard
+        self._leased = leased
+        self._unrecorded = unrecorded
+        self.refused: str | None = None
+
+    def __call__(self) -> bool:
+        self.refused = self._guard.may_finish(self._leased, self._unrecorded)
+        return self.refused is None

@@ -9,27 +9,30 @@ from outbox.core.events import logger
 from outbox.settings import Settings
 from outbox.store.queue import Queue
 from outbox.store.reading import reading
-from outbox.worker.pool import Pool
+from outbox.worker.pools import Pools
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def is_left(engine: Engine, queue: Queue, pool: Pool, settings: Settings, *, stopped: bool) -> bool:
+def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, stopped: bool) -> bool:
     """Whether what was due stays queued for a fault of relay or account, which is logged. `stopped`: before its end."""
-    relay, pauses = settings.relay.name, queue.pauses()
+    names, pauses = [relay.name for relay in settings.transports], queue.pauses()
     with reading(engine) as connection:
-        left = operations.left_due(connection, settings.environment, pauses, relay, stopped=stopped)
-    unsent = pool.totals.unsent | pool.totals.broken
+        left = operations.left_due(connection, settings.environment, pauses, names, stopped=stopped)
+    totals = pools.totals
+    unsent = totals.unsent | totals.broken
     left |= unsent.keys()
     if not left:
         return False
-    why = next(reversed(unsent.values()), None) or pool.health()["transport"]["error"]
+    why = next(reversed(unsent.values()), None) or next(
+        (one["error"] for one in pools.health()["transport"] if one["error"]), None
+    )
     why = why or next((one.reply or one.reason for one in pauses if one.automatic), "")
     logger.error(
         "%s could not be sent through %s and will be retried (%s): see outbox-status and outbox-check",
         "1 due delivery" if len(left) == 1 else f"{len(left)} due deliveries",
-        relay,
+        " or ".join(names),
         why,
     )
     return True

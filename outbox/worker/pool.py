@@ -30,17 +30,14 @@ from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import Feed
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import Totals, tell, transport_health
+from outbox.worker.router import Share
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Unrecorded
 
 _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
-
 _READERS = 4  # connections that mark or read a message at once, each over one of the database's connections
-
 _CONFIRM_SECONDS = 5.0  # after a cut-off stop, for the database to take what is left to record
-
 _CUT_OFF_SECONDS = 3.0  # for the connections to notice that they are cut off, and for a claim under way to come back
-
 _JOIN_SECONDS = 0.5  # for a thread that has nothing left to do
 
 
@@ -66,6 +63,7 @@ class Pool:
         progress: Progress,
         watch: FileWatch | None = None,
         meters: Meters | None = None,
+        share: Share = Share(),  # noqa: B008 - it has no state
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
         self._meters = meters
@@ -98,6 +96,7 @@ class Pool:
             token=fence_token,
             step=self._step,
             consequences=self._consequences,
+            share=share,
         )
         self._claimer = Claimer(
             queue,
@@ -112,6 +111,7 @@ class Pool:
             poll=poll,
             progress=progress,
             meters=meters,
+            share=share,
         )
         self._ends: dict[Connection, float] = {}  # by when each that is under way must be through, by `awake`
         self.totals = Totals()
@@ -192,6 +192,16 @@ class Pool:
         return breaker.state is Health.OPEN and not breaker.hopeful and breaker.probe_at > monotonic()
 
     @property
+    def is_down(self) -> bool:
+        """Whether the relay is out of use, to be probed now and then."""
+        return self._feed.is_down
+
+    @property
+    def held(self) -> Held:
+        """The pauses that it goes by."""
+        return self._consequences.held
+
+    @property
     def alive(self) -> bool:
         """Whether all of its threads run."""
         return not self.fault.is_set() and all(thread.is_alive() for thread in self._threads())
@@ -217,7 +227,7 @@ class Pool:
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
         return {
-            "transport": transport_health(self._breaker, self._feed.admission, self._terms.transport, monotonic()),
+            "transport": transport_health(self._breaker, self._feed.admission, self._terms, monotonic()),
             "counts": dict(self.totals.counts),
             "lost_leases": self.totals.lost_leases,
             "suppressed": self._terms.suppress,

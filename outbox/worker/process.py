@@ -28,7 +28,7 @@ from outbox.store.engines import tell_progress
 from outbox.worker import build, duties
 from outbox.worker.leftover import is_left
 from outbox.worker.place import Place
-from outbox.worker.pool import Pool
+from outbox.worker.pools import Pools
 from outbox.worker.registration import Registration
 from outbox.worker.requests import Requests
 from outbox.worker.scheduler import Duty, Jobs
@@ -91,10 +91,9 @@ class Worker:
         self._engine = outbox.database(app)
         self._session_engine = outbox.application_database(app)
         self._bound = bound_to(app)
-        self._connections = connections or self._settings.connections
+        self._connections = connections  # None: as the settings say
         self._place = place
         self._queue = build.queue(self._engine, self._settings, wake=True)
-        self._rulings = build.rulings(self._engine, self._settings)
         self.events = Events()
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
@@ -107,13 +106,13 @@ class Worker:
         self._meters = None if self._settings.metrics_port is None else Meters()
         self._monitor: Monitor | None = None
         self._progress = Progress()
-        self._pool: Pool | None = None
+        self._pools: Pools | None = None
         self._pause = threading.Event()
         tell_progress(self._engine)
         self._watchdog = Watchdog(
             self._progress,
             self._settings.database_timeout_seconds,
-            lambda: self._pool.hangs if self._pool is not None else None,
+            lambda: self._pools.hangs if self._pools is not None else None,
             told_to_stop=self._stop.is_set,
             grace=self._settings.shutdown_seconds,
             alive=place.alive if place is not None else lambda: None,
@@ -130,88 +129,90 @@ class Worker:
             build.check(self._engine, self._session_engine, step)
             with step("registering the worker"), operations.guarded(self._engine):
                 worker_id = self._registration.register(
-                    host=socket.gethostname(), pid=os.getpid(), version=VERSION, connections=self._connections
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=VERSION,
+                    connections=build.connections(settings, self._connections),
                 )
             if self._place is not None:
                 self._place.registered(worker_id)
-            pool = self._pool = self._new_pool(worker_id)
-            self.events.emit(EventName.WORKER_STARTED, worker=worker_id, pid=os.getpid(), relay=settings.relay.name)
+            pools = self._pools = self._new_pools(worker_id)
+            self.events.emit(EventName.WORKER_STARTED, worker=worker_id, pid=os.getpid(), relay=settings.relay_names)
             with step("looking for dead workers"):
                 self._registration.rescue()
-            pauses = duties.Pauses(pool, self._queue, self._rulings, self.events, settings.relay.name)
+            pauses = build.pauses(pools, self._queue, self._settings, self._engine, self.events)
             with step("reading the pauses"):
                 pauses.run()
             with step("reading earlier attempts"):
-                build.learn(pool, self._rulings, self._settings)
-            pool.start()
+                build.learn(pools, self._engine, self._settings)
+            pools.start()
             with step("starting the metrics"):
-                self._open_monitor(pool)
-            jobs = self._new_jobs(pool, pauses)
-            code = self._watch(pool, jobs, once=once, drain=drain, progress=progress)
+                self._open_monitor(pools)
+            jobs = self._new_jobs(pools, pauses)
+            code = self._watch(pools, jobs, once=once, drain=drain, progress=progress)
             self._purge.end_in(PURGE_AT_END_SECONDS if once or drain else 0.0)
             if code in (0, UNSENT) and (once or drain):
                 self._last_purge()
             if self._watchdog.hung:
-                self._leave(pool)
+                self._leave(pools)
             if self._stop.is_set():
                 self.events.emit(EventName.WORKER_STOPPING, worker=worker_id, grace=settings.shutdown_seconds)
-            code = self._end(pool, code, one_pass=once or drain)
-            self._tell(progress, pool, 0 if code == 0 and not self._stop.is_set() else None)
+            code = self._end(pools, code, one_pass=once or drain)
+            self._tell(progress, pools, 0 if code == 0 and not self._stop.is_set() else None)
             return code
         finally:
             self._watchdog.close()
 
-    def _end(self, pool: Pool, code: int, *, one_pass: bool) -> int:
+    def _end(self, pools: Pools, code: int, *, one_pass: bool) -> int:
         """Stop cleanly, as far as that is possible; the exit code."""
         self._watchdog.stopping()
         end = monotonic() + self._settings.shutdown_seconds
-        recorded = pool.stop(self._settings.shutdown_seconds)
+        recorded = pools.stop(self._settings.shutdown_seconds)
         self._receivers.close(max(_RECEIVERS_SECONDS, end - monotonic()))
         if recorded:
             with self._progress.step("deregistering the worker"):
-                self._registration.retire(lambda: self._health(pool))
+                self._registration.retire(lambda: self._health(pools))
         else:  # not retired, so that its missing heartbeat tells the others to take over
             logger.error("not everything could be recorded or given back; another worker takes over")
             code = 1
         if one_pass and code != 1 and not self._stop.is_set():
-            code = self._left(pool, stopped=code == UNSENT)
+            code = self._left(pools, stopped=code == UNSENT)
         if self._monitor is not None:
             self._monitor.stop()
-        if hanging := self._hanging(pool):
+        if hanging := self._hanging(pools):
             end_process(1, f"the worker could not stop cleanly: {hanging} hangs; the process exits")
-        counts = " ".join(f"{name}:{count}" for name, count in pool.totals.counts.items())
+        counts = " ".join(f"{name}:{count}" for name, count in pools.totals.counts.items())
         self.events.emit(EventName.WORKER_STOPPED, worker=self._registration.id, did=counts)
         return code
 
-    def _leave(self, pool: Pool) -> None:
+    def _leave(self, pools: Pools) -> None:
         """End the process though something hangs, and join nothing; what the relay has answered is recorded first."""
         logger.error("%s; the worker exits so that it can be restarted", self._watchdog.wrong() or "a thread hung")
-        pool.leave()
+        pools.leave()
         end_process(1)
 
-    def _hanging(self, pool: Pool) -> str | None:
+    def _hanging(self, pools: Pools) -> str | None:
         """What has not come back after a stop; None: every thread has ended, or is about to."""
         end = monotonic() + _ENDING_SECONDS
         while (steps := self._progress.underway()) and monotonic() < end:
             self._pause.wait(0.02)
-        return steps[0].what if steps else pool.hanging
+        return steps[0].what if steps else pools.hanging
 
-    def _new_pool(self, worker_id: int) -> Pool:
-        return build.pool(
+    def _new_pools(self, worker_id: int) -> Pools:
+        return build.pools(
             self._bound,
             self._settings,
             self._engine,
             worker_id=worker_id,
             connections=self._connections,
             queue=self._queue,
-            rulings=self._rulings,
             events=self.events,
             lease_guard=self._registration.lease_guard,
             progress=self._progress,
             meters=self._meters,
         )
 
-    def _open_monitor(self, pool: Pool) -> None:
+    def _open_monitor(self, pools: Pools) -> None:
         port = self._settings.metrics_port
         if port is None or self._meters is None:
             return
@@ -219,22 +220,22 @@ class Worker:
             port += self._place.number
         self.events.observe(self._meters.observe)
         self._monitor = build.monitor(
-            self._settings, self._engine, pool, self._registration, self._meters, port, lambda: self._illness(pool)
+            self._settings, self._engine, pools, self._registration, self._meters, port, lambda: self._illness(pools)
         )
         self._monitor.start()
 
-    def _illness(self, pool: Pool) -> str | None:
+    def _illness(self, pools: Pools) -> str | None:
         """Why the process should be restarted; None while its threads do their work."""
-        if not pool.alive:
+        if not pools.alive:
             return "a thread of the worker has died"
         return self._watchdog.wrong() or ("the scheduler has stopped" if self._stall.is_late else None)
 
-    def _new_jobs(self, pool: Pool, pauses: duties.Pauses) -> Jobs:
+    def _new_jobs(self, pools: Pools, pauses: duties.Pauses) -> Jobs:
         settings = self._settings
         heartbeat = duties.Heartbeat(
             settings.heartbeat_seconds,
             self._registration,
-            lambda: self._health(pool),
+            lambda: self._health(pools),
             self._requests,
             monitor=self._monitor,
             hangs=self._watchdog.wrong,
@@ -242,7 +243,7 @@ class Worker:
         self.events.observe(heartbeat.note)
         pauses.before = heartbeat.hasten
         wanted: list[Duty] = [
-            duties.Poll(settings.poll_seconds, pool, self._receivers, self._stall),
+            duties.Poll(settings.poll_seconds, pools, self._receivers, self._stall),
             heartbeat,
             pauses,
             self._purge,
@@ -254,21 +255,21 @@ class Worker:
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)
         return jobs
 
-    def _watch(self, pool: Pool, jobs: Jobs, *, once: bool, drain: bool, progress: Progressed | None) -> int:
+    def _watch(self, pools: Pools, jobs: Jobs, *, once: bool, drain: bool, progress: Progressed | None) -> int:
         """Wait for the end, with an eye on the scheduler from outside of it; the exit code."""
         self._stall.look()  # the first reading of the wall clock
         jobs.start()
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
-                if pool.fault.is_set() or self._watchdog.hung:
+                if pools.faulty or self._watchdog.hung:
                     return 1
-                if (once or drain or self._requests.drains) and pool.wait_dry(0.05):
+                if (once or drain or self._requests.drains) and pools.wait_dry(0.05):
                     return 0
-                if once and pool.down:
+                if once and pools.down:
                     return UNSENT
                 if monotonic() >= self._end_at:
                     self._stop.set()
-                self._tell(progress, pool)
+                self._tell(progress, pools)
                 if fault := self._stall.look():
                     self._registration.repaired(fault)
                     jobs.restart()
@@ -276,19 +277,19 @@ class Worker:
             jobs.stop()
         return 0
 
-    def _tell(self, progress: Progressed | None, pool: Pool, due: int | None = None) -> None:
+    def _tell(self, progress: Progressed | None, pools: Pools, due: int | None = None) -> None:
         if progress is not None:
             with self._progress.step("counting what is due"):
-                progress(pool.totals.counts, self._queue.due() if due is None else due)
+                progress(pools.totals.counts, self._queue.due() if due is None else due)
 
-    def _left(self, pool: Pool, *, stopped: bool) -> int:
+    def _left(self, pools: Pools, *, stopped: bool) -> int:
         """The exit code after one pass."""
         with self._progress.step("counting what is left"):
-            left = is_left(self._engine, self._queue, pool, self._settings, stopped=stopped)
+            left = is_left(self._engine, self._queue, pools, self._settings, stopped=stopped)
         return UNSENT if left else 0
 
-    def _health(self, pool: Pool) -> dict[str, Any]:
-        return pool.health() | {"per_second": self._rate.seen(pool.totals.counts["sent"], monotonic())}
+    def _health(self, pools: Pools) -> dict[str, Any]:
+        return pools.health() | {"per_second": self._rate.seen(pools.totals.counts["sent"], monotonic())}
 
     def _last_purge(self) -> None:
         """A worker that lives for one pass alone purges, too."""

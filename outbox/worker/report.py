@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from outbox.delivery.breaker import Breaker, Health
 from outbox.delivery.reply import About, Verdict
 from outbox.delivery.states import State
 from outbox.store.outcome import Outcome
+from outbox.worker.terms import Terms
 
 _UNSENT_KEPT = 10_000
 
@@ -25,6 +27,20 @@ class Totals:
     """Deliveries given back for a fault of relay or account, and its words; `_UNSENT_KEPT` of them at most."""
     broken: dict[int, str] = field(default_factory=dict)
     """The same where the relay said nothing: the next message that it takes shows that it was not down."""
+
+    @classmethod
+    def of(cls, several: Sequence[Totals]) -> Totals:
+        """Their sum."""
+        if len(several) == 1:
+            return several[0]
+        whole = cls()
+        for one in several:
+            for name, count in one.counts.items():
+                whole.counts[name] += count
+            whole.lost_leases += one.lost_leases
+            whole.unsent |= one.unsent
+            whole.broken |= one.broken
+        return whole
 
     def add(self, outcome: Outcome, name: str) -> None:
         """One outcome more, which is recorded, and the name of its event."""
@@ -83,16 +99,18 @@ def _event_name(outcome: Outcome) -> EventName:
     return EventName(outcome.state)
 
 
-def transport_health(breaker: Breaker, admission: Admission, name: str, now: float) -> dict[str, Any]:
+def transport_health(breaker: Breaker, admission: Admission, terms: Terms, now: float) -> dict[str, Any]:
     """The relay's health, for the worker's row."""
     return {
-        "name": name,
+        "name": terms.transport,
+        "address": terms.address,
         "state": Health.CLOSED if breaker.since is None else breaker.state,
         "since_seconds": None if breaker.since is None else round(now - breaker.since, 1),
         "error": breaker.error,
         "cause": breaker.cause,
         "about": breaker.about,
         "connections": admission.limit,
+        "connections_most": admission.most,
         "connections_reply": admission.reply,
         "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
     }

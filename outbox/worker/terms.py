@@ -40,7 +40,8 @@ class Terms:
     send_timeout: float  # one message, the reply to its final dot included
     dot_timeout: float  # of that, the reply to the final dot
     suppress: bool  # MAIL_SUPPRESS_SEND
-    transport: str  # host:port, for the attempt
+    transport: str  # as `Relay.name`, for the attempt
+    address: str = ""  # host:port
 
     @property
     def margin(self) -> float:

@@ -185,9 +185,9 @@ class TestProbing:
             pause(one)
         with engine.begin() as connection:
             operators.pause(connection, What.SENDER, BAD, by="ann")
-        assert rulings.end_abandoned() == []
+        assert rulings.end_abandoned({RELAY}) == []
         change(engine, probe_at=DbNow(-ABANDONED_SECONDS - 1.0))
-        assert rulings.end_abandoned() == [(What.SENDER, BAD, "old.example:25")]
+        assert rulings.end_abandoned({RELAY}) == [(What.SENDER, BAD, "old.example:25")]
         assert Counter((one.automatic, one.environment, one.transport) for one in in_force(engine)) == {
             (True, "", RELAY): 1,
             (True, "staging", "old.example:25"): 1,

@@ -324,6 +324,11 @@ class Stage:
         row = self.row(worker)
         return (row.health if row is not None else None) or {}
 
+    def transport(self, worker: Worker) -> dict[str, Any]:
+        """What it last said of its first transport."""
+        said: list[dict[str, Any]] = self.health(worker).get("transport") or [{}]
+        return said[0]
+
     def logs(self) -> str:
         """What all workers wrote."""
         return "".join(worker.log() for worker in self.workers)

@@ -271,7 +271,7 @@ def test_what_every_message_meets_fails_none(sqlite_database: Database, make_sta
         stage = make_stage(sqlite_database, server.port)
         enqueue(stage, [f"r{n}@d{n % 5}.example" for n in range(60)])
         worker = stage.fork()
-        until(lambda: stage.health(worker).get("transport", {}).get("cause") == "refusals", "the breaker opens")
+        until(lambda: stage.transport(worker).get("cause") == "refusals", "the breaker opens")
         until(lambda: stage.states() == {"queued": 60}, "all are kept")
         until(lambda: {one.attempts for one in stage.deliveries()} == {0}, "none counts")
         assert not {one.counted for one in stage.attempts()} - {False}
@@ -325,7 +325,7 @@ def test_unknown_recipients_are_their_own_fault(sqlite_database: Database, make_
         worker = stage.fork()
         assert stage.settle() == {"failed": 30}
         assert of(stage) == {("failed", 1, "refused")}
-        assert until(lambda: stage.health(worker).get("transport"), "its health")["state"] == "closed"
+        assert until(lambda: stage.transport(worker), "its health")["state"] == "closed"
     assert "transport-down" not in stage.logs()
 
 
@@ -349,7 +349,7 @@ def test_a_relay_that_lets_in_two_connections_is_used_with_two(
         assert stage.settle() == {"sent": 300}
         assert here, "a third connection was tried"
         assert len(here) < 10
-        until(lambda: stage.health(worker).get("transport", {}).get("connections") == 2, "the limit is told")
+        until(lambda: stage.transport(worker).get("connections") == 2, "the limit is told")
         words = "lets in 2 of the 4 connections of a worker, which goes on with these: greeting: 421 4.7.0 Error"
         assert any(words in note for note in stage.status()["notes"])  # a busy machine has late heartbeats to tell of
     assert of(stage) == {("sent", 1, None)}

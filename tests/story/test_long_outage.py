@@ -74,7 +74,7 @@ def test_after_an_hour_the_important_goes_first(database: Database, make_stage: 
     enqueue(stage, "normal", 120, expires_at=now + 2 * HOUR)
     enqueue(stage, "code", 10, priority="high", expires_at=now + HOUR / 2)
     enqueue(stage, "high", 30, priority="high")
-    until(lambda: stage.health(worker).get("transport", {}).get("state") == "open", "the breaker opens")
+    until(lambda: stage.transport(worker).get("state") == "open", "the breaker opens")
     until(lambda: {row.state for row in stage.deliveries()} == {"queued"}, "nothing is held")
     an_hour_passes(stage)
     until(lambda: attempts(stage, ["code"]) == {("failed", 0, "expired")}, "what has expired fails, relay or not")

@@ -18,7 +18,7 @@ from tests.wire.server import Client, SmtpServer
 
 def transport(stage: Stage, worker: CommandWorker | ForkedWorker) -> dict[str, str]:
     """The worker's transport as it last told."""
-    found: dict[str, str] = stage.health(worker).get("transport", {})
+    found: dict[str, str] = stage.transport(worker)
     return found
 
 

@@ -120,6 +120,8 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("deferrals", sa.SmallInteger, nullable=False, server_default="0"),
         sa.Column("token", big_integer()),
         sa.Column("worker_id", big_integer()),
+        sa.Column("route", sa.String(255), nullable=False, server_default=sa.text("''")),
+        sa.Column("transport", sa.String(64)),
         sa.Column("marked_at", UtcDateTime()),
         sa.Column("code", sa.SmallInteger),
         sa.Column("enhanced", sa.String(11)),

@@ -1,0 +1,154 @@
+"""Several transports: one URL each, with options.
+
+What a transport's URL and its own settings leave open is as for a relay without further settings; only where house-wide
+things stand, such as the CA file, is taken from the general settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from outbox.settings.contradictions import contradictions
+from outbox.settings.of_preset import of_preset
+from outbox.settings.relay import Relay
+from outbox.settings.relay_table import RelayTable
+from outbox.settings.route_rules import DEFAULT, PREFIX, is_of_transport
+from outbox.settings.shown import shown
+from outbox.settings.spec import Spec
+from outbox.settings.table import Table
+from outbox.settings.values import is_unset
+
+_SCHEMES = {
+    "smtp": ({}, 25),
+    "smtp+starttls": ({"use_tls": True}, 587),
+    "smtps": ({"use_ssl": True}, 465),
+}
+_SPECS: dict[str, Spec] = {declared.name: declared.metadata["spec"] for declared in fields(Table)}
+_OWN = {  # what a transport may have of its own: options, and the fields of the table
+    "USERNAME": "username",
+    "PASSWORD": "password",
+    "MAX_EMAILS": "max_emails",
+    "CONNECTIONS": "connections",
+    **{_SPECS[name].name.removeprefix("OUTBOX_"): name for name in RelayTable.__annotations__},
+}
+_AS_OPTION = {_SPECS[name].name: option for option, name in reversed(_OWN.items())}
+_SETTING = re.compile(r"\b(?:MAIL|OUTBOX)_[A-Z][A-Z0-9_]*")
+_BEFORE_HOST = {"USERNAME", "PASSWORD"}
+_HOUSEWIDE = (  # fields that hold for every transport unless it says otherwise
+    "tls_ca_file",
+    "tls_verify",
+    "local_hostname",
+    "connect_timeout_seconds",
+    "command_timeout_seconds",
+    "send_timeout_seconds",
+    "connections",
+)
+
+
+def transports(config: Mapping[str, Any], table: Table) -> tuple[tuple[Relay, ...], list[str]]:
+    """The transports in the order of preference, and what is wrong with their settings."""
+    if not table.transport_names:
+        return (replace(table.relay, connections=table.connections),), [*_unnamed(config, ())]
+    relays: list[Relay] = []
+    faults: list[str] = [*_unnamed(config, table.transport_names)]
+    for name in table.transport_names:
+        if name == DEFAULT and is_unset(config.get(_key(name, "URL"))):
+            relays.append(replace(table.relay, label=name, connections=table.connections))
+            continue
+        relay, wrong = _transport(name, config, table)
+        faults += wrong
+        if relay is not None:
+            relays.append(relay)
+    return tuple(relays), faults
+
+
+def _transport(name: str, config: Mapping[str, Any], table: Table) -> tuple[Relay | None, list[str]]:
+    key = _key(name, "URL")
+    url = config.get(key)
+    if is_unset(url):
+        example = "smtp+starttls://user:password@smtp.example.org"
+        return None, [f"OUTBOX_TRANSPORTS names {name!r}, but {key} is not set. Set it to a URL such as {example}."]
+    try:
+        parts = urlsplit(str(url).strip())
+        scheme, port = _SCHEMES[parts.scheme.lower()]
+        given = {**scheme, "server": _host(parts), "port": parts.port or port}
+    except KeyError:
+        known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+        return None, [f"{key} does not begin with one of {known}."]
+    except ValueError as problem:
+        return None, [f"{key}: {problem}."]
+    own, faults = _own(name, config, parts)
+    housewide = {one: getattr(table, one) for one in _HOUSEWIDE}
+    made = replace(Table(), **(housewide | of_preset(given | own) | given | own))
+    if not faults:
+        faults += [_in_its_words(name, fault) for fault in contradictions(made, (given | own).keys(), set())]
+    return replace(made.relay, label=name, connections=made.connections), faults
+
+
+def _own(name: str, config: Mapping[str, Any], parts: SplitResult) -> tuple[dict[str, Any], list[str]]:
+    """What is set for this transport alone, by field, from its URL and its own keys."""
+    found: dict[str, tuple[str, Any]] = {}  # (where it stands, the value), by option
+    faults: list[str] = []
+    url = _key(name, "URL")
+    for option, value in (("USERNAME", parts.username), ("PASSWORD", parts.password)):
+        if value is not None:
+            found[option] = f"the {option.lower()} in {url}", unquote(value)
+    for option, value in parse_qsl(parts.query, keep_blank_values=True):
+        found[option.upper()] = f"{option} in {url}", value
+        if option.upper() in _BEFORE_HOST:
+            faults.append(f"{option} in {url} belongs before the host (user:password@host), or into a key of its own.")
+    for key, value in config.items():
+        option = key.removeprefix(_key(name, ""))
+        if option == key or option == "URL" or is_unset(value):
+            continue
+        if option in found:
+            faults.append(f"{key} and {found[option][0]} mean the same. Set one of them.")
+        found[option] = key, value
+    given: dict[str, Any] = {}
+    for option, (where, value) in found.items():
+        if option not in _OWN:
+            close = difflib.get_close_matches(option, _OWN, n=1, cutoff=0.6)
+            hint = f"Did you mean {close[0].lower()}?" if close else f"There are {', '.join(_OWN).lower()}."
+            faults.append(f"{where} is not an option of a transport. {hint}")
+            continue
+        field = _OWN[option]
+        try:
+            given[field] = _SPECS[field].form.parse(value)
+        except ValueError as problem:
+            faults.append(f"{where} {problem}.")
+    return given, faults
+
+
+def _in_its_words(name: str, fault: str) -> str:
+    """What is wrong with a transport's settings, by their names for this one."""
+    fault = fault.replace("Set MAIL_USE_TLS=true (or MAIL_USE_SSL=true)", "Use smtp+starttls:// or smtps://")
+    return _SETTING.sub(lambda found: _key(name, _AS_OPTION.get(found[0], "URL")), fault)
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname
+    if not host:
+        raise ValueError("there is no host in it")
+    if parts.path.strip("/"):
+        raise ValueError(f"a path ({shown(parts.path)}) means nothing here")
+    parts.port  # noqa: B018 - raises ValueError
+    return unquote(host)
+
+
+def _unnamed(config: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+    """Keys of transports that OUTBOX_TRANSPORTS does not name."""
+    for key, value in config.items():
+        if is_of_transport(key) and not is_unset(value) and not any(key.startswith(_key(name, "")) for name in names):
+            named = key.removeprefix(PREFIX).partition("_")[0].lower()
+            close = difflib.get_close_matches(named, names, n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]!r}?" if close else f"add {named!r} to OUTBOX_TRANSPORTS."
+            yield f"{key} is set, but OUTBOX_TRANSPORTS names no such transport: {hint}"
+
+
+def _key(name: str, option: str) -> str:
+    return f"{PREFIX}{name.upper()}_{option}"

@@ -1,0 +1,107 @@
+"""Which of several transports carries what now, by what their workers' threads find out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from outbox.core.events import Event, EventName
+from outbox.delivery.routes import Refused, Routes, Served
+from outbox.store.held import Held
+
+
+class Sender(Protocol):
+    """What is asked of the threads of one transport."""
+
+    @property
+    def is_down(self) -> bool: ...
+
+    @property
+    def held(self) -> Held: ...
+
+    def nudge(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the choice rests on."""
+
+    available: frozenset[str]
+    refused: tuple[tuple[str, Refused], ...]
+    routes: frozenset[str]
+
+
+class Router:
+    """One worker's. Thread-safe: what is read here is replaced as a whole."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._senders: Mapping[str, Sender] = {}
+        self._found: tuple[_Seen, dict[str, Served]] | None = None
+        self._others: frozenset[str] = frozenset()
+
+    def begin(self, senders: Mapping[str, Sender]) -> None:
+        """Choose between these from now on, by name."""
+        self._senders = senders
+
+    def know(self, routes: frozenset[str]) -> None:
+        """Serve these routes, too, which other settings have written."""
+        self._others = routes - self._routes.known
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The routes that are served."""
+        return self._routes.known | self._others
+
+    @property
+    def unserved(self) -> frozenset[str]:
+        """Those of them that lead to no transport of these settings."""
+        return frozenset(route for route in self._others if not self._routes.names(route))
+
+    def served(self, name: str) -> Served:
+        """What the transport `name` is to carry now."""
+        seen = self._look()
+        if self._found is None or self._found[0] != seen:
+            self._found = seen, self._routes.served(seen.available, dict(seen.refused), seen.routes)
+        return self._found[1][name]
+
+    def elsewhere(self, name: str, route: str) -> bool:
+        """Whether another transport than `name` can carry what goes by this route."""
+        return any(other != name and self._is_available(other) for other in self._routes.names(route))
+
+    def observe(self, event: Event) -> None:
+        """What one transport can't carry, or can carry again, is the others' business at once."""
+        if event.name in {EventName.TRANSPORT_DOWN, EventName.TRANSPORT_UP}:
+            for sender in self._senders.values():
+                sender.nudge()
+
+    def _look(self) -> _Seen:
+        held = {name: sender.held for name, sender in self._senders.items()}
+        return _Seen(
+            frozenset(name for name in self._senders if self._is_available(name)),
+            tuple((name, Refused(one.refused_senders, one.refused_domains)) for name, one in held.items()),
+            self.known,
+        )
+
+    def _is_available(self, name: str) -> bool:
+        sender = self._senders[name]
+        return not sender.is_down and not sender.held.everything
+
+
+class Share:
+    """What of the mail one transport is to carry: of itself all of it."""
+
+    def __init__(self, router: Router | None = None, transport: str = "") -> None:
+        """`router`: chooses between several transports, of which this is one."""
+        self._router = router
+        self._transport = transport
+
+    @property
+    def served(self) -> Served | None:
+        """What it carries now; None: all."""
+        return None if self._router is None else self._router.served(self._transport)
+
+    def is_carried_elsewhere(self, route: str) -> bool:
+        """Whether another transport can carry what goes by this route."""
+        return self._router is not None and self._router.elsewhere(self._transport, route)

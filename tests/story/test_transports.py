@@ -1,0 +1,219 @@
+"""Two transports: what the first can't carry goes by the second, and nothing that the first may have goes twice."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outbox import Message
+from tests.servers.databases import Database
+from tests.story.conftest import MakeStage
+from tests.story.stage import Relay, Stage, until
+from tests.wire.actions import CLOSE, Silence, Take
+from tests.wire.server import SmtpServer
+
+CONNECTIONS = 4
+
+
+def two(first: int, second: int, **settings: str) -> dict[str, str]:
+    """The settings of two transports on these ports, `first` preferred."""
+    return {
+        "OUTBOX_TRANSPORTS": "first second",
+        "OUTBOX_TRANSPORT_FIRST_URL": f"smtp://127.0.0.1:{first}",
+        "OUTBOX_TRANSPORT_SECOND_URL": f"smtp://127.0.0.1:{second}",
+        "OUTBOX_CONNECTIONS": str(CONNECTIONS),
+        "OUTBOX_PROBE_SECONDS": "0.5",
+        "OUTBOX_PROBE_MAX_SECONDS": "1",
+        **settings,
+    }
+
+
+@pytest.fixture
+def relays(tmp_path: Path) -> Iterator[tuple[Relay, Relay]]:
+    """Two, each with a record of its own."""
+    with ExitStack() as started:
+        folders = [tmp_path / name for name in ("first", "second")]
+        for folder in folders:
+            folder.mkdir()
+        first, second = (started.enter_context(Relay(folder)) for folder in folders)
+        yield first, second
+
+
+def states(stage: Stage) -> dict[str, str]:
+    """Of the transports, by name, as the status has them."""
+    return {one["name"]: one["state"] for one in stage.status()["transports"]}
+
+
+def by(stage: Stage) -> Counter[str | None]:
+    """How many messages each transport has sent."""
+    return Counter(one.transport for one in stage.attempts() if one.verdict == "accepted")
+
+
+def test_the_second_takes_over_while_the_first_is_down(
+    database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage
+) -> None:
+    first, second = relays
+    stage = make_stage(database, 9, **two(first.port, second.port))
+    stage.send_together(300)
+    stage.start()
+    until(lambda: len(first.taken()) > 30, "the first sends")
+    first.stop()
+    until(lambda: len(second.taken()) > 5, "the second takes over", 10)
+    late = stage.send(1)
+    until(lambda: late[0] in {one.id for one in second.taken()}, "new mail goes by the second", 10)
+    until(lambda: states(stage) == {"first": "down", "second": "up"}, "the status says so")
+    told = stage.status()["problems"]
+    assert any("first" in one and "Meanwhile what may go by second" in one for one in told), told
+    first.start()
+    until(lambda: states(stage).get("first") == "up", "the first is back")
+    stage.settle()
+    assert stage.states() == {"sent": 301}
+    copies = first.copies() + second.copies()
+    assert len(copies) == 301
+    twice = [key for key, number in copies.items() if number > 1]
+    assert len(twice) <= CONNECTIONS
+    assert not set(first.copies()) & set(second.copies()), "what the first may have taken went by the second"
+    before = len(second.taken())
+    stage.send(3)
+    stage.settle()
+    assert len(second.taken()) == before, "with the first in use the second stands by"
+
+
+def test_what_the_first_may_have_taken_is_never_offered_to_the_second(
+    sqlite_database: Database, make_stage: MakeStage
+) -> None:
+    """The first takes each message and says nothing, then is gone."""
+    with SmtpServer({"dot": Take(CLOSE)}) as first, SmtpServer() as second:
+        stage = make_stage(sqlite_database, 9, **two(first.port, second.port, OUTBOX_CONNECTIONS="2"))
+        stage.send_together(20)
+        stage.start()
+        until(lambda: len(second.messages) + len({one.content for one in first.messages}) >= 20, "all are offered")
+        taken = {one.content for one in first.messages}
+        assert taken
+        assert not taken & {one.content for one in second.messages}
+        first.script.clear()
+        stage.settle()
+        assert not {one.content for one in first.messages} & {one.content for one in second.messages}
+        assert stage.states() == {"sent": 20}
+
+
+def test_a_lease_that_was_lost_waits_for_its_transport(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """A worker dies while the first has a message and says nothing; nobody knows whether it was taken."""
+    with SmtpServer({"dot": Take(Silence())}) as first, SmtpServer() as second:
+        settings = two(first.port, second.port, OUTBOX_CONNECTIONS="1")
+        stage = make_stage(sqlite_database, 9, **settings)
+        stage.send()
+        worker = stage.start()
+        until(lambda: first.messages, "the first has it")
+        first.stop()
+        worker.signal(signal.SIGKILL)
+        worker.wait(30)
+        stage.start()
+        until(lambda: states(stage).get("first") == "down", "the first is down")
+        stage.send(1)
+        until(lambda: len(second.messages) == 1, "new mail goes by the second")
+        first.script.clear()
+        first.start()
+        stage.settle()
+        assert len(second.messages) == 1
+        assert stage.states() == {"sent": 2}
+        assert stage.deliveries()[0].route == "first"
+
+
+def test_a_recipient_that_the_first_refuses_is_not_tried_elsewhere(
+    sqlite_database: Database, make_stage: MakeStage
+) -> None:
+    with SmtpServer({"rcpt": "550 5.1.1 no such user"}) as first, SmtpServer() as second:
+        stage = make_stage(sqlite_database, 9, **two(first.port, second.port))
+        stage.send(2)
+        stage.start()
+        stage.settle()
+        assert stage.states() == {"failed": 2}
+        assert not second.commands
+
+
+def test_a_sender_that_the_first_refuses_goes_by_the_second(sqlite_database: Database, make_stage: MakeStage) -> None:
+    def refuse(client: Any) -> str | None:
+        return "550 5.7.60 Client does not have permissions to send as this sender" if "wrong@" in client.line else None
+
+    with SmtpServer({"mail": refuse}) as first, SmtpServer() as second:
+        stage = make_stage(sqlite_database, 9, **two(first.port, second.port))
+        with stage.transaction() as session:
+            for number in range(12):
+                sender = "wrong@example.com" if number % 2 else "app@example.org"
+                message = Message("x", recipients=[f"r{number}@d{number}.example"], body="x\n", sender=sender)
+                stage.outbox.enqueue(message)
+            session.commit()
+        stage.start()
+        stage.settle()
+        assert stage.states() == {"sent": 12}
+        assert {one.mail_from for one in second.messages} == {"wrong@example.com"}
+        assert {one.mail_from for one in first.messages} == {"app@example.org"}
+
+
+def test_routes_and_pins(database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage) -> None:
+    first, second = relays
+    rules = (
+        '[{"kind": "news-*", "transports": ["second"]}, {"recipient_domain": "*.net", "transports": "second first"}]'
+    )
+    stage = make_stage(database, 9, **two(first.port, second.port, OUTBOX_ROUTES=rules))
+    with stage.transaction() as session:
+        for options, recipients in (
+            ({"kind": "news-7"}, ["a@x.example"]),
+            ({"kind": "reset"}, ["b@x.example"]),
+            ({}, ["c@x.net", "d@y.net", "e@x.example"]),
+            ({"transport": "second"}, ["f@x.example"]),
+        ):
+            stage.outbox.enqueue(Message("x", recipients=recipients, body="x\n"), **options)
+        messages = [
+            (Message("x", recipients=["g@x.net"], body="x\n"), {}),
+            (Message("x", recipients=["h@x.example"]), {}),
+        ]
+        stage.outbox.enqueue_many(messages)
+        session.commit()
+    stage.start()
+    stage.settle()
+    assert {one.to for one in first.taken()} == {"b@x.example", "e@x.example", "h@x.example"}
+    assert {one.to for one in second.taken()} == {"a@x.example", "c@x.net", "d@y.net", "f@x.example", "g@x.net"}
+    assert by(stage) == {"first": 3, "second": 5}
+
+
+def test_a_paused_transport_hands_its_mail_to_the_next(
+    sqlite_database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage
+) -> None:
+    first, second = relays
+    stage = make_stage(sqlite_database, 9, **two(first.port, second.port))
+    paused = stage.command("outbox-pause", "--transport", "first", "--reason", "moving", "--yes")
+    assert paused.returncode == 0, paused.stdout + paused.stderr
+    stage.send(3)
+    stage.start()
+    stage.settle()
+    assert len(second.taken()) == 3
+    assert not first.taken()
+
+
+def test_what_is_routed_to_a_transport_that_was_removed_is_told(
+    sqlite_database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage
+) -> None:
+    first, second = relays
+    stage = make_stage(sqlite_database, 9, **two(first.port, second.port))
+    with stage.transaction() as session:
+        stage.outbox.enqueue(Message("x", recipients=["a@x.example"], body="x\n"), transport="second")
+        session.commit()
+    only = {
+        "OUTBOX_TRANSPORTS": "first",
+        "OUTBOX_TRANSPORT_SECOND_URL": "",
+    }
+    stage.send(1)
+    worker = stage.start(**only)
+    until(lambda: len(first.taken()) == 1, "the other is sent")
+    until(lambda: "OUTBOX_TRANSPORTS names none of these any more" in worker.log(), "the log says so")
+    until(lambda: stage.states() == {"queued": 1, "sent": 1}, "the other is recorded")
+    told = stage.status(**only)["problems"]
+    assert any("only second may carry" in one for one in told), told
