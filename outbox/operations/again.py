@@ -25,6 +25,7 @@ ACTION = "send-again"
 REPEATABLE = (State.SENT,)
 """States in which the old message is at its end, and requeueing is not for it."""
 
+_OF_DELIVERY = ("recipient", "domain", "route")
 _COPIED = ("kind", "lane", "envelope_from", "subject", "on_uncertain", "metadata", "environment")
 
 
@@ -72,7 +73,7 @@ def send_again(
     }
     pk = new_id(connection.execute(MESSAGE.insert().values(**values)))
     _copy_parts(connection, row.message_pk, pk, longer)
-    delivery = {"message_id": pk, "recipient": row.recipient, "domain": row.domain, "state": State.QUEUED.value}
+    delivery = {"message_id": pk, "state": State.QUEUED.value} | {name: getattr(row, name) for name in _OF_DELIVERY}
     slot = Lane.of_rank(row.lane).slot(retry=False)
     row_of = DELIVERY.insert().values(**delivery, lane=slot, due_at=DbNow(), updated_at=DbNow())
     made = new_id(connection.execute(row_of))
@@ -90,8 +91,7 @@ def _look(id: int) -> sa.Select[Any]:
             MESSAGE.c.id.label("message_pk"),
             MESSAGE.c.message_id.label("message_id_header"),
             MESSAGE.c.redacted_at,
-            DELIVERY.c.recipient,
-            DELIVERY.c.domain,
+            *(DELIVERY.c[name] for name in _OF_DELIVERY),
             DELIVERY.c.state,
         )
         .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))

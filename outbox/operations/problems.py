@@ -182,7 +182,7 @@ def _transports(seen: Status) -> Iterator[Problem]:
         yield Problem(
             Kind.ROUTE,
             f"mail is left that only {' or '.join(route.split())} may carry, which OUTBOX_TRANSPORTS does not name any "
-            "more: name it again, or cancel that mail and send it anew",
+            "more: name it again (it may have another URL), or cancel that mail",
         )
 
 

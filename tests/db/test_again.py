@@ -55,7 +55,7 @@ def wire(connection: sa.Connection, id: int) -> bytes:
 
 def test_it_is_a_new_message_that_refers_to_the_old(engine: sa.Engine) -> None:
     """The same content, another Message-ID, the old one in References, queued for its recipient; the old one stays."""
-    old = sent(engine)
+    old = sent(engine, route="bulk ses")
     with engine.begin() as connection:
         before = wire(connection, old)
         new = operations.send_again(connection, old, by="ann", note="she deleted it")
@@ -67,6 +67,8 @@ def test_it_is_a_new_message_that_refers_to_the_old(engine: sa.Engine) -> None:
         assert wire(connection, old) == before
         first, second = (message_from_bytes(raw, policy=policy.default) for raw in (before, wire(connection, new)))
         [entry] = operations.audit.of_delivery(connection, new)
+        routes = connection.execute(sa.select(DELIVERY.c.route).where(DELIVERY.c.id.in_([old, new]))).scalars()
+        assert list(routes) == ["bulk ses"] * 2
         assert (entry.action, entry.note, entry.delivery_ids) == ("send-again", "she deleted it", (old, new))
     assert second["Message-ID"] == other.message_id_header != first["Message-ID"]
     assert second["References"] == f"<before@example.com> {first['Message-ID']}"
