@@ -20,6 +20,7 @@ from outbox.delivery.comparisons import FIRST_WAIT
 from outbox.delivery.evidence import Refusals
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.retry import RetryPolicy
+from outbox.delivery.states import Lane, State
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxPause
 from outbox.store.enqueue import Posting
 from outbox.store.held import Held
@@ -214,3 +215,39 @@ def test_a_paused_domain_is_offered_mail_of_a_sender_it_has_not_refused(
     now += FIRST_WAIT
     parts.claimer.look()
     assert [entry[2].claimed.recipient for entry in parts.feed._heap] == ["b@example.com"]
+
+
+@pytest.mark.databases("sqlite")
+def test_what_others_were_refused_makes_the_probe_go_by_turns(engine: sa.Engine, parts: Parts) -> None:
+    """It stops the worker. What it had claimed before goes back: in its window the high lane would go first."""
+    for number in range(10):
+        put(engine, f"a@{number % 3}.example", message_id=f"<{number}@example.org>")
+    for lane, ago in ((Lane.HIGH, 10.0), (Lane.NORMAL, 50.0)):
+        put(engine, f"{lane}@b.example", ago=ago, message_id=f"<{lane}>", delivery={"lane": lane.slot(retry=True)})
+    parts.breaker.accepted(0)
+    parts.claimer.look()
+    denied = Result(Verdict.PERMANENT, Phase.RCPT, Reply(554, "5.7.1", "Relay access denied"), 0.1)
+    retries = []
+    for number in range(12):
+        leased = parts.feed.take(0, 0)
+        assert leased is not None
+        if leased.claimed.slot != Lane.NORMAL.slot(retry=False):
+            retries.append(leased)
+            parts.feed.withdraw(leased)
+            continue
+        if number < 6:
+            parts.feed.done(leased, denied, 0.5)
+        else:
+            parts.feed.withdraw(leased)  # as if another worker had offered it
+        refused = outcome(leased.claimed, State.FAILED, denied, reason="refused", transport=RELAY)
+        parts.recorder.submit(refused)
+    parts.feed.put(retries)
+    assert parts.recorder.flush(LIMIT)
+    assert not parts.feed.is_down
+    with polled("a probe is claimed", LIMIT) as wait_a_little:
+        while not (parts.feed.is_down and len(parts.feed)):
+            parts.claimer.look()
+            wait_a_little()
+    probe = parts.feed.take(0, 0)
+    assert probe is not None
+    assert probe.claimed.recipient == f"{Lane.NORMAL}@b.example"
