@@ -15,6 +15,9 @@ from outbox.core import clock
 from outbox.delivery.states import Lane, State
 from outbox.web import csrf, filter_form, rights
 
+WORD = 30
+"""Characters of a word that fit into a line."""
+
 STATE_MEANS = {
     State.QUEUED: "waiting for a worker or for its next attempt",
     State.SENDING: "a worker is sending it right now",
@@ -118,8 +121,8 @@ def code(text: str) -> Markup:
 
 
 def _command(text: str) -> Markup:
-    """A command for a terminal; it breaks between its words only."""
-    words = (Markup("<span>{}</span>").format(word) for word in text.split(" "))
+    """A command for a terminal; it breaks between its words only, unless one is longer than a line of a telephone."""
+    words = (Markup("<span>{}</span>").format(word) if len(word) <= WORD else escape(word) for word in text.split(" "))
     return Markup("<code>{}</code>").format(Markup(" ").join(words))
 
 

@@ -128,7 +128,7 @@ def test_a_list_on_a_telephone(browser: WebDriver, pages: Site, seeded: Database
     with overridden(browser, "Emulation.setDeviceMetricsOverride", view, view):
         browser.get(f"{pages.url}/mail?state=failed")
         cut, shown = browser.execute_script(
-            "const clips = [...document.querySelectorAll('.clip')];"
+            "const clips = [...document.querySelectorAll('.c-reply .clip')];"
             "return [clips.filter(one => one.scrollHeight > one.clientHeight + 1).map(one => one.innerText),"
             " getComputedStyle(document.querySelector('.bar')).position]"
         )
