@@ -33,7 +33,7 @@ class Result:
     link: tuple[str, str] | None = None  # words and address
 
 
-UNTICKED = Result("No message is ticked. Tick some, or choose all that match.", good=False)
+UNTICKED = Result("No message is ticked. Tick some; with a filter you can also choose all that match.", good=False)
 
 
 def changed(count: int, became: str, held: Held, *, this: bool) -> Result:

@@ -189,7 +189,7 @@ class TestCharts:
         page = client.get(f"{ROOT}/")
         assert "UTC: not counted yet</title>" in page.text
         words = text_of(page)
-        day = re.search(r"Last day ([\d,]+) sent ([\d,]+) failed bar not counted yet", words)
+        day = re.search(r"Last day ([\d,]+) sent ([\d,]+) failed bars not counted yet", words)
         assert day
         assert f"{day[1]} sent in the last day" in words
 

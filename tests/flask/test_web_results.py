@@ -144,7 +144,7 @@ class TestTicks:
         assert response.status_code == 303
         assert response.location == f"{ROOT}/mail?state=failed&error=5.1.1&before=999&trail=0"
         page = text_of(client.get(response.location))
-        assert "No message is ticked. Tick some, or choose all that match." in page
+        assert "No message is ticked. Tick some; with a filter you can also choose all that match." in page
         assert "Error: 5.1.1" in page
 
     def test_back_from_the_question(self, client: FlaskClient, ids: dict[str, int]) -> None:
