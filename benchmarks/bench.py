@@ -19,7 +19,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import capacity, conditions, document, enqueueing, flat, latency, machine, memory, peers, plots, table
+from benchmarks import (
+    capacity,
+    conditions,
+    document,
+    enqueueing,
+    flat,
+    latency,
+    machine,
+    memory,
+    peers,
+    plots,
+    processor,
+    table,
+)
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
 from tests.servers.databases import Databases
@@ -28,6 +41,7 @@ from tests.servers.process import ServerUnavailable
 FIGURES: dict[str, Callable[[Ground], None]] = {
     "sink": capacity.sink,
     "build": enqueueing.bytes_built,
+    "processor": processor.processor,
     "drain": conditions.connections,
     "processes": conditions.processes,
     "commits": conditions.commits,

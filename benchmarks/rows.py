@@ -45,7 +45,7 @@ class Found:
         return self.summary.median >= self.row.must
 
 
-_MS, _MB = "{:.1f} ms", "{:.0f} MB"
+_MS, _MB, _S = "{:.1f} ms", "{:.0f} MB", "{:.2f} s"
 
 ROWS = (
     Row("drain, one worker process, server answers at once", "drain", "*", "ratio", 1.0),
@@ -73,6 +73,18 @@ ROWS = (
     ),
     Row("worker's memory, 10,000 with 5 MB queued, 32 connections", "memory", "* 32 conn*", "memory", 200, True, _MB),
     Row("worker's CPU for 1,000 mails, 32 connections", "drain", "32 connections", "cpu", 0.35, True, "{:.2f} s"),
+    Row(
+        "processor time of 1,000 mails, worker and database, 16 connections",
+        "processor",
+        "16*",
+        "machine",
+        None,
+        True,
+        _S,
+    ),
+    Row("the same, of that of the bare recording loop, 16 connections", "processor", "16*", "multiple", 2.0, True),
+    Row("the same, of that of the bare recording loop, 32 connections", "processor", "32*", "multiple", 2.0, True),
+    Row("the same, of that of the bare recording loop, the default of 4", "processor", "4*", "multiple", None, True),
     Row("the sink alone, mails a second", "sink", "*", "rate", 20_000, form="{:,.0f}"),
 )
 

@@ -49,7 +49,8 @@ class Blame:
         self._suspect(offer, result)
         if self.breaker.healthy:
             self._faulty.clear()
-        return replace(ruling, turned=(self.breaker.since is not None) is not down)
+        turned = (self.breaker.since is not None) is not down
+        return replace(ruling, turned=True) if turned else ruling
 
     def suspects(self) -> tuple[frozenset[str], frozenset[str]]:
         """(senders, domains) that failed since the breaker opened: the next probe had better be of another."""

@@ -220,9 +220,10 @@ class Wire:
 
     def _receive(self) -> bytes:
         try:
-            if self._waits and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+            sock = self._open()
+            if self._waits and not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
                 self._wait(select.POLLIN)  # the reply is hardly ever there already: one look less
-            data: bytes = self._ready(self._open().recv, _CHUNK)
+            data: bytes = self._ready(sock.recv, _CHUNK)
         except OSError as error:
             raise self._lost(error)
         if not data:
@@ -243,11 +244,10 @@ class Wire:
 
     def _wait(self, event: int) -> None:
         """Until the socket is ready, for what is left of the deadline at most, or until the silence is too long."""
-        if not self._waits:
-            raise TimeoutError
-        sock = self._open()
         left = self.deadline - self._monotonic()
-        if left <= 0 or not _is_ready(sock, event, min(left, self.silence)):
+        if not self._waits or self.sock is None or left <= 0:
+            raise TimeoutError
+        if not _is_ready(self.sock, event, min(left, self.silence)):
             raise TimeoutError
         self._check()
 

@@ -57,8 +57,7 @@ class Turn:
 
     def passed(self, session: Session, answer: Answer, now: float) -> None:
         """The reply is the delivery's own: what it proves about the relay."""
-        repeated = answer.phase is Phase.MAIL or self._about(answer) is About.SESSION
-        if self._ended is not None and not repeated:
+        if self._ended is not None and not (answer.phase is Phase.MAIL or self._about(answer) is About.SESSION):
             messages, told = self._ended
             self._learned.session_ended(self._relay, messages, now, told=told)
         if self.one_by_one and answer.phase in _AFTER_RCPT:

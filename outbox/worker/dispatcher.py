@@ -122,7 +122,8 @@ class Dispatcher:
 
     def _may_be_sent(self, claimed: list[Leased]) -> list[Leased]:
         """What is to go to a connection; the rest ends here, in one commit: it needs none, and no relay that works."""
-        barred = [(leased, decision) for leased in claimed if (decision := self._barred(leased)) is not None]
+        asked = ((leased, self._barred(leased, self._facts(leased))) for leased in claimed)
+        barred = [(leased, decision) for leased, decision in asked if decision is not None]
         if not barred:
             return claimed
         terms = self._terms
@@ -132,9 +133,9 @@ class Dispatcher:
         ended = {id(leased) for leased, _ in barred}
         return [leased for leased in claimed if id(leased) not in ended]
 
-    def _barred(self, leased: Leased) -> Decision | None:
+    def _barred(self, leased: Leased, facts: Facts) -> Decision | None:
         claimed, policy = leased.claimed, self._terms.policy
-        return before_sending(self._facts(leased), rescued=claimed.rescued, marked=claimed.marked, policy=policy)
+        return before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=policy)
 
     def _refuse(self) -> None:
         """Say aloud whose mail is due here and not sent by this worker."""
@@ -158,7 +159,7 @@ class Dispatcher:
         if not self._guard.may_begin(leased):
             return self._return(leased, connection)
         facts = self._facts(leased)
-        if (barred := self._barred(leased)) is not None:  # since its claim
+        if (barred := self._barred(leased, facts)) is not None:  # since its claim
             return self._settle(leased, connection, barred)
         if claimed.rescues > self._terms.policy.poison and not self._guard.marked(leased):
             return self._return(leased, connection)
@@ -218,9 +219,9 @@ class Dispatcher:
             self._feed.running_low.set()
         if ruling.turned:
             self._say_turned(result)
-        decision = decide(
-            result, replace(facts, withheld=ruling.withheld, down=self._feed.is_down), self._terms.policy, chance
-        )
+        if result.verdict is not Verdict.ACCEPTED:  # which nothing else decides about
+            facts = replace(facts, withheld=ruling.withheld, down=self._feed.is_down)
+        decision = decide(result, facts, self._terms.policy, chance)
         return self._record(leased, decision, result, ruling.about)
 
     def _say_turned(self, result: Result) -> None:

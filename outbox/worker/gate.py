@@ -57,13 +57,15 @@ class SendGuard:
 
     def may_begin(self, leased: Leased) -> bool:
         """Wait until outcomes can be recorded; False: there is no time left for it."""
+        if self._recorder.trouble is None:
+            return self.remaining(leased) > 0 and not self.cutoff.is_set()
         return self._within(leased, self._recorder.sound)
 
     def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
         """Called right before a final dot: None, or why it must not be sent."""
-        if not self._within(leased, unrecorded.durable):
+        if not unrecorded.is_durable and not self._within(leased, unrecorded.durable):
             return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
-        if not self._within(leased, self._recorder.sound):
+        if self._recorder.trouble is not None and not self._within(leased, self._recorder.sound):
             return "given up before the final dot: outcomes can't be recorded"
         if self.cutoff.is_set():
             return "given up before the final dot: the worker has to stop"

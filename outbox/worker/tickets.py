@@ -49,6 +49,11 @@ class Unrecorded:
         if result is not None and result.phase is not Phase.LOCAL:
             self._tickets = [one for one in self._tickets if not one.settled] + [ticket]
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether all of it is committed."""
+        return all(ticket.settled for ticket in self._tickets)
+
     def durable(self, timeout: float) -> bool:
         """Wait until all of it is committed; False after `timeout` seconds without."""
         end = monotonic() + timeout

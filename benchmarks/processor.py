@@ -1,0 +1,75 @@
+"""Processor time per message: the worker with 4, 16 and 32 connections, and the bare recording loop, in turns.
+
+That of the sending process, less its start, and of the database server. The SMTP server's is the same for all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import psutil
+import sqlalchemy as sa
+
+from benchmarks import drain, stock
+from benchmarks.ground import Ground
+from benchmarks.process import Process
+from tests.servers.databases import Database
+
+CONNECTIONS = (4, 16, 32)
+LOOP = "bare recording loop"
+
+
+def processor(ground: Ground) -> None:
+    """Each as often as the size says; `multiple`: of what the loop of the same turn took."""
+    drain.idle(ground)
+    start = next(line["cpu"] for line in ground.lines if line["figure"] == "idle")
+    for _ in range(ground.size.repetitions):
+        empty = _cost(ground, 0, _loop)
+        whole, _ = _cost(ground, ground.size.mails, _loop)
+        loop = (whole - empty[0]) / ground.size.mails * 1000
+        ground.keep("processor", LOOP, machine=loop)
+        for count in CONNECTIONS:
+            machine, worker = _cost(ground, ground.size.mails, _worker(count))
+            machine, worker = (1000 * (value - start) / ground.size.mails for value in (machine, worker))
+            ground.keep("processor", f"{count} connections", machine=machine, worker=worker, multiple=machine / loop)
+
+
+def _cost(ground: Ground, mails: int, send: Callable[[Ground, Database], float]) -> tuple[float, float]:
+    """Seconds of the sending process and the database server, and of the process alone."""
+    with ground.database("postgresql") as database:
+        if mails:
+            stock.fill(database.worker_engine, mails)
+        ground.sink.reset()
+        before = _server_seconds(database)
+        sender = send(ground, database)
+        server = _server_seconds(database) - before
+        if (accepted := ground.sink.count()) != mails:
+            raise RuntimeError(f"{accepted} of {mails} mails were accepted")
+    return sender + server, sender
+
+
+def _loop(ground: Ground, database: Database) -> float:
+    words = ["-m", "benchmarks.recording", database.url, str(ground.sink.port), str(ground.sink.ca_file)]
+    process = Process([sys.executable, *words], {}, ground.folder / "loop.log")
+    process.wait()
+    return process.stop().cpu
+
+
+def _worker(connections: int) -> Callable[[Ground, Database], float]:
+    return lambda ground, database: drain.drain(ground, database, connections).cost.cpu
+
+
+def _server_seconds(database: Database) -> float:
+    """What the server has taken so far, ended processes of its included."""
+    with database.engine.connect() as connection:
+        own = psutil.Process(connection.scalar(sa.text("SELECT pg_backend_pid()")) or 0)
+        server = own.parent()
+        assert server is not None
+        ended = server.cpu_times()
+        seconds = ended.children_user + ended.children_system
+        for process in (server, *server.children()):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    database.engine.dispose()
+    return float(seconds)
