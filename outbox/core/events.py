@@ -24,7 +24,7 @@ class EventName(StrEnum):
     FAILED = "failed"
     UNCERTAIN = "uncertain"
     RESCUED = "rescued"
-    REFUSED = "refused"  # of another environment: this worker does not send it
+    OTHER_ENVIRONMENT = "other-environment"  # due mail that this worker does not send
     LOST_LEASE = "lost-lease"
     TAKEN_BACK = "taken-back"  # failures that turned out to be the account's or the relay's
     SCOPE_PAUSED = "scope-paused"
@@ -42,7 +42,7 @@ _LEVELS = {
     EventName.FAILED: logging.ERROR,
     EventName.UNCERTAIN: logging.ERROR,
     EventName.RESCUED: logging.WARNING,
-    EventName.REFUSED: logging.ERROR,
+    EventName.OTHER_ENVIRONMENT: logging.ERROR,
     EventName.LOST_LEASE: logging.WARNING,
     EventName.TAKEN_BACK: logging.WARNING,
     EventName.SCOPE_PAUSED: logging.WARNING,

@@ -42,31 +42,31 @@ class Connections:
         self._turn: AbstractContextManager[Any] = _turns(engine) if database.one_writer else nullcontext()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def pinned(self) -> Iterator[None]:
         """Within it the calling thread keeps its connection."""
-        kept = self._own.kept = _Kept(self._open)
+        pinned = self._own.pinned = _Pinned(self._open)
         try:
             yield
         finally:
-            del self._own.kept
-            kept.drop()
+            del self._own.pinned
+            pinned.drop()
 
     @contextmanager
     def use(self) -> Iterator[sa.Connection]:
         """The thread's own connection, or one of the pool's. Raises what connecting raises."""
-        kept: _Kept | None = getattr(self._own, "kept", None)
+        pinned: _Pinned | None = getattr(self._own, "pinned", None)
         with self._turn:
             got_on()
-            if kept is None:
+            if pinned is None:
                 with self._engine.connect() as connection, self._prepared(connection):
                     yield connection
                 return
             try:
-                connection = kept.take()
-                with self._prepared(connection, kept=True):
+                connection = pinned.take()
+                with self._prepared(connection, pinned=True):
                     yield connection
             except BaseException:  # what state it is in is not known
-                kept.drop()
+                pinned.drop()
                 raise
 
     def wait(self, flag: Flag, timeout: float) -> None:
@@ -74,15 +74,15 @@ class Connections:
 
         What comes while nobody waits is not missed, as long as the calling thread keeps its connection.
         """
-        kept: _Kept | None = getattr(self._own, "kept", None)
-        listener = None if kept is None else kept.listener
-        if kept is None or listener is None:
+        pinned: _Pinned | None = getattr(self._own, "pinned", None)
+        listener = None if pinned is None else pinned.listener
+        if pinned is None or listener is None:
             flag.wait(timeout)
         else:
-            if not kept.heard(listener) and kept.listener is not None:
+            if not pinned.heard(listener) and pinned.listener is not None:
                 flag.wait(timeout, listener.fileno())
-                kept.heard(listener)  # the waiting thread will look at the queue now
-            if kept.listener is None:  # the next statement opens another, but not immediately, again and again
+                pinned.heard(listener)  # the waiting thread will look at the queue now
+            if pinned.listener is None:  # the next statement opens another, but not immediately, again and again
                 flag.wait(min(timeout, LOST_SECONDS))
 
     def _open(self) -> tuple[sa.Connection, Listener | None]:
@@ -114,16 +114,16 @@ class Connections:
             return None
 
     @contextmanager
-    def _prepared(self, connection: sa.Connection, *, kept: bool = False) -> Iterator[None]:
+    def _prepared(self, connection: sa.Connection, *, pinned: bool = False) -> Iterator[None]:
         if not self._autocommit:
             yield
         elif self._database.is_direct(connection):
-            if not kept:
+            if not pinned:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
             yield
         else:
             with connection.begin():
-                if kept:
+                if pinned:
                     self._database.steady_plans(connection, local=True)
                 yield
 
@@ -137,7 +137,7 @@ def _turns(engine: Engine) -> threading.Lock:
     return _TURNS.setdefault(engine, threading.Lock())
 
 
-class _Kept:
+class _Pinned:
     def __init__(self, connect: Callable[[], tuple[sa.Connection, Listener | None]]) -> None:
         self._connect = connect
         self._connection: sa.Connection | None = None

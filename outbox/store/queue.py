@@ -41,7 +41,7 @@ _worker = table_of(OutboxWorker)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Foreign:
     """A due delivery that belongs to another environment, and is left alone."""
 
     id: int
@@ -139,7 +139,7 @@ class Queue:
 
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread, the one that claims, keeps its connection."""
-        return self._connections.kept()
+        return self._connections.pinned()
 
     def wait(self, flag: Flag, timeout: float) -> None:
         """Until `flag` is set, a commit is told of, or for `timeout` seconds. On the thread that claims."""
@@ -172,13 +172,13 @@ class Queue:
             with self._engine.begin() as connection:
                 return self._claims.claim(connection, worker_id, token, limit, carefully=True, probe=probe)
 
-    def refused(self, limit: int = 10) -> list[Refused]:
+    def foreign(self, limit: int = 10) -> list[Foreign]:
         """Due deliveries of other environments, at most `limit`."""
         columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
         due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
         with reading(self._engine) as connection:
             rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
-            return [Refused(*row) for row in rows]
+            return [Foreign(*row) for row in rows]
 
     def abandon_claim(self, worker_id: int, token: int) -> int:
         """Undo a claim of this worker whose commit was not answered, if it took place after all; how many rows."""

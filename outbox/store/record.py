@@ -96,7 +96,7 @@ class OutcomeStore:
 
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread keeps its connection."""
-        return self._connections.kept()
+        return self._connections.pinned()
 
     def _record_held(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
         """The way that is nearly always right: all leases are held. The ids of those that were, or none of any."""

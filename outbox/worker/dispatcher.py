@@ -117,7 +117,7 @@ class Dispatcher:
             if one.rescued:
                 self._events.emit(EventName.RESCUED, one.message.message_id, delivery=one.id, rescues=one.rescues)
         if self._complain.passes():
-            self._refuse()
+            self._report_foreign()
         return Leases(found, len(offered))
 
     def _may_be_sent(self, claimed: list[Leased]) -> list[Leased]:
@@ -137,11 +137,11 @@ class Dispatcher:
         claimed, policy = leased.claimed, self._terms.policy
         return before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=policy)
 
-    def _refuse(self) -> None:
-        """Say aloud whose mail is due here and not sent by this worker."""
-        for foreign in self._queue.refused():
+    def _report_foreign(self) -> None:
+        """Log due mail of other environments, which this worker does not send."""
+        for foreign in self._queue.foreign():
             self._events.emit(
-                EventName.REFUSED,
+                EventName.OTHER_ENVIRONMENT,
                 foreign.message_id,
                 delivery=foreign.id,
                 reason="environment",

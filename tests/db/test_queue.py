@@ -413,12 +413,12 @@ def test_another_environments_mail_is_left_alone(engine: sa.Engine, queue: Queue
     put(engine, "mine@example.org")
     (before, _) = rows(engine)
     assert [one.recipient for one in queue.claim(worker, 7, 10)] == ["mine@example.org"]
-    assert [one.environment for one in queue.refused()] == ["production"]
+    assert [one.environment for one in queue.foreign()] == ["production"]
     (row, _) = rows(engine)
     assert (row.state, row.due_at, row.attempts, row.updated_at) == ("queued", before.due_at, 0, before.updated_at)
     theirs = Queue(engine, environment="production", lease=LEASE)
     assert [one.id for one in theirs.claim(worker, 8, 10)] == [row.id]
-    assert queue.refused() == []
+    assert queue.foreign() == []
 
 
 def test_big_parts_are_stored_once(engine: sa.Engine, queue: Queue, worker: int) -> None:
