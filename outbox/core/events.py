@@ -24,7 +24,7 @@ class EventName(StrEnum):
     FAILED = "failed"
     UNCERTAIN = "uncertain"
     RESCUED = "rescued"
-    OTHER_ENVIRONMENT = "other-environment"  # due mail that this worker does not send
+    UNSERVED = "unserved"  # due mail that this worker does not send: another environment, an unknown transport
     LOST_LEASE = "lost-lease"
     TAKEN_BACK = "taken-back"  # failures that turned out to be the account's or the relay's
     SCOPE_PAUSED = "scope-paused"
@@ -42,7 +42,7 @@ _LEVELS = {
     EventName.FAILED: logging.ERROR,
     EventName.UNCERTAIN: logging.ERROR,
     EventName.RESCUED: logging.WARNING,
-    EventName.OTHER_ENVIRONMENT: logging.ERROR,
+    EventName.UNSERVED: logging.ERROR,
     EventName.LOST_LEASE: logging.WARNING,
     EventName.TAKEN_BACK: logging.WARNING,
     EventName.SCOPE_PAUSED: logging.WARNING,

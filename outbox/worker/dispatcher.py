@@ -141,7 +141,7 @@ class Dispatcher:
         """Log due mail of other environments, which this worker does not send."""
         for foreign in self._queue.foreign():
             self._events.emit(
-                EventName.OTHER_ENVIRONMENT,
+                EventName.UNSERVED,
                 foreign.message_id,
                 delivery=foreign.id,
                 reason="environment",

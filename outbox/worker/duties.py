@@ -150,7 +150,7 @@ class Pauses:
         router.know(self._routes())
         for route in sorted(router.unserved):
             self._events.emit(
-                EventName.REFUSED,
+                EventName.UNSERVED,
                 reason="transport",
                 route=route,
                 remedy="OUTBOX_TRANSPORTS names none of these any more: name one again, or cancel that mail",

@@ -107,7 +107,7 @@ def test_mail_of_another_environment_is_refused_aloud(
     stage = make_stage(sqlite_database, relay.port, OUTBOX_ENVIRONMENT="production")
     stage.send_together(5)
     worker = stage.fork(OUTBOX_ENVIRONMENT="staging")
-    until(lambda: worker.log().count("status=other-environment") == 5, "it refuses each")
+    until(lambda: worker.log().count("status=unserved") == 5, "it refuses each")
     assert "environment=production" in worker.log()
     assert "OUTBOX_ENVIRONMENT" in worker.log()
     assert stage.states() == {"queued": 5}
