@@ -7,8 +7,8 @@ from outbox.delivery.reply import Phase
 
 CONNECTING: tuple[Hint, ...] = (
     Hint(
-        "The relay asks for a client certificate, which the outbox cannot present. Use a port or a relay with a "
-        "log-in by name and password (usually 587).",
+        "The relay asks for a client certificate: set OUTBOX_TLS_CERTIFICATE_FILE to one that it accepts, or use a "
+        "port or a relay with a log-in by name and password (usually 587).",
         phases=TLS | TO_EHLO,
         text=words(r"certificate.required", r"client certificate", r"alert.bad.certificate", r"peer did not return"),
     ),
@@ -99,6 +99,28 @@ STARTING_TLS: tuple[Hint, ...] = (
         "self-signed one: with that certificate itself).",
         phases=TLS,
         text=words(r"self[- ]signed", r"local issuer", r"issuer certificate", r"verify the first certificate"),
+    ),
+    Hint(
+        "Compare that fingerprint with the one that the relay's operator gives, and only then add it to "
+        "OUTBOX_TLS_FINGERPRINTS.",
+        phases=TLS,
+        text=words(r"OUTBOX_TLS_FINGERPRINTS"),
+    ),
+    Hint(
+        "Allow TLS 1.2 (OUTBOX_TLS_MIN_VERSION=1.2), or update the relay.",
+        phases=TLS,
+        text=words(r"no TLS 1\.3"),
+    ),
+    Hint(
+        "Check OUTBOX_TLS_CIPHERS with `openssl ciphers -v`; leave it out unless you must.",
+        phases=TLS,
+        text=words(r"OUTBOX_TLS_CIPHERS"),
+    ),
+    Hint(
+        "Check the files that OUTBOX_TLS_CERTIFICATE_FILE and OUTBOX_TLS_KEY_FILE name: PEM, a key without a password "
+        "that fits the certificate, readable by the worker.",
+        phases=TLS,
+        text=words(r"a file for TLS cannot be used"),
     ),
     Hint(
         "The relay speaks TLS 1.1 or older only. TLS 1.2 is the oldest version allowed: update the relay, or use "

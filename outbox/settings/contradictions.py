@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import fields
 
 from outbox.delivery.presets import preset_of
+from outbox.settings.relay import Security
 from outbox.settings.relay_table import TOKEN_MECHANISMS
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table
+from outbox.settings.token_source import is_there
 
 
 def contradictions(table: Table, given: Set[str], broken: Set[str]) -> Iterator[str]:
@@ -108,6 +110,32 @@ def _trust_in_vain(table: Table, given: Set[str]) -> str | None:
     return None
 
 
+def _tls_in_vain(table: Table, given: Set[str]) -> str | None:
+    """About what has no effect, or not the one that was meant."""
+    if table.tls_fingerprints and not table.tls_verify:
+        return "OUTBOX_TLS_FINGERPRINTS is set, but OUTBOX_TLS_VERIFY=false verifies nothing. Leave one of them out."
+    if table.tls_key_file is not None and table.tls_certificate_file is None:
+        return "OUTBOX_TLS_KEY_FILE is set without OUTBOX_TLS_CERTIFICATE_FILE. Set both, or the latter alone."
+    if (table.tls_fingerprints or table.tls_certificate_file or table.tls_name) and table.security is Security.NONE:
+        return "OUTBOX_TLS_… is set, but there is no TLS. Set MAIL_USE_TLS=true or MAIL_USE_SSL=true."
+    return None
+
+
+def _missing_file(table: Table, given: Set[str]) -> str | None:
+    files = {
+        "OUTBOX_TLS_CERTIFICATE_FILE": table.tls_certificate_file,
+        "OUTBOX_TLS_KEY_FILE": table.tls_key_file,
+    }
+    missing = [f"{name} ({file})" for name, file in files.items() if file is not None and not is_there(file)]
+    return f"{' and '.join(missing)} names a file that does not exist." if missing else None
+
+
+def _two_places(table: Table, given: Set[str]) -> str | None:
+    if table.socket is not None and {"server", "port", "source_address"} & given:
+        return "OUTBOX_SOCKET is set beside MAIL_SERVER, MAIL_PORT or OUTBOX_SOURCE_ADDRESS. Leave one of them out."
+    return None
+
+
 def _below(smaller: str, larger: str, why: str, *, or_equal: bool = False) -> tuple[frozenset[str], Check]:
     """A check that one setting is below another, where both were set."""
 
@@ -132,6 +160,9 @@ _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"username", "auth"}), _mechanism_without_log_in),
     (frozenset({"username", "password", "auth", *_TOKENS}), _password_beside_tokens),
     (frozenset({"preset", "server"}), _preset_without_host),
+    (frozenset({"tls_fingerprints", "tls_key_file", "tls_certificate_file", "tls_name", "use_tls"}), _tls_in_vain),
+    (frozenset({"tls_key_file", "tls_certificate_file"}), _missing_file),
+    (frozenset({"socket", "server", "port", "source_address"}), _two_places),
     (frozenset({"tls_ca_file", "tls_verify"}), _trust_in_vain),
     _below("send_timeout_seconds", "lease_seconds", "another worker takes the mail while it is being sent"),
     _below("heartbeat_seconds", "dead_after_seconds", "a living worker counts as dead between two heartbeats"),

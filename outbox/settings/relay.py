@@ -36,6 +36,16 @@ class Relay:
     tokens: TokenSource | None = None  # in place of the password
     ca_file: Path | None = None  # None: the system's store
     verify: bool = True
+    tls_name: str | None = None  # the name that the certificate must have; None: the host's
+    fingerprints: tuple[str, ...] = ()  # SHA-256 of certificates that are accepted, in place of names and authorities
+    tls_certificate_file: Path | None = None  # our own, PEM
+    tls_key_file: Path | None = None  # None: in the same file
+    tls_min_version: str = "1.2"
+    tls_ciphers: str | None = None  # as OpenSSL writes them; TLS 1.3 has its own
+    protocol: str = "smtp"  # or "lmtp"
+    socket: Path | None = None  # a Unix socket, in place of host and port
+    source_address: str | None = None  # of this machine; None: the system's choice
+    ehlo_ignored: tuple[str, ...] = ()  # keywords, in lower case
     allow_plaintext: bool = (
         False  # plain text to another machine, and a password over plain text, are refused without it
     )
@@ -66,12 +76,16 @@ class Relay:
 
     @property
     def address(self) -> str:
-        """`host:port`."""
+        """`host:port`, or the path of the socket."""
+        if self.socket is not None:
+            return str(self.socket)
         return f"{self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
         """Whether the relay is this machine (`localhost`, 127.0.0.0/8, `::1`): plain text never leaves it."""
+        if self.socket is not None:
+            return True
         if self.host.lower().rstrip(".") == "localhost":
             return True
         try:

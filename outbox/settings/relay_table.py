@@ -11,15 +11,15 @@ from pathlib import Path
 
 from outbox.delivery.presets import GENERIC, PROVIDERS, preset_of
 from outbox.delivery.reply_rule import Rule
+from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
-from outbox.settings.queue_table import QueueTable
 from outbox.settings.relay import Relay, Security
 from outbox.settings.rule_values import REPLY_RULES
 from outbox.settings.spec import setting
 from outbox.settings.token_source import TokenFunction, TokenSource
 from outbox.settings.token_values import COMMAND, FUNCTION, PATH, WEB_URL
-from outbox.settings.values import FILE, FLAG, SECRET, choice, text
+from outbox.settings.values import FLAG, SECRET, choice, text
 
 _DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
 _BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
@@ -31,19 +31,9 @@ MECHANISMS = (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelayTable(QueueTable):
+class RelayTable(ConnectionTable):
     """How to reach the relay, and what it is like."""
 
-    tls_ca_file: Path | None = setting(
-        "OUTBOX_TLS_CA_FILE", FILE, None, "Certificates to trust, PEM.", says="unset: the system's store"
-    )
-    tls_verify: bool = setting("OUTBOX_TLS_VERIFY", FLAG, True, "False accepts any certificate: for experiments only.")
-    allow_plaintext: bool = setting(
-        "OUTBOX_ALLOW_PLAINTEXT",
-        FLAG,
-        False,
-        "Allows plain text to another machine, and a password over plain text.",
-    )
     auth: str | None = setting(
         "OUTBOX_AUTH",
         choice(*MECHANISMS),
@@ -177,6 +167,16 @@ class RelayTable(QueueTable):
             tokens=self.token_source,
             ca_file=self.tls_ca_file,
             verify=self.tls_verify,
+            tls_name=self.tls_name,
+            fingerprints=self.tls_fingerprints,
+            tls_certificate_file=self.tls_certificate_file,
+            tls_key_file=self.tls_key_file,
+            tls_min_version=self.tls_min_version,
+            tls_ciphers=self.tls_ciphers,
+            protocol=self.protocol,
+            socket=self.socket,
+            source_address=self.source_address,
+            ehlo_ignored=self.ehlo_ignored,
             allow_plaintext=self.allow_plaintext,
             local_hostname=self.local_hostname,
             connect_timeout=self.connect_timeout_seconds,

@@ -114,7 +114,7 @@ class TokenSource:
 def _unusable(setting: str, file: Path | None, module: str, extra: str) -> Iterator[str]:
     if file is None:
         return
-    if not _is_there(file):
+    if not is_there(file):
         yield f"{setting} names {str(file)!r}, which does not exist."
     if not _installed(module):
         yield (
@@ -123,7 +123,7 @@ def _unusable(setting: str, file: Path | None, module: str, extra: str) -> Itera
         )
 
 
-def _is_there(file: Path) -> bool:
+def is_there(file: Path) -> bool:
     """Whether there is such a file; one that only the worker may read counts as there."""
     try:
         return file.is_file()

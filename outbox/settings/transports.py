@@ -10,9 +10,11 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.contradictions import contradictions
 from outbox.settings.of_preset import of_preset
 from outbox.settings.relay import Relay
@@ -23,10 +25,12 @@ from outbox.settings.spec import Spec
 from outbox.settings.table import Table
 from outbox.settings.values import is_unset
 
-_SCHEMES = {
+_SCHEMES: dict[str, tuple[dict[str, Any], int]] = {
     "smtp": ({}, 25),
     "smtp+starttls": ({"use_tls": True}, 587),
     "smtps": ({"use_ssl": True}, 465),
+    "lmtp": ({"protocol": "lmtp"}, 24),
+    "lmtp+unix": ({"protocol": "lmtp"}, 0),
 }
 _SPECS: dict[str, Spec] = {declared.name: declared.metadata["spec"] for declared in fields(Table)}
 _OWN = {  # what a transport may have of its own: options, and the fields of the table
@@ -34,7 +38,10 @@ _OWN = {  # what a transport may have of its own: options, and the fields of the
     "PASSWORD": "password",
     "MAX_EMAILS": "max_emails",
     "CONNECTIONS": "connections",
-    **{_SPECS[name].name.removeprefix("OUTBOX_"): name for name in RelayTable.__annotations__},
+    **{
+        _SPECS[name].name.removeprefix("OUTBOX_"): name
+        for name in (*ConnectionTable.__annotations__, *RelayTable.__annotations__)
+    },
 }
 _AS_OPTION = {_SPECS[name].name: option for option, name in reversed(_OWN.items())}
 _SETTING = re.compile(r"\b(?:MAIL|OUTBOX)_[A-Z][A-Z0-9_]*")
@@ -76,7 +83,7 @@ def _transport(name: str, config: Mapping[str, Any], table: Table) -> tuple[Rela
     try:
         parts = urlsplit(str(url).strip())
         scheme, port = _SCHEMES[parts.scheme.lower()]
-        given = {**scheme, "server": _host(parts), "port": parts.port or port}
+        given = {**scheme, **(_place(parts, port) if port else _socket(parts))}
     except KeyError:
         known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
         return None, [f"{key} does not begin with one of {known}."]
@@ -128,6 +135,17 @@ def _in_its_words(name: str, fault: str) -> str:
     """What is wrong with a transport's settings, by their names for this one."""
     fault = fault.replace("Set MAIL_USE_TLS=true (or MAIL_USE_SSL=true)", "Use smtp+starttls:// or smtps://")
     return _SETTING.sub(lambda found: _key(name, _AS_OPTION.get(found[0], "URL")), fault)
+
+
+def _place(parts: SplitResult, port: int) -> dict[str, Any]:
+    return {"server": _host(parts), "port": parts.port or port}
+
+
+def _socket(parts: SplitResult) -> dict[str, Any]:
+    """The path of a Unix socket: lmtp+unix:///run/dovecot/lmtp."""
+    if parts.hostname or not parts.path.strip("/"):
+        raise ValueError("there is no path in it, such as lmtp+unix:///run/dovecot/lmtp")
+    return {"socket": Path(unquote(parts.path))}
 
 
 def _host(parts: SplitResult) -> str:

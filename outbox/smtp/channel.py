@@ -44,8 +44,6 @@ class Refused(smtplib.SMTPResponseException):
 class Channel(smtplib.SMTP):
     """A connection to a relay, opened by `open`. `phase` is recorded before each wait. Only `abort` is for others."""
 
-    ehlo_msg = "EHLO"
-
     def __init__(
         self,
         relay: Relay,
@@ -57,7 +55,8 @@ class Channel(smtplib.SMTP):
     ) -> None:
         super().__init__(local_hostname=relay.local_hostname or "[127.0.0.1]")
         self.relay = relay
-        self.wire = Wire(resolver, monotonic)
+        self.ehlo_msg = "LHLO" if relay.protocol == "lmtp" else "EHLO"  # RFC 2033
+        self.wire = Wire(resolver, monotonic, relay.source_address)
         self.phase = Phase.RESOLVE
         self._context = context
         self._monotonic = monotonic
@@ -140,7 +139,10 @@ class Channel(smtplib.SMTP):
         takes it and then refuses, closes, is silent or fails at TLS. They share the time; the first failure counts.
         """
         self.phase = Phase.RESOLVE
-        found = self.wire.resolve(self.relay.host, self.relay.port, self.relay.connect_timeout)
+        if self.relay.socket is not None:
+            found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", str(self.relay.socket))]
+        else:
+            found = self.wire.resolve(self.relay.host, self.relay.port, self.relay.connect_timeout)
         addresses = self._learned.in_order(found)
         failed: tuple[Phase, Broken | Refused] | None = None
         while addresses:
@@ -230,14 +232,23 @@ class Channel(smtplib.SMTP):
         try:
             made = context()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise Broken(Failure.REFUSED_HERE, f"the CA file {self.relay.ca_file} cannot be used: {error}")
-        self.wire.start_tls(made, self.relay.host)
+            raise Broken(Failure.REFUSED_HERE, tls.unusable(self.relay, error))
+        self.wire.start_tls(made, self.relay.tls_name or self.relay.host)
+        if self.relay.fingerprints and context is self._context:
+            self._compare(self.wire.fingerprint())
         self.sock = self.wire.sock
         log.debug("%s: %s", self.relay.name, self.tls_version)
+
+    def _compare(self, fingerprint: str) -> None:
+        if fingerprint not in self.relay.fingerprints:
+            words = f"its SHA-256 fingerprint is {fingerprint}, which OUTBOX_TLS_FINGERPRINTS does not have"
+            raise Broken(Failure.CERTIFICATE, f"the certificate of {self.relay.name} is not accepted: {words}")
 
     def _hello(self) -> None:
         self.phase = Phase.EHLO
         self._expect(250, *self.ehlo())
+        for keyword in self.relay.ehlo_ignored:
+            self.esmtp_features.pop(keyword, None)
 
     def _start_tls(self, context: Callable[[], ssl.SSLContext]) -> None:
         self.phase = Phase.TLS
@@ -256,7 +267,7 @@ class Channel(smtplib.SMTP):
 
 def _address_literal(sock: socket.socket | None) -> str:
     """The address of this end for EHLO (RFC 5321 §4.1.3): no DNS look-up, which may hang."""
-    if sock is None:
+    if sock is None or sock.family == socket.AF_UNIX:
         return "[127.0.0.1]"
     address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):

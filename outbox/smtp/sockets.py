@@ -7,8 +7,7 @@ without limit; hence replies are read here.
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
+import hashlib
 import select
 import socket
 import ssl
@@ -20,6 +19,7 @@ from outbox.core.clock import utcnow
 from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
+from outbox.smtp.connecting import connect, is_ready
 from outbox.smtp.reply_code import reply_code
 from outbox.smtp.resolver import Resolver
 
@@ -39,13 +39,14 @@ class Wire:
     All methods but `abort` belong to one thread. Each raises Broken, and nothing else, for what network and server do.
     """
 
-    def __init__(self, resolver: Resolver, monotonic: Callable[[], float]) -> None:
+    def __init__(self, resolver: Resolver, monotonic: Callable[[], float], source: str | None = None) -> None:
         self.deadline = 0.0
         self.silence = 0.0
         self.sock: socket.socket | None = None
         self._monotonic = monotonic
         self._buffer = bytearray()
         self._resolver = resolver
+        self._source = source  # the address of this machine to connect from
         self._aborted = False
         self._waits = True
 
@@ -87,17 +88,8 @@ class Wire:
     def _connect(self, family: int, kind: int, proto: int, address: Any, limit: float) -> None:
         self.sock = socket.socket(family, kind, proto)
         self._check()
-        self.sock.setblocking(False)
-        error = self.sock.connect_ex(address)
-        if error == errno.EINPROGRESS:
-            if not _is_ready(self.sock, select.POLLOUT, limit):
-                raise TimeoutError("timed out")
-            self._check()
-            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connect(self.sock, address, limit, self._source)
+        self._check()
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Negotiates TLS on the open connection. What was sent in plain text before it is never read afterwards."""
@@ -118,7 +110,7 @@ class Wire:
         except (OSError, ValueError) as error:
             self._check()
             if tls.is_too_old(error):
-                raise Broken(Failure.OLD_TLS, tls.OLD_TLS)
+                raise Broken(Failure.OLD_TLS, tls.too_old(context))
             if tls.asks_for_certificate(error, self.sock):
                 raise Broken(Failure.CLIENT_CERTIFICATE, tls.CLIENT_CERTIFICATE)
             raise Broken(Failure.HANDSHAKE, f"the TLS handshake with {host} failed: {tls.handshake_text(error)}")
@@ -152,6 +144,11 @@ class Wire:
             texts.append(line[4:])
         del self._buffer[:end]
         return code, b"\n".join(texts)
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of the relay's certificate, in hexadecimal digits."""
+        certificate = self.sock.getpeercert(binary_form=True) if isinstance(self.sock, ssl.SSLSocket) else None
+        return hashlib.sha256(certificate or b"").hexdigest()
 
     def read_arrived(self) -> tuple[int, bytes]:
         """As `read_reply`, after one that broke off, but of what has arrived: no wait, no deadline, even if aborted."""
@@ -247,7 +244,7 @@ class Wire:
         left = self.deadline - self._monotonic()
         if not self._waits or self.sock is None or left <= 0:
             raise TimeoutError
-        if not _is_ready(self.sock, event, min(left, self.silence)):
+        if not is_ready(self.sock, event, min(left, self.silence)):
             raise TimeoutError
         self._check()
 
@@ -289,10 +286,3 @@ class Wire:
                 return Broken(Failure.TIMEOUT, "the time for this message is used up")
             return Broken(Failure.TIMEOUT, f"silence for {self.silence:g} s")
         return Broken(Failure.DISCONNECTED, f"the connection broke: {error}")
-
-
-def _is_ready(sock: socket.socket, event: int, timeout: float) -> bool:
-    """Waits until `sock` is ready for `event`, or broken; False after `timeout` seconds without."""
-    poll = select.poll()
-    poll.register(sock, event)
-    return bool(poll.poll(max(0.0, timeout) * 1000))

@@ -11,6 +11,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,28 +25,36 @@ _MOST_NAMES = 8  # of a certificate, in a message
 _OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
 _ASKS_FOR_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE"})
 
-OLD_TLS = "the relay speaks TLS 1.1 or older only; TLS 1.2 is the oldest that is allowed: update it, or use another"
 CLIENT_CERTIFICATE = (
-    "the relay asks for a client certificate, which the outbox does not have: use a port of it, or another relay, that "
-    "takes a log-in by name and password"
+    "the relay asks for a client certificate, and got none that it accepts: set OUTBOX_TLS_CERTIFICATE_FILE, or use a "
+    "port that takes a log-in by name and password"
 )
 
 
 def verifying(relay: Relay) -> ssl.SSLContext:
     """TLS 1.2 or later, certificate and host name verified against the relay's CA file or the system's store.
 
-    Raises OSError (ssl.SSLError among them) for a CA file that cannot be used. A file that changed is read again.
+    Where the relay has fingerprints, those are looked at instead, after the handshake. Raises OSError (ssl.SSLError
+    among them) for a file or a list of ciphers that cannot be used. A file that changed is read again.
     """
     if relay.security is not Security.NONE and not relay.verify:
         _warn_unverified(relay.name)
-    changed = relay.ca_file.stat().st_mtime_ns if relay.ca_file is not None else 0
-    return _context(relay.ca_file, relay.verify, changed)
+    files = (relay.ca_file, relay.tls_certificate_file, relay.tls_key_file)
+    changed = tuple(file.stat().st_mtime_ns for file in files if file is not None)
+    return _context(_Wanted.of(relay), changed)
 
 
 @functools.lru_cache(maxsize=1)
 def unverified() -> ssl.SSLContext:
     """For a look at a certificate that was refused: nothing may be said over such a connection."""
-    return _context(None, verify=False, changed=0)
+    return _context(_Wanted(verify=False), ())
+
+
+def too_old(context: ssl.SSLContext) -> str:
+    """That the relay speaks no version of TLS that `context` allows."""
+    if context.minimum_version is ssl.TLSVersion.TLSv1_3:
+        return "the relay speaks no TLS 1.3, and OUTBOX_TLS_MIN_VERSION allows nothing older: update it, or allow 1.2"
+    return "the relay speaks TLS 1.1 or older only; TLS 1.2 is the oldest that is allowed: update it, or use another"
 
 
 def is_too_old(error: Exception) -> bool:
@@ -102,19 +111,46 @@ def _time(words: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(words), UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a context is made of."""
+
+    ca_file: Path | None = None
+    verify: bool = True
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    min_version: str = "1.2"
+    ciphers: str | None = None
+
+    @classmethod
+    def of(cls, relay: Relay) -> _Wanted:
+        verify = relay.verify and not relay.fingerprints
+        own = relay.tls_certificate_file, relay.tls_key_file
+        return cls(relay.ca_file, verify, *own, relay.tls_min_version, relay.tls_ciphers)
+
+
 @functools.lru_cache(maxsize=16)
-def _context(ca_file: Path | None, verify: bool, changed: int) -> ssl.SSLContext:
+def _context(wanted: _Wanted, changed: tuple[int, ...]) -> ssl.SSLContext:
     """The same on every Python: 3.13 and later would refuse certificates that lack what RFC 5280 wants of authorities
     (key usage, key identifiers), as those of many houses do; and would trust each certificate of the CA file by itself,
     which is what naming it there means. Chain, dates and host name are verified as before.
     """
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context(cafile=wanted.ca_file)
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if wanted.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    if wanted.ciphers is not None:
+        context.set_ciphers(wanted.ciphers)
+    if wanted.certificate_file is not None:
+        context.load_cert_chain(wanted.certificate_file, wanted.key_file, password=_no_password)
+    if not wanted.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask for one at the terminal."""
+    return ""
 
 
 @functools.lru_cache(maxsize=64)
@@ -123,6 +159,16 @@ def _warn_unverified(name: str) -> None:
         "%s: the certificate is not verified (OUTBOX_TLS_VERIFY=false): anyone on the network path can read the mail",
         name,
     )
+
+
+def unusable(relay: Relay, error: Exception) -> str:
+    """Which of the relay's settings TLS can't be set up with."""
+    if "cipher" in str(error).lower():
+        return f"no cipher of OUTBOX_TLS_CIPHERS ({relay.tls_ciphers}) is known here"
+    if relay.tls_certificate_file is None:
+        return f"the CA file {relay.ca_file} cannot be used: {error}"
+    files = ", ".join(str(file) for file in (relay.ca_file, relay.tls_certificate_file, relay.tls_key_file) if file)
+    return f"a file for TLS cannot be used ({files}): {error}"
 
 
 def shut(sock: socket.socket) -> None:

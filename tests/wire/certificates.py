@@ -56,6 +56,16 @@ def server_context(kind: str) -> ssl.SSLContext:
 
 
 @functools.cache
+def client_files() -> tuple[Path, Path]:
+    """Certificate and key of a client that servers of a kind "client certificate" accept, as two PEM files."""
+    folder = Path(_keep(tempfile.TemporaryDirectory(prefix="outbox-client-")).name)
+    issued = authority().issue_cert("outbox@example.org")
+    issued.cert_chain_pems[0].write_to_path(folder / "client.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return folder / "client.pem", folder / "key.pem"
+
+
+@functools.cache
 def plain_issuer() -> Path:
     """The PEM file of an authority whose certificate has no key usage and no key identifiers, as a house makes one."""
     folder = Path(_keep(tempfile.TemporaryDirectory(prefix="outbox-plain-ca-")).name)

@@ -95,13 +95,15 @@ class SmtpServer:
 
     def start(self) -> Self:
         """Binds, listens; `port` is set from here on."""
-        listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_STREAM)
+        families = {"/": socket.AF_UNIX, ":": socket.AF_INET6}  # a path is that of a Unix socket
+        family = next((family for mark, family in families.items() if mark in self.host), socket.AF_INET)
+        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        listener.bind((self.host, self.port))
+        listener.bind(self.host if family == socket.AF_UNIX else (self.host, self.port))
         listener.listen(128)
-        self.port = listener.getsockname()[1]
+        self.port = 0 if family == socket.AF_UNIX else listener.getsockname()[1]
         self._listener = listener
         self._stopping.clear()
         self._spawn(self._accept, listener)
@@ -241,7 +243,8 @@ class Client:
         self.line = ""
         self._stop = stop
         self._buffer = bytearray()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def pending(self) -> bytes:
@@ -263,7 +266,7 @@ class Client:
         if self._buffer and "PIPELINING" not in self.server.extensions:
             self.server.ahead.append(self.line)
         match verb:
-            case "EHLO" | "HELO":
+            case "EHLO" | "HELO" | "LHLO":
                 self._ehlo()
             case "STARTTLS":
                 if self._do("starttls", "220 2.0.0 go ahead") == 2:

@@ -62,6 +62,7 @@ def test_an_environment_has_the_same_keys() -> None:
         ("OUTBOX_TRANSPORTS", "ses backup third", "OUTBOX_TRANSPORT_THIRD_URL is not set"),
         ("OUTBOX_TRANSPORT_SES_URL", "smpt://mail.example.org", "does not begin with one of smtp://"),
         ("OUTBOX_TRANSPORT_SES_URL", "smtps://", "there is no host in it"),
+        ("OUTBOX_TRANSPORT_SES_URL", "lmtp+unix://mail.example.org", "there is no path in it"),
         ("OUTBOX_TRANSPORT_SES_URL", "smtps://mail.example.org:port", "OUTBOX_TRANSPORT_SES_URL: "),
         ("OUTBOX_TRANSPORT_SES_URL", "smtps://mail.example.org/box", "a path ('/box') means nothing here"),
         ("OUTBOX_TRANSPORT_SES_URL", "smtps://mail.example.org?conections=3", "Did you mean connections?"),
@@ -115,3 +116,25 @@ def test_all_faults_are_told_at_once() -> None:
         OUTBOX_POLL_SECONDS="0",
     )
     assert len(told) == 5
+
+
+def test_a_mailbox_server() -> None:
+    """LMTP, over TCP and over a Unix socket; the options of the connection are those of each transport."""
+    first, second = Settings.from_config(
+        {
+            "OUTBOX_TRANSPORTS": "near here",
+            "OUTBOX_TRANSPORT_NEAR_URL": "lmtp://localhost?source_address=127.0.0.2&ehlo_ignore=SIZE",
+            "OUTBOX_TRANSPORT_HERE_URL": "lmtp+unix:///run/dovecot/lm%20tp",
+        }
+    ).transports
+    assert (first.protocol, first.port, first.source_address, first.ehlo_ignored) == (
+        "lmtp",
+        24,
+        "127.0.0.2",
+        ("size",),
+    )
+    assert (second.protocol, str(second.socket), second.shown) == (
+        "lmtp",
+        "/run/dovecot/lm tp",
+        "here (/run/dovecot/lm tp)",
+    )
