@@ -132,13 +132,10 @@ def load(environ: Mapping[str, str] | None = None, *, instance: Path = INSTANCE)
 
     Empty values count as unset. Raises SettingsError.
     """
-    given = {
-        name: text
-        for name, text in (with_dotenv(ROOT / ".env") if environ is None else environ).items()
-        if text.strip()
-    }
+    found = with_dotenv(ROOT / ".env") if environ is None else environ
+    given = {name: text for name, text in found.items() if text.strip()}
     faults: list[str] = []
-    settings: dict[str, Any] = dict(Settings.from_env(given))
+    settings: dict[str, Any] = dict(Settings.from_env(found))  # which knows settings that must not be blank
     for name, (parse, default) in _SETTINGS.items():
         settings[name] = default
         if name in given:

@@ -81,6 +81,10 @@ def _named(relays: Sequence[Relay]) -> str:
 def _remarks(configured: Settings) -> Iterator[str]:
     if configured.suppress_send:
         yield "MAIL_SUPPRESS_SEND is on (TESTING sets it): workers record mail and send nothing"
+    if configured.redirect_to is not None:
+        yield f"OUTBOX_REDIRECT_TO is set: all mail goes to {configured.redirect_to} instead of its recipients"
+    elif configured.allow_recipients is not None:
+        yield f"OUTBOX_ALLOW_RECIPIENTS is set: mail for others than {configured.allow_recipients} waits"
     if configured.default_sender is None:
         yield "MAIL_DEFAULT_SENDER is not set: every message must name its sender"
     if configured.security is not Security.NONE and not configured.tls_verify:

@@ -69,10 +69,11 @@ class Settings(Table):
         The package itself reads no environment: `app.config.update(Settings.from_env(os.environ))`.
         """
         known = {name for spec in specs() for name in spec.names}
+        refuse_blanks = {name for spec in specs() for name in spec.names if spec.form.blank}
         return {
             name: value
             for name, value in environ.items()
-            if not is_unset(value)
+            if (not is_unset(value) or name in refuse_blanks)
             and not value.startswith("tcp://")  # OUTBOX_METRICS_PORT, made for a service "outbox-metrics"
             and (name in known or (name.startswith(PREFIX) and not _RESERVED.match(name)) or misspelt(name) is not None)
         }

@@ -142,7 +142,11 @@ def misspelt(name: str) -> str | None:
 def _value(declared: Field[Any], config: Mapping[str, Any]) -> Any:
     """The parsed value, None if unset. Raises ValueError with the fault."""
     spec: Spec = declared.metadata["spec"]
-    set_names = [name for name in spec.names if not is_unset(config.get(name))]
+    set_names = [
+        name
+        for name in spec.names
+        if not is_unset(config.get(name)) or (spec.form.blank and config.get(name) is not None)
+    ]
     values = []
     for name in set_names:
         try:

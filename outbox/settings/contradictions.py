@@ -51,6 +51,16 @@ def _both_kinds_of_tls(table: Table, given: Set[str]) -> str | None:
     return None
 
 
+def _sink_is_not_allowed(table: Table, given: Set[str]) -> str | None:
+    sink, allowed = table.redirect_to, table.allow_recipients
+    if sink is not None and allowed is not None and sink not in allowed:
+        return (
+            f"OUTBOX_REDIRECT_TO, {sink}, is not among OUTBOX_ALLOW_RECIPIENTS. Add it there, or set one of the two: "
+            "where all mail is redirected, nothing goes to other recipients."
+        )
+    return None
+
+
 def _half_a_log_in(table: Table, given: Set[str]) -> str | None:
     if table.username is not None and table.password is None and table.token_source is None:
         return "MAIL_USERNAME is set without MAIL_PASSWORD. Set both, or neither for a relay that asks for no log-in."
@@ -155,6 +165,7 @@ def _name(attribute: str) -> str:
 
 _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"use_tls", "use_ssl"}), _both_kinds_of_tls),
+    (frozenset({"redirect_to", "allow_recipients"}), _sink_is_not_allowed),
     (frozenset({"username", "password"}), _half_a_log_in),
     (frozenset({"server", "port", "use_tls", "use_ssl", "username", "password", "allow_plaintext"}), _plain_text),
     (frozenset({"username", "auth"}), _mechanism_without_log_in),

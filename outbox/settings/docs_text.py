@@ -28,7 +28,8 @@ same.
 
 - Numbers and booleans may be strings, as in an environment; `"false"`, `"no"`, `"off"` and `"0"` mean false.
 - Times are seconds; fractions are allowed, a `timedelta` too. Sizes are bytes.
-- `None` and blank strings mean unset.
+- `None` and blank strings mean unset; blank `OUTBOX_REDIRECT_TO` and `OUTBOX_ALLOW_RECIPIENTS` are faults
+  ([staging](staging.md)).
 - Secrets belong in the environment, not in the source. No error, log line or `repr` shows them.
 - In a `.env` file, python-dotenv and the `flask` command read `${...}` as a variable, even in quotes; one that is not
   set is replaced by an empty string. If a password contains `${`, set `FLASK_SKIP_DOTENV=1` in the environment and

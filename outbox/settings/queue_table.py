@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from outbox.delivery.staging import Allowed
 from outbox.delivery.states import OnUncertain
 from outbox.settings.mail_table import MailTable
 from outbox.settings.spec import setting
+from outbox.settings.staging_values import ADDRESS, ALLOWED
 from outbox.settings.values import FLAG, KINDS, NAMES, POLICY, SECONDS, URL, choice, text, whole
 
 UNCOMMITTED = ("auto", "commit", "warn", "raise")
@@ -39,6 +41,21 @@ class QueueTable(MailTable):
         "",
         "Stamped on each message. A worker of another environment refuses it, so that a production database restored "
         "on a staging machine sends nothing.",
+    )
+    redirect_to: str | None = setting(
+        "OUTBOX_REDIRECT_TO",
+        ADDRESS,
+        None,
+        "For staging: every message goes to this address instead of its recipient; its bytes and its To stay. Set and "
+        "blank, it is a fault.",
+    )
+    allow_recipients: Allowed | None = setting(
+        "OUTBOX_ALLOW_RECIPIENTS",
+        ALLOWED,
+        None,
+        "For staging: only these get mail. What is for others waits, shown as paused. A domain does not include its "
+        "subdomains. Set and blank, it is a fault.",
+        says="unset: everybody",
     )
     connections: int = setting("OUTBOX_CONNECTIONS", whole(1, 1000), 4, "SMTP connections of one worker.")
     poll_seconds: float = setting("OUTBOX_POLL_SECONDS", SECONDS, 0.5, "How often an idle worker looks for due mail.")

@@ -37,6 +37,7 @@ class Form:
     says: str
     parse: Callable[[Any], Any]
     secret: bool = False
+    blank: bool = False  # whether blank text is handed to `parse`, which refuses it; else it counts as unset
 
 
 def is_unset(raw: Any) -> bool:

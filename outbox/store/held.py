@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.retry import Reason
 from outbox.delivery.routes import Served
+from outbox.delivery.staging import Allowed
 from outbox.delivery.states import State
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.pauses import Pause, What
@@ -37,6 +38,8 @@ class Held:
     """All that has not expired is left alone."""
     served: Served | None = None
     """Where there are several transports: all but what one of them is to carry is left alone."""
+    allowed: Allowed | None = None
+    """All that is for others is left alone; None: nothing for that."""
 
     @classmethod
     def by(cls, pauses: Iterable[Pause], transports: Collection[str]) -> Held:
@@ -65,6 +68,7 @@ class Held:
         domain = recipient.rpartition("@")[2]
         return (
             self.everything
+            or (self.allowed is not None and recipient not in self.allowed)
             or delivery_id in self.deliveries
             or kind in self.kinds
             or domain in self.domains
@@ -116,6 +120,7 @@ class Held:
             or self.refused_senders
             or self.refused_domains
             or self.served
+            or self.allowed is not None
         )
         return not self.everything and bool(some)
 
@@ -126,6 +131,8 @@ class Held:
             found.append(sa.not_(_carried(delivery, self.served)))
         if self.living:
             found.append(_is_living(delivery))
+        if self.allowed is not None:
+            found.append(outside(delivery, self.allowed))
         if self.probed is not None:
             what, value = self.probed
             column, values = _message.c.envelope_from, {value}
@@ -144,6 +151,12 @@ class Held:
         if self.refused_domains:
             found.append(sa.and_(delivery.c.domain.in_(sorted(self.refused_domains)), _is_living(delivery)))
         return sa.or_(*found) if found else None
+
+
+def outside(delivery: sa.FromClause, allowed: Allowed) -> sa.ColumnElement[bool]:
+    """Whether a delivery is for somebody else."""
+    address, domain = sa.func.lower(delivery.c.recipient), sa.func.lower(delivery.c.domain)
+    return sa.and_(address.not_in(sorted(allowed.addresses)), domain.not_in(sorted(allowed.domains)))
 
 
 _LIVING = sa.or_(_message.c.expires_at.is_(None), _message.c.expires_at > DbNow())

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
+from outbox.delivery.staging import Allowed
 from outbox.delivery.states import Lane, State
-from outbox.store import pauses
+from outbox.store import pauses, staging
 from outbox.store.models import OutboxAttempt, OutboxDelivery, OutboxMessage, table_of
 from outbox.store.pauses import What
 from outbox.store.reading import reading
@@ -54,6 +55,10 @@ class Rulings:
         """Lift the automatic pause of what the transport has accepted. False: there was none."""
         with self._engine.begin() as connection:
             return pauses.passed(connection, what, value, **self._of)
+
+    def show_allowed(self, allowed: Allowed | None) -> None:
+        """Show as paused what is for others than those; None: nothing. Raises DatabaseError."""
+        staging.show(self._engine, self._of["environment"], allowed)
 
     def take_probe(self, pause_id: int) -> float | None:
         """Seconds until the next probe if this worker is the one to probe an automatic pause now; else None."""

@@ -20,6 +20,7 @@ from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
 from outbox.delivery.retry import RetryPolicy
+from outbox.delivery.staging import Allowed
 from outbox.extension.state import Bound
 from outbox.monitoring import prometheus
 from outbox.monitoring.counters import Meters
@@ -102,7 +103,13 @@ def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, event
         events,
         transports={relay.name for relay in settings.transports},
         routes=lambda: live_routes(engine),
+        allowed=_allowed(settings),
     )
+
+
+def _allowed(settings: Settings) -> Allowed | None:
+    """Who may get mail; None: everybody, or all goes to one address."""
+    return None if settings.redirect_to is not None else settings.allow_recipients
 
 
 def rulings(engine: Engine, settings: Settings, relay: Relay) -> Rulings:
@@ -132,6 +139,8 @@ def terms(settings: Settings, relay: Relay) -> Terms:
         suppress=settings.suppress_send,
         transport=relay.name,
         address=relay.address,
+        redirect_to=settings.redirect_to,
+        allowed=_allowed(settings),
     )
 
 

@@ -15,11 +15,10 @@ from outbox.core.events import EventName, Events, logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 from outbox.delivery.retry import Decision, Facts, Reason, before_sending, decide
 from outbox.delivery.states import State
-from outbox.message.values import Envelope
-from outbox.store.claim import Claimed
 from outbox.store.failures import OUTAGES
 from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
+from outbox.worker import staging
 from outbox.worker.blob_cache import BlobCache
 from outbox.worker.consequences import Consequences
 from outbox.worker.gate import BeforeDot, SendGuard
@@ -156,7 +155,7 @@ class Dispatcher:
 
     def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket | None:
         claimed = leased.claimed
-        if not self._guard.may_begin(leased):
+        if not (self._guard.may_begin(leased) and self._terms.may_reach(claimed.recipient)):
             return self._return(leased, connection)
         facts = self._facts(leased)
         if (barred := self._barred(leased, facts)) is not None:  # since its claim
@@ -197,7 +196,9 @@ class Dispatcher:
         gate = BeforeDot(self._guard, leased, unrecorded)
         timeout = min(self._terms.send_timeout, self._guard.remaining(leased))
         try:
-            result = connection.deliver(_envelope(leased.claimed), content, before_dot=gate, timeout=timeout)
+            envelope = staging.envelope(leased.claimed, self._terms.redirect_to)
+            result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
+            result = staging.of_sink(result, self._terms.redirect_to)
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: internal error while sending", message.message_id)
             connection.abort()
@@ -222,7 +223,7 @@ class Dispatcher:
         if result.verdict is not Verdict.ACCEPTED:  # which nothing else decides about
             facts = replace(facts, withheld=ruling.withheld, down=self._feed.is_down)
         decision = decide(result, facts, self._terms.policy, chance)
-        return self._record(leased, decision, result, ruling.about)
+        return self._record(leased, staging.noted(decision, self._terms.redirect_to), result, ruling.about)
 
     def _say_turned(self, result: Result) -> None:
         self._events.emit(
@@ -270,12 +271,6 @@ class Dispatcher:
             deferrals=claimed.deferrals,
             elsewhere=self._share.is_carried_elsewhere(claimed.route),
         )
-
-
-def _envelope(claimed: Claimed) -> Envelope:
-    one = claimed.message
-    options = one.mail_options, one.rcpt_options
-    return Envelope(one.envelope_from, claimed.recipient, one.size, one.smtputf8, *options, one.message_id)
 
 
 def _local(decision: Decision) -> Result:

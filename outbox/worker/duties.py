@@ -8,9 +8,10 @@ from collections.abc import Callable, Set
 
 from outbox import operations
 from outbox.core.clock import Debounce, monotonic
-from outbox.core.events import Event, EventName, Events, logger
+from outbox.core.events import Event, EventName, Events, first_line, logger
 from outbox.core.progress import got_on
 from outbox.core.shutdown import Stop
+from outbox.delivery.staging import Allowed
 from outbox.extension.receivers import Receivers
 from outbox.monitoring.http import Monitor
 from outbox.store.queue import Queue
@@ -26,6 +27,7 @@ PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
 _TURNED_SECONDS = 1.0  # at least, between two heartbeats because the relay went out of use, or came back
 _ROUTES_LOOK_SECONDS = 60.0  # between two looks for routes that other settings have written
+_ALLOWED_SECONDS = 5.0  # between two looks for what is for others than those allowed
 _ABANDONED_LOOK_SECONDS = 60.0  # between two looks for pauses of transports that are no more
 
 
@@ -117,8 +119,12 @@ class Pauses:
         *,
         transports: Set[str],
         routes: Callable[[], frozenset[str]],
+        allowed: Allowed | None = None,
     ) -> None:
         """`rulings`: of any of the `transports`; `routes`: of the mail that is to be sent."""
+        self._allowed = allowed
+        self._shows_allowed = Debounce(_ALLOWED_SECONDS).passes
+        self._is_shown = False
         self._pools = pools
         self._queue = queue
         self._rulings = rulings
@@ -133,9 +139,10 @@ class Pauses:
     def run(self) -> None:
         """Tell the claimers; where they can't be read their claims, too, wait for the database."""
         self.before()
+        self._show_allowed()
         try:
             pauses = self._queue.pauses()
-            self._pools.hold(pauses)
+            self._pools.hold(pauses, self._allowed)
             if any(one.is_to_probe and one.transport not in self._transports for one in pauses):
                 self._end_abandoned()
             self._look_for_routes()
@@ -155,6 +162,16 @@ class Pauses:
                 route=route,
                 remedy="OUTBOX_TRANSPORTS names none of these any more: name one again, or cancel that mail",
             )
+
+    def _show_allowed(self) -> None:
+        """What is for others than those allowed is shown as paused; where all are, what was shown so is lifted once."""
+        if self._is_shown and (self._allowed is None or not self._shows_allowed()):
+            return
+        try:
+            self._rulings.show_allowed(self._allowed)
+            self._is_shown = True
+        except Exception as error:  # noqa: BLE001 - it is held back all the same
+            logger.warning("what waits for OUTBOX_ALLOW_RECIPIENTS can't be shown: %s", first_line(error))
 
     def _end_abandoned(self) -> None:
         """The pauses of a transport that was taken out of the settings: nobody would ever probe them."""

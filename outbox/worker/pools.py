@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from outbox.core.clock import monotonic
+from outbox.delivery.staging import Allowed
 from outbox.store.held import Held
 from outbox.store.pauses import Pause
 from outbox.worker.pool import Pool
@@ -37,11 +39,14 @@ class Pools:
         for pool in self._pools:
             pool.nudge()
 
-    def hold(self, pauses: Collection[Pause]) -> None:
-        """Go by these pauses: each by the general ones and its transport's own, which it probes as well."""
+    def hold(self, pauses: Collection[Pause], allowed: Allowed | None = None) -> None:
+        """Go by these pauses: each by the general ones and its transport's own, which it probes as well.
+
+        `allowed`: those who may get mail; None: everybody.
+        """
         for name, pool in self._named.items():
             to_probe = [one for one in pauses if one.is_to_probe and one.transport == name]
-            pool.hold(Held.by(pauses, {name}), to_probe)
+            pool.hold(replace(Held.by(pauses, {name}), allowed=allowed), to_probe)
 
     def wait_dry(self, timeout: float) -> bool:
         """Wait until a look at the queue found nothing due and all that was claimed is recorded.

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from outbox.delivery.reply import Result
 from outbox.delivery.retry import RetryPolicy
+from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
 
 
@@ -42,6 +43,12 @@ class Terms:
     suppress: bool  # MAIL_SUPPRESS_SEND
     transport: str  # as `Relay.name`, for the attempt
     address: str = ""  # host:port
+    redirect_to: str | None = None  # OUTBOX_REDIRECT_TO
+    allowed: Allowed | None = None  # OUTBOX_ALLOW_RECIPIENTS, where mail is not redirected
+
+    def may_reach(self, recipient: str) -> bool:
+        """Whether mail may go to this address."""
+        return self.allowed is None or recipient in self.allowed
 
     @property
     def margin(self) -> float:

@@ -1,0 +1,48 @@
+"""The forms of the settings that keep mail of a staging machine from people: blank ones are faults, not unset."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from outbox.core.errors import MessageError
+from outbox.delivery.staging import Allowed
+from outbox.message.addresses import mailbox_of
+from outbox.settings.shown import shown
+from outbox.settings.values import Form
+
+_DOMAIN = re.compile(r"@?((?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)", re.IGNORECASE)
+_LEAVE_OUT = "Leave it out if mail is to go to its recipients"
+
+
+def _parse_address(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError(f"is {shown(raw)}, not an address such as staging@example.org. {_LEAVE_OUT}")
+    return _address(raw.strip())
+
+
+def _parse_allowed(raw: Any) -> Allowed:
+    words = raw.split() if isinstance(raw, str) else raw
+    if not isinstance(words, list | tuple | set | frozenset) or not words:
+        raise ValueError(
+            f"is {shown(raw)}, not addresses and domains with blanks between, such as ann@example.org example.net. "
+            f"{_LEAVE_OUT}"
+        )
+    addresses, domains = set(), set()
+    for word in words:
+        if isinstance(word, str) and (domain := _DOMAIN.fullmatch(word)):
+            domains.add(domain[1].lower())
+        else:
+            addresses.add(_address(word).lower())
+    return Allowed(frozenset(addresses), frozenset(domains))
+
+
+def _address(given: Any) -> str:
+    try:
+        return mailbox_of(given, "address").address
+    except MessageError as error:
+        raise ValueError(f"holds {shown(given)}, which {error.problem}. {error.remedy}".rstrip(".")) from None
+
+
+ADDRESS = Form("an address", _parse_address, blank=True)
+ALLOWED = Form("addresses and domains, separated by blanks", _parse_allowed, blank=True)
