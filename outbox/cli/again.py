@@ -41,7 +41,8 @@ def send_again(id: int, dry_run: bool, note: str | None, as_json: bool, **option
             )
         except ValueError as error:
             raise No(sentence(f"Not sent again: {error}")) from error
-        connection.rollback() if dry_run else connection.commit()
+        if not dry_run:  # else it is rolled back when the connection closes
+            connection.commit()
     recipient = None if row is None else row.recipient
     if as_json:
         new = None if dry_run else made

@@ -52,7 +52,8 @@ def correct_recipient(id: int, address: str, dry_run: bool, note: str | None, as
             raise click.BadParameter(str(error).removeprefix("recipient: "), param_hint="ADDRESS") from None
         except ValueError as error:
             raise No(sentence(f"Not corrected: {error}")) from error
-        connection.rollback() if dry_run else connection.commit()
+        if not dry_run:  # else it is rolled back when the connection closes
+            connection.commit()
     was = None if row is None else row.recipient
     if as_json:
         print_json({"action": "edit-recipient", "dry_run": dry_run, "id": id, "was": was, "recipient": recipient})

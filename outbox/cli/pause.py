@@ -186,7 +186,8 @@ def _pause(engine: Engine, targets: Targets, asked: Asked, options: dict[str, An
             )
             for what, value in targets
         ]
-        connection.rollback() if asked.dry_run else connection.commit()
+        if not asked.dry_run:  # else it is rolled back when the connection closes
+            connection.commit()
     return made
 
 

@@ -89,7 +89,8 @@ class _Trial:
 
     def say(self, words: str) -> None:
         """A step on stdout, which --json keeps for itself."""
-        remark(words) if self.as_json else say(words)
+        tell = remark if self.as_json else say
+        tell(words)
 
 
 def _enqueue(engine: Engine, address: str, sender: str | None) -> tuple[int, str]:

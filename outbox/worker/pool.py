@@ -168,7 +168,10 @@ class Pool:
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         if recorded and not self._claiming.is_alive():
             self._claimer.carry_out()
-        self._recorder.close() if recorded else self._recorder.abandon()
+        if recorded:
+            self._recorder.close()
+        else:
+            self._recorder.abandon()
         for thread in self._recording:
             thread.join(_JOIN_SECONDS)
         return recorded and not self._claiming.is_alive()  # which may yet come back with mail under lease

@@ -112,6 +112,17 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     assert circle(package()) is None
 
 
+def test_no_expression_is_a_branch() -> None:
+    """`a() if x else b()` as a statement is an `if` that hides."""
+    found = [
+        f"{name}:{node.lineno}"
+        for name, source in package().items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, (ast.IfExp, ast.BoolOp))
+    ]
+    assert found == []
+
+
 def test_the_outside_is_touched_where_it_may_be() -> None:
     """Each library stands behind the wall of its rooms; app/ is never imported."""
     assert strangers(package()) == []
