@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import socket
+from operator import attrgetter
 from typing import Any
 
 import flask_mail
@@ -21,6 +22,8 @@ OURS = "_outbox_message_id"
 
 _SENT = ("as_bytes", "_message", "_mimetext")
 _NOT_SENT = ("as_string", "__bytes__", "__str__")
+_builders = attrgetter(*_SENT, *_NOT_SENT)
+_OWN = frozenset({*_SENT, *_NOT_SENT})
 _MADE = re.compile(r"\s*<\d{10,20}\.\d{1,10}\.\d{1,20}@([^<>@\s]+)>\s*")  # by `email.utils.make_msgid()`
 
 
@@ -106,6 +109,8 @@ def _build(message: flask_mail.Message, date: float, message_id: str) -> object:
 
 def builds_its_bytes(message: flask_mail.Message) -> bool:
     """Whether `message` overrides what Flask-Mail sends. Raises MessageError for an override that nobody would send."""
+    if _builders(message.__class__) == _builders(flask_mail.Message) and not _OWN.intersection(vars(message)):
+        return False
     if any(_overrides(message, name) for name in _SENT):
         return True
     for name in _NOT_SENT:

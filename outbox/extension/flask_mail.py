@@ -113,7 +113,7 @@ class RawMessage(Message):
     the sender's is refused when it is enqueued; a missing Date or Message-ID is added.
     """
 
-    @as_in_flask_mail()
+    @as_in_flask_mail
     def __init__(
         self,
         content: bytes | bytearray | memoryview | email.message.Message,
@@ -205,7 +205,7 @@ class Connection(flask_mail.Connection):
         self.send(Message(*args, **kwargs))
 
 
-@as_in_flask_mail()
+@as_in_flask_mail
 def recipients_of(to: object) -> list[Any]:
     """What `send_email` takes for `to`: an address, a pair (name, address), or several, as a list of recipients."""
     if is_empty(to):
@@ -218,7 +218,7 @@ def recipients_of(to: object) -> list[Any]:
     return [tuple(recipients)] if is_pair(recipients) else recipients
 
 
-@as_in_flask_mail()
+@as_in_flask_mail
 def split_addresses(text: str, field: str = "addresses") -> list[str]:
     """The addresses in a setting, such as FLASKY_ADMIN: `ann@example.org, Bob <bob@example.org>`; none in a blank one.
 

@@ -86,7 +86,9 @@ def check_names(options: Mapping[str, Any], known: Any, function: str) -> None:
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
-def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None = None) -> Posting:
+def posting(
+    settings: Settings, options: EnqueueOptions, policy: Policy | None = None, *, wake: bool = False
+) -> Posting:
     """How the message is to be queued: `options`, then the `policy` of its kind, then the settings.
 
     Raises MessageError with the field, what is wrong and the remedy.
@@ -117,6 +119,7 @@ def posting(settings: Settings, options: EnqueueOptions, policy: Policy | None =
         ),
         metadata=_metadata(options.get("metadata")),
         route=_route(settings.routes, options.get("transport") or policy.transport, kind, lane),
+        wake=wake,
     )
 
 

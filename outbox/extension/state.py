@@ -87,9 +87,7 @@ class Bound(flask_mail._Mail):
         if self._hooks:
             message, options = prepared(self._hooks, message, options)
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
-        posted = posting(self.settings, options, policy)
-        if self.settings.wake and self._wake.passes():
-            posted = replace(posted, wake=True)
+        posted = posting(self.settings, options, policy, wake=self.settings.wake and self._wake.passes())
         composed = self._composed(message, now, posted, options, policy)
         with self._writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
@@ -156,7 +154,7 @@ class Bound(flask_mail._Mail):
         with self._writing(session) as (current, _):
             return changes.find(current, self.settings, named)
 
-    @as_in_flask_mail()
+    @as_in_flask_mail
     def _composed(
         self,
         message: flask_mail.Message,

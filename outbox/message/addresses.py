@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from outbox.core.errors import AddressError, MessageError
 from outbox.message.address_rules import REMEDY, checked, refuse_several, split
@@ -24,6 +25,11 @@ _UNESCAPE = re.compile(r"\\(.)")
 _LONG_WORD = re.compile(r"[^ ]{60}")
 _ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _LENGTH = 1000  # characters of a name and its address
+_WORD = r"[A-Za-z0-9_+-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ORDINARY = re.compile(rf"({_WORD}(?:\.{_WORD})*)@({_LABEL}(?:\.{_LABEL})*)")
+"""What nearly all addresses look like; `parse` would give them back as they are."""
+_ORDINARY_LENGTH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ def pair(name: str, address: str, field: str) -> Mailbox:
 
 def mailbox_of(value: object, field: str, *, sender: bool = False) -> Mailbox:
     """What Flask-Mail takes for an address: a string, or a pair (name, address). Raises as `parse` does."""
+    if type(value) is str and len(value) <= _ORDINARY_LENGTH and (found := _ORDINARY.fullmatch(value)) is not None:
+        return Mailbox("", found[1], found[2])
     value = plain(value, field)
     if value is None:
         raise AddressError(field, "is None", REMEDY)
@@ -110,10 +118,20 @@ def sender_of(value: object, field: str = "sender") -> Mailbox:
 
     Flask-Mail's Message makes "None <shop@example.com>" of the pair (None, "shop@example.com").
     """
+    if type(value) is str:
+        return _sender(value, field)
     value = plain(value, field)
     if isinstance(value, list) and len(value) == 2 and "@" in _name(value[0], field):
         raise AddressError(field, "is a list of addresses", "Give one; further ones for answers go into reply_to.")
-    mailbox = mailbox_of(value, field, sender=True)
+    return _unnamed(mailbox_of(value, field, sender=True))
+
+
+@lru_cache(256)  # an application has few
+def _sender(text: str, field: str) -> Mailbox:
+    return _unnamed(mailbox_of(text, field, sender=True))
+
+
+def _unnamed(mailbox: Mailbox) -> Mailbox:
     return Mailbox("", mailbox.local, mailbox.domain) if mailbox.name == "None" else mailbox
 
 
@@ -139,6 +157,9 @@ def parse_list(text: str, field: str) -> list[Mailbox]:
 
 def unique_mailboxes(mailboxes: Iterable[Mailbox]) -> tuple[Mailbox, ...]:
     """Each address once, the first with its name, in order."""
+    mailboxes = tuple(mailboxes)
+    if len(mailboxes) < 2:
+        return mailboxes
     first: dict[str, Mailbox] = {}
     for mailbox in mailboxes:
         first.setdefault(mailbox.envelope, mailbox)

@@ -111,7 +111,8 @@ def _alternatives(draft: Draft) -> list[tuple[str, str]]:
         if text:
             is_html = subtype.partition(";")[0].strip().lower() == "html"
             found.append(("html" if is_html else subtype, text))
-    found.sort(key=lambda alternative: _rank(alternative[0].lower()))
+    if len(found) > 1:
+        found.sort(key=lambda alternative: _rank(alternative[0].lower()))
     return found
 
 

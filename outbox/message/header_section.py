@@ -36,6 +36,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT_LENGTH = 998  # characters
+_AUTOMATIC = ("Auto-Submitted", "auto-generated", b"Auto-Submitted: auto-generated\r\n")
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Header:
 
     def wire(self) -> bytes:
         """All fields as they are sent, CRLF after each line."""
-        return b"".join(line for _, _, line in self.fields)
+        return b"".join([line for _, _, line in self.fields])
 
     def add(self, name: str, value: str, encoded: str | None = None, label: str | None = None) -> None:
         """A field; `encoded` is its value on the wire where that differs, `label` what the caller calls it."""
@@ -63,7 +64,7 @@ class Header:
         mailboxes = unique_mailboxes(mailboxes)
         if not mailboxes:
             return
-        self.add(name, ", ".join(map(str, mailboxes)), ", ".join(mailbox.wire for mailbox in mailboxes))
+        self.add(name, ", ".join(map(str, mailboxes)), ", ".join([mailbox.wire for mailbox in mailboxes]))
         self.note(name, mailboxes)
 
     def note(self, name: str, mailboxes: Iterable[Mailbox]) -> None:
@@ -75,7 +76,7 @@ def header_of(draft: Draft, default_sender: str | tuple[str, str] | None, now: d
     """The header section of `draft`. Raises MessageError."""
     extra = extra_headers.extra_headers(draft)
     own = {name.lower(): value or "" for name, value in extra if name.lower() in extra_headers.ONCE}
-    to, cc, bcc = (_mailboxes(getattr(draft, name), name) for name in ("recipients", "cc", "bcc"))
+    to, cc, bcc = _mailboxes(draft.recipients, "recipients"), _mailboxes(draft.cc, "cc"), _mailboxes(draft.bcc, "bcc")
     header = Header(author_of(draft, default_sender))
     header.recipients = envelope_of(draft, [*to, *cc, *bcc])
     header.subject = _subject(draft)
@@ -90,15 +91,17 @@ def header_of(draft: Draft, default_sender: str | tuple[str, str] | None, now: d
     header.add_addresses("To", to)
     if not to and not cc:
         header.add("To", "undisclosed-recipients:;")
-    header.add_addresses("Cc", cc)
-    header.note("bcc", bcc)
+    if cc:
+        header.add_addresses("Cc", cc)
+    if bcc:
+        header.note("bcc", bcc)
     if not is_empty(draft.reply_to) and "reply-to" not in own:
         header.add_addresses("Reply-To", _reply_to(draft.reply_to))
     if header.subject:
         header.add("Subject", header.subject, unstructured("Subject", header.subject))
     header.add("Message-ID", header.message_id)
     if "auto-submitted" not in own:
-        header.add("Auto-Submitted", "auto-generated")
+        header.fields.append(_AUTOMATIC)
     for name, value in extra:
         if value is not None and name.lower() not in {"date", "message-id"}:
             _add_extra(header, name, value)
@@ -124,7 +127,7 @@ def envelope_of(draft: Draft, found: Iterable[Mailbox] | None = None) -> tuple[s
         found = _mailboxes(draft.send_to, "send_to")
     elif found is None:
         found = [one for name in ("recipients", "cc", "bcc") for one in _mailboxes(getattr(draft, name), name)]
-    recipients = tuple(mailbox.envelope for mailbox in unique_mailboxes(found))
+    recipients = tuple(dict.fromkeys([mailbox.envelope for mailbox in found]))
     if not recipients:
         raise MissingFieldError("recipients", "is empty, and so are cc and bcc", "Give at least one address.")
     return recipients

@@ -79,8 +79,7 @@ def binary_part(head: bytes, data: bytes, blob_threshold: int) -> Leaf:
 def build(fields: bytes, root: Leaf | Multipart, unique: str) -> tuple[bytes, tuple[tuple[int, Blob], ...]]:
     """The message's header `fields` and its body tree → (skeleton, blobs with their offsets in it)."""
     writer = _Writer(unique)
-    writer.write(fields)
-    writer.write(b"MIME-Version: 1.0\r\n")
+    writer.pieces += (fields, b"MIME-Version: 1.0\r\n")
     writer.part(_as_root(root) if isinstance(root, Leaf) else root)
     return b"".join(writer.pieces), tuple(writer.blobs)
 
@@ -149,31 +148,30 @@ class _Writer:
     def __init__(self, unique: str) -> None:
         self.pieces: list[bytes] = []
         self.blobs: list[tuple[int, Blob]] = []
-        self._length = 0
+        self._length = 0  # of the pieces that are counted
+        self._counted = 0
         self._unique = unique
         self._multiparts = 0
-
-    def write(self, piece: bytes) -> None:
-        self.pieces.append(piece)
-        self._length += len(piece)
 
     def part(self, part: Leaf | Multipart) -> None:
         if isinstance(part, Multipart):
             self._multipart(part)
-            return
-        self.write(part.head + b"\r\n")
-        if isinstance(part.body, Blob):
+        elif isinstance(part.body, Blob):
+            self.pieces += (part.head, b"\r\n")
+            self._length += sum(map(len, self.pieces[self._counted :]))
+            self._counted = len(self.pieces)
             self.blobs.append((self._length, part.body))
         else:
-            self.write(part.body)
+            self.pieces += (part.head, b"\r\n", part.body)
 
     def _multipart(self, part: Multipart) -> None:
         self._multiparts += 1
         boundary = f"=_{self._multiparts}_{self._unique}"  # "=_" is in no quoted-printable, "_" in no base64
         kind = '; type="text/html"' if part.subtype == "related" else ""  # RFC 2387 §3.1
-        self.write(f'Content-Type: multipart/{part.subtype}{kind};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii"))
+        head = f'Content-Type: multipart/{part.subtype}{kind};\r\n boundary="{boundary}"\r\n\r\n'
+        self.pieces.append(head.encode("ascii"))
         delimiter = f"--{boundary}".encode("ascii")
         for child in part.parts:
-            self.write(delimiter + b"\r\n")
+            self.pieces += (delimiter, b"\r\n")
             self.part(child)
-        self.write(delimiter + b"--\r\n")
+        self.pieces += (delimiter, b"--\r\n")

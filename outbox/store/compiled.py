@@ -10,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import BindTyping
 
 from outbox.store.databases import of
+
+_STYLES = {"pyformat", "format", "qmark"}
+"""Of parameters, as the driver takes them."""
 
 
 def table_text(engine: sa.Engine, table: sa.Table) -> str:
@@ -63,12 +67,13 @@ class Rendered:
     def __init__(self, statement: sa.Executable, dialect: sa.Dialect) -> None:
         self._statement = statement
         self._text: str | None = None
-        if dialect.paramstyle != "pyformat":
+        if dialect.paramstyle not in _STYLES or dialect.bind_typing is BindTyping.SETINPUTSIZES:
             return
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         if any(bind.expanding or bind.literal_execute for bind in compiled.binds.values()):
             return  # its text depends on its parameters
         self._text = compiled.string
+        self._order: list[str] | None = compiled.positiontup if compiled.positional else None
         self._fixed = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
         self._processors = {
             name: processor
@@ -86,4 +91,6 @@ class Rendered:
         for name, process in self._processors.items():
             if name in parameters:
                 values[name] = process(values[name])
-        return connection.exec_driver_sql(self._text, values)
+        if self._order is None:
+            return connection.exec_driver_sql(self._text, values)
+        return connection.exec_driver_sql(self._text, tuple([values[name] for name in self._order]))

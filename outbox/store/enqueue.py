@@ -6,12 +6,13 @@ reason the caller would have to clean up after: the same key or the same big par
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_state
 
 from outbox.core.errors import KeyTakenError, OutboxError
 from outbox.message.values import Composed
@@ -19,10 +20,13 @@ from outbox.store import limits, packet_size
 from outbox.store.blobs import PATIENCE, keep_blob
 from outbox.store.databases import of
 from outbox.store.enqueue_sql import (
+    How,
     add_deliveries,
+    insert_alone,
     insert_message,
     insert_unless_key_taken,
     insert_whole,
+    parted,
 )
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
 from outbox.store.posting import Posting, delivery_values, message_values, of_recipient
@@ -126,20 +130,26 @@ def unsettled_key(key: str) -> OutboxError:
 def _add(
     session: Session, connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]
 ) -> OutboxMessage:
-    if of(connection).writes_in_queries and not composed.blobs:
+    database = of(connection)
+    if database.writes_in_queries and not composed.blobs:
         pk = _add_at_once(connection, composed, posting, values)
     else:
-        inserted = connection.execute(insert_message("max_age" in values), values)
-        pk = new_id(inserted)
+        pk = _add_message(connection, values)
         _add_rows(connection, pk, composed, posting)
     return _new(session, pk, values)
 
 
+def _add_message(connection: sa.Connection, values: dict[str, Any]) -> int:
+    if not of(connection).numbers_new_rows:
+        return new_id(connection.execute(insert_message("max_age" in values), values))
+    given, fixed = parted(values)
+    return int(insert_alone(connection.dialect, frozenset(given), fixed).execute(connection, given).lastrowid)
+
+
 def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting, values: dict[str, Any]) -> int:
     """Message, deliveries and wake-up in one statement: each round trip costs as much as all of the composing."""
-    given = {name: value for name, value in values.items() if value is not None}
+    given, fixed = parted(values)
     names = frozenset(given)
-    given["slot"] = posting.lane.slot(retry=False)
     if posting.send_at is not None:
         given["send_at"] = posting.send_at
     each = [of_recipient(address, composed, posting) for address in composed.recipients]
@@ -147,8 +157,8 @@ def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting
         given |= each[0]
     else:
         given |= {f"{name}s": [one[name] for one in each] for name in each[0]}
-    wake, routed = wakes(connection, posting), posting.route is not None
-    statement = insert_whole(connection.dialect, names, alone, posting.send_at is None, wake, routed)
+    how = How(posting.lane.slot(retry=False), alone, posting.send_at is None, posting.route is not None)
+    statement = insert_whole(connection.dialect, names, fixed, how, wakes(connection, posting))
     return int(statement.execute(connection, given).scalar_one())
 
 
@@ -222,16 +232,26 @@ def _with_key(
 
 def _new(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:
     """The message as an object of the session; but for `_KNOWN`, what is asked of it is read then. Few ask."""
-    known = _known(session, pk)
+    identity = _MAPPER.identity_key_from_primary_key((pk,))
+    known = session.identity_map.get(identity)
     if known is not None:  # of a message that was rolled back: SQLite gives its id to the next
         session.expunge(known)
-    message = OutboxMessage(id=pk)
-    make_transient_to_detached(message)
+    message: OutboxMessage = _MAPPER.class_manager.new_instance()  # no constructor runs, as for a row that is read
+    message.__dict__.update(id=pk, message_id=values["message_id"], key=values["key"])
+    state = instance_state(message)
+    state.key = identity
+    state.expired_attributes.update(_unread())
     session.add(message)
-    for name in _KNOWN:
-        set_committed_value(message, name, values[name])
     return message
 
 
+@functools.cache
+def _unread() -> frozenset[str]:
+    """What SQLAlchemy reads of a message of which only `id` and `_KNOWN` are there."""
+    message = OutboxMessage(id=0)
+    make_transient_to_detached(message)
+    return frozenset(sa.inspect(message).expired_attributes) - {"id", *_KNOWN}
+
+
 def _known(session: Session, pk: int) -> OutboxMessage | None:
-    return cast("OutboxMessage | None", session.identity_map.get(session.identity_key(OutboxMessage, pk)))
+    return cast("OutboxMessage | None", session.identity_map.get(_MAPPER.identity_key_from_primary_key((pk,))))

@@ -24,8 +24,8 @@ def size_of(composed: Composed) -> int:
 def check(connection: sa.Connection, composed: Composed) -> None:
     """Raises MessageTooLargeError where the text of the message is too long for one statement."""
     database = of(connection)
-    most, size = database.longest_value(connection), size_of(composed)
-    if most is None or size <= most:
+    most = database.longest_value(connection)
+    if most is None or (size := size_of(composed)) <= most:
         return
     raise MessageTooLargeError(
         "body",

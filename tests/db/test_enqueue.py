@@ -15,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from outbox import KeyTakenError, Message, MessageError, Outbox
+from outbox.delivery.states import Lane
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import wire
 from tests.servers.databases import Database
@@ -162,6 +163,29 @@ def test_returned_message(session: Session, outbox: Outbox) -> None:
     assert message.metadata_ == {"note": "日本語 🎉", "n": [1, None, True]}
     assert message.subject == "Grüße 🎉"
     assert message.created_at.tzinfo is not None
+
+
+def test_the_returned_message_is_its_row(session: Session, outbox: Outbox) -> None:
+    """Whatever is asked of it is as another reader finds it, before the commit and after it."""
+    message = outbox.enqueue(hello(), kind="order", metadata={"number": 1})
+    names = [attribute.key for attribute in sa.inspect(OutboxMessage).column_attrs]
+    for _ in range(2):
+        row = session.execute(sa.select(OutboxMessage.__table__)).one()
+        assert [getattr(message, name) for name in names] == list(row)
+        assert [one.recipient for one in message.deliveries] == ["ann@example.org", "bob@example.org"]
+        session.commit()
+
+
+def test_each_message_has_its_own_options(session: Session, outbox: Outbox) -> None:
+    """One statement serves many messages; what is part of its text is not taken from one for another."""
+    ways = [(lane, policy) for lane in ("high", "normal", "bulk") for policy in ("retry", "hold")]
+    for lane, policy_ in [*ways, *reversed(ways)]:
+        sent = outbox.enqueue(hello(recipients=["ann@example.org"]), priority=lane, on_uncertain=policy_)
+        (delivery,) = sent.deliveries
+        assert (sent.lane, sent.on_uncertain) == (Lane(lane).rank, policy_)
+        assert delivery.lane == Lane(lane).slot(retry=False)
+    for sender, needed in (("jörg@example.org", True), ("ann@example.org", False), ("jörg@example.org", True)):
+        assert outbox.enqueue(hello(sender=sender)).smtputf8 is needed
 
 
 def test_the_same_key_in_one_transaction_and_in_two(engine: sa.Engine, session: Session, outbox: Outbox) -> None:

@@ -46,6 +46,9 @@ class Database:
     """An insert that passes over what is there already returns the rows that are new. Else a plain one is tried, whose
     failure costs the statement alone: see `is_duplicate`."""
 
+    numbers_new_rows = False
+    """The driver tells the id of the row that was inserted (`lastrowid`)."""
+
     locks_gaps = False
     """A locking read that finds nothing locks the gap where the row would be, against the inserts of others."""
 

@@ -45,6 +45,7 @@ class MySQL(Database):
     usual_port = 3306
 
     returns_new_rows = False
+    numbers_new_rows = True
     locks_gaps = True
     commits_ddl = True
     read_only_codes = frozenset({1792, 1290, 1836})

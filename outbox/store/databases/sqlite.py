@@ -35,6 +35,7 @@ class SQLite(Database):
 
     in_process = True
     one_writer = True
+    numbers_new_rows = True
     alters_constraints = False
 
     big_integer = sa.Integer()  # the INTEGER that a row id must be

@@ -45,8 +45,7 @@ def unsigned() -> flask_mail.Message:
 def composed_of(message: flask_mail.Message, **more: Any) -> Composed:
     """The message composed, as a fixed moment would."""
     arguments = {"default_sender": None, "now": NOW, "max_bytes": 10**7, "unique": UNIQUE} | more
-    with as_in_flask_mail():
-        return compose(draft_of(message), **arguments)
+    return as_in_flask_mail(lambda: compose(draft_of(message), **arguments))()
 
 
 def assert_refused(error: type[MessageError], field: str, **arguments: Any) -> MessageError:
