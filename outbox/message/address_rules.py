@@ -13,16 +13,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate
 
-import idna
-
 from outbox.core.errors import AddressError
 
 REMEDY = "Give one address like ann@example.org, or a name with it: ('Ann', 'ann@example.org')."
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]"
+_ATEXT = r'[^\x00- "(),.:;<>@\[\\\]\x7f-\x9f]'  # named by what it leaves out: to compile the rest takes milliseconds
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _DOTTED = re.compile(rf"(?:{_ATEXT}|\.)+")
-_QUOTED_STRING = re.compile(r'"(?:[ !#-\[\]-~\u00a0-\U0010ffff]|\\[ -~])*"')
+_QUOTED_STRING = re.compile(r'"(?:[^\x00-\x1f"\\\x7f-\x9f]|\\[ -~])*"')
 _LABELS = re.compile(r"(?!.*-(?:\.|$))[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
 _COMMENT = re.compile(r"\([^()]*\)")
 _LENGTH = 320  # octets; RFC 5321 §4.5.3.1 asks servers for 256 at least
@@ -205,6 +203,8 @@ def _ascii_domain(domain: str) -> str | None:
     if domain.startswith("["):
         return domain if _is_literal(domain) else None
     if not domain.isascii():
+        import idna  # not at the top: most addresses are ASCII
+
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")
         except UnicodeError:  # idna.IDNAError is one

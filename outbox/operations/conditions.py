@@ -8,7 +8,6 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-import idna
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
@@ -129,6 +128,8 @@ def domain_instead(text: str) -> str | None:
 
 def spellings(domain: str) -> list[str]:
     """The domain as it may be stored: as given, in lower case, in its ASCII and its Unicode form."""
+    import idna  # not at the top: few looks ask for a domain
+
     found = [domain, domain.lower()]
     for convert in (_to_ascii, idna.decode):
         try:
@@ -139,6 +140,8 @@ def spellings(domain: str) -> list[str]:
 
 
 def _to_ascii(domain: str) -> str:
+    import idna
+
     return idna.encode(domain, uts46=True).decode("ascii")
 
 

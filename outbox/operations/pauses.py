@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import idna
 import sqlalchemy as sa
 
 from outbox.core.errors import AddressError, BadHeaderError
@@ -223,6 +222,8 @@ def value_of(what: What, value: str) -> str:
 
 def _domain(value: str) -> str:
     """As deliveries hold it: ASCII, lower case."""
+    import idna  # not at the top: few pauses are of a domain
+
     try:
         return idna.encode(value.lower(), uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):

@@ -6,8 +6,6 @@ import ipaddress
 import re
 from typing import Any
 
-import idna
-
 from outbox.settings.shown import shown
 from outbox.settings.values import Form, text
 
@@ -57,6 +55,8 @@ def _parse_ehlo_name(raw: Any) -> str:
     name = str(host(None).parse(raw))
     if name.isascii():
         return name
+    import idna  # not at the top: most names are ASCII
+
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except UnicodeError:  # idna.IDNAError is one
