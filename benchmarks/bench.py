@@ -51,6 +51,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "mariadb": conditions.mariadb,
     "latency": latency.latency,
     "view": enqueueing.view,
+    "enqueue": enqueueing.enqueue,
     "many": enqueueing.many,
     "memory": memory.attachments,
     "peers": peers.peers,

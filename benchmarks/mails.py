@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import flask
 import flask_mail
 
+import outbox
 from outbox.extension.draft import draft_of
 from outbox.message.compose import compose
 from outbox.message.values import Composed
@@ -22,6 +23,12 @@ PAGE = "<html><body>" + f"<p>{LINE}</p>\n" * 15 + "</body></html>\n"
 def message(number: int = 0) -> flask_mail.Message:
     """One mail as an application writes it. Must be called inside an application context."""
     return flask_mail.Message(f"Order {number}", sender=SENDER, recipients=[RECIPIENT], body=TEXT, html=PAGE)
+
+
+def own_message(number: int = 0) -> outbox.Message:
+    """The same as the outbox's own class, which looks no host name up, each to a reader of its own."""
+    readers = [f"reader{number}@example.org"]
+    return outbox.Message(f"Order {number}", sender=SENDER, recipients=readers, body=TEXT, html=PAGE)
 
 
 def composed(unique: str, attachment: bytes | None = None) -> Composed:

@@ -66,7 +66,7 @@ def latency(lines: Sequence[Line]) -> str:
             for place, value in enumerate(taken)
         )
         colour = _LINES[number % len(_LINES)]
-        parts.append(f'<polyline points="{points}" fill="none" event="{colour}" event-width="2"/>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(_text(left + width - 8, top + height - 12 - 20 * number, name, anchor="end", colour=colour))
     return _svg(_WIDTH, top + height + 40, parts)
 
@@ -99,4 +99,4 @@ def _text(x: float, y: float, words: str, *, anchor: str = "start", bold: bool =
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" event="{colour}"/>'
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'

@@ -3,7 +3,8 @@
     SITE='{"package": "mailer", "database": {…}, "smtp_port": …, "folder": …}' python -m benchmarks.peers.site COMMAND
 
 COMMAND is `enqueue N`, which makes the tables and says how many mails a second it wrote, each in a transaction of its
-own, or `send`. SSL_CERT_FILE names the certificate to trust.
+own; `turns`, which makes them and does the same for each N on a line of its input; or `send`. SSL_CERT_FILE names the
+certificate to trust.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import django
+import pymysql
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.core.management import call_command
@@ -30,7 +32,12 @@ def main() -> None:
     _configure(site)
     if sys.argv[1] == "enqueue":
         call_command("migrate", verbosity=0)
-        print(_enqueue(int(sys.argv[2])))
+        count = int(sys.argv[2])
+        print(count / _enqueue(count)[0])
+    elif sys.argv[1] == "turns":
+        call_command("migrate", verbosity=0)
+        for line in sys.stdin:
+            print(*_enqueue(int(line)), flush=True)
     elif site["package"] == "mailer":
         call_command("send_mail")
     else:
@@ -39,9 +46,13 @@ def main() -> None:
 
 def _configure(site: dict[str, object]) -> None:
     package = str(site["package"])
+    database = {"ENGINE": "django.db.backends.postgresql", **dict(site["database"])}  # type: ignore[call-overload]
+    if database["ENGINE"].endswith("mysql"):
+        pymysql.version_info = (2, 2, 1, "final", 0)  # Django looks for that of mysqlclient
+        pymysql.install_as_MySQLdb()
     settings.configure(
         INSTALLED_APPS=["django.contrib.contenttypes", package],
-        DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", **dict(site["database"])}},  # type: ignore[call-overload]
+        DATABASES={"default": database},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
         EMAIL_BACKEND=_BACKENDS[package],
@@ -55,14 +66,14 @@ def _configure(site: dict[str, object]) -> None:
     django.setup()
 
 
-def _enqueue(count: int) -> float:
-    """Mails a second."""
-    start = time.perf_counter()
+def _enqueue(count: int) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor."""
+    start, cpu = time.perf_counter(), time.process_time()
     for number in range(count):
         mail = EmailMultiAlternatives(f"Order {number}", mails.TEXT, mails.SENDER, [mails.RECIPIENT])
         mail.attach_alternative(mails.PAGE, "text/html")
         mail.send()
-    return count / (time.perf_counter() - start)
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
 if __name__ == "__main__":

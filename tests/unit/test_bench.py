@@ -118,8 +118,10 @@ def test_the_report_stands_between_its_marks() -> None:
 @pytest.mark.parametrize("picture", [plots.drains, plots.latency])
 @pytest.mark.parametrize("lines", [LINES, []])
 def test_pictures_are_well_formed(picture: Callable[[list[dict[str, Any]]], str], lines: list[dict[str, Any]]) -> None:
-    """With and without something to show."""
-    assert ElementTree.fromstring(picture(lines)).tag == "{http://www.w3.org/2000/svg}svg"
+    """With and without something to show; and whatever is a line can be seen."""
+    drawn = ElementTree.fromstring(picture(lines))
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    assert all("stroke" in one.attrib for kind in ("line", "polyline") for one in drawn.iter(f"{{*}}{kind}"))
 
 
 def test_the_proxy_passes_on_every_byte_in_order_and_late() -> None:
