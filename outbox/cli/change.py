@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,17 +42,15 @@ class Change:
         """What of `wanted` it can change."""
         return operations.eligible(wanted, self.target)
 
-    def batches(
-        self, engine: Engine, wanted: Filter, note: str | None, uncertain: Callable[[int], None]
-    ) -> Iterator[int]:
-        """Do it, a batch at a time; how many each. `uncertain`: is given how many became that instead."""
-        return operations.in_batches(engine, wanted, self.target, by=who(), note=note, uncertain=uncertain)
+    def batches(self, engine: Engine, wanted: Filter, note: str | None) -> Iterator[operations.Batch]:
+        """Do it, a batch at a time; what each changed."""
+        return operations.in_batches(engine, wanted, self.target, by=who(), note=note)
 
     def able(self) -> list[str]:
         """The states that it can change."""
         return [str(source) for source in sources(self.target) if source is not State.SENDING]
 
-    def held(self, engine: Engine, eligible: Filter) -> Held | None:
+    def held(self, connection: Connection, eligible: Filter) -> Held | None:
         """The pauses that hold some of it all the same, each with how much; None: they don't matter."""
         return None
 
@@ -63,17 +61,14 @@ class SendNow(Change):
     def eligible(self, wanted: Filter) -> Filter | None:
         return operations.to_send_now(wanted)
 
-    def batches(
-        self, engine: Engine, wanted: Filter, note: str | None, uncertain: Callable[[int], None]
-    ) -> Iterator[int]:
+    def batches(self, engine: Engine, wanted: Filter, note: str | None) -> Iterator[operations.Batch]:
         return operations.send_now_in_batches(engine, wanted, by=who(), note=note, wake=settings().wake)
 
     def able(self) -> list[str]:
         return [str(State.QUEUED)]
 
-    def held(self, engine: Engine, eligible: Filter) -> Held:
-        with operations.connected(engine) as connection:
-            return operations.pauses.holding_of(connection, eligible, HELD_CAP)
+    def held(self, connection: Connection, eligible: Filter) -> Held:
+        return operations.pauses.holding_of(connection, eligible, HELD_CAP)
 
 
 REQUEUE = Change("requeue", "requeued", State.QUEUED, (State.FAILED, State.UNCERTAIN), "queued")
@@ -179,19 +174,22 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         remark(f"No --state given: {' and '.join(default)} mail.")
     engine = database()
     eligible = change.eligible(wanted)
-    matched, rows = 0, []
-    if eligible is not None:
-        with waiting("looking"), operations.connected(engine) as connection:
+    matched, rows, held = 0, [], None
+    with waiting("looking"), operations.connected(engine) as connection:
+        if eligible is not None:
             matched = operations.count(connection, eligible, cap=CAP)
-            rows = operations.find(connection, eligible, limit=SHOWN)
-    others = {} if matched or wanted.ids else _others(change, engine, wanted)
-    left = _left_alone(engine, wanted, eligible)
-    held = change.held(engine, eligible) if eligible is not None else None
+            rows = operations.find(connection, eligible, limit=len(wanted.ids) if dry_run and wanted.ids else SHOWN)
+            held = change.held(connection, eligible)
+        others = {} if matched or wanted.ids else _others(connection, wanted)
     if not dry_run and matched > 1 and not options["yes"]:
         if sys.stderr.isatty():
             _preview(Console(sys.stderr), matched, rows)
         ask(f"{change.verb.capitalize()} {deliveries(matched, CAP)}?", yes=False)
-    changed, uncertain = (0, 0) if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
+    would = operations.Batch([row.id for row in rows])
+    batches = [would] if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
+    changed = 0 if dry_run else sum(len(batch.changed) for batch in batches)
+    uncertain = sum(len(batch.uncertain) for batch in batches)
+    left = _left_alone(engine, wanted, batches)
     if options["as_json"]:
         states = {id: None if row is None else row.state for id, row in left.items()}
         counts: dict[str, Any] = {"matched": matched, "changed": changed}
@@ -202,7 +200,7 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         print_json(said if held is None else said | {"held": {str(one): count for one, count in held}})
     else:
         if dry_run and rows:
-            _preview(console(), matched, rows)
+            _preview(console(), matched, rows[:SHOWN])
         for id, row in left.items():
             say(f"Delivery {id} {_why_not(change, row, wanted)}.")
         if held:
@@ -228,10 +226,9 @@ def _preview(out: Console, matched: int, rows: list[operations.Row]) -> None:
         out.print(f"and {number(matched - len(rows), CAP)} more")
 
 
-def _others(change: Change, engine: Engine, wanted: Filter) -> dict[State, int]:
+def _others(connection: Connection, wanted: Filter) -> dict[State, int]:
     """What the filter finds all the same, by state: it can't be changed, or was not asked for."""
-    with operations.connected(engine) as connection:
-        found = by_state(connection, wanted)
+    found = by_state(connection, wanted)
     asked = [state for state in wanted.states if state in found]
     return {state: found[state] for state in asked} or found
 
@@ -252,18 +249,15 @@ def _either(states: list[str]) -> str:
     return " or ".join(states) if len(states) < 3 else f"{', '.join(states[:-1])} or {states[-1]}"
 
 
-def _left_alone(engine: Engine, wanted: Filter, eligible: Filter | None) -> dict[int, Row | None]:
-    """The ids that were asked for and can't be changed (None: there is no such delivery)."""
-    if not wanted.ids:
+def _left_alone(engine: Engine, wanted: Filter, batches: Sequence[operations.Batch]) -> dict[int, Row | None]:
+    """The ids that were asked for and were not changed, as they are now (None: there is no such delivery)."""
+    changed = {id for batch in batches for id in (*batch.changed, *batch.uncertain)}
+    left = tuple(id for id in dict.fromkeys(wanted.ids) if id not in changed)
+    if not left:
         return {}
     with operations.connected(engine) as connection:
-        able = set() if eligible is None else {row.id for row in _all(connection, eligible)}
-        rows = {row.id: row for row in _all(connection, Filter(ids=wanted.ids))}
-    return {id: rows.get(id) for id in dict.fromkeys(wanted.ids) if id not in able}
-
-
-def _all(connection: Connection, wanted: Filter) -> list[operations.Row]:
-    return operations.find(connection, wanted, limit=len(wanted.ids))
+        rows = {row.id: row for row in operations.find(connection, Filter(ids=left), limit=len(left))}
+    return {id: rows.get(id) for id in left}
 
 
 def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
@@ -282,12 +276,11 @@ def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
     return "is excluded by the filter, or its content was redacted"
 
 
-def _work(change: Change, wanted: Filter, matched: int, engine: Engine, note: str | None) -> tuple[int, int]:
-    """Change batch after batch; how many were changed, and how many became uncertain instead."""
-    changed = 0
-    uncertain: list[int] = []
+def _work(change: Change, wanted: Filter, matched: int, engine: Engine, note: str | None) -> list[operations.Batch]:
+    """Change batch after batch; what each changed."""
+    done = []
     with operations.guarded(engine), waiting(change.done, None if matched > CAP else matched) as told:
-        for batch in change.batches(engine, wanted, note, uncertain.append):
-            changed += batch
-            told(batch)
-    return changed, sum(uncertain)
+        for batch in change.batches(engine, wanted, note):
+            done.append(batch)
+            told(len(batch.changed))
+    return done

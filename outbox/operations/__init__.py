@@ -47,11 +47,12 @@ from outbox.operations.reschedule import deliveries_of, reschedule, send_now, se
 from outbox.operations.status import status, workers
 from outbox.operations.tables import environments
 from outbox.operations.times import duration, parse_duration, parse_moment, spelled
-from outbox.operations.transitions import cancel, eligible, in_batches, mark_sent, requeue
+from outbox.operations.transitions import Batch, cancel, eligible, in_batches, mark_sent, requeue
 from outbox.operations.unsent import left_due
 from outbox.operations.worker_requests import Ask, ask_to_end
 
 __all__ = [
+    "Batch",
     "CORRECTABLE",
     "NO_KIND",
     "PUBLIC_HEADERS",

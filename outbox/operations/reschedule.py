@@ -18,7 +18,7 @@ from outbox.operations.audit import Trail
 from outbox.operations.dates import Dates
 from outbox.operations.filters import Filter
 from outbox.operations.tables import DELIVERY, MESSAGE
-from outbox.operations.transitions import BATCH, let_live, next_matching
+from outbox.operations.transitions import BATCH, Batch, let_live, locked, next_matching
 from outbox.store.enqueue import tell
 from outbox.store.types import DbNow
 
@@ -62,15 +62,15 @@ def reschedule(
 
 def send_now_in_batches(
     engine: sa.Engine, wanted: Filter, *, by: str, note: str | None = None, wake: bool = True
-) -> Iterator[int]:
-    """The same as `send_now` in a transaction for each BATCH, so that nobody waits long; how many each."""
+) -> Iterator[Batch]:
+    """The same as `send_now` in a transaction for each BATCH, so that nobody waits long; what each changed."""
     change = _Change("send-now", None, wanted, by, note, wake)
     eligible = to_send_now(wanted)
     last: int | None = 0
     while eligible is not None and last is not None:
         with engine.begin() as connection:
             last, changed = change.step(connection, eligible, last, BATCH)
-        yield changed
+        yield Batch(changed)
 
 
 def deliveries_of(
@@ -109,8 +109,8 @@ def _changed(connection: sa.Connection, eligible: Filter | None, change: _Change
     while eligible is not None and last is not None and (limit is None or limit > 0):
         last, changed = change.step(connection, eligible, last, BATCH if limit is None else min(limit, BATCH))
         if limit is not None:
-            limit -= changed
-        yield changed
+            limit -= len(changed)
+        yield len(changed)
 
 
 class _Change:
@@ -124,23 +124,20 @@ class _Change:
         self._trail = Trail(action, by=by, filters=words, note=note)
         self._dates = Dates(by=by, filters=words)
 
-    def step(self, connection: sa.Connection, eligible: Filter, after: int, size: int) -> tuple[int | None, int]:
-        """Change the next `size` that match, by id; the last id looked at (None: no more) and how many were changed."""
+    def step(self, connection: sa.Connection, eligible: Filter, after: int, size: int) -> tuple[int | None, list[int]]:
+        """Change the next `size` that match, by id; the last id looked at (None: no more) and those that changed."""
         rows = next_matching(connection, eligible, after, size)
-        if not rows:
-            return None, 0
         due = DbNow() if self._at is None else sa.literal(self._at, DELIVERY.c.due_at.type)
         unchanged = () if self._at is not None else (DELIVERY.c.due_at > DbNow(),)
-        changed = connection.execute(
-            DELIVERY.update()
-            .where(DELIVERY.c.id.in_([row.id for row in rows]), DELIVERY.c.state == State.QUEUED.value, *unchanged)
-            .values(due_at=due, updated_at=DbNow())
-        ).rowcount
+        still = locked(connection, rows, DELIVERY.c.state == State.QUEUED.value, *unchanged)
+        changed = [row.id for row in still]
         if changed:
-            self._dates.follow(connection, {row.message_id for row in rows})
+            moved = DELIVERY.update().where(DELIVERY.c.id.in_(changed)).values(due_at=due, updated_at=DbNow())
+            connection.execute(moved)
+            self._dates.follow(connection, {row.message_id for row in still})
             if self._at is not None:
-                let_live(connection, {row.message_id for row in rows}, self._at)
+                let_live(connection, {row.message_id for row in still}, self._at)
             elif self._wake:
                 tell(connection)
-        self._trail.add(connection, changed, [row.id for row in rows])
+        self._trail.add(connection, len(changed), changed)
         return (rows[-1].id if len(rows) == size else None), changed

@@ -6,8 +6,8 @@ leaves one row in the audit: `by` is who does it, `note` why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from outbox.delivery.states import State, sources
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE
+from outbox.store.databases import of
 from outbox.store.types import DbNow
 
 BATCH = 1_000
@@ -25,6 +26,14 @@ BATCH = 1_000
 
 ACTIONS = {State.QUEUED: "requeue", State.CANCELLED: "cancel", State.SENT: "mark-sent"}
 """What a change is called, by the state it leads to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction changed: ids of deliveries."""
+
+    changed: Sequence[int]
+    uncertain: Sequence[int] = ()  # could not be cancelled, because they may have been sent already
 
 
 def requeue(
@@ -57,28 +66,19 @@ def mark_sent(
 
 
 def in_batches(
-    engine: sa.Engine,
-    wanted: Filter,
-    target: State,
-    *,
-    by: str,
-    note: str | None = None,
-    uncertain: Callable[[int], None] | None = None,
-) -> Iterator[int]:
-    """Take what matches to `target` in a transaction for each BATCH, so that nobody waits long; how many each.
+    engine: sa.Engine, wanted: Filter, target: State, *, by: str, note: str | None = None
+) -> Iterator[Batch]:
+    """Take what matches to `target` in a transaction for each BATCH, so that nobody waits long; what each changed.
 
-    What a worker puts back among the matching ones meanwhile is not taken a second time. `uncertain`: called with the
-    number of those that could not be cancelled, because they may have been sent already, and became uncertain.
+    What a worker puts back among the matching ones meanwhile is not taken a second time.
     """
     eligible_ = eligible(wanted, target)
     trail = _trail(wanted, target, by, note)
     last: int | None = 0
     while eligible_ is not None and last is not None:
         with engine.begin() as connection:
-            last, changed, held = _step(connection, eligible_, target, trail, last, BATCH)
-        if held and uncertain is not None:
-            uncertain(held)
-        yield changed
+            last, batch = _step(connection, eligible_, target, trail, last, BATCH)
+        yield batch
 
 
 def eligible(wanted: Filter, target: State) -> Filter | None:
@@ -106,8 +106,8 @@ def _changed(
     last: int | None = 0
     while eligible_ is not None and last is not None and (limit is None or limit > 0):
         size = BATCH if limit is None else min(limit, BATCH)
-        last, changed, held = _step(connection, eligible_, target, trail, last, size)
-        changed += held
+        last, batch = _step(connection, eligible_, target, trail, last, size)
+        changed = len(batch.changed) + len(batch.uncertain)
         if limit is not None:
             limit -= changed
         yield changed
@@ -115,23 +115,19 @@ def _changed(
 
 def _step(
     connection: sa.Connection, wanted: Filter, target: State, trail: Trail, after: int, size: int
-) -> tuple[int | None, int, int]:
-    """Change the next `size` that match, by id.
-
-    Gives the last id looked at (None: no more), how many went to `target`, and how many became uncertain instead.
-    """
+) -> tuple[int | None, Batch]:
+    """Change the next `size` that match, by id; the last id looked at (None: no more) and what was changed."""
     rows = next_matching(connection, wanted, after, size)
-    if not rows:
-        return None, 0, 0
-    ids = DELIVERY.c.id.in_([row.id for row in rows])
-    held = _hold_marked(connection, ids) if target is State.CANCELLED else 0
-    changed = connection.execute(
-        DELIVERY.update().where(ids, DELIVERY.c.state.in_([str(s) for s in wanted.states])).values(_values(target))
-    ).rowcount
-    if target is State.QUEUED:
-        let_live(connection, {row.message_id for row in rows})
-    trail.add(connection, changed + held, [row.id for row in rows])
-    return (rows[-1].id if len(rows) == size else None), changed, held
+    still = locked(connection, rows, DELIVERY.c.state.in_([str(state) for state in wanted.states]))
+    held = [row.id for row in still if target is State.CANCELLED and _may_be_sent(row)]
+    changed = [row.id for row in still if row.id not in set(held)]
+    for ids, values in ((held, _held_values()), (changed, _values(target))):
+        if ids:
+            connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(values))
+    if changed and target is State.QUEUED:
+        let_live(connection, {row.message_id for row in still})
+    trail.add(connection, len(still), [row.id for row in still])
+    return (rows[-1].id if len(rows) == size else None), Batch(changed, held)
 
 
 def next_matching(connection: sa.Connection, wanted: Filter, after: int, size: int) -> Sequence[Any]:
@@ -148,11 +144,22 @@ def next_matching(connection: sa.Connection, wanted: Filter, after: int, size: i
     ).all()
 
 
-def _hold_marked(connection: sa.Connection, ids: sa.ColumnElement[bool]) -> int:
+def locked(connection: sa.Connection, rows: Sequence[Any], *still: sa.ColumnElement[bool]) -> Sequence[Any]:
+    """Those of `rows` for which `still` holds, by id; nobody else changes them until the transaction ends."""
+    if not rows:
+        return []
+    columns = DELIVERY.c.id, DELIVERY.c.message_id, DELIVERY.c.state, DELIVERY.c.marked_at
+    statement = sa.select(*columns).where(DELIVERY.c.id.in_([row.id for row in rows]), *still).order_by(DELIVERY.c.id)
+    return connection.execute(of(connection).lock(statement)).all()
+
+
+def _may_be_sent(row: Any) -> bool:
     """Mail that a relay may have already is not cancelled: nobody can know whether it was sent."""
-    values = _values(State.UNCERTAIN) | {"marked_at": DELIVERY.c.marked_at, "reason": Reason.UNKNOWN.value}
-    marked = sa.and_(DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.marked_at.is_not(None))
-    return connection.execute(DELIVERY.update().where(ids, marked).values(values)).rowcount
+    return row.state == State.QUEUED and row.marked_at is not None
+
+
+def _held_values() -> dict[str, Any]:
+    return _values(State.UNCERTAIN) | {"marked_at": DELIVERY.c.marked_at, "reason": Reason.UNKNOWN.value}
 
 
 def _values(target: State) -> dict[str, Any]:

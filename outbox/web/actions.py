@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,9 @@ class Action:
         """What of `wanted` it can change."""
         return operations.eligible(wanted, self.target)
 
-    def batches(self, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
-        """Do it, a batch at a time; how many each. `uncertain`: is given how many became that instead."""
-        return operations.in_batches(engine(), wanted, self.target, by=actor(), note=note, uncertain=uncertain)
+    def batches(self, wanted: Filter, note: str | None) -> Iterator[operations.Batch]:
+        """Do it, a batch at a time; what each changed."""
+        return operations.in_batches(engine(), wanted, self.target, by=actor(), note=note)
 
     def held(self, connection: Connection, wanted: Filter) -> results.Held:
         """The pauses that hold some of it all the same, each with how much."""
@@ -89,7 +89,7 @@ class SendNow(Action):
     def eligible(self, wanted: Filter) -> Filter | None:
         return operations.to_send_now(wanted)
 
-    def batches(self, wanted: Filter, note: str | None, uncertain: Callable[[int], None]) -> Iterator[int]:
+    def batches(self, wanted: Filter, note: str | None) -> Iterator[operations.Batch]:
         wake = settings().wake
         return operations.send_now_in_batches(engine(), wanted, by=actor(), note=note, wake=wake)
 
@@ -247,15 +247,15 @@ def _left_out(
 
 def _change(action: Action, wanted: Filter, note: str | None) -> tuple[int, int, bool]:
     """How many were changed, how many became uncertain instead, and whether that is all of them."""
-    uncertain: list[int] = []
     deadline = clock.monotonic() + BUDGET_SECONDS
-    changed = 0
+    changed = uncertain = 0
     with operations.guarded(engine()):
-        for batch in action.batches(wanted, note, uncertain.append):
-            changed += batch
+        for batch in action.batches(wanted, note):
+            changed += len(batch.changed)
+            uncertain += len(batch.uncertain)
             if clock.monotonic() > deadline:
-                return changed, sum(uncertain), False
-    return changed, sum(uncertain), True
+                return changed, uncertain, False
+    return changed, uncertain, True
 
 
 def _results(

@@ -12,6 +12,8 @@ from outbox import operations
 from outbox.delivery.states import EDGES, Lane, State
 from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import Filter
+from outbox.operations.tables import DELIVERY
+from outbox.operations.transitions import locked, next_matching
 from outbox.store.enqueue import Posting
 from outbox.store.types import DbNow
 from tests.db.mails import beside, put, states
@@ -90,10 +92,27 @@ def test_in_batches_takes_nothing_twice(engine: sa.Engine, monkeypatch: pytest.M
     put(engine, *(f"r{number}@example.org" for number in range(5)), state=State.FAILED)
     wanted, done = Filter(states=(State.FAILED,)), 0
     for batch in operations.in_batches(engine, wanted, State.QUEUED, by="ann"):
-        done += batch
+        done += len(batch.changed)
         with engine.begin() as connection:  # a worker that is quick, and a server that refuses
             connection.execute(sa.update(OutboxDelivery).values(state="failed", due_at=None, finished_at=DbNow()))
     assert done == 5
+
+
+def test_what_changed_meanwhile_is_left_alone(engine: sa.Engine) -> None:
+    """Between the look and the change; the report names what was changed, and nothing else."""
+    first, second = (put(engine, state=State.FAILED)[0] for _ in range(2))
+    wanted = operations.eligible(Filter(states=(State.FAILED,)), State.QUEUED)
+    assert wanted is not None
+    with engine.connect() as connection:
+        rows = next_matching(connection, wanted, 0, 10)
+    with engine.begin() as connection:
+        assert operations.mark_sent(connection, Filter(ids=(second,)), by="bea") == 1
+    with engine.begin() as connection:
+        still = locked(connection, rows, DELIVERY.c.state == State.FAILED.value)
+    assert [row.id for row in rows] == [first, second]
+    assert [row.id for row in still] == [first]
+    [batch] = operations.in_batches(engine, Filter(ids=(first, second)), State.QUEUED, by="ann")
+    assert list(batch.changed) == [first]
 
 
 def test_the_preview_is_what_is_changed(engine: sa.Engine, connection: sa.Connection) -> None:
