@@ -20,7 +20,7 @@ from outbox.store.claim_places import START, Place, Places
 from outbox.store.compiled import Rendered
 from outbox.store.databases import Database
 from outbox.store.due import is_of
-from outbox.store.messages import Stored, for_recipient, read_messages, stored_from
+from outbox.store.messages import StoredMessage, for_recipient, read_messages, stored_from
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow, utc
 
@@ -41,7 +41,7 @@ class Claimed:
     rescues: int
     rescued: bool  # an earlier lease of it was lost
     marked: bool  # by that earlier lease, right before the final dot
-    message: Stored
+    message: StoredMessage
     deferrals: int = 0  # attempts so far that did not count
     route: str = ""  # as `delivery.routes` has it
 
@@ -225,7 +225,7 @@ def _ends(found: list[Claimed]) -> Iterator[tuple[int, Place]]:
     return ((one.slot, (one.due_at, one.id)) for one in found)
 
 
-def _claimed(row: Any, token: int, message: Stored) -> Claimed:
+def _claimed(row: Any, token: int, message: StoredMessage) -> Claimed:
     rescued = row.state == State.SENDING
     return Claimed(
         id=row.id,

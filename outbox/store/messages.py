@@ -55,7 +55,7 @@ _MISSING = "its row in outbox_message is missing"
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredMessage:
     """A message as the worker needs it. Not to be changed; unfrozen, for that is half the price of making one."""
 
     pk: int
@@ -79,7 +79,7 @@ class Stored:
     skips: int = 0
 
 
-def for_recipient(message: Stored, recipient: str) -> Stored:
+def for_recipient(message: StoredMessage, recipient: str) -> StoredMessage:
     """`message` in the form that `recipient` gets."""
     utf8 = message.utf8
     if utf8 is None or recipient.isascii():
@@ -89,7 +89,7 @@ def for_recipient(message: Stored, recipient: str) -> Stored:
     return replace(message, smtputf8=True, utf8=None, size=size, head=head, skips=utf8.replaces)
 
 
-def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, Stored]:
+def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, StoredMessage]:
     """The messages by primary key, all of them: one that can't be read has `damage`, and `environment`."""
     pks = sorted(pks)
     parts = _parts(connection, pks)
@@ -103,7 +103,7 @@ def read_messages(connection: sa.Connection, pks: Iterable[int], environment: st
     return found
 
 
-def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: str) -> Stored:
+def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: str) -> StoredMessage:
     """The message in a row of MESSAGE_COLUMNS and `message_pk`, damaged where it can't be read."""
     if row.pk is None:
         return _damaged(row.message_pk, environment, _MISSING)
@@ -121,8 +121,8 @@ def parts_of(message: sa.ColumnElement[int], database: Database) -> sa.ColumnEle
 
 def _one_by_one(
     connection: sa.Connection, pks: list[int], parts: dict[int, Any], environment: str
-) -> dict[int, Stored]:
-    found: dict[int, Stored] = {}
+) -> dict[int, StoredMessage]:
+    found: dict[int, StoredMessage] = {}
     for pk in pks:
         try:
             found |= _read(connection, [pk], parts)
@@ -143,17 +143,19 @@ def _parts(connection: sa.Connection, pks: list[int]) -> dict[int, list[tuple[in
     return parts
 
 
-def _read(connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]) -> dict[int, Stored]:
+def _read(
+    connection: sa.Connection, pks: list[int], parts: dict[int, list[tuple[int, str]]]
+) -> dict[int, StoredMessage]:
     statement = sa.select(*MESSAGE_COLUMNS, DbNow().label("now")).where(_message.c.id.in_(pks))
     rows = connection.execute(of(connection).latest(statement))
     return {row.pk: _stored(row, tuple(parts.get(row.pk, ()))) for row in rows}
 
 
-def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> Stored:
+def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
     if UNREADABLE in (row.created_at, row.expires_at):  # an expiry, too, that would count as long past
         raise ValueError("a time that can't be read")
     options = row.options or {}
-    return Stored(
+    return StoredMessage(
         pk=row.pk,
         message_id=row.message_id,
         environment=row.environment,
@@ -182,8 +184,8 @@ def _unreadable(error: Exception) -> str:
     return f"its row in outbox_message can't be read: {type(error).__name__}"
 
 
-def _damaged(pk: int, environment: str, damage: str) -> Stored:
-    return Stored(
+def _damaged(pk: int, environment: str, damage: str) -> StoredMessage:
+    return StoredMessage(
         pk=pk,
         message_id=f"(message {pk})",
         environment=environment,

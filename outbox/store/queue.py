@@ -27,7 +27,7 @@ from outbox.store.databases import of
 from outbox.store.due import due_now
 from outbox.store.failures import OUTAGES
 from outbox.store.held import Held
-from outbox.store.messages import Stored
+from outbox.store.messages import StoredMessage
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, new_id, table_of
 from outbox.store.pauses import Pause, active
 from outbox.store.reading import only_reading, reading
@@ -201,7 +201,7 @@ class Queue:
         """Some of a big part, from byte `start` on. Raises DamagedMessageError where it is gone."""
         return bytes(self._of_blob(sa.func.substr(OutboxBlob.data, start + 1, length, type_=sa.LargeBinary()), digest))
 
-    def text_part(self, message: Stored, start: int, length: int) -> bytes:
+    def text_part(self, message: StoredMessage, start: int, length: int) -> bytes:
         """Some of a long text, from byte `start` on. Raises DamagedMessageError where it is no longer what it was."""
         skeleton = OutboxMessage.skeleton
         part = sa.select(sa.func.substr(skeleton, start + 1, length, type_=sa.LargeBinary())).where(

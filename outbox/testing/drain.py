@@ -27,7 +27,7 @@ from outbox.testing.scripts import Attempt, Relay
 from outbox.worker import build
 from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed, Leased
+from outbox.worker.prefetch import Leased, PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import tell
 from outbox.worker.tickets import Ticket, Unrecorded
@@ -52,10 +52,10 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
     worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)
     recorder = _AtOnce(OutcomeStore(engine), worker_id, recorded)
     breaker = Breaker()
-    feed = Feed(Blame(breaker, Refusals(0)), lambda: _NOW)
+    buffer = PrefetchBuffer(Blame(breaker, Refusals(0)), lambda: _NOW)
     dispatcher = Dispatcher(
         queue,
-        feed,
+        buffer,
         recorder,
         replace(build.terms(settings, settings.transports[0]), suppress=False, transport=relay.name),
         events,
@@ -74,7 +74,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
 
     try:
         while dispatcher.claim(worker_id, BATCH):
-            claimed = feed.empty()
+            claimed = buffer.empty()
             again += [one for one in claimed if one.claimed.id in seen]
             left.extend(
                 sorted((one for one in claimed if one.claimed.id not in seen), key=lambda one: one.claimed.slot)
@@ -83,8 +83,8 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
             while left:
                 connection = _Scripted(relay, left[0].claimed.recipient)
                 breaker.accepted(breaker.openings)  # each is offered, whatever came of the one before
-                feed.put([left.popleft()])
-                taken = feed.take(0.0, 0)
+                buffer.put([left.popleft()])
+                taken = buffer.take(0.0, 0)
                 assert taken is not None  # noqa: S101 - the breaker is closed
                 dispatcher.work(taken, connection, Unrecorded())
     except BaseException:

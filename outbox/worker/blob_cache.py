@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from outbox.core.errors import DamagedMessageError
 from outbox.message.values import BASE64_CUT, base64_chunks, base64_length
-from outbox.store.messages import Stored
+from outbox.store.messages import StoredMessage
 
 LARGEST = 256 * 1024
 """Bytes: a larger blob is not kept."""
@@ -29,7 +29,7 @@ class BlobCache:
         self,
         size: Callable[[str], int],
         fetch: Callable[[str, int, int], bytes],
-        fetch_text: Callable[[Stored, int, int], bytes],
+        fetch_text: Callable[[StoredMessage, int, int], bytes],
         step: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`fetch(digest, start, length)` reads some of a blob, `size(digest)` tells how many bytes it has.
@@ -45,7 +45,7 @@ class BlobCache:
         self._size = 0
         self._lock = threading.Lock()
 
-    def content(self, message: Stored) -> Iterator[bytes]:
+    def content(self, message: StoredMessage) -> Iterator[bytes]:
         """The wire form in pieces. Raises DamagedMessageError at once if it is not what was written."""
         if message.damage is not None:
             raise DamagedMessageError(message.damage)
@@ -70,7 +70,7 @@ class BlobCache:
         else:
             yield self._small(digest, size)
 
-    def _spliced(self, message: Stored, parts: list[tuple[int, str, int]]) -> Iterator[bytes]:
+    def _spliced(self, message: StoredMessage, parts: list[tuple[int, str, int]]) -> Iterator[bytes]:
         start = message.skips
         if message.head:
             yield message.head
@@ -81,7 +81,7 @@ class BlobCache:
             start = offset
         yield from self._text(message, start, _text_size(message))
 
-    def _text(self, message: Stored, start: int, end: int) -> Iterator[bytes]:
+    def _text(self, message: StoredMessage, start: int, end: int) -> Iterator[bytes]:
         """The skeleton from byte `start` to `end`."""
         if message.skeleton is not None:
             yield message.skeleton[start:end]
@@ -118,5 +118,5 @@ class BlobCache:
                 self._size -= len(self._kept.popitem(last=False)[1])
 
 
-def _text_size(message: Stored) -> int:
+def _text_size(message: StoredMessage) -> int:
     return message.skeleton_size if message.skeleton is None else len(message.skeleton)

@@ -20,7 +20,7 @@ from outbox.store.rulings import Rulings, Seen
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.router import Share
 
@@ -46,7 +46,7 @@ class Claimer:
     def __init__(
         self,
         queue: Queue,
-        feed: Feed,
+        buffer: PrefetchBuffer,
         dispatcher: Dispatcher,
         recorder: Recorder,
         rulings: Rulings,
@@ -65,7 +65,7 @@ class Claimer:
         self._share = share
         self._monotonic = monotonic
         self._queue = queue
-        self._feed = feed
+        self._buffer = buffer
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._rulings = rulings
@@ -91,7 +91,7 @@ class Claimer:
 
     def nudge(self) -> None:
         """Look at the queue now."""
-        self._feed.running_low.set()
+        self._buffer.running_low.set()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -116,25 +116,25 @@ class Claimer:
     def _claim_on(self) -> None:
         while not self._stopping.is_set():
             if pause := self.look():
-                self._queue.wait(self._feed.running_low, pause)
+                self._queue.wait(self._buffer.running_low, pause)
 
     def look(self) -> float:
         """One look at what is to be done: seconds until the next, unless something calls for an earlier one."""
-        self._feed.running_low.clear()
+        self._buffer.running_low.clear()
         self._apply_pauses()
-        if surplus := self._feed.surplus():
+        if surplus := self._buffer.surplus():
             self._dispatcher.give_back(surplus)
         self.carry_out()
         may_claim = self._may_claim()
-        room = self._feed.room(self._size) if may_claim else 0
-        found = self._claim_safely(room) if room or (may_claim and not self._feed.healthy) else 0
-        if found and found >= room and len(self._feed) < self.low:
+        room = self._buffer.room(self._size) if may_claim else 0
+        found = self._claim_safely(room) if room or (may_claim and not self._buffer.healthy) else 0
+        if found and found >= room and len(self._buffer) < self.low:
             return 0.0
         if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
-            self._pause = _SOON_SECONDS if len(self._feed) < self.low else self._poll
+            self._pause = _SOON_SECONDS if len(self._buffer) < self.low else self._poll
         else:
             self._pause = min(self._pause * 2, self._poll)
-        if room and not found and self.trouble is None and self._feed.idle:
+        if room and not found and self.trouble is None and self._buffer.idle:
             self.dry.set()
         # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
         return self._pause if self._pause < self._poll else 2 * self._poll
@@ -148,7 +148,7 @@ class Claimer:
         if held != self._held:
             new, self._held = held.added_to(self._held), held  # what probes an older pause goes on
             self._queue.hold(held)
-            back = self._feed.remove(
+            back = self._buffer.remove(
                 lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id)
             )
             self._dispatcher.give_back(back)
@@ -156,7 +156,7 @@ class Claimer:
     def learn(self, seen: Iterable[Seen]) -> None:
         """Take what earlier attempts came to, the oldest first, as evidence. Before `run`, or on its thread."""
         offers = ((Offer(one.delivery, one.sender, one.recipient, message=one.message), one.result) for one in seen)
-        for offer, result, ruling in self._feed.learn(offers):
+        for offer, result, ruling in self._buffer.learn(offers):
             self._consequences.note(ruling, offer, result)
 
     def carry_out(self) -> None:
@@ -172,15 +172,15 @@ class Claimer:
 
     def _ask_others(self) -> None:
         """Whether what all workers of this transport were refused is enough to stop."""
-        if self._feed.is_suspicious and self._asked.passes() and self._recorder.flush(_SOON_SECONDS):
+        if self._buffer.is_suspicious and self._asked.passes() and self._recorder.flush(_SOON_SECONDS):
             self.learn(self._rulings.recent(_RECENT))
-            if self._feed.is_down:  # what was claimed before would be the probe by its lane, not by turn
-                self._dispatcher.give_back(self._feed.empty())
+            if self._buffer.is_down:  # what was claimed before would be the probe by its lane, not by turn
+                self._dispatcher.give_back(self._buffer.empty())
 
     def _end_expired(self) -> None:
         """What has expired ends, all of it, though the relay can't be used: else it would take the place of probes."""
         began = self._monotonic()
-        if self._feed.healthy or began < self._expired_at:
+        if self._buffer.healthy or began < self._expired_at:
             return
         try:
             with self._holding(self._held.but_expired()):
@@ -193,7 +193,7 @@ class Claimer:
 
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
-        suspects = self._feed.suspects()
+        suspects = self._buffer.suspects()
         most = room if suspects is None else 1
         probes = self._claim_probes(most)
         probes += self._claim_comparisons(most - probes)

@@ -23,7 +23,7 @@ from outbox.worker.blob_cache import BlobCache
 from outbox.worker.consequences import Consequences
 from outbox.worker.gate import BeforeDot, SendGuard
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed, Leased
+from outbox.worker.prefetch import Leased, PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.router import Share
 from outbox.worker.terms import Connection, Terms
@@ -58,7 +58,7 @@ class Dispatcher:
     def __init__(
         self,
         queue: Queue,
-        feed: Feed,
+        buffer: PrefetchBuffer,
         recorder: Recorder,
         terms: Terms,
         events: Events,
@@ -73,7 +73,7 @@ class Dispatcher:
     ) -> None:
         """What may have to wait for the database on a connection's thread happens within a `step()`."""
         self._queue = queue
-        self._feed = feed
+        self._buffer = buffer
         self._recorder = recorder
         self._terms = terms
         self._events = events
@@ -98,7 +98,7 @@ class Dispatcher:
         self._guard.cutoff.set()
 
     def claim(self, worker_id: int, limit: int, *, probe: bool = False) -> int:
-        """Lease up to `limit` due deliveries into the feed; how many rows that touched. `probe`: as `Queue.claim`."""
+        """Lease up to `limit` due deliveries into the buffer; how many rows that touched. `probe`: as `Queue.claim`."""
         return self.lease(worker_id, limit, probe=probe).rows
 
     def lease(self, worker_id: int, limit: int, *, probe: bool = False) -> Leases:
@@ -111,7 +111,7 @@ class Dispatcher:
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
-        self._feed.put(offered)
+        self._buffer.put(offered)
         for one in claimed:
             if one.rescued:
                 self._events.emit(EventName.RESCUED, one.message.message_id, delivery=one.id, rescues=one.rescues)
@@ -204,30 +204,30 @@ class Dispatcher:
             connection.abort()
             return self._settle(leased, connection, self._broke(facts, error))
         if gate.refused:
-            self._feed.withdraw(leased, connection)
+            self._buffer.withdraw(leased, connection)
             return self._record(leased, Decision(State.QUEUED, Reason.STOPPED, note=gate.refused), result)
-        if self._feed.turned_away(leased, result, connection):
+        if self._buffer.turned_away(leased, result, connection):
             connection.close()
             if result.phase is Phase.DOT:  # it was refused, which takes away the mark of one that may be held
                 return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT), result, About.CONNECTIONS)
-            self._feed.put([leased])
+            self._buffer.put([leased])
             return None
         chance = self._chance()
         with self._judging:  # what follows from outcomes is noted in their order
-            offer, ruling = self._feed.done(leased, result, chance, connection)
+            offer, ruling = self._buffer.done(leased, result, chance, connection)
             pending = self._consequences is not None and self._consequences.note(ruling, offer, result)
         if pending:
-            self._feed.running_low.set()
+            self._buffer.running_low.set()
         if ruling.turned:
             self._say_turned(result)
         if result.verdict is not Verdict.ACCEPTED:  # which nothing else decides about
-            facts = replace(facts, withheld=ruling.withheld, down=self._feed.is_down)
+            facts = replace(facts, withheld=ruling.withheld, down=self._buffer.is_down)
         decision = decide(result, facts, self._terms.policy, chance)
         return self._record(leased, staging.noted(decision, self._terms.redirect_to), result, ruling.about)
 
     def _say_turned(self, result: Result) -> None:
         self._events.emit(
-            EventName.TRANSPORT_DOWN if self._feed.is_down else EventName.TRANSPORT_UP,
+            EventName.TRANSPORT_DOWN if self._buffer.is_down else EventName.TRANSPORT_UP,
             transport=self._terms.transport,
             verdict=result.verdict,
             phase=result.phase,
@@ -245,12 +245,12 @@ class Dispatcher:
 
     def _return(self, leased: Leased, connection: Connection) -> Ticket:
         """It was taken and not begun."""
-        self._feed.withdraw(leased, connection)
+        self._buffer.withdraw(leased, connection)
         return self.give_back([leased])[0]
 
     def _settle(self, leased: Leased, connection: Connection, decision: Decision) -> Ticket:
         """Decided without a word from the server, which the breaker is to learn nothing from."""
-        self._feed.withdraw(leased, connection)
+        self._buffer.withdraw(leased, connection)
         return self._record(leased, decision, _local(decision))
 
     def _record(self, leased: Leased, decision: Decision, result: Result, about: About | None = None) -> Ticket:
@@ -267,7 +267,7 @@ class Dispatcher:
             rescues=claimed.rescues,
             on_uncertain=claimed.message.on_uncertain,
             expires_in=expires_in,
-            healthy=self._feed.healthy,
+            healthy=self._buffer.healthy,
             deferrals=claimed.deferrals,
             elsewhere=self._share.is_carried_elsewhere(claimed.route),
         )

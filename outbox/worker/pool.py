@@ -27,7 +27,7 @@ from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import Totals, tell, transport_health
 from outbox.worker.router import Share
@@ -75,7 +75,7 @@ class Pool:
         self._events = events
         self._idle = idle
         self._connections: list[Connection] = [connect() for _ in range(connections)]
-        self._feed = Feed(blame, monotonic, self._connections)
+        self._buffer = PrefetchBuffer(blame, monotonic, self._connections)
         self._reading = threading.BoundedSemaphore(_READERS)
         self._recorder = Recorder(
             outcome_store,
@@ -86,7 +86,7 @@ class Pool:
         )
         self._dispatcher = Dispatcher(
             queue,
-            self._feed,
+            self._buffer,
             self._recorder,
             terms,
             events,
@@ -100,7 +100,7 @@ class Pool:
         )
         self._claimer = Claimer(
             queue,
-            self._feed,
+            self._buffer,
             self._dispatcher,
             self._recorder,
             rulings,
@@ -148,15 +148,15 @@ class Pool:
         """Wait until a look at the queue found nothing due and all that was claimed is recorded."""
         if not self._claimer.dry.wait(timeout):
             return False
-        return self._feed.idle and self._recorder.flush(timeout)
+        return self._buffer.idle and self._recorder.flush(timeout)
 
     def stop(self, grace: float) -> bool:
         """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
         self._claimer.stop()
         if self._watch is not None:
             self._watch.stop()
-        self._feed.close()
-        self._dispatcher.give_back(self._feed.empty())
+        self._buffer.close()
+        self._dispatcher.give_back(self._buffer.empty())
         end = monotonic() + grace
         for thread in (self._claiming, *self._carrying):
             thread.join(max(0.0, end - monotonic()))
@@ -164,7 +164,7 @@ class Pool:
         if any(thread.is_alive() for thread in self._carrying):
             self._cut_off()
         self._claiming.join(max(0.0, cut_off + _CUT_OFF_SECONDS - monotonic()))  # else its mail stays under lease
-        self._dispatcher.give_back(self._feed.empty())
+        self._dispatcher.give_back(self._buffer.empty())
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         if recorded and not self._claiming.is_alive():
             self._claimer.carry_out()
@@ -179,9 +179,9 @@ class Pool:
     def leave(self) -> None:
         """Begin nothing more, and join nothing: what the relay has answered is recorded, if the database lets us."""
         self._claimer.stop()
-        self._feed.close()
+        self._buffer.close()
         self._dispatcher.cut_off()
-        self._dispatcher.give_back(self._feed.empty())
+        self._dispatcher.give_back(self._buffer.empty())
         self._recorder.flush(_CONFIRM_SECONDS)
 
     def learn(self, seen: Iterable[Seen]) -> None:
@@ -197,7 +197,7 @@ class Pool:
     @property
     def is_down(self) -> bool:
         """Whether the relay is out of use, to be probed now and then."""
-        return self._feed.is_down
+        return self._buffer.is_down
 
     @property
     def held(self) -> Held:
@@ -230,7 +230,7 @@ class Pool:
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
         return {
-            "transport": transport_health(self._breaker, self._feed.admission, self._terms, monotonic()),
+            "transport": transport_health(self._breaker, self._buffer.admission, self._terms, monotonic()),
             "counts": dict(self.totals.counts),
             "lost_leases": self.totals.lost_leases,
             "suppressed": self._terms.suppress,
@@ -253,12 +253,12 @@ class Pool:
     def _carry(self, connection: Connection) -> None:
         unrecorded = Unrecorded()
         while True:
-            leased = self._feed.take(self._idle, self._claimer.low, connection)
+            leased = self._buffer.take(self._idle, self._claimer.low, connection)
             if leased is not None:
                 self._ends[connection] = awake() + leased.deadline - monotonic()
                 self._dispatcher.work(leased, connection, unrecorded)
                 del self._ends[connection]
-            elif self._feed.closed:
+            elif self._buffer.closed:
                 break
             else:
                 connection.close()

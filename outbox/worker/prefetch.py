@@ -47,7 +47,7 @@ class _Begun:
     at: float  # monotonic seconds
 
 
-class Feed:
+class PrefetchBuffer:
     """What connections take their next message from: the most important first, and only as the breaker allows."""
 
     def __init__(

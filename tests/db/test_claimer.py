@@ -33,7 +33,7 @@ from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
 from tests.db.mails import put
@@ -52,7 +52,7 @@ class Parts:
     """One worker without connections."""
 
     claimer: Claimer
-    feed: Feed
+    buffer: PrefetchBuffer
     breaker: Breaker
     recorder: Recorder
     rulings: Rulings
@@ -66,14 +66,14 @@ def parts(engine: sa.Engine) -> Iterator[Parts]:
     rulings = Rulings(engine, environment="", transport=RELAY)
     recorder = Recorder(OutcomeStore(engine), worker_id, lambda outcome, lost: None)
     breaker, events, lease_guard = Breaker(), Events(), LeaseGuard(600.0, monotonic())
-    feed = Feed(Blame(breaker, Refusals(10)), monotonic)
+    buffer = PrefetchBuffer(Blame(breaker, Refusals(10)), monotonic)
     policy = RetryPolicy()
     terms = Terms(policy, lease=600.0, send_timeout=60.0, dot_timeout=60.0, suppress=False, transport=RELAY)
     consequences = Consequences(rulings, events, transport=RELAY, delay=60.0)
     tokens = itertools.count(1)
     dispatcher = Dispatcher(
         queue,
-        feed,
+        buffer,
         recorder,
         terms,
         events,
@@ -84,7 +84,7 @@ def parts(engine: sa.Engine) -> Iterator[Parts]:
     )
     claimer = Claimer(
         queue,
-        feed,
+        buffer,
         dispatcher,
         recorder,
         rulings,
@@ -97,7 +97,7 @@ def parts(engine: sa.Engine) -> Iterator[Parts]:
     )
     thread = threading.Thread(target=recorder.run)
     thread.start()
-    yield Parts(claimer, feed, breaker, recorder, rulings)
+    yield Parts(claimer, buffer, breaker, recorder, rulings)
     recorder.close()
     thread.join(LIMIT)
 
@@ -132,12 +132,12 @@ def test_what_has_expired_ends_together_though_the_relay_is_away(down: bool, eng
     expire(engine, *dead)
     if down:
         parts.breaker.fault(Result(Verdict.TRANSPORT, Phase.CONNECT, Reply(None, None, "no"), 0.1), 0, monotonic(), 0.5)
-        assert parts.feed.room(100) == 0
+        assert parts.buffer.room(100) == 0
     parts.claimer.look()
     assert parts.recorder.flush(LIMIT)
     assert fates(engine)["failed", "expired"] == 150
     assert sum(fates(engine).values()) == 152
-    assert len(parts.feed) <= 1
+    assert len(parts.buffer) <= 1
 
 
 def test_what_probes_a_pause_stays_when_another_is_set(engine: sa.Engine, parts: Parts) -> None:
@@ -151,14 +151,14 @@ def test_what_probes_a_pause_stays_when_another_is_set(engine: sa.Engine, parts:
     parts.breaker.fault(Result(Verdict.TRANSPORT, Phase.AUTH, Reply(535, None, "no"), 0.1), 0, monotonic() - 60, 0.5)
     parts.claimer.hold(Held.by(pauses, {RELAY}), pauses)
     parts.claimer.look()
-    assert len(parts.feed) == 1, "the probe waits for a connection"
+    assert len(parts.buffer) == 1, "the probe waits for a connection"
     parts.rulings.pause(What.SENDER, OTHER, reason="refused", reply="550 no")
     parts.claimer.hold(Held.by(in_force(engine), {RELAY}))
     parts.claimer.look()
-    assert [entry[2].claimed.recipient for entry in parts.feed._heap] == ["a@example.com"]
+    assert [entry[2].claimed.recipient for entry in parts.buffer._heap] == ["a@example.com"]
     parts.claimer.hold(Held(domains=frozenset({"example.com"}), senders=frozenset({OTHER})))
     parts.claimer.look()
-    assert len(parts.feed) == 0
+    assert len(parts.buffer) == 0
 
 
 def test_a_probe_that_finds_nothing_is_made_again_before_long(engine: sa.Engine, parts: Parts) -> None:
@@ -181,7 +181,7 @@ def test_nothing_is_claimed_while_outcomes_can_not_be_recorded(engine: sa.Engine
     """The recorder goes first; what is due stays with whoever can record it."""
     put(engine, "a@example.com")
     parts.claimer.look()
-    (leased,) = parts.feed.empty()
+    (leased,) = parts.buffer.empty()
     rename(engine, "note", "remark")
     try:
         parts.recorder.submit(outcome(leased.claimed))
@@ -190,12 +190,12 @@ def test_nothing_is_claimed_while_outcomes_can_not_be_recorded(engine: sa.Engine
                 wait_a_little()
         put(engine, "b@example.com", message_id="<2@example.org>")
         parts.claimer.look()
-        assert len(parts.feed) == 0
+        assert len(parts.buffer) == 0
     finally:
         rename(engine, "remark", "note")
     assert parts.recorder.sound(LIMIT)
     parts.claimer.look()
-    assert [leased.claimed.recipient for leased in parts.feed.empty()] == ["b@example.com"]
+    assert [leased.claimed.recipient for leased in parts.buffer.empty()] == ["b@example.com"]
 
 
 def test_a_paused_domain_is_offered_mail_of_a_sender_it_has_not_refused(
@@ -211,10 +211,10 @@ def test_a_paused_domain_is_offered_mail_of_a_sender_it_has_not_refused(
     monkeypatch.setattr(parts.claimer, "_monotonic", lambda: now)
     parts.claimer.hold(Held.by(in_force(engine), {RELAY}))
     parts.claimer.look()
-    assert len(parts.feed) == 0
+    assert len(parts.buffer) == 0
     now += FIRST_WAIT
     parts.claimer.look()
-    assert [entry[2].claimed.recipient for entry in parts.feed._heap] == ["b@example.com"]
+    assert [entry[2].claimed.recipient for entry in parts.buffer._heap] == ["b@example.com"]
 
 
 @pytest.mark.databases("sqlite")
@@ -229,25 +229,25 @@ def test_what_others_were_refused_makes_the_probe_go_by_turns(engine: sa.Engine,
     denied = Result(Verdict.PERMANENT, Phase.RCPT, Reply(554, "5.7.1", "Relay access denied"), 0.1)
     retries = []
     for number in range(12):
-        leased = parts.feed.take(0, 0)
+        leased = parts.buffer.take(0, 0)
         assert leased is not None
         if leased.claimed.slot != Lane.NORMAL.slot(retry=False):
             retries.append(leased)
-            parts.feed.withdraw(leased)
+            parts.buffer.withdraw(leased)
             continue
         if number < 6:
-            parts.feed.done(leased, denied, 0.5)
+            parts.buffer.done(leased, denied, 0.5)
         else:
-            parts.feed.withdraw(leased)  # as if another worker had offered it
+            parts.buffer.withdraw(leased)  # as if another worker had offered it
         refused = outcome(leased.claimed, State.FAILED, denied, reason="refused", transport=RELAY)
         parts.recorder.submit(refused)
-    parts.feed.put(retries)
+    parts.buffer.put(retries)
     assert parts.recorder.flush(LIMIT)
-    assert not parts.feed.is_down
+    assert not parts.buffer.is_down
     with polled("a probe is claimed", LIMIT) as wait_a_little:
-        while not (parts.feed.is_down and len(parts.feed)):
+        while not (parts.buffer.is_down and len(parts.buffer)):
             parts.claimer.look()
             wait_a_little()
-    probe = parts.feed.take(0, 0)
+    probe = parts.buffer.take(0, 0)
     assert probe is not None
     assert probe.claimed.recipient == f"{Lane.NORMAL}@b.example"

@@ -20,7 +20,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed, Leased
+from outbox.worker.prefetch import Leased, PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded
@@ -46,7 +46,7 @@ class Parts:
     late: float = 0.0
     """Seconds by which the dispatcher's clock is ahead."""
     queue: Queue = field(init=False)
-    feed: Feed = field(init=False)
+    buffer: PrefetchBuffer = field(init=False)
     recorder: Recorder = field(init=False)
     dispatcher: Dispatcher = field(init=False)
     worker: int = field(init=False)
@@ -54,12 +54,12 @@ class Parts:
     def __post_init__(self) -> None:
         self.queue = Queue(self.engine, environment="", lease=LEASE)
         self.worker = self.queue.register(host="here", pid=1, version="1", connections=2)
-        self.feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
+        self.buffer = PrefetchBuffer(Blame(Breaker(), Refusals(10)), monotonic)
         self.recorder = Recorder(OutcomeStore(self.engine), self.worker, lambda outcome, lost: None)
         tokens = count(1)
         self.dispatcher = Dispatcher(
             self.queue,
-            self.feed,
+            self.buffer,
             self.recorder,
             TERMS,
             Events(),
@@ -73,12 +73,12 @@ class Parts:
         """Mail to these, claimed."""
         put(self.engine, *recipients)
         self.dispatcher.claim(self.worker, 10)
-        return self.feed.empty()
+        return self.buffer.empty()
 
     def take(self, leased: Leased) -> Leased:
         """As a connection takes it."""
-        self.feed.put([leased])
-        taken = self.feed.take(0, 0)
+        self.buffer.put([leased])
+        taken = self.buffer.take(0, 0)
         assert taken is leased
         return taken
 
@@ -114,7 +114,7 @@ def test_what_is_still_to_be_recorded_is_not_offered_again(engine: sa.Engine) ->
     with polled("both are claimed", LIMIT) as wait_a_little:
         while any(row.token in (None, taken.claimed.token) for row in rows(engine)):
             parts.dispatcher.claim(parts.worker, 10)  # which looks at what was due earlier now and then only
-            offered += parts.feed.empty()
+            offered += parts.buffer.empty()
             wait_a_little()
     assert [leased.claimed.recipient for leased in offered] == ["new@example.org"]
     with running(parts.recorder):

@@ -19,7 +19,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
 from tests.db.test_queue import LEASE, make_due, outcome, put, rows
@@ -40,16 +40,16 @@ class AnswersLost(Queue):
         return answer
 
 
-def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, Feed]:
-    """One that claims into a feed that nobody empties."""
-    feed = Feed(Blame(Breaker(), Refusals(10)), monotonic)
+def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, PrefetchBuffer]:
+    """One that claims into a buffer that nobody empties."""
+    buffer = PrefetchBuffer(Blame(Breaker(), Refusals(10)), monotonic)
     tokens = iter(range(1, 100))
     recorder = Recorder(OutcomeStore(engine), 1, lambda outcome, lost: None)
     lease_guard = LeaseGuard(20, monotonic())
     chance = lambda: 0.5  # noqa: E731
     return Dispatcher(
         queue,
-        feed,
+        buffer,
         recorder,
         TERMS,
         Events(),
@@ -57,7 +57,7 @@ def dispatcher(queue: Queue, engine: sa.Engine) -> tuple[Dispatcher, Feed]:
         monotonic=monotonic,
         chance=chance,
         token=lambda: next(tokens),
-    ), feed
+    ), buffer
 
 
 def test_a_claim_whose_answer_was_lost_is_made_again(engine: sa.Engine) -> None:
@@ -65,13 +65,13 @@ def test_a_claim_whose_answer_was_lost_is_made_again(engine: sa.Engine) -> None:
     queue = AnswersLost(engine, environment="", lease=LEASE)
     worker = queue.register(host="here", pid=1, version="1", connections=4)
     put(engine, "a@example.org", "b@example.org")
-    work, feed = dispatcher(queue, engine)
+    work, buffer = dispatcher(queue, engine)
     with pytest.raises(sa.exc.OperationalError):
         work.claim(worker, 10)
     assert [row.state for row in rows(engine)] == ["sending", "sending"]
     queue.lose = False
     assert work.claim(worker, 10) == 2
-    assert [leased.claimed.recipient for leased in feed.empty()] == ["a@example.org", "b@example.org"]
+    assert [leased.claimed.recipient for leased in buffer.empty()] == ["a@example.org", "b@example.org"]
     assert [row.rescues for row in rows(engine)] == [0, 0]
 
 

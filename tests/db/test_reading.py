@@ -16,7 +16,7 @@ from outbox.core.errors import DamagedMessageError, DatabaseError
 from outbox.delivery.states import OnUncertain
 from outbox.operations import Redactor
 from outbox.store.engines import engine_like
-from outbox.store.messages import Stored
+from outbox.store.messages import StoredMessage
 from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings
 from tests.db.mails import put
@@ -95,11 +95,11 @@ def text_part(queue: Queue) -> None:
         queue.text_part(stored(), 0, 10)
 
 
-def stored() -> Stored:
+def stored() -> StoredMessage:
     times = {"created_at": datetime.now(UTC), "expires_in": None}
     words = {"message_id": "<1@x>", "environment": "", "kind": None, "envelope_from": "a@example.org"}
     options = {"smtputf8": False, "mail_options": (), "rcpt_options": (), "on_uncertain": OnUncertain.RETRY}
-    return Stored(pk=1, size=20, skeleton=None, parts=(), skeleton_size=20, **words, **options, **times)
+    return StoredMessage(pk=1, size=20, skeleton=None, parts=(), skeleton_size=20, **words, **options, **times)
 
 
 def queue(engine: sa.Engine) -> Queue:

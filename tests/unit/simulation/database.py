@@ -13,7 +13,7 @@ from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.store.claim import Claimed
 from outbox.store.held import Held
-from outbox.store.messages import Stored
+from outbox.store.messages import StoredMessage
 from outbox.store.pauses import BY, FIRST_PROBE, LONGEST_PROBE, Pause, What
 from outbox.store.record import Outcome
 from outbox.store.rulings import RECENT_SECONDS, Seen
@@ -198,7 +198,7 @@ class Queue:
         was_due, one.due = one.due, now + 1200.0
         one.state, one.worker, one.token = State.SENDING, worker_id, token
         left = None if one.expires is None else one.expires - now
-        message = Stored(
+        message = StoredMessage(
             one.id, f"<{one.id}@x>", "", None, one.sender, one.size, False, (), (), OnUncertain.RETRY, EPOCH, left,
             _content(one.size), (),
         )  # fmt: skip

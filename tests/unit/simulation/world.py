@@ -21,7 +21,7 @@ from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Feed, Leased
+from outbox.worker.prefetch import Leased, PrefetchBuffer
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded
 from tests.unit.simulation.database import RESCUED_AFTER, Database, Delivery, Hold, Queue, Recorder, Rulings
@@ -66,19 +66,19 @@ class Worker:
         self.lines = [ScriptedConnection(world.relay, learned) for _ in range(connections)]
         self._unrecorded = {line: Unrecorded() for line in self.lines}
         self.breaker = Breaker(most=60.0)
-        self.feed = Feed(Blame(self.breaker, Refusals(refusals)), clock, members=self.lines)
-        self.feed.running_low = _Flag()  # type: ignore[assignment]
+        self.buffer = PrefetchBuffer(Blame(self.breaker, Refusals(refusals)), clock, members=self.lines)
+        self.buffer.running_low = _Flag()  # type: ignore[assignment]
         rulings: Any = Rulings(world.database)
         queue: Any = Queue(world.database)
         recorder: Any = Recorder(world.database, number)
         consequences = Consequences(rulings, events, transport=RELAY.name, delay=_TERMS.policy.first)
         lease_guard = LeaseGuard(1e12, world.now, ahead=lambda: 0.0)
         self.dispatcher = Dispatcher(
-            queue, self.feed, recorder, _TERMS, events, lease_guard,
+            queue, self.buffer, recorder, _TERMS, events, lease_guard,
             monotonic=clock, chance=world.random.random, token=world.token, consequences=consequences,
         )  # fmt: skip
         self.claimer = Claimer(
-            queue, self.feed, self.dispatcher, recorder, rulings, consequences, lease_guard,
+            queue, self.buffer, self.dispatcher, recorder, rulings, consequences, lease_guard,
             worker_id=number, connections=connections, poll=POLL, progress=Progress(), monotonic=clock,
         )  # fmt: skip
         self.claimer.learn(rulings.recent(2 * refusals))
@@ -90,22 +90,22 @@ class Worker:
 
     def step(self) -> bool:
         """Claim, and let idle connections begin. Whether there may be more to do at once."""
-        if self.feed.running_low.is_set() and not self.stopping:
+        if self.buffer.running_low.is_set() and not self.stopping:
             for _ in range(50):
                 if self.claimer.look():
                     break
             else:
                 raise AssertionError("it claims without end")
         began = False
-        idle = [line for line in self.lines if line.busy is None] if len(self.feed) else []
+        idle = [line for line in self.lines if line.busy is None] if len(self.buffer) else []
         if len(idle) > 1:
             self.world.random.shuffle(idle)
         for line in idle:
-            leased = self.feed.take(0, self.claimer.low, line)
+            leased = self.buffer.take(0, self.claimer.low, line)
             if leased is not None:
                 began = True
                 self._begin(line, leased)
-        return began or (self.feed.running_low.is_set() and not self.stopping)
+        return began or (self.buffer.running_low.is_set() and not self.stopping)
 
     def _begin(self, line: ScriptedConnection, leased: Leased) -> None:
         world, delivery = self.world, self.world.database.deliveries[leased.claimed.id]
@@ -133,8 +133,8 @@ class Worker:
         """Finish what is under way, give back the rest."""
         self.stopping = True
         self.claimer.stop()
-        self.feed.close()
-        self.dispatcher.give_back(self.feed.empty())
+        self.buffer.close()
+        self.dispatcher.give_back(self.buffer.empty())
 
     def ended(self) -> None:
         """After a stop, once nothing is under way."""
@@ -322,7 +322,7 @@ class World:
             yield self._restarts[0].at
         for worker in self.workers.values():
             yield worker.breaker.probe_at
-            yield worker.feed.admission._raise_at
+            yield worker.buffer.admission._raise_at
             yield worker.claimer._no_other_until
             yield from (worker.idle_until(line) for line in worker.lines if line.busy is None)
 

@@ -9,7 +9,7 @@ import pytest
 from outbox.core.errors import DamagedMessageError
 from outbox.delivery.states import OnUncertain
 from outbox.message.values import Blob, base64_length, splice
-from outbox.store.messages import Stored
+from outbox.store.messages import StoredMessage
 from outbox.worker.blob_cache import CAPACITY, LARGEST, PIECE, BlobCache
 
 
@@ -22,7 +22,7 @@ def counting(blobs: dict[str, bytes]) -> tuple[BlobCache, list[tuple[str, int]]]
         fetched.append((digest, len(piece)))
         return piece
 
-    def fetch_text(message: Stored, start: int, length: int) -> bytes:
+    def fetch_text(message: StoredMessage, start: int, length: int) -> bytes:
         return fetch(message.message_id, start, length)
 
     return BlobCache(lambda digest: len(blobs[digest]), fetch, fetch_text), fetched
@@ -95,7 +95,9 @@ def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
     assert fetched == [("1", LARGEST)]
 
 
-def stored(skeleton: bytes, parts: tuple[tuple[int, str], ...], size: int) -> Stored:
+def stored(skeleton: bytes, parts: tuple[tuple[int, str], ...], size: int) -> StoredMessage:
     """A message with these parts."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
-    return Stored(1, "<1@x>", "", None, "a@x", size, False, (), (), OnUncertain.RETRY, now, None, skeleton, parts)
+    return StoredMessage(
+        1, "<1@x>", "", None, "a@x", size, False, (), (), OnUncertain.RETRY, now, None, skeleton, parts
+    )
