@@ -172,7 +172,9 @@ def test_sensitive_mail(engine: sa.Engine) -> None:
     for state in operations.CORRECTABLE:
         [id] = put(engine, OLD, state=state)
         of_kind(engine, "password-reset")
-        with pytest.raises(ValueError, match=r"is sensitive \(OUTBOX_SENSITIVE_KINDS\).*: cancel it"):
+        with pytest.raises(
+            ValueError, match=r"is sensitive \(by its definition or OUTBOX_SENSITIVE_KINDS\).*: cancel it"
+        ):
             correct(engine, id, "ann@example.org", sensitive_kinds=("confirm", "password-reset"))
         assert shown(engine, id)[0].recipient == OLD
         for kind, address in (("invoice", "ann@example.org"), (None, OLD)):

@@ -113,7 +113,7 @@ class TestCorrect:
     @pytest.mark.parametrize(
         ("words", "code", "said"),
         [
-            (("1", "ann@example.org"), 1, "sensitive (OUTBOX_SENSITIVE_KINDS)"),
+            (("1", "ann@example.org"), 1, "sensitive (by its definition or OUTBOX_SENSITIVE_KINDS)"),
             (("2", "ann@example.org"), 1, "that is sent can't be corrected"),
             (("99", "ann@example.org"), 1, "99"),
             (("3", "nonsense"), 2, "ADDRESS"),

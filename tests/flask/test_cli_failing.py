@@ -22,6 +22,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-check": (),
     "outbox-correct-recipient": ("1", "ann@example.org"),
     "outbox-create-tables": (),
+    "outbox-kinds": (),
     "outbox-list": (),
     "outbox-mark-sent": ("1",),
     "outbox-pause": ("--all",),

@@ -271,7 +271,7 @@ class TestMake:
         (tmp_path / "venv" / "ready").touch()
         (tmp_path / "venv" / "bin" / "python").symlink_to(tmp_path / "gone")
         done = _make(tmp_path, "-n", "start")
-        assert f"{tmp_path}/venv is made anew: its Python is gone or broken." in done.stdout
+        assert f"{tmp_path}/venv is built again: its Python is gone or broken." in done.stdout
         assert not (tmp_path / "venv" / "ready").exists()
 
     def test_another_python_makes_it_anew(self, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ class TestMake:
         other.write_text("#!/bin/sh\necho another\n")
         other.chmod(0o755)
         done = _make(tmp_path, "-n", "start", f"PYTHON={other}")
-        assert f"is made anew: it has another Python than {other}." in done.stdout
+        assert f"is built again: it has another Python than {other}." in done.stdout
 
     def test_a_checkout_that_cannot_be_written_is_named(self) -> None:
         """Nothing is set up, and the remedy is there."""

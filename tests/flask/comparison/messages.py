@@ -245,7 +245,7 @@ ATTACHMENTS: list[Row] = [
     row(
         "attachment: attachment, referred to",
         differs(
-            "Images that the HTML names are inline",
+            "Images that the HTML refers to are inline",
             attachments=[("a.png", "image/png", "inline", PNG, [("content-id", "<logo>")])],
         ),
         html='<img src="cid:logo">',
@@ -265,7 +265,7 @@ ATTACHMENTS: list[Row] = [
     row(
         "attachment: a mail",
         differs(
-            "Mails and multiparts as attachments arrive",
+            "Messages and multiparts as attachments arrive",
             attachments=[("a.eml", "message/rfc822", "attachment", b"Subject: a\n\nb\n", [])],
         ),
         then=attach("a.eml", "message/rfc822", b"Subject: a\r\n\r\nb\r\n"),
@@ -282,7 +282,7 @@ ATTACHMENTS: list[Row] = [
     row(
         "attachment: multipart",
         differs(
-            "Mails and multiparts as attachments arrive",
+            "Messages and multiparts as attachments arrive",
             attachments=[("a.bin", "application/octet-stream", "attachment", b"abc", [])],
         ),
         then=attach("a.bin", "multipart/mixed", b"abc"),

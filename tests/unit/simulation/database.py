@@ -208,7 +208,7 @@ class Queue:
             one.deferrals,
         )  # fmt: skip
 
-    def refused(self) -> list[object]:
+    def foreign(self) -> list[object]:
         return []
 
     def abandon_claim(self, worker_id: int, token: int) -> int:
