@@ -126,7 +126,7 @@ class Worker:
     def collect(self) -> Iterator[Metric]:
         """For a registry."""
         yield from _of_meters(self._meters)
-        transports = self._health()["transport"]
+        transports = self._health()["transports"]
         yield _gauge("worker_info", ("version",), {(self._version,): 1})
         yield _gauge("breaker_open", ("transport",), {(one["name"],): one["state"] != "closed" for one in transports})
         yield _gauge("heartbeat_age_seconds", (), {(): self._heartbeat_age()})

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 def transports_said(health: Any) -> list[Mapping[str, Any]]:
     """One entry for each relay, as the worker wrote it at its last heartbeat."""
-    said = health.get("transport") if isinstance(health, dict) else None
+    said = health.get("transports", health.get("transport")) if isinstance(health, dict) else None
     return [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, dict)]
 
 

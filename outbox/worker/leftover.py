@@ -26,7 +26,7 @@ def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, s
     if not left:
         return False
     why = next(reversed(unsent.values()), None) or next(
-        (one["error"] for one in pools.health()["transport"] if one["error"]), None
+        (one["error"] for one in pools.health()["transports"] if one["error"]), None
     )
     why = why or next((one.reply or one.reason for one in pauses if one.automatic), "")
     logger.error(

@@ -105,7 +105,8 @@ class Pools:
         said = [pool.health() for pool in self._pools]
         totals = self.totals
         return {
-            "transport": [one["transport"] for one in said],
+            "transport": said[0]["transport"],
+            "transports": [one["transport"] for one in said],
             "counts": dict(totals.counts),
             "lost_leases": totals.lost_leases,
             "suppressed": any(one["suppressed"] for one in said),

@@ -326,8 +326,8 @@ class Stage:
 
     def transport(self, worker: Worker) -> dict[str, Any]:
         """What it last said of its first transport."""
-        said: list[dict[str, Any]] = self.health(worker).get("transport") or [{}]
-        return said[0]
+        said: dict[str, Any] = self.health(worker).get("transport", {})
+        return said
 
     def logs(self) -> str:
         """What all workers wrote."""
