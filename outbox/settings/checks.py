@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from outbox.settings.of_preset import of_preset
 from outbox.settings.route_rules import is_of_transport
+from outbox.settings.shown import nearest
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table, specs
 from outbox.settings.values import boolean, is_unset
@@ -101,8 +101,8 @@ def unknown(config: Mapping[str, Any]) -> Iterator[str]:
     known = [name for spec in specs() for name in spec.names if name.startswith(PREFIX)]
     for name in config:
         if name.startswith(PREFIX) and name not in known and not is_of_transport(name):
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            hint = f"Did you mean {close[0]}?" if close else "docs/configuration.md lists all settings."
+            close = nearest(name, known, cutoff=0.75)
+            hint = f"Did you mean {close}?" if close else "docs/configuration.md lists all settings."
             yield f"{name} is not a setting of the outbox. {hint}"
         elif (meant := misspelt(name)) is not None and not is_unset(config[name]) and is_unset(config.get(meant)):
             yield f"{name} is not a setting of Flask-Mail or the outbox. Did you mean {meant}?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import Any, TypedDict
 from outbox.core.errors import ConfigurationError, MessageError
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle, parse
-from outbox.settings.shown import shown
+from outbox.settings.shown import nearest, shown
 from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, text
 
 Address = str | tuple[str, str]
@@ -110,8 +109,8 @@ def unknown_kind(name: str, known: Iterable[str]) -> MessageError:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    close = nearest(name, known)
+    return f" Did you mean {close!r}?" if close else ""
 
 
 def _name(given: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from outbox.delivery.routes import Routes, Rule
 from outbox.delivery.states import Lane
-from outbox.settings.shown import shown
+from outbox.settings.shown import nearest, shown
 
 DEFAULT = "default"
 """The transport that the `MAIL_*` settings describe."""
@@ -73,8 +72,8 @@ def _rule(given: Any, names: tuple[str, ...]) -> Rule:
         raise ValueError(f"{shown(given)} is not an object")
     for key in given:
         if key not in _KEYS:
-            close = difflib.get_close_matches(str(key), _KEYS, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]}" if close else f"there are {', '.join(_KEYS)}"
+            close = nearest(str(key), _KEYS)
+            hint = f"did you mean {close}" if close else f"there are {', '.join(_KEYS)}"
             raise ValueError(f"{key!r} is not part of a rule: {hint}")
     pattern = {key: _pattern(key, given[key]) for key in _KEYS[:3] if key in given}
     priority = given.get("priority")
@@ -109,8 +108,8 @@ def _weighted(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, float | No
         raise ValueError("transports is empty, so that nothing could ever go by it")
     for name, _ in weighted:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]!r}" if close else f"there are {', '.join(names)}"
+            close = nearest(name, names)
+            hint = f"did you mean {close!r}" if close else f"there are {', '.join(names)}"
             raise ValueError(f"OUTBOX_TRANSPORTS does not name {name!r}: {hint}")
     if len({name for name, _ in weighted}) < len(weighted):
         raise ValueError("a transport is named twice")

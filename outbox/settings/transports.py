@@ -6,7 +6,6 @@ things stand, such as the CA file, is taken from the general settings.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -20,7 +19,7 @@ from outbox.settings.of_preset import of_preset
 from outbox.settings.relay import Relay
 from outbox.settings.relay_table import RelayTable
 from outbox.settings.route_rules import DEFAULT, PREFIX, is_of_transport
-from outbox.settings.shown import shown
+from outbox.settings.shown import nearest, shown
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table
 from outbox.settings.values import is_unset
@@ -119,8 +118,8 @@ def _own(name: str, config: Mapping[str, Any], parts: SplitResult) -> tuple[dict
     given: dict[str, Any] = {}
     for option, (where, value) in found.items():
         if option not in _OWN:
-            close = difflib.get_close_matches(option, _OWN, n=1, cutoff=0.6)
-            hint = f"Did you mean {close[0].lower()}?" if close else f"There are {', '.join(_OWN).lower()}."
+            close = nearest(option, _OWN)
+            hint = f"Did you mean {close.lower()}?" if close else f"There are {', '.join(_OWN).lower()}."
             faults.append(f"{where} is not an option of a transport. {hint}")
             continue
         field = _OWN[option]
@@ -163,8 +162,8 @@ def _unnamed(config: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]
     for key, value in config.items():
         if is_of_transport(key) and not is_unset(value) and not any(key.startswith(_key(name, "")) for name in names):
             named = key.removeprefix(PREFIX).partition("_")[0].lower()
-            close = difflib.get_close_matches(named, names, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]!r}?" if close else f"add {named!r} to OUTBOX_TRANSPORTS."
+            close = nearest(named, names)
+            hint = f"did you mean {close!r}?" if close else f"add {named!r} to OUTBOX_TRANSPORTS."
             yield f"{key} is set, but OUTBOX_TRANSPORTS names no such transport: {hint}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from typing import Any
@@ -28,23 +27,6 @@ def engine(database: Database) -> sa.Engine:
     """The application's engine, with a table of the application's own."""
     ORDERS.create(database.engine)
     return database.engine
-
-
-@pytest.fixture
-def session(engine: sa.Engine) -> Iterator[Session]:
-    with Session(engine) as made:
-        yield made
-
-
-@pytest.fixture
-def outbox(session: Session) -> Iterator[Outbox]:
-    """An outbox in the context of an application whose session is `session`."""
-    app = Flask(__name__)
-    app.config.update(MAIL_DEFAULT_SENDER="shop@example.org")
-    outbox = Outbox()
-    outbox.init_app(app, session=session)
-    with app.app_context():
-        yield outbox
 
 
 def hello(**fields: Any) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,23 +21,6 @@ from tests.servers.databases import Database
 @pytest.fixture
 def engine(database: Database) -> sa.Engine:
     return database.engine
-
-
-@pytest.fixture
-def session(engine: sa.Engine) -> Iterator[Session]:
-    with Session(engine) as made:
-        yield made
-
-
-@pytest.fixture
-def outbox(session: Session) -> Iterator[Outbox]:
-    """An outbox in the context of an application whose session is `session`."""
-    app = Flask(__name__)
-    app.config.update(MAIL_DEFAULT_SENDER="shop@example.org")
-    outbox = Outbox()
-    outbox.init_app(app, session=session)
-    with app.app_context():
-        yield outbox
 
 
 def hello(*recipients: str) -> Message:

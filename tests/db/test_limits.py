@@ -29,12 +29,6 @@ def engine(database: Database) -> sa.Engine:
 
 
 @pytest.fixture
-def session(engine: sa.Engine) -> Iterator[Session]:
-    with Session(engine) as made:
-        yield made
-
-
-@pytest.fixture
 def outbox(session: Session) -> Iterator[Outbox]:
     """An outbox in the context of an application whose session is `session`."""
     app = Flask(__name__)
