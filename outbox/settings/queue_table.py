@@ -59,6 +59,13 @@ class QueueTable(MailTable):
     )
     connections: int = setting("OUTBOX_CONNECTIONS", whole(1, 1000), 4, "SMTP connections of one worker.")
     poll_seconds: float = setting("OUTBOX_POLL_SECONDS", SECONDS, 0.5, "How often an idle worker looks for due mail.")
+    one_cpu: bool = setting(
+        "OUTBOX_ONE_CPU",
+        FLAG,
+        True,
+        "Keep the threads of a worker on one processor, chosen again every few seconds: it sends more with less. On "
+        "Linux; more processors are used by more workers (`--processes`).",
+    )
     wake: bool = setting(
         "OUTBOX_WAKE",
         FLAG,

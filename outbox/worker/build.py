@@ -38,10 +38,12 @@ from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.worker import duties
 from outbox.worker.lease_guard import LeaseGuard
+from outbox.worker.one_cpu import OneProcessor, is_of_use
 from outbox.worker.pool import Pool
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Registration
 from outbox.worker.router import Router, Share
+from outbox.worker.scheduler import Duty
 from outbox.worker.terms import Terms
 
 if TYPE_CHECKING:
@@ -160,6 +162,17 @@ def purger(engine: Engine, settings: Settings) -> operations.Purger:
         older_than=settings.retention_seconds,
         audit_older_than=settings.audit_retention_seconds,
     )
+
+
+def further_duties(engine: Engine, settings: Settings, bound: Bound) -> list[Duty]:
+    """Those that depend on the settings alone."""
+    wanted: list[Duty] = []
+    if sensitive := bound.sensitive_kinds:
+        redactor = operations.Redactor(engine, sensitive, environment=settings.environment)
+        wanted.append(duties.Redaction(redactor))
+    if settings.one_cpu and is_of_use():
+        wanted.append(OneProcessor())
+    return wanted
 
 
 def pools(

@@ -248,9 +248,7 @@ class Worker:
             pauses,
             self._purge,
         ]
-        if sensitive := self._bound.sensitive_kinds:
-            redactor = operations.Redactor(self._engine, sensitive, environment=settings.environment)
-            wanted.append(duties.Redaction(redactor))
+        wanted += build.further_duties(self._engine, settings, self._bound)
         jobs = Jobs(self._progress, *wanted)
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)
         return jobs

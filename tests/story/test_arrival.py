@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import email
 import email.policy
+import os
 import random
 
+import pytest
+
 from outbox import Message
+from outbox.worker.one_cpu import is_of_use
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, now, until
@@ -73,3 +77,19 @@ def test_single_messages_go_over_the_connection_that_is_open(database: Database,
             assert stage.settle() == {"sent": number}
         assert len(server.messages) == 20
         assert server.connections <= 2, "each a TLS session"  # a second one where the machine was busy for a moment
+
+
+@pytest.mark.skipif(not is_of_use(), reason="needs Linux and two processors")
+@pytest.mark.parametrize(("setting", "most"), [("true", 1), ("false", len(os.sched_getaffinity(0)))])
+def test_a_worker_keeps_its_threads_on_one_processor(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage, setting: str, most: int
+) -> None:
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_ONE_CPU=setting)
+    worker = stage.start()
+    stage.send()
+    stage.settle()
+
+    def processors() -> set[int]:
+        return set().union(*(os.sched_getaffinity(int(name)) for name in os.listdir(f"/proc/{worker.pid}/task")))
+
+    until(lambda: len(processors()) == most, "the processors of its threads")

@@ -1,0 +1,76 @@
+"""Keeps the threads of this process on one processor, which is chosen again every few seconds. Linux only.
+
+CPython runs one of them at a time. Spread over processors they pass its lock from one to another at each system call,
+which costs more than the second processor gives (docs/decisions/0035).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+_THREADS = Path("/proc/self/task")
+_LOOK_SECONDS = 0.02  # for the kernel to spread the threads, so that one sees where there is room
+
+
+class OneProcessor:
+    """A duty: lets the threads go where the kernel wants them, then gathers them where most of them have run."""
+
+    name = "choice of a processor"
+    seconds = 5.0
+    at_once = True
+
+    def __init__(self) -> None:
+        self._allowed = os.sched_getaffinity(0)
+        self.chosen: int | None = None
+
+    def run(self) -> None:
+        """Choose, in 20 ms. Where the kernel does not let us, they stay spread."""
+        with contextlib.suppress(OSError):
+            self._keep_to(self._allowed)
+            before = _run_times()
+            time.sleep(_LOOK_SECONDS)
+            ran = [number for number, seconds in _run_times().items() if seconds != before.get(number)]
+            self.chosen = _where(ran) if ran else self.chosen
+            if self.chosen is not None:
+                self._keep_to({self.chosen})
+
+    @staticmethod
+    def _keep_to(processors: set[int]) -> None:
+        for number in _numbers():
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(number, processors)
+
+
+def is_of_use() -> bool:
+    """Whether this is a system where it can be done, more than one processor, and an interpreter with one lock."""
+    if not (hasattr(os, "sched_setaffinity") and _THREADS.is_dir()) or len(os.sched_getaffinity(0)) < 2:
+        return False
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def _numbers() -> list[int]:
+    return [int(name) for name in os.listdir(_THREADS)]
+
+
+def _run_times() -> dict[int, str]:
+    """By thread, what changes when it runs."""
+    found = {}
+    for number in _numbers():
+        with contextlib.suppress(OSError):
+            found[number] = (_THREADS / str(number) / "schedstat").read_text().split()[0]
+    return found
+
+
+def _where(threads: list[int]) -> int | None:
+    """The processor on which most of these ran last."""
+    last: Counter[int] = Counter()
+    for number in threads:
+        with contextlib.suppress(OSError):
+            after_name = (_THREADS / str(number) / "stat").read_text().rpartition(")")[2]
+            last[int(after_name.split()[36])] += 1
+    return last.most_common(1)[0][0] if last else None

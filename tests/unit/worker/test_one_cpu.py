@@ -1,0 +1,69 @@
+"""The threads of a worker stay on one processor, and that one is not the one where somebody else's stay."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from outbox.worker.one_cpu import is_of_use
+from tests.servers.process import polled
+
+pytestmark = pytest.mark.skipif(not is_of_use(), reason="needs Linux and two processors")
+
+_BUSY = """
+import os, sys, threading
+from outbox.worker.one_cpu import OneProcessor
+
+def work():
+    while True:
+        sum(range(1000))
+
+duty = OneProcessor()
+for number in os.listdir("/proc/self/task"):
+    os.sched_setaffinity(int(number), {min(os.sched_getaffinity(0))})
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+for line in sys.stdin:
+    duty.run()
+    print(duty.chosen, flush=True)
+"""
+
+
+@contextmanager
+def busy() -> Iterator[subprocess.Popen[str]]:
+    """A process with threads that compute, all on the first processor till it is asked to choose."""
+    command = [sys.executable, "-c", _BUSY]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def choose(process: subprocess.Popen[str]) -> int:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
+
+
+def test_all_threads_stay_on_the_processor_that_was_chosen() -> None:
+    with busy() as process:
+        chosen = choose(process)
+        threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
+        assert len(threads) == 4
+        assert [os.sched_getaffinity(number) for number in threads] == [{chosen}] * 4
+
+
+def test_two_workers_that_begin_on_the_same_part() -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(busy()) for _ in range(2)]
+        with polled("two processors for two workers", 30) as wait_a_little:
+            while len({choose(process) for process in processes}) == 1:
+                wait_a_little()
