@@ -32,7 +32,7 @@ PYTEST = unset PYTHONDONTWRITEBYTECODE; \
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-run: ## the application, a worker and a local mail server; Ctrl-C stops them; PORT=8000, ARGS="--mailbox-port 8001 --smtp-port 2526"
+run: ## the application, a worker and two local relays; Ctrl-C stops them; PORT=8000, ARGS="--mailbox-port 8001 --smtp-port 2530"
 	@$(MAKE) --no-print-directory VENV=$(RUN_VENV) LOCK=requirements-run.lock start
 
 start: $(READY)

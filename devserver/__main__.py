@@ -1,4 +1,4 @@
-"""`make run`: the application, one worker and a local mail server, until Ctrl-C."""
+"""`make run`: the application, one worker and two local relays, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from devserver import certificates
-from devserver.settings import ROOT, Settings, read
+from devserver.faults import Fault, Faults
+from devserver.settings import REAL_RELAYS, ROOT, Settings, read
 from devserver.supervisor import Supervisor, python
 
 
@@ -38,14 +39,17 @@ def _settings() -> Settings:
         help="of the application (default: PORT of the environment, else 5000, or any that is free; 0: any)",
     )
     parser.add_argument("--mailbox-port", type=int, help="of the pages that show the mail (default: 5001)")
-    parser.add_argument("--smtp-port", type=int, help="of the local SMTP server (default: 2525)")
+    parser.add_argument("--smtp-port", type=int, help="of the local relay (default: 2525)")
+    parser.add_argument("--backup-port", type=int, help="of the second local relay (default: 2526)")
     given = parser.parse_args()
-    return read(given.instance, given.port, given.mailbox_port, given.smtp_port)
+    return read(given.instance, given.port, given.mailbox_port, given.smtp_port, given.backup_port)
 
 
 def _prepare(supervisor: Supervisor, settings: Settings) -> bool:
-    if settings.smtp_port is not None:
+    if settings.relays:
         certificates.ensure(settings.ca_file, settings.certificate)
+    for name in settings.relays:
+        Faults(settings.faults).set(name, Fault.NONE)  # a new start is without the faults of the last one
     return supervisor.run("migrate", python("-m", "alembic", "upgrade", "head")) and supervisor.run(
         "admin",
         python("manage.py", "create-admin", settings.admin),
@@ -54,36 +58,35 @@ def _prepare(supervisor: Supervisor, settings: Settings) -> bool:
 
 
 def _start(supervisor: Supervisor, settings: Settings) -> bool:
-    """Starts the worker last: it is stopped first, and still needs the SMTP server while it stops."""
-    if settings.smtp_port is not None and not (
-        supervisor.start(
-            "smtp",
-            python(
-                *("-m", "devserver.smtp", "--port", settings.smtp_port),
-                *("--certificate", settings.certificate, "--mailbox", settings.mailbox),
-            ),
-            settings.smtp_port,
-        )
-        and supervisor.start(
-            "mailbox",
-            python(
-                *("-m", "devserver.pages", "--port", settings.mailbox_port, "--mailbox", settings.mailbox),
-                *("--application-url", settings.web_url),
-            ),
-            settings.mailbox_port,
-        )
-    ):
+    """Starts the worker last: it is stopped first, and still needs the relays while it stops."""
+    if settings.relays and not _start_relays(supervisor, settings):
         return False
     return supervisor.start(
         "web", python("-m", "devserver.web", "--port", settings.web_port), settings.web_port
     ) and supervisor.start("worker", python("manage.py", "outbox-sender"))
 
 
+def _start_relays(supervisor: Supervisor, settings: Settings) -> bool:
+    for name, port in settings.relays.items():
+        relay = python(
+            *("-m", "devserver.smtp", "--name", name, "--port", port, "--certificate", settings.certificate),
+            *("--mailbox", settings.mailbox, "--faults", settings.faults),
+        )
+        if not supervisor.start(name, relay, port):
+            return False
+    pages = python(
+        *("-m", "devserver.pages", "--port", settings.mailbox_port, "--application-url", settings.web_url),
+        *("--mailbox", settings.mailbox, "--faults", settings.faults),
+        *(word for name, port in settings.relays.items() for word in ("--relay", name, port)),
+    )
+    return supervisor.start("mailbox", pages, settings.mailbox_port)
+
+
 def _tell(settings: Settings) -> None:
-    relay = f"{settings.given.get('MAIL_SERVER') or settings.given.get('MAIL_HOSTNAME')} (a real relay: mail leaves)"
+    real = next(filter(None, map(settings.given.get, REAL_RELAYS)), "")
     lines = [
         ("Application", f"{settings.web_url}/"),
-        ("Mail that arrived", f"{settings.mailbox_url}/" if settings.smtp_port is not None else relay),
+        ("Mail that arrived", f"{settings.mailbox_url}/" if settings.relays else f"{real} (a real relay: mail leaves)"),
         ("Outbox", f"{settings.web_url}/admin/outbox"),
         ("Administrator", f"{settings.admin}, password {settings.admin_password} (unless you changed it)"),
     ]

@@ -47,6 +47,11 @@ class Arrived:
         return [str(value) for value in self.message.get_all("Delivered-To", [])]
 
     @property
+    def relay(self) -> str:
+        """The name of the relay that took it; "" where that is not known."""
+        return str(self.message.get("X-Taken-By", ""))
+
+    @property
     def headers(self) -> list[tuple[str, str]]:
         return [(name, str(value)) for name, value in self.message.items()]
 
@@ -84,10 +89,11 @@ class Mailbox:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def add(self, sender: str, recipients: list[str], content: bytes) -> str:
-        """Stores one message durably and returns its name."""
+    def add(self, sender: str, recipients: list[str], content: bytes, relay: str = "") -> str:
+        """Stores one message durably, taken by this relay, and returns its name."""
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
-        envelope = [f"Return-Path: <{sender}>", *(f"Delivered-To: {recipient}" for recipient in recipients)]
+        envelope = [f"Return-Path: <{sender}>", *([f"X-Taken-By: {relay}"] if relay else ())]
+        envelope += [f"Delivered-To: {recipient}" for recipient in recipients]
         unfinished = self._folder / f".{name}"
         with unfinished.open("wb") as file:
             file.write("".join(f"{line}\r\n" for line in envelope).encode() + content)

@@ -1,14 +1,20 @@
-"""Pages that show the mail of the local SMTP server. A message is untrusted text: nothing in it runs or loads."""
+"""Pages that show the mail of the local relays, with buttons for their faults.
+
+A message is untrusted text: nothing in it runs or loads.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from flask import Flask, Response, abort, render_template, request
+from flask import Flask, Response, abort, redirect, render_template, request, url_for
 from markupsafe import Markup, escape
+from werkzeug.wrappers import Response as BaseResponse
 
+from devserver.faults import BUTTONS, Fault, Faults
 from devserver.mailbox import Arrived, Mailbox
 from devserver.serving import serve
 
@@ -23,8 +29,14 @@ MAIL_POLICY = (  # links open in a tab of their own; no script, nothing from els
 _URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)]")
 
 
-def create_app(mailbox: Mailbox, application_url: str) -> Flask:
-    """Makes the pages for `mailbox`, with a link back to the application."""
+def create_app(
+    mailbox: Mailbox, application_url: str, relays: Mapping[str, int] | None = None, faults: Faults | None = None
+) -> Flask:
+    """Makes the pages for `mailbox`, with a link back to the application.
+
+    `relays`: the ports of those that fill it, by name; `faults`: what they do wrong.
+    """
+    relays = {} if faults is None else relays or {}
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]  # no page elsewhere can read it under a name of its own
     app.jinja_env.filters["linked"] = linked
@@ -33,7 +45,24 @@ def create_app(mailbox: Mailbox, application_url: str) -> Flask:
     @app.get("/")
     def index() -> str:
         sought = request.args.get("q", "").strip()
-        return render_template("index.html", mails=list(mailbox.newest(SHOWN, sought)), shown=SHOWN, sought=sought)
+        return render_template(
+            "index.html",
+            mails=list(mailbox.newest(SHOWN, sought)),
+            shown=SHOWN,
+            sought=sought,
+            relays={name: (port, faults.of(name)) for name, port in relays.items()} if faults is not None else {},
+            buttons=BUTTONS,
+        )
+
+    @app.post("/relays/<name>")
+    def fault(name: str) -> BaseResponse:
+        if request.headers.get("Origin") != request.host_url.rstrip("/"):
+            abort(403)  # the form of another site
+        wanted = request.form.get("fault", "")
+        if faults is None or name not in relays or wanted not in list(Fault):
+            abort(404)
+        faults.set(name, Fault(wanted))
+        return redirect(url_for("index") + "#relays", 303)
 
     @app.get("/mail/<name>")
     def mail(name: str) -> str:
@@ -66,7 +95,7 @@ def create_app(mailbox: Mailbox, application_url: str) -> Flask:
     def harden(response: Response) -> Response:
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Referrer-Policy"] = "same-origin"  # with "no-referrer" our own forms come without an Origin
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -93,8 +122,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--mailbox", type=Path, required=True)
     parser.add_argument("--application-url", required=True)
+    parser.add_argument("--relay", nargs=2, action="append", metavar=("NAME", "PORT"), required=True)
+    parser.add_argument("--faults", type=Path, required=True)
     given = parser.parse_args()
-    serve(create_app(Mailbox(given.mailbox), given.application_url), given.port)
+    relays = {name: int(port) for name, port in given.relay}
+    serve(create_app(Mailbox(given.mailbox), given.application_url, relays, Faults(given.faults)), given.port)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import waitress
 
-from devserver.settings import HOST
+from devserver import HOST
 
 
 def serve(application: Any, port: int) -> None:

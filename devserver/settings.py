@@ -9,23 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.config import with_dotenv
+from devserver import HOST
 
 ROOT = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
 ADMIN = "admin@example.com"
 
-LOCAL_MAIL = ("MAIL_SERVER", "MAIL_HOSTNAME")  # either one set: mail goes to that relay, not to the local server
+MAIN, BACKUP = "main", "backup"
+"""The local relays, the preferred one first: transports with these names."""
+
+REAL_RELAYS = ("MAIL_SERVER", "MAIL_HOSTNAME", "OUTBOX_TRANSPORTS")  # one set: mail goes there, not to the local relays
 NO_LOG_IN = {"MAIL_USERNAME": "", "MAIL_PASSWORD": "", "MAIL_USE_SSL": ""}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Folders and ports. `smtp_port` is None when a real relay is configured."""
+    """Folders and ports. `relays` is empty when a real one is configured."""
 
     instance: Path
     web_port: int
     mailbox_port: int
-    smtp_port: int | None
+    relays: dict[str, int]  # the ports of the local relays, by name
     given: dict[str, str]  # the caller's environment on top of .env; blank means unset
 
     @property
@@ -35,8 +38,13 @@ class Settings:
 
     @property
     def mailbox(self) -> Path:
-        """The folder of the messages that the local SMTP server took, one .eml file each."""
+        """The folder of the messages that the local relays took, one .eml file each."""
         return self.instance / "mailbox"
+
+    @property
+    def faults(self) -> Path:
+        """The folder that says what each local relay does wrong."""
+        return self.folder / "faults"
 
     @property
     def ca_file(self) -> Path:
@@ -44,7 +52,7 @@ class Settings:
 
     @property
     def certificate(self) -> Path:
-        """The file with the local SMTP server's key and certificate."""
+        """The file with the local relays' key and certificate."""
         return self.folder / "smtp.pem"
 
     @property
@@ -75,29 +83,37 @@ class Settings:
             "SECRET_KEY": kept_secret(self.instance / "secret_key"),  # where the application itself would keep it
         }
         environment |= {name: value for name, value in defaults.items() if not environment.get(name)}
-        if self.smtp_port is not None:
+        if self.relays:
             environment |= NO_LOG_IN
             environment |= {
-                "MAIL_SERVER": HOST,
-                "MAIL_PORT": str(self.smtp_port),
-                "MAIL_USE_TLS": "true",
+                "OUTBOX_TRANSPORTS": " ".join(self.relays),
                 "OUTBOX_TLS_CA_FILE": str(self.ca_file),
                 "FLASKY_MAILBOX_URL": self.mailbox_url,
             }
+            for name, port in self.relays.items():
+                environment[f"OUTBOX_TRANSPORT_{name.upper()}_URL"] = f"smtp+starttls://{HOST}:{port}"
         return environment
 
 
-def read(instance: Path, web_port: int | None, mailbox_port: int | None, smtp_port: int | None) -> Settings:
+def read(
+    instance: Path,
+    web_port: int | None,
+    mailbox_port: int | None,
+    smtp_port: int | None,
+    backup_port: int | None = None,
+) -> Settings:
     """Reads the settings from the environment and `.env`. Port None: the usual one, or any if it is taken; 0: any."""
     given = with_dotenv(ROOT / ".env")
-    relay = any(given.get(name) for name in LOCAL_MAIL)
+    ports = (
+        {} if any(given.get(name) for name in REAL_RELAYS) else {MAIN: (smtp_port, 2525), BACKUP: (backup_port, 2526)}
+    )
     taken: list[socket.socket] = []  # held until all are chosen, so that none is chosen twice
     try:
         return Settings(
             instance=instance.resolve(),
             web_port=_port(web_port, 5000, taken),
             mailbox_port=_port(mailbox_port, 5001, taken),
-            smtp_port=None if relay else _port(smtp_port, 2525, taken),
+            relays={name: _port(wanted, usual, taken) for name, (wanted, usual) in ports.items()},
             given=given,
         )
     finally:

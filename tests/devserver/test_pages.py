@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from devserver.faults import Fault, Faults
 from devserver.mailbox import Mailbox
 from devserver.pages import create_app, linked
 
@@ -108,3 +109,32 @@ def test_search(client: FlaskClient, mailbox: Mailbox, name: str) -> None:
         assert "bob@example.com" not in page
     assert "No mail matches." in client.get("/?q=nothing").text
     assert "http-equiv" not in client.get("/").text
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Faults:
+    return Faults(tmp_path / "faults")
+
+
+@pytest.fixture
+def with_relays(mailbox: Mailbox, faults: Faults) -> FlaskClient:
+    return create_app(mailbox, "http://127.0.0.1:5000", {"main": 2525, "backup": 2526}, faults).test_client()
+
+
+def test_says_which_relay_took_it(with_relays: FlaskClient, mailbox: Mailbox) -> None:
+    """The list names the relay of each message."""
+    mailbox.add("a@example.com", ["bob@example.com"], b"Subject: first\r\n\r\n", "backup")
+    assert '<td data-label="By">backup</td>' in with_relays.get("/").text
+
+
+def test_a_fault_is_set_by_its_own_form_alone(with_relays: FlaskClient, faults: Faults) -> None:
+    """A page of another site can't set one, and what does not exist is not found."""
+    own = {"Origin": "http://localhost"}
+    assert with_relays.post("/relays/main", data={"fault": "down"}).status_code == 403
+    other = {"Origin": "https://evil.example"}
+    assert with_relays.post("/relays/main", data={"fault": "down"}, headers=other).status_code == 403
+    assert faults.of("main") is Fault.NONE
+    assert with_relays.post("/relays/main", data={"fault": "down"}, headers=own).status_code == 303
+    assert (faults.of("main"), faults.of("backup")) == (Fault.DOWN, Fault.NONE)
+    for path, fault in (("main", "flood"), ("other", "down"), ("..", "down")):
+        assert with_relays.post(f"/relays/{path}", data={"fault": fault}, headers=own).status_code == 404

@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
+import outbox
 from devserver import settings
+from outbox.settings.relay import Security
 
-OURS = ("MAIL_SERVER", "MAIL_HOSTNAME", "MAIL_USERNAME", "DATABASE_URL", "FLASKY_ADMIN", "SECRET_KEY")
+OURS = (
+    "MAIL_SERVER",
+    "MAIL_HOSTNAME",
+    "OUTBOX_TRANSPORTS",
+    "MAIL_USERNAME",
+    "DATABASE_URL",
+    "FLASKY_ADMIN",
+    "SECRET_KEY",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -21,15 +31,18 @@ def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_a_relay_mail_goes_to_the_local_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over verified TLS, without a log-in, even if there is one for another server."""
+def test_without_a_relay_mail_goes_to_the_local_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over verified TLS, without a log-in, even if there is one for another server; the second one is the fallback."""
     monkeypatch.setenv("MAIL_USERNAME", "left over")
     told = settings.read(tmp_path, 0, 0, 0)
-    environment = told.environment()
-    assert (environment["MAIL_SERVER"], environment["MAIL_PORT"]) == ("127.0.0.1", str(told.smtp_port))
-    assert environment["MAIL_USE_TLS"] == "true"
-    assert environment["OUTBOX_TLS_CA_FILE"] == str(told.ca_file)
-    assert environment["MAIL_USERNAME"] == ""
+    told.folder.mkdir()
+    told.ca_file.touch()
+    main, backup = outbox.Settings.from_config(outbox.Settings.from_env(told.environment())).transports
+    assert [(one.name, one.host, one.port) for one in (main, backup)] == [
+        (name, "127.0.0.1", told.relays[name]) for name in ("main", "backup")
+    ]
+    assert {one.security for one in (main, backup)} == {Security.STARTTLS}
+    assert {(one.ca_file, one.username) for one in (main, backup)} == {(told.ca_file, None)}
 
 
 @pytest.mark.parametrize("name", ["MAIL_SERVER", "MAIL_HOSTNAME"])
@@ -38,13 +51,21 @@ def test_a_relay_of_ones_own_is_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=smtp.example.com\nMAIL_PORT=587\nMAIL_USERNAME=ada\n")
     told = settings.read(tmp_path, 0, 0, None)
     environment = told.environment()
-    assert told.smtp_port is None
+    assert told.relays == {}
     assert (environment[name], environment["MAIL_PORT"], environment["MAIL_USERNAME"]) == (
         "smtp.example.com",
         "587",
         "ada",
     )
     assert "OUTBOX_TLS_CA_FILE" not in environment
+
+
+def test_transports_of_ones_own_are_left_alone(tmp_path: Path) -> None:
+    """As a relay is."""
+    (tmp_path / ".env").write_text("OUTBOX_TRANSPORTS=ses\n")
+    told = settings.read(tmp_path, 0, 0, None)
+    assert told.relays == {}
+    assert told.environment()["OUTBOX_TRANSPORTS"] == "ses"
 
 
 def test_what_the_caller_has_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +75,7 @@ def test_what_the_caller_has_set_stays(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("FLASKY_ADMIN", "ada@example.com")
     monkeypatch.setenv("MAIL_SERVER", "")
     environment = settings.read(tmp_path, 0, 0, 0).environment()
-    assert environment["MAIL_SERVER"] == "127.0.0.1"
+    assert environment["OUTBOX_TRANSPORTS"] == "main backup"
     assert environment["DATABASE_URL"] == "postgresql://host/db"
     assert environment["FLASKY_ADMIN"] == "ada@example.com"
     assert environment["SECRET_KEY"] == "kept"
@@ -75,4 +96,4 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit, match="is taken"):
         settings.read(tmp_path, taken.getsockname()[1], 0, 0)
     told = settings.read(tmp_path, None, None, None)
-    assert len({told.web_port, told.mailbox_port, told.smtp_port}) == 3
+    assert len({told.web_port, told.mailbox_port, *told.relays.values()}) == 4

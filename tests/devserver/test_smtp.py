@@ -1,4 +1,4 @@
-"""The local SMTP server, as a process."""
+"""A local relay, as a process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from devserver import certificates
+from devserver.faults import Fault, Faults
 from devserver.mailbox import Mailbox
 from tests.servers.process import free_port, polled
 
@@ -32,6 +33,7 @@ def server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         [
             *(sys.executable, "-m", "devserver.smtp", "--port", str(port)),
             *("--certificate", folder / "smtp.pem", "--mailbox", folder / "mailbox"),
+            *("--name", "main", "--faults", folder / "faults"),
         ]
     ) as process:
         try:
@@ -64,6 +66,7 @@ def test_takes_mail_over_verified_tls(client: smtplib.SMTP, folder: Path) -> Non
     (arrived,) = Mailbox(folder / "mailbox").newest(10)
     assert arrived.raw.endswith(b"Delivered-To: bcc@example.com\r\n" + CONTENT)
     assert arrived.raw.startswith(b"Return-Path: <bounce@example.com>\r\n")
+    assert arrived.relay == "main"
     assert arrived.recipients == ["to@example.com", "bcc@example.com"]
     assert arrived.subject == "grüße"
 
@@ -85,3 +88,70 @@ def test_ends_when_asked(server: tuple[subprocess.Popen[bytes], int], client: sm
     """SIGTERM ends it with exit code 0, open connections or not."""
     server[0].send_signal(signal.SIGTERM)
     assert server[0].wait(20) == 0
+
+
+def test_refuses_for_a_quota(client: smtplib.SMTP, folder: Path) -> None:
+    """In the words of a provider; without the fault the same message is taken."""
+    client.starttls(context=verified(folder))
+    faults = Faults(folder / "faults")
+    faults.set("main", Fault.QUOTA)
+    with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"550.*quota exceeded"):
+        client.sendmail("a@example.com", "b@example.com", CONTENT)
+    faults.set("main", Fault.NONE)
+    client.sendmail("a@example.com", "b@example.com", CONTENT)
+
+
+def test_greylists_each_pair(client: smtplib.SMTP, folder: Path) -> None:
+    """It says when to come again, each time for less; another sender waits for his own time."""
+    client.starttls(context=verified(folder))
+    Faults(folder / "faults").set("main", Fault.GREYLIST)
+    for sender in ("a@example.com", "c@example.com"):
+        with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"451.*try again in (20|1\d) seconds"):
+            client.sendmail(sender, "b@example.com", CONTENT)
+
+
+def test_cuts_after_the_dot(client: smtplib.SMTP, folder: Path) -> None:
+    """The message is in the mailbox, and nobody has said so."""
+    client.starttls(context=verified(folder))
+    Faults(folder / "faults").set("main", Fault.CUT)
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        client.sendmail("a@example.com", "b@example.com", CONTENT)
+    assert len(list(Mailbox(folder / "mailbox").newest(10))) == 1
+
+
+def test_is_down(server: tuple[subprocess.Popen[bytes], int], client: smtplib.SMTP, folder: Path) -> None:
+    """Open connections are cut and new ones refused, until it works again."""
+    client.ehlo()
+    faults = Faults(folder / "faults")
+    faults.set("main", Fault.DOWN)
+    with polled("the connection is cut", 20) as wait_a_little:
+        while is_open(client):
+            wait_a_little()
+    with pytest.raises(ConnectionRefusedError):
+        smtplib.SMTP("127.0.0.1", server[1], timeout=10)
+    faults.set("main", Fault.NONE)
+    with polled("it takes connections again", 20) as wait_a_little:
+        while True:
+            try:
+                smtplib.SMTP("127.0.0.1", server[1], timeout=10).close()
+                break
+            except ConnectionRefusedError:
+                wait_a_little()
+
+
+def is_open(client: smtplib.SMTP) -> bool:
+    try:
+        return client.noop()[0] == 250
+    except smtplib.SMTPServerDisconnected:
+        return False
+
+
+def test_is_slow(client: smtplib.SMTP, folder: Path) -> None:
+    """A reply takes longer than a program that waits for a second."""
+    client.starttls(context=verified(folder))
+    client.ehlo()
+    Faults(folder / "faults").set("main", Fault.SLOW)
+    assert client.sock is not None
+    client.sock.settimeout(1)
+    with pytest.raises((TimeoutError, smtplib.SMTPServerDisconnected)):
+        client.mail("a@example.com")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.cookiejar
+import itertools
 import os
 import re
 import signal
@@ -18,8 +19,11 @@ from pathlib import Path
 import psutil
 import pytest
 from dotenv import dotenv_values
+from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.by import By
 
 from tests.servers.process import kill_with_children, polled
+from tests.web.test_pages import complaints, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -33,7 +37,7 @@ class Running:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "devserver", "--instance", str(instance)),
-                *("--port", "0", "--mailbox-port", "0", "--smtp-port", "0"),
+                *("--port", "0", "--mailbox-port", "0", "--smtp-port", "0", "--backup-port", "0"),
             ],
             cwd=ROOT,
             env=environment,
@@ -113,20 +117,16 @@ def running(tmp_path: Path) -> Iterator[Running]:
     started.close()
 
 
-def test_registering_is_seen_in_the_mailbox(running: Running) -> None:
-    """Who registers has mail, whose link confirms the account; the administrator sees it; Ctrl-C ends all with 0."""
+def test_registering_is_seen_in_the_mailbox(running: Running, browser: WebDriver) -> None:
+    """Who registers has mail, whose link confirms the account; the administrator sees it. With a button the first relay
+    goes down, and mail goes by the second until it works again. Ctrl-C ends all with 0.
+    """
     running.wait_for("Ctrl-C stops it")
     application = running.wait_for(r"Application +(http://\S+)/\n")[1]
     mailbox = running.wait_for(r"Mail that arrived +(http://\S+/)\n")[1]
     password = running.wait_for(r"Administrator +admin@example\.com, password (\S+)")[1]
 
-    running.submit(
-        f"{application}/auth/register",
-        email="ada@example.com",
-        username="ada",
-        password="correct horse battery",
-        password2="correct horse battery",
-    )
+    register(running, application, "ada")
     mail = running.page_with(mailbox, r"ada@example\.com</td>\s*<td[^>]*><a href=\"(/mail/[^\"]+)\"")[1]
     page = running.get(urllib.parse.urljoin(mailbox, mail))
     link = re.search(rf'href="({re.escape(application)}/auth/confirm[^"]+)"', page)
@@ -139,10 +139,52 @@ def test_registering_is_seen_in_the_mailbox(running: Running) -> None:
     running.submit(f"{application}/auth/login", email="admin@example.com", password=password)
     assert running.page_with(f"{application}/admin/outbox/mail?state=sent", "ada@example.com")
 
+    press(browser, mailbox, "main", "Down")
+    running.submit(f"{application}/auth/reset", email="ada@example.com")
+    assert running.page_with(mailbox, by("ada@example.com", "backup"))
+    assert running.page_with(f"{application}/admin/outbox/", r"degraded.*Relay main .*may go by backup")
+    press(browser, mailbox, "main", "Works")
+    for number in itertools.count():
+        register(running, application, f"user{number}")
+        carried = running.page_with(mailbox, by(f"user{number}@example.com", "(main|backup)"))[1]
+        assert number < 20
+        if carried == "main":
+            break
+    assert "status=transport-up" in running.said
+    assert complaints(browser) == []
+
     processes = running.children()
-    assert len(processes) >= 4
+    assert len(processes) >= 5
     assert running.end(signal.SIGINT) == 0, running.said
     assert psutil.wait_procs(processes, timeout=0)[1] == []
+
+
+def press(browser: WebDriver, mailbox: str, relay: str, button: str) -> None:
+    """A button of a relay on the page of the local mail server; afterwards it is the one that is pressed."""
+    browser.get(mailbox)
+    form = f"//form[h3='{relay}']//button"
+    browser.find_element(By.XPATH, f"{form}[.='{button}']").click()
+    until(
+        browser,
+        lambda: browser.find_element(By.XPATH, f"{form}[@aria-pressed='true']").text == button,
+    )
+
+
+def register(running: Running, application: str, name: str) -> None:
+    """Causes mail, to who registers and to the administrator."""
+    running.forget_cookies()
+    running.submit(
+        f"{application}/auth/register",
+        email=f"{name}@example.com",
+        username=name,
+        password="correct horse battery",
+        password2="correct horse battery",
+    )
+
+
+def by(recipient: str, relay: str) -> str:
+    """A row of the mailbox, as a pattern."""
+    return rf'{re.escape(recipient)}</td>(?:(?!<tr>).)*data-label="By">{relay}<'
 
 
 def test_a_worker_that_dies_takes_the_rest_down(running: Running) -> None:

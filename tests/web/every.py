@@ -26,6 +26,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app, db, models
 from app.auth import mails
+from devserver.faults import Fault, Faults
 from devserver.mailbox import Mailbox
 from devserver.pages import create_app as mailbox_pages
 from outbox import operations
@@ -262,7 +263,9 @@ def world(folder: Path) -> Iterator[World]:
         app.config["FLASKY_BASE_URL"] = served.url.removesuffix(PREFIX)
         broken = stack.enter_context(serving(site(f"sqlite:///{folder / 'empty.sqlite3'}")))
         messages, links = _write_mail(app, box)
-        mailbox = mailbox_pages(box, served.url.removesuffix(PREFIX))
+        faults = Faults(folder / "faults")
+        faults.set("backup", Fault.CUT)
+        mailbox = mailbox_pages(box, served.url.removesuffix(PREFIX), {"main": 2525, "backup": 2526}, faults)
         mailbox_url = stack.enter_context(_served(mailbox))
         app.config["FLASKY_MAILBOX_URL"] = mailbox_url
         made = World(served, mailbox, box, mailbox_url, messages, ids, broken, links)
@@ -343,7 +346,7 @@ def _write_mail(app: Flask, box: Mailbox) -> tuple[dict[str, str], dict[str, str
             db.session.flush()
             newest = db.session.scalars(sa.select(OutboxDelivery).order_by(OutboxDelivery.id.desc()).limit(1)).one()
             raw = operations.wire(db.session.connection(), newest.message_id, newest.recipient)
-            messages[name] = box.add("flasky@example.com", [newest.recipient], raw)
+            messages[name] = box.add("flasky@example.com", [newest.recipient], raw, "main")
             if found := re.search(r"/auth/(confirm|reset)/\S+", box.get(messages[name]).text or ""):
                 links.setdefault(found[1], found[0])
         db.session.rollback()
