@@ -26,6 +26,7 @@ class Preset:
     tls_first: bool = False  # TLS from the first byte is what its documentation wants
     connections: int | None = None  # at once
     messages_per_connection: int | None = None
+    recipients: int | None = None  # of one message, in one transaction
     rate: str | None = None  # "30/m"
     per_day: int | None = None  # in any 24 hours
     unit: Literal["messages", "recipients"] = "messages"  # of the two
@@ -44,6 +45,7 @@ PROVIDERS: tuple[Preset, ...] = (
         ("https://developers.google.com/workspace/gmail/imap/imap-smtp", "https://support.google.com/a/answer/166852"),
         host="smtp.gmail.com",
         hosts=re.compile(r"(^|\.)(gmail|googlemail|google)\.com$"),
+        recipients=100,  # by SMTP
         per_day=2_000,  # Google Workspace; other accounts have less
     ),
     Preset(
@@ -65,8 +67,10 @@ PROVIDERS: tuple[Preset, ...] = (
         (
             "https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html",
             "https://docs.aws.amazon.com/ses/latest/dg/header-fields.html",
+            "https://docs.aws.amazon.com/ses/latest/dg/quotas.html",
         ),
         hosts=re.compile(r"^email-smtp(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$"),
+        recipients=50,
         unit="recipients",
         rewrites_message_id=True,
     ),

@@ -21,6 +21,8 @@ def of_preset(given: Mapping[str, Any]) -> dict[str, Any]:
         found["connections"] = min(plain.connections, known.connections)
     if known.messages_per_connection is not None:
         found["max_emails"] = min(MESSAGES_PER_CONNECTION, known.messages_per_connection)
+    if known.recipients is not None:
+        found["recipients_per_transaction"] = min(plain.recipients_per_transaction, known.recipients)
     if named != "auto" and (known.host is not None if host is None else known.is_at(host)):
         found |= _place(known, given)
     return found

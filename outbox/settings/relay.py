@@ -55,6 +55,7 @@ class Relay:
     send_timeout: float = 300.0  # wall clock for one message before its final dot, connecting included
     dot_timeout: float = 600.0  # wait for the reply to the final dot; RFC 5321 §4.5.3.2.6 asks for ten minutes
     max_messages: int = 100  # on one connection, then a fresh one
+    max_recipients: int = 50  # of one message in one transaction
     idle_timeout: float = 30.0  # an idle connection older than this is not reused
     pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
     headers: tuple[tuple[str, str], ...] = ()  # added to each message

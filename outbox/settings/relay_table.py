@@ -19,10 +19,12 @@ from outbox.settings.rule_values import REPLY_RULES
 from outbox.settings.spec import setting
 from outbox.settings.token_source import TokenFunction, TokenSource
 from outbox.settings.token_values import COMMAND, FUNCTION, PATH, WEB_URL
-from outbox.settings.values import FLAG, SECRET, choice, text
+from outbox.settings.values import FLAG, SECRET, choice, text, whole
 
 _DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
 _BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
+
+RECIPIENTS_PER_TRANSACTION = 50  # as Postfix
 
 TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
 PRESETS = ("auto", GENERIC.name, *(preset.name for preset in PROVIDERS))
@@ -93,6 +95,13 @@ class RelayTable(ConnectionTable):
         True,
         "The commands of a message go out in one packet where the relay offers PIPELINING (RFC 2920). False: one at a "
         "time, for a firewall in between that swallows all but the first.",
+    )
+    recipients_per_transaction: int = setting(
+        "OUTBOX_RECIPIENTS_PER_TRANSACTION",
+        whole(1, 1000),
+        RECIPIENTS_PER_TRANSACTION,
+        "The most recipients of one message that share an SMTP transaction, so that it is transferred once. 1: each "
+        "recipient gets one of its own. A relay's own limit lowers it.",
     )
     preset: str = setting(
         "OUTBOX_PRESET",
@@ -184,6 +193,7 @@ class RelayTable(ConnectionTable):
             send_timeout=self.send_timeout - dot_timeout,
             dot_timeout=dot_timeout,
             max_messages=self.max_emails or MESSAGES_PER_CONNECTION,
+            max_recipients=self.recipients_per_transaction,
             pipelining=self.pipelining,
             headers=known.headers,
             idempotency_header=known.idempotency_header,

@@ -1,9 +1,9 @@
-"""MAIL and RCPT for one envelope and one relay: which extensions the mail needs, and which options may go along."""
+"""MAIL and RCPT for one message and one relay: which extensions the mail needs, and which options may go along."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from outbox.delivery.verdicts import Failure
@@ -11,7 +11,7 @@ from outbox.message.values import Envelope
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>\ud800-\udfff]")  # surrogates: no UTF-8 has them
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_MAILMAX = re.compile(r"(?:^|\s)MAILMAX=(\S+)", re.IGNORECASE)
+_LIMIT = re.compile(r"(\w+)=(\S+)")
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+)?")
 
 _EXTENSION = {  # option of MAIL or RCPT -> the extension that it belongs to, where the names differ
@@ -32,7 +32,7 @@ class Commands:
     """The commands of one transaction, without CRLF."""
 
     mail: bytes
-    rcpt: bytes
+    rcpts: tuple[bytes, ...]  # one for each recipient
 
 
 class UnfitError(Exception):
@@ -44,24 +44,29 @@ class UnfitError(Exception):
         self.text = text
 
 
-def check(envelope: Envelope) -> None:
-    """Raises UnfitError for an envelope that would break out of its command line."""
-    if _FORBIDDEN.search(envelope.sender) or _FORBIDDEN.search(envelope.recipient):
-        addresses = f"{envelope.sender!r}, {envelope.recipient!r}"
+def check(envelope: Envelope, recipient: str | None = None) -> None:
+    """Raises UnfitError for an envelope that would break out of its command line. `recipient`: in place of its own."""
+    recipient = envelope.recipient if recipient is None else recipient
+    if _FORBIDDEN.search(envelope.sender) or _FORBIDDEN.search(recipient):
+        addresses = f"{envelope.sender!r}, {recipient!r}"
         raise UnfitError(Failure.MALFORMED, f"the envelope ({addresses}) cannot be put into SMTP commands")
     for option in (*envelope.mail_options, *envelope.rcpt_options):
         if not _OPTION.fullmatch(option):
             raise UnfitError(Failure.MALFORMED, f"the option {option!r} cannot be put into an SMTP command")
 
 
-def commands(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mapping[str, str]) -> Commands:
+def commands(
+    envelope: Envelope, recipients: Sequence[str], content: bytes | Iterable[bytes], offers: Mapping[str, str]
+) -> Commands:
     """What to say to a relay that offers `offers` (keyword in lower case -> parameters). Raises UnfitError.
+
+    `recipients`: in place of the envelope's own; all of them are ASCII, or none is.
 
     An option of the envelope whose extension is not offered is left out: a server refuses what it does not know
     (RFC 5321 §4.1.1.11), and the mail is worth more than its delivery report.
     """
     size = _size(envelope, content, offers)
-    utf8 = envelope.smtputf8 or not (envelope.sender.isascii() and envelope.recipient.isascii())
+    utf8 = envelope.smtputf8 or not (envelope.sender.isascii() and recipients[0].isascii())
     if utf8 and "smtputf8" not in offers:
         raise UnfitError(
             Failure.NO_SMTPUTF8, "the mail has non-ASCII addresses or headers, and the relay does not offer SMTPUTF8"
@@ -72,18 +77,18 @@ def commands(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mappi
     options += _body(envelope, content, utf8, offers)
     if envelope.mail_options:
         options += _offered(envelope.mail_options, offers)
-    return Commands(
-        _line(f"MAIL FROM:<{envelope.sender}>", options),
-        _line(
-            f"RCPT TO:<{envelope.recipient}>", _offered(envelope.rcpt_options, offers) if envelope.rcpt_options else ()
-        ),
-    )
+    more = tuple(_offered(envelope.rcpt_options, offers)) if envelope.rcpt_options else ()
+    rcpts = tuple([_line(f"RCPT TO:<{recipient}>", more) for recipient in recipients])
+    return Commands(_line(f"MAIL FROM:<{envelope.sender}>", options), rcpts)
 
 
-def max_messages(offers: Mapping[str, str]) -> int | None:
-    """How many messages one connection carries, as far as the relay announces it (LIMITS MAILMAX, RFC 9422)."""
-    found = _MAILMAX.search(offers.get("limits", ""))
-    return (_number(found[1]) or None) if found else None
+def announced(offers: Mapping[str, str], limit: str) -> int | None:
+    """A limit that the relay announces (LIMITS, RFC 9422): "MAILMAX" messages on one connection, "RCPTMAX" recipients
+    and "RCPTDOMAINMAX" domains in one transaction. None: it does not, or it is none."""
+    for name, number in _LIMIT.findall(offers.get("limits", "")):
+        if name.upper() == limit:
+            return _number(number) or None
+    return None
 
 
 def _size(envelope: Envelope, content: bytes | Iterable[bytes], offers: Mapping[str, str]) -> int:

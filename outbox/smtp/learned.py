@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from outbox.core.loggers import get_logger
 
@@ -20,6 +20,25 @@ ALIKE = 3
 """Connections that end after the same number of messages, with a reply that does not say why, until that is a limit."""
 
 
+class Sharing(NamedTuple):
+    """How much one transaction carries. None: no limit is known."""
+
+    recipients: int | None = None
+    domains: int | None = None
+
+    def within(self, other: Sharing) -> Sharing:
+        """The lower of both limits."""
+        return Sharing(
+            *(
+                one if two is None else two if one is None else min(one, two)
+                for one, two in zip(self, other, strict=True)
+            )
+        )
+
+
+NO_LIMIT = Sharing()
+
+
 class Learned:
     """Shared by the connections of one transport. Thread-safe. Times are monotonic seconds."""
 
@@ -28,6 +47,8 @@ class Learned:
         self._messages: int | None = None
         self._learnt_at = 0.0
         self._ends: Counter[int] = Counter()
+        self._announced = self._sharing = NO_LIMIT
+        self._sharing_learnt_at = 0.0
         self._pipelining: bool | None = None
         self._address: Any = None
 
@@ -56,6 +77,28 @@ class Learned:
                 return
             self._messages, self._learnt_at = messages, now
         log.info("%s: takes %d messages on one connection; from here on a fresh one follows in time", relay, messages)
+
+    def announced(self, recipients: int | None, domains: int | None) -> None:
+        """What the relay says by LIMITS of one transaction; None: nothing."""
+        self._announced = Sharing(recipients, domains)
+
+    def sharing(self, now: float) -> Sharing:
+        """What one transaction carries."""
+        if self._sharing is not NO_LIMIT and now - self._sharing_learnt_at > VALID_SECONDS:
+            self._sharing = NO_LIMIT
+        return self._announced if self._sharing is NO_LIMIT else self._announced.within(self._sharing)
+
+    def too_many(self, relay: str, most: Sharing, now: float) -> None:
+        """One transaction took so many and no more."""
+        with self._lock:
+            known = self._sharing
+            self._sharing, self._sharing_learnt_at = known.within(most), now
+            if self._sharing == known:
+                return
+        what = " and ".join(
+            f"{limit} {name}" for name, limit in zip(("recipients", "domains"), most, strict=True) if limit is not None
+        )
+        log.info("%s: takes %s in one transaction; from here on it gets no more at once", relay, what)
 
     @property
     def pipelining(self) -> bool | None:

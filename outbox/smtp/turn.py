@@ -45,7 +45,7 @@ class Turn:
 
         Not once content was sent, which can't be had a second time.
         """
-        if answer.code < 400 or answer.phase not in _BEFORE_CONTENT:
+        if session.has_sent or answer.code < 400 or answer.phase not in _BEFORE_CONTENT:
             return False
         about = self._about(answer)
         at_mail = answer.phase is Phase.MAIL and answer.code < 500 and about is not About.CONNECTIONS

@@ -222,10 +222,10 @@ def test_an_error_of_ours_while_connecting(
 ) -> None:
     """Before a command of the message was said it is never the message's: a value, and the traceback in the log."""
 
-    def broken(offers: object) -> int:
+    def broken(offers: object, limit: str) -> int:
         raise LookupError("a defect")
 
-    monkeypatch.setattr(session, "max_messages", broken)
+    monkeypatch.setattr(session, "announced", broken)
     with SmtpServer() as server:
         connection = connect(server.relay())
         result = connection.deliver(envelope(), CONTENT)

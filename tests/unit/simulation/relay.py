@@ -340,19 +340,21 @@ class ScriptedSession(Session):
         self.reusable = True
         self.used_at = self._monotonic()
 
-    def transact(self, commands: Commands, content: object, before_dot: Any, deadline: float) -> Answer:
+    def transact(self, commands: Commands, content: object, before_dot: Any, deadline: float) -> list[Any]:
         """One message."""
         offer, relay = self.offering, self._of
         assert offer is not None
         self.reusable = self.answered = False
         self.transactions += 1
+        self.answers, self.accepted = [None], []
         self._sleep(TAKES)
         said = relay.answer(self, offer)
         words = said[0] if said is not None else Words(Phase.DOT, 250, "2.0.0 OK")
         if said is not None:
             relay.why[offer.id] = said[1]
         self.phase, self.answered = words.phase, words.phase is not Phase.MAIL or words.code is not None
-        if words.phase in {Phase.BODY, Phase.DOT} and not before_dot():
+        self.accepted = [0] if words.phase in {Phase.DATA, Phase.BODY, Phase.DOT} else []
+        if words.phase in {Phase.BODY, Phase.DOT} and not before_dot(self.accepted):
             raise Broken(Failure.GIVEN_UP, "given up")
         if words.code is None:
             raise Broken(Failure.DISCONNECTED, "the server closed the connection")
@@ -362,7 +364,9 @@ class ScriptedSession(Session):
         if words.closes:
             self.wire.close()
             relay.sessions.discard(self)
-        return Answer(words.phase, words.code, words.text.encode())
+        self.last = Answer(words.phase, words.code, words.text.encode())
+        self.answers = [self.last]
+        return self.answers
 
     def quit(self) -> tuple[int, bytes]:
         """Is closed."""
