@@ -25,7 +25,8 @@ def stop_worker(id: int, drain: bool, yes: bool, note: str | None, as_json: bool
 
     The worker ID (of outbox-status), on whichever host, finishes what it is sending, gives back what else it holds, and
     ends: within a few heartbeats and OUTBOX_SHUTDOWN_SECONDS. Nothing is lost. A service manager, or outbox-sender
-    --processes, may start it again: to keep mail back, use outbox-pause. Asks where no other worker is running.
+    --processes, may start it again: to keep mail back, use outbox-pause. A worker in a web process (OUTBOX_IN_PROCESS)
+    starts again with that process. Asks where no other worker is running.
 
     \b
     Examples:

@@ -17,6 +17,7 @@ from outbox.extension import changes
 from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
 from outbox.extension.hooks import H, Hook
 from outbox.extension.kinds import Kind, Kinds
+from outbox.extension.launcher import LAUNCHER, Launcher
 from outbox.extension.options import EnqueueOptions, SharedOptions, instant, takes
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
@@ -56,7 +57,23 @@ class Outbox(flask_mail.Mail):
             app.extensions[GUARD] = Guard(app)
         app.extensions[BOUND] = app.extensions["mail"] = bound
         app.extensions["outbox"] = self
+        if settings.in_process:
+            self._launch(app, settings.in_process)
         return bound
+
+    def start(self, app: Flask | None = None) -> None:
+        """Run a worker inside the application once a server serves it, as OUTBOX_IN_PROCESS=true does.
+
+        Call it after `init_app`, or for a server that is not recognised (docs/in-process.md) in each of its processes.
+        Nothing happens in commands, shells and under TESTING. `app`: by default the current one. Raises NotBoundError.
+        """
+        bound = self._bound(app)
+        self._launch(bound.app, bound.settings.in_process or "process")
+
+    def _launch(self, app: Flask, mode: str) -> None:
+        if LAUNCHER not in app.extensions:
+            launcher = app.extensions[LAUNCHER] = Launcher(app, mode)
+            launcher.arm()
 
     def init_mail(self, config: dict[str, Any], debug: bool | int = False, testing: bool = False) -> flask_mail._Mail:
         """Flask-Mail's settings in `config`, checked. Raises ConfigurationError."""

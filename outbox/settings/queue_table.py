@@ -10,7 +10,7 @@ from outbox.delivery.states import OnUncertain
 from outbox.settings.mail_table import MailTable
 from outbox.settings.spec import setting
 from outbox.settings.staging_values import ADDRESS, ALLOWED
-from outbox.settings.values import FLAG, KINDS, NAMES, POLICY, SECONDS, URL, choice, text, whole
+from outbox.settings.values import FLAG, IN_PROCESS, KINDS, NAMES, POLICY, SECONDS, URL, choice, text, whole
 
 UNCOMMITTED = ("auto", "commit", "warn", "raise")
 
@@ -56,6 +56,15 @@ class QueueTable(MailTable):
         "For staging: only these get mail. What is for others waits, shown as paused. A domain does not include its "
         "subdomains. Set and blank, it is a fault.",
         says="unset: everybody",
+    )
+    in_process: str = setting(
+        "OUTBOX_IN_PROCESS",
+        IN_PROCESS,
+        "",
+        "Run a worker inside the web application while a server serves it: `true` in each of its processes, `host` in "
+        "one process on each machine. Never in commands, migrations, shells, or under `TESTING`. See "
+        "[in the web process](in-process.md).",
+        says="`false`",
     )
     connections: int = setting("OUTBOX_CONNECTIONS", whole(1, 1000), 4, "SMTP connections of one worker.")
     poll_seconds: float = setting("OUTBOX_POLL_SECONDS", SECONDS, 0.5, "How often an idle worker looks for due mail.")

@@ -231,6 +231,15 @@ def _parse_headers(raw: Any) -> tuple[tuple[str, str], ...]:
     return tuple((str(name), str(value)) for name, value in raw.items())
 
 
+def _parse_in_process(raw: Any) -> str:
+    if isinstance(raw, str) and raw.strip().lower() in {"host", "process"}:
+        return raw.strip().lower()
+    try:
+        return "process" if boolean(raw) else ""
+    except ValueError:
+        raise ValueError(f"is {shown(raw)}, not true, false or host") from None
+
+
 def _parse_names(raw: Any) -> tuple[str, ...]:
     names = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(names, list | tuple | set | frozenset):
@@ -260,4 +269,5 @@ KINDS = Form("a mapping, or text like `kind=hold,kind2=retry`", _parse_kinds)
 HEADERS = Form("a mapping, or a JSON object of texts", _parse_headers)
 TRANSPORTS = Form("names, separated by blanks", route_rules.parse_names)
 ROUTES = Form("a list of objects, or JSON", route_rules.parse_rules)
+IN_PROCESS = Form("true, false or host", _parse_in_process)
 NAMES = Form("a list, or text like `kind,kind2`", _parse_names)

@@ -197,6 +197,13 @@ class Purge:
         """Batch after batch, until nothing is left or the worker stops."""
         self._purger.run(self._waits)
 
+    def run_once(self) -> None:
+        """For a worker that lives for one pass alone: it purges, too, and the next one tries again what failed."""
+        try:
+            self.run()
+        except Exception as error:  # noqa: BLE001
+            logger.error("the purge failed: %s", first_line(error))
+
     def end_in(self, seconds: float) -> None:
         """Stop by then, also what is under way."""
         self._end_at = monotonic() + seconds

@@ -14,9 +14,9 @@ from flask import Flask
 
 from outbox import operations
 from outbox.core.clock import monotonic
-from outbox.core.events import EventName, Events, first_line, logger
+from outbox.core.events import EventName, Events, logger
 from outbox.core.progress import Progress
-from outbox.core.shutdown import Stop, on_signals
+from outbox.core.shutdown import on_signals
 from outbox.core.version import VERSION
 from outbox.delivery.rate import Rate
 from outbox.extension.outbox import outbox_of
@@ -33,7 +33,7 @@ from outbox.worker.registration import Registration
 from outbox.worker.requests import Requests
 from outbox.worker.scheduler import Duty, Jobs
 from outbox.worker.stall import Stall
-from outbox.worker.watchdog import Watchdog, end_process
+from outbox.worker.watchdog import Watchdog
 
 UNSENT = 75
 """EX_TEMPFAIL of sysexits.h, for the supervisor; `outbox-sender` ends in 1."""
@@ -92,12 +92,13 @@ class Worker:
         self._session_engine = outbox.application_database(app)
         self._bound = bound_to(app)
         self._connections = connections  # None: as the settings say
-        self._place = place
+        self._place = place = place or Place()
+        self._settings = replace(self._settings, shutdown_seconds=min(self._settings.shutdown_seconds, place.grace))
         self._queue = build.queue(self._engine, self._settings, wake=True)
         self.events = Events()
         self._receivers = Receivers(app)
         self.events.observe(self._receivers.observe)
-        self._stop = Stop(place.lifeline if place is not None else None)
+        self._stop = place.stop
         self._registration = Registration(self._queue, self.events, dead_after=self._settings.dead_after_seconds)
         self._requests = Requests(self._queue, self._registration, self._stop)
         self._purge = duties.Purge(build.purger(self._engine, self._settings), self._stop)
@@ -115,8 +116,14 @@ class Worker:
             lambda: self._pools.hangs if self._pools is not None else None,
             told_to_stop=self._stop.is_set,
             grace=self._settings.shutdown_seconds,
-            alive=place.alive if place is not None else lambda: None,
+            alive=place.alive,
+            leave=place.leave,
         )
+
+    def nudge(self) -> None:
+        """Look at the queue now. From any thread."""
+        if self._pools is not None:
+            self._pools.nudge()
 
     def run(self, *, once: bool, drain: bool, progress: Progressed | None) -> int:
         with on_signals(self._stop):  # before the row is written: whoever sees it may send one
@@ -134,8 +141,7 @@ class Worker:
                     version=VERSION,
                     connections=build.connections(settings, self._connections),
                 )
-            if self._place is not None:
-                self._place.registered(worker_id)
+            self._place.registered(worker_id)
             pools = self._pools = self._new_pools(worker_id)
             self.events.emit(EventName.WORKER_STARTED, worker=worker_id, pid=os.getpid(), relay=settings.relay_names)
             with step("looking for dead workers"):
@@ -152,9 +158,10 @@ class Worker:
             code = self._watch(pools, jobs, once=once, drain=drain, progress=progress)
             self._purge.end_in(PURGE_AT_END_SECONDS if once or drain else 0.0)
             if code in (0, UNSENT) and (once or drain):
-                self._last_purge()
+                with step("the purge"):
+                    self._purge.run_once()
             if self._watchdog.hung:
-                self._leave(pools)
+                return self._leave(pools)
             if self._stop.is_set():
                 self.events.emit(EventName.WORKER_STOPPING, worker=worker_id, grace=settings.shutdown_seconds)
             code = self._end(pools, code, one_pass=once or drain)
@@ -180,16 +187,17 @@ class Worker:
         if self._monitor is not None:
             self._monitor.stop()
         if hanging := self._hanging(pools):
-            end_process(1, f"the worker could not stop cleanly: {hanging} hangs; the process exits")
+            self._place.leave(1, f"the worker could not stop cleanly: {hanging} hangs; the process exits")
         counts = " ".join(f"{name}:{count}" for name, count in pools.totals.counts.items())
         self.events.emit(EventName.WORKER_STOPPED, worker=self._registration.id, did=counts)
         return code
 
-    def _leave(self, pools: Pools) -> None:
+    def _leave(self, pools: Pools) -> int:
         """End the process though something hangs, and join nothing; what the relay has answered is recorded first."""
         logger.error("%s; the worker exits so that it can be restarted", self._watchdog.wrong() or "a thread hung")
         pools.leave()
-        end_process(1)
+        self._place.leave(1, None)
+        return 1
 
     def _hanging(self, pools: Pools) -> str | None:
         """What has not come back after a stop; None: every thread has ended, or is about to."""
@@ -216,7 +224,7 @@ class Worker:
         port = self._settings.metrics_port
         if port is None or self._meters is None:
             return
-        if port and self._place is not None:
+        if port:
             port += self._place.number
         self.events.observe(self._meters.observe)
         self._monitor = build.monitor(
@@ -288,11 +296,3 @@ class Worker:
 
     def _health(self, pools: Pools) -> dict[str, Any]:
         return pools.health() | {"per_second": self._rate.seen(pools.totals.counts["sent"], monotonic())}
-
-    def _last_purge(self) -> None:
-        """A worker that lives for one pass alone purges, too."""
-        with self._progress.step("the purge"):
-            try:
-                self._purge.run()
-            except Exception as error:  # noqa: BLE001 - the next pass tries again
-                logger.error("the purge failed: %s", first_line(error))

@@ -46,11 +46,14 @@ class Watchdog:
         told_to_stop: Callable[[], bool],
         grace: float,
         alive: Callable[[], None] = lambda: None,
+        leave: Callable[[int, str | None], None] | None = None,
     ) -> None:
         """`limit`: seconds that a step may stand still; `faults`: what else is wrong, None: nothing.
 
-        `grace`: seconds that a clean stop may take. `alive` is called each time it looks.
+        `grace`: seconds that a clean stop may take. `alive` is called each time it looks. `leave`: called with an exit
+        code and the reason where a thread hangs; by default it ends the process.
         """
+        self._leave = leave or end_process
         self._told_to_stop = told_to_stop
         self._progress = progress
         self._limit = limit
@@ -96,9 +99,7 @@ class Watchdog:
             if self._told_to_stop():
                 self.stopping()
             if self._stop_at is not None and now - self._stop_at > self._grace + STOP_SECONDS:
-                end_process(
-                    1, f"stopping takes too long: {self._hanging()}; the process exits, other workers take over"
-                )
+                self._give_up(f"stopping takes too long: {self._hanging()}; the process exits, other workers take over")
 
     def _watch(self, now: float) -> None:
         self._mention_slow(now)
@@ -109,9 +110,13 @@ class Watchdog:
         if self._hung_at is None:
             self._hung_at = now
         if now - self._hung_at > NOTICE_SECONDS + LEAVE_SECONDS:
-            end_process(1, f"{wrong or self._hanging()}; the process exits so that it can be restarted")
+            self._give_up(f"{wrong or self._hanging()}; the process exits so that it can be restarted")
         if now - self._hung_at > NOTICE_SECONDS:
             self.hung = True
+
+    def _give_up(self, reason: str) -> None:
+        self._ended.set()  # in a web server's process it goes on
+        self._leave(1, reason)
 
     def _mention_slow(self, now: float) -> None:
         slow = [step for step in self._progress.underway() if step.seconds > min(_SLOW_SECONDS, self._limit / 2)]

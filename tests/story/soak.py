@@ -82,7 +82,7 @@ def soak(
             if number % 50 == 49:
                 told(f"{account.kills} kills, {len(relay.taken())} mails at the server")
         account.states = stage.settle(60.0 + mails / 100)
-        _balance(account, stage, relay)
+        balance(account, stage, relay)
     return account
 
 
@@ -110,7 +110,7 @@ def _kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: r
     workers += [stage.fork() for _ in range(chance.randint(1, MOST_WORKERS) - len(workers))]
 
 
-def _balance(account: Account, stage: Stage, relay: Relay) -> None:
+def balance(account: Account, stage: Stage, relay: Relay) -> None:
     copies = relay.copies()
     arrived = {id_ for id_, _ in copies}
     sent = stage.ids("sent")

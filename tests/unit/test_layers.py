@@ -32,7 +32,11 @@ floor  room        may import from outside
 
 DOORS = ("__init__", "models", "schema")  # what applications import; nothing in the rooms does
 
-ENTRIES = {"worker.process": "flask", "worker.supervisor": "flask"}  # where the application is handed in
+ENTRIES = {
+    "worker.process": "flask",
+    "worker.supervisor": "flask",
+    "worker.in_process": "flask",
+}  # where the application is handed in
 
 APART = (("store", "smtp"), ("operations", "smtp"))  # SQL and SMTP meet in worker/dispatcher.py alone, in values
 
