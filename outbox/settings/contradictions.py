@@ -35,6 +35,7 @@ _TOKENS = frozenset(
         "client_secret",
         "token_certificate_file",
         "refresh_token",
+        "refresh_token_file",
         "token_service_account_file",
         "token_command",
         "token",

@@ -63,6 +63,14 @@ class RelayTable(ConnectionTable):
     refresh_token: str | None = setting(
         "OUTBOX_REFRESH_TOKEN", SECRET, None, "The refresh token, where a person has consented once."
     )
+    refresh_token_file: Path | None = setting(
+        "OUTBOX_REFRESH_TOKEN_FILE",
+        PATH,
+        None,
+        "Where workers keep the refresh token that follows, if the provider replaces it; `OUTBOX_REFRESH_TOKEN` is "
+        "then the first one. In a folder that they may write.",
+        says="unset: it stays the same",
+    )
     token_scope: str | None = setting(
         "OUTBOX_TOKEN_SCOPE", text(1000), None, "The scope to ask for.", says="unset: what Microsoft and Google want"
     )
@@ -139,6 +147,7 @@ class RelayTable(ConnectionTable):
             self.client_secret,
             self.token_certificate_file,
             self.refresh_token,
+            self.refresh_token_file,
             self.token_scope,
             self.token_service_account_file,
             self.token_command,
@@ -153,6 +162,7 @@ class RelayTable(ConnectionTable):
             client_secret=self.client_secret,
             certificate_file=self.token_certificate_file,
             refresh_token=self.refresh_token,
+            refresh_token_file=self.refresh_token_file,
             scope=self.token_scope,
             service_account_file=self.token_service_account_file,
             command=self.token_command,

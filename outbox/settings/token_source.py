@@ -29,6 +29,7 @@ class TokenSource:
     client_secret: str | None = field(default=None, repr=False)
     certificate_file: Path | None = None  # key and certificate, PEM, in place of the secret
     refresh_token: str | None = field(default=None, repr=False)
+    refresh_token_file: Path | None = None  # where new ones are kept
     scope: str | None = None
     service_account_file: Path | None = None  # Google's JSON key
     command: str | None = field(default=None, repr=False)
@@ -49,7 +50,11 @@ class TokenSource:
         if self.service_account_file is not None:
             return GOOGLE_SCOPE
         is_microsoft = self.url is not None and urlsplit(self.url).hostname in _MICROSOFT
-        return MICROSOFT_SCOPE if is_microsoft and self.refresh_token is None else None
+        return MICROSOFT_SCOPE if is_microsoft and not self._by_refresh_token else None
+
+    @property
+    def _by_refresh_token(self) -> bool:
+        return self.refresh_token is not None or self.refresh_token_file is not None
 
     @property
     def where(self) -> str:
@@ -85,6 +90,7 @@ class TokenSource:
             "OUTBOX_CLIENT_SECRET": self.client_secret,
             "OUTBOX_TOKEN_CERTIFICATE_FILE": self.certificate_file,
             "OUTBOX_REFRESH_TOKEN": self.refresh_token,
+            "OUTBOX_REFRESH_TOKEN_FILE": self.refresh_token_file,
         }
         useless = [name for name, value in needing.items() if value is not None]
         if useless:
@@ -99,16 +105,29 @@ class TokenSource:
             yield f"OUTBOX_TOKEN_URL ({self.where}) would send the secret over plain text. Use https."
         if self.client_id is None:
             yield "OUTBOX_TOKEN_URL is set without OUTBOX_CLIENT_ID. Set it to the application's (client) id."
-        if self.client_secret is None and self.refresh_token is None and self.certificate_file is None:
+        if self.client_secret is None and not self._by_refresh_token and self.certificate_file is None:
             yield (
                 "OUTBOX_TOKEN_URL is set without a secret. Set OUTBOX_CLIENT_SECRET or OUTBOX_TOKEN_CERTIFICATE_FILE "
                 "(client credentials), or OUTBOX_REFRESH_TOKEN."
             )
-        if self.certificate_file is not None and (self.client_secret is not None or self.refresh_token is not None):
+        yield from self._without_refresh_token()
+        if self.certificate_file is not None and (self.client_secret is not None or self._by_refresh_token):
             yield (
                 "OUTBOX_TOKEN_CERTIFICATE_FILE is set beside OUTBOX_CLIENT_SECRET or OUTBOX_REFRESH_TOKEN. The "
                 "certificate replaces the secret: set one of them."
             )
+
+    def _without_refresh_token(self) -> Iterator[str]:
+        file = self.refresh_token_file
+        if file is None:
+            return
+        if not is_there(file) and self.refresh_token is None:
+            yield (
+                f"OUTBOX_REFRESH_TOKEN_FILE names {str(file)!r}, which does not exist, and OUTBOX_REFRESH_TOKEN is not "
+                "set. Set it to the refresh token to begin with."
+            )
+        elif not is_there(file) and not _is_folder(file.parent):
+            yield f"OUTBOX_REFRESH_TOKEN_FILE names a file in {str(file.parent)!r}, which is not a folder."
 
 
 def _unusable(setting: str, file: Path | None, module: str, extra: str) -> Iterator[str]:
@@ -127,6 +146,13 @@ def is_there(file: Path) -> bool:
     """Whether there is such a file; one that only the worker may read counts as there."""
     try:
         return file.is_file()
+    except OSError:
+        return True
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
     except OSError:
         return True
 

@@ -6,12 +6,13 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outbox.delivery.reply import printable
 
 _TOKEN = re.compile(r"[!-~]{1,32768}")
+_REFRESH_TOKEN = re.compile(r"[ -~]{1,32768}")
 _LONGEST = 300  # characters of a provider's words
 _PASSING = frozenset({"temporarily_unavailable", "server_error", "slow_down"})  # errors that end by themselves
 _LATER = frozenset({408, 425, 429})  # statuses that do
@@ -23,6 +24,7 @@ class Grant:
 
     token: str = field(repr=False)
     life: float | None
+    refresh_token: str | None = field(default=None, repr=False)  # the one that follows, where the provider gave one
 
 
 class TokenError(Exception):
@@ -42,7 +44,10 @@ def granted(status: int, body: bytes, where: str, secrets: Iterable[str] = ()) -
         answer = None
     found = answer if isinstance(answer, Mapping) else {}
     if status == 200 and "access_token" in found:
-        return made_of(found["access_token"], found.get("expires_in"), where)
+        grant = made_of(found["access_token"], found.get("expires_in"), where)
+        following = found.get("refresh_token")
+        usable = isinstance(following, str) and _REFRESH_TOKEN.fullmatch(following)
+        return replace(grant, refresh_token=following) if usable else grant
     error = found.get("error")
     if isinstance(error, Mapping):  # some nest it
         error = error.get("status") or error.get("code")

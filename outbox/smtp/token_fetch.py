@@ -5,6 +5,7 @@ function. Each returns a Grant or raises TokenError; each may take long.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import shlex
 import subprocess
@@ -13,10 +14,14 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 from outbox.core import clock
+from outbox.core.loggers import get_logger
 from outbox.settings.token_source import TokenSource
+from outbox.smtp.refresh_tokens import RefreshTokens
 from outbox.smtp.token_answer import Grant, TokenError, granted, made_of
 from outbox.smtp.token_http import Answer, send
 from outbox.smtp.token_libraries import by_certificate, by_service_account
+
+log = get_logger("outbox.transport")
 
 _COMMAND_SECONDS = 30.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -38,11 +43,36 @@ def fetch(source: TokenSource) -> Grant:
 
 
 def _by_endpoint(source: TokenSource, url: str) -> Grant:
+    """By client credentials, or by the refresh token, of which a new one is kept where there is a file for it."""
+    if source.refresh_token_file is None:
+        grant = _asked(source, url, source.refresh_token)
+        if grant.refresh_token not in {None, source.refresh_token}:
+            _not_kept(source.where)
+        return grant
+    kept = RefreshTokens(source.refresh_token_file, source.refresh_token)
+    with kept.turn() as token:
+        grant = _asked(source, url, token)
+        if grant.refresh_token not in {None, token}:
+            kept.replace(str(grant.refresh_token))
+    return grant
+
+
+@functools.cache
+def _not_kept(where: str) -> None:
+    """Once for each provider and process."""
+    log.warning(
+        "%s gave a new refresh token, which is not kept. If its refresh tokens end or work only once, set "
+        "OUTBOX_REFRESH_TOKEN_FILE",
+        where,
+    )
+
+
+def _asked(source: TokenSource, url: str, refresh_token: str | None) -> Grant:
     """RFC 6749 §6 with a refresh token, §4.4 (client credentials) without. The client names itself in the form, or,
     where the provider wants that, in the Authorization header (§2.3.1)."""
     form = {"grant_type": "client_credentials"}
-    if source.refresh_token is not None:
-        form = {"grant_type": "refresh_token", "refresh_token": source.refresh_token}
+    if refresh_token is not None:
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     if source.wanted_scope is not None:
         form["scope"] = source.wanted_scope
     client = {"client_id": source.client_id or ""}
@@ -53,7 +83,7 @@ def _by_endpoint(source: TokenSource, url: str) -> Grant:
         both = f"{quote_plus(source.client_id or '')}:{quote_plus(source.client_secret or '')}"
         basic = base64.b64encode(both.encode()).decode()
         answer = _post(source, url, form, {"Authorization": f"Basic {basic}"})
-    return granted(answer.status, answer.body, source.where, source.secrets)
+    return granted(answer.status, answer.body, source.where, [*source.secrets, *filter(None, [refresh_token])])
 
 
 def _post(source: TokenSource, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:

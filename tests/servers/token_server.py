@@ -35,6 +35,8 @@ class TokenServer:
         self.certificate = certificate
         self.answer: tuple[int, Any] | None = None  # in place of a token
         self.wants_basic = False
+        self.rotates = False  # each refresh token works once, and its second use ends all of them
+        self.refresh_tokens = [REFRESH_TOKEN]  # the last one is good
         self.requests: list[dict[str, str]] = []  # the forms that were posted
         self.issued: dict[str, float] = {}  # token -> when it ends
         self.asserted: list[str] = []  # what clients proved themselves by, in place of a secret
@@ -104,7 +106,11 @@ class TokenServer:
             if self.issued:
                 self.left.append(max(self.issued.values()) - time.monotonic())
             self.issued[token] = time.monotonic() + (self.life or 3600)
+            if self.rotates and "refresh_token" in form:
+                self.refresh_tokens.append(f"1//refresh-{len(self.refresh_tokens)}-{time.time_ns()}")
         granted = {"token_type": "Bearer", "access_token": token}
+        if self.rotates:
+            granted["refresh_token"] = self.refresh_tokens[-1]
         return 200, granted if self.life is None else {**granted, "expires_in": self.life}, {}
 
     def _knows(self, form: dict[str, str], authorization: str) -> bool:
@@ -114,7 +120,8 @@ class TokenServer:
         if "assertion" in form or "client_assertion" in form:
             self.asserted.append(form.get("assertion") or form["client_assertion"])
             return True
-        if form.get("grant_type") == "refresh_token" and form.get("refresh_token") != REFRESH_TOKEN:
+        if form.get("grant_type") == "refresh_token" and form.get("refresh_token") != self.refresh_tokens[-1]:
+            self.refresh_tokens.append("revoked")
             return False
         return (form.get("client_id"), form.get("client_secret")) == (CLIENT, SECRET)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.databases import Database
-from tests.servers.token_server import CLIENT, SECRET, TokenServer
+from tests.servers.token_server import CLIENT, REFRESH_TOKEN, SECRET, TokenServer
 from tests.story.conftest import MakeStage
 from tests.story.stage import until
 from tests.wire import certificates
@@ -86,6 +87,55 @@ def test_tokens_that_end(
     for secret in (SECRET, *endpoint.issued):
         assert secret not in shown
         assert secret.encode() not in files + sqlite_bytes(sqlite_database)
+
+
+def test_refresh_tokens_that_work_once(sqlite_database: Database, make_stage: MakeStage, tmp_path: Path) -> None:
+    """Two processes, another worker and a restart go on with the one that is kept; nothing shows it."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with (
+        TokenServer(life=2.0) as endpoint,
+        SmtpServer(
+            tls="starttls",
+            auth={},
+            mechanisms="XOAUTH2",
+            takes_token=lambda user, token: user == "shop" and endpoint.is_valid(token),
+        ) as server,
+    ):
+        endpoint.rotates = True
+        stage = make_stage(
+            sqlite_database,
+            server.port,
+            MAIL_SERVER="localhost",
+            MAIL_USE_TLS="true",
+            MAIL_USERNAME="shop",
+            MAIL_MAX_EMAILS="5",
+            OUTBOX_CONNECTIONS="2",
+            OUTBOX_TLS_CA_FILE=str(certificates.ca_file()),
+            OUTBOX_TOKEN_URL=endpoint.url,
+            OUTBOX_CLIENT_ID=CLIENT,
+            OUTBOX_CLIENT_SECRET=SECRET,
+            OUTBOX_REFRESH_TOKEN=REFRESH_TOKEN,
+            OUTBOX_REFRESH_TOKEN_FILE=str(folder / "refresh-token"),
+            OUTBOX_LEASE_SECONDS="60",
+        )
+        stage.send_together(20)
+        first = stage.start("--processes", "2", ready=False)
+        until(lambda: len(endpoint.issued) >= 4, "each process has renewed")
+        assert stage.settle() == {"sent": 20}
+        first.signal(signal.SIGTERM)
+        assert first.wait(60) == 0
+        stage.send_together(20)
+        stage.start()
+        assert stage.settle() == {"sent": 40}
+        assert Counter(attempt.verdict for attempt in stage.attempts()) == {"accepted": 40}
+        assert "revoked" not in endpoint.refresh_tokens
+        shown = stage.logs() + stage.command("outbox-status", "--json").stdout
+    stage.close()
+    shown += "".join(path.read_text(errors="replace") for path in tmp_path.iterdir() if path.is_file())
+    for token in endpoint.refresh_tokens:
+        assert token not in shown
+        assert token.encode() not in sqlite_bytes(sqlite_database)
 
 
 def sqlite_bytes(database: Database) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import stat
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.settings.token_source import TokenSource
 from outbox.smtp import tokens as tokens_module
 from outbox.smtp.connection import Connection
+from outbox.smtp.token_answer import TokenError
 from tests.servers.token_server import CLIENT, REFRESH_TOKEN, SECRET, TokenServer
 from tests.wire import certificates
 from tests.wire.conftest import CONTENT, envelope, mail_state
@@ -280,6 +282,77 @@ def test_by_refresh_token(endpoint: TokenServer, server: SmtpServer, connect: Co
     tokens = source(endpoint, refresh_token=REFRESH_TOKEN)
     assert send(connect(server.relay(username=USER, tokens=tokens))).verdict is Verdict.ACCEPTED
     assert endpoint.requests[-1]["grant_type"] == "refresh_token"
+
+
+@pytest.mark.parametrize("first", [REFRESH_TOKEN, None])
+def test_a_refresh_token_that_each_use_replaces(
+    first: str | None, endpoint: TokenServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The new one is kept in a file for its owner alone, from which others go on; none of them is shown."""
+    caplog.set_level(logging.DEBUG)
+    endpoint.rotates = True
+    file = tmp_path / "refresh-token"
+    if first is None:
+        file.write_text(f"{REFRESH_TOKEN}\n")
+    asking = [tokens_module.Tokens(source(endpoint, refresh_token=first, refresh_token_file=file)) for _ in range(3)]
+    for one in asking:
+        assert endpoint.is_valid(one.get(30, threading.Event.wait).value)
+    assert [form["refresh_token"] for form in endpoint.requests] == endpoint.refresh_tokens[:3]
+    assert endpoint.refresh_tokens[3] in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"refresh-token", "refresh-token.lock"}
+    for token in endpoint.refresh_tokens:
+        assert token not in caplog.text + repr(asking[0].source)
+
+
+def test_a_new_consent_replaces_what_is_kept(endpoint: TokenServer, tmp_path: Path) -> None:
+    """Another OUTBOX_REFRESH_TOKEN than the kept one came from."""
+    endpoint.rotates = True
+    file = tmp_path / "refresh-token"
+    refresh_by(endpoint, REFRESH_TOKEN, file)
+    endpoint.refresh_tokens.append("1//consented-again")
+    refresh_by(endpoint, "1//consented-again", file)
+    refresh_by(endpoint, "1//consented-again", file)
+    assert endpoint.requests[1]["refresh_token"] == "1//consented-again"
+
+
+def test_at_once_each_uses_its_own(endpoint: TokenServer, tmp_path: Path) -> None:
+    """Threads and processes take turns: a refresh token that comes twice would end all of them."""
+    endpoint.rotates = True
+    file = tmp_path / "refresh-token"
+    threads = [threading.Thread(target=refresh_by, args=(endpoint, REFRESH_TOKEN, file)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(endpoint.refresh_tokens) == 7
+    assert "revoked" not in endpoint.refresh_tokens
+
+
+def test_a_refresh_token_that_can_not_be_kept(endpoint: TokenServer, tmp_path: Path) -> None:
+    """It is not used up: the provider is asked only when there is a place for the next one."""
+    endpoint.rotates = True
+    folder = tmp_path / "is-a-file"
+    folder.touch()
+    with pytest.raises(TokenError, match=r"OUTBOX_REFRESH_TOKEN_FILE .* can't be read or written") as refused:
+        refresh_by(endpoint, REFRESH_TOKEN, folder / "refresh-token")
+    assert refused.value.refused
+    assert endpoint.requests == []
+
+
+def test_a_refresh_token_that_is_replaced_and_not_kept(endpoint: TokenServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a file the log says so, once."""
+    endpoint.rotates = True
+    for _ in range(2):
+        endpoint.refresh_tokens[-1] = REFRESH_TOKEN
+        refresh_by(endpoint, REFRESH_TOKEN, None)
+    assert caplog.text.count("set OUTBOX_REFRESH_TOKEN_FILE") == 1
+
+
+def refresh_by(endpoint: TokenServer, first: str, file: Path | None) -> None:
+    """A new access token, by a source of its own."""
+    asked = source(endpoint, refresh_token=first, refresh_token_file=file)
+    tokens_module.Tokens(asked).get(30, threading.Event.wait)
 
 
 @pytest.fixture(name="pem", scope="module")
