@@ -82,6 +82,13 @@ class QueueTable(MailTable):
         "Let a commit wake the worker at once (PostgreSQL by NOTIFY, SQLite by its data version); polling goes on "
         "in any case.",
     )
+    sweep_seconds: float = setting(
+        "OUTBOX_SWEEP_SECONDS",
+        SECONDS,
+        10.0,
+        "On Celery: how often beat publishes `outbox.sweep`, which finds due mail that no task came for. See "
+        "[Celery](celery.md).",
+    )
     lease_seconds: float = setting(
         "OUTBOX_LEASE_SECONDS", SECONDS, 1200.0, "How long a claim holds; then another worker may take the mail."
     )

@@ -6,7 +6,7 @@ Each begins where the one before it ended (`claim_places`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -54,6 +54,7 @@ class _Wanted(NamedTuple):
     limit: int
     shares: Shares
     places: dict[int, Place]  # where it begins in each slot
+    ids: Sequence[int] = ()  # these alone, wherever they are
 
 
 class Claims:
@@ -112,6 +113,7 @@ class Claims:
         self._any_behind = claim_sql.any_behind(self._mine, self._database)
         self._first = claim_sql.of_slot(self._mine, self._database).limit(1)
         self._whole: Rendered | None = None
+        self._of_ids: dict[bool, sa.Select[Any]] = {}  # by whether it is a whole claim
 
     def claim(
         self,
@@ -122,9 +124,12 @@ class Claims:
         *,
         carefully: bool = False,
         probe: bool = False,
+        ids: Sequence[int] = (),
     ) -> list[Claimed]:
         """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `probe`: one,
-        by the turns of probes."""
+        by the turns of probes. `ids`: of these alone, whichever are due."""
+        if ids:
+            return self._named(connection, _Wanted(worker_id, token, limit, [], {}, ids), carefully=carefully)
         how = self._by_steps if carefully or not self.at_once else self._at_once
         began, places = self._monotonic(), self._places
         by_heads, search = places.is_by_heads(began, probe=probe), places.is_search(began, probe=probe)
@@ -189,9 +194,24 @@ class Claims:
             self._whole = Rendered(
                 claim_sql.whole_claim(self._mine, self._database, self._transport), connection.dialect
             )
-        found = self._whole.execute(connection, values)
+        return self._taken(self._whole.execute(connection, values), wanted)
+
+    def _taken(self, found: Iterable[Any], wanted: _Wanted) -> list[Claimed]:
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
         return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
+
+    def _named(self, connection: sa.Connection, wanted: _Wanted, *, carefully: bool) -> list[Claimed]:
+        values = {"environment": self._environment, "ids": wanted.ids, "limit": wanted.limit, "latest": self._latest()}
+        whole = self.at_once and not carefully
+        if whole not in self._of_ids:
+            named = claim_sql.of_ids(self._mine, self._database)
+            self._of_ids[whole] = (
+                claim_sql.leased_and_read(named.cte("picked"), self._database, self._transport) if whole else named
+            )
+        if not whole:
+            return self._leased(connection, wanted, connection.execute(self._of_ids[whole], values).all())
+        values |= {"lease": self._lease, "worker": wanted.worker_id, "token": wanted.token}
+        return self._taken(connection.execute(self._of_ids[whole], values), wanted)
 
     def _by_steps(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         rows: list[sa.Row[Any]] = []
@@ -205,6 +225,9 @@ class Claims:
                 values["latest"] = self._latest()
                 rows += connection.execute(self._head, values).all()
         self._busy = bool(rows)
+        return self._leased(connection, wanted, rows)
+
+    def _leased(self, connection: sa.Connection, wanted: _Wanted, rows: Sequence[sa.Row[Any]]) -> list[Claimed]:
         if not rows:
             return []
         messages = read_messages(connection, {row.message_pk for row in rows}, self._environment)

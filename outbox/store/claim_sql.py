@@ -25,29 +25,23 @@ def _due(
     slot: sa.ColumnElement[int], due_at: sa.ColumnElement[Any], id_: sa.ColumnElement[Any], mine: Any, on: Database
 ) -> sa.Select[Any]:
     """What is due of one index range behind a place, in order."""
-    columns = [
-        _delivery.c[name]
-        for name in (
-            "id",
-            "recipient",
-            "lane",
-            "due_at",
-            "attempts",
-            "deferrals",
-            "rescues",
-            "state",
-            "marked_at",
-            "route",
-        )
-    ]
     behind = on.is_behind((_delivery.c.due_at, _delivery.c.id), (due_at, id_))
-    # a lease that ran out because the clock was stepped is held by a worker that still sends
-    free = sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < bound("latest", _delivery.c.due_at.type))
     return (
-        sa.select(*columns, _delivery.c.message_id.label("message_pk"))
-        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, free, mine)
+        sa.select(*_columns())
+        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, _free(), mine)
         .order_by(_delivery.c.due_at, _delivery.c.id)
     )
+
+
+def _columns() -> list[sa.ColumnElement[Any]]:
+    """Of a delivery, what its claim reads."""
+    names = ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at", "route")
+    return [*(_delivery.c[name] for name in names), _delivery.c.message_id.label("message_pk")]
+
+
+def _free() -> sa.ColumnElement[bool]:
+    """A lease that ran out because the clock was stepped is held by a worker that still sends."""
+    return sa.or_(_delivery.c.state != State.SENDING.value, DbNow() < bound("latest", _delivery.c.due_at.type))
 
 
 def bound(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
@@ -109,6 +103,14 @@ def lease(transport: str | None) -> sa.Update:
     return _delivery.update().where(_delivery.c.id.in_(ids)).ordered_values(*_leased(transport))
 
 
+def of_ids(mine: sa.ColumnElement[bool], database: Database) -> sa.Select[Any]:
+    """What is due of those that are named, without what another claim has locked."""
+    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+    named = sa.select(*_columns()).where(_delivery.c.id.in_(ids), _delivery.c.due_at <= DbNow(), _free(), mine)
+    ordered = named.order_by(_delivery.c.lane, _delivery.c.due_at, _delivery.c.id)
+    return database.skip_locked(ordered.limit(bound("limit", sa.Integer())))
+
+
 def whole_claim(mine: sa.ColumnElement[bool], database: Database, transport: str | None) -> sa.Select[Any]:
     """Find, lease and read, in one round trip; what one range leaves free is there for the next."""
     due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
@@ -126,6 +128,11 @@ def whole_claim(mine: sa.ColumnElement[bool], database: Database, transport: str
     due = _due(slots.c.slot, slots.c.due, slots.c.id, mine, database).limit(slots.c.share).correlate(slots)
     head = database.skip_locked(due).lateral("head")  # for each slot in turn, no further than to the limit
     picked = sa.select(head).select_from(slots.join(head, sa.true())).limit(bound("limit", sa.Integer())).cte("picked")
+    return leased_and_read(picked, database, transport)
+
+
+def leased_and_read(picked: sa.CTE, database: Database, transport: str | None) -> sa.Select[Any]:
+    """What is picked, under lease and with its messages."""
     leased = _delivery.update().where(_delivery.c.id == picked.c.id).ordered_values(*_leased(transport)).cte("leased")
     return (
         sa.select(picked, *MESSAGE_COLUMNS, parts_of(_message.c.id, database).label("parts"), DbNow().label("now"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from outbox.delivery.lane_shares import SLOTS
+from outbox.delivery.states import State
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.reading import reading
 from outbox.store.types import DbNow
@@ -24,6 +27,16 @@ def live_routes(engine: sa.Engine) -> frozenset[str]:
     live = sa.select(_delivery.c.route).where(_delivery.c.due_at.is_not(None)).distinct()
     with reading(engine) as connection:
         return frozenset(connection.execute(live).scalars())
+
+
+def due_of(engine: sa.Engine, message_ids: Sequence[str]) -> list[int]:
+    """The deliveries of these messages, by Message-ID, that wait and are due."""
+    due = sa.select(_delivery.c.id).join(_message, _message.c.id == _delivery.c.message_id)
+    due = due.where(
+        _message.c.message_id.in_(message_ids), _delivery.c.state == State.QUEUED, _delivery.c.due_at <= DbNow()
+    )
+    with reading(engine) as connection:
+        return list(connection.execute(due.order_by(_delivery.c.lane, _delivery.c.id)).scalars())
 
 
 def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

@@ -145,32 +145,34 @@ class Queue:
         """Until `flag` is set, a commit is told of, or for `timeout` seconds. On the thread that claims."""
         self._connections.wait(flag, timeout)
 
-    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
+    def claim(
+        self, worker_id: int, token: int, limit: int, *, probe: bool = False, ids: Sequence[int] = ()
+    ) -> list[Claimed]:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
-        `probe`: one, by the turns of probes (`lane_shares.Turns`).
+        `probe`: one, by the turns of probes (`lane_shares.Turns`). `ids`: of these alone, whichever are due.
 
         Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
         One that can't be read comes back as a message with `damage`.
         """
         if self._held.everything:
             return []
-        if self._database.one_writer and self._claims.idle:
+        if self._database.one_writer and self._claims.idle and not ids:
             with self._connections.use() as connection, only_reading(connection):
                 if not self._claims.is_any(connection, probe=probe):
                     return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
-                return self._claims.claim(connection, worker_id, token, limit, probe=probe)
+                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids)
         try:
             with self._connections.use() as connection:
-                return self._claims.claim(connection, worker_id, token, limit, probe=probe)
+                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids)
         except OUTAGES:
             raise
         except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer
             logger.error("a claim failed and is repeated row by row: %s", type(error).__name__)
             self.abandon_claim(worker_id, token)
             with self._engine.begin() as connection:
-                return self._claims.claim(connection, worker_id, token, limit, carefully=True, probe=probe)
+                return self._claims.claim(connection, worker_id, token, limit, carefully=True, probe=probe, ids=ids)
 
     def foreign(self, limit: int = 10) -> list[Foreign]:
         """Due deliveries of other environments, at most `limit`."""

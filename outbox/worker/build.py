@@ -6,7 +6,7 @@ Workers, the supervisor and `outbox.testing` take them from here.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.worker import duties
+from outbox.worker.asked import Asked
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.one_cpu import OneProcessor, is_of_use
 from outbox.worker.pool import Pool
@@ -91,9 +92,9 @@ def connections(settings: Settings, of_each: int | None) -> int:
     return sum(of_each or relay.connections for relay in settings.transports)
 
 
-def _queue_beside(first: Queue, engine: Engine, settings: Settings, relay: Relay) -> Queue:
+def _queue_beside(first: Queue, engine: Engine, settings: Settings, relay: Relay, *, wake: bool) -> Queue:
     """For another transport of the same worker."""
-    return queue(engine, settings, wake=True, relay=relay, clock=first.clock)
+    return queue(engine, settings, wake=wake, relay=relay, clock=first.clock)
 
 
 def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, events: Events) -> duties.Pauses:
@@ -187,14 +188,18 @@ def pools(
     lease_guard: LeaseGuard,
     progress: Progress,
     meters: Meters | None,
+    asked: Mapping[str, Asked] | None = None,
 ) -> Pools:
-    """The threads that claim, send and record. `connections` of each transport; None: as the settings say."""
+    """The threads that claim, send and record. `connections` of each transport; None: as the settings say.
+
+    `asked`: what each transport claims, by its name; None: all that is due.
+    """
     router = Router(settings.routes) if settings.transport_names else None
 
     def pool(relay: Relay, first: bool) -> Pool:
         learned, name = Learned(), relay.name
         return Pool(
-            queue if first else _queue_beside(queue, engine, settings, relay),
+            queue if first else _queue_beside(queue, engine, settings, relay, wake=asked is None),
             OutcomeStore(engine),
             worker_id,
             terms(settings, relay),
@@ -208,9 +213,10 @@ def pools(
             poll=settings.poll_seconds,
             idle=relay.idle_timeout,
             chance=random.random,
-            watch=of(engine).watch(engine) if settings.wake else None,
+            watch=of(engine).watch(engine) if settings.wake and asked is None else None,
             meters=meters,
             share=Share(router, name),
+            asked=asked[name] if asked is not None else None,
         )
 
     made = {relay.name: pool(relay, number == 0) for number, relay in enumerate(settings.transports)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
@@ -97,17 +97,17 @@ class Dispatcher:
         """The grace period of a stop is over: no final dot is sent any more."""
         self._guard.cutoff.set()
 
-    def claim(self, worker_id: int, limit: int, *, probe: bool = False) -> int:
-        """Lease up to `limit` due deliveries into the buffer; how many rows that touched. `probe`: as `Queue.claim`."""
-        return self.lease(worker_id, limit, probe=probe).rows
+    def claim(self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = ()) -> int:
+        """Lease up to `limit` due deliveries into the buffer; how many rows that touched. As `Queue.claim`."""
+        return self.lease(worker_id, limit, probe=probe, ids=ids).rows
 
-    def lease(self, worker_id: int, limit: int, *, probe: bool = False) -> Leases:
+    def lease(self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = ()) -> Leases:
         """As `claim`; and how many of them are to be offered."""
         self._abandon_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
-        claimed = self._queue.claim(worker_id, token, limit, probe=probe)
+        claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])

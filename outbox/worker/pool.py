@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from outbox.core.clock import awake, monotonic
@@ -23,6 +24,8 @@ from outbox.store.pauses import Pause
 from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings, Seen
+from outbox.worker.asked import Asked
+from outbox.worker.asked_claimer import AskedClaimer
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher, fence_token
@@ -64,8 +67,11 @@ class Pool:
         watch: FileWatch | None = None,
         meters: Meters | None = None,
         share: Share = Share(),  # noqa: B008 - it has no state
+        asked: Asked | None = None,
     ) -> None:
-        """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes."""
+        """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes.
+
+        `asked`: what is claimed; None: all that is due."""
         self._meters = meters
         self._progress = progress
         self._worker_id = worker_id
@@ -98,7 +104,8 @@ class Pool:
             consequences=self._consequences,
             share=share,
         )
-        self._claimer = Claimer(
+        claimer = Claimer if asked is None else partial(AskedClaimer, asked)
+        self._claimer = claimer(
             queue,
             self._buffer,
             self._dispatcher,

@@ -18,7 +18,7 @@ floor  room        may import from outside
     7  cli         click flask flask_mail sqlalchemy socket select
     7  testing     flask pytest sqlalchemy
     6  web         flask werkzeug markupsafe
-    6  worker      apscheduler socket
+    6  worker      apscheduler celery socket
     5  monitoring  prometheus_client socket
     4  extension   flask werkzeug flask_mail blinker jinja2 sqlalchemy socket
     4  operations  sqlalchemy
@@ -30,12 +30,14 @@ floor  room        may import from outside
     1  delivery
 """  # a room may import its own floor, without circles, and those below
 
-DOORS = ("__init__", "models", "schema")  # what applications import; nothing in the rooms does
+DOORS = ("__init__", "celery", "models", "schema")  # what applications import; nothing in the rooms does
 
 ENTRIES = {
     "worker.process": "flask",
     "worker.supervisor": "flask",
     "worker.in_process": "flask",
+    "worker.engine": "flask",
+    "worker.on_celery": "flask",
 }  # where the application is handed in
 
 APART = (("store", "smtp"), ("operations", "smtp"))  # SQL and SMTP meet in worker/dispatcher.py alone, in values

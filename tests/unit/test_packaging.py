@@ -150,6 +150,7 @@ def test_extras_are_for_applications(built: Built) -> None:
         "metrics",
         "microsoft",
         "google",
+        "celery",
     }
     assert {"app", "run", "dev", "docs", "bench"} == PROJECT["dependency-groups"].keys()
 

@@ -1,0 +1,47 @@
+"""A claimer that claims what it is asked for: by tasks of Celery, which name deliveries, or ask for a sweep.
+
+Between them it looks at nothing. A sweep is what any other worker does all the time, until nothing is due: so the rules
+for pauses, probes, rates and expired mail are the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outbox.worker.asked import Asked
+from outbox.worker.claimer import Claimer
+
+
+class AskedClaimer(Claimer):
+    """The thread that claims, where others say when."""
+
+    def __init__(self, wanted: Asked, *arguments: Any, **settings: Any) -> None:
+        """`arguments`, `settings`: of any claimer."""
+        super().__init__(*arguments, **settings)
+        self._wanted = wanted
+        self._sweeps = False
+
+    def look(self) -> float:
+        """As any claimer; seconds until the next look."""
+        if self._wanted.is_sweep_due():
+            self._begin_sweep()
+        pause = super().look()
+        if self._sweeps:
+            self._wanted.drop()  # it finds them, too
+            self._sweeps = not self.dry.is_set()
+        elif len(self._wanted) and self._buffer.is_down:  # which of them probe the relay, and when, is the breaker's
+            self._begin_sweep()
+            return 0.0
+        elif len(self._wanted) and self._may_claim() and self._buffer.room(self._size):
+            return 0.0
+        return pause
+
+    def _begin_sweep(self) -> None:
+        self._sweeps = True
+        self.dry.clear()
+
+    def _claim(self, room: int) -> int:
+        if self._sweeps:
+            return super()._claim(room)
+        ids = self._wanted.take(room)
+        return self._dispatcher.claim(self._worker_id, len(ids), ids=ids) if ids else 0
