@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 try:
-    import celery as _  # noqa: F401 - absolute: Celery's own
-except ImportError:
+    from outbox.worker.on_celery import connect
+except ModuleNotFoundError as error:
+    if error.name != "celery":
+        raise
     raise ImportError("outbox.celery needs Celery: pip install flask-outbox[celery]") from None
-
-from outbox.worker.on_celery import connect
 
 __all__ = ["connect"]

@@ -15,9 +15,9 @@ from outbox.worker.claimer import Claimer
 class AskedClaimer(Claimer):
     """The thread that claims, where others say when."""
 
-    def __init__(self, wanted: Asked, *arguments: Any, **settings: Any) -> None:
-        """`arguments`, `settings`: of any claimer."""
-        super().__init__(*arguments, **settings)
+    def __init__(self, wanted: Asked, *arguments: Any, **options: Any) -> None:
+        """`arguments`, `options`: of any claimer."""
+        super().__init__(*arguments, **options)
         self._wanted = wanted
         self._sweeps = False
 

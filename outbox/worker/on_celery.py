@@ -13,7 +13,6 @@ from typing import Any
 
 from celery import Celery, signals
 from flask import Flask
-from werkzeug.local import LocalProxy
 
 from outbox.core.clock import monotonic
 from outbox.core.errors import OutboxError
@@ -30,7 +29,9 @@ DELIVER, SWEEP = "outbox.deliver", "outbox.sweep"
 
 _EXTENSION = "outbox.celery"
 _PATIENCE_SECONDS = 30.0  # for room in a worker that has enough to do
-_TRUSTED_SECONDS = 20.0  # a connection to the broker that was idle for longer is opened anew: nobody heard its end
+_TRUSTED_SECONDS = (
+    20.0  # a connection to the broker that was idle for longer is replaced: its end may not have been noticed
+)
 
 
 def connect(celery_app: Celery, flask_app: Flask, *, connections: int | None = None) -> None:
@@ -43,20 +44,18 @@ def connect(celery_app: Celery, flask_app: Flask, *, connections: int | None = N
     `connections`: to each transport from each process of a Celery worker; by default those of OUTBOX_CONNECTIONS, or
     the transport's own, divided among its processes. Raises NotBoundError if `flask_app` has no outbox.
     """
-    if isinstance(flask_app, LocalProxy):
-        flask_app = flask_app._get_current_object()
     bound = bound_to(flask_app)
-    if (before := flask_app.extensions.get(_EXTENSION)) is not None:
+    if (before := bound.app.extensions.get(_EXTENSION)) is not None:
         before.disconnect()
-    flask_app.extensions[_EXTENSION] = _OnCelery(celery_app, flask_app, bound, connections)
+    bound.app.extensions[_EXTENSION] = _OnCelery(celery_app, bound, connections)
 
 
 class _OnCelery:
     """One pair of applications."""
 
-    def __init__(self, celery_app: Celery, flask_app: Flask, bound: Bound, connections: int | None) -> None:
+    def __init__(self, celery_app: Celery, bound: Bound, connections: int | None) -> None:
         self._celery = celery_app
-        self._flask = flask_app
+        self._flask = bound.app
         self._connections = connections
         self._processes = 1
         self._lock = threading.Lock()
@@ -72,7 +71,7 @@ class _OnCelery:
         signals.worker_process_init.connect(self._process_begins)
         signals.worker_process_shutdown.connect(self._process_ends)
         signals.worker_shutdown.connect(self._process_ends)
-        message_queued.connect(self._queued, sender=flask_app)
+        message_queued.connect(self._queued, sender=bound.app)
 
     def disconnect(self) -> None:
         """Another one takes its place."""
@@ -86,9 +85,9 @@ class _OnCelery:
         ):
             signal.disconnect(receiver)
 
-    def _queued(self, app: Flask, **told: Any) -> None:
+    def _queued(self, app: Flask, *, message_id: str, **_: Any) -> None:
         if not (app.testing or self._celery.conf.task_always_eager):  # else the task would run, in a thread, here
-            self._publisher.queued(app, **told)
+            self._publisher.queued(message_id)
 
     def _due_of(self, message_ids: Sequence[str]) -> list[int]:
         return due_of(outbox_of(self._flask).database(self._flask), message_ids)
@@ -156,7 +155,7 @@ class _Broker:
         self._celery = celery_app
         self._pid = 0
         self._used_at = 0.0
-        self._connection: Any = None
+        self._link: Any = None
         self._producer: Any = None
 
     def publish(self, ids: list[int]) -> None:
@@ -177,9 +176,9 @@ class _Broker:
         self._used_at = monotonic()
 
     def _open(self) -> None:
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.close()
+        if self._link is not None and self._pid == os.getpid():
+            self._link.close()
         self._producer = None
         self._pid = os.getpid()
-        self._connection = self._celery.connection_for_write(heartbeat=0)
-        self._producer = self._celery.amqp.Producer(self._connection, auto_declare=False)
+        self._link = self._celery.connection_for_write(heartbeat=0)
+        self._producer = self._celery.amqp.Producer(self._link, auto_declare=False)

@@ -10,7 +10,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import first_line, logger
@@ -39,8 +38,8 @@ class Publisher:
         self._pid = 0
         self._begin()
 
-    def queued(self, app: Any, *, message_id: str, **_: Any) -> None:
-        """A message was committed: a receiver of `message_queued`."""
+    def queued(self, message_id: str) -> None:
+        """A message was committed."""
         if monotonic() < self._resume_at or len(self._waiting) >= CAPACITY:
             return
         if self._pid != os.getpid():  # the first of this process, or after a fork

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -315,6 +317,31 @@ def test_celery_with_a_broker(broker: str, url: str, smtp: SmtpServer, monkeypat
             said.append(line)
         assert tasks_ended(said) == ["succeeded"] * 3, "".join(said)
     assert sorted(mail["Subject"] for mail in drain("celery_app", smtp)) == ["Report 7", "Report 8"]
+
+
+@pytest.mark.long  # as above
+@pytest.mark.timeout(300)
+def test_mail_by_celery(broker: str, url: str, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's worker is all there is: what was committed arrives, the refused subscription's mail does not."""
+    monkeypatch.setenv("BROKER_URL", broker)
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("MAIL_SERVER", smtp.relay().host)
+    monkeypatch.setenv("MAIL_PORT", str(smtp.relay().port))
+    operations.create_tables(engine := worker_engine(url))
+    engine.dispose()
+    web = "flask --app examples.celery_mail_app run --port 0"
+    worker = "celery -A examples.celery_mail_app worker --concurrency 1 --loglevel INFO"
+    with saying(web) as served, saying(worker) as tasks:
+        address = next(found[1] for line in served if (found := re.search(r"Running on (\S+)", line)))
+        assert "Thank you" in post(address, "ann@example.org")
+        with pytest.raises(urllib.error.HTTPError):
+            post(address, "ann@example.org")
+        assert "Thank you" in post(address, "bob@example.org")
+        assert len(list(itertools.islice((line for line in tasks if "status=sent" in line), 2))) == 2
+    assert sorted(message_from_bytes(mail.content)["To"] for mail in smtp.messages) == [
+        "ann@example.org",
+        "bob@example.org",
+    ]
 
 
 def test_script(start: Start, smtp: SmtpServer) -> None:
