@@ -20,6 +20,7 @@ from outbox.core.errors import (
     UncommittedMailError,
 )
 from outbox.core.version import VERSION
+from outbox.delivery.reply import Result
 from outbox.extension.errors import BadHeaderError
 from outbox.extension.flask_mail import Message, RawMessage, split_addresses
 from outbox.extension.kinds import Kind
@@ -31,7 +32,10 @@ from outbox.extension.signals import (
     delivery_uncertain,
     message_queued,
 )
+from outbox.message.values import Envelope
 from outbox.settings import Settings
+from outbox.settings.endpoint import Endpoint
+from outbox.settings.transport import Transport
 from outbox.store.databases import sqlite
 from outbox.store.models import OutboxMessage
 
@@ -49,6 +53,10 @@ __all__ = [
     "RawMessage",
     "OutboxMessage",
     "Settings",
+    "Transport",
+    "Endpoint",
+    "Envelope",
+    "Result",
     "split_addresses",
     "message_queued",
     "delivery_sent",

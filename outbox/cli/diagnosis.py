@@ -140,6 +140,9 @@ def _relays(senders: Iterable[str], recipient: str | None, seconds: float) -> It
 def _relay(relay: Relay, senders: Iterable[str], recipient: str | None, seconds: float) -> Iterator[Finding]:
     from outbox.smtp.connection import Connection
 
+    if not relay.speaks_smtp:
+        yield _without_smtp(relay)
+        return
     if relay.tokens is not None:
         token = _token(relay, relay.tokens, seconds)
         yield token
@@ -154,6 +157,18 @@ def _relay(relay: Relay, senders: Iterable[str], recipient: str | None, seconds:
         tls = connection.tls_version or "plain text"
         yield Finding("smtp", True, f"{relay.shown} is reached: {tls}, {log_in}, in {opened.duration:.2f} s")
         yield from _tried(connection, relay, [*_senders(), *senders], recipient)
+
+
+def _without_smtp(relay: Relay) -> Finding:
+    """Whether a transport of another protocol could send, as far as it can tell without sending."""
+    from outbox.smtp.opening import connection_to
+
+    with connection_to(bound_to(application()), relay) as connection:
+        result = connection.check()
+    if result.verdict is not Verdict.ACCEPTED:
+        return _refused("transport", result, relay)
+    note = f": {result.note}" if result.note else ""
+    return Finding("transport", True, f"{relay.shown} is reached in {result.duration:.2f} s{note}")
 
 
 def _token(relay: Relay, source: TokenSource, seconds: float) -> Finding:

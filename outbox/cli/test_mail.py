@@ -30,6 +30,7 @@ LOOK_SECONDS = 0.2
 @click.command("outbox-test-mail", cls=Command)
 @click.argument("address")
 @click.option("--from", "sender", metavar="ADDRESS", help="Instead of MAIL_DEFAULT_SENDER.")
+@click.option("--transport", metavar="NAME", help="By this one of OUTBOX_TRANSPORTS, and no other.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1, 86_400),
@@ -40,7 +41,7 @@ LOOK_SECONDS = 0.2
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, the steps on stderr.")
 @in_app
-def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -> None:
+def test_mail(address: str, sender: str | None, transport: str | None, timeout: float, as_json: bool) -> None:
     """Send a test message through the outbox.
 
     It goes to ADDRESS: enqueued, committed, sent by a worker to the relay. Each step is reported, with the relay's
@@ -48,13 +49,14 @@ def test_mail(address: str, sender: str | None, timeout: float, as_json: bool) -
     Exit code 0 only if the relay accepted the message; if not, it shows what outbox-check finds.
 
     \b
-    Example:
+    Examples:
       outbox-test-mail ann@example.org
+      outbox-test-mail ann@example.org --transport backup
     """
     recipient = envelope_of(address, "ADDRESS")
     senders = [] if sender is None else [envelope_of(sender, "--from")]
     trial = _Trial(database(), clock.monotonic() + timeout, as_json)
-    id, message_id = _enqueue(trial.engine, address, sender)
+    id, message_id = _enqueue(trial.engine, address, sender, transport)
     trial.say(f"enqueued and committed: delivery {id}, {message_id}")
     worker = _living_worker(trial.engine)
     if worker:
@@ -93,7 +95,7 @@ class _Trial:
         tell(words)
 
 
-def _enqueue(engine: Engine, address: str, sender: str | None) -> tuple[int, str]:
+def _enqueue(engine: Engine, address: str, sender: str | None, transport: str | None) -> tuple[int, str]:
     now = clock.utcnow()
     message = flask_mail.Message(
         f"Test message of {now:%Y-%m-%d %H:%M:%S} UTC",
@@ -103,7 +105,7 @@ def _enqueue(engine: Engine, address: str, sender: str | None) -> tuple[int, str
         "If you can read it, the outbox, its worker and its relay work.\n",
     )
     with operations.session(engine) as session:
-        stored = extension().enqueue(message, session=session, priority="high", kind="test-mail")
+        stored = extension().enqueue(message, session=session, priority="high", kind="test-mail", transport=transport)
         session.flush()
         pk, message_id = int(stored.id), str(stored.message_id)
     with operations.connected(engine) as connection:

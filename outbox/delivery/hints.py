@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from outbox.delivery.connection_hints import CONNECTING, STARTING_TLS
 from outbox.delivery.hint import AUTH, FROM_MAIL, NO_REPLY, TO_EHLO, Hint, words
+from outbox.delivery.http_hints import HTTP
 from outbox.delivery.reply import Phase
 from outbox.delivery.token_hints import TOKENS
 
@@ -176,5 +177,5 @@ _SENDING: tuple[Hint, ...] = (
     ),
 )
 
-HINTS: tuple[Hint, ...] = (*CONNECTING, *STARTING_TLS, *TOKENS, *_LOG_IN, *_SENDING)
+HINTS: tuple[Hint, ...] = (*HTTP, *CONNECTING, *STARTING_TLS, *TOKENS, *_LOG_IN, *_SENDING)
 """In the order of a session; the narrower pattern before the wider one."""

@@ -76,6 +76,50 @@ class Result:
     note: str = ""  # what it means in our words, where the server's may mislead; "" where they say it all
     about: About | None = None  # what the reply itself says it is about; None: only comparison with others can tell
 
+    @classmethod
+    def accepted(cls, id: str | None = None, text: str = "", *, code: int | None = None) -> Result:
+        """The service took the message, under this id of its own."""
+        return cls(Verdict.ACCEPTED, Phase.DOT, Reply(code, None, text), 0.0, relay_id=id)
+
+    @classmethod
+    def refused(cls, text: str, *, code: int | None = None, about: str | None = None) -> Result:
+        """It will never take this message. `about`: "recipient", "message", "sender" or "domain", where that is
+        known; else the outbox compares what it says to other messages."""
+        return cls(Verdict.PERMANENT, Phase.DOT, Reply(code, None, text), 0.0, about=_about(about))
+
+    @classmethod
+    def deferred(
+        cls, text: str, retry_after: float | None = None, *, code: int | None = None, about: str | None = None
+    ) -> Result:
+        """It did not take this message now; it may later, after `retry_after` seconds. Costs the message an attempt."""
+        reply = Reply(code, None, text)
+        return cls(Verdict.TRANSIENT, Phase.DOT, reply, 0.0, retry_after=retry_after, about=_about(about))
+
+    @classmethod
+    def unavailable(cls, text: str, retry_after: float | None = None, *, code: int | None = None) -> Result:
+        """It did not take the message, and takes none now: it is down, or the account sends too much (then with
+        `retry_after`, in seconds). No attempt is counted, and another transport may carry the message.
+        """
+        if retry_after is None:
+            return cls(Verdict.TRANSPORT, Phase.CONNECT, Reply(code, None, text), 0.0, about=About.RELAY)
+        reply = Reply(code, None, text)
+        return cls(Verdict.TRANSPORT, Phase.DOT, reply, 0.0, retry_after=retry_after, about=About.ACCOUNT)
+
+    @classmethod
+    def misconfigured(cls, text: str, *, code: int | None = None) -> Result:
+        """It did not take the message, and takes none until a person has changed something: a refused log-in, an
+        account that is suspended. Treated like `unavailable`, with an alarm."""
+        return cls(Verdict.CONFIGURATION, Phase.AUTH, Reply(code, None, text), 0.0, about=About.RELAY)
+
+    @classmethod
+    def unknown(cls, text: str) -> Result:
+        """Nobody can know whether it took the message: it was handed over, and no answer came."""
+        return cls(Verdict.UNKNOWN, Phase.DOT, Reply(None, None, text), 0.0)
+
+
+def _about(about: str | None) -> About | None:
+    return None if about is None else About(about)
+
 
 MAX_TEXT = 1_000
 """Characters of a reply's text that are kept."""

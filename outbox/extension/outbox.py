@@ -25,8 +25,9 @@ from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
 from outbox.extension.templates import render
 from outbox.extension.token import with_token
 from outbox.settings import Settings
+from outbox.settings.endpoint import Transports
 from outbox.settings.kinds import KindOptions
-from outbox.settings.token_source import TokenFunction
+from outbox.settings.token_source import Token
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
@@ -34,14 +35,15 @@ from outbox.store.models import OutboxMessage
 class Outbox(flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
-    def __init__(self, app: Flask | None = None, session: Any = None, token: TokenFunction | None = None) -> None:
-        self._session = session
+    def __init__(
+        self, app: Flask | None = None, session: Any = None, token: Token = None, transports: Transports = None
+    ) -> None:
+        self._session, self._token, self._transports = session, token, transports
         self.kinds = Kinds()
         self._hooks: list[Hook] = []
-        self._token = token
         super().__init__(app)
 
-    def init_app(self, app: Flask, session: Any = None, token: TokenFunction | None = None) -> Bound:
+    def init_app(self, app: Flask, session: Any = None, token: Token = None, transports: Transports = None) -> Bound:
         """Bind to `app`, whose configuration is read now.
 
         `session`: a Session, a scoped_session, a function that returns the current session, or an object with
@@ -49,9 +51,11 @@ class Outbox(flask_mail.Mail):
         short transaction of its own on OUTBOX_DATABASE_URL.
         `token`: a function that returns an access token for the log-in to the relay (XOAUTH2), or a pair (token,
         seconds that it lives). Workers call it in an app context, in a thread of its own, before the token ends.
+        `transports`: your own classes of transports (`outbox.Transport`), by the scheme of their URLs. Each is called
+        with an `outbox.Endpoint`: here, for a ValueError about its settings, and for each connection of a worker.
         Raises ConfigurationError with all faults.
         """
-        settings = Settings.from_config(with_token(app, token or self._token))
+        settings = Settings.from_config(with_token(app, token or self._token), transports or self._transports)
         bound = Bound(app, settings, self._session if session is None else session, self.kinds, self._hooks)
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)

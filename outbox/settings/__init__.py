@@ -22,6 +22,7 @@ from outbox.settings.checks import (
     unread_words,
 )
 from outbox.settings.contradictions import contradictions
+from outbox.settings.endpoint import TransportFactory
 from outbox.settings.relay import Relay
 from outbox.settings.route_rules import routes
 from outbox.settings.table import Table, specs
@@ -47,8 +48,12 @@ class Settings(Table):
     routes: Routes = field(default=Routes(("default",)), repr=False, compare=False)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+    def from_config(
+        cls, config: Mapping[str, Any], transport_factories: Mapping[str, TransportFactory] | None = None
+    ) -> Settings:
         """The settings in a Flask configuration, or any mapping with the same keys.
+
+        `transport_factories`: the application's own transports, by the scheme of their URLs.
 
         Raises ConfigurationError with every fault: values out of their range, settings that contradict each other,
         OUTBOX_* keys that do not exist, MAIL_* keys that are known ones misspelt.
@@ -56,7 +61,7 @@ class Settings(Table):
         given, broken, faults = read(config)
         settings = cls(**(derived(config, given) | given))
         faults += [*unknown(config), *contradictions(settings, given.keys(), broken)]
-        relays, wrong = transports(config, settings)
+        relays, wrong = transports(config, settings, transport_factories or {})
         by, wrong_rules = routes(settings.transport_names, settings.route_rules)
         if faults := [*faults, *wrong, *wrong_rules]:
             raise ConfigurationError(faults)

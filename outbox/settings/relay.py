@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from outbox.delivery.reply_rule import Rule
+from outbox.settings.endpoint import Endpoint, TransportFactory
 from outbox.settings.token_source import TokenSource
 
 
@@ -64,6 +65,28 @@ class Relay:
     connections: int = 4  # at once, of one worker
     preset: str = "auto"  # which table of reply rules applies on top of the general one; "auto": by the host's name
     rules: tuple[Rule, ...] = ()  # go before all others
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # of a transport that is not SMTP alone
+    make: TransportFactory | None = field(default=None, repr=False)  # the application's own, in place of SMTP
+
+    @property
+    def speaks_smtp(self) -> bool:
+        """Whether it is reached by SMTP or LMTP."""
+        return self.protocol in {"smtp", "lmtp"}
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What a transport that is not SMTP needs to know."""
+        return Endpoint(
+            name=self.name,
+            scheme=self.protocol,
+            host=self.host,
+            port=self.port or None,
+            username=self.username,
+            password=self.password,
+            options=dict(self.options),
+            ca_file=self.ca_file,
+            connect_timeout=self.connect_timeout,
+        )
 
     @property
     def name(self) -> str:
@@ -80,6 +103,8 @@ class Relay:
         """`host:port`, or the path of the socket."""
         if self.socket is not None:
             return str(self.socket)
+        if not self.port:
+            return self.host or f"{self.protocol}:"
         return f"{self.host}:{self.port}"
 
     @property

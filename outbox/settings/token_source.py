@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 TokenFunction = Callable[[], Any]
 """Returns an access token, or (token, seconds that it lives), or a mapping with `access_token` and `expires_in`."""
 
+Token = TokenFunction | None
+"""None: there is none."""
+
 GOOGLE_SCOPE = "https://mail.google.com/"
 MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 

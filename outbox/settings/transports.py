@@ -7,7 +7,7 @@ things stand, such as the CA file, is taken from the general settings.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.contradictions import contradictions
+from outbox.settings.endpoint import TransportFactory
 from outbox.settings.of_preset import of_preset
+from outbox.settings.other_protocols import EXTRA, own_place, without_smtp, wrong_schemes
 from outbox.settings.relay import Relay
 from outbox.settings.relay_table import RelayTable
 from outbox.settings.route_rules import DEFAULT, PREFIX, is_of_transport
@@ -30,6 +32,7 @@ _SCHEMES: dict[str, tuple[dict[str, Any], int]] = {
     "smtps": ({"use_ssl": True}, 465),
     "lmtp": ({"protocol": "lmtp"}, 24),
     "lmtp+unix": ({"protocol": "lmtp"}, 0),
+    "ses+https": ({"protocol": "ses", "use_ssl": True, "preset": "ses"}, 443),
 }
 _SPECS: dict[str, Spec] = {declared.name: declared.metadata["spec"] for declared in fields(Table)}
 _OWN = {  # what a transport may have of its own: options, and the fields of the table
@@ -56,24 +59,31 @@ _HOUSEWIDE = (  # fields that hold for every transport unless it says otherwise
 )
 
 
-def transports(config: Mapping[str, Any], table: Table) -> tuple[tuple[Relay, ...], list[str]]:
-    """The transports in the order of preference, and what is wrong with their settings."""
+def transports(
+    config: Mapping[str, Any], table: Table, makers: Mapping[str, TransportFactory]
+) -> tuple[tuple[Relay, ...], list[str]]:
+    """The transports in the order of preference, and what is wrong with their settings.
+
+    `makers`: the application's own, by the scheme of their URLs.
+    """
     if not table.transport_names:
         return (replace(table.relay, connections=table.connections),), [*_unnamed(config, ())]
     relays: list[Relay] = []
-    faults: list[str] = [*_unnamed(config, table.transport_names)]
+    faults: list[str] = [*_unnamed(config, table.transport_names), *wrong_schemes(makers, _SCHEMES)]
     for name in table.transport_names:
         if name == DEFAULT and is_unset(config.get(_key(name, "URL"))):
             relays.append(replace(table.relay, label=name, connections=table.connections))
             continue
-        relay, wrong = _transport(name, config, table)
+        relay, wrong = _transport(name, config, table, makers)
         faults += wrong
         if relay is not None:
             relays.append(relay)
     return tuple(relays), faults
 
 
-def _transport(name: str, config: Mapping[str, Any], table: Table) -> tuple[Relay | None, list[str]]:
+def _transport(
+    name: str, config: Mapping[str, Any], table: Table, makers: Mapping[str, TransportFactory]
+) -> tuple[Relay | None, list[str]]:
     key = _key(name, "URL")
     url = config.get(key)
     if is_unset(url):
@@ -81,23 +91,36 @@ def _transport(name: str, config: Mapping[str, Any], table: Table) -> tuple[Rela
         return None, [f"OUTBOX_TRANSPORTS names {name!r}, but {key} is not set. Set it to a URL such as {example}."]
     try:
         parts = urlsplit(str(url).strip())
-        scheme, port = _SCHEMES[parts.scheme.lower()]
-        given = {**scheme, **(_place(parts, port) if port else _socket(parts))}
+        make = makers.get(parts.scheme.lower())
+        scheme, port = _SCHEMES[parts.scheme.lower()] if make is None else ({}, 0)
+        if make is not None:
+            given = {"protocol": parts.scheme.lower(), **own_place(parts)}
+        else:
+            given = {**scheme, **(_place(parts, port) if port else _socket(parts))}
     except KeyError:
-        known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+        known = ", ".join(f"{scheme}://" for scheme in (*_SCHEMES, *makers))
         return None, [f"{key} does not begin with one of {known}."]
     except ValueError as problem:
         return None, [f"{key}: {problem}."]
-    own, faults = _own(name, config, parts)
+    extra: dict[str, str] = {}
+    own, faults = _own(name, config, parts, extra, None if make else EXTRA.get(given.get("protocol", ""), frozenset()))
     housewide = {one: getattr(table, one) for one in _HOUSEWIDE}
     made = replace(Table(), **(housewide | of_preset(given | own) | given | own))
+    relay = replace(made.relay, label=name, connections=made.connections)
+    if not relay.speaks_smtp:
+        return without_smtp(replace(relay, make=make), extra, key, faults)
     if not faults:
         faults += [_in_its_words(name, fault) for fault in contradictions(made, (given | own).keys(), set())]
-    return replace(made.relay, label=name, connections=made.connections), faults
+    return relay, faults
 
 
-def _own(name: str, config: Mapping[str, Any], parts: SplitResult) -> tuple[dict[str, Any], list[str]]:
-    """What is set for this transport alone, by field, from its URL and its own keys."""
+def _own(
+    name: str, config: Mapping[str, Any], parts: SplitResult, extra: dict[str, str], more: Set[str] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What is set for this transport alone, by field, from its URL and its own keys.
+
+    `more`: options beside those of every transport, which go into `extra`; None: any.
+    """
     found: dict[str, tuple[str, Any]] = {}  # (where it stands, the value), by option
     faults: list[str] = []
     url = _key(name, "URL")
@@ -117,9 +140,13 @@ def _own(name: str, config: Mapping[str, Any], parts: SplitResult) -> tuple[dict
         found[option] = key, value
     given: dict[str, Any] = {}
     for option, (where, value) in found.items():
+        if option not in _OWN and (more is None or option.lower() in more):
+            extra[option.lower()] = str(value)
+            continue
         if option not in _OWN:
-            close = nearest(option, _OWN)
-            hint = f"Did you mean {close.lower()}?" if close else f"There are {', '.join(_OWN).lower()}."
+            close = nearest(option, [*_OWN, *(one.upper() for one in more or ())])
+            known = ", ".join([*_OWN, *sorted(more or ())]).lower()
+            hint = f"Did you mean {close.lower()}?" if close else f"There are {known}."
             faults.append(f"{where} is not an option of a transport. {hint}")
             continue
         field = _OWN[option]

@@ -150,6 +150,14 @@ class Wire:
         certificate = self.sock.getpeercert(binary_form=True) if isinstance(self.sock, ssl.SSLSocket) else None
         return hashlib.sha256(certificate or b"").hexdigest()
 
+    def read_some(self) -> bytes:
+        """What comes next, at least a byte: for protocols whose replies have another form."""
+        if not self._buffer:
+            return self._receive()
+        some = bytes(self._buffer)
+        self._buffer.clear()
+        return some
+
     def read_arrived(self) -> tuple[int, bytes]:
         """As `read_reply`, after one that broke off, but of what has arrived: no wait, no deadline, even if aborted."""
         self._waits = False

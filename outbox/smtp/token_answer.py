@@ -74,11 +74,11 @@ def made_of(token: Any, life: Any, where: str) -> Grant:
     return Grant(token, min(seconds, 10 * 366 * 86_400.0))
 
 
-def hidden(text: str, secrets: Iterable[str]) -> str:
-    """The beginning of what a provider said, printable, without `secrets`."""
+def hidden(text: str, secrets: Iterable[str], *, most: int | None = _LONGEST) -> str:
+    """The beginning of what a provider said, `most` characters, printable, without `secrets`."""
     for secret in secrets:
         text = text.replace(secret, "[hidden]")
-    return printable(text)[:_LONGEST]
+    return printable(text)[:most]
 
 
 def _described(token: Any) -> str:

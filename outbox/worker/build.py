@@ -28,8 +28,8 @@ from outbox.monitoring.http import Monitor
 from outbox.monitoring.readiness import Readiness
 from outbox.settings import Settings
 from outbox.settings.relay import Relay
-from outbox.smtp.connection import Connection
 from outbox.smtp.learned import Learned
+from outbox.smtp.opening import connection_to
 from outbox.store.database_clock import DatabaseClock
 from outbox.store.databases import of
 from outbox.store.due import live_routes
@@ -208,7 +208,7 @@ def pools(
             events,
             lease_guard,
             progress=progress,
-            connect=lambda: Connection(bound, relay, learned=learned),
+            connect=lambda: connection_to(bound, relay, learned),
             connections=connections or relay.connections,
             poll=settings.poll_seconds,
             idle=relay.idle_timeout,

@@ -1,0 +1,1 @@
+"""Transports over HTTPS: one kept connection, and the services that are reached by it."""
