@@ -16,6 +16,7 @@ from outbox.store.models import (
     OutboxWorker,
     table_of,
 )
+from outbox.store.transport_model import OutboxTransport
 
 __all__ = [
     "Base",
@@ -28,6 +29,7 @@ __all__ = [
     "OutboxPause",
     "OutboxSchema",
     "OutboxThrottle",
+    "OutboxTransport",
     "OutboxWorker",
     "table_of",
 ]

@@ -161,6 +161,20 @@ class Breaker:
         self.cause, self.about, self.state = Cause.REFUSALS, About.RELAY, Health.OPEN
         self._wait(now, chance, None)
 
+    def adopt(self, error: str, cause: Cause, about: About | None, probe_in: float, now: float) -> None:
+        """Another worker has found that the relay can't be used, or that it still can't: the next probe is then."""
+        if self.since is None:
+            self._open(now)
+        self._spare, self.probing, self.state = 0, False, Health.OPEN
+        self.error, self.cause, self.about = error, cause, about
+        self.probe_at = now + probe_in
+        self._interval = min(max(self._interval, self.first_probe, probe_in), self.most)
+
+    def adopt_recovery(self) -> None:
+        """Another worker's probe went through: as at the start, one message first."""
+        self._close()
+        self.state, self.probe_at = Health.HALF_OPEN, 0.0
+
     def _open(self, now: float) -> None:
         self.since = now
         self.openings += 1

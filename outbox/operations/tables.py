@@ -17,6 +17,7 @@ from outbox.store.models import (
     OutboxWorker,
     table_of,
 )
+from outbox.store.transport_model import OutboxTransport
 
 MESSAGE = table_of(OutboxMessage)
 BLOB = table_of(OutboxBlob)
@@ -26,6 +27,7 @@ ATTEMPT = table_of(OutboxAttempt)
 WORKER = table_of(OutboxWorker)
 PAUSE = table_of(OutboxPause)
 THROTTLE = table_of(OutboxThrottle)
+TRANSPORT = table_of(OutboxTransport)
 AUDIT = table_of(OutboxAudit)
 
 

@@ -1,7 +1,6 @@
 """The hot SQL: enqueue in the caller's transaction; claim, mark, record, release and rescue in short ones of our own.
 
-Every later write on a claimed delivery carries the lease's token: a row that is not hit was taken over by another
-worker, and is never overwritten.
+Every later write on a claimed delivery carries the lease's token: a row that is not hit is another worker's by now.
 """
 
 from __future__ import annotations
@@ -118,8 +117,7 @@ class Queue:
     def asked(self, worker_id: int) -> str | None:
         """What a person asks of the worker: to "stop", or to "drain" and stop."""
         with reading(self._engine) as connection:
-            found: str | None = connection.execute(sa.select(_worker.c.asked).where(_worker.c.id == worker_id)).scalar()
-        return found
+            return connection.execute(sa.select(_worker.c.asked).where(_worker.c.id == worker_id)).scalar()
 
     def retire(self, worker_id: int) -> None:
         """Report that the worker has shut down cleanly."""
@@ -151,8 +149,7 @@ class Queue:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
         `probe`: one, by the turns of probes (`lane_shares.Turns`). `ids`: of these alone, whichever are due.
 
-        Mail of another environment is passed over and left as it is: its own workers may be at work beside this one.
-        One that can't be read comes back as a message with `damage`.
+        Mail of another environment is passed over. One that can't be read comes back as a message with `damage`.
         """
         if self._held.everything:
             return []
@@ -173,6 +170,11 @@ class Queue:
             self.abandon_claim(worker_id, token)
             with self._engine.begin() as connection:
                 return self._claims.claim(connection, worker_id, token, limit, carefully=True, probe=probe, ids=ids)
+
+    def is_any(self, *, probe: bool = False) -> bool:
+        """Whether the next claim may find something. On the thread that claims."""
+        with reading(self._engine) as connection:
+            return not self._held.everything and self._claims.is_any(connection, probe=probe)
 
     def foreign(self, limit: int = 10) -> list[Foreign]:
         """Due deliveries of other environments, at most `limit`."""
@@ -240,8 +242,7 @@ class Queue:
             if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
                 return []
         with self._engine.begin() as connection:
-            looked = self._database.skip_locked(sa.select(_worker.c.id).where(stale))
-            dead = list(connection.execute(looked).scalars())
+            dead = list(connection.execute(self._database.skip_locked(sa.select(_worker.c.id).where(stale))).scalars())
             if not dead:
                 return []
             held = held_by(dead).where(database_clock.leased())

@@ -36,6 +36,7 @@ from outbox.store.due import live_routes
 from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
+from outbox.store.transports import Transports
 from outbox.worker import duties
 from outbox.worker.asked import Asked
 from outbox.worker.lease_guard import LeaseGuard
@@ -45,6 +46,7 @@ from outbox.worker.pools import Pools
 from outbox.worker.registration import Registration
 from outbox.worker.router import Router, Share
 from outbox.worker.scheduler import Duty
+from outbox.worker.shared_health import SharedHealth
 from outbox.worker.terms import Terms
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ def _queue_beside(first: Queue, engine: Engine, settings: Settings, relay: Relay
 
 def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, events: Events) -> duties.Pauses:
     """Reads the pauses, and what else decides which mail goes by which transport."""
+    _introduce(engine, settings)
     return duties.Pauses(
         pools,
         queue,
@@ -106,8 +109,23 @@ def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, event
         events,
         transports={relay.name for relay in settings.transports},
         routes=lambda: live_routes(engine),
+        health=_transports(engine, settings).read,
         allowed=_allowed(settings),
     )
+
+
+def _introduce(engine: Engine, settings: Settings) -> None:
+    """See that the transports have rows, and that those which are down are probed soon: they may have been repaired."""
+    names = [relay.name for relay in settings.transports]
+    try:
+        _transports(engine, settings).add(*names)
+        _transports(engine, settings).hasten(*names)
+    except Exception as error:  # noqa: BLE001 - each worker then knows what it finds out by itself
+        logger.error("the health of transports can't be read: %s", type(error).__name__)
+
+
+def _transports(engine: Engine, settings: Settings) -> Transports:
+    return Transports(engine, settings.environment)
 
 
 def _allowed(settings: Settings) -> Allowed | None:
@@ -217,6 +235,7 @@ def pools(
             meters=meters,
             share=Share(router, name),
             asked=asked[name] if asked is not None else None,
+            shared=SharedHealth(_transports(engine, settings), events, name=name, worker_id=worker_id),
         )
 
     made = {relay.name: pool(relay, number == 0) for number, relay in enumerate(settings.transports)}

@@ -23,6 +23,7 @@ from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.router import Share
+from outbox.worker.shared_health import SharedHealth
 
 CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
@@ -59,9 +60,14 @@ class Claimer:
         progress: Progress,
         meters: Meters | None = None,
         share: Share = Share(),  # noqa: B008 - it has no state
+        shared: SharedHealth | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
-        """`poll`: seconds between looks at an empty queue. `share`: what this transport is to carry."""
+        """`poll`: seconds between looks at an empty queue. `share`: what this transport is to carry. `shared`: what
+        other workers know of it, and are told."""
+        self._shared = shared
+        if shared is not None:
+            shared.begin(buffer)
         self._share = share
         self._monotonic = monotonic
         self._queue = queue
@@ -161,6 +167,9 @@ class Claimer:
 
     def carry_out(self) -> None:
         """What rulings ask for, once the outcomes that they rest on are written down. Not beside `run`."""
+        if self._shared is not None and self._buffer.is_new:
+            with self._progress.step("telling the other workers of the relay"):
+                self._shared.tell()
         if not self._consequences.pending:
             return
         try:
@@ -194,6 +203,17 @@ class Claimer:
     def _claim(self, room: int) -> int:
         """Lease what may be offered now: what is due, or one to probe a relay that is under suspicion."""
         suspects = self._buffer.suspects()
+        if suspects is None or self._shared is None or self._buffer.hopeful:
+            return self._claim_of(suspects, room)
+        if not self._queue.is_any(probe=True) or not self._shared.may_probe():
+            return 0
+        try:
+            return self._claim_of(suspects, room)
+        finally:
+            if self._buffer.idle:
+                self._shared.give_back()
+
+    def _claim_of(self, suspects: tuple[frozenset[str], frozenset[str]] | None, room: int) -> int:
         most = room if suspects is None else 1
         probes = self._claim_probes(most)
         probes += self._claim_comparisons(most - probes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 
 from outbox import operations
 from outbox.core.clock import Debounce, monotonic
@@ -16,6 +16,7 @@ from outbox.extension.receivers import Receivers
 from outbox.monitoring.http import Monitor
 from outbox.store.queue import Queue
 from outbox.store.rulings import Rulings
+from outbox.store.transports import Known
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
 from outbox.worker.requests import Requests
@@ -119,9 +120,12 @@ class Pauses:
         *,
         transports: Set[str],
         routes: Callable[[], frozenset[str]],
+        health: Callable[[], Mapping[str, Known]],
         allowed: Allowed | None = None,
     ) -> None:
-        """`rulings`: of any of the `transports`; `routes`: of the mail that is to be sent."""
+        """`rulings`: of any of the `transports`; `routes`: of the mail that is to be sent; `health`: what all workers
+        know of the transports."""
+        self._health = health
         self._allowed = allowed
         self._shows_allowed = Debounce(_ALLOWED_SECONDS).passes
         self._is_shown = False
@@ -143,6 +147,7 @@ class Pauses:
         try:
             pauses = self._queue.pauses()
             self._pools.hold(pauses, self._allowed)
+            self._pools.look(self._health)
             if any(one.is_to_probe and one.transport not in self._transports for one in pauses):
                 self._end_abandoned()
             self._look_for_routes()

@@ -34,6 +34,7 @@ from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import Totals, tell, transport_health
 from outbox.worker.router import Share
+from outbox.worker.shared_health import SharedHealth
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Unrecorded
 
@@ -68,6 +69,7 @@ class Pool:
         meters: Meters | None = None,
         share: Share = Share(),  # noqa: B008 - it has no state
         asked: Asked | None = None,
+        shared: SharedHealth | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes.
 
@@ -82,6 +84,7 @@ class Pool:
         self._idle = idle
         self._connections: list[Connection] = [connect() for _ in range(connections)]
         self._buffer = PrefetchBuffer(blame, monotonic, self._connections)
+        self.shared = shared  # what other workers know of the transport, and are told
         self._reading = threading.BoundedSemaphore(_READERS)
         self._recorder = Recorder(
             outcome_store,
@@ -119,6 +122,7 @@ class Pool:
             progress=progress,
             meters=meters,
             share=share,
+            shared=shared,
         )
         self._ends: dict[Connection, float] = {}  # by when each that is under way must be through, by `awake`
         self.totals = Totals()
@@ -292,7 +296,5 @@ class Pool:
             self.totals.add(outcome, tell(self._events, outcome))
             return
         self.totals.lost_leases += 1
-        verdict = outcome.result.verdict if outcome.result else None
-        self._events.emit(
-            EventName.LOST_LEASE, outcome.claimed.message.message_id, delivery=outcome.claimed.id, verdict=verdict
-        )
+        verdict, claimed = outcome.result.verdict if outcome.result else None, outcome.claimed
+        self._events.emit(EventName.LOST_LEASE, claimed.message.message_id, delivery=claimed.id, verdict=verdict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from outbox.core.clock import monotonic
 from outbox.delivery.staging import Allowed
 from outbox.store.held import Held
 from outbox.store.pauses import Pause
+from outbox.store.transports import Known
 from outbox.worker.pool import Pool
 from outbox.worker.report import Totals
 from outbox.worker.router import Router
@@ -47,6 +48,13 @@ class Pools:
         for name, pool in self._named.items():
             to_probe = [one for one in pauses if one.is_to_probe and one.transport == name]
             pool.hold(replace(Held.by(pauses, {name}), allowed=allowed), to_probe)
+
+    def look(self, read: Callable[[], Mapping[str, Known]]) -> None:
+        """Take what other workers know of the transports."""
+        began, rows = monotonic(), read()
+        for pool in self._pools:
+            if pool.shared is not None:
+                pool.shared.look(rows, began)
 
     def wait_dry(self, timeout: float) -> bool:
         """Wait until a look at the queue found nothing due and all that was claimed is recorded.

@@ -5,16 +5,18 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from outbox.core.sync import Flag
-from outbox.delivery.admission import Admission, is_turned_away
+from outbox.delivery.admission import Admission
 from outbox.delivery.blame import Blame, Ruling
+from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Offer
-from outbox.delivery.reply import Result
+from outbox.delivery.reply import Result, Verdict
 from outbox.store.claim import Claimed
+from outbox.worker.door import Door, Member
 from outbox.worker.waiters import Waiters
 
 
@@ -24,13 +26,6 @@ class Leased:
 
     claimed: Claimed
     deadline: float  # monotonic seconds: the end of the lease, counted from before the claim
-
-
-class Member(Protocol):
-    """What is asked of a connection to the relay."""
-
-    @property
-    def is_connected(self) -> bool: ...
 
 
 _LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
@@ -62,10 +57,12 @@ class PrefetchBuffer:
         self._monotonic = monotonic
         self._heap: list[_Entry] = []
         self._begun: dict[tuple[int, int], _Begun] = {}  # by delivery and token
-        self._working: set[object] = set()
         self._open: set[object] = set()  # of the members, by their last message
-        self._members = members
-        self.admission = Admission(max(1, len(members)))
+        self._door = Door(members)
+        self.is_new = False
+        """Whether the relay went out of use, came back or was probed, of which other workers are still to be told."""
+        self.accepted_at: float | None = None
+        """When the relay took a message last, in monotonic seconds."""
         self._waiters = Waiters()
         self._order = itertools.count()
         self._lock = threading.RLock()
@@ -110,33 +107,54 @@ class PrefetchBuffer:
         with self._lock:
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
+            self._is_news(begun.probe and self.is_down)
             self._waiters.wake_all()
 
     def turned_away(self, leased: Leased, result: Result, who: Member) -> bool:
         """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
         longer under way, and may be `put` here again, for one of those."""
-        if not is_turned_away(result):
-            return False
         with self._lock:
-            working = sum(one.is_connected for one in self._members if one is not who)
-            if not working:
+            if not self._door.is_turned_away(result, who, self._monotonic()):
                 return False
-            trying = sum(one in self._working and not one.is_connected for one in self._members if one is not who)
-            self.admission.turned_away(working + trying, f"{result.phase}: {result.reply}", self._monotonic())
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
+            self._is_news(begun.probe and self.is_down)
             return True
+
+    @contextmanager
+    def judging(self) -> Iterator[Breaker]:
+        """For what other workers have found out: nothing is offered meanwhile, and what waits looks again."""
+        with self._lock:
+            was_down = self.is_down
+            yield self._breaker
+            if self.is_down is not was_down:
+                self._door.admission.forget()
+                self._waiters.wake_all()
+                self.running_low.set()
 
     def learn(self, seen: Iterable[tuple[Offer, Result]]) -> list[tuple[Offer, Result, Ruling]]:
         """Take what was written down, the oldest first, as evidence; what follows from it, where something does."""
         with self._lock:
             now, found = self._monotonic(), []
             self._blame.forget_refusals()
+            was_down = self.is_down
             for offer, result in seen:
                 ruling = self._blame.replay(offer, result, now, 0.5)
                 if ruling.take_back:
                     found.append((offer, result, ruling))
+            self._is_news(self.is_down is not was_down)
             return found
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether the next probes are this worker's own, since the fault may be of one delivery only."""
+        with self._lock:
+            return self._breaker.hopeful
+
+    @property
+    def admission(self) -> Admission:
+        """How many connections the relay admits."""
+        return self._door.admission
 
     @property
     def is_suspicious(self) -> bool:
@@ -150,7 +168,7 @@ class PrefetchBuffer:
         `chance`: random, 0 ≤ chance < 1.
         """
         with self._lock:
-            begun, was_closed = self._end(leased, who), self._breaker.healthy
+            begun, was_closed, was_down = self._end(leased, who), self._breaker.healthy, self.is_down
             claimed = leased.claimed
             message = claimed.message
             now = self._monotonic()
@@ -158,8 +176,11 @@ class PrefetchBuffer:
             ruling = self._blame.judge(offer, result, begun.opening, now, chance)
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
                 self.running_low.set()
+            self._is_news(ruling.turned or (begun.probe and was_down))
+            if result.verdict is Verdict.ACCEPTED:
+                self.accepted_at = now
             if ruling.turned:
-                self.admission.forget()
+                self._door.admission.forget()
                 self.running_low.set()
             if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
                 self._waiters.wake_all()
@@ -237,20 +258,18 @@ class PrefetchBuffer:
 
     def _next(self, who: Member | None, now: float) -> Leased | None:
         """What may be begun now."""
-        if not self._heap or not self._may_connect(who, now) or not self._breaker.admit(now):
+        if not self._heap or not self._door.admits(who, now) or not self._breaker.admit(now):
             return None
         probe = self._breaker.probing
         leased = self._least_suspected() if probe else heapq.heappop(self._heap)[2]
         self._begun[leased.claimed.id, leased.claimed.token] = _Begun(self._breaker.openings, probe, now)
-        if who is not None:
-            self._working.add(who)
+        self._door.enter(who)
         return leased
 
-    def _may_connect(self, who: Member | None, now: float) -> bool:
-        limit = self.admission.now(now)
-        if who is None or limit >= self.admission.most or who.is_connected:
-            return True
-        return sum(one in self._working or one.is_connected for one in self._members if one is not who) < limit
+    def _is_news(self, is_so: bool) -> None:
+        if is_so and not self.is_new:
+            self.is_new = True
+            self.running_low.set()
 
     def _least_suspected(self) -> Leased:
         senders, domains = self._blame.suspects()
@@ -266,7 +285,7 @@ class PrefetchBuffer:
         return entry[2]
 
     def _end(self, leased: Leased, who: Member | None) -> _Begun:
-        self._working.discard(who)
+        self._door.leave(who)
         (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
         return self._begun.pop((leased.claimed.id, leased.claimed.token))
 
@@ -276,4 +295,4 @@ class PrefetchBuffer:
             return 3600.0
         if self._breaker.probe_at > now:
             return self._breaker.probe_at - now
-        return 3600.0 if self.admission.limit >= self.admission.most else _LOOK_SECONDS
+        return _LOOK_SECONDS if self._door.is_limited else 3600.0

@@ -98,6 +98,11 @@ class Relay:
             self._process.communicate()
             self._process = None
 
+    def signal(self, number: signal.Signals) -> None:
+        """As `kill` sends it."""
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
     def taken(self) -> list[Taken]:
         """All that was ever taken, in order."""
         with self.record.open("rb") as record:

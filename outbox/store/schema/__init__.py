@@ -27,6 +27,7 @@ from outbox.core.errors import SchemaError
 from outbox.store.models import Base, OutboxSchema, table_of
 from outbox.store.schema import version1
 from outbox.store.schema.lacking import lacking, words
+from outbox.store.transport_model import OutboxTransport  # noqa: F401 - a table of `Base.metadata`
 
 LATEST = 1
 """The version that this release needs."""

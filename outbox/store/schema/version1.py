@@ -46,6 +46,28 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         **_OPTIONS,
     )
     sa.Table(
+        name("outbox_transport"),
+        metadata,
+        sa.Column("environment", sa.String(64), primary_key=True),
+        sa.Column("name", sa.String(255), primary_key=True),
+        sa.Column("state", sa.String(4), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("error", sa.String(1100)),
+        sa.Column("cause", sa.String(16)),
+        sa.Column("about", sa.String(11)),
+        sa.Column("probe_at", UtcDateTime()),
+        sa.Column("prober_id", big_integer()),
+        sa.Column("ramp_at", UtcDateTime()),
+        sa.Column("rate", sa.Float),
+        sa.Column("rate_refused", sa.Float),
+        sa.Column("rate_reply", sa.String(1000)),
+        sa.Column("rate_at", UtcDateTime()),
+        sa.Column("rate_until", UtcDateTime()),
+        sa.Column("rate_wait", sa.Float),
+        sa.CheckConstraint("state IN ('up', 'down')", name="ck_outbox_transport_state"),
+        **_OPTIONS,
+    )
+    sa.Table(
         name("outbox_schema"),
         metadata,
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),

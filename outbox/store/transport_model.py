@@ -1,0 +1,36 @@
+"""The table of what the workers know together of their transports."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from outbox.store.databases import table_options
+from outbox.store.models import Base
+from outbox.store.types import UtcDateTime, big_integer
+
+
+class OutboxTransport(Base):
+    """What the workers of one environment have found out about one transport: all read it, who finds out writes it."""
+
+    __tablename__ = "outbox_transport"
+    __table_args__ = (sa.CheckConstraint("state IN ('up', 'down')", name="ck_outbox_transport_state"), table_options())
+
+    environment: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(255), primary_key=True)  # as `Relay.name`
+    state: Mapped[str] = mapped_column(sa.String(4))  # "up", or "down": one delivery at a time finds out
+    since: Mapped[datetime] = mapped_column(UtcDateTime())
+    error: Mapped[str | None] = mapped_column(sa.String(1100))  # down: the phase, and the server's words or ours
+    cause: Mapped[str | None] = mapped_column(sa.String(16))  # down: `breaker.Cause`
+    about: Mapped[str | None] = mapped_column(sa.String(11))  # down: `reply.About`
+    probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # down: when the next delivery may try it
+    prober_id: Mapped[int | None] = mapped_column(big_integer())  # down: the worker whose probe is under way
+    ramp_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # since when a backlog goes out at a growing pace
+    rate: Mapped[float | None] = mapped_column(sa.Float)  # messages a second that it takes, as its refusals have shown
+    rate_refused: Mapped[float | None] = mapped_column(sa.Float)  # the last rate at which it refused one
+    rate_reply: Mapped[str | None] = mapped_column(sa.String(1000))  # its words
+    rate_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when the rate was changed last
+    rate_until: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when a higher one is tried
+    rate_wait: Mapped[float | None] = mapped_column(sa.Float)  # seconds from one such trial to the next

@@ -1,0 +1,201 @@
+"""What the workers of an environment know together of their transports: the health of each, and who probes.
+
+Each worker reads the rows about once a second, and writes where a transport goes out of use, comes back, or is probed.
+No wait for a row that somebody else has locked: what can't be read or written leaves each worker to its own knowledge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from outbox.delivery.breaker import LONGEST_PROBE_WAIT
+from outbox.store.databases import of
+from outbox.store.models import table_of
+from outbox.store.reading import reading
+from outbox.store.transport_model import OutboxTransport
+from outbox.store.types import DbNow, utc
+
+_transport = table_of(OutboxTransport)
+
+_STEPPED_SECONDS = 2 * LONGEST_PROBE_WAIT  # nobody waits so long for a probe: the clock was set back
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One row. Times are in seconds, as of when it was read."""
+
+    name: str
+    down: bool
+    age: float  # since it is so
+    error: str | None = None
+    cause: str | None = None
+    about: str | None = None
+    probe_in: float = 0.0  # until the next probe may begin
+    prober: int | None = None  # the worker whose probe is under way
+    ramp: float | None = None  # since when a backlog goes out at a growing pace
+    pace: Pace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The rate that a transport takes, as its refusals have shown. Times are in seconds, as of when it was read."""
+
+    rate: float  # messages a second
+    refused: float | None  # the last rate at which it refused one
+    reply: str  # its words
+    age: float  # since it was changed last
+    left: float  # until a higher one is tried
+    wait: float  # from one such trial to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a transport is out of use, and when the next delivery may try it."""
+
+    error: str
+    cause: str
+    about: str | None
+    probe_in: float  # seconds
+
+
+class Turn(Enum):
+    """Whose the next probe is."""
+
+    OURS = "ours"
+    OTHERS = "others"  # or it is not time yet
+    UNKNOWN = "unknown"  # the row is locked, or not there
+
+
+class Transports:
+    """The rows of one environment. Thread-safe. All raise DatabaseError."""
+
+    def __init__(self, engine: Engine, environment: str) -> None:
+        self._engine = engine
+        self._environment = environment
+        self._database = of(engine)
+
+    def read(self) -> dict[str, Known]:
+        """All of them, by name."""
+        with reading(self._engine) as connection:
+            return known(connection, self._environment)
+
+    def add(self, *names: str) -> None:
+        """Write the rows that are not there yet: up."""
+        missing = sorted(set(names) - set(self.read()))
+        if not missing:
+            return
+        rows = [{"environment": self._environment, "name": name, "state": "up", "since": DbNow()} for name in missing]
+        with self._engine.begin() as connection:
+            for row in rows:
+                insert = self._database.insert_unless_there(_transport, ["environment", "name"])
+                connection.execute(insert.values(row))
+
+    def hasten(self, *names: str) -> None:
+        """Let these be probed now, unless a probe is under way: a worker starts, perhaps after a repair."""
+        waits = sa.and_(_transport.c.state == "down", _transport.c.probe_at > DbNow(), _transport.c.prober_id.is_(None))
+        for name in names:
+            self._change(name, waits, {"probe_at": DbNow()})
+
+    def down(self, name: str, fault: Fault) -> bool:
+        """It is out of use, or still is after a probe. False: somebody holds the row, or there is none."""
+        is_down = _transport.c.state == "down"
+        return self._change(
+            name,
+            sa.true(),
+            {
+                "since": sa.case((is_down, _transport.c.since), else_=DbNow()),
+                "state": "down",
+                "error": fault.error[:1100],
+                "cause": fault.cause,
+                "about": fault.about,
+                "probe_at": DbNow(fault.probe_in),
+                "prober_id": None,
+            },
+        )
+
+    def up(self, name: str) -> bool:
+        """It takes mail again. False: somebody holds the row, or there is none."""
+        was_down = _transport.c.state == "down"
+        return self._change(
+            name,
+            sa.true(),
+            {
+                "ramp_at": sa.case((was_down, DbNow()), else_=_transport.c.ramp_at),
+                "since": sa.case((was_down, DbNow()), else_=_transport.c.since),
+                "state": "up",
+                "error": None,
+                "cause": None,
+                "about": None,
+                "probe_at": None,
+                "prober_id": None,
+            },
+        )
+
+    def take_probe(self, name: str, worker_id: int, hold: float) -> Turn:
+        """Whether the next probe is this worker's; for `hold` seconds it is then nobody else's."""
+        due = sa.or_(_transport.c.probe_at <= DbNow(), _transport.c.probe_at > DbNow(_STEPPED_SECONDS))
+        taken = {"probe_at": DbNow(hold), "prober_id": worker_id}
+        if self._change(name, sa.and_(_transport.c.state == "down", due), taken):
+            return Turn.OURS
+        row = self.read().get(name)
+        return Turn.OTHERS if row is not None and (not row.down or row.probe_in > 0) else Turn.UNKNOWN
+
+    def _change(self, name: str, where: sa.ColumnElement[bool], values: dict[str, Any]) -> bool:
+        """Change a row that nobody holds."""
+        ours = (_transport.c.environment == self._environment, _transport.c.name == name, where)
+        with self._engine.begin() as connection:
+            free = self._database.skip_locked(sa.select(_transport.c.name).where(*ours))
+            if connection.execute(free).first() is None:
+                return False
+            changed = (
+                _transport.update()
+                .where(*ours)
+                .ordered_values(*((_transport.c[key], value) for key, value in values.items()))
+            )
+            return bool(connection.execute(changed).rowcount)
+
+
+def known(connection: sa.Connection, environment: str) -> dict[str, Known]:
+    """The rows of an environment, by name."""
+    statement = sa.select(_transport, DbNow().label("now")).where(_transport.c.environment == environment)
+    return {row.name: _known(row) for row in connection.execute(statement)}
+
+
+def _known(row: Any) -> Known:
+    now = utc(row.now)
+
+    def ago(moment: datetime | None) -> float | None:
+        return None if moment is None else (now - moment).total_seconds()
+
+    def left(moment: datetime | None) -> float:
+        return 0.0 if moment is None else max(0.0, (moment - now).total_seconds())
+
+    probe_in = left(row.probe_at)
+    pace = None
+    if row.rate is not None:
+        pace = Pace(
+            row.rate,
+            row.rate_refused,
+            row.rate_reply or "",
+            age=max(0.0, ago(row.rate_at) or 0.0),
+            left=left(row.rate_until),
+            wait=row.rate_wait or 0.0,
+        )
+    return Known(
+        row.name,
+        down=row.state == "down",
+        age=max(0.0, ago(row.since) or 0.0),
+        error=row.error,
+        cause=row.cause,
+        about=row.about,
+        probe_in=probe_in if probe_in < _STEPPED_SECONDS else 0.0,
+        prober=row.prober_id,
+        ramp=ago(row.ramp_at),
+        pace=pace,
+    )
