@@ -98,6 +98,13 @@ PROVIDERS: tuple[Preset, ...] = (
         headers=(("X-PM-KeepID", "true"),),  # else it puts a Message-ID of its own in place of ours
     ),
     Preset(
+        "sparkpost",
+        ("https://developers.sparkpost.com/api/smtp/",),
+        host="smtp.sparkpostmail.com",  # in the EU smtp.eu.sparkpostmail.com
+        hosts=re.compile(r"(^|\.)sparkpostmail\.com$"),
+        tls_port=None,
+    ),
+    Preset(
         "mailjet",
         ("https://smtptester.org/guides/mailjet-smtp-test/",),
         host="in-v3.mailjet.com",

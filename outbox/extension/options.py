@@ -15,6 +15,7 @@ from outbox.core.errors import MessageError
 from outbox.delivery.routes import Routes
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.extension.flask_mail import Address
+from outbox.extension.tags import tags_of
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy
 from outbox.store.posting import Limit, Posting
@@ -44,6 +45,7 @@ class SharedOptions(TypedDict, total=False):
     kind: str | None
     on_uncertain: str | None
     metadata: dict[str, Any] | None
+    tags: Iterable[str] | Mapping[str, str] | None
     transport: str | None
     envelope_from: Address | None
     in_reply_to: str | None
@@ -118,6 +120,7 @@ def posting(
             else _choice("on_uncertain", on_uncertain, OnUncertain)
         ),
         metadata=_metadata(options.get("metadata")),
+        tags=tags_of(options.get("tags")),
         route=_route(settings.routes, options.get("transport") or policy.transport, kind, lane),
         wake=wake,
     )

@@ -159,10 +159,11 @@ class Outbox(flask_mail.Mail):
         `send_at`, `expires_at`: aware datetimes; without the latter the message expires OUTBOX_MAX_AGE_SECONDS after it
         is due. `kind`: a label for filters and policy.
         `on_uncertain`: "retry" or "hold", by default what OUTBOX_ON_UNCERTAIN_KINDS and OUTBOX_ON_UNCERTAIN say.
-        `metadata`: a JSON object of the application's own. `transport`: the one of OUTBOX_TRANSPORTS that is to carry
-        it, and no other. `envelope_from`: the address for MAIL FROM, to which
-        bounces go, if it is not the sender's; "" is the null sender. `in_reply_to`: the Message-ID that this answers;
-        `references`: those of its thread before, as a list or as the header has them.
+        `metadata`: a JSON object of the application's own, never sent. `tags`: a list of words or a dictionary of texts
+        for the provider that sends the message: its dashboard and events. `transport`: the one of OUTBOX_TRANSPORTS
+        that is to carry it, and no other. `envelope_from`: the address for MAIL FROM, to which bounces go, if it is not
+        the sender's; "" is the null sender. `in_reply_to`: the Message-ID that this answers; `references`: those of its
+        thread before, as a list or as the header has them.
 
         Raises MessageError and its subclasses before anything is written; the transaction stays usable. Raises
         SchemaError if the database is not migrated, NotBoundError if the current application has no outbox.

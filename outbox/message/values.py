@@ -123,3 +123,9 @@ class Envelope:
     mail_options: tuple[str, ...] = ()
     rcpt_options: tuple[str, ...] = ()
     message_id: str = ""  # with its angle brackets
+    tags: tuple[str, ...] = ()  # words, and named values: "campaign=spring"
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same on each attempt of a delivery, and another for each recipient of a message."""
+        return hashlib.sha256(f"{self.message_id}\0{self.recipient}".encode()).hexdigest()

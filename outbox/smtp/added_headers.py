@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
+from outbox.delivery.presets import preset_of
+from outbox.delivery.tagging import folded, headers_of
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 
@@ -17,14 +18,11 @@ def with_headers(relay: Relay, envelope: Envelope, content: Content) -> tuple[En
     """The message as this relay gets it: the same to the byte on each attempt of a delivery."""
     headers = list(relay.headers)
     if relay.idempotency_header is not None and envelope.message_id:
-        headers.append((relay.idempotency_header, _key(envelope)))
+        headers.append((relay.idempotency_header, envelope.idempotency_key))
+    if envelope.tags:
+        headers += headers_of(preset_of(relay.preset, relay.host).name, envelope.tags)
     if not headers:
         return envelope, content
-    added = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii")
+    added = "".join(f"{folded(name, value)}\r\n" for name, value in headers).encode("ascii")
     whole = added + content if isinstance(content, bytes) else chain((added,), content)
     return replace(envelope, size=envelope.size + len(added) if envelope.size else 0), whole
-
-
-def _key(envelope: Envelope) -> str:
-    """One for each delivery: a message goes to each of its recipients by itself, and none is a duplicate."""
-    return hashlib.sha256(f"{envelope.message_id}\0{envelope.recipient}".encode()).hexdigest()

@@ -77,6 +77,7 @@ class StoredMessage:
     utf8: Utf8Header | None = None  # for recipients that are not ASCII
     head: bytes = b""  # goes out in place of the first `skips` bytes of the skeleton
     skips: int = 0
+    tags: tuple[str, ...] = ()
 
 
 def for_recipient(message: StoredMessage, recipient: str) -> StoredMessage:
@@ -165,6 +166,7 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
         smtputf8=row.smtputf8,
         mail_options=tuple(options.get("mail", ())),
         rcpt_options=tuple(options.get("rcpt", ())),
+        tags=tuple(options.get("tags", ())),
         on_uncertain=OnUncertain(row.on_uncertain),
         created_at=utc(row.created_at),
         expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),

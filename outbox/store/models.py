@@ -77,7 +77,7 @@ class OutboxMessage(Base):
     )  # {"replaces": bytes of the skeleton, "header": text}: `message.Utf8Header`, for recipients that are not ASCII
     options: Mapped[dict[str, list[str]] | None] = mapped_column(
         sa.JSON(none_as_null=True)
-    )  # {"mail": […], "rcpt": […]} as Flask-Mail has them; "date": the application gave the Date
+    )  # {"mail": […], "rcpt": […]} as Flask-Mail has them; "date": the application gave the Date; "tags"
     on_uncertain: Mapped[str] = mapped_column(sa.String(8), default=OnUncertain.RETRY)
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", sa.JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())

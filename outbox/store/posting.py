@@ -33,6 +33,7 @@ class Posting:
     max_age: float | None = None  # seconds after it is due; counts where `expires_at` is None
     on_uncertain: OnUncertain = OnUncertain.RETRY
     metadata: dict[str, Any] | None = None
+    tags: tuple[str, ...] = ()  # words, and named values: "campaign=spring"
     limit: Limit | None = None  # of a message with a kind and one recipient
     route: Callable[[str, str], str] | None = None  # of the envelope's sender and a recipient's domain; None: any
     wake: bool = False  # let the commit wake a worker, where the database can
@@ -44,6 +45,8 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
     }
     if composed.content is not None:
         options["content"] = [composed.content]  # `check_same` compares it
+    if posting.tags:
+        options["tags"] = list(posting.tags)
     if composed.dated:
         options["date"] = ["given"]  # `operations.send_now` leaves it as it is
     return {

@@ -16,7 +16,9 @@ def envelope(claimed: Claimed, redirect_to: str | None) -> Envelope:
     """To its recipient, or to `redirect_to`; the content is the same."""
     one = claimed.message
     to = claimed.recipient if redirect_to is None else redirect_to
-    return Envelope(one.envelope_from, to, one.size, one.smtputf8, one.mail_options, one.rcpt_options, one.message_id)
+    return Envelope(
+        one.envelope_from, to, one.size, one.smtputf8, one.mail_options, one.rcpt_options, one.message_id, one.tags
+    )
 
 
 def of_sink(result: Result, redirect_to: str | None) -> Result:

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from outbox import Message
+from outbox.models import OutboxMessage
 from tests.servers.databases import Database
 from tests.servers.ses_server import HANG, KEY_ID, SECRET, Cuts, Says, SesServer
 from tests.story.conftest import MakeStage
@@ -101,11 +103,14 @@ def test_a_throttle_waits_as_told_and_counts_nothing(
     words = "Maximum sending rate exceeded."
     ses.script = [Says(429, "TooManyRequestsException", words, {"Retry-After": "1"})] * 2
     stage = make_stage(sqlite_database, 9, **by_ses(ses))
-    stage.send_together(4)
+    stage.send_together(4, tags={"campaign": "spring"})
     stage.start()
     stage.settle()
     assert stage.states() == {"sent": 4}
     assert {one.attempts for one in stage.deliveries()} == {1}
+    with stage.engine.connect() as connection:
+        frozen = set(connection.execute(sa.select(OutboxMessage.skeleton)).scalars())
+    assert {one.content for one in ses.taken} == {b"X-SES-MESSAGE-TAGS: campaign=spring\r\n" + one for one in frozen}
     throttled = [one for one in stage.attempts() if one.code == 429]
     assert [(one.verdict, one.counted, one.about) for one in throttled] == [("transport", False, "account")] * 2
 
