@@ -16,6 +16,7 @@ from outbox.store.models import (
     OutboxWorker,
     table_of,
 )
+from outbox.store.rate_models import OutboxRate
 from outbox.store.transport_model import OutboxTransport
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "OutboxMessage",
     "OutboxMessageBlob",
     "OutboxPause",
+    "OutboxRate",
     "OutboxSchema",
     "OutboxThrottle",
     "OutboxTransport",

@@ -17,6 +17,7 @@ from outbox.store.models import (
     OutboxWorker,
     table_of,
 )
+from outbox.store.rate_models import OutboxRate
 from outbox.store.transport_model import OutboxTransport
 
 MESSAGE = table_of(OutboxMessage)
@@ -26,6 +27,7 @@ DELIVERY = table_of(OutboxDelivery)
 ATTEMPT = table_of(OutboxAttempt)
 WORKER = table_of(OutboxWorker)
 PAUSE = table_of(OutboxPause)
+RATE = table_of(OutboxRate)
 THROTTLE = table_of(OutboxThrottle)
 TRANSPORT = table_of(OutboxTransport)
 AUDIT = table_of(OutboxAudit)

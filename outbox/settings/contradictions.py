@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from outbox.delivery.presets import preset_of
+from outbox.settings.rate_values import never_reached
 from outbox.settings.relay import Security
 from outbox.settings.relay_table import TOKEN_MECHANISMS
 from outbox.settings.spec import Spec
@@ -147,6 +148,15 @@ def _two_places(table: Table, given: Set[str]) -> str | None:
     return None
 
 
+def _rates(table: Table, given: Set[str]) -> str | None:
+    if table.rate is None or not table.per_day:
+        return None
+    if table.rate.day is not None:
+        return f"OUTBOX_RATE says {table.rate.day}/day, and OUTBOX_PER_DAY={table.per_day}. Leave one of them out."
+    wrong = never_reached(replace(table.rate, day=table.per_day))
+    return None if wrong is None else f"OUTBOX_RATE with OUTBOX_PER_DAY {wrong}."
+
+
 def _below(smaller: str, larger: str, why: str, *, or_equal: bool = False) -> tuple[frozenset[str], Check]:
     """A check that one setting is below another, where both were set."""
 
@@ -176,6 +186,7 @@ _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"tls_key_file", "tls_certificate_file"}), _missing_file),
     (frozenset({"socket", "server", "port", "source_address"}), _two_places),
     (frozenset({"tls_ca_file", "tls_verify"}), _trust_in_vain),
+    (frozenset({"rate", "per_day"}), _rates),
     _below("send_timeout_seconds", "lease_seconds", "another worker takes the mail while it is being sent"),
     _below("heartbeat_seconds", "dead_after_seconds", "a living worker counts as dead between two heartbeats"),
     _below("retry_first_seconds", "retry_max_seconds", "the first wait is the longest", or_equal=True),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.reply_rule import Rule
 from outbox.settings.endpoint import Endpoint, TransportFactory
 from outbox.settings.token_source import TokenSource
@@ -65,6 +66,8 @@ class Relay:
     connections: int = 4  # at once, of one worker
     preset: str = "auto"  # which table of reply rules applies on top of the general one; "auto": by the host's name
     rules: tuple[Rule, ...] = ()  # go before all others
+    limits: RateLimits = field(default_factory=RateLimits)  # of all workers together
+    rate_unit: str = "messages"  # what they count, or "recipients"
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # of a transport that is not SMTP alone
     make: TransportFactory | None = field(default=None, repr=False)  # the application's own, in place of SMTP
 

@@ -6,14 +6,17 @@ Another relay would have the same settings under names of its own, and be anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from outbox.delivery.presets import GENERIC, PROVIDERS, preset_of
+from outbox.delivery.rate_limits import RateLimits
+from outbox.delivery.rate_limits import parse as rate_limits
 from outbox.delivery.reply_rule import Rule
 from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
+from outbox.settings.rate_values import PER_DAY, RATE
 from outbox.settings.relay import Relay, Security
 from outbox.settings.rule_values import REPLY_RULES
 from outbox.settings.spec import setting
@@ -125,6 +128,37 @@ class RelayTable(ConnectionTable):
         (),
         "What replies of the relay mean that the outbox does not know: see [Teach a reply](replies.md#teach-a-reply).",
     )
+    rate: RateLimits | None = setting(
+        "OUTBOX_RATE",
+        RATE,
+        None,
+        "At most so many messages in a second, minute or hour, of all workers together: see [rates](rates.md).",
+        says="the preset's",
+    )
+    per_day: int | None = setting(
+        "OUTBOX_PER_DAY",
+        PER_DAY,
+        None,
+        "At most so many in any 24 hours, of all workers together.",
+        says="the preset's",
+    )
+    rate_unit: str | None = setting(
+        "OUTBOX_RATE_UNIT",
+        choice("messages", "recipients"),
+        None,
+        "What `OUTBOX_RATE` and `OUTBOX_PER_DAY` count.",
+        says="the preset's, else messages",
+    )
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What is set, and what is left open by the preset."""
+        known = preset_of(self.preset, self.server)
+        own = self.rate or RateLimits()
+        if self.per_day:
+            own = replace(own, day=self.per_day)
+        usual = rate_limits(known.rate) if known.rate is not None and self.rate is None else RateLimits()
+        return own.filled_up(replace(usual, day=known.per_day if self.per_day is None else None))
 
     @property
     def send_timeout(self) -> float:
@@ -209,4 +243,6 @@ class RelayTable(ConnectionTable):
             idempotency_header=known.idempotency_header,
             preset=self.preset,
             rules=self.reply_rules,
+            limits=self.rate_limits,
+            rate_unit=self.rate_unit or known.unit,
         )

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from outbox.delivery.rate_limits import RateLimits
 from outbox.settings.host_values import host
+from outbox.settings.rate_values import DOMAIN_RATES
 from outbox.settings.relay_table import PRESETS, RelayTable
 from outbox.settings.spec import Spec, setting
 from outbox.settings.values import FLAG, ROUTES, SECONDS, SHARE, TRANSPORTS, whole
@@ -38,6 +40,13 @@ class Table(RelayTable):
         "Which mail goes by which of them: rules by kind, sender's and recipient's domain and priority, of which the "
         "first that fits holds. See [transports](transports.md).",
         says="unset: all by the first that can be used",
+    )
+    domain_rates: tuple[tuple[str, RateLimits], ...] = setting(
+        "OUTBOX_DOMAIN_RATES",
+        DOMAIN_RATES,
+        (),
+        "At most so many messages to each recipient domain that fits, of all workers together; the first pattern that "
+        "fits holds. See [rates](rates.md).",
     )
     breaker_faults: int = setting(
         "OUTBOX_BREAKER_FAULTS",

@@ -5,7 +5,7 @@ Every later write on a claimed delivery carries the lease's token: a row that is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from outbox.store.held import Held
 from outbox.store.messages import StoredMessage
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, new_id, table_of
 from outbox.store.pauses import Pause, active
+from outbox.store.rates import Rates
 from outbox.store.reading import only_reading, reading
 from outbox.store.types import DbNow
 
@@ -70,6 +71,7 @@ class Queue:
         self.clock = seen or database_clock.DatabaseClock(monotonic)
         self._connections = Connections(engine, listening=wake)
         self._claims = Claims(self._database, environment, lease, monotonic, self.clock.latest, transport)
+        self.rates = Rates(engine, self._connections, environment)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
 
@@ -153,10 +155,8 @@ class Queue:
         """
         if self._held.everything:
             return []
-        if self._database.one_writer and self._claims.idle and not ids:
-            with self._connections.use() as connection, only_reading(connection):
-                if not self._claims.is_any(connection, probe=probe):
-                    return []
+        if self._database.one_writer and self._claims.idle and not ids and not self.is_any(probe=probe):
+            return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
                 return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids)
@@ -173,7 +173,7 @@ class Queue:
 
     def is_any(self, *, probe: bool = False) -> bool:
         """Whether the next claim may find something. On the thread that claims."""
-        with reading(self._engine) as connection:
+        with self._connections.use() as connection, only_reading(connection):
             return not self._held.everything and self._claims.is_any(connection, probe=probe)
 
     def foreign(self, limit: int = 10) -> list[Foreign]:
@@ -278,7 +278,7 @@ class Queue:
     def _release(self, connection: sa.Connection, workers: Sequence[int], held: Sequence[sa.Row[Any]]) -> int:
         """How many are due now; what somebody else has claimed since it was looked at is not touched."""
         freed = 0
-        for rows in _chunks(held, 1000):
+        for rows in (held[start : start + 1000] for start in range(0, len(held), 1000)):
             leases = (
                 _delivery.c.id.in_([row.id for row in rows]),
                 _delivery.c.state == State.SENDING,
@@ -294,7 +294,3 @@ class Queue:
         with reading(self._engine) as connection:
             inner = due_now().limit(DUE_CAP).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
-
-
-def _chunks(rows: Sequence[sa.Row[Any]], size: int) -> Iterable[Sequence[sa.Row[Any]]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))

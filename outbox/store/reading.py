@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -22,7 +22,7 @@ def only_reading(connection: Connection) -> Iterator[None]:
     """A transaction of that kind on a connection that is used for others as well."""
     connection.execution_options(**{_READS: True})
     try:
-        with connection.begin():
+        with nullcontext() if connection.in_transaction() else connection.begin():  # behind a pooler there is one
             yield
     finally:
         connection.execution_options(**{_READS: False})

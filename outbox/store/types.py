@@ -113,3 +113,16 @@ class DbNow(FunctionElement[datetime]):
 @compiles(DbNow)
 def _now(element: DbNow, compiler: SQLCompiler, **kw: Any) -> str:
     return of(compiler.dialect).now(compiler.process(element.clauses, **kw))
+
+
+class DbMicros(FunctionElement[int]):
+    """The same clock as a whole number: microseconds since 1970."""
+
+    type = sa.BigInteger()
+    name = "db_micros"
+    inherit_cache = True
+
+
+@compiles(DbMicros)
+def _micros(element: DbMicros, compiler: SQLCompiler, **kw: Any) -> str:
+    return of(compiler.dialect).micros

@@ -68,6 +68,7 @@ class Claimer:
         self._shared = shared
         if shared is not None:
             shared.begin(buffer)
+        self._found = False  # by the last claim
         self._share = share
         self._monotonic = monotonic
         self._queue = queue
@@ -118,6 +119,7 @@ class Claimer:
         """Claims until told to stop. On a thread of its own."""
         with self._queue.connected():
             self._claim_on()
+            self._buffer.pacer.end()
 
     def _claim_on(self) -> None:
         while not self._stopping.is_set():
@@ -140,7 +142,7 @@ class Claimer:
             self._pause = _SOON_SECONDS if len(self._buffer) < self.low else self._poll
         else:
             self._pause = min(self._pause * 2, self._poll)
-        if room and not found and self.trouble is None and self._buffer.idle:
+        if room and not found and self.trouble is None and self._buffer.idle and not self._buffer.pacer.held_up:
             self.dry.set()
         # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
         return self._pause if self._pause < self._poll else 2 * self._poll
@@ -277,6 +279,7 @@ class Claimer:
             with self._progress.step("claiming"):
                 self._end_expired()
                 self._ask_others()
+                room = self._buffer.permitted(room, self._found, self._queue.is_any)
                 found = self._claim(room) if room else 0
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
             line = first_line(error)
@@ -284,7 +287,7 @@ class Claimer:
                 logger.error("claiming waits for the database: %s", line)
             self.trouble = line
             return 0
-        self.trouble = None
+        self.trouble, self._found = None, found > 0
         if found and self._meters is not None:
             self._meters.claimed(self._monotonic() - began)
         return found

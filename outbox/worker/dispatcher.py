@@ -204,7 +204,7 @@ class Dispatcher:
             connection.abort()
             return self._settle(leased, connection, self._broke(facts, error))
         if gate.refused:
-            self._buffer.withdraw(leased, connection)
+            self._buffer.withdraw(leased, connection, result.phase)
             return self._record(leased, Decision(State.QUEUED, Reason.STOPPED, note=gate.refused), result)
         if self._buffer.turned_away(leased, result, connection):
             connection.close()

@@ -30,6 +30,7 @@ from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.lease_guard import LeaseGuard
+from outbox.worker.pacer import Pacer
 from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import Totals, tell, transport_health
@@ -70,9 +71,9 @@ class Pool:
         share: Share = Share(),  # noqa: B008 - it has no state
         asked: Asked | None = None,
         shared: SharedHealth | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         """`poll`: seconds between looks at an empty queue; `idle`: seconds after which an unused connection closes.
-
         `asked`: what is claimed; None: all that is due."""
         self._meters = meters
         self._progress = progress
@@ -83,7 +84,7 @@ class Pool:
         self._events = events
         self._idle = idle
         self._connections: list[Connection] = [connect() for _ in range(connections)]
-        self._buffer = PrefetchBuffer(blame, monotonic, self._connections)
+        self._buffer = PrefetchBuffer(blame, monotonic, self._connections, pacer)
         self.shared = shared  # what other workers know of the transport, and are told
         self._reading = threading.BoundedSemaphore(_READERS)
         self._recorder = Recorder(
@@ -229,9 +230,8 @@ class Pool:
     def hangs(self) -> str | None:
         """Why a connection does not get on: its mail's lease has run out long ago."""
         now = awake()
-        if any(now > end + _STUCK_SECONDS for end in list(self._ends.values())):
-            return "a connection hangs"
-        return None
+        late = any(now > end + _STUCK_SECONDS for end in list(self._ends.values()))
+        return "a connection hangs" if late else None
 
     @property
     def hanging(self) -> str | None:

@@ -7,39 +7,21 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from outbox.core.sync import Flag
 from outbox.delivery.admission import Admission
 from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Offer
-from outbox.delivery.reply import Result, Verdict
+from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.store.claim import Claimed
 from outbox.worker.door import Door, Member
+from outbox.worker.leased import Begun, Entry
+from outbox.worker.leased import Leased as Leased
+from outbox.worker.pacer import Pacer, unpaced
 from outbox.worker.waiters import Waiters
 
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A claimed delivery and how long it may be worked on."""
-
-    claimed: Claimed
-    deadline: float  # monotonic seconds: the end of the lease, counted from before the claim
-
-
 _LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
-
-_Entry = tuple[int, int, Leased]  # slot, order of arrival
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """How a delivery was admitted."""
-
-    opening: int  # the breaker's `openings`
-    probe: bool
-    at: float  # monotonic seconds
 
 
 class PrefetchBuffer:
@@ -50,13 +32,15 @@ class PrefetchBuffer:
         blame: Blame,
         monotonic: Callable[[], float],
         members: Sequence[Member] = (),
+        pacer: Pacer | None = None,  # says when the next message may go
     ) -> None:
         """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
+        self.pacer = pacer or unpaced(monotonic)
         self._blame = blame
         self._breaker = blame.breaker
         self._monotonic = monotonic
-        self._heap: list[_Entry] = []
-        self._begun: dict[tuple[int, int], _Begun] = {}  # by delivery and token
+        self._heap: list[Entry] = []
+        self._begun: dict[tuple[int, int], Begun] = {}  # by delivery and token
         self._open: set[object] = set()  # of the members, by their last message
         self._door = Door(members)
         self.is_new = False
@@ -102,8 +86,17 @@ class PrefetchBuffer:
                 with self._lock:
                     self._waiters.give_up(waiter)
 
-    def withdraw(self, leased: Leased, who: Member | None = None) -> None:
-        """A taken message is finished without a result of the server's."""
+    def permitted(self, room: int, busy: bool, is_any: Callable[[], bool]) -> int:
+        """For how many of `room` there are permits. Not `busy`: `is_any` says whether one is needed at all."""
+        found = self.pacer.permitted(room, len(self), busy, is_any)
+        if self.pacer.active:
+            with self._lock:
+                self._waiters.wake(len(self._heap))
+        return found
+
+    def withdraw(self, leased: Leased, who: Member | None = None, phase: Phase = Phase.LOCAL) -> None:
+        """A taken message is finished without a result of the server's, in this phase."""
+        self.pacer.ended(phase)
         with self._lock:
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
@@ -116,6 +109,7 @@ class PrefetchBuffer:
         with self._lock:
             if not self._door.is_turned_away(result, who, self._monotonic()):
                 return False
+            self.pacer.ended(result.phase)
             begun = self._end(leased, who)
             self._breaker.withdrawn(probe=begun.probe)
             self._is_news(begun.probe and self.is_down)
@@ -167,6 +161,7 @@ class PrefetchBuffer:
 
         `chance`: random, 0 ≤ chance < 1.
         """
+        self.pacer.ended(result.phase)
         with self._lock:
             begun, was_closed, was_down = self._end(leased, who), self._breaker.healthy, self.is_down
             claimed = leased.claimed
@@ -198,10 +193,12 @@ class PrefetchBuffer:
             return max(0, room if admits is None else min(room, admits - len(self)))
 
     def surplus(self) -> list[Leased]:
-        """Take back what the breaker lets no connection begin now: others, or a later claim, may do better with it."""
+        """Take back what the breaker, or a rate, lets nobody begin now: others, or a later claim, may do better."""
         with self._lock:
-            admits = self._breaker.ready(self._monotonic())
+            admits = self._breaker.ready(now := self._monotonic())
             if admits is None or self._breaker.hopeful:
+                admits = self.pacer.keeps(now)
+            if admits is None:
                 return []
             first = sorted(self._heap)
             self._heap = first[:admits]
@@ -258,11 +255,14 @@ class PrefetchBuffer:
 
     def _next(self, who: Member | None, now: float) -> Leased | None:
         """What may be begun now."""
-        if not self._heap or not self._door.admits(who, now) or not self._breaker.admit(now):
+        if not self._heap or not self._door.admits(who, now):
             return None
+        if not self.pacer.is_ready(now) or not self._breaker.admit(now):
+            return None
+        self.pacer.take()
         probe = self._breaker.probing
         leased = self._least_suspected() if probe else heapq.heappop(self._heap)[2]
-        self._begun[leased.claimed.id, leased.claimed.token] = _Begun(self._breaker.openings, probe, now)
+        self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now)
         self._door.enter(who)
         return leased
 
@@ -274,7 +274,7 @@ class PrefetchBuffer:
     def _least_suspected(self) -> Leased:
         senders, domains = self._blame.suspects()
 
-        def suspicion(entry: _Entry) -> tuple[int, int, int]:
+        def suspicion(entry: Entry) -> tuple[int, int, int]:
             claimed = entry[2].claimed
             suspected = (claimed.message.envelope_from in senders) + (claimed.recipient.rpartition("@")[2] in domains)
             return suspected, entry[0], entry[1]
@@ -284,7 +284,7 @@ class PrefetchBuffer:
         heapq.heapify(self._heap)
         return entry[2]
 
-    def _end(self, leased: Leased, who: Member | None) -> _Begun:
+    def _end(self, leased: Leased, who: Member | None) -> Begun:
         self._door.leave(who)
         (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
         return self._begun.pop((leased.claimed.id, leased.claimed.token))
@@ -295,4 +295,6 @@ class PrefetchBuffer:
             return 3600.0
         if self._breaker.probe_at > now:
             return self._breaker.probe_at - now
+        if self.pacer.active:
+            return self.pacer.seconds(now, len(self._waiters) - 1)
         return _LOOK_SECONDS if self._door.is_limited else 3600.0

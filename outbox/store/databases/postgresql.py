@@ -65,6 +65,8 @@ class PostgreSQL(Database):
     clock = "statement_timestamp()"
     """`clock_timestamp()` can't bound an index scan."""
 
+    micros = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)"
+
     def now(self, seconds: str) -> str:
         return f"({self.clock} + make_interval(secs => {seconds}))" if seconds else self.clock
 

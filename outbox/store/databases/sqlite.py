@@ -45,6 +45,8 @@ class SQLite(Database):
     clock = "'%Y-%m-%d %H:%M:%f', 'now'"
     """Of `strftime`."""
 
+    micros = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)"
+
     def now(self, seconds: str) -> str:
         """Six digits, as SQLAlchemy stores a datetime: the text is what is compared."""
         shift = f", printf('%+.3f seconds', {seconds})" if seconds else ""

@@ -45,6 +45,20 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         sa.Index("ix_outbox_throttle_expires", "expires_at"),
         **_OPTIONS,
     )
+    zeros = ("second_at", "minute_at", "hour_at", "used", "open_used", "open_until", "good_until")
+    sa.Table(
+        name("outbox_rate"),
+        metadata,
+        sa.Column("environment", sa.String(64), primary_key=True),
+        sa.Column("what", sa.String(16), primary_key=True),
+        sa.Column("value", sa.String(255), primary_key=True),
+        *(sa.Column(zero, big_integer(), nullable=False, server_default="0") for zero in zeros),
+        sa.Column("buckets", sa.JSON, nullable=False),
+        sa.Column("granted", big_integer(), nullable=False, server_default="0"),
+        sa.Column("limits", sa.String(255), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        **_OPTIONS,
+    )
     sa.Table(
         name("outbox_transport"),
         metadata,

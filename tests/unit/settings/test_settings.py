@@ -12,6 +12,7 @@ from flask import Flask
 
 from outbox.core.errors import ConfigurationError
 from outbox.delivery.presets import PROVIDERS
+from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.reply_presets import PRESETS
 from outbox.delivery.states import OnUncertain
 from outbox.settings import Settings, remarks
@@ -470,9 +471,13 @@ def test_relay_gets_every_setting_of_it() -> None:
             "OUTBOX_SEND_TIMEOUT_SECONDS": 3,
             "OUTBOX_PRESET": "ses",
             "OUTBOX_PIPELINING": "false",
+            "OUTBOX_RATE": "5/s",
+            "OUTBOX_PER_DAY": "100",
         }
     ).relay
     assert relay == Relay(
+        limits=RateLimits(second=5, day=100),
+        rate_unit="recipients",
         host="smtp.example.org",
         port=465,
         security=Security.TLS,

@@ -1,0 +1,211 @@
+"""How fast one transport, or mail to one domain, may go: rates, and a quota for any 24 hours. Pure.
+
+A rate is held by GCRA (the generic cell rate algorithm: one moment for each rate, the *theoretical arrival time*), a
+quota by a count for each five minutes. Times within them are microseconds since 1970, by the database's clock.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+SECOND = 1_000_000
+"""Microseconds."""
+
+DAY = 86_400 * SECOND
+
+AHEAD = SECOND
+"""How long ahead a rate a second is given out: each permit for a moment of its own, which it does not outlive."""
+
+LEEWAY = SECOND // 20
+"""The least time within which a permit for one moment may be used. Rates keep so much below what they may be that one
+message more than the rate is the most in any second."""
+
+SLACK = 2 * SECOND
+"""By which windows are longer than they are called: what was given out goes to the relay a moment later."""
+
+WIDTH = 300 * SECOND
+"""Of the buckets of a quota. What was sent in one is free again when all of it is a day old."""
+
+_BURST_SHARE = 20  # of a rate a minute or an hour, one in so many may go at once; the others are spread
+
+WINDOWS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+_UNITS = {short: word for word in WINDOWS for short in (word, f"{word}s", word[0])} | {"sec": "second", "min": "minute"}
+_FORM = re.compile(r"(\d{1,9})\s*/\s*([a-z]+)", re.IGNORECASE)
+
+
+class Cell(NamedTuple):
+    """One rate as GCRA has it."""
+
+    interval: int  # from one message to the next
+    burst: int  # how many may go at once after a pause
+    ahead: int  # how long before its time a message may be given out
+
+    @property
+    def leeway(self) -> int:
+        """How much later than its moment a permit may still be used."""
+        return max(self.interval // 2, LEEWAY)
+
+    @property
+    def furthest(self) -> int:
+        """How far ahead of now the theoretical arrival time can be; beyond that the clock was stepped back."""
+        return self.ahead + self.interval * self.burst
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """At most so many in each time; None: as many as there are."""
+
+    second: int | None = None
+    minute: int | None = None
+    hour: int | None = None
+    day: int | None = None  # any 24 hours
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, word) is not None for word in WINDOWS)
+
+    def __str__(self) -> str:
+        given = [(word, getattr(self, word)) for word in WINDOWS]
+        return ", ".join(f"{number}/{word}" for word, number in given if number is not None)
+
+    def cells(self, per_second: float | None = None) -> dict[str, Cell]:
+        """By the word of each rate. `per_second`: lower than the settings say, for now."""
+        cells: dict[str, Cell] = {}
+        speeds = [speed for speed in (self.second, per_second) if speed is not None]
+        if speeds:
+            speed = min(speeds)
+            cells["second"] = Cell(math.ceil(max(SECOND / speed, (SECOND + LEEWAY) / (speed + 1))), 1, AHEAD)
+        for word in ("minute", "hour"):
+            number = getattr(self, word)
+            if number is not None:
+                burst = max(1, number // _BURST_SHARE)
+                window = WINDOWS[word] * SECOND + SLACK
+                cells[word] = Cell(-(-window // (number - burst + 1)), burst, 0)
+        return cells
+
+    def pointless(self) -> tuple[str, str] | None:
+        """A limit that can never be reached for another: ("10/second", "5/minute")."""
+        given = [(word, getattr(self, word)) for word in WINDOWS if getattr(self, word) is not None]
+        for at, (word, number) in enumerate(given):
+            for longer, most in given[at + 1 :]:
+                if number >= most:
+                    return f"{number}/{word}", f"{most}/{longer}"
+        return None
+
+    def filled_up(self, other: RateLimits) -> RateLimits:
+        """The same, and what it leaves open by `other`, as far as the two fit each other."""
+        found = self
+        for word in WINDOWS:
+            if getattr(self, word) is None and getattr(other, word) is not None:
+                more = replace(found, **{word: getattr(other, word)})
+                found = found if more.pointless() else more
+        return found
+
+
+def parse(text: str) -> RateLimits:
+    """`5/second, 1000/hour`. Raises ValueError with a sentence that goes after the option's name."""
+    found: dict[str, int] = {}
+    for part in re.split(r"[,;]", text):
+        match = _FORM.fullmatch(part.strip())
+        unit = _UNITS.get(match[2].lower()) if match else None
+        if match is None or unit is None:
+            raise ValueError(
+                f"is {text[:80]!r}, not a rate: write 5/second, or 5/second, 1000/hour (second, minute, hour or day)"
+            )
+        if unit in found:
+            raise ValueError(f"is {text[:80]!r}, which says twice how many go in a {unit}")
+        if int(match[1]) < 1:
+            raise ValueError(f"is {text[:80]!r}: nothing could ever be sent. Pause the transport instead")
+        found[unit] = int(match[1])
+    return RateLimits(**found)
+
+
+class Bucket(NamedTuple):
+    """What went within one WIDTH."""
+
+    until: int
+    number: int
+
+    @property
+    def free_at(self) -> int:
+        return self.until + DAY + SLACK
+
+
+@dataclass(frozen=True, slots=True)
+class DayUse:
+    """What went within the last 24 hours, the oldest first. The last bucket may still be filled."""
+
+    buckets: tuple[Bucket, ...] = ()
+
+    @classmethod
+    def of(cls, counts: Iterable[tuple[int, int]], now: int) -> DayUse:
+        """What of these (end of a bucket, count) counts now; what is ahead of now was counted by a clock since stepped
+        back."""
+        end, merged = bucket_end(now), dict[int, int]()
+        for until, count in counts:
+            merged[min(until, end)] = merged.get(min(until, end), 0) + count
+        found = (Bucket(until, count) for until, count in sorted(merged.items()) if count > 0)
+        return cls(tuple(one for one in found if one.free_at > now))
+
+    @property
+    def used(self) -> int:
+        """How many that is."""
+        return sum(one.number for one in self.buckets)
+
+    def open(self, now: int) -> int:
+        """How many of them are in the bucket that is being filled."""
+        return sum(one.number for one in self.buckets if one.until == bucket_end(now))
+
+    def good_until(self, now: int) -> int:
+        """From when on it has to be counted again: the bucket is full, or the oldest is a day old."""
+        return min([bucket_end(now), *(one.free_at for one in self.buckets[:1])])
+
+    def without(self, count: int, at: int) -> DayUse:
+        """The same, `count` of those that were given out at `at` were not used."""
+        found = []
+        for one in self.buckets:
+            taken = min(count, one.number) if one.until == bucket_end(at) else 0
+            found.append(Bucket(one.until, one.number - taken))
+        return DayUse(tuple(one for one in found if one.number))
+
+    def free_at(self, most: int) -> int | None:
+        """When the next may go where `most` are allowed; None: now."""
+        over = self.used - most
+        for one in self.buckets:
+            if over < 0:
+                return None
+            over -= one.number
+            if over < 0:
+                return one.free_at
+        return None
+
+
+def bucket_end(at: int) -> int:
+    return at - at % WIDTH + WIDTH
+
+
+class Hold(NamedTuple):
+    """That nothing may go for now."""
+
+    limit: str  # "100/day"
+    until: datetime
+
+
+def held(limits: RateLimits, arrivals: Mapping[str, int], use: DayUse, now: int) -> Hold | None:
+    """By what, if nothing may go now. `arrivals`: the theoretical arrival times, by the word of each rate."""
+    found: list[tuple[int, str]] = []
+    for word, cell in limits.cells().items():
+        arrival = arrivals.get(word, 0)
+        free = arrival - (cell.burst - 1) * cell.interval - cell.ahead
+        if now < free and arrival <= now + cell.furthest:
+            found.append((free, word))
+    if limits.day is not None and (free_at := use.free_at(limits.day)) is not None and free_at > now:
+        found.append((free_at, "day"))
+    if not found:
+        return None
+    until, word = max(found)
+    return Hold(f"{getattr(limits, word)}/{word}", datetime.fromtimestamp(until / SECOND, UTC))

@@ -1,0 +1,99 @@
+"""The statement that reserves permits: one conditional UPDATE of one row, whatever went before.
+
+What it grants comes back as one number, which each database can tell of an UPDATE: how many permits, and in how many
+microseconds the first is good; or, if there is none, when to ask again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.delivery.rate_limits import DAY, Cell
+from outbox.store.databases import Database
+from outbox.store.models import table_of
+from outbox.store.rate_models import OutboxRate
+from outbox.store.types import DbMicros, DbNow
+
+PACK = 1 << 40
+"""The number is permits × PACK + microseconds (12 days at most)."""
+
+_rate = table_of(OutboxRate)
+_BIG = sa.BigInteger()
+
+
+def this_row() -> sa.ColumnElement[bool]:
+    """By the primary key."""
+    return sa.and_(*(_rate.c[name] == sa.bindparam(f"the_{name}") for name in ("environment", "what", "value")))
+
+
+def parameters(cells: Mapping[str, Cell], day: int | None) -> dict[str, int]:
+    """Those of the limits."""
+    values = {f"{word}_{name}": value for word, cell in cells.items() for name, value in cell._asdict().items()}
+    values |= {f"{word}_furthest": cell.furthest for word, cell in cells.items()}
+    return values if day is None else values | {"day": day}
+
+
+@functools.lru_cache(64)
+def reserve(words: tuple[str, ...], daily: bool, database: Database) -> sa.Update:
+    """Reserve up to `wanted` permits of one row. `words`: of the rates that there are; `daily`: there is a quota.
+
+    No row is hit where there is none, or its quota has to be counted again.
+    """
+    now = DbMicros()
+    bases = {word: _base(_rate.c[f"{word}_at"], _of(word, "furthest"), now) for word in words}
+    counts: list[sa.ColumnElement[int]] = [sa.bindparam("wanted", type_=_BIG)]
+    waits: list[sa.ColumnElement[int]] = []
+    for word in words:
+        interval, burst, ahead = (_of(word, name) for name in ("interval", "burst", "ahead"))
+        counts.append((now + ahead + burst * interval - bases[word]) // interval)
+        waits.append(bases[word] + interval - burst * interval - ahead - now)
+    if daily:
+        left = sa.bindparam("day", type_=_BIG) - _rate.c.used
+        counts.append(left)
+        waits.append(sa.case((left < 1, _rate.c.good_until - now), else_=0))
+    count = _largest([sa.literal_column("0", _BIG), _smallest(counts)])
+    offset = bases["second"] - now if "second" in bases else sa.literal_column("0", _BIG)
+    wait = _smallest([sa.literal_column(str(DAY), _BIG), _largest([sa.literal_column("1", _BIG), *waits])])
+    packed: sa.ColumnElement[int] = sa.case((count > 0, count * PACK + offset), else_=wait)
+    if not database.returns_updated:
+        packed = sa.func.last_insert_id(packed, type_=_BIG)
+        count = sa.case((_rate.c.granted >= PACK, _rate.c.granted // PACK), else_=0)
+    changes: list[tuple[Any, Any]] = [(_rate.c.granted, packed)]
+    for word in words:
+        column = _rate.c[f"{word}_at"]
+        changes.append((column, sa.case((count > 0, bases[word] + count * _of(word, "interval")), else_=column)))
+    if daily:
+        changes += [(_rate.c.used, _rate.c.used + count), (_rate.c.open_used, _rate.c.open_used + count)]
+    changes += [(_rate.c.limits, sa.bindparam("said", type_=sa.String())), (_rate.c.updated_at, DbNow())]
+    where = sa.and_(this_row(), _rate.c.good_until > now) if daily else this_row()
+    update = _rate.update().where(where).ordered_values(*changes)
+    return update.returning(_rate.c.granted) if database.returns_updated else update
+
+
+def told_by(updated: sa.CursorResult[Any], database: Database) -> int | None:
+    """What the last statement has granted; None: it hit no row."""
+    if database.returns_updated:
+        row = updated.first()
+        return None if row is None else int(row[0])
+    return int(updated.lastrowid or 0) if updated.rowcount else None
+
+
+def _of(word: str, name: str) -> sa.BindParameter[int]:
+    return sa.bindparam(f"{word}_{name}", type_=_BIG)
+
+
+def _base(arrival: sa.ColumnElement[int], furthest: Any, now: Any) -> sa.ColumnElement[int]:
+    """From when on the next message counts: not before now, nor by a clock that has been stepped back since."""
+    return sa.case((sa.and_(arrival > now, arrival <= now + furthest), arrival), else_=now)
+
+
+def _smallest(values: list[Any]) -> sa.ColumnElement[int]:
+    return functools.reduce(lambda one, other: sa.case((one < other, one), else_=other), values)
+
+
+def _largest(values: list[Any]) -> sa.ColumnElement[int]:
+    return functools.reduce(lambda one, other: sa.case((one > other, one), else_=other), values)

@@ -1,0 +1,136 @@
+"""What may still go by the rates of the settings: permits, reserved for all workers of a database in one place.
+
+A permit counts as used from the moment that it is given out; what was not used is given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from outbox.delivery.rate_limits import SECOND, DayUse, RateLimits, bucket_end
+from outbox.store import rate_sql
+from outbox.store.compiled import Rendered
+from outbox.store.connections import Connections
+from outbox.store.databases import of
+from outbox.store.models import table_of
+from outbox.store.rate_models import OutboxRate
+from outbox.store.types import DbMicros, DbNow
+
+TRANSPORT, DOMAIN = "transport", "domain"
+
+_rate = table_of(OutboxRate)
+
+
+class Grant(NamedTuple):
+    """What a reservation came to. Times in seconds, from the moment that the database looked."""
+
+    permits: int
+    first: float = 0.0
+    """When the first is good, the others after it at the pace of the rate a second."""
+    wait: float = 0.0
+    """If there is none: when to ask again."""
+
+
+class Rates:
+    """The rates of one environment. Used by one thread, but for `give_back`."""
+
+    def __init__(self, engine: Engine, connections: Connections, environment: str) -> None:
+        self._engine = engine
+        self._database = of(engine)
+        self._connections = connections
+        self._environment = environment
+        self._rendered: dict[tuple[tuple[str, ...], bool], Rendered] = {}
+
+    def reserve(
+        self, what: str, value: str, limits: RateLimits, wanted: int, *, per_second: float | None = None
+    ) -> Grant:
+        """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now."""
+        cells = limits.cells(per_second)
+        key = self._key(what, value)
+        values = {
+            **key,
+            **rate_sql.parameters(cells, limits.day),
+            "wanted": wanted,
+            "said": str(limits),
+        }
+        for _ in range(3):
+            told = self._reserve(tuple(cells), limits.day is not None, values)
+            if told is not None:
+                count, rest = divmod(told, rate_sql.PACK)
+                return Grant(count, rest / SECOND) if count else Grant(0, wait=rest / SECOND)
+            self._count_again(key, limits)
+        return Grant(0, wait=1.0)  # its clock jumps
+
+    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None:
+        """`count` permits that were given out `age` seconds ago were not used."""
+        cells = limits.cells()
+        with self._engine.begin() as connection:
+            row = self._locked(connection, self._key(what, value))
+            if row is None:
+                return
+            at = row.now - round(age * SECOND)
+            earlier = {
+                f"{word}_at": getattr(row, f"{word}_at") - count * cells[word].interval
+                for word in ("minute", "hour")
+                if word in cells
+            }
+            use = _use(row).without(count, at) if limits.day is not None else _use(row)
+            self._write(connection, self._key(what, value), use, row.now, earlier)
+
+    def _reserve(self, words: tuple[str, ...], daily: bool, values: dict[str, Any]) -> int | None:
+        with self._connections.use() as connection, self._committed(connection):
+            rendered = self._rendered.get((words, daily))
+            if rendered is None:
+                statement = rate_sql.reserve(words, daily, self._database)
+                rendered = self._rendered[words, daily] = Rendered(statement, connection.dialect)
+            return rate_sql.told_by(rendered.execute(connection, values), self._database)
+
+    def _committed(self, connection: sa.Connection) -> AbstractContextManager[Any]:
+        return nullcontext() if self._database.writes_in_queries else connection.begin()
+
+    def _count_again(self, key: dict[str, str], limits: RateLimits) -> None:
+        """Make the row where there is none; count what is a day old no longer."""
+        with self._engine.begin() as connection:
+            if (row := self._locked(connection, key)) is None:
+                values = {name.removeprefix("the_"): value for name, value in key.items()}
+                unless_there = self._database.insert_unless_there(_rate, ["environment", "what", "value"])
+                connection.execute(
+                    unless_there.values(**values, buckets=[], limits=str(limits), updated_at=DbNow(), good_until=0)
+                )
+                return
+            self._write(connection, key, _use(row), row.now, {})
+
+    def _locked(self, connection: sa.Connection, key: dict[str, str]) -> Any:
+        columns = (_rate, DbMicros().label("now"))
+        return connection.execute(self._database.lock(sa.select(*columns).where(rate_sql.this_row())), key).first()
+
+    def _write(
+        self, connection: sa.Connection, key: dict[str, str], use: DayUse, now: int, arrivals: dict[str, int]
+    ) -> None:
+        end = bucket_end(now)
+        changes = {
+            "used": use.used,
+            "open_used": use.open(now),
+            "open_until": end,
+            "good_until": use.good_until(now),
+            "buckets": [list(one) for one in use.buckets if one.until != end],
+            **arrivals,
+        }
+        connection.execute(_rate.update().where(rate_sql.this_row()).values(changes), key)
+
+    def _key(self, what: str, value: str) -> dict[str, str]:
+        return {"the_environment": self._environment, "the_what": what, "the_value": value[:255]}
+
+
+def use_of(buckets: Sequence[Sequence[int]], open_until: int, open_used: int, now: int) -> DayUse:
+    """What a row says of the last 24 hours."""
+    return DayUse.of([*((int(until), int(count)) for until, count in buckets), (open_until, open_used)], now)
+
+
+def _use(row: Any) -> DayUse:
+    return use_of(row.buckets, row.open_until, row.open_used, row.now)

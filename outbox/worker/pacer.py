@@ -1,0 +1,183 @@
+"""When the next message of one transport may go, by permits that the database gives out to all workers.
+
+A permit of a rate a second is good at a moment of its own and shortly after it: so what a worker reserves at once does
+not go at once. One that was not used in time is lost to the rate, and given back to what is counted by longer times.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from outbox.core.events import first_line, logger
+from outbox.delivery.rate_limits import AHEAD, SECOND, RateLimits
+from outbox.delivery.reply import Phase
+from outbox.store.rates import TRANSPORT, Grant
+
+PATIENCE_SECONDS = 5.0
+"""The longest wait before a worker asks again: others give back what they have not used."""
+
+_REFILL_SECONDS = 0.5  # before more is asked for where less was given out than asked for
+_LEAST_WAIT = 0.1
+_LOOK_SECONDS = 1.0
+_GIVE_BACK_SECONDS = 0.5  # at least, between two returns
+_UNCOUNTED = {Phase.RESOLVE, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS, Phase.AUTH, Phase.LOCAL}
+
+
+class Source(Protocol):
+    """What is asked of `store.rates.Rates`."""
+
+    def reserve(
+        self, what: str, value: str, limits: RateLimits, wanted: int, *, per_second: float | None = None
+    ) -> Grant: ...
+
+    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None: ...
+
+
+class _Permit(NamedTuple):
+    """Monotonic seconds."""
+
+    ready: float
+    until: float
+    reserved: float
+
+
+class Pacer:
+    """One worker's permits for one transport. Thread-safe; `room` and `settle` belong to the thread that claims."""
+
+    def __init__(self, source: Source, transport: str, limits: RateLimits, monotonic: Callable[[], float]) -> None:
+        self._source = source
+        self._transport = transport
+        self._limits = limits
+        self._monotonic = monotonic
+        self._permits: deque[_Permit] = deque()
+        self._unused: deque[float] = deque()  # when they were reserved
+        self._lock = threading.Lock()
+        self._per_second: float | None = None
+        self._ask_at = self._give_back_at = 0.0
+        self.active = bool(limits)
+        """Whether there is a limit at all."""
+        self.held_up = False
+        """Whether there was none to be had when it was last asked for, though mail is due."""
+
+    def slow_to(self, per_second: float | None) -> None:
+        """Send no faster than this, whatever the settings allow; None: as they say. For all workers alike."""
+        self._per_second = per_second
+        self.active = bool(self._limits) or per_second is not None
+
+    def permitted(self, room: int, waiting: int, busy: bool, is_any: Callable[[], bool]) -> int:
+        """For how many of `room` more than the `waiting` there are permits. Not `busy`: it looks first whether there
+        `is_any` for one."""
+        if not self.active:
+            return room
+        self.settle()
+        if not busy and not waiting and not is_any():
+            self.held_up = False
+            return 0
+        return self.room(room if busy else min(room, 1), waiting)
+
+    def room(self, wanted: int, waiting: int) -> int:
+        """For how many more than the `waiting` there are permits; `wanted` is how many would be claimed."""
+        now = self._monotonic()
+        with self._lock:
+            self._lapse(now)
+            lacking = wanted + waiting - len(self._permits)
+        if lacking > 0 and now >= self._ask_at:
+            self._reserve(lacking)
+        with self._lock:
+            found = len(self._permits) - waiting
+        self.held_up = found <= 0 < wanted
+        return max(0, min(wanted, found))
+
+    def is_ready(self, now: float) -> bool:
+        """Whether a message may go now."""
+        if not self.active:
+            return True
+        with self._lock:
+            self._lapse(now)
+            return bool(self._permits) and self._permits[0].ready <= now
+
+    def take(self) -> None:
+        """It goes."""
+        with self._lock:
+            if self._permits:
+                self._permits.popleft()
+
+    def ended(self, phase: Phase) -> None:
+        """How far it came: there are steps before which no relay counts anything."""
+        if self.active and phase in _UNCOUNTED:
+            with self._lock:
+                self._unused.append(self._monotonic())
+
+    def seconds(self, now: float, before: int) -> float:
+        """Until a message may go where so many go before it, or until one should look again."""
+        with self._lock:
+            return max(0.0, self._permits[before].ready - now) if before < len(self._permits) else _LOOK_SECONDS
+
+    def keeps(self, now: float) -> int | None:
+        """For how many there are permits, where it takes long until there are more; None: it does not."""
+        if not self.active:
+            return None
+        return len(self._permits) if self._ask_at - now > 2 * _REFILL_SECONDS else None
+
+    def settle(self, *, all: bool = False) -> None:
+        """Give back what was not used. `all`: nothing more is sent."""
+        now = self._monotonic()
+        with self._lock:
+            self._lapse(now)
+            if all:
+                self._unused.extend(permit.reserved for permit in self._permits)
+                self._permits.clear()
+            if not self._unused or (now < self._give_back_at and not all):
+                return
+            count, oldest = len(self._unused), min(self._unused)
+            self._unused.clear()
+            self._give_back_at = now + _GIVE_BACK_SECONDS
+        if self._limits.minute or self._limits.hour or self._limits.day:
+            self._source.give_back(TRANSPORT, self._transport, count, now - oldest, limits=self._limits)
+
+    def end(self) -> None:
+        """Give back all, if the database lets us."""
+        try:
+            self.settle(all=True)
+        except Exception as error:  # noqa: BLE001 - they count as used then
+            logger.error("permits of %s can't be given back: %s", self._transport, first_line(error))
+
+    def _reserve(self, wanted: int) -> None:
+        slower = self._per_second
+        began = self._monotonic()
+        grant = self._source.reserve(TRANSPORT, self._transport, self._limits, wanted, per_second=slower)
+        ended = self._monotonic()
+        if grant.permits == 0:
+            self._ask_at = ended + min(max(grant.wait, _LEAST_WAIT), PATIENCE_SECONDS)
+            return
+        self._ask_at = ended + (_REFILL_SECONDS if grant.permits < wanted else 0.0)
+        cell = self._limits.cells(slower).get("second")
+        pace, leeway = (0.0, AHEAD / SECOND) if cell is None else (cell.interval / SECOND, cell.leeway / SECOND)
+        with self._lock:
+            for number in range(grant.permits):
+                after = grant.first + number * pace  # the database looked between `began` and `ended`
+                self._permits.append(_Permit(ended + after, began + after + leeway, began))
+
+    def _lapse(self, now: float) -> None:
+        while self._permits and self._permits[0].until < now:
+            self._unused.append(self._permits.popleft().reserved)
+
+
+class _Unlimited:
+    """Where nothing is asked for."""
+
+    def reserve(
+        self, what: str, value: str, limits: RateLimits, wanted: int, *, per_second: float | None = None
+    ) -> Grant:
+        return Grant(wanted)
+
+    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None:
+        """Nothing is counted."""
+
+
+def unpaced(monotonic: Callable[[], float]) -> Pacer:
+    """One that lets everything go."""
+    return Pacer(_Unlimited(), "", RateLimits(), monotonic)

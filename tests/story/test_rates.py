@@ -1,0 +1,55 @@
+"""Rates and quotas, held by all workers of a database together: real workers, and a relay that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.story.conftest import MakeStage
+from tests.story.stage import Relay, until
+from tests.story.test_clock import Faked, clock, faked
+
+__all__ = ["clock", "faked"]
+
+DAY = 86_400.0
+
+
+def most_in(times: Sequence[float], seconds: float) -> int:
+    """The most that came within any time of this length."""
+    times = sorted(times)
+    first = most = 0
+    for last, at in enumerate(times):
+        while at - times[first] >= seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def seconds_to_midnight() -> float:
+    now = datetime.now(UTC)
+    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
+    return (midnight - now).total_seconds()
+
+
+@pytest.mark.long
+def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, make_stage: MakeStage) -> None:
+    """Five a second and 100 in any 24 hours, across midnight: 100 go, those of high priority first, and 200 wait."""
+    stage = make_stage(faked.database, relay.port, OUTBOX_RATE="5/second", OUTBOX_PER_DAY="100")
+    faked.clock.step(seconds_to_midnight() - 10)
+    stage.send_together(260)
+    high = set(stage.send_together(40, priority="high"))
+    for _ in range(4):
+        stage.start(**faked.workers, ready=False)
+    until(lambda: len(relay.taken()) >= 100, "the quota is used up", 90)
+    until(lambda: stage.states() == {"sent": 100, "queued": 200}, "nothing is under way any more", 20)
+    faked.clock.step(seconds_to_midnight() + 2 * 3_600)
+    until(lambda: sum(one["alive"] for one in stage.status(**faked.workers)["workers"]) == 4, "all go on", 30)
+    taken = relay.taken()
+    assert len(taken) == 100
+    assert most_in([one.at for one in taken], 1.0) <= 6
+    ahead = 6  # what workers have reserved for the same second goes in no order between them
+    assert high <= {one.id for one in taken[: 40 + ahead]}
+    assert {row.attempts for row in stage.deliveries() if row.state == "queued"} == {0}
+    assert {row.attempts for row in stage.deliveries() if row.state == "sent"} == {1}
