@@ -141,5 +141,26 @@ class Routes:
         return {name: Served(name, frozenset(carried[name]), tuple(others[name])) for name in self.order}
 
 
+def covers(rule: Rule, later: Rule) -> bool:
+    """Whether all that fits `later` fits `rule` as well, so that nothing gets to `later`. In doubt it says no."""
+    return (
+        rule.priority in {None, later.priority}
+        and _includes(rule.kind, later.kind)
+        and _includes(rule.sender_domain, later.sender_domain)
+        and _includes(rule.recipient_domain, later.recipient_domain)
+    )
+
+
+def _includes(pattern: str | None, other: str | None) -> bool:
+    """Whether a pattern fits all that another one fits."""
+    if pattern is None or pattern == other:
+        return True
+    if other is None:
+        return pattern == "*"
+    if set(pattern) & set("?[") and set(other) & set("*?["):
+        return False
+    return fnmatchcase(other, pattern)
+
+
 def _is_like(value: str, pattern: str | None) -> bool:
     return pattern is None or fnmatchcase(value, pattern)

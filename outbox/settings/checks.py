@@ -9,7 +9,8 @@ from dataclasses import Field, fields
 from typing import Any
 
 from outbox.settings.of_preset import of_preset
-from outbox.settings.route_rules import is_of_transport
+from outbox.settings.route_rules import PREFIX as TRANSPORT_PREFIX
+from outbox.settings.route_rules import is_of_transport, named_transports
 from outbox.settings.shown import nearest
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table, specs
@@ -100,12 +101,29 @@ def unknown(config: Mapping[str, Any]) -> Iterator[str]:
     """A fault for each OUTBOX_* key that does not exist, and for each MAIL_* key that is a known one misspelt."""
     known = [name for spec in specs() for name in spec.names if name.startswith(PREFIX)]
     for name in config:
-        if name.startswith(PREFIX) and name not in known and not is_of_transport(name):
-            close = nearest(name, known, cutoff=0.75)
+        if name.upper().startswith(PREFIX) and name not in known and not is_of_transport(name):
+            close = _meant(name.upper(), known, config)
             hint = f"Did you mean {close}?" if close else "docs/configuration.md lists all settings."
             yield f"{name} is not a setting of the outbox. {hint}"
         elif (meant := misspelt(name)) is not None and not is_unset(config[name]) and is_unset(config.get(meant)):
             yield f"{name} is not a setting of Flask-Mail or the outbox. Did you mean {meant}?"
+
+
+def _meant(name: str, known: Sequence[str], config: Mapping[str, Any]) -> str | None:
+    """The OUTBOX_* setting that `name` may be a slip of."""
+    if name in known:
+        return name
+    bare = name.removeprefix(PREFIX)
+    if bare.startswith("TRANSPORTS_"):
+        return f"{TRANSPORT_PREFIX}{bare.removeprefix('TRANSPORTS_')}"
+    if any(bare.startswith(f"{transport.upper()}_") for transport in named_transports(config)):
+        return f"{TRANSPORT_PREFIX}{bare}"
+    longer = [one for one in known if one.startswith(f"{name}_")]
+    inner = [one for one in known if bare.endswith(f"_{one.removeprefix(PREFIX)}")]
+    if longer or inner:
+        return min(longer, key=len) if longer else max(inner, key=len)
+    close = nearest(bare, [one.removeprefix(PREFIX) for one in known], cutoff=0.75)
+    return close and f"{PREFIX}{close}"
 
 
 def remarks(config: Mapping[str, Any]) -> Iterator[str]:
@@ -113,6 +131,10 @@ def remarks(config: Mapping[str, Any]) -> Iterator[str]:
     for name, meant in _NAMES_ELSEWHERE.items():
         if not is_unset(config.get(name)) and is_unset(config.get(meant)):
             yield f"{name} is set, which the outbox does not read, and {meant} is not: did you mean that?"
+    for name in config:
+        meant = name.upper()
+        if name != meant and meant.startswith(MAIL_PREFIX) and not is_unset(config[name]) and meant in _mail_names():
+            yield f"{name} is set, which nobody reads: the names of settings are in capitals, {meant}"
 
 
 def unread_words(names: Sequence[str]) -> str:
@@ -132,11 +154,15 @@ def misspelt(name: str) -> str | None:
     """
     if not name.startswith(MAIL_PREFIX) or _NUMBERED.search(name):
         return None
-    known = [one for spec in specs() for one in spec.names if one.startswith(MAIL_PREFIX)]
+    known = _mail_names()
     if name in known:
         return None
     distance, _, close = min((_distance(name, one), sorted(name) != sorted(one), one) for one in known)
     return close if distance <= (2 if len(close) - len(MAIL_PREFIX) >= _LONG_NAME else 1) else None
+
+
+def _mail_names() -> list[str]:
+    return [one for spec in specs() for one in spec.names if one.startswith(MAIL_PREFIX)]
 
 
 def _value(declared: Field[Any], config: Mapping[str, Any]) -> Any:

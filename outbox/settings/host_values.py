@@ -26,7 +26,10 @@ def host(port: str | None) -> Form:
             place = f"put the port in {port}: {found[1]} and {port}={found[2]}" if port else f"leave :{found[2]} out"
             raise ValueError(f"is {shown(raw)}, a host name and a port: {place}")
         if any(character.isspace() or character in "/@,;" for character in name) or not _may_be_a_host(name):
-            raise ValueError(f"is {shown(raw)}, not the name or address of a machine")
+            several = (
+                ": several relays go in OUTBOX_TRANSPORTS" if port == "MAIL_PORT" and re.search("[,;]", name) else ""
+            )
+            raise ValueError(f"is {shown(raw)}, not the name or address of a machine{several}")
         return name
 
     return Form("a host name or address", parse)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outbox.delivery.routes import Routes, Rule
+from outbox.delivery.routes import Routes, Rule, covers
 from outbox.delivery.states import Lane
 from outbox.settings.shown import nearest, shown
 
@@ -17,20 +17,29 @@ DEFAULT = "default"
 PREFIX = "OUTBOX_TRANSPORT_"
 """Of the settings of one transport."""
 
+_LONGEST_KIND = 64
+
 _KEYS = ("kind", "sender_domain", "recipient_domain", "priority", "transports")
 
 
 def routes(names: Sequence[str], rules: Sequence[str]) -> tuple[Routes, list[str]]:
     """The rules, each given as JSON, and what is wrong with them."""
     names = tuple(names) or (DEFAULT,)
-    made: list[Rule] = []
+    made: list[Rule | None] = []
     faults: list[str] = []
     for number, given in enumerate(rules, 1):
         try:
-            made.append(_rule(json.loads(given), names))
+            rule = _rule(json.loads(given), names)
+            before = next(
+                (one for one, earlier in enumerate(made, 1) if earlier is not None and covers(earlier, rule)), 0
+            )
+            if before:
+                raise ValueError(f"nothing ever goes by it, since all that fits it fits rule {before}: put it first")
+            made.append(rule)
         except ValueError as problem:
+            made.append(None)
             faults.append(f"OUTBOX_ROUTES, rule {number}: {problem}.")
-    return Routes(names, tuple(made)), faults
+    return Routes(names, tuple(rule for rule in made if rule is not None)), faults
 
 
 def parse_names(raw: Any) -> tuple[str, ...]:
@@ -52,14 +61,24 @@ def parse_rules(raw: Any) -> tuple[str, ...]:
     if isinstance(raw, str):
         try:
             raw = json.loads(raw)
-        except ValueError:
-            raise ValueError("is not a JSON list of objects") from None
+        except ValueError as problem:
+            raise ValueError(f"is not a JSON list of objects: {str(problem)[:1].lower()}{str(problem)[1:]}") from None
+    if isinstance(raw, Mapping):
+        raise ValueError(f"is {shown(raw)}, not a list of rules: put it into [ ]")
     if not isinstance(raw, list | tuple):
         raise ValueError(f"is {shown(raw)}, not a list of rules")
     try:
         return tuple(json.dumps(rule) for rule in raw)
     except TypeError:
         raise ValueError("holds something that can't be written as JSON") from None
+
+
+def named_transports(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that OUTBOX_TRANSPORTS names, as far as it can be read."""
+    try:
+        return parse_names(config.get("OUTBOX_TRANSPORTS") or "")
+    except ValueError:
+        return ()
 
 
 def is_of_transport(name: str) -> bool:
@@ -78,7 +97,9 @@ def _rule(given: Any, names: tuple[str, ...]) -> Rule:
     pattern = {key: _pattern(key, given[key]) for key in _KEYS[:3] if key in given}
     priority = given.get("priority")
     if priority is not None and priority not in set(Lane):
-        raise ValueError(f"the priority {priority!r} does not exist: there are {', '.join(Lane)}")
+        close = nearest(str(priority).lower(), Lane)
+        hint = f"did you mean {close}" if close else f"there are {', '.join(Lane)}"
+        raise ValueError(f"the priority {priority!r} does not exist: {hint}")
     return Rule(
         _weighted(given.get("transports"), names), **pattern, priority=None if priority is None else Lane(priority)
     )
@@ -87,7 +108,29 @@ def _rule(given: Any, names: tuple[str, ...]) -> Rule:
 def _pattern(key: str, given: Any) -> str:
     if not isinstance(given, str) or not given.strip():
         raise ValueError(f"{key} is {shown(given)}, not a text such as {'newsletter-*' if key == 'kind' else '*.org'}")
-    return given.strip() if key == "kind" else given.strip().lower()
+    if key == "kind":
+        if len(given.strip()) > _LONGEST_KIND:
+            raise ValueError(f"nothing ever goes by it, since a kind has {_LONGEST_KIND} characters at most")
+        return given.strip()
+    return _domain(key, given.strip().lower())
+
+
+def _domain(key: str, given: str) -> str:
+    """A pattern of domains, in the form that they have on the wire."""
+    if "@" in given or "/" in given or any(character.isspace() for character in given):
+        hint = f": did you mean {nearby}" if (nearby := given.rpartition("@")[2].strip()) and "@" in given else ""
+        raise ValueError(f"{key} is {shown(given)}, which is not a domain{hint}")
+    if given.isascii():
+        return given.rstrip(".")
+    import idna  # not at the top: most names are ASCII
+
+    labels = given.rstrip(".").split(".")
+    try:
+        return ".".join(
+            label if label.isascii() else idna.encode(label, uts46=True).decode("ascii") for label in labels
+        )
+    except UnicodeError:  # idna.IDNAError is one
+        raise ValueError(f"{key} is {shown(given)}: its letters are not allowed in a domain") from None
 
 
 def _weighted(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, float | None], ...]:
@@ -110,6 +153,8 @@ def _weighted(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, float | No
         if name not in names:
             close = nearest(name, names)
             hint = f"did you mean {close!r}" if close else f"there are {', '.join(names)}"
+            if names == (DEFAULT,):
+                raise ValueError(f"it leads to {name!r}, but OUTBOX_TRANSPORTS is not set: name the transports there")
             raise ValueError(f"OUTBOX_TRANSPORTS does not name {name!r}: {hint}")
     if len({name for name, _ in weighted}) < len(weighted):
         raise ValueError("a transport is named twice")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.contradictions import contradictions
@@ -21,9 +21,10 @@ from outbox.settings.other_protocols import EXTRA, own_place, without_smtp, wron
 from outbox.settings.relay import Relay
 from outbox.settings.relay_table import RelayTable
 from outbox.settings.route_rules import DEFAULT, PREFIX, is_of_transport
-from outbox.settings.shown import nearest, shown
+from outbox.settings.shown import nearest
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table
+from outbox.settings.transport_url import host_of, known_schemes, parts_of
 from outbox.settings.values import is_unset
 
 _SCHEMES: dict[str, tuple[dict[str, Any], int]] = {
@@ -90,7 +91,7 @@ def _transport(
         example = "smtp+starttls://user:password@smtp.example.org"
         return None, [f"OUTBOX_TRANSPORTS names {name!r}, but {key} is not set. Set it to a URL such as {example}."]
     try:
-        parts = urlsplit(str(url).strip())
+        parts = parts_of(str(url).strip())
         make = makers.get(parts.scheme.lower())
         scheme, port = _SCHEMES[parts.scheme.lower()] if make is None else ({}, 0)
         if make is not None:
@@ -98,8 +99,7 @@ def _transport(
         else:
             given = {**scheme, **(_place(parts, port) if port else _socket(parts))}
     except KeyError:
-        known = ", ".join(f"{scheme}://" for scheme in (*_SCHEMES, *makers))
-        return None, [f"{key} does not begin with one of {known}."]
+        return None, [f"{key} does not begin with one of {known_schemes(str(url), (*_SCHEMES, *makers))}"]
     except ValueError as problem:
         return None, [f"{key}: {problem}."]
     extra: dict[str, str] = {}
@@ -128,6 +128,8 @@ def _own(
         if value is not None:
             found[option] = f"the {option.lower()} in {url}", unquote(value)
     for option, value in parse_qsl(parts.query, keep_blank_values=True):
+        if found.get(option.upper(), ("",))[0] == f"{option} in {url}":
+            faults.append(f"{option} is twice in {url}. Leave one out.")
         found[option.upper()] = f"{option} in {url}", value
         if option.upper() in _BEFORE_HOST:
             faults.append(f"{option} in {url} belongs before the host (user:password@host), or into a key of its own.")
@@ -164,7 +166,7 @@ def _in_its_words(name: str, fault: str) -> str:
 
 
 def _place(parts: SplitResult, port: int) -> dict[str, Any]:
-    return {"server": _host(parts), "port": parts.port or port}
+    return {"server": host_of(parts), "port": parts.port or port}
 
 
 def _socket(parts: SplitResult) -> dict[str, Any]:
@@ -172,16 +174,6 @@ def _socket(parts: SplitResult) -> dict[str, Any]:
     if parts.hostname or not parts.path.strip("/"):
         raise ValueError("there is no path in it, such as lmtp+unix:///run/dovecot/lmtp")
     return {"socket": Path(unquote(parts.path))}
-
-
-def _host(parts: SplitResult) -> str:
-    host = parts.hostname
-    if not host:
-        raise ValueError("there is no host in it")
-    if parts.path.strip("/"):
-        raise ValueError(f"a path ({shown(parts.path)}) means nothing here")
-    parts.port  # noqa: B018 - raises ValueError
-    return unquote(host)
 
 
 def _unnamed(config: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from outbox.delivery.states import OnUncertain
 from outbox.message import extra_headers
 from outbox.message.addresses import sender_of
 from outbox.settings import route_rules
-from outbox.settings.shown import shown
+from outbox.settings.shown import nearest, shown
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
 
@@ -95,7 +95,9 @@ def choice(*values: str) -> Form:
         for value in values:
             if value.lower() == word:
                 return value
-        raise ValueError(f"is {shown(raw)}, not {says}")
+        close = nearest(word or "", [value.lower() for value in values])
+        hint = "" if close is None else f": did you mean {next(one for one in values if one.lower() == close)}"
+        raise ValueError(f"is {shown(raw)}, not {says}{hint}")
 
     return Form(says, parse)
 
@@ -126,7 +128,8 @@ def _parse_seconds(raw: Any) -> float:
         else:
             seconds = float(raw)
     except (ValueError, OverflowError):
-        raise ValueError(f"is {shown(raw)}, not a number of seconds") from None
+        hint = ": give the number of seconds alone" if isinstance(raw, str) and raw.strip()[:1].isdigit() else ""
+        raise ValueError(f"is {shown(raw)}, not a number of seconds{hint}") from None
     if not (math.isfinite(seconds) and 0 < seconds <= LONGEST_SECONDS):
         raise ValueError(f"is {shown(raw)}, not a number of seconds above 0 (and up to ten years)")
     return seconds

@@ -85,7 +85,7 @@ def test_an_environment_has_the_same_keys() -> None:
         ),
         ("OUTBOX_TRANSPORT_SES_CONNECTIONS", "3", "mean the same. Set one of them."),
         ("OUTBOX_TRANSPORT_SESS_URL", "smtps://mail.example.org", "did you mean 'ses'?"),
-        ("OUTBOX_ROUTES", "{}", "OUTBOX_ROUTES is {}, not a list of rules."),
+        ("OUTBOX_ROUTES", "{}", "OUTBOX_ROUTES is {}, not a list of rules: put it into [ ]."),
         ("OUTBOX_ROUTES", "[1]", "rule 1: 1 is not an object."),
         ("OUTBOX_ROUTES", [{"kind": "x"}], "rule 1: it leads nowhere"),
         ("OUTBOX_ROUTES", [{"transports": []}], "rule 1: transports is empty"),
