@@ -122,6 +122,7 @@ def _database(seconds: float) -> Iterator[Finding]:
         max_message_bytes=configured.max_message_bytes,
         wake=configured.wake,
         flask_migrate="migrate" in application().extensions,
+        routes=configured.routes if configured.transport_names else None,
         seconds=seconds,
     )
     yield from operations.several_databases(session, bound_to(application()).sessions.elsewhere())

@@ -14,12 +14,15 @@ import sqlalchemy as sa
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from outbox.core.errors import OutboxError
+from outbox.delivery.routes import Routes
 from outbox.operations.application_engine import autocommit, same_database
 from outbox.operations.connect import connected, missing, server, unmigrated, where
 from outbox.operations.finding import Finding
 from outbox.operations.recording import recording
 from outbox.operations.server_settings import server_settings, session_settings
+from outbox.operations.transports import REMEDY, left_behind
 from outbox.store.databases import of
+from outbox.store.due import live_routes
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""
@@ -35,11 +38,13 @@ def diagnose(
     max_message_bytes: int,
     wake: bool,
     flask_migrate: bool = False,
+    routes: Routes | None = None,
     seconds: float = SECONDS,
 ) -> Iterator[Finding]:
     """Everything about the database. `engine`: the workers'; `session`: the application's own, if it gave one.
 
-    `flask_migrate`: whether Flask-Migrate keeps its history, so that a migration is the remedy.
+    `routes`: between several transports. `flask_migrate`: whether Flask-Migrate keeps its history, so that a migration
+    is the remedy.
     """
     if isinstance(engine.pool, SingletonThreadPool | StaticPool):
         seconds = 0.0  # in memory: another thread would find another, empty database
@@ -54,6 +59,8 @@ def diagnose(
     yield from migrated
     if all(finding.ok for finding in migrated):
         yield from within(seconds, "recording", lambda: recording(engine))
+        if routes is not None:
+            yield from within(seconds, "transports", lambda: _left_behind(engine, routes))
     for probe in (
         lambda: _connections(engine),
         lambda: server_settings(engine, max_message_bytes),
@@ -98,6 +105,12 @@ def _migrations(engine: sa.Engine, flask_migrate: bool) -> Finding:
     lacking = missing(engine)
     words = unmigrated(lacking, flask_migrate=flask_migrate) if lacking else "all tables are there"
     return Finding("migrations", not lacking, words)
+
+
+def _left_behind(engine: sa.Engine, routes: Routes) -> Iterator[Finding]:
+    """Mail that only transports may carry which were taken out of the settings."""
+    for route in sorted(route for route in live_routes(engine) if not routes.names(route)):
+        yield Finding("transports", False, left_behind(route), REMEDY)
 
 
 def _connections(engine: sa.Engine) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.stopped import stopped
 from outbox.operations.times import sentence, spelled
+from outbox.operations.transports import REMEDY, left_behind
 from outbox.store.pauses import Pause, What
 
 _CODE = re.compile(r"[2-5]\d\d\b")
@@ -181,8 +182,7 @@ def _transports(seen: Status) -> Iterator[Problem]:
     for route in sorted({route for worker in seen.workers if worker.alive for route in worker.unserved_routes}):
         yield Problem(
             Kind.ROUTE,
-            f"mail is left that only {' or '.join(route.split())} may carry, which OUTBOX_TRANSPORTS does not name any "
-            "more: name it again (it may have another URL), or cancel that mail",
+            f"{left_behind(route)}: {REMEDY[:1].lower()}{REMEDY[1:-1]}",
         )
 
 

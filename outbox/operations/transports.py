@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+REMEDY = "Name it again (it may have another URL), or cancel that mail."
+
+
+def left_behind(route: str) -> str:
+    """What is wrong with mail whose transports were taken out of the settings."""
+    return (
+        f"mail is left that only {' or '.join(route.split())} may carry, which OUTBOX_TRANSPORTS does not name any more"
+    )
+
 
 def transports_said(health: Any) -> list[Mapping[str, Any]]:
     """One entry for each relay, as the worker wrote it at its last heartbeat."""

@@ -217,3 +217,5 @@ def test_what_is_routed_to_a_transport_that_was_removed_is_told(
     until(lambda: stage.states() == {"queued": 1, "sent": 1}, "the other is recorded")
     told = stage.status(**only)["problems"]
     assert any("only second may carry" in one for one in told), told
+    checked = stage.command("outbox-check", "--json", **only)
+    assert (checked.returncode, "only second may carry" in checked.stdout) == (1, True), checked.stdout
