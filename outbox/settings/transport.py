@@ -21,6 +21,8 @@ class Transport(Protocol):
     `close()`: when the connection is no longer needed, or is in doubt.
     `abort()`: from another thread, to end what is under way at once. A transport that has it is called in the thread of
     the worker's connection and must keep to its deadlines; one without is called in a thread that can be left behind.
+    `takes_key_once`, an attribute: True if the service takes a message with the same `envelope.idempotency_key` once,
+    and `deliver` gives it. What is unknown is then offered again at once.
     `check(deadline)`: for `outbox-check`: returns a `Result` without sending anything, accepted if mail could be sent.
     """
 

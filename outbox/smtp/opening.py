@@ -9,6 +9,7 @@ from outbox.smtp.connection import Connection
 from outbox.smtp.http.ses import Ses
 from outbox.smtp.learned import Learned
 from outbox.smtp.own_transport import OwnTransport
+from outbox.smtp.repeating import RepeatingConnection
 
 AnyConnection = Connection | OwnTransport
 
@@ -16,7 +17,8 @@ AnyConnection = Connection | OwnTransport
 def connection_to(mail: Any, relay: Relay, learned: Learned | None = None) -> AnyConnection:
     """Opens nothing yet. `mail`: Flask-Mail's state; `learned`: what it shares with others."""
     if relay.speaks_smtp:
-        return Connection(mail, relay, learned=learned)
+        kind = Connection if relay.idempotency_header is None else RepeatingConnection
+        return kind(mail, relay, learned=learned)
     if (make := relay.make) is not None:
         return OwnTransport(relay, lambda: make(relay.endpoint))
     return OwnTransport(relay, lambda: Ses(relay))

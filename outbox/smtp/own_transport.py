@@ -23,6 +23,7 @@ from outbox.settings.transport import Transport
 from outbox.smtp import commands as smtp_commands
 from outbox.smtp.added_headers import with_headers
 from outbox.smtp.left_behind import Caller, Hangs
+from outbox.smtp.repeating import repeated
 from outbox.smtp.token_answer import hidden
 
 log = get_logger("outbox.transport")
@@ -138,8 +139,17 @@ class OwnTransport:
             return _local(Phase.BODY, Failure.GIVEN_UP, _GIVEN_UP)
         if self._aborted.is_set():
             return _local(Phase.BODY, Failure.ABORTED, "given up by this worker")
-        deadline = self._monotonic() + self.relay.dot_timeout
-        transport = self._transport
+        began, repeats = self._monotonic(), getattr(self._transport, "takes_key_once", False) is True
+        result = self._handed_over(envelope, whole)
+        if not repeats or result.verdict is not Verdict.UNKNOWN or self._aborted.is_set() or self._monotonic() >= end:
+            return result
+        if self._opened(end) is not None:
+            return result
+        second = self._handed_over(envelope, whole)
+        return repeated(result, second, self._monotonic() - began)
+
+    def _handed_over(self, envelope: Envelope, whole: bytes) -> Result:
+        transport, deadline = self._transport, self._monotonic() + self.relay.dot_timeout
         return self._asked(lambda: transport.deliver(envelope, whole, deadline), deadline, Phase.DOT)
 
     def _opened(self, end: float) -> Result | None:

@@ -15,7 +15,7 @@ from outbox import Message
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, Stage, until
-from tests.wire.actions import CLOSE, Silence, Take
+from tests.wire.actions import CLOSE, Silence, Take, turns
 from tests.wire.server import SmtpServer
 
 CONNECTIONS = 4
@@ -101,6 +101,20 @@ def test_what_the_first_may_have_taken_is_never_offered_to_the_second(
         stage.settle()
         assert not {one.content for one in first.messages} & {one.content for one in second.messages}
         assert stage.states() == {"sent": 20}
+
+
+def test_a_key_that_is_taken_once_leaves_nothing_to_hold(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """Resend has the message and the answer is lost: offered again with the same key, there and nowhere else."""
+    with SmtpServer({"dot": turns(Take(CLOSE), None)}) as first, SmtpServer() as second:
+        stage = make_stage(sqlite_database, 9, **two(first.port, second.port, OUTBOX_TRANSPORT_FIRST_PRESET="resend"))
+        stage.send(on_uncertain="hold")
+        stage.start()
+        stage.settle()
+        assert stage.states() == {"sent": 1}
+        assert len(first.messages) == 2
+        assert len({one.content for one in first.messages}) == 1
+        assert b"Resend-Idempotency-Key: " in first.messages[0].content
+        assert not second.messages
 
 
 def test_a_lease_that_was_lost_waits_for_its_transport(sqlite_database: Database, make_stage: MakeStage) -> None:

@@ -188,6 +188,25 @@ def test_its_words_are_bounded_printable_and_without_its_secrets(acme: type[Acme
     assert len(result.reply.text) <= 1000
 
 
+def test_a_service_that_takes_a_key_once_is_asked_again(acme: type[Acme]) -> None:
+    """What is unknown is handed over again at once, with the same key; only an accepted one counts."""
+    keys: list[str] = []
+    answers: list[Result] = []
+    acme.does = staticmethod(lambda one, *_: keys.append(one.idempotency_key) or answers.pop(0))
+    acme.takes_key_once = True  # type: ignore[attr-defined]
+    for said, verdict in (
+        ([Result.unknown("x"), Result.accepted("acme-2")], Verdict.ACCEPTED),
+        ([Result.unknown("x"), Result.refused("seen")], Verdict.UNKNOWN),
+        ([Result.refused("no")], Verdict.PERMANENT),
+    ):
+        answers[:], asked = said, []
+        with connected(acme) as connection:
+            result = connection.deliver(envelope(), CONTENT, before_dot=lambda asked=asked: not asked.append(1))
+        assert (result.verdict, len(asked), answers) == (verdict, 1, [])
+    assert len(keys) == 5
+    assert len(set(keys)) == 1
+
+
 def test_one_that_does_not_return_is_left_behind(acme: type[Acme]) -> None:
     """At its deadline, or when the worker gives up; the next message goes by a new one."""
     release = threading.Event()
