@@ -7,6 +7,8 @@ LOCK ?= requirements.lock
 PYTHON ?=
 ARGS ?=
 JOBS ?= 6
+MAILS ?= 300
+KILLS ?= 15
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 # An environment whose Python is gone, or is not the one that is asked for, is built again.
@@ -27,7 +29,7 @@ COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.1
 PYTEST = unset PYTHONDONTWRITEBYTECODE; \
 	exec $(RUN) -m pytest -m "$(TESTS)" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist $(DIST)) $(ARGS)
 
-.PHONY: help run start test test-long soak bench measure docs manual site test-minimum check lint types layers format lock clean
+.PHONY: help run start test test-long test-engines soak bench measure docs manual site test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -48,6 +50,10 @@ test-long: TESTS = long and not network
 test-long: DIST = load --maxschedchunk 1
 test-long: $(READY) ## the long ones: kill -9 loops, full disks, stepped clocks, threads that hang, outages, brokers
 	@$(PYTEST)
+
+test-engines: $(READY) ## 300 mails and 15 kill -9 on Celery, by RabbitMQ and Redis; MAILS=1000 KILLS=50
+	@unset PYTHONDONTWRITEBYTECODE; OUTBOX_TEST_MAILS=$(MAILS) OUTBOX_TEST_KILLS=$(KILLS) \
+		exec $(RUN) -m pytest -m long -k kill_loop tests/story/test_celery.py $(ARGS)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"
 	@exec $(RUN) -m benchmarks.soak $(ARGS)

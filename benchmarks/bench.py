@@ -21,6 +21,7 @@ from pathlib import Path
 
 from benchmarks import (
     capacity,
+    celery,
     conditions,
     document,
     enqueueing,
@@ -55,6 +56,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "many": enqueueing.many,
     "memory": memory.attachments,
     "peers": peers.peers,
+    "celery": celery.celery,
     "flat": flat.flat,
 }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.servers.brokers import missing
 from tests.servers.databases import NAMES, Database, Databases
 from tests.servers.leftovers import left_over, mark_children
 from tests.servers.pgbouncer import PgBouncer
@@ -77,14 +78,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says which databases were left out and why, where nobody overlooks it."""
+    """Says which databases and brokers were left out and why, where nobody overlooks it."""
     lines = {f"{name}: not in --databases" for name in NAMES if name not in _asked_for(config)}
+    lines |= {f"{name}: {why}" for name, why in missing().items()}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if LEFT_OUT in reason:
             lines.add(reason.partition(LEFT_OUT)[2])
     if lines:
-        terminalreporter.section("databases left out", yellow=True)
+        terminalreporter.section("databases and brokers left out", yellow=True)
         for line in sorted(lines):
             terminalreporter.line(line)
 

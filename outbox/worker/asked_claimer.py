@@ -28,7 +28,7 @@ class AskedClaimer(Claimer):
         pause = super().look()
         if self._sweeps:
             self._wanted.drop()  # it finds them, too
-            self._sweeps = not self.dry.is_set()
+            self._sweeps = self._buffer.is_down or not self.dry.is_set()
         elif len(self._wanted) and self._buffer.is_down:  # which of them probe the relay, and when, is the breaker's
             self._begin_sweep()
             return 0.0
@@ -41,7 +41,7 @@ class AskedClaimer(Claimer):
         self.dry.clear()
 
     def _claim(self, room: int) -> int:
-        if self._sweeps:
+        if self._sweeps or self._buffer.suspects() is not None:
             return super()._claim(room)
         ids = self._wanted.take(room)
         return self._dispatcher.claim(self._worker_id, len(ids), ids=ids) if ids else 0

@@ -154,10 +154,8 @@ class Engine:
             pauses,
             purge,
         ]
-        if sensitive := bound_to(self._app).sensitive_kinds:
-            redactor = operations.Redactor(self._engine, sensitive, environment=settings.environment)
-            wanted.append(duties.Redaction(redactor))
-        return wanted
+        apart = replace(settings, one_cpu=False)  # the process has other things to do, too
+        return [*wanted, *build.further_duties(self._engine, apart, bound_to(self._app))]
 
     def _health(self) -> dict[str, Any]:
         said = self._pools.health()

@@ -63,8 +63,7 @@ class _OnCelery:
         self._pid = os.getpid()
         self._broker = _Broker(celery_app)
         self._publisher = Publisher(self._due_of, self._broker.publish)
-        celery_app.task(name=DELIVER, ignore_result=True, shared=False)(self._deliver)
-        celery_app.task(name=SWEEP, ignore_result=True, shared=False)(self._sweep)
+        self._register(celery_app.task)
         self._schedule(bound.settings.sweep_seconds)
         signals.beat_init.connect(self._beat_begins)
         signals.celeryd_after_setup.connect(self._worker_begins)
@@ -72,6 +71,21 @@ class _OnCelery:
         signals.worker_process_shutdown.connect(self._process_ends)
         signals.worker_shutdown.connect(self._process_ends)
         message_queued.connect(self._queued, sender=bound.app)
+
+    def _register(self, task: Any) -> None:
+        @task(name=DELIVER, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]
+        def deliver(delivery_ids: Sequence[int]) -> None:
+            """Send these deliveries, whichever are due."""
+            self._deliver(delivery_ids)
+
+        @task(name=SWEEP, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]
+        def sweep() -> None:
+            """Send what is due and no task came for."""
+            self._sweep()
+
+    def flush(self, timeout: float) -> None:
+        """Wait until tasks are published for all that was committed, for at most `timeout` seconds."""
+        self._publisher.flush(timeout)
 
     def disconnect(self) -> None:
         """Another one takes its place."""
@@ -84,6 +98,7 @@ class _OnCelery:
             (signals.worker_shutdown, self._process_ends),
         ):
             signal.disconnect(receiver)
+        self._process_ends()
 
     def _queued(self, app: Flask, *, message_id: str, **_: Any) -> None:
         if not (app.testing or self._celery.conf.task_always_eager):  # else the task would run, in a thread, here
@@ -93,7 +108,6 @@ class _OnCelery:
         return due_of(outbox_of(self._flask).database(self._flask), message_ids)
 
     def _deliver(self, delivery_ids: Sequence[int]) -> None:
-        """Send these deliveries, whichever are due."""
         try:
             room = self._running().deliver([int(one) for one in delivery_ids], _PATIENCE_SECONDS)
         except (OutboxError, *OUTAGES) as error:
@@ -103,7 +117,6 @@ class _OnCelery:
                 logger.warning("%s: this worker has too much to do. The next outbox.sweep finds it.", DELIVER)
 
     def _sweep(self) -> None:
-        """Send what is due and no task came for."""
         try:
             self._running().sweep()
         except (OutboxError, *OUTAGES) as error:

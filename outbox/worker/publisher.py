@@ -21,6 +21,7 @@ CAPACITY = 10_000
 """At most this many messages wait to be told of."""
 
 _MOST = 1000  # messages that are looked up at once
+_TOGETHER_SECONDS = 0.01  # between two tasks: what many commits bring meanwhile goes in one
 _PAUSE_SECONDS = 5.0  # after a broker did not answer
 _COMPLAINT_SECONDS = 60.0
 _EXIT_SECONDS = 2.0  # for what is still to be told when the process ends
@@ -53,6 +54,7 @@ class Publisher:
         self._news = threading.Event()
         self._calm = threading.Event()
         self._calm.set()
+        self._never = threading.Event()
 
     def _start(self) -> None:
         self._pid = os.getpid()
@@ -67,15 +69,18 @@ class Publisher:
             self._calm.wait(timeout)
 
     def _run(self) -> None:
+        told_at = 0.0
         while True:
             if not self._waiting:
                 self._calm.set()
                 self._news.wait()
+            self._never.wait(max(0.0, told_at + _TOGETHER_SECONDS - monotonic()))
             self._news.clear()
             self._calm.clear()
             names = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))]
             if names:
                 self._tell(names)
+                told_at = monotonic()
 
     def _tell(self, names: Sequence[str]) -> None:
         try:

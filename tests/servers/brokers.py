@@ -7,8 +7,6 @@ import signal
 import socket
 from pathlib import Path
 
-import kombu
-
 from tests.servers.process import OwnServer, ServerProcess, ServerUnavailable, free_port, own_folder
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # what is on the PATH insists on being root or rabbitmq
@@ -20,7 +18,7 @@ class RedisServer(OwnServer):
     def __init__(self) -> None:
         program = shutil.which("redis-server")
         if program is None:
-            raise ServerUnavailable("no redis-server on this machine (Debian's package redis-server)")
+            raise ServerUnavailable(missing()["redis"])
         self._program = program
         self._folder = own_folder("outbox-redis-")
         self._process = ServerProcess(self._folder, "redis-server")
@@ -66,7 +64,7 @@ class RabbitMQServer(OwnServer):
     def __init__(self) -> None:
         mapper = shutil.which("epmd")
         if mapper is None or not RABBITMQ.exists():
-            raise ServerUnavailable("no RabbitMQ on this machine (Debian's package rabbitmq-server)")
+            raise ServerUnavailable(missing()["rabbitmq"])
         self._folder = folder = own_folder("outbox-rabbitmq-")
         self._port, mapper_port = free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
@@ -130,12 +128,24 @@ class RabbitMQServer(OwnServer):
         return True
 
     def _accepts(self) -> bool:
+        import kombu  # not at the top: tests that need no broker need not wait for it
+
         try:
             with kombu.Connection(self.url, connect_timeout=5) as connection:
                 connection.connect()
         except OSError:
             return False
         return True
+
+
+def missing() -> dict[str, str]:
+    """The brokers that this machine does not have, and why."""
+    found = {}
+    if shutil.which("redis-server") is None:
+        found["redis"] = "no redis-server on this machine (Debian's package redis-server)"
+    if shutil.which("epmd") is None or not RABBITMQ.exists():
+        found["rabbitmq"] = "no RabbitMQ on this machine (Debian's package rabbitmq-server)"
+    return found
 
 
 BROKERS: dict[str, type[RedisServer | RabbitMQServer]] = {"redis": RedisServer, "rabbitmq": RabbitMQServer}

@@ -85,6 +85,10 @@ class CeleryStage(Stage):
         schedule = str(self.folder / f"beat-{len(self.celeries)}")
         return self._celery("beat", "--schedule", schedule, "--pidfile", "", "--loglevel", "INFO", **settings)
 
+    def publish(self) -> None:
+        """Wait until the tasks of all that was committed are published."""
+        self.app.extensions["outbox.celery"].flush(30.0)
+
     def engines(self, worker: Celery) -> Iterator[OutboxWorker]:
         """The rows of the outbox's workers in a worker of Celery."""
         rows = (self.row(_Pid(pid)) for pid in worker.pids())

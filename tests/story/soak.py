@@ -76,7 +76,7 @@ def soak(
     with Relay(folder) as relay, Stage(database, relay.port, folder, **settings) as stage:
         workers = [stage.fork() for _ in range(MOST_WORKERS)]
         for number in range(kills):
-            _enqueue(stage, account, mails * (number + 1) // kills - mails * number // kills, chance)
+            enqueue(stage, account, mails * (number + 1) // kills - mails * number // kills, chance)
             _kill_one(workers, relay, stage, chance)
             account.kills += 1
             if number % 50 == 49:
@@ -86,7 +86,8 @@ def soak(
     return account
 
 
-def _enqueue(stage: Stage, account: Account, count: int, chance: random.Random) -> None:
+def enqueue(stage: Stage, account: Account, count: int, chance: random.Random) -> None:
+    """Commit so many mails in small transactions, and roll back some."""
     while count > 0:
         if chance.random() < ROLLED_BACK:
             account.rolled_back.update(stage.send(commit=False))
@@ -111,6 +112,7 @@ def _kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: r
 
 
 def balance(account: Account, stage: Stage, relay: Relay) -> None:
+    """What became of each mail, at the end."""
     copies = relay.copies()
     arrived = {id_ for id_, _ in copies}
     sent = stage.ids("sent")
