@@ -156,7 +156,8 @@ def _relay(relay: Relay, senders: Iterable[str], recipient: str | None, seconds:
             return
         log_in = f"logged in as {relay.username}" if relay.username else "no log-in"
         tls = connection.tls_version or "plain text"
-        yield Finding("smtp", True, f"{relay.shown} is reached: {tls}, {log_in}, in {opened.duration:.2f} s")
+        rate = f", at most {relay.limits}" if relay.limits else ""
+        yield Finding("smtp", True, f"{relay.shown} is reached: {tls}, {log_in}, in {opened.duration:.2f} s{rate}")
         yield from _tried(connection, relay, [*_senders(), *senders], recipient)
 
 

@@ -33,6 +33,8 @@ WIDTH = 300 * SECOND
 
 _BURST_SHARE = 20  # of a rate a minute or an hour, one in so many may go at once; the others are spread
 
+_BURST_NOW = 5  # of a rate a second that is not paced, one in so many may go at once
+
 WINDOWS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _UNITS = {short: word for word in WINDOWS for short in (word, f"{word}s", word[0])} | {"sec": "second", "min": "minute"}
 _FORM = re.compile(r"(\d{1,9})\s*/\s*([a-z]+)", re.IGNORECASE)
@@ -72,12 +74,16 @@ class RateLimits:
         given = [(word, getattr(self, word)) for word in WINDOWS]
         return ", ".join(f"{number}/{word}" for word, number in given if number is not None)
 
-    def cells(self, per_second: float | None = None) -> dict[str, Cell]:
-        """By the word of each rate. `per_second`: lower than the settings say, for now."""
+    def cells(self, per_second: float | None = None, *, paced: bool = True) -> dict[str, Cell]:
+        """By the word of each rate. `per_second`: lower than the settings say, for now. Not `paced`: nothing is given
+        out for a moment ahead."""
         cells: dict[str, Cell] = {}
         speeds = [speed for speed in (self.second, per_second) if speed is not None]
-        if speeds:
-            speed = min(speeds)
+        speed = min(speeds, default=0.0)
+        if speeds and not paced:
+            burst = max(1, int(speed) // _BURST_NOW)
+            cells["second"] = Cell(math.ceil((SECOND + LEEWAY) / (speed - burst + 1)), burst, 0)
+        elif speeds:
             cells["second"] = Cell(math.ceil(max(SECOND / speed, (SECOND + LEEWAY) / (speed + 1))), 1, AHEAD)
         for word in ("minute", "hour"):
             number = getattr(self, word)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from outbox.delivery.states import Lane, State
 from outbox.operations.outcomes import Outcomes
+from outbox.operations.rates import RateUse
 from outbox.store.pauses import EVERY, Pause, What
 
 
@@ -124,6 +125,7 @@ class Status:
     environment: str  # ours
     shared: bool  # whether other environments have messages in this database, too
     count_cap: int
+    rates: list[RateUse] = field(default_factory=list)  # of transports and domains that were used within a day
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)
     notes: list[str] = field(default_factory=list)  # what one should know

@@ -139,6 +139,7 @@ def notes(seen: Status) -> Iterator[str]:
     yield from (_pause_note(one, seen.at) for one in seen.pauses if not one.automatic)
     if seen.held:
         yield f"{_about(seen.held, seen.count_cap)} due and paused: `outbox-resume` lifts the pause"
+    yield from (one.words for one in seen.rates if one.words is not None)
     for worker in seen.workers:
         for what, ago in worker.repaired if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"

@@ -18,6 +18,7 @@ from outbox.operations.growth import growing
 from outbox.operations.health import Status, Transport, Worker
 from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
+from outbox.operations.rates import rates
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.store.held import Held
@@ -105,6 +106,7 @@ def status(
         environment=environment,
         shared=shared,
         count_cap=count_cap,
+        rates=rates(connection, environment),
     )
     for problem in problems(seen, alarms, unserved=ours > 0):
         seen.problems.append(problem.words)

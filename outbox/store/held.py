@@ -32,6 +32,8 @@ class Held:
     refused_senders: frozenset[str] = frozenset()
     """Refused by the transport: their mail goes on to expire."""
     refused_domains: frozenset[str] = frozenset()
+    rated: frozenset[str] = frozenset()
+    """Domains that have a rate, which is used up for now."""
     probed: tuple[What, str] | None = None
     """All but this sender or domain is left alone."""
     living: bool = False
@@ -120,6 +122,7 @@ class Held:
             or self.refused_senders
             or self.refused_domains
             or self.served
+            or self.rated
             or self.allowed is not None
         )
         return not self.everything and bool(some)
@@ -140,6 +143,8 @@ class Held:
             found.append(sa.not_(of))
         if self.deliveries:
             found.append(delivery.c.id.in_(sorted(self.deliveries)))
+        if self.rated:
+            found.append(delivery.c.domain.in_(sorted(self.rated)))
         if self.domains:
             found.append(delivery.c.domain.in_(sorted(self.domains)))
         if self.kinds:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -36,6 +36,23 @@ class Grant(NamedTuple):
     """If there is none: when to ask again."""
 
 
+class Source(Protocol):
+    """What is asked of `Rates`."""
+
+    def reserve(
+        self,
+        what: str,
+        value: str,
+        limits: RateLimits,
+        wanted: int,
+        *,
+        per_second: float | None = None,
+        paced: bool = True,
+    ) -> Grant: ...
+
+    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None: ...
+
+
 class Rates:
     """The rates of one environment. Used by one thread, but for `give_back`."""
 
@@ -47,10 +64,18 @@ class Rates:
         self._rendered: dict[tuple[tuple[str, ...], bool], Rendered] = {}
 
     def reserve(
-        self, what: str, value: str, limits: RateLimits, wanted: int, *, per_second: float | None = None
+        self,
+        what: str,
+        value: str,
+        limits: RateLimits,
+        wanted: int,
+        *,
+        per_second: float | None = None,
+        paced: bool = True,
     ) -> Grant:
-        """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now."""
-        cells = limits.cells(per_second)
+        """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now. Not `paced`: all that is
+        granted may go at once."""
+        cells = limits.cells(per_second, paced=paced)
         key = self._key(what, value)
         values = {
             **key,

@@ -240,7 +240,7 @@ def pools(
             share=Share(router, name),
             asked=asked[name] if asked is not None else None,
             shared=SharedHealth(_transports(engine, settings), events, name=name, worker_id=worker_id),
-            pacer=Pacer(own.rates, name, limits, monotonic),
+            pacer=Pacer(own.rates, name, limits, monotonic, () if settings.suppress_send else settings.domain_rates),
         )
 
     made = {relay.name: pool(relay, number == 0) for number, relay in enumerate(settings.transports)}

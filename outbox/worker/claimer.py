@@ -142,7 +142,7 @@ class Claimer:
             self._pause = _SOON_SECONDS if len(self._buffer) < self.low else self._poll
         else:
             self._pause = min(self._pause * 2, self._poll)
-        if room and not found and self.trouble is None and self._buffer.idle and not self._buffer.pacer.held_up:
+        if room and not found and self.trouble is None and self._buffer.idle and not self._buffer.pacer.holds_back:
             self.dry.set()
         # once calm, the scheduler's poll is what wakes; should it stand still, this does in its stead
         return self._pause if self._pause < self._poll else 2 * self._poll
@@ -152,7 +152,7 @@ class Claimer:
         return self._lease_guard.alive(self._monotonic()) and self._recorder.trouble is None
 
     def _apply_pauses(self) -> None:
-        held = replace(self._asked_to_hold, served=self._share.served)
+        held = replace(self._asked_to_hold, served=self._share.served, rated=self._buffer.pacer.domains.held)
         if held != self._held:
             new, self._held = held.added_to(self._held), held  # what probes an older pause goes on
             self._queue.hold(held)

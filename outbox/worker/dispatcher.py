@@ -111,6 +111,8 @@ class Dispatcher:
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
+        offered, beyond = self._buffer.pacer.domains.admit(offered)
+        self._release(beyond)
         self._buffer.put(offered)
         for one in claimed:
             if one.rescued:
@@ -176,6 +178,10 @@ class Dispatcher:
 
     def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
         """Release deliveries that were claimed and not begun, due as they were before."""
+        self._buffer.pacer.domains.give_back(unbegun)
+        return self._release(unbegun)
+
+    def _release(self, unbegun: list[Leased]) -> list[Ticket]:
         return self._recorder.submit(*(Outcome.released(leased.claimed) for leased in unbegun))
 
     def _abandon_unanswered(self, worker_id: int) -> None:

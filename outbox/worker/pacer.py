@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from outbox.core.events import first_line, logger
 from outbox.delivery.rate_limits import AHEAD, SECOND, RateLimits
 from outbox.delivery.reply import Phase
-from outbox.store.rates import TRANSPORT, Grant
+from outbox.store.rates import TRANSPORT, Grant, Source
+from outbox.worker.domain_rates import DomainRates
 
 PATIENCE_SECONDS = 5.0
 """The longest wait before a worker asks again: others give back what they have not used."""
@@ -22,18 +23,11 @@ PATIENCE_SECONDS = 5.0
 _REFILL_SECONDS = 0.5  # before more is asked for where less was given out than asked for
 _LEAST_WAIT = 0.1
 _LOOK_SECONDS = 1.0
+_LONG_SECONDS = 60.0
+"""Whoever waits for the queue to be empty does not wait for longer limits than these."""
+
 _GIVE_BACK_SECONDS = 0.5  # at least, between two returns
 _UNCOUNTED = {Phase.RESOLVE, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS, Phase.AUTH, Phase.LOCAL}
-
-
-class Source(Protocol):
-    """What is asked of `store.rates.Rates`."""
-
-    def reserve(
-        self, what: str, value: str, limits: RateLimits, wanted: int, *, per_second: float | None = None
-    ) -> Grant: ...
-
-    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None: ...
 
 
 class _Permit(NamedTuple):
@@ -47,7 +41,16 @@ class _Permit(NamedTuple):
 class Pacer:
     """One worker's permits for one transport. Thread-safe; `room` and `settle` belong to the thread that claims."""
 
-    def __init__(self, source: Source, transport: str, limits: RateLimits, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        transport: str,
+        limits: RateLimits,
+        monotonic: Callable[[], float],
+        domains: Sequence[tuple[str, RateLimits]] = (),
+    ) -> None:
+        """`domains`: the rates of mail to domains, as `DomainRates` has them."""
+        self.domains = DomainRates(source, domains, monotonic)
         self._source = source
         self._transport = transport
         self._limits = limits
@@ -56,7 +59,7 @@ class Pacer:
         self._unused: deque[float] = deque()  # when they were reserved
         self._lock = threading.Lock()
         self._per_second: float | None = None
-        self._ask_at = self._give_back_at = 0.0
+        self._ask_at = self._give_back_at = self._wait = 0.0
         self.active = bool(limits)
         """Whether there is a limit at all."""
         self.held_up = False
@@ -111,6 +114,11 @@ class Pacer:
             with self._lock:
                 self._unused.append(self._monotonic())
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether something that is due has to wait, though not for long."""
+        return (self.held_up and self._wait < _LONG_SECONDS) or bool(self.domains.held)
+
     def seconds(self, now: float, before: int) -> float:
         """Until a message may go where so many go before it, or until one should look again."""
         with self._lock:
@@ -150,6 +158,7 @@ class Pacer:
         began = self._monotonic()
         grant = self._source.reserve(TRANSPORT, self._transport, self._limits, wanted, per_second=slower)
         ended = self._monotonic()
+        self._wait = grant.wait
         if grant.permits == 0:
             self._ask_at = ended + min(max(grant.wait, _LEAST_WAIT), PATIENCE_SECONDS)
             return
@@ -170,7 +179,14 @@ class _Unlimited:
     """Where nothing is asked for."""
 
     def reserve(
-        self, what: str, value: str, limits: RateLimits, wanted: int, *, per_second: float | None = None
+        self,
+        what: str,
+        value: str,
+        limits: RateLimits,
+        wanted: int,
+        *,
+        per_second: float | None = None,
+        paced: bool = True,
     ) -> Grant:
         return Grant(wanted)
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from outbox import Message
+from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
 from tests.story.stage import Relay, until
 from tests.story.test_clock import Faked, clock, faked
@@ -53,3 +55,20 @@ def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, ma
     assert high <= {one.id for one in taken[: 40 + ahead]}
     assert {row.attempts for row in stage.deliveries() if row.state == "queued"} == {0}
     assert {row.attempts for row in stage.deliveries() if row.state == "sent"} == {1}
+
+
+def test_a_domain_with_a_rate_holds_up_nobody_else(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """Three messages in a day to one domain, all to the others, though that domain's mail is in front."""
+    stage = make_stage(sqlite_database, relay.port, OUTBOX_DOMAIN_RATES='{"*.slow.example": "3/day"}')
+    with stage.transaction() as session:
+        for number in range(30):
+            to = f"r{number}@mx.slow.example" if number < 20 else f"r{number}@example.org"
+            stage.outbox.enqueue(Message("Mail", recipients=[to], body="x\n"))
+        session.commit()
+    for _ in range(2):
+        stage.fork()
+    until(lambda: stage.states() == {"sent": 13, "queued": 17}, f"what may go has gone: {stage.states()}", 30)
+    assert sum(one.to.endswith("slow.example") for one in relay.taken()) == 3
+    assert {row.attempts for row in stage.deliveries() if row.state == "queued"} == {0}

@@ -1,0 +1,81 @@
+"""Mail to domains that have a rate: what a claim finds beyond it goes back, and the domain is passed over for a while.
+
+Which mail is to which domain is known only once it is claimed, so permits are reserved then, for just as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+
+from outbox.core.events import first_line, logger
+from outbox.delivery.rate_limits import RateLimits
+from outbox.store.rates import DOMAIN, Source
+from outbox.worker.leased import Leased
+
+_PATIENCE_SECONDS = 5.0  # the longest that a domain is passed over, before it is looked at again
+
+_LEAST_SECONDS = 0.2  # that a domain is passed over: each time it is not any more, a claim begins at the start
+
+
+class DomainRates:
+    """One transport's, of one worker. Belongs to the thread that claims."""
+
+    def __init__(self, source: Source, rates: Sequence[tuple[str, RateLimits]], monotonic: Callable[[], float]) -> None:
+        """`rates`: (pattern, limits); the first pattern that fits a domain holds."""
+        self._source = source
+        self._rates = rates
+        self._monotonic = monotonic
+        self._held: dict[str, float] = {}
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The domains to be passed over now."""
+        if not self._held:
+            return frozenset()
+        now = self._monotonic()
+        self._held = {domain: until for domain, until in self._held.items() if until > now}
+        return frozenset(self._held)
+
+    def admit(self, leased: list[Leased]) -> tuple[list[Leased], list[Leased]]:
+        """Which of these may go now, and which have to wait; in their order."""
+        if not self._rates:
+            return leased, []
+        by_domain: dict[str, int] = {}
+        for one in leased:
+            domain = _domain(one)
+            by_domain[domain] = by_domain.get(domain, 0) + 1
+        left = {domain: self._reserve(domain, wanted) for domain, wanted in by_domain.items()}
+        admitted: list[Leased] = []
+        back: list[Leased] = []
+        for one in leased:
+            left[_domain(one)] -= 1
+            (admitted if left[_domain(one)] >= 0 else back).append(one)
+        return admitted, back
+
+    def give_back(self, unbegun: Sequence[Leased]) -> None:
+        """What was admitted and did not go. Thread-safe."""
+        for domain in {_domain(one) for one in unbegun} if self._rates else ():
+            limits = self._limits(domain)
+            if limits.minute or limits.hour or limits.day:
+                number = sum(_domain(one) == domain for one in unbegun)
+                try:
+                    self._source.give_back(DOMAIN, domain, number, 0.0, limits=limits)
+                except Exception as error:  # noqa: BLE001 - they count as used then
+                    logger.error("permits for mail to %s can't be given back: %s", domain, first_line(error))
+
+    def _limits(self, domain: str) -> RateLimits:
+        return next((limits for pattern, limits in self._rates if fnmatchcase(domain, pattern)), RateLimits())
+
+    def _reserve(self, domain: str, wanted: int) -> int:
+        if not (limits := self._limits(domain)):
+            return wanted
+        grant = self._source.reserve(DOMAIN, domain, limits, wanted, paced=False)
+        if grant.permits < wanted:
+            wait = min(max(grant.wait, _LEAST_SECONDS), _PATIENCE_SECONDS)
+            self._held[domain] = self._monotonic() + wait
+        return grant.permits
+
+
+def _domain(leased: Leased) -> str:
+    return leased.claimed.recipient.rpartition("@")[2].lower()

@@ -1,0 +1,85 @@
+"""Permits in the database: who asks, on whichever connection, gets no more than there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from outbox import operations
+from outbox.delivery.rate_limits import RateLimits, parse
+from outbox.store.connections import Connections
+from outbox.store.rates import TRANSPORT, Rates
+
+
+@pytest.fixture
+def rates(engine: sa.Engine) -> Iterator[Rates]:
+    """On a connection of its own, as a worker has it."""
+    connections = Connections(engine)
+    with connections.pinned():
+        yield Rates(engine, connections, "")
+
+
+def take(rates: Rates, limits: RateLimits, wanted: int = 64) -> int:
+    """How many permits were given out."""
+    return rates.reserve(TRANSPORT, "relay", limits, wanted).permits
+
+
+def test_a_rate_a_second_is_given_out_for_one_second(rates: Rates) -> None:
+    """And the permits that follow begin after those."""
+    first = rates.reserve(TRANSPORT, "relay", parse("5/s"), 3)
+    second = rates.reserve(TRANSPORT, "relay", parse("5/s"), 64)
+    assert first.permits == 3
+    assert 1 <= second.permits <= 3
+    assert second.first > 0.3
+    none = rates.reserve(TRANSPORT, "relay", parse("5/s"), 64)
+    assert none.permits == 0
+    assert 0 < none.wait <= 1
+
+
+def test_several_limits_hold_together(rates: Rates) -> None:
+    assert take(rates, parse("100/s, 60/m, 1000/h, 50/d")) == 3
+    assert take(rates, parse("100/s, 60/m, 1000/h, 50/d")) == 0
+
+
+def test_a_quota_is_given_out_once(rates: Rates) -> None:
+    """What was not used is given out again."""
+    quota = parse("20/d")
+    assert take(rates, quota, 15) == 15
+    assert take(rates, quota, 15) == 5
+    assert take(rates, quota) == 0
+    rates.give_back(TRANSPORT, "relay", 4, 0.0, limits=quota)
+    assert take(rates, quota) == 4
+
+
+def test_many_at_once_get_no_more_than_there_are(engine: sa.Engine) -> None:
+    quota = parse("100/d")
+
+    def ask(_: int) -> int:
+        connections = Connections(engine)
+        with connections.pinned():
+            return sum(take(Rates(engine, connections, ""), quota, 3) for _ in range(10))
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(ask, range(6))) == 100
+
+
+def test_a_lower_rate_for_now(rates: Rates) -> None:
+    """Also where the settings have none."""
+    assert rates.reserve(TRANSPORT, "relay", RateLimits(), 64, per_second=2.0).permits == 3
+    assert rates.reserve(TRANSPORT, "relay", RateLimits(), 64, per_second=2.0).permits == 0
+
+
+def test_the_status_says_what_holds_a_transport_back(rates: Rates, engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        assert operations.status(connection, dead_after=60.0).rates == []
+    take(rates, parse("100/s, 50/d"))
+    with engine.connect() as connection:
+        seen = operations.status(connection, dead_after=60.0)
+    (one,) = seen.rates
+    assert (one.name, one.limits, one.used, one.held_by) == ("relay", "100/second, 50/day", 50, "50/day")
+    assert one.held_until is not None
+    assert (one.held_until - seen.at).total_seconds() > 86_000
+    assert any(note.startswith("relay is held by rate (50/day) until") for note in seen.notes)
