@@ -29,8 +29,8 @@ class AskedClaimer(Claimer):
         if self._sweeps:
             self._wanted.drop()  # it finds them, too
             self._sweeps = self._buffer.is_down or not self.dry.is_set()
-        elif len(self._wanted) and self._buffer.is_down:  # which of them probe the relay, and when, is the breaker's
-            self._begin_sweep()
+        elif len(self._wanted) and (self._buffer.is_down or self._buffer.pacer.held_up):
+            self._begin_sweep()  # which probe the relay, or get the next permits, is not for tasks to say
             return 0.0
         elif len(self._wanted) and self._may_claim() and self._buffer.room(self._size):
             return 0.0
@@ -39,6 +39,11 @@ class AskedClaimer(Claimer):
     def _begin_sweep(self) -> None:
         self._sweeps = True
         self.dry.clear()
+
+    def _claim_safely(self, room: int) -> int:
+        if self._sweeps or len(self._wanted) or not self._buffer.healthy:
+            return super()._claim_safely(room)
+        return 0  # else it would reserve permits of a rate for what others are to send
 
     def _claim(self, room: int) -> int:
         if self._sweeps or self._buffer.suspects() is not None:

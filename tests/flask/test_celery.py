@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 
 import celery
 import pytest
+import sqlalchemy as sa
 from celery.contrib.testing.worker import start_worker
 from flask import Flask
 from sqlalchemy.orm import Session, scoped_session
 
 import outbox.celery
 from outbox import Message, NotBoundError
+from outbox.models import OutboxWorker
 from tests.flask.conftest import Committed
 from tests.wire.server import SmtpServer
 
@@ -68,6 +70,24 @@ def test_a_commit_is_sent_by_a_worker_that_keeps_its_connection(
         smtp.wait_for(3)
     assert sorted(mail.rcpt for mail in smtp.messages) == ["ann@example.org", "bob@example.org", "cleo@example.org"]
     assert len(Committed(shop.extensions["outbox"].database(shop)).recipients()) == 3
+
+
+def test_an_engine_that_cannot_go_on_is_replaced(
+    shop: Flask, celery_app: celery.Celery, db: scoped_session[Session], smtp: SmtpServer
+) -> None:
+    """The process goes on: the next task makes another one."""
+    connected = shop.extensions["outbox.celery"]
+    with start_worker(celery_app, pool="solo", perform_ping_check=False, shutdown_timeout=60.0):
+        enqueue(shop, db, "ann@example.org")
+        smtp.wait_for(1)
+        first = connected._engine
+        first._pools._pools[0].fault.set()  # as where a thread dies of a defect
+        smtp.wait_until(lambda: first.ended, what="the engine has given up")
+        enqueue(shop, db, "bob@example.org")
+        smtp.wait_for(2)
+    assert connected._engine is not first
+    with Session(shop.extensions["outbox"].database(shop)) as session:
+        assert len(session.scalars(sa.select(OutboxWorker)).all()) == 2
 
 
 def test_no_task_is_published_in_tests(
