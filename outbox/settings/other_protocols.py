@@ -16,6 +16,7 @@ EXTRA: Mapping[str, frozenset[str]] = {"ses": frozenset({"region", "configuratio
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _REGION = re.compile(r"(?:^|\.)email(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.")
+_KEY = re.compile(r"[!-~]*")
 _PLACE = "ses+https://KEY_ID:SECRET@email.eu-west-1.amazonaws.com"
 
 
@@ -70,6 +71,9 @@ def _with_region(relay: Relay, options: Mapping[str, str]) -> tuple[Relay, str |
 
 
 def _half_a_key(relay: Relay) -> str | None:
+    token = dict(relay.options).get("session_token", "")
+    if not _KEY.fullmatch(f"{relay.username or ''}{token}"):
+        return "the access key's ID or session_token holds a character that none has: is it percent-encoded"
     if relay.username and relay.password:
         return None
     return f"there is no access key in it: user name and password are its ID and its secret, as in {_PLACE}"

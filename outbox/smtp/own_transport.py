@@ -6,6 +6,7 @@ Known limit: a message is in memory as a whole.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from typing import Any, Self
 from outbox.core import clock
 from outbox.core.loggers import get_logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict, printable
+from outbox.delivery.retry import LONGEST_WAIT
 from outbox.delivery.verdicts import Failure, judge_failure
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
@@ -166,6 +168,7 @@ class OwnTransport:
         try:
             made = caller.call(self._make, end, self._monotonic, self._aborted)
         except Hangs:
+            caller.end()
             return _local(Phase.CONNECT, Failure.TIMEOUT, "the transport could not be made in time")
         except Exception as error:  # noqa: BLE001 - an application's code
             caller.end()
@@ -183,8 +186,7 @@ class OwnTransport:
         try:
             said = call() if self._caller is None else self._caller.call(call, end, self._monotonic, self._aborted)
         except Hangs:
-            self._caller = None  # its thread, and the transport in it, are left behind
-            self._transport, self._proved = None, False
+            self.close()  # once it comes back: its thread, and the transport in it, are left behind
             why = "given up by this worker" if self._aborted.is_set() else "the transport did not return in time"
             return _local(phase, Failure.TIMEOUT, f"{why} ({words})")
         except Exception as error:  # noqa: BLE001 - an application's code, whose words may hold secrets
@@ -213,13 +215,22 @@ class OwnTransport:
         code = result.reply.code if result.reply.code in _CODES else None
         text = hidden(str(result.reply.text), self._secrets(), most=None)
         id = None if result.relay_id is None else printable(str(result.relay_id))[:_LONGEST_ID]
-        reply = Reply(code, result.reply.enhanced, text)
-        return replace(result, reply=reply, relay_id=id or None, duration=duration, reusable=self._proved)
+        made = replace(result, reply=Reply(code, result.reply.enhanced, text), relay_id=id or None, duration=duration)
+        return replace(made, retry_after=_seconds(result.retry_after), reusable=self._proved)
 
 
 def _local(phase: Phase, failure: Failure, text: str) -> Result:
     judged = judge_failure(phase, failure)
     return Result(judged.verdict, phase, Reply(None, None, text), 0.0, about=judged.about)
+
+
+def _seconds(given: Any) -> float | None:
+    """A wait that can be one, a day at most."""
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _where(error: Exception) -> str:

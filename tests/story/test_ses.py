@@ -46,6 +46,7 @@ def copies(ses: SesServer) -> Counter[tuple[str, ...]]:
     return Counter(one.to for one in ses.taken)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_in_mid_request(database: Database, ses: SesServer, make_stage: MakeStage) -> None:
     """SES has both messages and the worker is gone: one is sent again, the one that is to be held never."""
     stage = make_stage(database, 9, **by_ses(ses))

@@ -236,6 +236,31 @@ def test_one_that_hangs_can_be_given_up(acme: type[Acme]) -> None:
     assert results[0].verdict is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("7", 7.0), (-1, 0.0), (float("nan"), None), ("soon", None), (1e9, 86_400.0)]
+)
+def test_a_wait_that_is_none(acme: type[Acme], given: Any, seconds: float | None) -> None:
+    acme.does = staticmethod(lambda *_: Result.deferred("later", given))
+    with connected(acme) as connection:
+        assert connection.deliver(envelope(), CONTENT).retry_after == seconds
+
+
+def test_its_check(acme: type[Acme]) -> None:
+    """By its own method, where it has one; nothing is sent."""
+    with connected(acme) as connection:
+        result = connection.check()
+        assert (result.verdict, "no way to check more" in result.note) == (Verdict.ACCEPTED, True)
+    for says, verdict in (
+        (lambda self, deadline: Result.accepted(), Verdict.ACCEPTED),
+        (lambda self, deadline: Result.misconfigured("key"), Verdict.CONFIGURATION),
+        (lambda self, deadline: Result.unknown("no answer"), Verdict.TRANSPORT),
+        (lambda self, deadline: 1 / 0, Verdict.TRANSPORT),
+    ):
+        acme.check = says  # type: ignore[attr-defined]
+        with connected(acme) as connection:
+            assert connection.check().verdict is verdict
+
+
 def test_leave_is_asked_for_before_anything_is_handed_over(acme: type[Acme]) -> None:
     order: list[str] = []
     acme.does = staticmethod(lambda *_: order.append("deliver") or Result.accepted())
@@ -295,6 +320,9 @@ def test_what_is_wrong_with_a_url_of_ses() -> None:
         with pytest.raises(ConfigurationError) as raised:
             Settings.from_config({"OUTBOX_TRANSPORTS": "ses", "OUTBOX_TRANSPORT_SES_URL": url})
         assert words in str(raised.value)
+    bad = "ses+https://k:s@email.eu-west-1.amazonaws.com?session_token=a%0Ab"
+    with pytest.raises(ConfigurationError, match="holds a character that none has"):
+        Settings.from_config({"OUTBOX_TRANSPORTS": "ses", "OUTBOX_TRANSPORT_SES_URL": bad})
     good = "ses+https://k:s%2Fs@email-fips.us-gov-west-1.amazonaws.com"
     relay = Settings.from_config({"OUTBOX_TRANSPORTS": "ses", "OUTBOX_TRANSPORT_SES_URL": good}).transports[0]
     assert (dict(relay.options), relay.port, relay.password) == ({"region": "us-gov-west-1"}, 443, "s/s")

@@ -13,13 +13,11 @@ from typing import Any
 from outbox.delivery.http_rules import HttpRule, http_rule
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 from outbox.delivery.reply_rule import Rule
+from outbox.delivery.retry import LONGEST_WAIT
 from outbox.delivery.verdicts import judge_failure
 from outbox.smtp.broken import Broken
 from outbox.smtp.http.client import Answer
 from outbox.smtp.results import told
-
-LONGEST_WAIT = 86_400.0
-"""Seconds: the most that a service's Retry-After is believed."""
 
 
 def judged(
