@@ -29,6 +29,11 @@ HTTP: tuple[Hint, ...] = (
         text=words(r"^(?:AccountSuspended|SendingPaused)Exception\b", r"^sending is disabled for this account"),
     ),
     Hint(
+        "Verify the sender's domain in the SES console, in the transport's region, or set MAIL_DEFAULT_SENDER to one "
+        "that is verified.",
+        text=words(r"^MailFromDomainNotVerifiedException\b"),
+    ),
+    Hint(
         "Check the option configuration_set: there is none of this name in the transport's region.",
         text=words(r"^NotFoundException\b.*configuration set"),
     ),
