@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import console, database, in_app, remark, say
+from outbox.cli.common import console, in_app, remark, replica, say
 from outbox.cli.options import moment, number, to_moment, to_timedelta
 from outbox.cli.output import print_json, safe
 from outbox.cli.tables import Column, print_table
@@ -48,7 +48,7 @@ def audit(limit: int, before: int | None, reads: bool, as_json: bool, **options:
       outbox-audit --since 2h --action pause
       outbox-audit --id 4711 --reads
     """
-    with waiting("looking"), operations.connected(database()) as connection:
+    with waiting("looking"), operations.connected(replica()) as connection:
         entries = _found(connection, limit + 1, before, reads=reads, **options)
     more, entries = len(entries) > limit, entries[:limit]
     if as_json:

@@ -74,6 +74,11 @@ def database() -> Engine:
     return extension().database(application())
 
 
+def replica() -> Engine:
+    """The engine by which commands read that change nothing."""
+    return extension().reading_database(application())
+
+
 def settings() -> Settings:
     """The outbox's configuration. Raises ConfigurationError."""
     return extension().settings(application())

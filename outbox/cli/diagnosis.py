@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from outbox import operations
 from outbox.cli import dotenv
-from outbox.cli.common import application, database, extension, settings
+from outbox.cli.common import application, database, extension, replica, settings
 from outbox.core.errors import ConfigurationError, MessageError, OutboxError
 from outbox.delivery.hints import hint_for
 from outbox.delivery.reply import Phase, Result, Verdict
@@ -23,6 +23,7 @@ from outbox.settings.relay import Relay, Security
 from outbox.settings.relay_table import PASSWORD_MECHANISMS
 from outbox.settings.token_source import TokenSource
 from outbox.settings.values import is_unset
+from outbox.store.engines import worker_engine
 
 if TYPE_CHECKING:
     from outbox.smtp.connection import Connection
@@ -121,6 +122,8 @@ def _database(seconds: float) -> Iterator[Finding]:
         session=session,
         max_message_bytes=configured.max_message_bytes,
         wake=configured.wake,
+        listen=None if configured.listen_url is None else worker_engine(configured.listen_url, timeout=seconds or 10.0),
+        read=None if configured.read_url is None else replica(),
         flask_migrate="migrate" in application().extensions,
         routes=configured.routes if configured.transport_names else None,
         seconds=seconds,

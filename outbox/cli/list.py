@@ -11,7 +11,7 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import console, database, in_app, remark, say
+from outbox.cli.common import console, in_app, remark, replica, say
 from outbox.cli.options import deliveries, filter_options, taken
 from outbox.cli.output import print_json, print_whole, safe
 from outbox.cli.unmatched import by_state, matching
@@ -38,7 +38,7 @@ class _Page:
 
     def rows(self, wanted: Filter, limit: int) -> list[Row]:
         """Those that match."""
-        with operations.connected(database()) as connection:
+        with operations.connected(replica()) as connection:
             return operations.find(
                 connection, wanted, before=self.before, after=self.after, oldest_first=self.oldest, limit=limit
             )
@@ -148,5 +148,5 @@ def _remark_on(shown: int, further: _Page | None) -> None:
 
 
 def _other_states(wanted: Filter) -> dict[State, int]:
-    with operations.connected(database()) as connection:
+    with operations.connected(replica()) as connection:
         return by_state(connection, wanted)

@@ -10,7 +10,7 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import console, database, in_app, remark, say, who
+from outbox.cli.common import console, database, in_app, remark, replica, say, who
 from outbox.cli.console import Console
 from outbox.cli.options import COLOURS, moment, number
 from outbox.cli.output import plain, print_json, print_whole, safe
@@ -63,7 +63,7 @@ def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: boo
     """
     if raw + (page is not None) + (only_attempts or as_json) > 1:
         raise click.UsageError("--raw, --html and --attempts or --json exclude each other.")
-    with operations.connected(database()) as connection:
+    with operations.connected(replica()) as connection:
         detail = operations.show(connection, id)
         if detail is None:
             raise No(f"There is no delivery {id}: it was purged, or it is in another database.")

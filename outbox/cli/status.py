@@ -11,7 +11,7 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure
-from outbox.cli.common import console, database, extension, failures_told, in_app, settings
+from outbox.cli.common import console, database, extension, failures_told, in_app, replica, settings
 from outbox.cli.console import Console, Frame, FullScreen
 from outbox.cli.output import plain, print_json
 from outbox.cli.status_view import print_shape, print_status, print_unknown
@@ -119,7 +119,7 @@ def _drawn(screen: FullScreen, interval: float, *, shaped: bool) -> tuple[Frame,
 def look(**options: Any) -> Status:
     """The status by the application's settings. Raises what `operations.connected` raises, and ConfigurationError."""
     configured = settings()
-    with operations.connected(database()) as connection:
+    with operations.connected(replica()) as connection:
         seen = operations.status(
             connection,
             dead_after=configured.dead_after_seconds,
@@ -135,7 +135,7 @@ def look(**options: Any) -> Status:
 
 def look_at_shape() -> Shape:
     """What waits, by domain and age. Raises what `operations.connected` raises."""
-    with operations.connected(database()) as connection:
+    with operations.connected(replica()) as connection:
         return operations.shape(connection)
 
 

@@ -269,6 +269,10 @@ class Outbox(flask_mail.Mail):
         """
         return self._bound(app).sessions.engine()
 
+    def reading_database(self, app: Flask | None = None) -> Engine:
+        """The engine by which pages and commands read: that of OUTBOX_READ_URL, or `database`. Raises as that does."""
+        return self._bound(app).sessions.reading_engine()
+
     def application_database(self, app: Flask | None = None) -> Engine | None:
         """The engine of the session that `init_app` was given; None if there is none. Raises NotBoundError."""
         return self._bound(app).sessions.application_engine()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import FunctionType
 from typing import Any
@@ -30,7 +30,7 @@ KINDS = (
 )
 
 _NO_URL = (
-    "OUTBOX_DATABASE_URL is not a database URL that SQLAlchemy knows, or its driver is not installed. Such as: "
+    "is not a database URL that SQLAlchemy knows, or its driver is not installed. Such as: "
     "postgresql+psycopg://user:password@host/name (pip install psycopg), mariadb+pymysql://user:password@host/name "
     "(pip install pymysql), sqlite:////path/to/file."
 )
@@ -48,10 +48,12 @@ class Sessions:
         self._settings = settings
         self._source = source
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._engines: dict[str, Engine] = {}
         self._pid = 0
         check_source(source)
         self._url = _url(settings.database_url)
+        self._read_url = _url(settings.read_url, "OUTBOX_READ_URL")
+        _url(settings.listen_url, "OUTBOX_LISTEN_URL")
         if source is None and self._url is None:
             raise ConfigurationError([_nothing_given(app)])
         self._compared = False
@@ -83,14 +85,27 @@ class Sessions:
 
         OUTBOX_DATABASE_URL if it is set, else where the session that `init_app` was given keeps `OutboxMessage`.
         """
+        return self._kept("workers", self._made)
+
+    def reading_engine(self) -> Engine:
+        """Where pages and commands read that change nothing: the replica of OUTBOX_READ_URL, or the same database."""
+        url = self._read_url
+        return self.engine() if url is None else self._kept("readers", lambda: self._replica(url))
+
+    def _kept(self, name: str, make: Callable[[], Engine]) -> Engine:
         with self._lock:
-            if self._engine is None:
-                self._engine = self._made()
+            if self._pid != os.getpid():
+                for engine in self._engines.values():
+                    engine.dispose(close=False)  # after a fork the connections are the parent's
                 self._pid = os.getpid()
-            elif self._pid != os.getpid():
-                self._engine.dispose(close=False)  # after a fork the connections are the parent's
-                self._pid = os.getpid()
-            return self._engine
+            if name not in self._engines:
+                self._engines[name] = make()
+            return self._engines[name]
+
+    def _replica(self, url: sa.URL) -> Engine:
+        made = worker_engine(url, timeout=self._settings.database_timeout_seconds)
+        theirs = self.application_engine()
+        return close_with(self, made if theirs is None else made.execution_options(**_where(theirs)))
 
     def forget(self) -> None:
         """In a process that was just forked: leave the connections of the application's own pool to its parent."""
@@ -238,12 +253,12 @@ def _bind_of(session: Session) -> Engine:
     return bind if isinstance(bind, Engine) else bind.engine
 
 
-def _url(text: str | None) -> sa.URL | None:
+def _url(text: str | None, name: str = _URL_NAME) -> sa.URL | None:
     if text is None:
         return None
     try:
         url = sa.make_url(text)
         url.get_dialect()
     except (sa.exc.ArgumentError, ImportError, ValueError):
-        raise ConfigurationError([_NO_URL]) from None
+        raise ConfigurationError([f"{name} {_NO_URL}"]) from None
     return url

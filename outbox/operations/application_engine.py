@@ -16,7 +16,7 @@ from outbox.store.transactions import ONE_DATABASE
 
 def same_database(engine: sa.Engine, session: sa.Engine) -> Iterator[Finding]:
     """Mail is committed where workers look."""
-    if place(engine.url) != place(session.url) and not _same_server(engine, session):
+    if place(engine.url) != place(session.url) and not is_same_database(engine, session):
         yield Finding("database", False, apart(engine.url, session.url), _ONE)
 
 
@@ -27,7 +27,7 @@ def another_database(engine: sa.Engine, session: sa.Engine | None) -> str | None
     """
     if session is None or place(engine.url) == place(session.url):
         return None
-    same = of(engine).certainly(_same_server(engine, session), engine.url, session.url)
+    same = of(engine).certainly(is_same_database(engine, session), engine.url, session.url)
     return f"{apart(engine.url, session.url)}. {_ONE}" if same is False else None
 
 
@@ -44,7 +44,7 @@ _AUTOCOMMIT = "the application's engine is in AUTOCOMMIT: mail of a transaction 
 _ONE = "Set OUTBOX_DATABASE_URL to the database of the session, or leave it out."
 
 
-def _same_server(engine: sa.Engine, session: sa.Engine) -> bool | None:
+def is_same_database(engine: sa.Engine, session: sa.Engine) -> bool | None:
     """Whether both find the same database, though by other addresses: a pooler, a socket, another name of the host.
 
     None: one of them can't be asked.

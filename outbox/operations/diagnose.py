@@ -15,8 +15,9 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from outbox.core.errors import OutboxError
 from outbox.delivery.routes import Routes
+from outbox.operations.addresses import listening, pooler, replica
 from outbox.operations.application_engine import autocommit, same_database
-from outbox.operations.connect import connected, missing, server, unmigrated, where
+from outbox.operations.connect import missing, server, unmigrated, where
 from outbox.operations.finding import Finding
 from outbox.operations.recording import recording
 from outbox.operations.server_settings import server_settings, session_settings
@@ -37,12 +38,15 @@ def diagnose(
     session: sa.Engine | None,
     max_message_bytes: int,
     wake: bool,
+    listen: sa.Engine | None = None,
+    read: sa.Engine | None = None,
     flask_migrate: bool = False,
     routes: Routes | None = None,
     seconds: float = SECONDS,
 ) -> Iterator[Finding]:
     """Everything about the database. `engine`: the workers'; `session`: the application's own, if it gave one.
 
+    `listen`: where workers LISTEN, if that is somewhere else; `read`: the replica that pages and commands read, if any.
     `routes`: between several transports. `flask_migrate`: whether Flask-Migrate keeps its history, so that a migration
     is the remedy.
     """
@@ -64,7 +68,9 @@ def diagnose(
     for probe in (
         lambda: _connections(engine),
         lambda: server_settings(engine, max_message_bytes),
-        lambda: _pooler(engine, wake),
+        lambda: pooler(engine, wake, listens=listen is not None),
+        lambda: [] if listen is None or not wake else [listening(engine, listen)],
+        lambda: [] if read is None else [replica(engine, read)],
     ):
         yield from within(seconds, "database", probe)
     if session is not None:
@@ -141,26 +147,6 @@ def _most(engine: sa.Engine) -> int:
     """How many connections the engine's pool opens at once."""
     size = getattr(engine.pool, "size", None)
     return int(size()) + max(0, int(getattr(engine.pool, "_max_overflow", 0))) if callable(size) else NEEDED_CONNECTIONS
-
-
-def _pooler(engine: sa.Engine, wake: bool) -> Iterator[Finding]:
-    """A pooler works, but it passes no LISTEN on; in transaction mode two clients run in one server process."""
-    database = of(engine)
-    if not database.has_poolers:
-        return
-    with connected(engine) as connection:
-        direct = database.is_direct(connection)
-    with connected(engine) as one, connected(engine) as other:
-        mode = "transaction" if database.shares_process(one, other) else "session"
-    if mode == "session" and direct:
-        return
-    yield Finding(
-        "database",
-        None,
-        f"a pooler in {mode} mode (PgBouncer, for example) is between workers and the database"
-        + ("; they find new mail by polling, every OUTBOX_POLL_SECONDS" if wake else ""),
-        "To wake workers at once, set OUTBOX_DATABASE_URL to the address of the database itself." if wake else "",
-    )
 
 
 def _line(error: Exception) -> str:

@@ -29,6 +29,22 @@ class QueueTable(MailTable):
         "pooler), by the URL alone: give options in its query.",
         says="unset: the session's database",
     )
+    listen_url: str | None = setting(
+        "OUTBOX_LISTEN_URL",
+        URL,
+        None,
+        "Where workers LISTEN, if a pooler such as PgBouncer is between them and the database: the address of "
+        "PostgreSQL itself, one connection for each transport. Without it they find new mail by polling there.",
+        says="unset: where they claim",
+    )
+    read_url: str | None = setting(
+        "OUTBOX_READ_URL",
+        URL,
+        None,
+        "A replica by which the pages, `outbox-status`, `outbox-list`, `outbox-show` and `outbox-audit` read. What "
+        "changes anything goes to the database itself, so a page may show a change as late as the replica has it.",
+        says="unset: the database itself",
+    )
     database_timeout_seconds: float = setting(
         "OUTBOX_DATABASE_TIMEOUT_SECONDS",
         SECONDS,

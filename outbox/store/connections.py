@@ -96,7 +96,10 @@ class Connections:
                 listener = self._listener(connection) if self._listening else None
             elif self._listening:
                 self._listening = False
-                logger.warning("a pooler is between us and the database, which can't pass on NOTIFY: polling continues")
+                logger.warning(
+                    "a pooler is between us and the database, which can't pass on NOTIFY: polling continues. "
+                    "OUTBOX_LISTEN_URL can name the database itself"
+                )
             connection.detach()  # it is never given back: the pool is for short-lived use
         except BaseException:
             connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from outbox import operations
 from outbox.extension.outbox import outbox_of
@@ -48,5 +48,10 @@ def application_engine() -> Engine | None:
 
 
 def connected() -> AbstractContextManager[Connection]:
-    """A connection to look with. Raises DatabaseError, SchemaError."""
-    return operations.connected(engine())
+    """A connection to look with; where a request changes something, to the database itself.
+
+    Raises DatabaseError, SchemaError.
+    """
+    outbox = outbox_of(application())
+    looks = request.method in {"GET", "HEAD"}
+    return operations.connected(outbox.reading_database(application()) if looks else engine())

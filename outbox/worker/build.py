@@ -33,7 +33,10 @@ from outbox.smtp.learned import Learned
 from outbox.smtp.opening import connection_to
 from outbox.store.database_clock import DatabaseClock
 from outbox.store.databases import of
+from outbox.store.databases.news import FileWatch
 from outbox.store.due import live_routes
+from outbox.store.engines import worker_engine
+from outbox.store.listening import Listening
 from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
@@ -85,7 +88,7 @@ def queue(
         engine,
         environment=settings.environment,
         lease=settings.lease_seconds,
-        wake=wake and settings.wake,
+        wake=wake and settings.wake and settings.listen_url is None,
         transport=(relay or settings.transports[0]).name if settings.transport_names else None,
         seen=clock,
     )
@@ -235,7 +238,7 @@ def pools(
             poll=settings.poll_seconds,
             idle=relay.idle_timeout,
             chance=random.random,
-            watch=of(engine).watch(engine) if settings.wake and asked is None else None,
+            watch=_watch(engine, settings) if asked is None else None,
             meters=meters,
             share=Share(router, name),
             asked=asked[name] if asked is not None else None,
@@ -248,6 +251,15 @@ def pools(
         router.begin(made)
         events.observe(router.observe)
     return Pools(made, router)
+
+
+def _watch(engine: Engine, settings: Settings) -> FileWatch | None:
+    """What tells of commits from a thread of its own; None: the connection that claims does, or polling."""
+    if not settings.wake:
+        return None
+    if settings.listen_url is None:
+        return of(engine).watch(engine)
+    return Listening(worker_engine(settings.listen_url, connections=1, timeout=settings.database_timeout_seconds))
 
 
 def learn(pools: Pools, engine: Engine, settings: Settings) -> None:

@@ -162,6 +162,34 @@ def test_a_pooler_is_noticed(mode: str, postgresql: Database, made: Callable[...
     assert "pooler" not in words(found(postgresql.worker_engine), None)
 
 
+def test_where_workers_listen(postgresql: Database, made: Callable[..., sa.Engine], databases: Databases) -> None:
+    """OUTBOX_LISTEN_URL: told whether it does what it is there for, and without it what there is instead."""
+    try:
+        with PgBouncer(postgresql.address, "transaction", default_pool_size="10") as pooler:
+            through = made(pooler.address, worker=True)
+            said = found(through, listen=postgresql.worker_engine)
+            assert "new mail wakes workers at once: they LISTEN at" in words(said, True)
+            assert "by polling" not in words(said, None)
+            assert "set OUTBOX_LISTEN_URL" in " ".join(finding.remedy for finding in found(through))
+            assert "leads to a pooler as well" in words(found(through, listen=through), False)
+            with databases.with_schema("postgresql") as other:
+                said = found(through, listen=other.worker_engine)
+                assert "OUTBOX_LISTEN_URL leads to another database" in words(said, False)
+                other.dispose()
+    except ServerUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+def test_a_replica(postgresql: Database, sqlite_database: Database, databases: Databases) -> None:
+    """OUTBOX_READ_URL: another kind of database, or one without the tables, is a fault."""
+    engine = postgresql.worker_engine
+    assert "pages and commands read by" in words(found(engine, read=engine), True)
+    assert "another kind of database" in words(found(engine, read=sqlite_database.worker_engine), False)
+    with databases.empty("postgresql") as empty:
+        assert "lacks" in words(found(engine, read=empty.worker_engine), False)
+        empty.dispose()
+
+
 @pytest.fixture
 def limited(postgresql: Database) -> Iterator[sa.URL]:
     """A user of PostgreSQL who may open three connections."""

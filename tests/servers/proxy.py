@@ -32,6 +32,10 @@ class Freezer:
         for frozen in self._old:
             frozen.set()
 
+    def turn_to(self, target: tuple[str, int]) -> None:
+        """Lead new connections there, as a name or a proxy does at a switch-over; the old ones stay where they are."""
+        self._target = target
+
     def thaw(self) -> None:
         """New connections work again."""
         self._thawed.set()

@@ -68,11 +68,15 @@ def soak(
     policy: str,
     seed: int,
     told: Callable[[str], None] = lambda line: None,
+    **more: str,
 ) -> Account:
-    """Send `mails` with `kills` times `kill -9` of one of 1 to 3 workers; `policy` is OUTBOX_ON_UNCERTAIN."""
+    """Send `mails` with `kills` times `kill -9` of one of 1 to 3 workers; `policy` is OUTBOX_ON_UNCERTAIN.
+
+    `more`: other settings.
+    """
     chance = random.Random(seed)
     account = Account()
-    settings = {"OUTBOX_ON_UNCERTAIN": policy, "OUTBOX_CONNECTIONS": str(CONNECTIONS)}
+    settings = {"OUTBOX_ON_UNCERTAIN": policy, "OUTBOX_CONNECTIONS": str(CONNECTIONS), **more}
     with Relay(folder) as relay, Stage(database, relay.port, folder, **settings) as stage:
         workers = [stage.fork() for _ in range(MOST_WORKERS)]
         for number in range(kills):
