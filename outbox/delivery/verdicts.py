@@ -42,6 +42,7 @@ class Failure(StrEnum):
     TOO_LARGE = "too large"  # over the server's SIZE (RFC 1870)
     NO_SMTPUTF8 = "no smtputf8"  # needed, not offered (RFC 6531)
     NO_8BITMIME = "no 8bitmime"  # needed, not offered (RFC 6152)
+    NO_REQUIRETLS = "no requiretls"  # asked for, not offered (RFC 8689)
     OURS = "ours"  # a defect of the outbox, before a command of the message was said
     MALFORMED = "malformed"  # the envelope or the content cannot be put on the wire
 
@@ -66,6 +67,7 @@ _OURS = {
     Failure.TOO_LARGE: Verdict.PERMANENT,
     Failure.NO_SMTPUTF8: Verdict.PERMANENT,
     Failure.NO_8BITMIME: Verdict.PERMANENT,
+    Failure.NO_REQUIRETLS: Verdict.PERMANENT,
     Failure.MALFORMED: Verdict.PERMANENT,
 }
 

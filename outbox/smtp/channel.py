@@ -61,6 +61,7 @@ class Channel(smtplib.SMTP):
         self._context = context
         self._monotonic = monotonic
         self._learned = learned
+        self._dialled: list[Any] = []  # the address that took the last connection
 
     def set_debuglevel(self, debuglevel: object) -> None:
         """Does nothing: smtplib prints passwords and content. The logger `outbox.transport` has the commands."""
@@ -146,12 +147,11 @@ class Channel(smtplib.SMTP):
         addresses = self._learned.in_order(found)
         failed: tuple[Phase, Broken | Refused] | None = None
         while addresses:
-            before = list(addresses)
             try:
                 address = self._greet(addresses, deadline)
             except (Broken, Refused) as error:
                 if isinstance(error, Broken) and error.failure is Failure.CERTIFICATE:
-                    error = self._with_certificate(error, before[: len(before) - len(addresses)][-1:], deadline)
+                    error = self._with_certificate(error, self._dialled, deadline)
                 failed = failed or (self.phase, error)
                 if isinstance(error, Broken) and error.failure in _NO_OTHER:
                     break
@@ -198,13 +198,11 @@ class Channel(smtplib.SMTP):
         relay, wire = self.relay, self.wire
         self.phase = Phase.CONNECT
         wire.deadline = deadline
-        try:
-            index = wire.dial(addresses, relay.name, relay.connect_timeout)
-        except Broken:
-            addresses.clear()
-            raise
-        address = addresses[index]
-        del addresses[: index + 1]
+        left = list(addresses)
+        addresses.clear()
+        address = wire.dial(left, relay.name, relay.connect_timeout)
+        addresses += left
+        self._dialled = [address]
         self.sock = wire.sock
         if relay.local_hostname is None:
             self.local_hostname = _address_literal(wire.sock)
@@ -249,6 +247,8 @@ class Channel(smtplib.SMTP):
         self._expect(250, *self.ehlo())
         for keyword in self.relay.ehlo_ignored:
             self.esmtp_features.pop(keyword, None)
+        if self.tls_version is None or not self.relay.verify:
+            self.esmtp_features.pop("requiretls", None)  # it holds for a relay that has proved who it is (RFC 8689 §2)
 
     def _start_tls(self, context: Callable[[], ssl.SSLContext]) -> None:
         self.phase = Phase.TLS

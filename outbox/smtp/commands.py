@@ -63,8 +63,11 @@ def commands(
     `recipients`: in place of the envelope's own; all of them are ASCII, or none is.
 
     An option of the envelope whose extension is not offered is left out: a server refuses what it does not know
-    (RFC 5321 §4.1.1.11), and the mail is worth more than its delivery report.
+    (RFC 5321 §4.1.1.11), and the mail is worth more than its delivery report. But for REQUIRETLS, which is a condition.
     """
+    if "requiretls" not in offers and any(option.lower() == "requiretls" for option in envelope.mail_options):
+        words = "the mail asks for REQUIRETLS, and the relay does not offer it over a connection with verified TLS"
+        raise UnfitError(Failure.NO_REQUIRETLS, words)
     size = _size(envelope, content, offers)
     utf8 = envelope.smtputf8 or not (envelope.sender.isascii() and recipients[0].isascii())
     if utf8 and "smtputf8" not in offers:

@@ -19,7 +19,7 @@ from outbox.core.clock import utcnow
 from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
-from outbox.smtp.connecting import connect, is_ready
+from outbox.smtp.connecting import connect, is_ready, race
 from outbox.smtp.reply_code import reply_code
 from outbox.smtp.resolver import Resolver
 
@@ -67,23 +67,26 @@ class Wire:
         self._check()
         return is_set
 
-    def dial(self, addresses: list[Any], name: str, limit: float) -> int:
-        """Connects to the first address that answers, and says which; each has its share of `limit` seconds."""
-        end = min(self._monotonic() + limit, self.deadline)
-        error: OSError | None = None
-        for index, (family, kind, proto, _, address) in enumerate(addresses):
-            share = (end - self._monotonic()) / (len(addresses) - index)
-            if share <= 0:
-                break
-            try:
-                self._connect(family, kind, proto, address, share)
-            except OSError as failed:
+    def dial(self, addresses: list[Any], name: str, limit: float) -> Any:
+        """Connects to the address that answers first within `limit` seconds, and says which.
+
+        It and those that took no connection are taken out of the list.
+        """
+        limit = min(limit, self.deadline - self._monotonic())
+        try:
+            if limit <= 0:
+                raise TimeoutError("no time left")
+            if len(addresses) > 1:
+                address, self.sock = race(addresses, limit, self._source, self._monotonic, self._check)
                 self._check()
-                error = failed
-                self._close()
-            else:
-                return index
-        raise Broken(Failure.UNREACHABLE, f"cannot connect to {name}: {error or 'no time left'}")
+                return address
+            family, kind, proto, _, address = addresses[0]
+            self._connect(family, kind, proto, address, limit)
+            return addresses.pop()
+        except OSError as error:
+            self._check()
+            self._close()
+            raise Broken(Failure.UNREACHABLE, f"cannot connect to {name}: {error}")
 
     def _connect(self, family: int, kind: int, proto: int, address: Any, limit: float) -> None:
         self.sock = socket.socket(family, kind, proto)

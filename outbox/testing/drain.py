@@ -46,7 +46,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
 
     def recorded(outcome: Outcome, lost: bool) -> None:
         if outcome.result is not None and not lost:
-            tell(events, outcome)
+            tell(events, outcome, relay.name)
             attempts.append(_attempt(outcome, subjects))
 
     worker_id = queue.register(host="outbox.testing", pid=os.getpid(), version="test", connections=1)

@@ -127,13 +127,10 @@ class Pool:
         )
         self._ends: dict[Connection, float] = {}  # by when each that is under way must be through, by `awake`
         self.totals = Totals()
-        self._recording = [
-            threading.Thread(target=self._guard(self._recorder.run), name=f"outbox-recorder-{number}")
-            for number in (1, 2)
-        ]
-        self._claiming = threading.Thread(target=self._guard(self._claimer.run), name="outbox-claimer")
+        self._recording = [self._thread(self._recorder.run, f"recorder{share.of_thread}-{number}") for number in (1, 2)]
+        self._claiming = self._thread(self._claimer.run, f"claimer{share.of_thread}")
         self._carrying = [
-            threading.Thread(target=self._guard(self._carry, connection), name=f"outbox-connection-{number}")
+            self._thread(self._carry, f"connection{share.of_thread}-{number}", connection)
             for number, connection in enumerate(self._connections, 1)
         ]
         self._watch = watch
@@ -251,6 +248,9 @@ class Pool:
     def _threads(self) -> list[threading.Thread]:
         return [*self._recording, self._claiming, *self._carrying]
 
+    def _thread(self, run: Callable[..., None], name: str, *arguments: Any) -> threading.Thread:
+        return threading.Thread(target=self._guard(run, *arguments), name=f"outbox-{name}")
+
     def _guard(self, run: Callable[..., None], *arguments: Any) -> Callable[[], None]:
         def guarded() -> None:
             try:
@@ -293,7 +293,7 @@ class Pool:
         if self._meters is not None:
             self._meters.recorded(outcome, lost)
         if not lost:
-            self.totals.add(outcome, tell(self._events, outcome))
+            self.totals.add(outcome, tell(self._events, outcome, self._terms.transport))
             return
         self.totals.lost_leases += 1
         verdict, claimed = outcome.result.verdict if outcome.result else None, outcome.claimed

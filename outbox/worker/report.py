@@ -71,8 +71,8 @@ def _relays_fault(outcome: Outcome) -> bool:
     return result.verdict in {Verdict.TRANSPORT, Verdict.CONFIGURATION} and (outcome.about or result.about) not in own
 
 
-def tell(events: Events, outcome: Outcome) -> EventName:
-    """Emit the event of an outcome that is recorded; its name."""
+def tell(events: Events, outcome: Outcome, transport: str) -> EventName:
+    """Emit the event of an outcome that is recorded; its name. `transport`: which released it without an attempt."""
     name, claimed, result = _event_name(outcome), outcome.claimed, outcome.result
     events.emit(
         name,
@@ -80,7 +80,7 @@ def tell(events: Events, outcome: Outcome) -> EventName:
         delivery=claimed.id,
         to=claimed.recipient,
         kind=claimed.message.kind,
-        relay=outcome.transport,
+        relay=outcome.transport if result else transport,
         reason=outcome.reason,
         phase=result.phase if result else None,
         code=result.reply.code if result else None,

@@ -98,6 +98,11 @@ class Share:
         self._transport = transport
 
     @property
+    def of_thread(self) -> str:
+        """What goes into the names of threads: which transport they work for, where there are several."""
+        return "" if self._router is None else f"-{self._transport}"
+
+    @property
     def served(self) -> Served | None:
         """What it carries now; None: all."""
         return None if self._router is None else self._router.served(self._transport)

@@ -116,6 +116,46 @@ def test_one_that_takes_no_connection_comes_before_one_that_refuses(
     assert len(second.messages) == 1
 
 
+def test_a_dead_address_is_not_waited_for(
+    two: Callable[..., Pair], resolver: list[str], connect: Connect, dead: Callable[[int], str]
+) -> None:
+    """The next one is tried beside one that does not answer (RFC 8305), long before the time to connect is over."""
+    first, _ = two({})
+    resolver[:] = [dead(first.port), "127.0.0.1"]
+    started = time.monotonic()
+    assert connect(first.relay(host=NAME, connect_timeout=60)).deliver(envelope(), CONTENT).verdict is Verdict.ACCEPTED
+    assert time.monotonic() - started < 15
+
+
+def test_only_dead_addresses(
+    two: Callable[..., Pair], resolver: list[str], connect: Connect, dead: Callable[[int], str]
+) -> None:
+    """The time to connect holds for all of them together."""
+    first, _ = two({})
+    resolver[:] = [dead(first.port), "127.0.0.9"]
+    result = connect(first.relay(host=NAME, connect_timeout=1)).deliver(envelope(), CONTENT)
+    assert (result.verdict, result.phase) == (Verdict.TRANSPORT, Phase.CONNECT)
+    assert "cannot connect to localhost" in result.reply.text
+
+
+@pytest.fixture
+def dead() -> Iterator[Callable[[int], str]]:
+    """An address that answers no attempt to connect to this port: its queue is full."""
+    with ExitStack() as sockets:
+
+        def make(port: int) -> str:
+            listening = sockets.enter_context(socket.socket())
+            listening.bind(("127.0.0.8", port))
+            listening.listen(0)
+            for _ in range(4):
+                filling = sockets.enter_context(socket.socket())
+                filling.setblocking(False)
+                filling.connect_ex(("127.0.0.8", port))
+            return "127.0.0.8"
+
+        yield make
+
+
 def test_they_share_the_time(two: Callable[..., Pair], connect: Connect) -> None:
     """All are silent: the delivery's own limit holds."""
     first, second = two({"greeting": SILENCE})

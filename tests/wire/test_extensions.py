@@ -260,3 +260,18 @@ def test_a_host_that_can_not_be_looked_up(host: str, connect: Connect) -> None:
     result = connect(Relay(host=host, allow_plaintext=True, connect_timeout=60)).deliver(envelope(), CONTENT)
     assert (result.verdict, result.phase, result.about) == (Verdict.TRANSPORT, Phase.RESOLVE, About.RELAY)
     assert result.duration < 20
+
+
+@pytest.mark.parametrize("tls", [None, "starttls"])
+@pytest.mark.parametrize("offered", [True, False])
+def test_requiretls(tls: str | None, offered: bool, connect: Callable[..., Connection]) -> None:
+    """A condition (RFC 8689): a relay that does not offer it, or not over TLS, is offered nothing of the mail."""
+    with SmtpServer(tls=tls, **({"extensions": ("REQUIRETLS",)} if offered else {})) as server:
+        result = connect(server.relay()).deliver(envelope(mail_options=("REQUIRETLS",)), CONTENT)
+        if tls and offered:
+            assert result.verdict is Verdict.ACCEPTED
+            assert any(line.startswith("MAIL ") and line.endswith(" REQUIRETLS") for line in server.commands)
+        else:
+            assert result.verdict is Verdict.PERMANENT
+            assert "asks for REQUIRETLS" in result.reply.text
+            assert not any(line.startswith("MAIL ") for line in server.commands)
