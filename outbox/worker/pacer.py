@@ -82,13 +82,16 @@ class Pacer:
         return self.room(room if busy else min(room, 1), waiting)
 
     def room(self, wanted: int, waiting: int) -> int:
-        """For how many more than the `waiting` there are permits; `wanted` is how many would be claimed."""
+        """For how many more than the `waiting` there are permits; `wanted` is how many would be claimed.
+
+        Of a quota it takes little at a time: what a worker holds when it dies counts as used.
+        """
         now = self._monotonic()
         with self._lock:
             self._lapse(now)
             lacking = wanted + waiting - len(self._permits)
         if lacking > 0 and now >= self._ask_at:
-            self._reserve(lacking)
+            self._reserve(lacking if self._limits.day is None else min(lacking, max(4, self._limits.day // 50)))
         with self._lock:
             found = len(self._permits) - waiting
         self.held_up = found <= 0 < wanted
