@@ -216,3 +216,15 @@ def test_a_relay_that_is_down_is_probed(redis: Broker, on_celery: MakeStage, rel
     assert stage.settle() == {"sent": 5}
     with stage.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.max(OutboxDelivery.attempts))) == 1
+
+
+@POSTGRESQL
+def test_a_rate_holds_for_all_of_them(redis: Broker, on_celery: MakeStage, relay: Relay) -> None:
+    """Two processes and a sweep of both: no more in a second than the relay was promised."""
+    stage = on_celery(redis, OUTBOX_RATE="10/s")
+    stage.beat()
+    stage.celery_worker()
+    stage.send(40)
+    assert stage.settle() == {"sent": 40}
+    times = sorted(one.at for one in relay.taken())
+    assert times[-1] - times[0] > 2.0
