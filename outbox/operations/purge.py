@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -52,9 +52,10 @@ def purge(
 def remove(connection: sa.Connection, message_pks: list[int], done: Done) -> int:
     """Remove those of the messages that are still done with, and the big parts that only they had; how many."""
     take_write_lock(connection)
-    message_pks = locked(connection, message_pks, done)
+    held = _held(connection, message_pks, done)
+    message_pks = list(held)
     digests = _digests(connection, message_pks)
-    _remove(connection, message_pks)
+    _remove(connection, held, has_parts=bool(digests))
     remove_orphans(connection, digests)
     return len(message_pks)
 
@@ -174,26 +175,34 @@ def _page(connection: sa.Connection, done: Done, after: Any, limit: int) -> Sequ
 
 def _whole(connection: sa.Connection, message_pks: set[int], done: Done) -> set[int]:
     """Those of the messages of which no delivery is live, younger, in another state or not wanted."""
-    pk, number = DELIVERY.c.message_id, sa.func.count()
-    of_these = pk.in_(sorted(message_pks))
-    there = connection.execute(sa.select(pk, number).where(of_these).group_by(pk)).all()
-    able = connection.execute(sa.select(pk, number).select_from(done.source).where(of_these, done.holds).group_by(pk))
-    return {pk for pk, _ in set(map(tuple, there)) & set(map(tuple, able))}
+    pk = DELIVERY.c.message_id
+    able = sa.func.count(sa.case((done.holds, 1)))
+    these = among(connection, pk, sorted(message_pks))
+    counted = sa.select(pk).select_from(done.source).where(these).group_by(pk).having(sa.func.count() == able)
+    return set(connection.execute(counted).scalars())
 
 
 def locked(connection: sa.Connection, message_pks: list[int], done: Done) -> list[int]:
     """Those of the messages whose deliveries could all be locked and are still done with: nobody requeues them now."""
+    return list(_held(connection, message_pks, done))
+
+
+def _held(connection: sa.Connection, message_pks: list[int], done: Done) -> dict[int, list[int]]:
+    """The same, each with its deliveries."""
     if not message_pks:
-        return []
-    of_these = DELIVERY.c.message_id.in_(message_pks)
-    statement = sa.select(DELIVERY.c.message_id).where(of_these, done.ended).order_by(DELIVERY.c.id)
-    held = Counter(connection.execute(of(connection).skip_locked(statement)).scalars())
-    there = Counter(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
-    return [pk for pk in message_pks if held[pk] == there[pk]]
+        return {}
+    pk, id = DELIVERY.c.message_id, DELIVERY.c.id
+    these = among(connection, pk, message_pks)
+    statement = sa.select(pk, id).where(these, done.ended).order_by(id)
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for message_pk, delivery_id in connection.execute(of(connection).skip_locked(statement)):
+        found[message_pk].append(delivery_id)
+    there = Counter(connection.execute(sa.select(pk).where(these)).scalars())
+    return {pk: found[pk] for pk in message_pks if len(found[pk]) == there[pk]}
 
 
 def _digests(connection: sa.Connection, message_pks: list[int]) -> set[str]:
-    rows = connection.execute(sa.select(PART.c.digest).where(PART.c.message_id.in_(message_pks)))
+    rows = connection.execute(sa.select(PART.c.digest).where(among(connection, PART.c.message_id, message_pks)))
     return set(rows.scalars())
 
 
@@ -207,17 +216,25 @@ def _some_digests(connection: sa.Connection) -> set[str]:
     return set(rows.scalars())
 
 
-def _remove(connection: sa.Connection, message_pks: list[int]) -> None:
+def _remove(connection: sa.Connection, held: dict[int, list[int]], *, has_parts: bool) -> None:
     """Parts first, by hand: an application's SQLite may not enforce foreign keys, so no cascade is relied on."""
-    if not message_pks:
+    if not held:
         return
-    # not by a subquery: MariaDB would run through all attempts for it
-    ids = connection.execute(sa.select(DELIVERY.c.id).where(DELIVERY.c.message_id.in_(message_pks))).scalars().all()
+    message_pks, ids = list(held), [id for ids in held.values() for id in ids]
     for start in range(0, len(ids), 1_000):
-        connection.execute(ATTEMPT.delete().where(ATTEMPT.c.delivery_id.in_(ids[start : start + 1_000])))
-    connection.execute(PART.delete().where(PART.c.message_id.in_(message_pks)))
-    connection.execute(DELIVERY.delete().where(DELIVERY.c.message_id.in_(message_pks)))
-    connection.execute(MESSAGE.delete().where(MESSAGE.c.id.in_(message_pks)))
+        some = ids[start : start + 1_000]
+        connection.execute(ATTEMPT.delete().where(among(connection, ATTEMPT.c.delivery_id, some)))
+        connection.execute(DELIVERY.delete().where(among(connection, DELIVERY.c.id, some)))
+    if has_parts:
+        connection.execute(PART.delete().where(among(connection, PART.c.message_id, message_pks)))
+    connection.execute(MESSAGE.delete().where(among(connection, MESSAGE.c.id, message_pks)))
+
+
+def among(connection: sa.Connection, column: sa.Column[int], values: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Whether `column` has one of the `values`: as one array where that can be, so that a thousand are planned once."""
+    if of(connection).hands_over_arrays:
+        return column == sa.any_(sa.bindparam(None, list(values), sa.ARRAY(sa.BigInteger)))
+    return column.in_(values)
 
 
 def remove_orphans(connection: sa.Connection, digests: set[str]) -> None:

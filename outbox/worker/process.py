@@ -25,7 +25,7 @@ from outbox.extension.state import bound_to
 from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.store.engines import tell_progress
-from outbox.worker import build, duties
+from outbox.worker import build, duties, service_manager
 from outbox.worker.leftover import is_left
 from outbox.worker.place import Place
 from outbox.worker.pools import Pools
@@ -67,7 +67,7 @@ def run(
     is not migrated, DatabaseError where it does not answer.
     """
     with app.app_context():
-        worker = Worker(app, connections=connections, seconds=seconds, place=place)
+        worker = Worker(app, connections=connections, seconds=seconds, place=place or service_manager.place())
         return worker.run(once=once, drain=drain, progress=progress)
 
 

@@ -32,6 +32,7 @@ from outbox.worker import build
 from outbox.worker import process as worker_process
 from outbox.worker.place import Place, signs_of_life
 from outbox.worker.reaper import Reaper
+from outbox.worker.service_manager import notify
 from outbox.worker.watchdog import LEAVE_SECONDS, NOTICE_SECONDS, STOP_SECONDS, end_process
 
 FIRST_PAUSE = 0.5
@@ -125,6 +126,7 @@ class _Supervisor:
             for child in self._children:
                 if child.process is None and not child.ended and child.start_at <= now:
                     self._start(child)
+            self._tell_manager()
             self._wait(_WATCH_SECONDS)
             for child in self._dead():
                 self._child_ended(child)
@@ -132,6 +134,11 @@ class _Supervisor:
                 self._end_silent()
             looked_at = awake()
             self._reaper.look()
+
+    def _tell_manager(self) -> None:
+        """It is ready once the children have registered; that it looks after them shows that it is not stuck."""
+        ready = all(child.worker_id is not None or child.ended for child in self._children)
+        notify("READY=1\nWATCHDOG=1" if ready else "WATCHDOG=1")
 
     def _start(self, child: _Child) -> None:
         child.words, theirs = self._fork.Pipe(duplex=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 
 from flask import Flask, request
@@ -34,7 +35,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         return " ".join(sorted(thread.name for thread in threading.enumerate()))
 
     @app.post("/")
-    def order() -> str:
+    def order() -> tuple[str, dict[str, str]]:
         ids = []
         for number in range(int(request.args.get("count", 1))):
             message = Message(f"Mail {number}", recipients=[f"r{number}@example.org"], body="Text\n")
@@ -43,7 +44,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
             db.session.rollback()
         else:
             db.session.commit()
-        return " ".join(ids)
+        return " ".join(ids), {"X-Committed-At": str(time.time())}
 
     @app.cli.command("forks")
     def forks() -> None:
