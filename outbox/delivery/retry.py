@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from outbox.delivery.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
-from outbox.delivery.reply import About, Result, Verdict
+from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.delivery.states import OnUncertain, State, may
 
 
@@ -26,6 +26,7 @@ class Reason(StrEnum):
     SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
     STOPPED = "stopped"  # by the worker, before the final dot: the message could have been sent twice
     REPLACED = "replaced"  # a newer message of its kind took its place while it was queued
+    TOGETHER = "together"  # refused together with other recipients of the message: offered with fewer, then alone
     BY_HAND = "by-hand"  # marked as sent by a person
 
 
@@ -80,6 +81,7 @@ class Facts:
     withheld: bool = False  # the refusal is not the delivery's own: every message meets it
     down: bool = True  # the transport is out of use after this attempt
     elsewhere: bool = False  # another transport can carry it
+    together: bool = False  # the reply was to several recipients of the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ class Decision:
 
 LONGEST_WAIT = 24 * 3600.0
 """Seconds: the most that a server's "try again in …" is believed."""
+_SHARED = frozenset({Phase.DATA, Phase.BODY, Phase.DOT})
+_OF_ALL = frozenset({About.MESSAGE, About.SENDER})
+_FEWER = "refused together with other recipients, one of whom may be the reason: offered again with fewer"
 _LAST_STRETCH = 60.0
 """Seconds before an expiry in which the last attempt comes."""
 
@@ -114,6 +119,8 @@ def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> 
         case Verdict.ACCEPTED:
             return Decision(State.SENT, None, counted=True)
         case Verdict.PERMANENT:
+            if facts.together and result.phase in _SHARED and result.about not in _OF_ALL:
+                return Decision(State.QUEUED, Reason.TOGETHER, 0.0, deferred=True, note=_FEWER)
             return Decision(State.FAILED, Reason.REFUSED, counted=True)
         case Verdict.TRANSIENT:
             return _again(result, facts, policy, chance)

@@ -68,9 +68,11 @@ class Claims:
         monotonic: Callable[[], float],
         latest: Callable[[], datetime],
         transport: str | None = None,
+        together: int = 1,
     ) -> None:
         """`latest`: what the database's clock can't be past by now unless it was stepped. `transport`: the one of
-        several that is to send what is claimed."""
+        several that is to send what is claimed. `together`: recipients of one message that share a transaction."""
+        self._together = together
         self._transport = transport
         self._latest = latest
         self._database = database
@@ -125,9 +127,11 @@ class Claims:
         carefully: bool = False,
         probe: bool = False,
         ids: Sequence[int] = (),
+        whole: bool = False,
     ) -> list[Claimed]:
-        """Up to `limit` deliveries. `carefully`: such that a row that can't be read spoils no other. `probe`: one,
-        by the turns of probes. `ids`: of these alone, whichever are due."""
+        """Up to `limit` deliveries, and more of the last message if it has several recipients. `carefully`: such that
+        a row that can't be read spoils no other. `probe`: one, by the turns of probes. `ids`: of these alone,
+        whichever are due. `whole`: a limit of one means one message, whose recipients may be followed by others'."""
         if ids:
             return self._named(connection, _Wanted(worker_id, token, limit, [], {}, ids), carefully=carefully)
         how = self._by_steps if carefully or not self.at_once else self._at_once
@@ -141,6 +145,9 @@ class Claims:
             rest = limit - len(found)
             if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
                 further = wanted._replace(limit=rest, shares=whole_shares(rest), places=begin | dict(_ends(found)))
+                found += how(connection, further)
+            for slot, rest in _cut_off(found, 1 if whole else 2, limit, self._together):
+                further = wanted._replace(limit=rest, shares=[(slot, rest)], places=begin | dict(_ends(found)))
                 found += how(connection, further)
             return found
 
@@ -198,7 +205,12 @@ class Claims:
 
     def _taken(self, found: Iterable[Any], wanted: _Wanted) -> list[Claimed]:
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
-        return [_claimed(row, wanted.token, stored_from(row, row.parts, self._environment)) for row in rows]
+        claimed, message, pk = [], None, None
+        for row in rows:
+            if message is None or row.pk is None or row.pk != pk:  # deliveries of one message share it
+                message, pk = stored_from(row, row.parts, self._environment), row.pk
+            claimed.append(_claimed(row, wanted.token, message))
+        return claimed
 
     def _named(self, connection: sa.Connection, wanted: _Wanted, *, carefully: bool) -> list[Claimed]:
         values = {"environment": self._environment, "ids": wanted.ids, "limit": wanted.limit, "latest": self._latest()}
@@ -246,6 +258,23 @@ class Claims:
 def _ends(found: list[Claimed]) -> Iterator[tuple[int, Place]]:
     """Where a claim has ended, by slot: the last of each counts."""
     return ((one.slot, (one.due_at, one.id)) for one in found)
+
+
+def _cut_off(found: list[Claimed], least: int, limit: int, together: int) -> list[tuple[int, int]]:
+    """By slot, how many more recipients the last message may have, of which a claim has taken `least` or more."""
+    if together == 1 or len(found) < least or len(found) < limit:
+        return []
+    ends: dict[int, list[Claimed]] = {}
+    for one in found:
+        ends.setdefault(one.slot, []).append(one)
+    cut = []
+    for slot, of_slot in ends.items():
+        last = of_slot[-1].message.pk
+        if len(of_slot) >= least and of_slot[-least].message.pk == last:
+            taken = sum(one.message.pk == last for one in of_slot)
+            if rest := -taken % together:
+                cut.append((slot, rest))
+    return cut
 
 
 def _claimed(row: Any, token: int, message: StoredMessage) -> Claimed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -37,6 +38,24 @@ def due_of(engine: sa.Engine, message_ids: Sequence[str]) -> list[int]:
     )
     with reading(engine) as connection:
         return list(connection.execute(due.order_by(_delivery.c.lane, _delivery.c.id)).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A due delivery that belongs to another environment, and is left alone."""
+
+    id: int
+    message_id: str
+    environment: str
+
+
+def foreign(engine: sa.Engine, environment: str, limit: int) -> list[Foreign]:
+    """What is due of other environments than this one, at most `limit`."""
+    columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
+    due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
+    with reading(engine) as connection:
+        rows = connection.execute(due.where(_message.c.environment != environment).limit(limit))
+        return [Foreign(*row) for row in rows]
 
 
 def is_of(environment: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

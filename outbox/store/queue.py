@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +22,7 @@ from outbox.store.claim import Claimed, Claims
 from outbox.store.claim_sql import held_by
 from outbox.store.connections import Connections
 from outbox.store.databases import of
-from outbox.store.due import due_now
+from outbox.store.due import Foreign, due_now, foreign
 from outbox.store.failures import OUTAGES
 from outbox.store.held import Held
 from outbox.store.messages import StoredMessage
@@ -40,15 +39,6 @@ _message = table_of(OutboxMessage)
 _worker = table_of(OutboxWorker)
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """A due delivery that belongs to another environment, and is left alone."""
-
-    id: int
-    message_id: str
-    environment: str
-
-
 class Queue:
     """One worker's view of the queue. Safe to use from several threads."""
 
@@ -62,6 +52,7 @@ class Queue:
         transport: str | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
         seen: database_clock.DatabaseClock | None = None,  # as another queue watches it
+        together: int = 1,  # as `Claims` has it
     ) -> None:
         """`lease`: seconds that a claim holds; `wake`: commits end `wait`; `transport`: which of several is to send."""
         self._engine = engine
@@ -70,7 +61,7 @@ class Queue:
         self._lease = lease
         self.clock = seen or database_clock.DatabaseClock(monotonic)
         self._connections = Connections(engine, listening=wake)
-        self._claims = Claims(self._database, environment, lease, monotonic, self.clock.latest, transport)
+        self._claims = Claims(self._database, environment, lease, monotonic, self.clock.latest, transport, together)
         self.rates = Rates(engine, self._connections, environment)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
@@ -146,10 +137,17 @@ class Queue:
         self._connections.wait(flag, timeout)
 
     def claim(
-        self, worker_id: int, token: int, limit: int, *, probe: bool = False, ids: Sequence[int] = ()
+        self,
+        worker_id: int,
+        token: int,
+        limit: int,
+        *,
+        probe: bool = False,
+        ids: Sequence[int] = (),
+        whole: bool = False,
     ) -> list[Claimed]:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
-        `probe`: one, by the turns of probes (`lane_shares.Turns`). `ids`: of these alone, whichever are due.
+        `probe`: one, by the turns of probes (`lane_shares.Turns`). `ids`: of these alone. `whole`: as `Claims.claim`.
 
         Mail of another environment is passed over. One that can't be read comes back as a message with `damage`.
         """
@@ -159,10 +157,10 @@ class Queue:
             return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
-                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids)
+                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids, whole=whole)
         try:
             with self._connections.use() as connection:
-                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids)
+                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids, whole=whole)
         except OUTAGES:
             raise
         except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer
@@ -178,11 +176,7 @@ class Queue:
 
     def foreign(self, limit: int = 10) -> list[Foreign]:
         """Due deliveries of other environments, at most `limit`."""
-        columns = (_delivery.c.id, _message.c.message_id, _message.c.environment)
-        due = due_now().with_only_columns(*columns).join(_message, _message.c.id == _delivery.c.message_id)
-        with reading(self._engine) as connection:
-            rows = connection.execute(due.where(_message.c.environment != self._environment).limit(limit))
-            return [Foreign(*row) for row in rows]
+        return foreign(self._engine, self._environment, limit)
 
     def abandon_claim(self, worker_id: int, token: int) -> int:
         """Undo a claim of this worker whose commit was not answered, if it took place after all; how many rows."""
@@ -225,11 +219,14 @@ class Queue:
             raise DamagedMessageError(f"blob {digest} is missing: was outbox_blob purged by hand, or restored in part?")
         return value
 
-    def mark(self, claimed: Claimed) -> bool:
-        """Write durably that the final dot of `claimed` may be sent from now on. False: the lease was lost."""
-        ours = _delivery.c.id == claimed.id, _delivery.c.token == claimed.token
-        with self._engine.begin() as connection:
-            return connection.execute(_delivery.update().where(*ours).values(marked_at=DbNow())).rowcount == 1
+    def mark(self, *claimed: Claimed) -> bool:
+        """Write durably that the final dot of these, of one claim, may be sent. False: a lease was lost, none is."""
+        ours = _delivery.c.id.in_(sorted(one.id for one in claimed)), _delivery.c.token == claimed[0].token
+        with self._engine.connect() as connection, connection.begin() as marking:
+            held = connection.execute(_delivery.update().where(*ours).values(marked_at=DbNow())).rowcount
+            if held < len(claimed):
+                marking.rollback()
+        return held == len(claimed)
 
     def rescue(self, *, dead_after: float) -> list[int]:
         """Make due at once what workers of this environment hold that count as dead; their ids.

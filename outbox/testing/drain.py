@@ -27,7 +27,8 @@ from outbox.testing.scripts import Attempt, Relay
 from outbox.worker import build
 from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Leased, PrefetchBuffer
+from outbox.worker.leased import Leased
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.report import tell
 from outbox.worker.tickets import Ticket, Unrecorded

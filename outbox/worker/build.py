@@ -91,6 +91,7 @@ def queue(
         wake=wake and settings.wake and settings.listen_url is None,
         transport=(relay or settings.transports[0]).name if settings.transport_names else None,
         seen=clock,
+        together=(relay or settings.transports[0]).max_recipients,
     )
 
 

@@ -220,7 +220,9 @@ class Claimer:
         probes = self._claim_probes(most)
         probes += self._claim_comparisons(most - probes)
         if suspects is None or probes:
-            return probes + self._dispatcher.claim(self._worker_id, room - probes) if room > probes else probes
+            if room <= probes:
+                return probes
+            return probes + self._dispatcher.claim(self._worker_id, room - probes, whole=not self._buffer.healthy)
         if any(suspects) and not self._has_no_other:  # preferably of another sender and domain
             with self._holding(self._held.avoiding(*suspects)):
                 found = self._dispatcher.claim(self._worker_id, most, probe=True)

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import NamedTuple
 
 from outbox.core.clock import Debounce
 from outbox.core.errors import DamagedMessageError
 from outbox.core.events import EventName, Events, logger
-from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
-from outbox.delivery.retry import Decision, Facts, Reason, before_sending, decide
+from outbox.delivery.retry import Decision, Facts, Reason, before_sending
 from outbox.delivery.states import State
-from outbox.store.failures import OUTAGES
 from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
-from outbox.worker import staging
 from outbox.worker.blob_cache import BlobCache
 from outbox.worker.consequences import Consequences
-from outbox.worker.gate import BeforeDot, SendGuard
+from outbox.worker.gate import SendGuard
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Leased, PrefetchBuffer
+from outbox.worker.leased import Leased
+from outbox.worker.offers import Offers, local
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.router import Share
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Ticket, Unrecorded
-
-OUTAGE_SECONDS = 5.0
-"""The longest wait of a mail whose content could not be read because the database was away."""
 
 COMPLAINT_SECONDS = 60.0
 """How often a worker says that mail of another environment is due."""
@@ -78,9 +72,7 @@ class Dispatcher:
         self._terms = terms
         self._events = events
         self._monotonic = monotonic
-        self._chance = chance
         self._token = token
-        self._consequences = consequences
         self._share = share
         self._blob_cache = BlobCache(
             lambda digest: queue.blob_size(digest),
@@ -88,26 +80,30 @@ class Dispatcher:
             lambda message, start, length: queue.text_part(message, start, length),
             step,
         )
-        self._judging = threading.Lock()
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
         self._guard = SendGuard(queue, recorder, terms, lease_guard, monotonic, step)
+        self._offers = Offers(buffer, recorder, terms, events, self._guard, chance, consequences)
 
     def cut_off(self) -> None:
         """The grace period of a stop is over: no final dot is sent any more."""
         self._guard.cutoff.set()
 
-    def claim(self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = ()) -> int:
+    def claim(
+        self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = (), whole: bool = False
+    ) -> int:
         """Lease up to `limit` due deliveries into the buffer; how many rows that touched. As `Queue.claim`."""
-        return self.lease(worker_id, limit, probe=probe, ids=ids).rows
+        return self.lease(worker_id, limit, probe=probe, ids=ids, whole=whole).rows
 
-    def lease(self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = ()) -> Leases:
+    def lease(
+        self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = (), whole: bool = False
+    ) -> Leases:
         """As `claim`; and how many of them are to be offered."""
         self._abandon_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
-        claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids)
+        claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids, whole=whole)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
@@ -129,7 +125,7 @@ class Dispatcher:
             return claimed
         terms = self._terms
         self._recorder.submit(
-            *(Outcome.of(leased.claimed, ended, _local(ended), terms.transport, None) for leased, ended in barred)
+            *(Outcome.of(leased.claimed, ended, local(ended), terms.transport, None) for leased, ended in barred)
         )
         ended = {id(leased) for leased, _ in barred}
         return [leased for leased in claimed if id(leased) not in ended]
@@ -150,31 +146,53 @@ class Dispatcher:
                 remedy="this worker's OUTBOX_ENVIRONMENT differs; start one that matches, or cancel the mail",
             )
 
-    def work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> None:
-        """Take one delivery through deliver, decide and record. `unrecorded`: this connection's outcomes till now."""
-        if (ticket := self._work(leased, connection, unrecorded)) is not None:
+    def work(
+        self, leased: Leased, connection: Connection, unrecorded: Unrecorded, others: Sequence[Leased] = ()
+    ) -> None:
+        """Take one delivery through deliver, decide and record, or several of one message that share a transaction.
+
+        `unrecorded`: this connection's outcomes till now.
+        """
+        for ticket in self._work([leased, *others], connection, unrecorded):
             unrecorded.add(ticket)
 
-    def _work(self, leased: Leased, connection: Connection, unrecorded: Unrecorded) -> Ticket | None:
+    def _work(self, group: list[Leased], connection: Connection, unrecorded: Unrecorded) -> list[Ticket]:
+        tickets: list[Ticket] = []
+        ready: list[tuple[Leased, Facts]] = []
+        for leased in group:
+            ended = self._prepared(leased, connection)
+            if isinstance(ended, Facts):
+                ready.append((leased, ended))
+            else:
+                tickets.append(ended)
+        if not ready:
+            return tickets
+        message = ready[0][0].claimed.message
+        try:
+            content = self._blob_cache.content(message)
+        except DamagedMessageError as error:
+            damaged = Decision(State.FAILED, Reason.DAMAGED, note=str(error))
+            return tickets + [self._offers.settle(leased, connection, damaged) for leased, _ in ready]
+        except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
+            logger.error("%s: its content can't be read: %s", message.message_id, type(error).__name__)
+            return tickets + self._offers.break_off(ready, connection, error)
+        if self._terms.suppress:
+            note = "not sent: MAIL_SUPPRESS_SEND is on"
+            suppressed = Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note)
+            return tickets + [self._offers.settle(leased, connection, suppressed) for leased, _ in ready]
+        return tickets + self._offers.offer(ready, content, connection, unrecorded)
+
+    def _prepared(self, leased: Leased, connection: Connection) -> Facts | Ticket:
+        """What the decision about it needs to know; or it ends here, before it is offered."""
         claimed = leased.claimed
         if not (self._guard.may_begin(leased) and self._terms.may_reach(claimed.recipient)):
             return self._return(leased, connection)
         facts = self._facts(leased)
         if (barred := self._barred(leased, facts)) is not None:  # since its claim
-            return self._settle(leased, connection, barred)
-        if claimed.rescues > self._terms.policy.poison and not self._guard.marked(leased):
+            return self._offers.settle(leased, connection, barred)
+        if claimed.rescues > self._terms.policy.poison and not self._guard.marked([leased]):
             return self._return(leased, connection)
-        try:
-            content = self._blob_cache.content(claimed.message)
-        except DamagedMessageError as error:
-            return self._settle(leased, connection, Decision(State.FAILED, Reason.DAMAGED, note=str(error)))
-        except Exception as error:  # noqa: BLE001 - the database was away, or can't read this one
-            logger.error("%s: its content can't be read: %s", claimed.message.message_id, type(error).__name__)
-            return self._settle(leased, connection, self._broke(facts, error))
-        if self._terms.suppress:
-            note = "not sent: MAIL_SUPPRESS_SEND is on"
-            return self._settle(leased, connection, Decision(State.SENT, Reason.SUPPRESSED, counted=True, note=note))
-        return self._offer(leased, facts, content, connection, unrecorded)
+        return facts
 
     def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
         """Release deliveries that were claimed and not begun, due as they were before."""
@@ -190,78 +208,10 @@ class Dispatcher:
             if self._queue.abandon_claim(worker_id, token) or self._monotonic() > until:
                 self._unanswered.remove((token, until))
 
-    def _offer(
-        self,
-        leased: Leased,
-        facts: Facts,
-        content: Iterator[bytes],
-        connection: Connection,
-        unrecorded: Unrecorded,
-    ) -> Ticket | None:
-        message = leased.claimed.message
-        gate = BeforeDot(self._guard, leased, unrecorded)
-        timeout = min(self._terms.send_timeout, self._guard.remaining(leased))
-        try:
-            envelope = staging.envelope(leased.claimed, self._terms.redirect_to)
-            result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
-            result = staging.of_sink(result, self._terms.redirect_to)
-        except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
-            logger.exception("%s: internal error while sending", message.message_id)
-            connection.abort()
-            return self._settle(leased, connection, self._broke(facts, error))
-        if gate.refused:
-            self._buffer.withdraw(leased, connection, result.phase)
-            return self._record(leased, Decision(State.QUEUED, Reason.STOPPED, note=gate.refused), result)
-        if self._buffer.turned_away(leased, result, connection):
-            connection.close()
-            if result.phase is Phase.DOT:  # it was refused, which takes away the mark of one that may be held
-                return self._record(leased, Decision(State.QUEUED, Reason.TRANSPORT), result, About.CONNECTIONS)
-            self._buffer.put([leased])
-            return None
-        chance = self._chance()
-        with self._judging:  # what follows from outcomes is noted in their order
-            offer, ruling = self._buffer.done(leased, result, chance, connection)
-            pending = self._consequences is not None and self._consequences.note(ruling, offer, result)
-        if pending:
-            self._buffer.running_low.set()
-        if ruling.turned:
-            self._say_turned(result)
-        if result.verdict is not Verdict.ACCEPTED:  # which nothing else decides about
-            facts = replace(facts, withheld=ruling.withheld, down=self._buffer.is_down)
-        decision = decide(result, facts, self._terms.policy, chance)
-        return self._record(leased, staging.noted(decision, self._terms.redirect_to), result, ruling.about)
-
-    def _say_turned(self, result: Result) -> None:
-        self._events.emit(
-            EventName.TRANSPORT_DOWN if self._buffer.is_down else EventName.TRANSPORT_UP,
-            transport=self._terms.transport,
-            verdict=result.verdict,
-            phase=result.phase,
-            reply=result.reply.text,
-        )
-
-    def _broke(self, facts: Facts, error: Exception) -> Decision:
-        note = f"internal error while sending: {type(error).__name__}"
-        if facts.rescues + 1 > self._terms.policy.poison:
-            return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
-        delay = self._terms.policy.backoff(facts.rescues + 1, self._chance())
-        if isinstance(error, OUTAGES):
-            delay = min(delay, OUTAGE_SECONDS)
-        return Decision(State.QUEUED, Reason.POISON, delay, suspected=True, note=note)
-
     def _return(self, leased: Leased, connection: Connection) -> Ticket:
         """It was taken and not begun."""
         self._buffer.withdraw(leased, connection)
         return self.give_back([leased])[0]
-
-    def _settle(self, leased: Leased, connection: Connection, decision: Decision) -> Ticket:
-        """Decided without a word from the server, which the breaker is to learn nothing from."""
-        self._buffer.withdraw(leased, connection)
-        return self._record(leased, decision, _local(decision))
-
-    def _record(self, leased: Leased, decision: Decision, result: Result, about: About | None = None) -> Ticket:
-        outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport, about)
-        return self._recorder.submit(outcome)[0]
 
     def _facts(self, leased: Leased) -> Facts:
         claimed = leased.claimed
@@ -277,10 +227,3 @@ class Dispatcher:
             deferrals=claimed.deferrals,
             elsewhere=self._share.is_carried_elsewhere(claimed.route),
         )
-
-
-def _local(decision: Decision) -> Result:
-    """The result of an attempt that never reached the network."""
-    verdicts = {State.SENT: Verdict.ACCEPTED, State.UNCERTAIN: Verdict.UNKNOWN, State.FAILED: Verdict.PERMANENT}
-    verdict = verdicts.get(decision.state, Verdict.TRANSIENT)
-    return Result(verdict, Phase.LOCAL, Reply(None, None, decision.note or ""), duration=0.0)

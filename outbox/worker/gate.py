@@ -7,14 +7,14 @@ at most one duplicate per open connection.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from outbox.core.events import logger
 from outbox.delivery.states import OnUncertain
 from outbox.store.queue import Queue
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Leased
+from outbox.worker.leased import Leased
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded
@@ -61,27 +61,29 @@ class SendGuard:
             return self.remaining(leased) > 0 and not self.cutoff.is_set()
         return self._within(leased, self._recorder.sound)
 
-    def may_finish(self, leased: Leased, unrecorded: Unrecorded) -> str | None:
-        """Called right before a final dot: None, or why it must not be sent."""
+    def may_finish(self, group: Sequence[Leased], unrecorded: Unrecorded) -> str | None:
+        """Called right before the final dot of a message to all of these, of one claim: None, or why it must not be
+        sent."""
+        leased = group[0]
         if not unrecorded.is_durable and not self._within(leased, unrecorded.durable):
             return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
         if self._recorder.trouble is not None and not self._within(leased, self._recorder.sound):
             return "given up before the final dot: outcomes can't be recorded"
         if self.cutoff.is_set():
             return "given up before the final dot: the worker has to stop"
-        if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self.marked(leased):
+        if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self.marked(group):
             return "given up before the final dot: the mark could not be written"
         if self.remaining(leased) <= 0:
             return "given up before the final dot: the lease expired, or would expire before a reply is guaranteed"
         return None
 
-    def marked(self, leased: Leased) -> bool:
-        """Whether the database has it that the final dot is about to be sent."""
+    def marked(self, group: Sequence[Leased]) -> bool:
+        """Whether the database has it of all of these that the final dot is about to be sent."""
         try:
             with self._step():
-                return bool(self._queue.mark(leased.claimed))
+                return bool(self._queue.mark(*(leased.claimed for leased in group)))
         except Exception:  # noqa: BLE001 - without the mark the dot is not sent
-            logger.exception("%s: the mark before the final dot failed", leased.claimed.message.message_id)
+            logger.exception("%s: the mark before the final dot failed", group[0].claimed.message.message_id)
             return False
 
     def _claimed_at(self, leased: Leased) -> float:
@@ -98,12 +100,15 @@ class SendGuard:
 class BeforeDot:
     """The last question before the final dot, and its answer for later."""
 
-    def __init__(self, guard: SendGuard, leased: Leased, unrecorded: Unrecorded) -> None:
+    def __init__(self, guard: SendGuard, group: Sequence[Leased], unrecorded: Unrecorded) -> None:
         self._guard = guard
-        self._leased = leased
+        self._group = group
         self._unrecorded = unrecorded
         self.refused: str | None = None
+        self.asked: Sequence[int] = ()
+        """The numbers of those in the group for whom it was asked."""
 
-    def __call__(self) -> bool:
-        self.refused = self._guard.may_finish(self._leased, self._unrecorded)
+    def __call__(self, accepted: Sequence[int] = (0,)) -> bool:
+        self.asked = accepted
+        self.refused = self._guard.may_finish([self._group[number] for number in accepted], self._unrecorded)
         return self.refused is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from outbox.store.claim import Claimed
@@ -25,3 +27,17 @@ class Begun:
     opening: int  # the breaker's `openings`
     probe: bool
     at: float  # monotonic seconds
+
+
+def least_suspected(heap: list[Entry], senders: Collection[str], domains: Collection[str]) -> Leased:
+    """Taken from the heap: the first of what is of none of these senders and domains, else of fewest."""
+
+    def suspicion(entry: Entry) -> tuple[int, int, int]:
+        claimed = entry[2].claimed
+        suspected = (claimed.message.envelope_from in senders) + (claimed.recipient.rpartition("@")[2] in domains)
+        return suspected, entry[0], entry[1]
+
+    entry = min(heap, key=suspicion)
+    heap.remove(entry)
+    heapq.heapify(heap)
+    return entry[2]

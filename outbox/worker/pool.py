@@ -38,6 +38,7 @@ from outbox.worker.router import Share
 from outbox.worker.shared_health import SharedHealth
 from outbox.worker.terms import Connection, Terms
 from outbox.worker.tickets import Unrecorded
+from outbox.worker.together import sharing_of
 
 _STUCK_SECONDS = 10.0  # each step has a time limit below the lease's end; a thread this late is in none of them
 _READERS = 4  # connections that mark or read a message at once, each over one of the database's connections
@@ -262,18 +263,17 @@ class Pool:
         return guarded
 
     def _carry(self, connection: Connection) -> None:
-        unrecorded = Unrecorded()
+        unrecorded, shares = Unrecorded(), sharing_of(connection, self._terms)
         while True:
             leased = self._buffer.take(self._idle, self._claimer.low, connection)
             if leased is not None:
                 self._ends[connection] = awake() + leased.deadline - monotonic()
-                self._dispatcher.work(leased, connection, unrecorded)
+                self._dispatcher.work(leased, connection, unrecorded, self._buffer.companions(leased, shares))
                 del self._ends[connection]
-            elif self._buffer.closed:
-                break
             else:
                 connection.close()
-        connection.close()
+                if self._buffer.closed:
+                    return
 
     @contextmanager
     def _step(self) -> Iterator[None]:

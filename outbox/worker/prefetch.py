@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from outbox.core.sync import Flag
 from outbox.delivery.admission import Admission
@@ -16,9 +17,10 @@ from outbox.delivery.evidence import Offer
 from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.store.claim import Claimed
 from outbox.worker.door import Door, Member
-from outbox.worker.leased import Begun, Entry
+from outbox.worker.leased import Begun, Entry, least_suspected
 from outbox.worker.leased import Leased as Leased
 from outbox.worker.pacer import Pacer, unpaced
+from outbox.worker.together import Sharing, taken_along
 from outbox.worker.waiters import Waiters
 
 _LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
@@ -93,6 +95,17 @@ class PrefetchBuffer:
             with self._lock:
                 self._waiters.wake(len(self._heap))
         return found
+
+    def companions(self, leased: Leased, connection: Sharing | None) -> Sequence[Leased]:
+        """What follows of the message that was just taken, and goes in the same transaction; taken as well."""
+        if connection is None or not self._heap or self.is_down:  # a probe is to show about whom a failure is
+            return ()
+        with self._lock:
+            begun = self._begun[leased.claimed.id, leased.claimed.token]
+            found = taken_along(self._heap, leased.claimed, connection, self.pacer, self._monotonic())
+            for one in found:
+                self._begun[one.claimed.id, one.claimed.token] = replace(begun, probe=False)
+            return found
 
     def withdraw(self, leased: Leased, who: Member | None = None, phase: Phase = Phase.LOCAL) -> None:
         """A taken message is finished without a result of the server's, in this phase."""
@@ -196,7 +209,7 @@ class PrefetchBuffer:
         """Take back what the breaker, or a rate, lets nobody begin now: others, or a later claim, may do better."""
         with self._lock:
             admits = self._breaker.ready(now := self._monotonic())
-            if admits is None or self._breaker.hopeful:
+            if admits is None or self._breaker.hopeful or self._breaker.since is None:
                 admits = self.pacer.keeps(now)
             if admits is None:
                 return []
@@ -261,7 +274,7 @@ class PrefetchBuffer:
             return None
         self.pacer.take()
         probe = self._breaker.probing
-        leased = self._least_suspected() if probe else heapq.heappop(self._heap)[2]
+        leased = least_suspected(self._heap, *self._blame.suspects()) if probe else heapq.heappop(self._heap)[2]
         self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now)
         self._door.enter(who)
         return leased
@@ -270,19 +283,6 @@ class PrefetchBuffer:
         if is_so and not self.is_new:
             self.is_new = True
             self.running_low.set()
-
-    def _least_suspected(self) -> Leased:
-        senders, domains = self._blame.suspects()
-
-        def suspicion(entry: Entry) -> tuple[int, int, int]:
-            claimed = entry[2].claimed
-            suspected = (claimed.message.envelope_from in senders) + (claimed.recipient.rpartition("@")[2] in domains)
-            return suspected, entry[0], entry[1]
-
-        entry = min(self._heap, key=suspicion)
-        self._heap.remove(entry)
-        heapq.heapify(self._heap)
-        return entry[2]
 
     def _end(self, leased: Leased, who: Member | None) -> Begun:
         self._door.leave(who)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,9 @@ from outbox.delivery.reply import Result
 from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
+
+Content = Iterator[bytes]
+BeforeDotOfAll = Callable[[Sequence[int]], bool]
 
 
 class Connection(Protocol):

@@ -20,7 +20,8 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Leased, PrefetchBuffer
+from outbox.worker.leased import Leased
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded

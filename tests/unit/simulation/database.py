@@ -164,7 +164,7 @@ class Queue:
     def hold(self, held: Held) -> None:
         self._held = held
 
-    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
+    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False, **_: object) -> list[Claimed]:
         if self._held.everything:
             return []
         shares = self._turns.next_probe(self._heads()) if probe else self._turns.next(limit)
@@ -214,8 +214,8 @@ class Queue:
     def abandon_claim(self, worker_id: int, token: int) -> int:
         return 0
 
-    def mark(self, claimed: Claimed) -> bool:
-        return self._database.deliveries[claimed.id].token == claimed.token
+    def mark(self, *claimed: Claimed) -> bool:
+        return all(self._database.deliveries[one.id].token == one.token for one in claimed)
 
     def connected(self) -> nullcontext[None]:
         return nullcontext()

@@ -21,7 +21,8 @@ from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.prefetch import Leased, PrefetchBuffer
+from outbox.worker.leased import Leased
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded
 from tests.unit.simulation.database import RESCUED_AFTER, Database, Delivery, Hold, Queue, Recorder, Rulings

@@ -15,7 +15,8 @@ from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import OnUncertain
 from outbox.store.claim import Claimed
 from outbox.store.messages import StoredMessage
-from outbox.worker.prefetch import Leased, PrefetchBuffer
+from outbox.worker.leased import Leased
+from outbox.worker.prefetch import PrefetchBuffer
 from tests.servers.process import polled
 
 ACCEPTED = Result(Verdict.ACCEPTED, Phase.DOT, Reply(250, None, "OK"), 0.0)
