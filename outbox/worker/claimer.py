@@ -30,6 +30,8 @@ CLAIM_PER_CONNECTION = 16
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
 
+_GIVE_WAY_SECONDS = 0.2  # for a preferred transport to take its probe out of what is new
+
 _ASK_SECONDS = 2.0  # between two looks at what other workers were refused
 
 _RECENT = 200  # attempts that are looked at then
@@ -129,6 +131,8 @@ class Claimer:
     def look(self) -> float:
         """One look at what is to be done: seconds until the next, unless something calls for an earlier one."""
         self._buffer.running_low.clear()
+        if self.dry.is_set() and self._share.gives_way:  # under load there is enough for both
+            self._stopping.wait(_GIVE_WAY_SECONDS)
         self._apply_pauses()
         if surplus := self._buffer.surplus():
             self._dispatcher.give_back(surplus)

@@ -135,8 +135,7 @@ class Pool:
             for number, connection in enumerate(self._connections, 1)
         ]
         self._watch = watch
-        self.fault = threading.Event()
-        """Set when one of the threads died of a defect: the process must end and be started again."""
+        self.fault = threading.Event()  # a thread died of a defect: the process must end and be started again
 
     def start(self) -> None:
         """Begin to claim and send."""
@@ -205,9 +204,9 @@ class Pool:
         return breaker.state is Health.OPEN and not breaker.hopeful and breaker.probe_at > monotonic()
 
     @property
-    def is_down(self) -> bool:
-        """Whether the relay is out of use, to be probed now and then."""
-        return self._buffer.is_down
+    def buffer(self) -> PrefetchBuffer:
+        """What waits for a connection; whether the relay is out of use, to be probed now and then."""
+        return self._buffer
 
     @property
     def held(self) -> Held:

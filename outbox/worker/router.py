@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,13 +10,14 @@ from typing import Protocol
 from outbox.core.events import Event, EventName
 from outbox.delivery.routes import Refused, Routes, Served
 from outbox.store.held import Held
+from outbox.worker.prefetch import PrefetchBuffer
 
 
 class Sender(Protocol):
     """What is asked of the threads of one transport."""
 
     @property
-    def is_down(self) -> bool: ...
+    def buffer(self) -> PrefetchBuffer: ...
 
     @property
     def held(self) -> Held: ...
@@ -66,6 +68,11 @@ class Router:
             self._found = seen, self._routes.served(seen.available, dict(seen.refused), seen.routes)
         return self._found[1][name]
 
+    def gives_way(self, name: str) -> bool:
+        """Whether another that is preferred wants the next message, to find out whether it is up again."""
+        before = itertools.takewhile(lambda other: other != name, self._senders)
+        return any(_awaits_probe(self._senders[other].buffer) for other in before)
+
     def elsewhere(self, name: str, route: str) -> bool:
         """Whether another transport than `name` can carry what goes by this route."""
         return any(other != name and self._is_available(other) for other in self._routes.names(route))
@@ -86,7 +93,11 @@ class Router:
 
     def _is_available(self, name: str) -> bool:
         sender = self._senders[name]
-        return not sender.is_down and not sender.held.everything
+        return not sender.buffer.is_down and not sender.held.everything
+
+
+def _awaits_probe(buffer: PrefetchBuffer) -> bool:
+    return buffer.is_down and buffer.room(1) > 0
 
 
 class Share:
@@ -106,6 +117,11 @@ class Share:
     def served(self) -> Served | None:
         """What it carries now; None: all."""
         return None if self._router is None else self._router.served(self._transport)
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether another wants the next message first, which is a probe."""
+        return self._router is not None and self._router.gives_way(self._transport)
 
     def is_carried_elsewhere(self, route: str) -> bool:
         """Whether another transport can carry what goes by this route."""

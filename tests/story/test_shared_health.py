@@ -55,7 +55,6 @@ def test_one_worker_probes_for_all(database: Database, make_stage: MakeStage) ->
         until(lambda: row(stage).state == "down", "the database has it")
         assert "going down" in str(row(stage).error)
         until(lambda: all(stage.transport(one)["state"] != "closed" for one in stage.workers), "all are told", 12)
-        assert "as another worker found" in stage.logs()
         stage.send_together(59)
         until(lambda: len(second.messages) == 60, "the second carries all")
         with stage.transaction() as session:  # what only the first may carry keeps it probed
