@@ -146,8 +146,9 @@ class Claims:
             if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
                 further = wanted._replace(limit=rest, shares=whole_shares(rest), places=begin | dict(_ends(found)))
                 found += how(connection, further)
-            for slot, rest in _cut_off(found, 1 if whole else 2, limit, self._together):
-                further = wanted._replace(limit=rest, shares=[(slot, rest)], places=begin | dict(_ends(found)))
+            for slot, rest in _cut_off(found, 1 if whole else 2, shares, self._together):
+                only = [(one, rest if one == slot else 0) for one in SLOTS]
+                further = wanted._replace(limit=rest, shares=only, places=begin | dict(_ends(found)))
                 found += how(connection, further)
             return found
 
@@ -260,17 +261,17 @@ def _ends(found: list[Claimed]) -> Iterator[tuple[int, Place]]:
     return ((one.slot, (one.due_at, one.id)) for one in found)
 
 
-def _cut_off(found: list[Claimed], least: int, limit: int, together: int) -> list[tuple[int, int]]:
+def _cut_off(found: list[Claimed], least: int, shares: Shares, together: int) -> list[tuple[int, int]]:
     """By slot, how many more recipients the last message may have, of which a claim has taken `least` or more."""
-    if together == 1 or len(found) < least or len(found) < limit:
+    if together == 1 or len(found) < least:
         return []
     ends: dict[int, list[Claimed]] = {}
     for one in found:
         ends.setdefault(one.slot, []).append(one)
     cut = []
     for slot, of_slot in ends.items():
-        last = of_slot[-1].message.pk
-        if len(of_slot) >= least and of_slot[-least].message.pk == last:
+        last, share = of_slot[-1].message.pk, sum(share for one, share in shares if one == slot)
+        if len(of_slot) >= max(least, share) and of_slot[-least].message.pk == last:
             taken = sum(one.message.pk == last for one in of_slot)
             if rest := -taken % together:
                 cut.append((slot, rest))

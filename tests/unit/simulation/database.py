@@ -173,6 +173,9 @@ class Queue:
             found += self._take(worker_id, token, [(slot, limit) for slot, _ in shares], limit - len(found))
         return found
 
+    def is_any(self, *, probe: bool = False) -> bool:
+        return not self._held.everything and bool(self._due())
+
     def _take(self, worker_id: int, token: int, shares: Sequence[tuple[int, int]], limit: int) -> list[Claimed]:
         due, found = self._due(), []
         for slot, share in shares:

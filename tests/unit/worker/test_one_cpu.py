@@ -64,6 +64,6 @@ def test_all_threads_stay_on_the_processor_that_was_chosen() -> None:
 def test_two_workers_that_begin_on_the_same_part() -> None:
     with ExitStack() as stack:
         processes = [stack.enter_context(busy()) for _ in range(2)]
-        with polled("two processors for two workers", 30) as wait_a_little:
+        with polled("two processors for two workers", 90) as wait_a_little:
             while len({choose(process) for process in processes}) == 1:
                 wait_a_little()
