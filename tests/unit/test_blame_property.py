@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -400,10 +401,10 @@ def test_a_look_for_expired_mail_that_fails_keeps_nothing_from_being_offered(mon
     """It looks at all that is due, and on a slow database may take too long each time."""
     claim = Queue.claim
 
-    def fails_at_expired(queue: Queue, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
+    def fails_at_expired(queue: Queue, worker_id: int, token: int, limit: int, **how: Any) -> list[Claimed]:
         if queue._held.living:
             raise TimeoutError("the database did not answer in time")
-        return claim(queue, worker_id, token, limit, probe=probe)
+        return claim(queue, worker_id, token, limit, **how)
 
     monkeypatch.setattr(Queue, "claim", fails_at_expired)
     world, _ = play(
