@@ -189,13 +189,13 @@ def purger(engine: Engine, settings: Settings) -> operations.Purger:
     )
 
 
-def further_duties(engine: Engine, settings: Settings, bound: Bound) -> list[Duty]:
-    """Those that depend on the settings alone."""
+def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: bool) -> list[Duty]:
+    """Those that depend on the settings. `own`: nothing but the worker runs in the process."""
     wanted: list[Duty] = []
     if sensitive := bound.sensitive_kinds:
         redactor = operations.Redactor(engine, sensitive, environment=settings.environment)
         wanted.append(duties.Redaction(redactor))
-    if settings.one_cpu and is_of_use():
+    if own and settings.one_cpu and is_of_use():
         wanted.append(OneProcessor())
     return wanted
 

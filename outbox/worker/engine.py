@@ -154,8 +154,7 @@ class Engine:
             pauses,
             purge,
         ]
-        apart = replace(settings, one_cpu=False)  # the process has other things to do, too
-        return [*wanted, *build.further_duties(self._engine, apart, bound_to(self._app))]
+        return [*wanted, *build.further_duties(self._engine, settings, bound_to(self._app), own=False)]
 
     def _health(self) -> dict[str, Any]:
         said = self._pools.health()

@@ -123,7 +123,7 @@ class _Keeper:
         def be_a_worker() -> None:
             try:
                 with self._app.app_context():
-                    worker = Worker(self._app, place=Place(stop=stop, grace=self._grace, leave=leave))
+                    worker = Worker(self._app, place=Place(own=False, stop=stop, grace=self._grace, leave=leave))
                     self._worker = worker
                     codes.append(worker.run(once=False, drain=False, progress=None))
             except BaseException as error:  # noqa: BLE001 - told below

@@ -25,6 +25,7 @@ def _nothing(*_: Any) -> None:
 class Place:
     """What a worker has to do with the process that it runs in. By default that is its own."""
 
+    own: bool = True  # nothing but the worker runs in it
     number: int = 0  # among those of one supervisor, from 0: its metrics' port is so much higher
     stop: Stop = field(default_factory=Stop)  # ends the worker
     grace: float = math.inf  # seconds that a stop may take, where that is less than the settings say

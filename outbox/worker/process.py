@@ -256,7 +256,7 @@ class Worker:
             pauses,
             self._purge,
         ]
-        wanted += build.further_duties(self._engine, settings, self._bound)
+        wanted += build.further_duties(self._engine, settings, self._bound, own=self._place.own)
         jobs = Jobs(self._progress, *wanted)
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)
         return jobs

@@ -161,7 +161,7 @@ class _Supervisor:
         try:
             with self.app.app_context():
                 bound_to(self.app).sessions.forget()
-            place = Place(number, stop=Stop(self._lifeline), registered=words.send, alive=signs_of_life(words))
+            place = Place(number=number, stop=Stop(self._lifeline), registered=words.send, alive=signs_of_life(words))
             code = worker_process.run(
                 self.app, once=self.once, drain=self.drain, connections=self.connections, place=place
             )

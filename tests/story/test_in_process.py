@@ -44,6 +44,9 @@ def sends(server: Served, stage: Stage, relay: Relay, workers: int) -> None:
     assert {id_ for id_, _ in relay.copies()} == set(ids)
     pids = {process.pid for process in server.family()}
     assert {row.pid for row in rows(stage)} <= pids
+    for pid in pids:  # requests run wherever there is room
+        threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+        assert {frozenset(os.sched_getaffinity(one)) for one in threads} == {frozenset(os.sched_getaffinity(0))}
 
 
 def ends_in_good_order(server: Served, stage: Stage) -> None:
