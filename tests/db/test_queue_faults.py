@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -33,8 +35,8 @@ class AnswersLost(Queue):
 
     lose = True
 
-    def claim(self, worker_id: int, token: int, limit: int, *, probe: bool = False) -> list[Claimed]:
-        answer = super().claim(worker_id, token, limit, probe=probe)
+    def claim(self, worker_id: int, token: int, limit: int, **how: Any) -> list[Claimed]:
+        answer = super().claim(worker_id, token, limit, **how)
         if self.lose:
             raise sa.exc.OperationalError("COMMIT", None, ConnectionError("server closed the connection"))
         return answer

@@ -22,6 +22,7 @@ WALKS = {
     "Status": "status",
     "Migration": "migration",
 }
+SOMETIMES = {"worker/waiters.py"}  # only where a connection is faster than the claim
 FILE = re.compile(r"`((?:\w+/)+\w+\.py)`")
 
 
@@ -47,5 +48,5 @@ def test_the_page_names_the_files_of_a_walk_in_order(tmp_path: Path, title: str,
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     entered = list(json.loads(done.stdout.splitlines()[-1]))
-    assert sorted(set(steps) | passed) == sorted(entered)
+    assert sorted((set(steps) | passed) - SOMETIMES) == sorted(set(entered) - SOMETIMES)
     assert steps == [file for file in entered if file in steps]
