@@ -286,6 +286,8 @@ def _of_a_group() -> list[Any]:
         settings, script, phase, verdict = cell.values
         if phase in {Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT}:
             for count in (2, 50):
+                if count == 50 and "reset" in cell.id:  # it takes replies along: which recipient meets it is chance
+                    continue
                 marks = () if cell.id in often else (pytest.mark.long,)
                 found.append(
                     pytest.param(settings, script, phase, verdict, count, id=f"{cell.id} {count}", marks=marks)
@@ -319,7 +321,7 @@ def test_cell(
             too_many = told is None
             assert too_many is ("4.5.3" in str(action) or "Too many" in str(action))
             assert told is None or (told.verdict, told.phase) == (verdict, phase)
-            goes_on = too_many or (told is not None and told.reply.code not in {None, 421})
+            goes_on = too_many or (told is not None and told.reply.code in {*range(400, 600)} - {421})
             assert verdicts(results) == [ACCEPTED if goes_on else None] * (count - 1)
             assert len(server.messages) == (count - 1 if goes_on else 0)
             return
