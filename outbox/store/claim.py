@@ -128,10 +128,12 @@ class Claims:
         probe: bool = False,
         ids: Sequence[int] = (),
         whole: bool = False,
+        exact: bool = False,
     ) -> list[Claimed]:
         """Up to `limit` deliveries, and more of the last message if it has several recipients. `carefully`: such that
         a row that can't be read spoils no other. `probe`: one, by the turns of probes. `ids`: of these alone,
-        whichever are due. `whole`: a limit of one means one message, whose recipients may be followed by others'."""
+        whichever are due. `whole`: a limit of one means one message, whose recipients may be followed by others'.
+        `exact`: no more than `limit`, whatever is cut off."""
         if ids:
             return self._named(connection, _Wanted(worker_id, token, limit, [], {}, ids), carefully=carefully)
         how = self._by_steps if carefully or not self.at_once else self._at_once
@@ -146,7 +148,7 @@ class Claims:
             if rest > limit // 2 and cut_short(shares, Counter(one.slot for one in found), limit):
                 further = wanted._replace(limit=rest, shares=whole_shares(rest), places=begin | dict(_ends(found)))
                 found += how(connection, further)
-            for slot, rest in _cut_off(found, 1 if whole else 2, shares, self._together):
+            for slot, rest in _cut_off(found, 1 if whole else 2, shares, 1 if exact else self._together):
                 only = [(one, rest if one == slot else 0) for one in SLOTS]
                 further = wanted._replace(limit=rest, shares=only, places=begin | dict(_ends(found)))
                 found += how(connection, further)

@@ -145,9 +145,11 @@ class Queue:
         probe: bool = False,
         ids: Sequence[int] = (),
         whole: bool = False,
+        exact: bool = False,
     ) -> list[Claimed]:
         """Lease up to `limit` due deliveries: new mail of the high lane first, the others by their share.
-        `probe`: one, by the turns of probes (`lane_shares.Turns`). `ids`: of these alone. `whole`: as `Claims.claim`.
+        `probe`: one, by the turns of probes (`lane_shares.Turns`). `ids`: of these alone. `whole` and `exact`: as
+        `Claims.claim`.
 
         Mail of another environment is passed over. One that can't be read comes back as a message with `damage`.
         """
@@ -157,10 +159,14 @@ class Queue:
             return []
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
-                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids, whole=whole)
+                return self._claims.claim(
+                    connection, worker_id, token, limit, probe=probe, ids=ids, whole=whole, exact=exact
+                )
         try:
             with self._connections.use() as connection:
-                return self._claims.claim(connection, worker_id, token, limit, probe=probe, ids=ids, whole=whole)
+                return self._claims.claim(
+                    connection, worker_id, token, limit, probe=probe, ids=ids, whole=whole, exact=exact
+                )
         except OUTAGES:
             raise
         except Exception as error:  # noqa: BLE001 - a row that can't be read fails the whole answer

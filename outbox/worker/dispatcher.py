@@ -103,7 +103,8 @@ class Dispatcher:
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
-        claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids, whole=whole)
+        exact = self._buffer.pacer.active  # there are permits for so many
+        claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids, whole=whole, exact=exact)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])

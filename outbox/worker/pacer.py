@@ -143,11 +143,16 @@ class Pacer:
                 self._permits.clear()
             if not self._unused or (now < self._give_back_at and not all):
                 return
-            count, oldest = len(self._unused), min(self._unused)
+            unused = list(self._unused)
             self._unused.clear()
             self._give_back_at = now + _GIVE_BACK_SECONDS
         if self._limits.minute or self._limits.hour or self._limits.day:
-            self._source.give_back(TRANSPORT, self._transport, count, now - oldest, limits=self._limits)
+            try:
+                self._source.give_back(TRANSPORT, self._transport, len(unused), now - min(unused), limits=self._limits)
+            except Exception:  # the next time, then
+                with self._lock:
+                    self._unused.extend(unused)
+                raise
 
     def end(self) -> None:
         """Give back all, if the database lets us."""
