@@ -132,7 +132,7 @@ class Claims:
     ) -> list[Claimed]:
         """Up to `limit` deliveries, and more of the last message if it has several recipients. `carefully`: such that
         a row that can't be read spoils no other. `probe`: one, by the turns of probes. `ids`: of these alone,
-        whichever are due. `whole`: a limit of one means one message, whose recipients may be followed by others'.
+        whichever are due. `whole`: a limit of one means one message, with its recipients.
         `exact`: no more than `limit`, whatever is cut off."""
         if ids:
             return self._named(connection, _Wanted(worker_id, token, limit, [], {}, ids), carefully=carefully)
@@ -149,6 +149,7 @@ class Claims:
                 further = wanted._replace(limit=rest, shares=whole_shares(rest), places=begin | dict(_ends(found)))
                 found += how(connection, further)
             for slot, rest in _cut_off(found, 1 if whole else 2, shares, 1 if exact else self._together):
+                rest = min(rest, claim_sql.queued_of(connection, found[-1].message.pk)) if whole else rest
                 only = [(one, rest if one == slot else 0) for one in SLOTS]
                 further = wanted._replace(limit=rest, shares=only, places=begin | dict(_ends(found)))
                 found += how(connection, further)

@@ -145,3 +145,9 @@ def held_by(workers: Sequence[int]) -> sa.Select[Any]:
     held = sa.select(_delivery.c.id, _delivery.c.token)
     held = held.where(_delivery.c.state == State.SENDING, _delivery.c.worker_id.in_(workers))
     return held.order_by(_delivery.c.id)
+
+
+def queued_of(connection: sa.Connection, message: int) -> int:
+    """How many deliveries of a message are queued."""
+    query = sa.select(sa.func.count()).where(_delivery.c.message_id == message, _delivery.c.state == State.QUEUED.value)
+    return connection.execute(query).scalar_one()
