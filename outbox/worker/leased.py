@@ -27,6 +27,7 @@ class Begun:
     opening: int  # the breaker's `openings`
     probe: bool
     at: float  # monotonic seconds
+    along: tuple[Leased, ...] = ()  # taken with it, of the same message
 
 
 def least_suspected(heap: list[Entry], senders: Collection[str], domains: Collection[str]) -> Leased:

@@ -264,10 +264,10 @@ class Pool:
     def _carry(self, connection: Connection) -> None:
         unrecorded, shares = Unrecorded(), sharing_of(connection, self._terms)
         while True:
-            leased = self._buffer.take(self._idle, self._claimer.low, connection)
+            leased = self._buffer.take(self._idle, self._claimer.low, connection, shares)
             if leased is not None:
                 self._ends[connection] = awake() + leased.deadline - monotonic()
-                self._dispatcher.work(leased, connection, unrecorded, self._buffer.companions(leased, shares))
+                self._dispatcher.work(leased, connection, unrecorded, self._buffer.companions(leased))
                 del self._ends[connection]
             else:
                 connection.close()

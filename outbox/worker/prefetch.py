@@ -58,24 +58,23 @@ class PrefetchBuffer:
 
     def put(self, leased: Iterable[Leased]) -> None:
         """Add claimed mail."""
-        added = 0
         with self._lock:
+            before = len(self._heap)
             for one in leased:
                 heapq.heappush(self._heap, (one.claimed.slot, next(self._order), one))
-                added += 1
-            self._waiters.wake(added)
+            self._waiters.wake(len(self._heap) - before)
 
-    def take(self, timeout: float, low: int, who: Member | None = None) -> Leased | None:
-        """The next message, or None after `timeout` seconds without one or when `closed`; then `who` closes.
-
-        Fewer than `low` left sets `running_low`. What is taken must be followed by `done`, `withdraw` or `turned_away`.
-        """
+    def take(self, timeout: float, low: int, who: Member | None = None, of: Sharing | None = None) -> Leased | None:
+        """The next message, or None after `timeout` seconds without one or when `closed`; then `who` closes. `of`: who
+        takes several recipients at once. Fewer than `low` left sets `running_low`.
+        What is taken must be followed by `done`, `withdraw` or `turned_away`."""
         end = self._monotonic() + timeout
         while True:
             with self._lock:
                 now = self._monotonic()
                 leased = None if self._closed else self._next(who, now)
                 if leased is not None:
+                    self._take_along(leased, of)
                     if len(self._heap) < low:
                         self.running_low.set()
                     return leased
@@ -96,16 +95,9 @@ class PrefetchBuffer:
                 self._waiters.wake(len(self._heap))
         return found
 
-    def companions(self, leased: Leased, connection: Sharing | None) -> Sequence[Leased]:
-        """What follows of the message that was just taken, and goes in the same transaction; taken as well."""
-        if connection is None or not self._heap or self.is_down:  # a probe is to show about whom a failure is
-            return ()
-        with self._lock:
-            begun = self._begun[leased.claimed.id, leased.claimed.token]
-            found = taken_along(self._heap, leased.claimed, connection, self.pacer, self._monotonic())
-            for one in found:
-                self._begun[one.claimed.id, one.claimed.token] = replace(begun, probe=False)
-            return found
+    def companions(self, leased: Leased) -> Sequence[Leased]:
+        """What was taken with it, of the same message, and goes in the same transaction."""
+        return self._begun[leased.claimed.id, leased.claimed.token].along
 
     def withdraw(self, leased: Leased, who: Member | None = None, phase: Phase = Phase.LOCAL) -> None:
         """A taken message is finished without a result of the server's, in this phase."""
@@ -283,6 +275,14 @@ class PrefetchBuffer:
         if is_so and not self.is_new:
             self.is_new = True
             self.running_low.set()
+
+    def _take_along(self, leased: Leased, shares: Sharing | None) -> None:
+        if shares is not None and self._heap and not self.is_down:  # a probe is to show about whom a failure is
+            key = leased.claimed.id, leased.claimed.token
+            along = tuple(taken_along(self._heap, leased.claimed, shares, self.pacer, self._monotonic()))
+            begun = replace(self._begun[key], probe=False)
+            self._begun |= {(one.claimed.id, one.claimed.token): begun for one in along}
+            self._begun[key] = replace(self._begun[key], along=along)
 
     def _end(self, leased: Leased, who: Member | None) -> Begun:
         self._door.leave(who)
