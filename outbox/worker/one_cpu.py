@@ -18,7 +18,10 @@ _LOOK_SECONDS = 0.02  # for the kernel to spread the threads, so that one sees w
 
 
 class OneProcessor:
-    """A duty: lets the threads go where the kernel wants them, then gathers them where most of them have run."""
+    """A duty: lets the threads go where the kernel wants them, then gathers them where most of them have run.
+
+    Workers of one supervisor keep to different ones, as far as there are so many.
+    """
 
     name = "choice of a processor"
     seconds = 5.0
@@ -35,9 +38,20 @@ class OneProcessor:
             before = _run_times()
             time.sleep(_LOOK_SECONDS)
             ran = [number for number, seconds in _run_times().items() if seconds != before.get(number)]
-            self.chosen = _where(ran) if ran else self.chosen
+            wanted = _where(ran)
             if self.chosen is not None:
-                self._keep_to({self.chosen})
+                wanted[self.chosen] += 0  # else where nothing ran
+            if not wanted:
+                return
+            self._choose(wanted, _taken_by_siblings())
+            earlier = _taken_by_siblings(below=os.getpid())  # two may have chosen at once
+            if self.chosen in earlier:
+                self._choose(wanted, earlier)
+
+    def _choose(self, wanted: Counter[int], taken: Counter[int]) -> None:
+        """The one that fewest siblings have, and of these the most wanted."""
+        self.chosen = min(self._allowed, key=lambda number: (taken[number], -wanted[number], number))
+        self._keep_to({self.chosen})
 
     @staticmethod
     def _keep_to(processors: set[int]) -> None:
@@ -66,11 +80,25 @@ def _run_times() -> dict[int, str]:
     return found
 
 
-def _where(threads: list[int]) -> int | None:
-    """The processor on which most of these ran last."""
+def _where(threads: list[int]) -> Counter[int]:
+    """By processor, how many of these ran there last."""
     last: Counter[int] = Counter()
     for number in threads:
         with contextlib.suppress(OSError):
             after_name = (_THREADS / str(number) / "stat").read_text().rpartition(")")[2]
             last[int(after_name.split()[36])] += 1
-    return last.most_common(1)[0][0] if last else None
+    return last
+
+
+def _taken_by_siblings(*, below: int | None = None) -> Counter[int]:
+    """By processor, how many processes of the same parent keep to it: other workers of one supervisor. `below`: of
+    those with a lower number alone."""
+    taken: Counter[int] = Counter()
+    parent, own = os.getppid(), os.getpid()
+    with contextlib.suppress(OSError):
+        for number in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
+            with contextlib.suppress(ProcessLookupError):
+                kept = os.sched_getaffinity(number)
+                if len(kept) == 1 and number != own and (below is None or number < below):
+                    taken.update(kept)
+    return taken
