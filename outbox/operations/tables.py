@@ -18,7 +18,6 @@ from outbox.store.models import (
     table_of,
 )
 from outbox.store.rate_models import OutboxRate
-from outbox.store.transport_model import OutboxTransport
 
 MESSAGE = table_of(OutboxMessage)
 BLOB = table_of(OutboxBlob)
@@ -29,7 +28,6 @@ WORKER = table_of(OutboxWorker)
 PAUSE = table_of(OutboxPause)
 RATE = table_of(OutboxRate)
 THROTTLE = table_of(OutboxThrottle)
-TRANSPORT = table_of(OutboxTransport)
 AUDIT = table_of(OutboxAudit)
 
 

@@ -27,10 +27,3 @@ class OutboxTransport(Base):
     about: Mapped[str | None] = mapped_column(sa.String(11))  # down: `reply.About`
     probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # down: when the next delivery may try it
     prober_id: Mapped[int | None] = mapped_column(big_integer())  # down: the worker whose probe is under way
-    ramp_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # since when a backlog goes out at a growing pace
-    rate: Mapped[float | None] = mapped_column(sa.Float)  # messages a second that it takes, as its refusals have shown
-    rate_refused: Mapped[float | None] = mapped_column(sa.Float)  # the last rate at which it refused one
-    rate_reply: Mapped[str | None] = mapped_column(sa.String(1000))  # its words
-    rate_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when the rate was changed last
-    rate_until: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when a higher one is tried
-    rate_wait: Mapped[float | None] = mapped_column(sa.Float)  # seconds from one such trial to the next

@@ -7,7 +7,6 @@ No wait for a row that somebody else has locked: what can't be read or written l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -32,26 +31,11 @@ class Known:
 
     name: str
     down: bool
-    age: float  # since it is so
     error: str | None = None
     cause: str | None = None
     about: str | None = None
     probe_in: float = 0.0  # until the next probe may begin
     prober: int | None = None  # the worker whose probe is under way
-    ramp: float | None = None  # since when a backlog goes out at a growing pace
-    pace: Pace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """The rate that a transport takes, as its refusals have shown. Times are in seconds, as of when it was read."""
-
-    rate: float  # messages a second
-    refused: float | None  # the last rate at which it refused one
-    reply: str  # its words
-    age: float  # since it was changed last
-    left: float  # until a higher one is tried
-    wait: float  # from one such trial to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +66,9 @@ class Transports:
 
     def read(self) -> dict[str, Known]:
         """All of them, by name."""
+        statement = sa.select(_transport, DbNow().label("now")).where(_transport.c.environment == self._environment)
         with reading(self._engine) as connection:
-            return known(connection, self._environment)
+            return {row.name: _known(row) for row in connection.execute(statement)}
 
     def add(self, *names: str) -> None:
         """Write the rows that are not there yet: up."""
@@ -126,7 +111,6 @@ class Transports:
             name,
             sa.true(),
             {
-                "ramp_at": sa.case((was_down, DbNow()), else_=_transport.c.ramp_at),
                 "since": sa.case((was_down, DbNow()), else_=_transport.c.since),
                 "state": "up",
                 "error": None,
@@ -161,41 +145,14 @@ class Transports:
             return bool(connection.execute(changed).rowcount)
 
 
-def known(connection: sa.Connection, environment: str) -> dict[str, Known]:
-    """The rows of an environment, by name."""
-    statement = sa.select(_transport, DbNow().label("now")).where(_transport.c.environment == environment)
-    return {row.name: _known(row) for row in connection.execute(statement)}
-
-
 def _known(row: Any) -> Known:
-    now = utc(row.now)
-
-    def ago(moment: datetime | None) -> float | None:
-        return None if moment is None else (now - moment).total_seconds()
-
-    def left(moment: datetime | None) -> float:
-        return 0.0 if moment is None else max(0.0, (moment - now).total_seconds())
-
-    probe_in = left(row.probe_at)
-    pace = None
-    if row.rate is not None:
-        pace = Pace(
-            row.rate,
-            row.rate_refused,
-            row.rate_reply or "",
-            age=max(0.0, ago(row.rate_at) or 0.0),
-            left=left(row.rate_until),
-            wait=row.rate_wait or 0.0,
-        )
+    probe_in = 0.0 if row.probe_at is None else max(0.0, (utc(row.probe_at) - utc(row.now)).total_seconds())
     return Known(
         row.name,
         down=row.state == "down",
-        age=max(0.0, ago(row.since) or 0.0),
         error=row.error,
         cause=row.cause,
         about=row.about,
         probe_in=probe_in if probe_in < _STEPPED_SECONDS else 0.0,
         prober=row.prober_id,
-        ramp=ago(row.ramp_at),
-        pace=pace,
     )

@@ -71,13 +71,6 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         sa.Column("about", sa.String(11)),
         sa.Column("probe_at", UtcDateTime()),
         sa.Column("prober_id", big_integer()),
-        sa.Column("ramp_at", UtcDateTime()),
-        sa.Column("rate", sa.Float),
-        sa.Column("rate_refused", sa.Float),
-        sa.Column("rate_reply", sa.String(1000)),
-        sa.Column("rate_at", UtcDateTime()),
-        sa.Column("rate_until", UtcDateTime()),
-        sa.Column("rate_wait", sa.Float),
         sa.CheckConstraint("state IN ('up', 'down')", name="ck_outbox_transport_state"),
         **_OPTIONS,
     )
