@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -34,23 +34,6 @@ class Grant(NamedTuple):
     """When the first is good, the others after it at the pace of the rate a second."""
     wait: float = 0.0
     """If there is none: when to ask again."""
-
-
-class Source(Protocol):
-    """What is asked of `Rates`."""
-
-    def reserve(
-        self,
-        what: str,
-        value: str,
-        limits: RateLimits,
-        wanted: int,
-        *,
-        per_second: float | None = None,
-        paced: bool = True,
-    ) -> Grant: ...
-
-    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None: ...
 
 
 class Rates:

@@ -84,14 +84,15 @@ def queue(
 
     `relay`: by which what is claimed is to go; None: the first. `clock`: the database's, as another queue watches it.
     """
+    relay = relay or settings.transports[0]
     return Queue(
         engine,
         environment=settings.environment,
         lease=settings.lease_seconds,
         wake=wake and settings.wake and settings.listen_url is None,
-        transport=(relay or settings.transports[0]).name if settings.transport_names else None,
+        transport=relay.name if settings.transport_names else None,
         seen=clock,
-        together=(relay or settings.transports[0]).max_recipients,
+        together=relay.max_recipients,
     )
 
 
@@ -122,10 +123,10 @@ def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, event
 
 def _introduce(engine: Engine, settings: Settings) -> None:
     """See that the transports have rows, and that those which are down are probed soon: they may have been repaired."""
-    names = [relay.name for relay in settings.transports]
+    rows, names = _transports(engine, settings), [relay.name for relay in settings.transports]
     try:
-        _transports(engine, settings).add(*names)
-        _transports(engine, settings).hasten(*names)
+        rows.add(*names)
+        rows.hasten(*names)
     except Exception as error:  # noqa: BLE001 - each worker then knows what it finds out by itself
         logger.error("the health of transports can't be read: %s", type(error).__name__)
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from outbox.core.events import first_line, logger
 from outbox.delivery.rate_limits import RateLimits
-from outbox.store.rates import DOMAIN, Source
+from outbox.store.rates import DOMAIN, Rates
 from outbox.worker.leased import Leased
 
 _PATIENCE_SECONDS = 5.0  # the longest that a domain is passed over, before it is looked at again
@@ -21,8 +21,10 @@ _LEAST_SECONDS = 0.2  # that a domain is passed over: each time it is not any mo
 class DomainRates:
     """One transport's, of one worker. Belongs to the thread that claims."""
 
-    def __init__(self, source: Source, rates: Sequence[tuple[str, RateLimits]], monotonic: Callable[[], float]) -> None:
-        """`rates`: (pattern, limits); the first pattern that fits a domain holds."""
+    def __init__(
+        self, source: Rates | None, rates: Sequence[tuple[str, RateLimits]], monotonic: Callable[[], float]
+    ) -> None:
+        """`rates`: (pattern, limits); the first pattern that fits holds. `source`: None where there are none."""
         self._source = source
         self._rates = rates
         self._monotonic = monotonic
@@ -55,7 +57,9 @@ class DomainRates:
 
     def give_back(self, unbegun: Sequence[Leased]) -> None:
         """What was admitted and did not go. Thread-safe."""
-        for domain in {_domain(one) for one in unbegun} if self._rates else ():
+        if self._source is None or not self._rates:
+            return
+        for domain in {_domain(one) for one in unbegun}:
             limits = self._limits(domain)
             if limits.minute or limits.hour or limits.day:
                 number = sum(_domain(one) == domain for one in unbegun)
@@ -68,7 +72,7 @@ class DomainRates:
         return next((limits for pattern, limits in self._rates if fnmatchcase(domain, pattern)), RateLimits())
 
     def _reserve(self, domain: str, wanted: int) -> int:
-        if not (limits := self._limits(domain)):
+        if self._source is None or not (limits := self._limits(domain)):
             return wanted
         grant = self._source.reserve(DOMAIN, domain, limits, wanted, paced=False)
         if grant.permits < wanted:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from outbox.core.events import first_line, logger
 from outbox.delivery.rate_limits import AHEAD, SECOND, RateLimits
 from outbox.delivery.reply import Phase
-from outbox.store.rates import TRANSPORT, Grant, Source
+from outbox.store.rates import TRANSPORT, Rates
 from outbox.worker.domain_rates import DomainRates
 
 PATIENCE_SECONDS = 5.0
@@ -43,13 +43,13 @@ class Pacer:
 
     def __init__(
         self,
-        source: Source,
+        source: Rates | None,
         transport: str,
         limits: RateLimits,
         monotonic: Callable[[], float],
         domains: Sequence[tuple[str, RateLimits]] = (),
     ) -> None:
-        """`domains`: the rates of mail to domains, as `DomainRates` has them."""
+        """`source`: None where there are no limits. `domains`: the rates of domains, as `DomainRates` has them."""
         self.domains = DomainRates(source, domains, monotonic)
         self._source = source
         self._transport = transport
@@ -146,7 +146,7 @@ class Pacer:
             unused = list(self._unused)
             self._unused.clear()
             self._give_back_at = now + _GIVE_BACK_SECONDS
-        if self._limits.minute or self._limits.hour or self._limits.day:
+        if self._source is not None and (self._limits.minute or self._limits.hour or self._limits.day):
             try:
                 self._source.give_back(TRANSPORT, self._transport, len(unused), now - min(unused), limits=self._limits)
             except Exception:  # the next time, then
@@ -162,6 +162,7 @@ class Pacer:
             logger.error("permits of %s can't be given back: %s", self._transport, first_line(error))
 
     def _reserve(self, wanted: int) -> None:
+        assert self._source is not None  # noqa: S101 - there are limits
         slower = self._per_second
         began = self._monotonic()
         grant = self._source.reserve(TRANSPORT, self._transport, self._limits, wanted, per_second=slower)
@@ -183,25 +184,6 @@ class Pacer:
             self._unused.append(self._permits.popleft().reserved)
 
 
-class _Unlimited:
-    """Where nothing is asked for."""
-
-    def reserve(
-        self,
-        what: str,
-        value: str,
-        limits: RateLimits,
-        wanted: int,
-        *,
-        per_second: float | None = None,
-        paced: bool = True,
-    ) -> Grant:
-        return Grant(wanted)
-
-    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None:
-        """Nothing is counted."""
-
-
 def unpaced(monotonic: Callable[[], float]) -> Pacer:
-    """One that lets everything go."""
-    return Pacer(_Unlimited(), "", RateLimits(), monotonic)
+    """One that lets everything go, and asks nobody."""
+    return Pacer(None, "", RateLimits(), monotonic)

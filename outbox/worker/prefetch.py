@@ -17,8 +17,7 @@ from outbox.delivery.evidence import Offer
 from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.store.claim import Claimed
 from outbox.worker.door import Door, Member
-from outbox.worker.leased import Begun, Entry, least_suspected
-from outbox.worker.leased import Leased as Leased
+from outbox.worker.leased import Begun, Entry, Leased, least_suspected
 from outbox.worker.pacer import Pacer, unpaced
 from outbox.worker.together import Sharing, taken_along
 from outbox.worker.waiters import Waiters
