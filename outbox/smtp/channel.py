@@ -21,6 +21,7 @@ from outbox.smtp.broken import Broken
 from outbox.smtp.learned import Learned
 from outbox.smtp.log_in import is_worn, log_in, token_for
 from outbox.smtp.resolver import Resolver
+from outbox.smtp.securing import secure
 from outbox.smtp.sockets import Wire
 from outbox.smtp.tokens import Token
 
@@ -227,20 +228,9 @@ class Channel(smtplib.SMTP):
 
     def _secure(self, context: Callable[[], ssl.SSLContext]) -> None:
         self.phase = Phase.TLS
-        try:
-            made = context()
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise Broken(Failure.REFUSED_HERE, tls.unusable(self.relay, error))
-        self.wire.start_tls(made, self.relay.tls_name or self.relay.host)
-        if self.relay.fingerprints and context is self._context:
-            self._compare(self.wire.fingerprint())
+        secure(self.wire, self.relay, context, verified=context is self._context)
         self.sock = self.wire.sock
         log.debug("%s: %s", self.relay.name, self.tls_version)
-
-    def _compare(self, fingerprint: str) -> None:
-        if fingerprint not in self.relay.fingerprints:
-            words = f"its SHA-256 fingerprint is {fingerprint}, which OUTBOX_TLS_FINGERPRINTS does not have"
-            raise Broken(Failure.CERTIFICATE, f"the certificate of {self.relay.name} is not accepted: {words}")
 
     def _hello(self) -> None:
         self.phase = Phase.EHLO

@@ -19,6 +19,7 @@ from outbox.settings.relay import Relay
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
 from outbox.smtp.resolver import Resolver
+from outbox.smtp.securing import secure
 from outbox.smtp.sockets import Wire
 
 log = get_logger("outbox.transport")
@@ -80,13 +81,7 @@ class Client:
         self.phase = Phase.CONNECT
         wire.dial(addresses, relay.name, relay.connect_timeout)
         self.phase = Phase.TLS
-        try:
-            context = tls.verifying(relay)
-        except (OSError, ValueError) as error:
-            raise Broken(Failure.REFUSED_HERE, tls.unusable(relay, error)) from None
-        wire.start_tls(context, relay.tls_name or relay.host)
-        if relay.fingerprints and wire.fingerprint() not in relay.fingerprints:
-            raise Broken(Failure.CERTIFICATE, f"the certificate of {relay.name} is not one of OUTBOX_TLS_FINGERPRINTS")
+        secure(wire, relay, lambda: tls.verifying(relay))
         self._used_at = self._monotonic()
         log.debug("%s: connected", relay.name)
 
