@@ -14,7 +14,7 @@ from outbox.core.clock import Debounce
 from outbox.core.shutdown import Stop
 from outbox.worker.watchdog import end_process
 
-_SIGN_SECONDS = 1.0  # between two signs of life of a child
+_SIGN_SECONDS = 1.0  # between two signs of life
 
 
 def _nothing(*_: Any) -> None:
@@ -37,11 +37,15 @@ class Place:
 def signs_of_life(words: Connection) -> Callable[[], None]:
     """Sends one by `words`, at most every second."""
     os.set_blocking(words.fileno(), False)  # a supervisor that does not listen must hold up nobody
+
+    def say() -> None:
+        with suppress(BlockingIOError, BrokenPipeError):
+            words.send(None)
+
+    return now_and_then(say)
+
+
+def now_and_then(say: Callable[[], None]) -> Callable[[], None]:
+    """What may be called as often as one likes, and says it at most every second."""
     passes = Debounce(_SIGN_SECONDS).passes
-
-    def alive() -> None:
-        if passes():
-            with suppress(BlockingIOError, BrokenPipeError):
-                words.send(None)
-
-    return alive
+    return lambda: say() if passes() else None

@@ -9,21 +9,12 @@ import os
 import socket
 from contextlib import suppress
 
-from outbox.core.clock import Debounce
-from outbox.worker.place import Place
-
-_ALIVE_SECONDS = 1.0  # between two signs of life, whatever WatchdogSec says
+from outbox.worker.place import Place, now_and_then
 
 
 def place() -> Place:
     """Of a worker that is its service's main process."""
-    passes = Debounce(_ALIVE_SECONDS).passes
-
-    def alive() -> None:
-        if passes():
-            notify("WATCHDOG=1")
-
-    return Place(registered=ready, alive=alive) if _address() else Place()
+    return Place(registered=ready, alive=now_and_then(lambda: notify("WATCHDOG=1"))) if _address() else Place()
 
 
 def ready(worker_id: int) -> None:
