@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -201,3 +202,8 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
     if due is None:  # no time for one more attempt: its next claim finds it expired
         due = delay if facts.expires_in is None else min(delay, max(facts.expires_in, 0.0) + 1.0)
     return Decision(State.QUEUED, reason, due, suspected=suspected, deferred=True)
+
+
+def believed(seconds: float) -> float | None:
+    """A server's "try again in …", as far as it is believed; None: it is no wait."""
+    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None

@@ -71,6 +71,10 @@ class Relay:
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # of a transport that is not SMTP alone
     make: TransportFactory | None = field(default=None, repr=False)  # the application's own, in place of SMTP
 
+    def time_for(self, timeout: float | None) -> float:
+        """Seconds for one message before its final dot, of which a worker has `timeout` left; None: it does not say."""
+        return self.send_timeout if timeout is None else min(timeout, self.send_timeout)
+
     @property
     def speaks_smtp(self) -> bool:
         """Whether it is reached by SMTP or LMTP."""

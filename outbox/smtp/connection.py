@@ -71,8 +71,7 @@ class Connection(Keeper):
         the numbers of those that RCPT was accepted for.
         """
         started = self._monotonic()
-        limit = self.relay.send_timeout
-        self._deadline = started + (limit if timeout is None else min(timeout, limit))
+        self._deadline = started + self.relay.time_for(timeout)
         self._aborted = False
         results: list[Result | None] = [None] * len(recipients)
         fit = {}

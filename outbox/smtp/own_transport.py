@@ -6,7 +6,6 @@ Known limit: a message is in memory as a whole.
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -17,7 +16,7 @@ from typing import Any, Self
 from outbox.core import clock
 from outbox.core.loggers import get_logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict, printable
-from outbox.delivery.retry import LONGEST_WAIT
+from outbox.delivery.retry import believed
 from outbox.delivery.verdicts import Failure, judge_failure
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
@@ -77,8 +76,7 @@ class OwnTransport:
     ) -> Result:
         """As `Connection.deliver`; `before_dot` is asked before anything of the message is handed over."""
         started = self._monotonic()
-        limit = self.relay.send_timeout
-        end = started + (limit if timeout is None else min(timeout, limit))
+        end = started + self.relay.time_for(timeout)
         self._aborted.clear()
         try:
             smtp_commands.check(envelope)
@@ -227,10 +225,9 @@ def _local(phase: Phase, failure: Failure, text: str) -> Result:
 def _seconds(given: Any) -> float | None:
     """A wait that can be one, a day at most."""
     try:
-        seconds = float(given)
+        return believed(float(given))
     except (TypeError, ValueError):
         return None
-    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _where(error: Exception) -> str:

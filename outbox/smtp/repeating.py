@@ -30,9 +30,9 @@ class RepeatingConnection(Connection):
     ) -> list[Result | None]:
         """As Connection's. `before_dot` is asked once: the second offer ends before the first one's time is up."""
         whole = content if isinstance(content, bytes) else b"".join(content)
-        started, limit = self._monotonic(), self.relay.send_timeout
+        started = self._monotonic()
         first = super().deliver_together(envelope, recipients, whole, before_dot=before_dot, timeout=timeout)
-        left = (limit if timeout is None else min(timeout, limit)) - (self._monotonic() - started)
+        left = self.relay.time_for(timeout) - (self._monotonic() - started)
         if left <= 0 or self._aborted or not envelope.message_id or not any(map(_is_unknown, first)):
             return first
         second = super().deliver_together(envelope, recipients, whole, timeout=left)

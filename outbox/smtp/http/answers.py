@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import Any
 from outbox.delivery.http_rules import HttpRule, http_rule
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict
 from outbox.delivery.reply_rule import Rule
-from outbox.delivery.retry import LONGEST_WAIT
+from outbox.delivery.retry import believed
 from outbox.delivery.verdicts import judge_failure
 from outbox.smtp.broken import Broken
 from outbox.smtp.http.client import Answer
@@ -54,7 +53,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
             seconds = (parsedate_to_datetime(value) - now).total_seconds()
         except (TypeError, ValueError):
             return None
-    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
+    return believed(seconds)
 
 
 def json_of(body: bytes) -> Mapping[str, Any]:
