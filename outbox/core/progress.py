@@ -37,6 +37,13 @@ class Progress:
         steps = [Underway(step.what, now - step.since) for step in self._open.copy()]
         return sorted(steps, key=lambda step: -step.seconds)
 
+    def stuck(self, limit: float) -> str | None:
+        """What has stood still for so many seconds; None: everything gets on."""
+        for step in self.underway()[:1]:
+            if step.seconds >= limit:
+                return f"{step.what} has made no progress for {step.seconds:.0f} s"
+        return None
+
     def excuse(self, seconds: float) -> None:
         """The whole process stood still for this long: the threads are not at fault."""
         for step in self._open.copy():

@@ -83,10 +83,7 @@ class Watchdog:
 
     def wrong(self) -> str | None:
         """What hangs; None while everything gets on."""
-        for step in self._progress.underway()[:1]:
-            if step.seconds >= self._limit:
-                return f"{step.what} has made no progress for {step.seconds:.0f} s"
-        return self._faults()
+        return self._progress.stuck(self._limit) or self._faults()
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):

@@ -37,6 +37,7 @@ ENTRIES = {
     "worker.supervisor": "flask",
     "worker.in_process": "flask",
     "worker.engine": "flask",
+    "worker.parts": "flask",
     "worker.on_celery": "flask",
 }  # where the application is handed in
 
