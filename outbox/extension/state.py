@@ -26,6 +26,7 @@ from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
 from outbox.extension.sessions import Sessions
+from outbox.message import inline_css
 from outbox.message.compose import compose, digest, new_unique
 from outbox.message.values import Composed
 from outbox.settings import Settings
@@ -56,6 +57,7 @@ class Bound(flask_mail._Mail):
         self.settings = settings
         self.kinds = kinds
         self._hooks = hooks
+        self._html = inline_css.inlined if settings.inlines_css else None
         self.sessions = Sessions(app, settings, session)
         self.now: Callable[[], datetime] = clock.utcnow
         """For Date headers. Tests may set another clock."""
@@ -178,6 +180,7 @@ class Bound(flask_mail._Mail):
             name_fallback=self.settings.filename_fallback,
             envelope_from=options.get("envelope_from"),
             unique=unique,
+            html=self._html,
         )
         if posted.limit is not None and len(composed.recipients) > 1:
             raise MessageError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import unescape
 from urllib.parse import unquote
@@ -53,6 +54,7 @@ class Options:
     blob_threshold: int  # bytes
     unique: str
     name_fallback: bool = False  # file names beyond ASCII also as name= of the Content-Type, by RFC 2047
+    html: Callable[[str], str] | None = None  # makes of the HTML what is sent
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class _Media:
 
 def tree(draft: Draft, options: Options) -> serializer.Leaf | serializer.Multipart:
     """The body of `draft`. Raises MessageError."""
-    alternatives = _alternatives(draft)
+    alternatives = _alternatives(draft, options.html)
     html = "\n".join(text for subtype, text in alternatives if subtype == "html")
     text = _plain(draft, html, alternatives)
     inline, attached = _attachments(draft, html, options)
@@ -97,7 +99,7 @@ def _plain(draft: Draft, html: str, alternatives: list[tuple[str, str]]) -> str:
     return html_to_text.from_html(html) if html else ""
 
 
-def _alternatives(draft: Draft) -> list[tuple[str, str]]:
+def _alternatives(draft: Draft, finish: Callable[[str], str] | None = None) -> list[tuple[str, str]]:
     """(subtype of text, content) in the order to be written: the best last.
 
     AMP goes before the rest (it has few readers), a calendar after it: readers that know it look at the last.
@@ -110,6 +112,8 @@ def _alternatives(draft: Draft) -> list[tuple[str, str]]:
         text = "" if value is None else _body(value, f"alts[{subtype[:80]!r}]")
         if text:
             is_html = subtype.partition(";")[0].strip().lower() == "html"
+            if is_html and finish is not None:
+                text = finish(text)
             found.append(("html" if is_html else subtype, text))
     if len(found) > 1:
         found.sort(key=lambda alternative: _rank(alternative[0].lower()))

@@ -38,19 +38,21 @@ def compose(
     blob_threshold: int = 8192,
     envelope_from: str | tuple[str, str] | None = None,
     unique: str,
+    html: Callable[[str], str] | None = None,
 ) -> Composed:
     """The wire form of `draft`, its envelope and what is looked up by.
 
     `now` (aware) dates it if the draft does not. `unique` is a fresh `new_unique()`: Message-ID and boundaries are
     made of it. From `blob_threshold` bytes an attachment becomes a blob. An `envelope_from` of "" or "<>" is the null
-    sender, None is the message's sender. Raises MessageError and its subclasses, nothing else.
+    sender, None is the message's sender. `html` makes of its HTML what is sent. Raises MessageError and its subclasses,
+    nothing else.
     """
     if draft.build is not None:
         return _as_given(draft, draft.build, default_sender, now, max_bytes, envelope_from, unique)
     header = head.header_of(draft, default_sender, now, unique)
     sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
     threshold = _NEVER if draft.signer else blob_threshold
-    options = parts.Options(_charset(draft), ascii_attachments, threshold, unique, name_fallback)
+    options = parts.Options(_charset(draft), ascii_attachments, threshold, unique, name_fallback, html)
     tree = parts.tree(draft, options)
     built, blobs = (
         signed(header.wire(), tree, unique, draft.signer)

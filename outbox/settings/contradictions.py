@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import fields, replace
 
 from outbox.delivery.presets import preset_of
+from outbox.settings.html_values import MISSING, can_inline
 from outbox.settings.rate_values import never_reached
 from outbox.settings.relay import Security
 from outbox.settings.relay_table import TOKEN_MECHANISMS
@@ -148,6 +149,10 @@ def _two_places(table: Table, given: Set[str]) -> str | None:
     return None
 
 
+def _cannot_inline(table: Table, given: Set[str]) -> str | None:
+    return MISSING if table.inline_css == "true" and not can_inline() else None
+
+
 def _rates(table: Table, given: Set[str]) -> str | None:
     if table.rate is None or not table.per_day:
         return None
@@ -187,6 +192,7 @@ _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"socket", "server", "port", "source_address"}), _two_places),
     (frozenset({"tls_ca_file", "tls_verify"}), _trust_in_vain),
     (frozenset({"rate", "per_day"}), _rates),
+    (frozenset({"inline_css"}), _cannot_inline),
     _below("send_timeout_seconds", "lease_seconds", "another worker takes the mail while it is being sent"),
     _below("heartbeat_seconds", "dead_after_seconds", "a living worker counts as dead between two heartbeats"),
     _below("retry_first_seconds", "retry_max_seconds", "the first wait is the longest", or_equal=True),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from outbox.delivery.staging import Allowed
 from outbox.delivery.states import OnUncertain
+from outbox.settings.html_values import INLINE_CSS, can_inline
 from outbox.settings.mail_table import MailTable
 from outbox.settings.spec import setting
 from outbox.settings.staging_values import ADDRESS, ALLOWED
@@ -156,6 +157,13 @@ class QueueTable(MailTable):
         25 * 2**20,
         "The largest wire form of a message; a larger one is refused when it is enqueued.",
     )
+    inline_css: str = setting(
+        "OUTBOX_INLINE_CSS",
+        INLINE_CSS,
+        "auto",
+        "Write the CSS of `<style>` blocks into the `style=` attributes of HTML mail: `auto` where the extra `html` is "
+        "installed, `true` always (it must be installed), `false` never. See [HTML](html.md).",
+    )
     retention_seconds: float = setting(
         "OUTBOX_RETENTION_SECONDS", SECONDS, 30 * 86_400.0, "Mail that was sent or cancelled is purged after this."
     )
@@ -199,3 +207,8 @@ class QueueTable(MailTable):
     on_uncertain_kinds: tuple[tuple[str, OnUncertain], ...] = setting(
         "OUTBOX_ON_UNCERTAIN_KINDS", KINDS, (), "The same by kind of message."
     )
+
+    @property
+    def inlines_css(self) -> bool:
+        """Whether the CSS of HTML mail is inlined here."""
+        return self.inline_css == "true" or (self.inline_css == "auto" and can_inline())
