@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import (
     Base,
     OutboxAttempt,
@@ -25,11 +26,13 @@ __all__ = [
     "OutboxAudit",
     "OutboxBlob",
     "OutboxDelivery",
+    "OutboxEvent",
     "OutboxMessage",
     "OutboxMessageBlob",
     "OutboxPause",
     "OutboxRate",
     "OutboxSchema",
+    "OutboxSuppression",
     "OutboxThrottle",
     "OutboxTransport",
     "OutboxWorker",

@@ -45,6 +45,7 @@ def correct_recipient(id: int, address: str, dry_run: bool, note: str | None, as
                 address,
                 by=who(),
                 sensitive_kinds=bound_to(application()).sensitive_kinds,
+                address_key=bound_to(application()).settings.address_digest_key,
                 note=note,
                 environment=environment,
             )

@@ -10,6 +10,7 @@ from typing import assert_never
 from outbox.delivery.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
 from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.delivery.states import OnUncertain, State, may
+from outbox.delivery.suppression import Suppressed
 
 
 class Reason(StrEnum):
@@ -24,6 +25,7 @@ class Reason(StrEnum):
     DEFERRED = "deferred"  # the server asked to try later
     TRANSPORT = "transport"  # the server can't be used now
     CONFIGURATION = "configuration"  # log-in, certificate or right to send
+    SUPPRESSION = "suppression"  # its address is on the list of those that get no mail of this scope
     SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
     STOPPED = "stopped"  # by the worker, before the final dot: the message could have been sent twice
     REPLACED = "replaced"  # a newer message of its kind took its place while it was queued
@@ -135,7 +137,9 @@ def decide(result: Result, facts: Facts, policy: RetryPolicy, chance: float) -> 
             assert_never(result.verdict)
 
 
-def before_sending(facts: Facts, *, rescued: bool, marked: bool, policy: RetryPolicy) -> Decision | None:
+def before_sending(
+    facts: Facts, *, rescued: bool, marked: bool, policy: RetryPolicy, suppressed: Suppressed | None = None
+) -> Decision | None:
     """A delivery that must not be sent (any more): None where it may."""
     if marked and facts.on_uncertain is OnUncertain.HOLD:
         note = "a worker died after it had marked the final dot: the server may have the message"
@@ -147,6 +151,8 @@ def before_sending(facts: Facts, *, rescued: bool, marked: bool, policy: RetryPo
         return Decision(State.FAILED, Reason.POISON, note=note)
     if facts.expires_in is not None and facts.expires_in <= 0:
         return Decision(State.FAILED, Reason.EXPIRED, note="expired before it could be sent")
+    if suppressed is not None:
+        return Decision(State.FAILED, Reason.SUPPRESSION, note=str(suppressed))
     return None
 
 

@@ -109,6 +109,8 @@ def posting(
         environment=settings.environment,
         key=_label("key", options.get("key"), LONGEST_KEY),
         kind=kind,
+        category=policy.category,
+        address_key=settings.address_digest_key,
         lane=lane,
         send_at=send_at,
         expires_at=expires_at,

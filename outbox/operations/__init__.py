@@ -6,7 +6,7 @@ connection, and turn what a database may do wrong into the package's own errors.
 
 from __future__ import annotations
 
-from outbox.operations import audit, pauses, stopped
+from outbox.operations import audit, events, pauses, stopped, suppressions
 from outbox.operations.again import REPEATABLE, send_again
 from outbox.operations.ages import Shape, ShapeRow, shape
 from outbox.operations.alarms import Alarms
@@ -105,6 +105,7 @@ __all__ = [
     "duration",
     "eligible",
     "environments",
+    "events",
     "failures",
     "find",
     "gauges",
@@ -138,6 +139,7 @@ __all__ = [
     "spelled",
     "state_words",
     "status",
+    "suppressions",
     "stopped",
     "to_send_now",
     "transaction",

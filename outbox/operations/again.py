@@ -25,8 +25,8 @@ ACTION = "send-again"
 REPEATABLE = (State.SENT,)
 """States in which the old message is at its end, and requeueing is not for it."""
 
-_OF_DELIVERY = ("recipient", "domain", "route")
-_COPIED = ("kind", "lane", "envelope_from", "subject", "on_uncertain", "metadata", "environment")
+_OF_DELIVERY = ("recipient", "domain", "digest", "route")
+_COPIED = ("kind", "category", "lane", "envelope_from", "subject", "on_uncertain", "metadata", "environment")
 
 
 def send_again(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.message.addresses import Mailbox, parse
 from outbox.message.correct_address import readdress
+from outbox.message.digest import digest
 from outbox.message.downgrade import forms
 from outbox.operations import audit
 from outbox.operations.conditions import MAX_ID
@@ -29,6 +30,7 @@ def correct_recipient(
     *,
     by: str,
     sensitive_kinds: Collection[str],
+    address_key: bytes,
     note: str | None = None,
     environment: str | None = None,
 ) -> str:
@@ -60,7 +62,8 @@ def correct_recipient(
         .values(
             recipient=new.envelope,
             domain=new.domain.lower(),
-            **requeued(),
+            digest=digest(new.envelope, address_key),
+            **(requeued() | {"unsuppressed": False}),
             code=None,
             enhanced=None,
             reply=None,

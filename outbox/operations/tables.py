@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
+from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import (
     OutboxAttempt,
     OutboxAudit,
@@ -29,6 +30,8 @@ PAUSE = table_of(OutboxPause)
 RATE = table_of(OutboxRate)
 THROTTLE = table_of(OutboxThrottle)
 AUDIT = table_of(OutboxAudit)
+EVENT = table_of(OutboxEvent)
+SUPPRESSION = table_of(OutboxSuppression)
 
 
 def in_state(state: State) -> sa.ColumnElement[bool]:

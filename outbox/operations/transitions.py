@@ -175,6 +175,10 @@ def _values(target: State) -> dict[str, Any]:
     }
 
 
+_OF_ITS_ADDRESS = (Reason.SUPPRESSION.value, Reason.REFUSED.value)
+"""Whoever requeues what ended so wants it sent although its address is suppressed."""
+
+
 def requeued() -> dict[str, Any]:
     """The columns of a delivery that is sent as if it were new."""
     return {
@@ -185,6 +189,8 @@ def requeued() -> dict[str, Any]:
         "rescues": 0,
         "deferrals": 0,
         "marked_at": None,
+        # before the reason: MariaDB would see the new one
+        "unsuppressed": sa.or_(DELIVERY.c.unsuppressed, sa.func.coalesce(DELIVERY.c.reason, "").in_(_OF_ITS_ADDRESS)),
         "reason": None,
         "worker_id": None,
         "updated_at": DbNow(),

@@ -25,6 +25,7 @@ from outbox.settings.contradictions import contradictions
 from outbox.settings.endpoint import TransportFactory
 from outbox.settings.relay import Relay
 from outbox.settings.route_rules import routes
+from outbox.settings.secret_keys import address_key, secrets_of
 from outbox.settings.table import Table, specs
 from outbox.settings.transports import transports
 from outbox.settings.values import is_unset
@@ -46,6 +47,8 @@ class Settings(Table):
     transports: tuple[Relay, ...] = field(default=(Relay(),), repr=False, compare=False)
     """In the order of preference; at least one."""
     routes: Routes = field(default=Routes(("default",)), repr=False, compare=False)
+    secrets: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    """What `secret_keys.derived` makes keys of."""
 
     @classmethod
     def from_config(
@@ -65,7 +68,7 @@ class Settings(Table):
         by, wrong_rules = routes(settings.transport_names, settings.route_rules)
         if faults := [*faults, *wrong, *wrong_rules]:
             raise ConfigurationError(faults)
-        return replace(settings, transports=relays, routes=by)
+        return replace(settings, transports=relays, routes=by, secrets=secrets_of(config, settings.secret_key))
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> dict[str, str]:
@@ -87,6 +90,11 @@ class Settings(Table):
     def relay_names(self) -> str:
         """Of all transports, for the log."""
         return " ".join(relay.name for relay in self.transports)
+
+    @property
+    def address_digest_key(self) -> bytes:
+        """The key of `message.digest`."""
+        return address_key(self.address_key)
 
     def on_uncertain_for(self, kind: str | None, defined: OnUncertain | None = None) -> OnUncertain:
         """The policy for messages of this kind that name none themselves. `defined`: the code's, for this kind."""

@@ -26,6 +26,7 @@ from outbox.settings.shown import nearest, shown
 LONGEST_SECONDS = 10 * 366 * 86_400.0
 
 
+_ZEROS = frozenset({"0", "0.0"})
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
 
@@ -117,6 +118,10 @@ def text(longest: int = 255) -> Form:
         return stripped
 
     return Form("text", parse)
+
+
+def _parse_seconds_or_none(raw: Any) -> float:
+    return 0.0 if str(raw).strip() in _ZEROS else _parse_seconds(raw)
 
 
 def _parse_seconds(raw: Any) -> float:
@@ -261,6 +266,9 @@ def _either(values: tuple[str, ...]) -> str:
 
 FLAG = Form("true or false", boolean)
 SECONDS = Form("seconds, fractions allowed, above 0", _parse_seconds)
+SECONDS_OR_NONE = Form(
+    "seconds, fractions allowed, or 0", lambda raw: 0.0 if str(raw).strip() in _ZEROS else _parse_seconds(raw)
+)
 SHARE = Form("a number from 0 to 1", _parse_share)
 DEBUG = Form("true, false or a level from 0", _parse_debug)
 SECRET = Form("text, secret", _parse_secret, secret=True)

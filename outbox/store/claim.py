@@ -7,43 +7,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from outbox.delivery.lane_shares import SLOTS, Shares, Turns, cut_short, whole_shares
-from outbox.delivery.states import State
 from outbox.store import claim_sql
 from outbox.store.claim_places import START, Place, Places
+from outbox.store.claimed import Claimed, claimed_from
 from outbox.store.compiled import Rendered
 from outbox.store.databases import Database
 from outbox.store.due import is_of
-from outbox.store.messages import StoredMessage, for_recipient, read_messages, stored_from
+from outbox.store.messages import read_messages, stored_from
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow, utc
 
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
-
-
-@dataclass(slots=True)
-class Claimed:
-    """A delivery under lease."""
-
-    id: int
-    token: int
-    recipient: str
-    slot: int  # `Lane.slot`
-    due_at: datetime  # when it was due before the claim
-    attempts: int
-    rescues: int
-    rescued: bool  # an earlier lease of it was lost
-    marked: bool  # by that earlier lease, right before the final dot
-    message: StoredMessage
-    deferrals: int = 0  # attempts so far that did not count
-    route: str = ""  # as `delivery.routes` has it
 
 
 class _Wanted(NamedTuple):
@@ -213,7 +194,7 @@ class Claims:
         for row in rows:
             if message is None or row.pk is None or row.pk != pk:  # deliveries of one message share it
                 message, pk = stored_from(row, row.parts, self._environment), row.pk
-            claimed.append(_claimed(row, wanted.token, message))
+            claimed.append(claimed_from(row, wanted.token, message))
         return claimed
 
     def _named(self, connection: sa.Connection, wanted: _Wanted, *, carefully: bool) -> list[Claimed]:
@@ -256,7 +237,7 @@ class Claims:
                 "token": wanted.token,
             },
         )
-        return [_claimed(row, wanted.token, messages[row.message_pk]) for row in rows]
+        return [claimed_from(row, wanted.token, messages[row.message_pk]) for row in rows]
 
 
 def _ends(found: list[Claimed]) -> Iterator[tuple[int, Place]]:
@@ -279,21 +260,3 @@ def _cut_off(found: list[Claimed], least: int, shares: Shares, together: int) ->
             if rest := -taken % together:
                 cut.append((slot, rest))
     return cut
-
-
-def _claimed(row: Any, token: int, message: StoredMessage) -> Claimed:
-    rescued = row.state == State.SENDING
-    return Claimed(
-        id=row.id,
-        token=token,
-        recipient=row.recipient,
-        slot=row.lane,
-        due_at=utc(row.due_at),
-        attempts=row.attempts,
-        deferrals=row.deferrals,
-        route=row.route,
-        rescues=row.rescues + rescued,
-        rescued=rescued,
-        marked=row.marked_at is not None,
-        message=for_recipient(message, row.recipient),
-    )

@@ -146,7 +146,7 @@ def insert_whole(dialect: sa.Dialect, names: frozenset[str], fixed: Fixed, how: 
     }
     if not how.now:
         columns["due_at"] = sa.bindparam("send_at", type_=_delivery.c.due_at.type)
-    each_has = ("recipient", "domain", "route") if how.routed else ("recipient", "domain")
+    each_has = ("recipient", "domain", "digest", *(("route",) if how.routed else ()))
     if how.alone:
         columns |= {name: sa.bindparam(name, type_=sa.Text()) for name in each_has}
         rows = sa.select(*columns.values()).select_from(message)

@@ -19,11 +19,12 @@ _OPTIONS = table_options()
 _REFERRED_TO = table_options(ids_once=True)  # the audit and logs refer to ids
 
 
-def _one_of(column: str, values: Any) -> str:
+def one_of(column: str, values: Any) -> str:
+    """SQL: `column` has one of these values."""
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
-IS_LIVE = _one_of("state", [state for state in State if state in LIVE])
+IS_LIVE = one_of("state", [state for state in State if state in LIVE])
 
 
 class Base(DeclarativeBase):
@@ -55,7 +56,7 @@ class OutboxMessage(Base):
     __tablename__ = "outbox_message"
     __table_args__ = (
         sa.UniqueConstraint("environment", "key", name="uq_outbox_message_environment_key"),
-        sa.CheckConstraint(_one_of("on_uncertain", OnUncertain), name="ck_outbox_message_on_uncertain"),
+        sa.CheckConstraint(one_of("on_uncertain", OnUncertain), name="ck_outbox_message_on_uncertain"),
         sa.Index("ix_outbox_message_message_id", "message_id"),
         _REFERRED_TO,
     )
@@ -65,6 +66,7 @@ class OutboxMessage(Base):
     environment: Mapped[str] = mapped_column(sa.String(64), default="")
     key: Mapped[str | None] = mapped_column(sa.String(255))
     kind: Mapped[str | None] = mapped_column(sa.String(64))
+    category: Mapped[str | None] = mapped_column(sa.String(16))  # of its kind, when it was enqueued
     lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.rank`
     envelope_from: Mapped[str] = mapped_column(sa.String(320))
     subject: Mapped[str] = mapped_column(sa.String(998))
@@ -120,7 +122,7 @@ class OutboxDelivery(Base):
 
     __tablename__ = "outbox_delivery"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("state", State), name="ck_outbox_delivery_state"),
+        sa.CheckConstraint(one_of("state", State), name="ck_outbox_delivery_state"),
         sa.CheckConstraint(f"({IS_LIVE}) = (due_at IS NOT NULL)", name="ck_outbox_delivery_live"),
         sa.CheckConstraint("(state = 'sending') = (token IS NOT NULL)", name="ck_outbox_delivery_leased"),
         sa.Index(
@@ -146,6 +148,7 @@ class OutboxDelivery(Base):
     message_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_message.id", ondelete="CASCADE"))
     recipient: Mapped[str] = mapped_column(sa.String(320))
     domain: Mapped[str] = mapped_column(sa.String(255))
+    digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the recipient: `message.digest`
     state: Mapped[str] = mapped_column(sa.String(10))
     lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.slot`: priority, new mail before retries
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when live: due, or the end of the lease
@@ -159,6 +162,7 @@ class OutboxDelivery(Base):
     route: Mapped[str] = mapped_column(sa.String(255), server_default=sa.text("''"))  # as `delivery.routes` has it
     transport: Mapped[str | None] = mapped_column(sa.String(64))  # among several, the one of the last claim
     marked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # "hold": the final dot may have been sent
+    unsuppressed: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # a person wants it sent all the same
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)  # last reply
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))
     reply: Mapped[str | None] = mapped_column(sa.String(1000))
@@ -174,7 +178,11 @@ class OutboxAttempt(Base):
     """One attempt, written once."""
 
     __tablename__ = "outbox_attempt"
-    __table_args__ = (sa.Index("ix_outbox_attempt_delivery", "delivery_id"), _OPTIONS)
+    __table_args__ = (
+        sa.Index("ix_outbox_attempt_delivery", "delivery_id"),
+        sa.Index("ix_outbox_attempt_relay", "relay_id", **index_options("relay_id IS NOT NULL")),
+        _OPTIONS,
+    )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     delivery_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_delivery.id", ondelete="CASCADE"))

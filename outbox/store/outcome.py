@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.retry import Decision
 from outbox.delivery.states import State
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 
 UNSTORABLE = "(the reply holds text that the database can't store)"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle
+from outbox.message.digest import digest
 from outbox.message.values import Composed
 
 
@@ -27,6 +28,8 @@ class Posting:
     environment: str = ""
     key: str | None = None  # idempotency: the same key in the same environment yields the same message
     kind: str | None = None
+    category: str | None = None  # of the kind
+    address_key: bytes = b""  # of `message.digest`
     lane: Lane = Lane.NORMAL
     send_at: datetime | None = None  # aware; None: at once
     expires_at: datetime | None = None  # aware
@@ -54,6 +57,7 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         "environment": posting.environment,
         "key": posting.key,
         "kind": posting.kind,
+        "category": posting.category,
         "lane": posting.lane.rank,
         "envelope_from": composed.envelope_from,
         "subject": composed.subject[:998],
@@ -87,7 +91,11 @@ def delivery_values(pk: int, composed: Composed, posting: Posting) -> list[dict[
 
 def of_recipient(address: str, composed: Composed, posting: Posting) -> dict[str, Any]:
     """What a delivery has of its own."""
-    values = {"recipient": address, "domain": address.rpartition("@")[2]}
+    values = {
+        "recipient": address,
+        "domain": address.rpartition("@")[2],
+        "digest": digest(address, posting.address_key),
+    }
     if posting.route is not None:
         values["route"] = posting.route(composed.envelope_from, values["domain"])
     return values

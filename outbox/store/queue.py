@@ -13,23 +13,24 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.core import clock
-from outbox.core.errors import DamagedMessageError
 from outbox.core.events import logger
 from outbox.core.sync import Flag
 from outbox.delivery.states import State
 from outbox.store import database_clock
-from outbox.store.claim import Claimed, Claims
+from outbox.store.claim import Claims
 from outbox.store.claim_sql import held_by
+from outbox.store.claimed import Claimed
 from outbox.store.connections import Connections
+from outbox.store.contents import Contents
 from outbox.store.databases import of
 from outbox.store.due import Foreign, due_now, foreign
 from outbox.store.failures import OUTAGES
 from outbox.store.held import Held
-from outbox.store.messages import StoredMessage
-from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker, new_id, table_of
+from outbox.store.models import OutboxDelivery, OutboxMessage, OutboxWorker, new_id, table_of
 from outbox.store.pauses import Pause, active
 from outbox.store.rates import Rates
 from outbox.store.reading import only_reading, reading
+from outbox.store.suppressions import stopped
 from outbox.store.types import DbNow
 
 DUE_CAP = 10_000  # where `Queue.due` stops counting
@@ -63,6 +64,7 @@ class Queue:
         self._connections = Connections(engine, listening=wake)
         self._claims = Claims(self._database, environment, lease, monotonic, self.clock.latest, transport, together)
         self.rates = Rates(engine, self._connections, environment)
+        self.contents = Contents(engine)
         self._held = Held()
         self._rows: dict[int, dict[str, Any]] = {}  # of the workers registered here
 
@@ -157,6 +159,17 @@ class Queue:
             return []
         if self._database.one_writer and self._claims.idle and not ids and not self.is_any(probe=probe):
             return []
+        found = self._claim(worker_id, token, limit, probe=probe, ids=ids, whole=whole, exact=exact)
+        if listed := [one.id for one in found if one.listed]:
+            with self._connections.use() as connection, only_reading(connection):
+                stops = stopped(connection, listed)
+            for one in found:
+                one.suppressed = stops.get(one.id)
+        return found
+
+    def _claim(
+        self, worker_id: int, token: int, limit: int, *, probe: bool, ids: Sequence[int], whole: bool, exact: bool
+    ) -> list[Claimed]:
         if not self._claims.at_once:
             with self._connections.use() as connection, connection.begin():
                 return self._claims.claim(
@@ -196,34 +209,6 @@ class Queue:
                 )
                 .values(state=State.QUEUED, token=None, worker_id=None, due_at=DbNow(), updated_at=DbNow())
             ).rowcount
-
-    def blob_size(self, digest: str) -> int:
-        """Bytes of a big part. Raises DamagedMessageError where it is gone."""
-        return int(self._of_blob(OutboxBlob.size, digest))
-
-    def blob_part(self, digest: str, start: int, length: int) -> bytes:
-        """Some of a big part, from byte `start` on. Raises DamagedMessageError where it is gone."""
-        return bytes(self._of_blob(sa.func.substr(OutboxBlob.data, start + 1, length, type_=sa.LargeBinary()), digest))
-
-    def text_part(self, message: StoredMessage, start: int, length: int) -> bytes:
-        """Some of a long text, from byte `start` on. Raises DamagedMessageError where it is no longer what it was."""
-        skeleton = OutboxMessage.skeleton
-        part = sa.select(sa.func.substr(skeleton, start + 1, length, type_=sa.LargeBinary())).where(
-            OutboxMessage.id == message.pk, sa.func.length(skeleton) == message.skeleton_size
-        )
-        with reading(self._engine) as connection:
-            found = connection.execute(self._database.latest(part)).scalar()
-        if found is None:
-            raise DamagedMessageError("its text is missing, or was changed while it was sent")
-        return bytes(found)
-
-    def _of_blob(self, what: Any, digest: str) -> Any:
-        with reading(self._engine) as connection:
-            statement = sa.select(what).where(OutboxBlob.digest == digest)
-            value = connection.execute(self._database.latest(statement)).scalar()
-        if value is None:
-            raise DamagedMessageError(f"blob {digest} is missing: was outbox_blob purged by hand, or restored in part?")
-        return value
 
     def mark(self, *claimed: Claimed) -> bool:
         """Write durably that the final dot of these, of one claim, may be sent. False: a lease was lost, none is."""

@@ -15,6 +15,7 @@ from outbox.delivery.states import State
 from outbox.store.compiled import Text, now_text, table_text
 from outbox.store.connections import Connections
 from outbox.store.databases import of
+from outbox.store.events import is_refused_address, note_refusals
 from outbox.store.models import OutboxAttempt, OutboxDelivery, table_of
 from outbox.store.outcome import Outcome
 from outbox.store.reading import reading
@@ -52,7 +53,9 @@ _COLUMNS = {  # of one outcome on its way to the database
 class OutcomeStore:
     """Records outcomes. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, bounce_seconds: float = 0.0) -> None:
+        """`bounce_seconds`: how long an address that does not exist gets no more mail; 0: it still does."""
+        self._bounce_seconds = bounce_seconds
         self._engine = engine
         self._database = database = of(engine)
         self._one_by_one = database.in_process  # nothing is gained there by one statement for all
@@ -67,9 +70,11 @@ class OutcomeStore:
         token, and not written again.
         """
         outcomes = sorted(outcomes, key=lambda outcome: outcome.claimed.id)
-        rows = [self._row(outcome, worker_id) for outcome in outcomes]
-        with self._connections.use() as connection:
-            recorded = self._record_held(connection, rows)
+        rows = [self._row(outcome, worker_id) for outcome in outcomes if not is_refused_address(outcome)]
+        recorded: set[int] = set()
+        if rows or not outcomes:
+            with self._connections.use() as connection:
+                recorded = self._record_held(connection, rows)
         if len(recorded) == len(outcomes):
             return set()
         return self._record_carefully(worker_id, [o for o in outcomes if o.claimed.id not in recorded])
@@ -111,7 +116,7 @@ class OutcomeStore:
         return {row["id"] for row in rows}
 
     def _record_carefully(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
-        """See first, under lock, which leases are held and what is already written."""
+        """See first, under lock, which leases are held and what is already written; then what follows for addresses."""
         with self._engine.begin() as connection:
             tokens = self._tokens(connection, [outcome.claimed.id for outcome in outcomes])
             written = self._attempts_written(connection, outcomes)
@@ -122,6 +127,7 @@ class OutcomeStore:
             tried = [o for o in fresh if o.result is not None and o.claimed.id in tokens]
             rows = [self._row(o, worker_id) | {"fenced": int(o.claimed.id in lost)} for o in tried]
             self._run(connection, self._statements.insert, rows)
+            note_refusals(connection, held, bounce_seconds=self._bounce_seconds)
         return lost
 
     def _run(self, connection: sa.Connection, statement: Text, rows: list[dict[str, Any]]) -> int:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.web import csrf, done, filter_form, pages, results, template_helpers
-from outbox.web.current import engine, sensitive_kinds
+from outbox.web.current import engine, sensitive_kinds, settings
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -25,6 +25,7 @@ def correct(id: int) -> ResponseReturnValue:
                 request.form.get("recipient", ""),
                 by=actor(),
                 sensitive_kinds=sensitive_kinds(),
+                address_key=settings().address_digest_key,
                 note=filter_form.note(request.form),
                 environment=filter_form.environment(request.form.get("environment")),
             )

@@ -227,7 +227,7 @@ def pools(
         limits = RateLimits() if settings.suppress_send else relay.limits  # what is not sent need not wait
         return Pool(
             own,
-            OutcomeStore(engine),
+            OutcomeStore(engine, bounce_seconds=settings.bounce_suppression_seconds),
             worker_id,
             terms(settings, relay),
             blame(settings),

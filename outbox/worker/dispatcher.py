@@ -75,9 +75,9 @@ class Dispatcher:
         self._token = token
         self._share = share
         self._blob_cache = BlobCache(
-            lambda digest: queue.blob_size(digest),
-            lambda digest, start, length: queue.blob_part(digest, start, length),
-            lambda message, start, length: queue.text_part(message, start, length),
+            lambda digest: queue.contents.blob_size(digest),
+            lambda digest, start, length: queue.contents.blob_part(digest, start, length),
+            lambda message, start, length: queue.contents.text_part(message, start, length),
             step,
         )
         self._complain = Debounce(COMPLAINT_SECONDS)
@@ -133,7 +133,9 @@ class Dispatcher:
 
     def _barred(self, leased: Leased, facts: Facts) -> Decision | None:
         claimed, policy = leased.claimed, self._terms.policy
-        return before_sending(facts, rescued=claimed.rescued, marked=claimed.marked, policy=policy)
+        return before_sending(
+            facts, rescued=claimed.rescued, marked=claimed.marked, policy=policy, suppressed=claimed.suppressed
+        )
 
     def _report_foreign(self) -> None:
         """Log due mail of other environments, which this worker does not send."""

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 
 
 @dataclass(frozen=True, slots=True)

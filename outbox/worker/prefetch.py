@@ -15,7 +15,7 @@ from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Offer
 from outbox.delivery.reply import Phase, Result, Verdict
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.worker.door import Door, Member
 from outbox.worker.leased import Begun, Entry, Leased, least_suspected
 from outbox.worker.pacer import Pacer, unpaced

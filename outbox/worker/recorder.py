@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import first_line, logger
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.failures import disconnected
 from outbox.store.outcome import Outcome
 from outbox.store.record import OutcomeStore

@@ -7,7 +7,7 @@ from dataclasses import replace
 from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.delivery.retry import Decision
 from outbox.message.values import Envelope
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 
 _MOST_NOTE = 255  # characters
 

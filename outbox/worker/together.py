@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from outbox.delivery.reply import Result
 from outbox.message.values import Envelope
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.worker.leased import Entry, Leased
 from outbox.worker.pacer import Pacer
 from outbox.worker.terms import BeforeDotOfAll, Connection, Content, Terms

@@ -62,7 +62,7 @@ def put(engine: sa.Engine, *recipients: str, state: State = State.FAILED, redact
 def correct(engine: sa.Engine, id: int, address: str, sensitive_kinds: tuple[str, ...] = ()) -> str:
     with operations.transaction(engine) as connection:
         return operations.correct_recipient(
-            connection, id, address, by="chief", sensitive_kinds=sensitive_kinds, note="mistyped"
+            connection, id, address, by="chief", sensitive_kinds=sensitive_kinds, address_key=b"", note="mistyped"
         )
 
 

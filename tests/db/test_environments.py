@@ -110,7 +110,7 @@ def test_correcting(engine: sa.Engine) -> None:
     other = put(engine, posting=BLUE, state=State.FAILED)[0]
     with engine.begin() as connection, pytest.raises(ValueError, match="belongs to the environment 'blue'"):
         operations.correct_recipient(
-            connection, other, "bob@example.org", by="ann", sensitive_kinds=(), environment="red"
+            connection, other, "bob@example.org", by="ann", sensitive_kinds=(), address_key=b"", environment="red"
         )
 
 
@@ -132,7 +132,9 @@ def test_cancelling_what_a_relay_may_have(engine: sa.Engine) -> None:
     marked = put(engine, posting=hold, delivery={"marked_at": DbNow()})[0]
     plain = put(engine)[0]
     with engine.begin() as connection, pytest.raises(ValueError, match="may have the message"):
-        operations.correct_recipient(connection, marked, "bob@example.org", by="ann", sensitive_kinds=())
+        operations.correct_recipient(
+            connection, marked, "bob@example.org", by="ann", sensitive_kinds=(), address_key=b""
+        )
     wanted = Filter(states=(State.QUEUED,))
     [done] = operations.in_batches(engine, wanted, State.CANCELLED, by="ann")
     assert (list(done.changed), list(done.uncertain)) == ([plain], [marked])

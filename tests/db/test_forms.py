@@ -59,7 +59,7 @@ def test_each_delivery_gets_the_form_of_its_own_address(engine: sa.Engine, many:
     put(engine, many=many, body="x y " * (length // 4))
     queue = Queue(engine, environment="", lease=60.0)
     worker = queue.register(host="h", pid=1, version="0", connections=1)
-    blob_cache = BlobCache(queue.blob_size, queue.blob_part, queue.text_part)
+    blob_cache = BlobCache(queue.contents.blob_size, queue.contents.blob_part, queue.contents.text_part)
     claimed = {one.recipient: one.message for one in queue.claim(worker, 7, 10)}
     views = shown(engine)
     assert set(claimed) == set(views) == {ANN, JOERG}

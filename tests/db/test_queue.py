@@ -17,7 +17,7 @@ from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import Lane, State
 from outbox.message.values import Blob, Composed, splice
 from outbox.models import OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxWorker
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.messages import CLAIMED_BYTES
 from outbox.store.queue import Queue
@@ -103,11 +103,11 @@ def test_a_long_text_is_not_held_in_the_window(engine: sa.Engine, queue: Queue, 
         return
     assert (claimed.message.skeleton, claimed.message.skeleton_size) == (None, len(text))
     cuts = [(0, 1000), (1000, len(text) - 1000)]
-    assert b"".join(queue.text_part(claimed.message, start, length) for start, length in cuts) == text
+    assert b"".join(queue.contents.text_part(claimed.message, start, length) for start, length in cuts) == text
     with engine.begin() as connection:
         connection.execute(sa.update(OutboxMessage).values(skeleton=text + b"."))
     with pytest.raises(DamagedMessageError):
-        queue.text_part(claimed.message, 0, 1000)
+        queue.contents.text_part(claimed.message, 0, 1000)
 
 
 def make_due(engine: sa.Engine) -> None:
@@ -431,11 +431,11 @@ def test_big_parts_are_stored_once(engine: sa.Engine, queue: Queue, worker: int)
     claimed = queue.claim(worker, 7, 10)
     for one in claimed:
         ((offset, digest),) = one.message.parts
-        assert (offset, queue.blob_size(digest)) == (3, len(logo.data))
-        assert queue.blob_part(digest, 0, 10**6) == logo.data
-        assert queue.blob_part(digest, 5, 7) == logo.data[5:12]
+        assert (offset, queue.contents.blob_size(digest)) == (3, len(logo.data))
+        assert queue.contents.blob_part(digest, 0, 10**6) == logo.data
+        assert queue.contents.blob_part(digest, 5, 7) == logo.data[5:12]
     with pytest.raises(DamagedMessageError, match="missing"):
-        queue.blob_size("0" * 64)
+        queue.contents.blob_size("0" * 64)
 
 
 @pytest.mark.parametrize("ending", ["same transaction", "committed", "at once"])

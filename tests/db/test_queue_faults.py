@@ -15,7 +15,7 @@ from outbox.delivery.evidence import Refusals
 from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery, OutboxMessage, table_of
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.databases.values import IDLE_TRANSACTION_SECONDS
 from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore

@@ -92,7 +92,7 @@ def looked(engine: sa.Engine, what: Callable[[sa.Connection], object]) -> object
 
 def text_part(queue: Queue) -> None:
     with suppress(DamagedMessageError):  # there is none
-        queue.text_part(stored(), 0, 10)
+        queue.contents.text_part(stored(), 0, 10)
 
 
 def stored() -> StoredMessage:

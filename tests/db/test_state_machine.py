@@ -34,7 +34,7 @@ from outbox.delivery.states import FINAL, OnUncertain, State
 from outbox.message.values import Composed
 from outbox.models import Base, OutboxDelivery, OutboxMessage, OutboxWorker, table_of
 from outbox.operations import Filter
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
 from outbox.store.record import Outcome, OutcomeStore

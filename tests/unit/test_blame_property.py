@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from outbox.delivery.breaker import LONGEST_PROBE_WAIT
 from outbox.delivery.states import Lane, State
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.pauses import FIRST_PROBE, What
 from tests.unit.simulation.database import Delivery, Hold, Queue
 from tests.unit.simulation.relay import (

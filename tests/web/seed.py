@@ -285,7 +285,13 @@ def meddle_with(connection: sa.Connection, ids: dict[str, int]) -> None:
     operations.audit.write(connection, "cancel", by=long, count=1, delivery_ids=ann.ids, filters=str(ann))
     operations.audit.write(connection, "requeue", by=chief, count=1, delivery_ids=ann.ids, filters=str(ann), note=note)
     operations.correct_recipient(
-        connection, ids["bob@example.com"], "bob@example.net", by=chief, sensitive_kinds=(), note="mistyped"
+        connection,
+        ids["bob@example.com"],
+        "bob@example.net",
+        by=chief,
+        sensitive_kinds=(),
+        address_key=b"",
+        note="mistyped",
     )
     operations.cancel(connection, bob, by=chief)
     operations.pauses.pause(connection, What.DOMAIN, "gone.example.org", by=chief, reason=note, seconds=4 * 3600)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from outbox.store.databases import index_options, table_options
 from outbox.store.schema.complete import complete
+from outbox.store.schema.version1_events import add_events
 from outbox.store.types import No, UtcDateTime, big_binary, big_integer
 
 _OPTIONS = table_options()
@@ -36,6 +37,7 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
     _messages(metadata, name)
     _deliveries(metadata, name)
     _workers(metadata, name)
+    add_events(metadata, name)
     sa.Table(
         name("outbox_throttle"),
         metadata,
@@ -93,6 +95,7 @@ def _messages(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("environment", sa.String(64), nullable=False),
         sa.Column("key", sa.String(255)),
         sa.Column("kind", sa.String(64)),
+        sa.Column("category", sa.String(16)),
         sa.Column("lane", sa.SmallInteger, nullable=False),
         sa.Column("envelope_from", sa.String(320), nullable=False),
         sa.Column("subject", sa.String(998), nullable=False),
@@ -141,6 +144,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("message_id", big_integer(), _of(name("outbox_message")), nullable=False),
         sa.Column("recipient", sa.String(320), nullable=False),
         sa.Column("domain", sa.String(255), nullable=False),
+        sa.Column("digest", sa.CHAR(32)),
         sa.Column("state", sa.String(10), nullable=False),
         sa.Column("lane", sa.SmallInteger, nullable=False),
         sa.Column("due_at", UtcDateTime()),
@@ -152,6 +156,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("route", sa.String(255), nullable=False, server_default=sa.text("''")),
         sa.Column("transport", sa.String(64)),
         sa.Column("marked_at", UtcDateTime()),
+        sa.Column("unsuppressed", sa.Boolean, nullable=False, server_default=No()),
         sa.Column("code", sa.SmallInteger),
         sa.Column("enhanced", sa.String(11)),
         sa.Column("reply", sa.String(1000)),
@@ -192,6 +197,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("about", sa.String(11)),
         sa.Column("note", sa.String(255)),
         sa.Index("ix_outbox_attempt_delivery", "delivery_id"),
+        _index("ix_outbox_attempt_relay", "relay_id", where="relay_id IS NOT NULL"),
         **_OPTIONS,
     )
 

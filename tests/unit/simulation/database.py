@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from outbox.delivery.lane_shares import Turns
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.states import Lane, OnUncertain, State
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.held import Held
 from outbox.store.messages import StoredMessage
 from outbox.store.pauses import BY, FIRST_PROBE, LONGEST_PROBE, Pause, What

@@ -13,7 +13,7 @@ from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import OnUncertain
-from outbox.store.claim import Claimed
+from outbox.store.claimed import Claimed
 from outbox.store.messages import StoredMessage
 from outbox.worker.leased import Leased
 from outbox.worker.prefetch import PrefetchBuffer

@@ -1,0 +1,68 @@
+"""Of version 1, the tables of events and suppressions: like it, they never change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from outbox.store.databases import table_options
+from outbox.store.types import No, UtcDateTime, big_integer
+
+_REFERRED_TO = table_options(ids_once=True)
+
+
+def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
+    """Add them to `metadata`."""
+    sa.Table(
+        name("outbox_event"),
+        metadata,
+        sa.Column("id", big_integer(), primary_key=True, autoincrement=True),
+        sa.Column("type", sa.String(16), nullable=False),
+        sa.Column("source", sa.String(32), nullable=False),
+        sa.Column("event_id", sa.String(255), nullable=False),
+        sa.Column("delivery_id", big_integer()),
+        sa.Column("message_pk", big_integer()),
+        sa.Column("recipient", sa.String(320)),
+        sa.Column("digest", sa.CHAR(32)),
+        sa.Column("proven", sa.Boolean, nullable=False, server_default=No()),
+        sa.Column("tied", sa.String(10)),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("recorded_at", UtcDateTime(), nullable=False),
+        sa.Column("code", sa.SmallInteger),
+        sa.Column("enhanced", sa.String(11)),
+        sa.Column("reply", sa.String(1000)),
+        sa.Column("category", sa.String(64)),
+        sa.CheckConstraint(
+            "type IN ('delivered', 'deferred', 'bounced', 'complained', 'unsubscribed', 'autoresponded', 'opened', "
+            "'clicked', 'unknown')",
+            name="ck_outbox_event_type",
+        ),
+        sa.UniqueConstraint("source", "event_id", name="uq_outbox_event_source"),
+        sa.Index("ix_outbox_event_delivery", "delivery_id"),
+        sa.Index("ix_outbox_event_message", "message_pk"),
+        sa.Index("ix_outbox_event_digest", "digest", "recorded_at"),
+        sa.Index("ix_outbox_event_recorded", "recorded_at"),
+        **_REFERRED_TO,
+    )
+    sa.Table(
+        name("outbox_suppression"),
+        metadata,
+        sa.Column("id", big_integer(), primary_key=True, autoincrement=True),
+        sa.Column("digest", sa.CHAR(32), nullable=False),
+        sa.Column("scope", sa.String(80), nullable=False),
+        sa.Column("reason", sa.String(16), nullable=False),
+        sa.Column("address", sa.String(320)),
+        sa.Column("event_id", big_integer()),
+        sa.Column("note", sa.String(500)),
+        sa.Column("actor", sa.String(255), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("until", UtcDateTime()),
+        sa.CheckConstraint(
+            "reason IN ('bounced', 'complained', 'unsubscribed', 'manual')", name="ck_outbox_suppression_reason"
+        ),
+        sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
+        sa.Index("ix_outbox_suppression_address", "address"),
+        sa.Index("ix_outbox_suppression_until", "until"),
+        **_REFERRED_TO,
+    )

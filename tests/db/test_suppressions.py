@@ -1,0 +1,236 @@
+"""Addresses that get no mail: where they come from, what they stop, and what proves nothing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+
+from outbox import operations
+from outbox.delivery.reply import Phase, Reply, Result, Verdict
+from outbox.delivery.reported import EventType, ReportedEvent
+from outbox.delivery.retry import Decision, Reason
+from outbox.delivery.states import State
+from outbox.delivery.suppression import Why
+from outbox.models import OutboxDelivery, OutboxEvent
+from outbox.operations import Filter, events, suppressions
+from outbox.operations.suppressions import Wanted
+from outbox.store.claimed import Claimed
+from outbox.store.outcome import Outcome
+from outbox.store.posting import Posting
+from outbox.store.queue import Queue
+from outbox.store.record import OutcomeStore
+from tests.db.mails import put
+
+KEY = b"key"
+SETTINGS = SimpleNamespace(address_digest_key=KEY, bounce_suppression_seconds=90 * 86_400.0)
+NEWS = Posting(kind="news", category="subscription", address_key=KEY)
+RESET = Posting(kind="reset", category="security", address_key=KEY)
+GONE = Reply(550, "5.1.1", "no such user")
+
+
+@pytest.fixture
+def queue(engine: sa.Engine) -> Queue:
+    return Queue(engine, environment="", lease=60)
+
+
+def claim(queue: Queue, limit: int = 100) -> list[Claimed]:
+    return queue.claim(1, 4711, limit)
+
+
+def record(engine: sa.Engine, *reported: ReportedEvent) -> list[events.Recorded]:
+    return events.record(engine, SETTINGS, reported)
+
+
+def bounce(delivery: int | None = None, *, id: str = "1", code: str = "5.1.1", **given: object) -> ReportedEvent:
+    event = ReportedEvent(EventType.BOUNCED, "report", id, delivery_id=delivery, reply=replace(GONE, enhanced=code))
+    return replace(event, **{"proven": True, **given})  # type: ignore[arg-type]
+
+
+def listed(engine: sa.Engine, address: str) -> list[tuple[str, str]]:
+    with engine.connect() as connection:
+        found = suppressions.entries(connection, Wanted(address=address), address_key=KEY)
+    return [(one.scope, one.reason.value) for one in found]
+
+
+def test_a_bounce_stops_all_but_security(engine: sa.Engine, queue: Queue) -> None:
+    [sent] = put(engine, "Ann@Example.org", state=State.SENT, posting=NEWS)
+    [recorded] = record(engine, bounce(sent))
+    assert (recorded.delivery_id, listed(engine, "ann@example.org")) == (sent, [("all", "bounced")])
+    [news], [reset], [other] = (
+        put(engine, address, posting=posting)
+        for address, posting in (("ann@example.org", NEWS), ("ann@example.org", RESET), ("bob@example.org", NEWS))
+    )
+    found = {one.id: one.suppressed for one in claim(queue)}
+    assert found.keys() == {news, reset, other}
+    assert [id for id, stop in found.items() if stop is not None] == [news]
+    assert str(found[news]).startswith("the address is suppressed for all mail: bounced, since ")
+
+
+@pytest.mark.parametrize("ended", ["until", "lifted", "delivered", "unsuppressed"])
+def test_the_end_of_a_suppression(engine: sa.Engine, queue: Queue, ended: str) -> None:
+    [sent] = put(engine, "ann@example.org", state=State.SENT, posting=NEWS)
+    settings = SimpleNamespace(address_digest_key=KEY, bounce_suppression_seconds=0.001 if ended == "until" else 900.0)
+    events.record(engine, settings, [bounce(sent)])
+    put(engine, "ann@example.org", posting=NEWS, delivery={"unsuppressed": ended == "unsuppressed"})
+    if ended == "lifted":
+        with engine.begin() as connection:
+            assert suppressions.lift(connection, "ANN@example.org", by="chief", address_key=KEY) == 1
+            [entry] = operations.audit.recent(connection)
+        assert (entry.action, entry.by, entry.filters) == ("unsuppress", "chief", "ANN@example.org")
+    if ended == "delivered":
+        record(engine, replace(bounce(sent, id="2"), type=EventType.DELIVERED))
+    [one] = claim(queue)
+    assert one.suppressed is None
+
+
+def test_what_a_worker_is_told_counts_as_a_bounce(engine: sa.Engine, queue: Queue) -> None:
+    """In the transaction that records it; written once, however often that is repeated."""
+    put(engine, "ann@example.org", "bob@example.org", "cy@example.org", posting=NEWS)
+    store = OutcomeStore(engine, bounce_seconds=900.0)
+    said = {
+        "ann@example.org": (GONE, Phase.RCPT),
+        "bob@example.org": (Reply(550, "5.7.1", "blocked"), Phase.RCPT),
+        "cy@example.org": (GONE, Phase.DOT),  # about the message: no proof that the address is at fault
+    }
+    outcomes = []
+    for one in claim(queue):
+        reply, phase = said[one.recipient]
+        result = Result(Verdict.PERMANENT, phase, reply, duration=0.1)
+        decision = Decision(State.FAILED, Reason.REFUSED, counted=True)
+        outcomes.append(Outcome.of(one, decision, result, "relay:25"))
+    for _ in range(2):
+        assert store.record(1, outcomes) == set()
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(OutboxEvent)).all()
+        attempts = connection.execute(sa.select(OutboxDelivery.state)).scalars().all()
+    assert [(row.type, row.source, row.recipient, row.enhanced, row.tied) for row in rows] == [
+        ("bounced", "smtp", "ann@example.org", "5.1.1", "attempt")
+    ]
+    assert set(attempts) == {"failed"}
+    assert [listed(engine, address) for address in said] == [[("all", "bounced")], [], []]
+
+
+def test_never_where_the_settings_say_so(engine: sa.Engine) -> None:
+    [sent] = put(engine, state=State.SENT, posting=NEWS)
+    events.record(engine, SimpleNamespace(address_digest_key=KEY, bounce_suppression_seconds=0.0), [bounce(sent)])
+    assert listed(engine, "to@example.org") == []
+
+
+def test_a_disabled_mailbox_counts_the_second_time(engine: sa.Engine) -> None:
+    first, second = (put(engine, state=State.SENT, posting=NEWS)[0] for _ in range(2))
+    record(engine, bounce(first, code="5.2.1"), bounce(first, id="2", code="5.2.1"))
+    assert listed(engine, "to@example.org") == []  # one message, reported twice
+    record(engine, bounce(second, id="3", code="5.2.1"))
+    assert listed(engine, "to@example.org") == [("all", "bounced")]
+
+
+def test_not_after_a_day(engine: sa.Engine) -> None:
+    first, second = (put(engine, state=State.SENT, posting=NEWS)[0] for _ in range(2))
+    record(engine, bounce(first, code="5.2.1"))
+    with engine.begin() as connection:
+        connection.execute(sa.update(OutboxEvent).values(recorded_at=datetime.now(UTC) - timedelta(hours=25)))
+    record(engine, bounce(second, id="2", code="5.2.1"))
+    assert listed(engine, "to@example.org") == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"proven": False},
+        {"delivery_id": None, "recipient": "ann@example.org"},  # nothing of ours
+        {"delivery_id": None, "message_id": "<1@example.org>", "recipient": "victim@example.org"},
+        {"delivery_id": None, "message_id": "<other@example.org>", "recipient": "ann@example.org"},
+        {"delivery_id": 10**30},
+    ],
+)
+def test_without_proof_nothing_is_suppressed(engine: sa.Engine, given: dict[str, object]) -> None:
+    """It is stored, and shown."""
+    [sent] = put(engine, "ann@example.org", state=State.SENT, posting=NEWS)
+    [recorded] = record(engine, bounce(sent, **given))
+    assert recorded.id is not None
+    assert recorded.follows is None
+    assert listed(engine, "ann@example.org") == listed(engine, "victim@example.org") == []
+
+
+def test_how_an_event_finds_its_delivery(engine: sa.Engine, queue: Queue) -> None:
+    """By the relay's id, by the Message-ID, by an address for the whole message; for one recipient of several."""
+    ann, bob = put(engine, "ann@example.org", "bob@example.org", posting=NEWS)
+    accepted = Result.accepted("relay-1")
+    outcomes = [Outcome.of(one, Decision(State.SENT, None, counted=True), accepted, "relay:25") for one in claim(queue)]
+    OutcomeStore(engine).record(1, outcomes)
+    with engine.connect() as connection:
+        pk = connection.execute(sa.select(OutboxDelivery.message_id)).scalars().first()
+    ways = [{"relay_id": "relay-1"}, {"message_id": "<1@example.org>"}, {"message_pk": pk}]
+    found = record(
+        engine,
+        *(bounce(id=f"{n} {who}", recipient=f"{who}@EXAMPLE.org", **way)  # type: ignore[arg-type]
+          for n, way in enumerate(ways) for who in ("ann", "bob", "eve")),
+        bounce(id="nobody", relay_id="relay-1"),
+    )  # fmt: skip
+    assert [one.delivery_id for one in found] == [ann, bob, None] * 3 + [None]
+
+
+def test_forwarded_mail_bounces_for_another_address(engine: sa.Engine) -> None:
+    """Ours is what was signed; the other is not known here."""
+    [sent] = put(engine, "ann@example.org", state=State.SENT, posting=NEWS)
+    [recorded] = record(engine, bounce(sent, recipient="ann@home.example"))
+    assert recorded.delivery_id == sent
+    assert (listed(engine, "ann@example.org"), listed(engine, "ann@home.example")) == ([("all", "bounced")], [])
+
+
+def test_the_same_event_again_and_at_once(engine: sa.Engine) -> None:
+    [sent] = put(engine, state=State.SENT, posting=NEWS)
+    barrier, found = threading.Barrier(4), []
+
+    def work() -> None:
+        barrier.wait()
+        found.extend(record(engine, *(bounce(sent, id=str(number)) for number in range(5))))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(found) == 20
+    assert sum(one.id is not None for one in found) == 5
+    assert listed(engine, "to@example.org") == [("all", "bounced")]
+
+
+def test_an_unsubscription_and_a_complaint(engine: sa.Engine) -> None:
+    [sent] = put(engine, state=State.SENT, posting=NEWS)
+    record(
+        engine,
+        replace(bounce(sent), type=EventType.UNSUBSCRIBED),
+        replace(bounce(sent, id="2"), type=EventType.COMPLAINED),
+        replace(bounce(sent, id="3"), type=EventType.AUTORESPONDED),
+    )
+    assert listed(engine, "to@example.org") == [
+        ("category:subscription", "complained"),
+        ("kind:news", "unsubscribed"),
+    ]
+
+
+def test_a_persons_suppression(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        assert suppressions.suppress(connection, "to@example.org", by="chief", address_key=KEY, note="asked for it")
+        assert not suppressions.suppress(connection, "TO@example.org", by="chief", address_key=KEY)
+        with pytest.raises(ValueError, match="not all, category:NAME or kind:NAME"):
+            suppressions.suppress(connection, "to@example.org", "everything", by="chief", address_key=KEY)
+        [entry] = suppressions.every(connection, Wanted(contains="TO@"), address_key=KEY, page=1)
+    assert (entry.address, entry.scope, entry.reason, entry.actor) == ("to@example.org", "all", Why.MANUAL, "chief")
+
+
+@pytest.mark.parametrize(("reason", "passes"), [("suppression", True), ("refused", True), ("attempts", False)])
+def test_requeueing_sends_what_its_address_stopped(engine: sa.Engine, queue: Queue, reason: str, passes: bool) -> None:
+    """What failed for another reason meets the list again."""
+    ids = put(engine, state=State.FAILED, posting=NEWS, delivery={"reason": reason})
+    with engine.begin() as connection:
+        suppressions.suppress(connection, "to@example.org", by="chief", address_key=KEY)
+        assert operations.requeue(connection, Filter(ids=tuple(ids)), by="chief") == 1
+    [one] = claim(queue)
+    assert (one.suppressed is None) is passes
