@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from outbox.core import clock
 from outbox.core.errors import DatabaseError, MessageError, NotBoundError, SchemaError
 from outbox.core.events import logger
-from outbox.extension import changes, signals, uncommitted
+from outbox.extension import changes, images, signals, uncommitted
 from outbox.extension.additions import with_adds
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail
@@ -57,6 +57,7 @@ class Bound(flask_mail._Mail):
         self.settings = settings
         self.kinds = kinds
         self._hooks = hooks
+        self.images = images.installed(app, settings)
         self._html = inline_css.inlined if settings.inlines_css else None
         self.sessions = Sessions(app, settings, session)
         self.now: Callable[[], datetime] = clock.utcnow
@@ -181,6 +182,7 @@ class Bound(flask_mail._Mail):
             envelope_from=options.get("envelope_from"),
             unique=unique,
             html=self._html,
+            image=self.images.part,
         )
         if posted.limit is not None and len(composed.recipients) > 1:
             raise MessageError(

@@ -55,6 +55,7 @@ class Options:
     unique: str
     name_fallback: bool = False  # file names beyond ASCII also as name= of the Content-Type, by RFC 2047
     html: Callable[[str], str] | None = None  # makes of the HTML what is sent
+    image: Callable[[str], Attachment | None] | None = None  # by Content-ID, what the draft lacks
 
 
 @dataclass(slots=True)
@@ -148,6 +149,7 @@ def _body(value: object, name: str) -> str:
 def _attachments(draft: Draft, html: str, options: Options) -> tuple[list[serializer.Leaf], list[serializer.Leaf]]:
     """Inline images that the HTML refers to, and the rest, each in order."""
     references = _references(html)
+    given: set[str | None] = set()
     inline: list[serializer.Leaf] = []
     attached: list[serializer.Leaf] = []
     for index, attachment in enumerate(draft.attachments):
@@ -157,14 +159,21 @@ def _attachments(draft: Draft, html: str, options: Options) -> tuple[list[serial
         is_inline = content_id in references
         leaf = _leaf(attachment, name, "inline" if is_inline else disposition, headers, options)
         (inline if is_inline else attached).append(leaf)
+        given.add(content_id)
+    if options.image is not None:
+        for reference in references:
+            if reference not in given and (shown := options.image(reference)) is not None:
+                headers, _ = _part_headers(shown, reference)
+                inline.append(_leaf(shown, reference, "inline", headers, options))
     return inline, attached
 
 
-def _references(html: str) -> set[str | None]:
+def _references(html: str) -> dict[str, None]:
+    """The Content-IDs in `html`, in order."""
     if "cid:" not in html.lower():
-        return set()
+        return {}
     found = _CID.findall(html) + _CID.findall(unescape(html))
-    return {*found, *map(unquote, found)}
+    return dict.fromkeys([*found, *map(unquote, found)])
 
 
 def _leaf(attachment: Attachment, name: str, disposition: str, headers: bytes, options: Options) -> serializer.Leaf:

@@ -18,7 +18,7 @@ from outbox.message import body as parts
 from outbox.message import header_section as head
 from outbox.message.coerce import is_empty, items_of, pairs_of, plain, text_of
 from outbox.message.downgrade import forms
-from outbox.message.draft import Draft
+from outbox.message.draft import Attachment, Draft
 from outbox.message.header_encoding import check_text, split_fields
 from outbox.message.signing import signed
 from outbox.message.values import Composed, base64_length
@@ -39,20 +39,21 @@ def compose(
     envelope_from: str | tuple[str, str] | None = None,
     unique: str,
     html: Callable[[str], str] | None = None,
+    image: Callable[[str], Attachment | None] | None = None,
 ) -> Composed:
     """The wire form of `draft`, its envelope and what is looked up by.
 
     `now` (aware) dates it if the draft does not. `unique` is a fresh `new_unique()`: Message-ID and boundaries are
     made of it. From `blob_threshold` bytes an attachment becomes a blob. An `envelope_from` of "" or "<>" is the null
-    sender, None is the message's sender. `html` makes of its HTML what is sent. Raises MessageError and its subclasses,
-    nothing else.
+    sender, None is the message's sender. `html` makes of its HTML what is sent; `image` finds by
+    Content-ID what the HTML shows and the draft lacks. Raises MessageError and its subclasses, nothing else.
     """
     if draft.build is not None:
         return _as_given(draft, draft.build, default_sender, now, max_bytes, envelope_from, unique)
     header = head.header_of(draft, default_sender, now, unique)
     sender = header.sender.envelope if envelope_from is None else _envelope_from(envelope_from)
     threshold = _NEVER if draft.signer else blob_threshold
-    options = parts.Options(_charset(draft), ascii_attachments, threshold, unique, name_fallback, html)
+    options = parts.Options(_charset(draft), ascii_attachments, threshold, unique, name_fallback, html, image)
     tree = parts.tree(draft, options)
     built, blobs = (
         signed(header.wire(), tree, unique, draft.signer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from outbox.settings.shown import shown
@@ -23,6 +24,16 @@ def _parse(raw: Any) -> str:
         raise ValueError(f"is {shown(raw)}, not auto, true or false") from None
 
 
+def _parse_folder(raw: Any) -> Path:
+    if not isinstance(raw, str | Path):
+        raise ValueError(f"is {shown(raw)}, not the name of a folder")
+    folder = Path(raw)
+    if folder.is_absolute() and not folder.is_dir():
+        raise ValueError(f"is {shown(str(raw))}, which is not a folder")
+    return folder
+
+
+FOLDER = Form("the name of a folder", _parse_folder)
 INLINE_CSS = Form("auto, true or false", _parse)
 
 

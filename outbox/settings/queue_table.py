@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from outbox.delivery.staging import Allowed
 from outbox.delivery.states import OnUncertain
-from outbox.settings.html_values import INLINE_CSS, can_inline
+from outbox.settings.html_values import FOLDER, INLINE_CSS, can_inline
 from outbox.settings.mail_table import MailTable
 from outbox.settings.spec import setting
 from outbox.settings.staging_values import ADDRESS, ALLOWED
@@ -163,6 +164,14 @@ class QueueTable(MailTable):
         "auto",
         "Write the CSS of `<style>` blocks into the `style=` attributes of HTML mail: `auto` where the extra `html` is "
         "installed, `true` always (it must be installed), `false` never. See [HTML](html.md).",
+    )
+    images_folder: Path | None = setting(
+        "OUTBOX_IMAGES_FOLDER",
+        FOLDER,
+        None,
+        "Where `inline_image()` in templates finds images; a relative one is looked for in the application's own "
+        "folder. See [HTML](html.md).",
+        says="unset: the application's static folder",
     )
     retention_seconds: float = setting(
         "OUTBOX_RETENTION_SECONDS", SECONDS, 30 * 86_400.0, "Mail that was sent or cancelled is purged after this."

@@ -28,6 +28,10 @@ PREPARED = {
 from flask_login import LoginManager
 login_manager = LoginManager(app)
 """,
+    "html.md": """
+(folder / "static").mkdir()
+(folder / "static" / "logo.png").write_bytes(b"\\x89PNG\\r\\n\\x1a\\n")
+""",
     "logging.md": """
 class statsd:
     counted = []
