@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from outbox.store.dkim_model import OutboxDkimTurn
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import (
     Base,
@@ -27,6 +28,7 @@ __all__ = [
     "OutboxBlob",
     "OutboxDelivery",
     "OutboxEvent",
+    "OutboxDkimTurn",
     "OutboxMessage",
     "OutboxMessageBlob",
     "OutboxPause",

@@ -8,6 +8,7 @@ from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
 from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
+from outbox.cli.dkim_key import dkim_key
 from outbox.cli.kinds import kinds
 from outbox.cli.list import list_
 from outbox.cli.pause import pause, resume
@@ -24,6 +25,7 @@ __all__ = [
     "check",
     "correct_recipient",
     "create_tables",
+    "dkim_key",
     "kinds",
     "list_",
     "mark_sent",

@@ -90,6 +90,9 @@ def _remarks(configured: Settings) -> Iterator[str]:
         yield "MAIL_DEFAULT_SENDER is not set: every message must name its sender"
     if configured.security is not Security.NONE and not configured.tls_verify:
         yield "OUTBOX_TLS_VERIFY is off: anybody on the way can read the mail and the password"
+    for relay in configured.transports:
+        if relay.dkim is not None:
+            yield from (f"{relay.name}: {words}" for words in relay.dkim.remarks(relay.preset))
 
 
 def _unread(config: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 _LINE = 76  # characters of base64
 _LINE_BYTES = 57  # that they stand for
@@ -124,6 +125,7 @@ class Envelope:
     rcpt_options: tuple[str, ...] = ()
     message_id: str = ""  # with its angle brackets
     tags: tuple[str, ...] = ()  # words, and named values: "campaign=spring"
+    created_at: datetime | None = None  # when the message was enqueued
 
     @property
     def idempotency_key(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import fields, replace
 
 from outbox.delivery.presets import preset_of
+from outbox.settings.dkim_table import dkim_faults
 from outbox.settings.html_values import MISSING, can_inline
 from outbox.settings.rate_values import never_reached
 from outbox.settings.relay import Security
@@ -22,6 +23,8 @@ def contradictions(table: Table, given: Set[str], broken: Set[str]) -> Iterator[
     """
     if table.token_source is not None and not broken & _TOKENS:
         yield from table.token_source.faults()
+    if not broken & {"dkim_domain", "dkim_keys"}:
+        yield from dkim_faults(table)
     for involved, check in _CONTRADICTIONS:
         fault = None if broken & involved else check(table, given)
         if fault is not None:

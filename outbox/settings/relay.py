@@ -10,6 +10,7 @@ from pathlib import Path
 
 from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.reply_rule import Rule
+from outbox.settings.dkim import Dkim
 from outbox.settings.endpoint import Endpoint, TransportFactory
 from outbox.settings.token_source import TokenSource
 
@@ -61,6 +62,7 @@ class Relay:
     idle_timeout: float = 30.0  # an idle connection older than this is not reused
     pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
     headers: tuple[tuple[str, str], ...] = ()  # added to each message
+    dkim: Dkim | None = None  # signs each message
     idempotency_header: str | None = None  # added with a value of its own for each delivery
     label: str | None = None  # its name in OUTBOX_TRANSPORTS
     connections: int = 4  # at once, of one worker

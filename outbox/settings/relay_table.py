@@ -13,7 +13,7 @@ from outbox.delivery.presets import GENERIC, PROVIDERS, preset_of
 from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.rate_limits import parse as rate_limits
 from outbox.delivery.reply_rule import Rule
-from outbox.settings.connection_table import ConnectionTable
+from outbox.settings.dkim_table import DkimTable
 from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
 from outbox.settings.rate_values import PER_DAY, RATE
@@ -36,7 +36,7 @@ MECHANISMS = (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelayTable(ConnectionTable):
+class RelayTable(DkimTable):
     """How to reach the relay, and what it is like."""
 
     auth: str | None = setting(
@@ -245,4 +245,5 @@ class RelayTable(ConnectionTable):
             rules=self.reply_rules,
             limits=self.rate_limits,
             rate_unit=self.rate_unit or known.unit,
+            dkim=self.dkim,
         )

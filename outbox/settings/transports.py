@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote
 
 from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.contradictions import contradictions
+from outbox.settings.dkim_table import DkimTable, dkim_faults
 from outbox.settings.endpoint import TransportFactory
 from outbox.settings.of_preset import of_preset
 from outbox.settings.other_protocols import EXTRA, own_place, without_smtp, wrong_schemes
@@ -43,7 +44,8 @@ _OWN = {  # what a transport may have of its own: options, and the fields of the
     "CONNECTIONS": "connections",
     **{
         _SPECS[name].name.removeprefix("OUTBOX_"): name
-        for name in (*ConnectionTable.__annotations__, *RelayTable.__annotations__)
+        for table in (ConnectionTable, DkimTable, RelayTable)
+        for name in table.__annotations__
     },
 }
 _AS_OPTION = {_SPECS[name].name: option for option, name in reversed(_OWN.items())}
@@ -71,6 +73,14 @@ def transports(
         return (replace(table.relay, connections=table.connections),), [*_unnamed(config, ())]
     relays: list[Relay] = []
     faults: list[str] = [*_unnamed(config, table.transport_names), *wrong_schemes(makers, _SCHEMES)]
+    if table.dkim is not None and (
+        DEFAULT not in table.transport_names or not is_unset(config.get(_key(DEFAULT, "URL")))
+    ):
+        first = table.transport_names[0]
+        faults.append(
+            "OUTBOX_DKIM_DOMAIN and OUTBOX_DKIM_KEYS sign what goes by the MAIL_* settings, which nothing does. Set "
+            f"{_key(first, 'DKIM_DOMAIN')} and {_key(first, 'DKIM_KEYS')}."
+        )
     for name in table.transport_names:
         if name == DEFAULT and is_unset(config.get(_key(name, "URL"))):
             relays.append(replace(table.relay, label=name, connections=table.connections))
@@ -108,6 +118,8 @@ def _transport(
     made = replace(Table(), **(housewide | of_preset(given | own) | given | own))
     relay = replace(made.relay, label=name, connections=made.connections)
     if not relay.speaks_smtp:
+        if not faults:
+            faults += [_in_its_words(name, fault) for fault in dkim_faults(made)]
         return without_smtp(replace(relay, make=make), extra, key, faults)
     if not faults:
         faults += [_in_its_words(name, fault) for fault in contradictions(made, (given | own).keys(), set())]

@@ -83,7 +83,7 @@ class Connection(Keeper):
                 results[number] = self._unfit(unfit, started)
         if fit:
             try:
-                whole = with_headers(self.relay, envelope, content)
+                whole = with_headers(self.relay, envelope, content, self._signer)
                 for number, result in self._deliver(*whole, fit, before_dot, started):
                     results[number] = result
             except smtp_commands.UnfitError as unfit:

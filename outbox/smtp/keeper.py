@@ -16,6 +16,7 @@ from outbox.core.errors import OutboxError
 from outbox.core.loggers import get_logger
 from outbox.delivery.reply import About, Phase, Result, Verdict, parse_reply
 from outbox.delivery.verdicts import Failure, Judgement, judge_failure, preset_for
+from outbox.message.dkim.signer import Signer
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 from outbox.smtp import commands as smtp_commands
@@ -43,14 +44,16 @@ class Keeper(flask_mail.Connection):
         *,
         monotonic: Callable[[], float] = clock.monotonic,
         learned: Learned | None = None,
+        signer: Signer | None = None,
     ) -> None:
-        """`learned`: what it shares with others."""
+        """`learned`: what it shares with others. `signer`: signs each message."""
         super().__init__(mail)  # type: ignore[arg-type]  # Flask-Mail itself passes the state, and names the face
         self.relay = relay
         self.extensions: dict[str, str] = {}
         self.tls_version: str | None = None
         self._preset = preset_for(relay.host) if relay.preset == "auto" else relay.preset
         self._monotonic = monotonic
+        self._signer = signer
         self._learned = learned or Learned()
         self._resolver = Resolver()
         self._deadline = 0.0

@@ -18,6 +18,7 @@ from outbox.core.loggers import get_logger
 from outbox.delivery.reply import About, Phase, Reply, Result, Verdict, printable
 from outbox.delivery.retry import believed
 from outbox.delivery.verdicts import Failure, judge_failure
+from outbox.message.dkim.signer import Signer
 from outbox.message.values import Envelope
 from outbox.settings.relay import Relay
 from outbox.settings.transport import Transport
@@ -44,8 +45,10 @@ class OwnTransport:
         make: Callable[[], Transport],
         *,
         monotonic: Callable[[], float] = clock.monotonic,
+        signer: Signer | None = None,
     ) -> None:
         self.relay = relay
+        self._signer = signer
         self._make = make
         self._monotonic = monotonic
         self._transport: Any = None
@@ -131,7 +134,7 @@ class OwnTransport:
         end: float,
     ) -> Result:
         whole = content if isinstance(content, bytes) else b"".join(content)
-        envelope, added = with_headers(self.relay, envelope, whole)
+        envelope, added = with_headers(self.relay, envelope, whole, self._signer)
         whole = added if isinstance(added, bytes) else b"".join(added)
         if (refused := self._opened(end)) is not None:
             return refused

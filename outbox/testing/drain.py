@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -137,7 +137,7 @@ class _Scripted:
     def deliver(
         self,
         envelope: Envelope,
-        content: Iterator[bytes],
+        content: Iterable[bytes],
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,

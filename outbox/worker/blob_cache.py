@@ -22,6 +22,16 @@ PIECE = 8 * BASE64_CUT
 """Bytes of a large blob or text that are in memory at once, for each connection that sends one."""
 
 
+class Pieces:
+    """What `read` yields, as often as it is asked for."""
+
+    def __init__(self, read: Callable[[], Iterator[bytes]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._read()
+
+
 class BlobCache:
     """A least-recently-used cache of blobs by digest, for several threads."""
 
@@ -45,8 +55,9 @@ class BlobCache:
         self._size = 0
         self._lock = threading.Lock()
 
-    def content(self, message: StoredMessage) -> Iterator[bytes]:
-        """The wire form in pieces. Raises DamagedMessageError at once if it is not what was written."""
+    def content(self, message: StoredMessage) -> Pieces:
+        """The wire form in pieces, which may be read again. Raises DamagedMessageError at once if it is not what was
+        written."""
         if message.damage is not None:
             raise DamagedMessageError(message.damage)
         parts = [(offset, digest, self._measure(digest)) for offset, digest in message.parts]
@@ -58,7 +69,7 @@ class BlobCache:
         )
         if size != message.size:
             raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
-        return self._spliced(message, parts)
+        return Pieces(lambda: self._spliced(message, parts))
 
     def pieces(self, digest: str, size: int) -> Iterator[bytes]:
         """The content of a blob. Raises what `fetch` raises."""

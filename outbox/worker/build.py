@@ -23,6 +23,7 @@ from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.staging import Allowed
 from outbox.extension.state import Bound
+from outbox.message.dkim.signer import Signer
 from outbox.monitoring import prometheus
 from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
@@ -214,10 +215,11 @@ def pools(
     progress: Progress,
     meters: Meters | None,
     asked: Mapping[str, Asked] | None = None,
+    signers: Mapping[str, Signer],
 ) -> Pools:
     """The threads that claim, send and record. `connections` of each transport; None: as the settings say.
 
-    `asked`: what each transport claims, by its name; None: all that is due.
+    `asked`: what each transport claims, by its name; None: all that is due. `signers`: of those that sign.
     """
     router = Router(settings.routes) if settings.transport_names else None
 
@@ -235,7 +237,7 @@ def pools(
             events,
             lease_guard,
             progress=progress,
-            connect=lambda: connection_to(bound, relay, learned),
+            connect=lambda: connection_to(bound, relay, learned, signers.get(name)),
             connections=connections or relay.connections,
             poll=settings.poll_seconds,
             idle=relay.idle_timeout,

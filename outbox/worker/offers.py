@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -54,7 +54,7 @@ class Offers:
     def offer(
         self,
         ready: list[tuple[Leased, Facts]],
-        content: Iterator[bytes],
+        content: Iterable[bytes],
         connection: Connection,
         unrecorded: Unrecorded,
     ) -> list[Ticket]:
@@ -86,7 +86,7 @@ class Offers:
         return tickets
 
     def _delivered(
-        self, group: list[Leased], content: Iterator[bytes], connection: Connection, gate: BeforeDot, timeout: float
+        self, group: list[Leased], content: Iterable[bytes], connection: Connection, gate: BeforeDot, timeout: float
     ) -> Sequence[Result | None]:
         """What came of the transaction, for each of the group."""
         envelope = staging.envelope(group[0].claimed, self._terms.redirect_to)

@@ -22,11 +22,12 @@ from outbox.delivery.rate import Rate
 from outbox.extension.outbox import outbox_of
 from outbox.extension.receivers import Receivers
 from outbox.extension.state import bound_to
+from outbox.message.dkim.signer import Signer
 from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.settings import Settings
 from outbox.store.engines import tell_progress
-from outbox.worker import build, duties
+from outbox.worker import build, duties, signing
 from outbox.worker.asked import Asked
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
@@ -57,6 +58,7 @@ class Parts:
         self.stall = Stall(settings.poll_seconds)
         self.progress = Progress()
         self._rate = Rate(monotonic())
+        self._signers: dict[str, Signer] = {}
         tell_progress(self.engine)
 
     def register(self, connections: int | None) -> int:
@@ -65,6 +67,8 @@ class Parts:
         Raises ConfigurationError, SchemaError or DatabaseError.
         """
         build.check(self.engine, self._session_engine, self.progress.step)
+        with self.progress.step("reading the DKIM keys"), operations.guarded(self.engine):
+            self._signers = signing.signers(self.engine, self.settings)
         with self.progress.step("registering the worker"), operations.guarded(self.engine):
             return self.registration.register(
                 host=socket.gethostname(),
@@ -93,6 +97,7 @@ class Parts:
             progress=self.progress,
             meters=meters,
             asked=asked,
+            signers=self._signers,
         )
 
     def begin(self, pools: Pools) -> duties.Pauses:

@@ -17,7 +17,15 @@ def envelope(claimed: Claimed, redirect_to: str | None) -> Envelope:
     one = claimed.message
     to = claimed.recipient if redirect_to is None else redirect_to
     return Envelope(
-        one.envelope_from, to, one.size, one.smtputf8, one.mail_options, one.rcpt_options, one.message_id, one.tags
+        one.envelope_from,
+        to,
+        one.size,
+        one.smtputf8,
+        one.mail_options,
+        one.rcpt_options,
+        one.message_id,
+        one.tags,
+        one.created_at,
     )
 
 

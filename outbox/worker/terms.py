@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
 
-Content = Iterator[bytes]
+Content = Iterable[bytes]
 BeforeDotOfAll = Callable[[Sequence[int]], bool]
 
 
@@ -21,7 +21,7 @@ class Connection(Protocol):
     def deliver(
         self,
         envelope: Envelope,
-        content: Iterator[bytes],
+        content: Content,
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,

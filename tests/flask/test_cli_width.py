@@ -32,6 +32,7 @@ COMMANDS = (
     "outbox-audit",
     "outbox-purge --dry-run --kind a-kind-whose-name-is-long-enough-to-need-the-whole-of-a-line",
     "outbox-create-tables",
+    "outbox-dkim-key june /nowhere/at/all/and/the/path/of/it/is/long/june.pem",
     "outbox-correct-recipient 1 nowhere",
     "outbox-correct-recipient 4711 ann@example.org",
     "outbox-send-again 2",

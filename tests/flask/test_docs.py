@@ -32,6 +32,7 @@ login_manager = LoginManager(app)
 (folder / "static").mkdir()
 (folder / "static" / "logo.png").write_bytes(b"\\x89PNG\\r\\n\\x1a\\n")
 """,
+    "dkim.md": "app",
     "logging.md": """
 class statsd:
     counted = []
@@ -87,6 +88,20 @@ def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.M
         for block in found:
             if block.reason is None and block.language not in CHECKED:
                 made.play(block)
+
+
+def test_what_the_page_on_dkim_sends_is_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By both keys that it makes."""
+    with stage(tmp_path, monkeypatch) as made:
+        assert made.app  # with its tables
+        for block in blocks("dkim.md"):
+            if block.language in RUN:
+                made.play(block)
+        head = made.smtp.messages[0].content.partition(b"\r\n\r\n")[0]
+        assert [part.split(b"; ")[1] for part in head.split(b"DKIM-Signature:")[1:]] == [
+            b"a=rsa-sha256",
+            b"a=ed25519-sha256",
+        ]
 
 
 CONFIGURATION = [block for page in PAGES for block in blocks(page) if block.language in CHECKED]

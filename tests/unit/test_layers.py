@@ -24,7 +24,7 @@ floor  room        may import from outside
     4  operations  sqlalchemy
     3  smtp        smtplib socket ssl select flask_mail msal google
     3  store       sqlalchemy alembic socket
-    2  message     css_inline flufl
+    2  message     cryptography css_inline flufl
     2  settings
     1  core        select
     1  delivery

@@ -150,6 +150,10 @@ def test_extras_are_for_applications(built: Built) -> None:
         "metrics",
         "microsoft",
         "google",
+        "html",
+        "bounces",
+        "crypto",
+        "check",
         "celery",
     }
     assert {"app", "run", "dev", "docs", "bench"} == PROJECT["dependency-groups"].keys()

@@ -77,6 +77,17 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         **_OPTIONS,
     )
     sa.Table(
+        name("outbox_dkim_turn"),
+        metadata,
+        sa.Column("id", big_integer(), primary_key=True, autoincrement=True),
+        sa.Column("environment", sa.String(64), nullable=False),
+        sa.Column("transport", sa.String(255), nullable=False),
+        sa.Column("algorithm", sa.String(16), nullable=False),
+        sa.Column("selector", sa.String(255), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        **_OPTIONS,
+    )
+    sa.Table(
         name("outbox_schema"),
         metadata,
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
