@@ -50,4 +50,5 @@ def _scan() -> Scan | None:
         from flufl.bounce import all_failures
     except ImportError:
         return None
-    return all_failures
+    scan: Scan = all_failures
+    return scan
