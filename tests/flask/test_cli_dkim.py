@@ -6,7 +6,6 @@ import base64
 import stat
 from pathlib import Path
 
-import dkim
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
@@ -17,6 +16,7 @@ from outbox.message.dkim.keys import read_key
 from outbox.message.dkim.record import fault_of, tags_of
 from outbox.message.dkim.signer import Signer
 from tests.flask.terminal import Terminal
+from tests.servers.dkimpy import dkim
 
 
 @pytest.mark.parametrize(("algorithm", "strings"), [("rsa", 2), ("ed25519", 1)])

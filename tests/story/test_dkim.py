@@ -7,12 +7,12 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-import dkim
 import pytest
 
 from outbox import Message
 from outbox.message.dkim.keys import ED25519, RSA, new_pem, read_key
 from tests.servers.databases import Database
+from tests.servers.dkimpy import dkim
 from tests.servers.postfix import postfix
 from tests.servers.ses_server import Says, SesServer
 from tests.story.conftest import MakeStage
