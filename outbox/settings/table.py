@@ -12,18 +12,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from outbox.delivery.rate_limits import RateLimits
-from outbox.settings.event_table import EventTable
 from outbox.settings.host_values import host
 from outbox.settings.rate_values import DOMAIN_RATES
 from outbox.settings.relay_table import PRESETS
 from outbox.settings.spec import Spec, setting
 from outbox.settings.values import FLAG, ROUTES, SECONDS, SHARE, TRANSPORTS, whole
+from outbox.settings.webhook_table import WebhookTable
 
 __all__ = ["PRESETS", "Table", "default_of", "specs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table(EventTable):
+class Table(WebhookTable):
     """Everything that can be configured. Times in seconds, sizes in bytes."""
 
     transport_names: tuple[str, ...] = setting(

@@ -41,11 +41,12 @@ from outbox.web import (
     template_helpers,
     workers,
 )
+from outbox.web.events import events_blueprint
 from outbox.web.health import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 from outbox.web.standing import Place, Standing
 
-__all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "health_blueprint"]
+__all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "events_blueprint", "health_blueprint"]
 
 
 _VIEWS = (

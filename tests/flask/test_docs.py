@@ -70,6 +70,10 @@ def by_email(email):
 
 User.by_email = by_email
 """,
+    "webhooks.md": """
+app.config["OUTBOX_POSTMARK_CREDENTIALS"] = "hooks:correct-horse"
+mail.init_app(app, session=db)
+""",
 }
 """What a page takes for granted of its reader's application."""
 

@@ -17,7 +17,7 @@ WALLS = """
 floor  room        may import from outside
     7  cli         click flask flask_mail sqlalchemy socket select
     7  testing     flask pytest sqlalchemy
-    6  web         flask werkzeug markupsafe
+    6  web         flask werkzeug markupsafe cryptography ssl
     6  worker      apscheduler celery socket
     5  monitoring  prometheus_client socket
     4  extension   flask werkzeug flask_mail blinker jinja2 sqlalchemy socket
