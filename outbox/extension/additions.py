@@ -10,6 +10,8 @@ import flask_mail
 
 from outbox.core.errors import MessageError
 from outbox.extension.draft import builds_its_bytes
+from outbox.extension.flask_mail import Message
+from outbox.extension.locales import tag_of
 from outbox.extension.options import EnqueueOptions
 from outbox.message.coerce import is_empty, pairs_of, text_of
 from outbox.message.message_ids import check_message_id
@@ -28,6 +30,7 @@ def with_adds(
     What the message says itself goes before the `policy` of its kind, and that before the settings; the options go
     before what it says. Raises MessageError.
     """
+    language = language_of(message, options)
     thread = _thread(options.get("in_reply_to"), options.get("references"))
     headers, reply_to = dict(settings.headers), settings.reply_to
     if policy is not None and isinstance(message, flask_mail.Message):
@@ -35,6 +38,11 @@ def with_adds(
         headers = {**{name: of for name, of in headers.items() if name.lower() not in named}, **dict(policy.headers)}
         reply_to = policy.reply_to or reply_to
         message = _from(policy.sender, message, settings.default_sender)
+    if language is not None:
+        headers = {
+            **{name: of for name, of in headers.items() if name.lower() != "content-language"},
+            "Content-Language": language,
+        }
     if not (thread or headers or reply_to) or not isinstance(message, flask_mail.Message):
         return message
     given: Any = message.extra_headers
@@ -52,6 +60,14 @@ def with_adds(
     if reply_to is not None and is_empty(made.reply_to) and "reply-to" not in taken:
         made.reply_to = reply_to
     return made
+
+
+def language_of(message: flask_mail.Message, options: EnqueueOptions) -> str | None:
+    """The language tag of `message`; None where nothing says it. Raises MessageError."""
+    given: object = options.get("locale")
+    if given is None and isinstance(message, Message):
+        given = message.locale
+    return tag_of(given)
 
 
 def _from(sender: Address | None, message: flask_mail.Message, default: Address | None) -> flask_mail.Message:

@@ -1,4 +1,4 @@
-"""Errors as code written for Flask-Mail catches them."""
+"""Errors as code written for Flask-Mail catches them, and what the database's mean."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import flask_mail
+import sqlalchemy as sa
 
 from outbox.core import errors
 
@@ -32,3 +33,16 @@ def as_in_flask_mail(function: Callable[P, R]) -> Callable[P, R]:
             raise ours.with_traceback(error.__traceback__) from error.__cause__
 
     return called
+
+
+def lacks_tables(error: sa.exc.StatementError) -> bool:
+    """Whether the outbox's tables are missing."""
+    said = str(error.orig).lower()
+    return "outbox_" in said and any(words in said for words in ("no such table", "does not exist", "doesn't exist"))
+
+
+def not_migrated() -> errors.SchemaError:
+    """What to raise then."""
+    from outbox.store.schema import REMEDY  # not at the top: Alembic is slow to import, and a request has no need of it
+
+    return errors.SchemaError(f"The database lacks the outbox's tables. {REMEDY}")

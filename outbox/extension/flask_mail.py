@@ -40,6 +40,9 @@ class Message(flask_mail.Message):
     signer: Callable[[bytes], bytes] | None = None
     """Signs the body, by S/MIME for example: gets the composed MIME entity and returns the signed one."""
 
+    locale: str | None = None
+    """Its language, such as "de", unless `enqueue` is given another; `compose_email(…, locale=…)` sets it."""
+
     def __init__(
         self,
         subject: str = "",

@@ -50,6 +50,7 @@ class SharedOptions(TypedDict, total=False):
     envelope_from: Address | None
     in_reply_to: str | None
     references: str | Iterable[str] | None
+    locale: str | None
 
 
 class EnqueueOptions(OwnOptions, SharedOptions, total=False):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Unpack
 
-import flask
 import flask_mail
 from flask import Flask, current_app, has_app_context
 from sqlalchemy.engine import Engine
@@ -14,7 +13,7 @@ from werkzeug.local import LocalProxy
 
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
-from outbox.extension.flask_mail import Address, Connection, Message, recipients_of
+from outbox.extension.flask_mail import Address, Connection, Message
 from outbox.extension.hooks import H, Hook
 from outbox.extension.kinds import Kind, Kinds
 from outbox.extension.launcher import LAUNCHER, Launcher
@@ -22,7 +21,7 @@ from outbox.extension.options import EnqueueOptions, SharedOptions, instant, tak
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
-from outbox.extension.templates import render
+from outbox.extension.templates import message_of
 from outbox.extension.token import with_token
 from outbox.settings import Settings
 from outbox.settings.endpoint import Transports
@@ -129,8 +128,8 @@ class Outbox(flask_mail.Mail):
     ) -> OutboxMessage:
         """Enqueue a message rendered from `template` + ".txt" and + ".html"; one of them may be missing.
 
-        `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates. The three between
-        are those of `enqueue`. For the others (`key`, `kind`, …):
+        `to`: an address, a pair (name, address), or a list of them; `context` goes to the templates, `locale` among it
+        (then `template` + ".de.html" goes before ".html"). The three between are those of `enqueue`. For the others:
         `mail.enqueue(mail.compose_email(to, subject, template, **context), kind=…)`.
         Raises TemplateError if neither template exists, and what `enqueue` raises.
         """
@@ -139,8 +138,7 @@ class Outbox(flask_mail.Mail):
 
     def compose_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> Message:
         """The message that `send_email` enqueues, to add to or to enqueue with options."""
-        text, html = render(flask.render_template, template, context)
-        return Message(subject, recipients=recipients_of(to), body=text, html=html)
+        return message_of(to, subject, template, context)
 
     @takes(EnqueueOptions)
     def enqueue(
@@ -161,9 +159,10 @@ class Outbox(flask_mail.Mail):
         `on_uncertain`: "retry" or "hold", by default what OUTBOX_ON_UNCERTAIN_KINDS and OUTBOX_ON_UNCERTAIN say.
         `metadata`: a JSON object of the application's own, never sent. `tags`: a list of words or a dictionary of texts
         for the provider that sends the message: its dashboard and events. `transport`: the one of OUTBOX_TRANSPORTS
-        that is to carry it, and no other. `envelope_from`: the address for MAIL FROM, to which bounces go, if it is not
-        the sender's; "" is the null sender. `in_reply_to`: the Message-ID that this answers; `references`: those of its
-        thread before, as a list or as the header has them.
+        that is to carry it, and no other. `locale`: its language, such as "de"; lazy texts are rendered under it.
+        `envelope_from`: the address for MAIL FROM, to which bounces go, if it is not the sender's; "" is the null
+        sender. `in_reply_to`: the Message-ID that this answers; `references`: those of its thread before, as a list or
+        as the header has them.
 
         Raises MessageError and its subclasses before anything is written; the transaction stays usable. Raises
         SchemaError if the database is not migrated, NotBoundError if the current application has no outbox.

@@ -15,12 +15,12 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core import clock
-from outbox.core.errors import DatabaseError, MessageError, NotBoundError, SchemaError
+from outbox.core.errors import DatabaseError, MessageError, NotBoundError
 from outbox.core.events import logger
-from outbox.extension import changes, images, signals, uncommitted
-from outbox.extension.additions import with_adds
+from outbox.extension import changes, images, locales, signals, uncommitted
+from outbox.extension.additions import language_of, with_adds
 from outbox.extension.draft import OURS, draft_of
-from outbox.extension.errors import as_in_flask_mail
+from outbox.extension.errors import as_in_flask_mail, lacks_tables, not_migrated
 from outbox.extension.flask_mail import Connection, Message
 from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
@@ -171,19 +171,20 @@ class Bound(flask_mail._Mail):
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before
         unique = new_unique()
-        draft = draft_of(with_adds(message, self.settings, options, policy))
-        composed = compose(
-            draft,
-            default_sender=self.default_sender,
-            now=date,
-            max_bytes=self.settings.max_message_bytes,
-            ascii_attachments=self.ascii_attachments,
-            name_fallback=self.settings.filename_fallback,
-            envelope_from=options.get("envelope_from"),
-            unique=unique,
-            html=self._html,
-            image=self.images.part,
-        )
+        with locales.under(language_of(message, options)):
+            draft = draft_of(with_adds(message, self.settings, options, policy))
+            composed = compose(
+                draft,
+                default_sender=self.default_sender,
+                now=date,
+                max_bytes=self.settings.max_message_bytes,
+                ascii_attachments=self.ascii_attachments,
+                name_fallback=self.settings.filename_fallback,
+                envelope_from=options.get("envelope_from"),
+                unique=unique,
+                html=self._html,
+                image=self.images.part,
+            )
         if posted.limit is not None and len(composed.recipients) > 1:
             raise MessageError(
                 "recipients",
@@ -201,8 +202,8 @@ class Bound(flask_mail._Mail):
                 yield found
         except sa.exc.StatementError as error:
             error.hide_parameters = True  # they are the mail
-            if _lacks_tables(error):
-                raise _not_migrated() from error
+            if lacks_tables(error):
+                raise not_migrated() from error
             if is_read_only(error):
                 raise DatabaseError(f"Mail can't be written: {READ_ONLY}") from error
             raise
@@ -282,14 +283,3 @@ STATE = frozenset(
         "ascii_attachments",
     }
 )
-
-
-def _lacks_tables(error: sa.exc.StatementError) -> bool:
-    said = str(error.orig).lower()
-    return "outbox_" in said and any(words in said for words in ("no such table", "does not exist", "doesn't exist"))
-
-
-def _not_migrated() -> SchemaError:
-    from outbox.store.schema import REMEDY  # not at the top: Alembic is slow to import, and a request has no need of it
-
-    return SchemaError(f"The database lacks the outbox's tables. {REMEDY}")

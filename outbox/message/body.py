@@ -15,12 +15,11 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import unescape
-from urllib.parse import unquote
 
 from outbox.core.errors import BadHeaderError, MessageError
 from outbox.message import html_to_text, serializer
 from outbox.message.coerce import file_name, kind_of, pairs_of, text_of
+from outbox.message.content_ids import references_in
 from outbox.message.draft import Attachment, Draft
 from outbox.message.header_encoding import (
     check_name,
@@ -39,8 +38,8 @@ _PARAMETER = re.compile(rf';\s*({_RESTRICTED})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\
 _ESCAPE = re.compile(r"\\(.)")
 _DISPOSITION = re.compile(_RESTRICTED)
 _CONTENT_ID = re.compile(r"<?([!-;=?-~]{1,900})>?")
-_CID = re.compile(r"""\bcid:([^"'\s<>)]+)""", re.IGNORECASE)
 _WRITTEN_BY_US = frozenset({"content-type", "content-disposition", "content-transfer-encoding", "mime-version"})
+_METHOD = re.compile(r"^METHOD:([A-Za-z-]{1,40})[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 _FILENAME_LENGTH = 1000  # characters
 
@@ -130,6 +129,8 @@ def _alternative(subtype: str, content: str, options: Options) -> serializer.Lea
         return serializer.text_part(subtype, content, options.charset)
     media = _media(f"text/{subtype}", "alts")
     parameters = [parameter for parameter in media.parameters if parameter[0] != "charset"]
+    if media.sub == "calendar" and media.parameter("method") is None and (method := _METHOD.search(content)):
+        parameters.append(("method", method[1].upper()))  # RFC 6047 §2.4: without it nobody is asked
     return serializer.text_part(media.sub, content, options.charset, parameters)
 
 
@@ -148,7 +149,7 @@ def _body(value: object, name: str) -> str:
 
 def _attachments(draft: Draft, html: str, options: Options) -> tuple[list[serializer.Leaf], list[serializer.Leaf]]:
     """Inline images that the HTML refers to, and the rest, each in order."""
-    references = _references(html)
+    references = references_in(html)
     given: set[str | None] = set()
     inline: list[serializer.Leaf] = []
     attached: list[serializer.Leaf] = []
@@ -166,14 +167,6 @@ def _attachments(draft: Draft, html: str, options: Options) -> tuple[list[serial
                 headers, _ = _part_headers(shown, reference)
                 inline.append(_leaf(shown, reference, "inline", headers, options))
     return inline, attached
-
-
-def _references(html: str) -> dict[str, None]:
-    """The Content-IDs in `html`, in order."""
-    if "cid:" not in html.lower():
-        return {}
-    found = _CID.findall(html) + _CID.findall(unescape(html))
-    return dict.fromkeys([*found, *map(unquote, found)])
 
 
 def _leaf(attachment: Attachment, name: str, disposition: str, headers: bytes, options: Options) -> serializer.Leaf:

@@ -20,7 +20,7 @@ floor  room        may import from outside
     6  web         flask werkzeug markupsafe cryptography ssl
     6  worker      apscheduler celery socket
     5  monitoring  prometheus_client socket
-    4  extension   flask werkzeug flask_mail blinker jinja2 sqlalchemy socket
+    4  extension   flask werkzeug flask_mail flask_babel babel blinker jinja2 sqlalchemy socket
     4  operations  sqlalchemy
     3  smtp        smtplib socket ssl select flask_mail msal google
     3  store       sqlalchemy alembic socket

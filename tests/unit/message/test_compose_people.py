@@ -56,6 +56,21 @@ def test_html_among_the_alternatives_is_html(kind: str, message_class: type[flas
     assert text_of(parsed, "plain").strip() == "Hi cid:i"
 
 
+@pytest.mark.parametrize(
+    ("subtype", "content", "method"),
+    [
+        ("calendar", "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n", "REQUEST"),
+        ("text/calendar", "BEGIN:VCALENDAR\nVERSION:2.0\nmethod:reply\nEND:VCALENDAR", "REPLY"),
+        ("calendar; method=CANCEL", "BEGIN:VCALENDAR\nMETHOD:REQUEST", "CANCEL"),
+        ("calendar", "BEGIN:VCALENDAR\nDESCRIPTION:METHOD:REQUEST", None),
+    ],
+)
+def test_a_calendar_is_sent_by_its_method(subtype: str, content: str, method: str | None) -> None:
+    """Mail programs show buttons only where the part says it, too (RFC 6047)."""
+    last = read(composed_of(message_of(body="x", alts=[(subtype, content)]))).get_payload()[-1]
+    assert last["Content-Type"].params.get("method") == method
+
+
 @pytest.mark.parametrize("calendar", ["calendar", "text/calendar; method=REQUEST", "Calendar; method=REPLY"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_calendar_is_the_last_alternative(calendar: str, first: bool) -> None:
