@@ -10,7 +10,7 @@ from flask import Flask
 from jinja2 import ChoiceLoader, FileSystemLoader
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import admin, cli, db, errors, links, security, words
+from app import admin, cli, db, errors, links, security, webhooks, words
 from app.config import ROOT, check, database_url, load, secret_key
 from app.extensions import csrf, login_manager, mail
 
@@ -44,6 +44,7 @@ def create_app(
     errors.init_app(app)
     _register_views(app)
     admin.init_app(app)
+    webhooks.init_app(app)
     cli.init_app(app)
     return app
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 
+import outbox.web
 from outbox import Message, Outbox
 from outbox.settings import Settings
 
@@ -23,6 +24,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.testing = "SERVED_TESTING" in environ
     db = SQLAlchemy(app)
     mail = Outbox(app, session=db)
+    app.register_blueprint(outbox.web.events_blueprint(), url_prefix="/hooks")
     if "SERVED_START" in environ:
         mail.start(app)
 
