@@ -33,6 +33,7 @@ class Preset:
     rewrites_message_id: bool = False
     headers: tuple[tuple[str, str], ...] = ()  # added to each message when it is sent
     idempotency_header: str | None = None  # a message with the same value is taken once
+    echo_header: tuple[str, int] | None = None  # its value, so many characters at most, comes back with each event
 
     def is_at(self, host: str) -> bool:
         """Whether the relay with this name is one of its own."""
@@ -96,6 +97,7 @@ PROVIDERS: tuple[Preset, ...] = (
         hosts=re.compile(r"(^|\.)postmarkapp\.com$"),
         tls_port=None,
         headers=(("X-PM-KeepID", "true"),),  # else it puts a Message-ID of its own in place of ours
+        echo_header=("X-PM-Metadata-message-id", 80),  # its 250 does not tell the id that its events have
     ),
     Preset(
         "sparkpost",
@@ -109,6 +111,7 @@ PROVIDERS: tuple[Preset, ...] = (
         ("https://smtptester.org/guides/mailjet-smtp-test/",),
         host="in-v3.mailjet.com",
         hosts=re.compile(r"(^|\.)mailjet\.com$"),
+        echo_header=("X-MJ-CustomID", 64),
     ),
     Preset(
         "brevo",

@@ -136,6 +136,7 @@ _RELAY_IDS = tuple(
         r"^(\w{8,}) message accepted for delivery",  # Sendmail
         r"^ok:? (\d{9,} qp \d+)",  # qmail
         r"^ok:? <?([\w.-]{16,})>?$",  # SES and others whose only word is the id
+        r"^<?([\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})>?$",  # Resend
     )
 )
 

@@ -25,8 +25,11 @@ def with_headers(
     headers = list(relay.headers)
     if relay.idempotency_header is not None and envelope.message_id:
         headers.append((relay.idempotency_header, envelope.idempotency_key))
+    known = preset_of(relay.preset, relay.host)
+    if known.echo_header is not None:
+        headers += _echo(*known.echo_header, envelope.message_id, content)
     if envelope.tags:
-        headers += headers_of(preset_of(relay.preset, relay.host).name, envelope.tags)
+        headers += headers_of(known.name, envelope.tags)
     if signer is not None:
         content = _held(envelope, content)
     elif not headers:
@@ -35,6 +38,13 @@ def with_headers(
     if signer is not None:
         added = signer.fields(_behind(added, content), envelope.created_at) + added
     return replace(envelope, size=envelope.size + len(added) if envelope.size else 0), _behind(added, content)
+
+
+def _echo(name: str, longest: int, message_id: str, content: Content) -> list[tuple[str, str]]:
+    """The Message-ID as the provider is to hand it back, unless the message has a value of its own."""
+    head = content.partition(b"\r\n\r\n")[0] if isinstance(content, bytes) else b""
+    taken = f"\r\n{name}:".encode().lower() in b"\r\n" + head.lower()
+    return [] if taken or not 0 < len(message_id) <= longest else [(name, message_id)]
 
 
 def _behind(added: bytes, content: Content) -> Content:

@@ -44,6 +44,19 @@ def test_headers_of_a_provider(connect: Connect) -> None:
         assert [mail.content for mail in server.messages] == [b"X-PM-KeepID: true\r\n" + CONTENT, CONTENT]
 
 
+@pytest.mark.parametrize(("preset", "name"), [("postmark", "X-PM-Metadata-message-id"), ("mailjet", "X-MJ-CustomID")])
+def test_the_message_id_is_handed_back(preset: str, name: str, connect: Connect) -> None:
+    """Where the 250 does not tell the id that events have; not in place of a value of the application's own."""
+    own = name.upper().encode() + b": mine\r\n" + CONTENT
+    with SmtpServer() as server:
+        connection = connect(server.relay(preset=preset))
+        for message_id, content in (("<1@x>", CONTENT), ("<1@x>", own), ("", CONTENT), (f"<{'1' * 90}@x>", CONTENT)):
+            assert connection.deliver(envelope(message_id=message_id), content).verdict is Verdict.ACCEPTED
+        assert connection.deliver(envelope(message_id="<1@x>"), iter([CONTENT])).verdict is Verdict.ACCEPTED
+        echoed = f"{name}: <1@x>\r\n".encode() + CONTENT
+        assert [mail.content for mail in server.messages] == [echoed, own, CONTENT, CONTENT, echoed]
+
+
 def test_a_taught_reply(connect: Connect) -> None:
     """What would fail the message waits, and is about the account."""
     rule = Rule(Verdict.TRANSPORT, "used up", codes=frozenset({550}), about=About.ACCOUNT)

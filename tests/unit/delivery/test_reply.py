@@ -72,6 +72,7 @@ def test_a_reply_as_a_string() -> None:
         (b"2.0.0 3AB12cd4012345 Message accepted for delivery", "3AB12cd4012345"),
         (b"ok 1699999999 qp 12345", "1699999999 qp 12345"),
         (b"Ok: queued as <f3e2@sendgrid>", "f3e2"),
+        (b"49a3999c-0ce1-4ea6-ab68-afcd6dc2e794", "49a3999c-0ce1-4ea6-ab68-afcd6dc2e794"),
         (b"2.0.0 Ok", None),
         (b"Great success", None),
         (b"", None),
