@@ -165,7 +165,7 @@ def _relay(relay: Relay, senders: Iterable[str], recipient: str | None, seconds:
         tls = connection.tls_version or "plain text"
         rate = f", at most {relay.limits}" if relay.limits else ""
         yield Finding("smtp", True, f"{relay.shown} is reached: {tls}, {log_in}, in {opened.duration:.2f} s{rate}")
-        yield from _tried(connection, relay, [*_senders(), *senders], recipient)
+        yield from _tried(connection, relay, [*configured_senders(), *senders], recipient)
 
 
 def _without_smtp(relay: Relay) -> Finding:
@@ -219,7 +219,7 @@ def _tried(connection: Connection, relay: Relay, senders: list[str], recipient: 
         yield Finding("recipient", None, words, "Give --to ADDRESS to try one; nothing is sent to it.")
 
 
-def _senders() -> Iterator[str]:
+def configured_senders() -> Iterator[str]:
     """The addresses of the senders that the configuration names."""
     config = application().config
     named = [settings().default_sender, *(value for name, value in config.items() if _SENDER.search(name))]
