@@ -34,6 +34,7 @@ class Preset:
     headers: tuple[tuple[str, str], ...] = ()  # added to each message when it is sent
     idempotency_header: str | None = None  # a message with the same value is taken once
     echo_header: tuple[str, int] | None = None  # its value, so many characters at most, comes back with each event
+    any_sender: bool = False  # it takes any envelope sender, and bounces go there; else it has its own way to tell
 
     def is_at(self, host: str) -> bool:
         """Whether the relay with this name is one of its own."""
@@ -154,16 +155,18 @@ PROVIDERS: tuple[Preset, ...] = (
         "postfix",
         ("https://www.postfix.org/postconf.5.html#smtpd_client_connection_count_limit",),
         connections=50,  # its default for one client
+        any_sender=True,
     ),
     Preset(
         "exim",
         ("https://www.exim.org/exim-html-current/doc/html/spec_html/ch-main_configuration.html",),
         connections=20,  # smtp_accept_max, its default for all clients
         messages_per_connection=1_000,  # smtp_accept_max_per_connection, its default
+        any_sender=True,
     ),
 )
 
-GENERIC = Preset("generic", (), starttls_port=None, tls_port=None)
+GENERIC = Preset("generic", (), starttls_port=None, tls_port=None, any_sender=True)
 """Nothing is known."""
 
 _BY_NAME = {preset.name: preset for preset in PROVIDERS}

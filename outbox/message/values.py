@@ -126,6 +126,7 @@ class Envelope:
     message_id: str = ""  # with its angle brackets
     tags: tuple[str, ...] = ()  # words, and named values: "campaign=spring"
     created_at: datetime | None = None  # when the message was enqueued
+    envid: str = ""  # what a delivery report is to give back (RFC 3461); with it, one is asked for
 
     @property
     def idempotency_key(self) -> str:

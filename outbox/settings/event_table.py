@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.relay_table import RelayTable
 from outbox.settings.spec import setting
 from outbox.settings.values import SECONDS_OR_NONE, SECRET
@@ -28,6 +29,14 @@ class EventTable(RelayTable):
         "What addresses are hashed with, where they are compared with suppressed ones. If it changes, earlier "
         "suppressions are found no more.",
         says="unset: a constant",
+    )
+    bounce_domain: str | None = setting(
+        "OUTBOX_BOUNCE_DOMAIN",
+        EHLO_NAME,
+        None,
+        "The domain of the signed envelope sender, `bounce+TOKEN@` it, whose mail `outbox-bounce` or `outbox-bounces` "
+        "reads. See [bounces](bounces.md).",
+        says="unset: bounces go to the sender of the message",
     )
     bounce_suppression_seconds: float = setting(
         "OUTBOX_BOUNCE_SUPPRESSION_SECONDS",

@@ -63,6 +63,7 @@ class Relay:
     pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
     headers: tuple[tuple[str, str], ...] = ()  # added to each message
     dkim: Dkim | None = None  # signs each message
+    bounce_sender: str = "never"  # what its envelope senders name: "message", "delivery"; "never": they stay
     idempotency_header: str | None = None  # added with a value of its own for each delivery
     label: str | None = None  # its name in OUTBOX_TRANSPORTS
     connections: int = 4  # at once, of one worker

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from outbox.delivery.presets import GENERIC, PROVIDERS, preset_of
+from outbox.delivery.presets import GENERIC, PROVIDERS, Preset, preset_of
 from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.rate_limits import parse as rate_limits
 from outbox.delivery.reply_rule import Rule
@@ -128,6 +128,15 @@ class RelayTable(DkimTable):
         (),
         "What replies of the relay mean that the outbox does not know: see [Teach a reply](replies.md#teach-a-reply).",
     )
+    bounce_sender: str = setting(
+        "OUTBOX_BOUNCE_SENDER",
+        choice("auto", "message", "delivery", "never"),
+        "auto",
+        "What the signed envelope sender names where `OUTBOX_BOUNCE_DOMAIN` is set. `message`: the recipient is in "
+        "the report then. `delivery`: each recipient gets a transaction of its own, so that a report need not name it. "
+        "`never`: the sender stays, for a relay that takes only its own. `auto`: `message` where the preset knows that "
+        "the relay takes any. See [bounces](bounces.md).",
+    )
     rate: RateLimits | None = setting(
         "OUTBOX_RATE",
         RATE,
@@ -237,7 +246,7 @@ class RelayTable(DkimTable):
             send_timeout=self.send_timeout - dot_timeout,
             dot_timeout=dot_timeout,
             max_messages=self.max_emails or MESSAGES_PER_CONNECTION,
-            max_recipients=self.recipients_per_transaction,
+            max_recipients=1 if self.bounce_sender == "delivery" else self.recipients_per_transaction,
             pipelining=self.pipelining,
             headers=known.headers,
             idempotency_header=known.idempotency_header,
@@ -246,4 +255,10 @@ class RelayTable(DkimTable):
             limits=self.rate_limits,
             rate_unit=self.rate_unit or known.unit,
             dkim=self.dkim,
+            bounce_sender=self._bounce_sender(known),
         )
+
+    def _bounce_sender(self, known: Preset) -> str:
+        if self.bounce_sender != "auto":
+            return self.bounce_sender
+        return "message" if known.any_sender and self.protocol in {"smtp", "lmtp"} else "never"

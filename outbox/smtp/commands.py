@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from outbox.delivery.verdicts import Failure
 from outbox.message.values import Envelope
+from outbox.smtp import report_options
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>\ud800-\udfff]")  # surrogates: no UTF-8 has them
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -81,7 +82,11 @@ def commands(
     if envelope.mail_options:
         options += _offered(envelope.mail_options, offers)
     more = tuple(_offered(envelope.rcpt_options, offers)) if envelope.rcpt_options else ()
-    rcpts = tuple([_line(f"RCPT TO:<{recipient}>", more) for recipient in recipients])
+    if envelope.envid and "dsn" in offers:
+        options += report_options.of_mail(envelope.envid, options)
+        rcpts = tuple([_line(f"RCPT TO:<{one}>", (*more, *report_options.of_rcpt(one, more))) for one in recipients])
+    else:
+        rcpts = tuple([_line(f"RCPT TO:<{recipient}>", more) for recipient in recipients])
     return Commands(_line(f"MAIL FROM:<{envelope.sender}>", options), rcpts)
 
 

@@ -1,7 +1,4 @@
-"""What a worker is made of, by the settings: the one place where its parts are put together.
-
-Workers, the supervisor and `outbox.testing` take them from here.
-"""
+"""What workers, the supervisor and `outbox.testing` are made of, by the settings: the one place where that is done."""
 
 from __future__ import annotations
 
@@ -50,6 +47,7 @@ from outbox.worker.pacer import Pacer
 from outbox.worker.pool import Pool
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Registration
+from outbox.worker.returning import returning
 from outbox.worker.router import Router, Share
 from outbox.worker.scheduler import Duty
 from outbox.worker.shared_health import SharedHealth
@@ -170,14 +168,14 @@ def terms(settings: Settings, relay: Relay) -> Terms:
         address=relay.address,
         redirect_to=settings.redirect_to,
         allowed=_allowed(settings),
+        returning=returning(settings, relay),
     )
 
 
 def blame(settings: Settings) -> Blame:
     """The judge of the relay."""
-    breaker = Breaker(
-        faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=settings.probe_max_seconds
-    )
+    most = settings.probe_max_seconds
+    breaker = Breaker(faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=most)
     return Blame(breaker, Refusals(settings.breaker_refusals))
 
 

@@ -89,7 +89,10 @@ class Offers:
         self, group: list[Leased], content: Iterable[bytes], connection: Connection, gate: BeforeDot, timeout: float
     ) -> Sequence[Result | None]:
         """What came of the transaction, for each of the group."""
-        envelope = staging.envelope(group[0].claimed, self._terms.redirect_to)
+        first = group[0].claimed
+        envelope = staging.envelope(first, self._terms.redirect_to)
+        if self._terms.returning is not None:
+            envelope = self._terms.returning.marked(envelope, first)
         if len(group) == 1:
             result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
             return [staging.of_sink(result, self._terms.redirect_to)]

@@ -10,6 +10,7 @@ from outbox.delivery.reply import Result
 from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
+from outbox.worker.returning import Returning
 
 Content = Iterable[bytes]
 BeforeDotOfAll = Callable[[Sequence[int]], bool]
@@ -48,6 +49,7 @@ class Terms:
     address: str = ""  # host:port
     redirect_to: str | None = None  # OUTBOX_REDIRECT_TO
     allowed: Allowed | None = None  # OUTBOX_ALLOW_RECIPIENTS, where mail is not redirected
+    returning: Returning | None = None  # signs envelope senders
 
     def may_reach(self, recipient: str) -> bool:
         """Whether mail may go to this address."""
