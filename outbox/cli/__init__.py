@@ -10,7 +10,9 @@ from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
 from outbox.cli.dkim_key import dkim_key
 from outbox.cli.kinds import kinds
+from outbox.cli.lint import lint
 from outbox.cli.list import list_
+from outbox.cli.mjml import mjml
 from outbox.cli.pause import pause, resume
 from outbox.cli.purge import purge
 from outbox.cli.sender import sender
@@ -27,8 +29,10 @@ __all__ = [
     "create_tables",
     "dkim_key",
     "kinds",
+    "lint",
     "list_",
     "mark_sent",
+    "mjml",
     "pause",
     "purge",
     "requeue",

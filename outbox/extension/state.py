@@ -19,6 +19,7 @@ from outbox.core.errors import DatabaseError, MessageError, NotBoundError
 from outbox.core.events import logger
 from outbox.extension import changes, images, locales, signals, uncommitted
 from outbox.extension.additions import language_of, with_adds
+from outbox.extension.development import Remarks
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail, lacks_tables, not_migrated
 from outbox.extension.flask_mail import Connection, Message
@@ -58,6 +59,7 @@ class Bound(flask_mail._Mail):
         self.kinds = kinds
         self._hooks = hooks
         self.images = images.installed(app, settings)
+        self._remarks = Remarks(app)
         self._html = inline_css.inlined if settings.inlines_css else None
         self.sessions = Sessions(app, settings, session)
         self.now: Callable[[], datetime] = clock.utcnow
@@ -185,6 +187,7 @@ class Bound(flask_mail._Mail):
                 html=self._html,
                 image=self.images.part,
             )
+        self._remarks.look(composed, posted.kind)
         if posted.limit is not None and len(composed.recipients) > 1:
             raise MessageError(
                 "recipients",

@@ -22,9 +22,9 @@ _DEEPEST = 200  # tags within one another, some 850 bytes of stack each; mail wi
 _TABLE = 4  # a cell within its row and body
 _LARGEST = 2_000_000  # rules times tags: a tenth of a second
 
-_BLOCK = re.compile(r"<!--.*?(?:-->|\Z)|<style\b([^>]*)>(.*?)(</style\b)", re.IGNORECASE | re.DOTALL)
+_BLOCK = re.compile(r"<!--.*?(?:-->|\Z)|<style\b([^>]{0,2000})>(.*?)(</style\b|\Z)", re.IGNORECASE | re.DOTALL)
 _MEDIA = re.compile(r"""\bmedia\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""", re.IGNORECASE)
-_EMPTY = re.compile(r"<style[^>]*>\s*</style>\n?")
+_EMPTY = re.compile(r"<style[^>]{0,2000}>\s{0,99}</style>\n?")
 _SET_APART = ' data-css-inline="ignore" data-media'
 _TAG = re.compile(r"<(/?)([a-z][^\s/>]*)", re.IGNORECASE)
 _NOT_NESTED = frozenset(

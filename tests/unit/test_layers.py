@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 WALLS = """
 floor  room        may import from outside
-    7  cli         click dns flask flask_mail sqlalchemy socket select
+    7  cli         click dns flask flask_mail mrml sqlalchemy socket select
     7  testing     flask pytest sqlalchemy
     6  web         flask werkzeug markupsafe cryptography ssl
     6  worker      apscheduler celery socket
