@@ -37,7 +37,7 @@ class OutboxEvent(Base):
     recipient: Mapped[str | None] = mapped_column(sa.String(320))  # as reported
     digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the delivery's recipient
     proven: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # who reports it is known
-    tied: Mapped[str | None] = mapped_column(sa.String(10))  # how its delivery was found: `events.Tie`
+    tied: Mapped[str | None] = mapped_column(sa.String(10))  # how its delivery was found: `event_ties.Tie`
     at: Mapped[datetime] = mapped_column(UtcDateTime())  # when it happened, as reported
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime())
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)

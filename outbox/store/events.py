@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ from outbox.delivery.reply import Phase, Reply, Verdict
 from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.suppression import DISABLED, DISABLED_SECONDS, NO_SUCH_ADDRESS, Follows, Why, following
 from outbox.store.databases import of
+from outbox.store.databases.base import Database
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import OutboxDelivery, OutboxMessage, new_id, table_of
 from outbox.store.outcome import Outcome
 from outbox.store.suppressions import Cause, suppress
-from outbox.store.types import DbNow
+from outbox.store.types import DbNow, UtcDateTime
 
 SMTP = "smtp"
 """The source of what a server said while a worker spoke with it."""
@@ -25,6 +27,11 @@ _event = table_of(OutboxEvent)
 _suppression = table_of(OutboxSuppression)
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
+
+_BOUNCES_END = _suppression.delete().where(
+    _suppression.c.digest == sa.bindparam("of"), _suppression.c.reason == Why.BOUNCED.value
+)
+_EARLIER_BOUNCES_END = _BOUNCES_END.where(_suppression.c.since <= sa.bindparam("at", type_=UtcDateTime()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class Tied:
     digest: str | None
     kind: str | None
     category: str | None
-    by: str  # how it was found: `operations.events.Tie`, or "attempt"
+    by: str  # how it was found: `operations.event_ties.Tie`, or "attempt"
 
 
 def add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, digest: str | None) -> int | None:
@@ -53,8 +60,7 @@ def add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, dige
         "digest": tied.digest if tied else digest,
         "proven": event.proven,
         "tied": tied.by if tied else None,
-        "at": event.at or DbNow(),
-        "recorded_at": DbNow(),
+        **({} if event.at is None else {"at": event.at}),
         "code": reply.code,
         "enhanced": reply.enhanced[:11] if reply.enhanced else None,
         "reply": reply.text[:1000] or None,
@@ -62,15 +68,23 @@ def add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, dige
     }
     database = of(connection)
     if database.returns_new_rows:
-        insert = database.insert_unless_there(_event, ("source", "event_id")).values(values)
-        added = connection.execute(insert.returning(_event.c.id)).scalar()
+        added = connection.execute(_insert(database, timed=event.at is not None), values).scalar()
         return None if added is None else int(added)
     try:
-        return new_id(connection.execute(_event.insert().values(values)))
+        return new_id(connection.execute(_insert(database, timed=event.at is not None), values))
     except sa.exc.IntegrityError as error:
         if not database.is_duplicate(error):
             raise
         return None
+
+
+@functools.lru_cache(maxsize=8)
+def _insert(database: Database, *, timed: bool) -> Any:
+    """What a row's values are given to. Built once: a provider reports a thousand events in one request."""
+    now = {name: DbNow() for name in ("recorded_at", *(() if timed else ("at",)))}
+    if not database.returns_new_rows:
+        return _event.insert().values(now)
+    return database.insert_unless_there(_event, ("source", "event_id")).values(now).returning(_event.c.id)
 
 
 def follow(
@@ -147,10 +161,10 @@ def tied_to(row: Any, by: str) -> Tied:
 
 def _arrived(connection: sa.Connection, digest: str, event: ReportedEvent) -> None:
     """What has arrived ends what an earlier bounce said."""
-    before = sa.true() if event.at is None else _suppression.c.since <= event.at
-    connection.execute(
-        _suppression.delete().where(_suppression.c.digest == digest, _suppression.c.reason == Why.BOUNCED.value, before)
-    )
+    if event.at is None:
+        connection.execute(_BOUNCES_END, {"of": digest})
+    else:
+        connection.execute(_EARLIER_BOUNCES_END, {"of": digest, "at": event.at})
 
 
 def _is_second(connection: sa.Connection, digest: str) -> bool:

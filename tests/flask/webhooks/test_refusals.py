@@ -200,7 +200,7 @@ def test_mailgun_another_event_under_a_signature_that_was_seen(hooks: Hooks) -> 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("token", "another"), ("timestamp", str(int(time.time()) - 1)), ("signature", "0" * 64), ("token", "")],
+    [("token", "another"), ("timestamp", "1529006854"), ("signature", "0" * 64), ("token", "")],
 )
 def test_mailgun_with_a_wrong_signature(hooks: Hooks, field: str, value: str) -> None:
     """406, the one code after which it does not repeat."""
