@@ -19,6 +19,8 @@ from outbox.cli.sender import sender
 from outbox.cli.show import show
 from outbox.cli.status import status
 from outbox.cli.stop_worker import stop_worker
+from outbox.cli.suppress import suppress, unsuppress
+from outbox.cli.suppressions import suppressions
 from outbox.cli.test_mail import test_mail
 
 __all__ = [
@@ -43,5 +45,8 @@ __all__ = [
     "show",
     "status",
     "stop_worker",
+    "suppress",
+    "suppressions",
     "test_mail",
+    "unsuppress",
 ]

@@ -17,7 +17,7 @@ COLUMNS = (
 MOST = 50_000
 """Rows of one file."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """With these a spreadsheet takes a cell for a formula, and does what somebody else's mail says."""
 
 
@@ -44,4 +44,4 @@ def _harmless(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     cell = cell.replace("\0", "")
-    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
+    return f"'{cell}" if cell.lstrip(" ").startswith(FORMULA) else cell

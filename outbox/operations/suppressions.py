@@ -110,11 +110,30 @@ def lift(
     return lifted
 
 
+def lift_entry(connection: sa.Connection, id: int, *, by: str, note: str | None = None) -> Entry | None:
+    """Take one entry off the list, also one whose address was erased; None where it is not there any more."""
+    row = connection.execute(sa.select(*SUPPRESSION.c).where(SUPPRESSION.c.id == id)).first()
+    if row is None or not connection.execute(SUPPRESSION.delete().where(SUPPRESSION.c.id == id)).rowcount:
+        return None
+    entry = _entry(row)
+    said = " ".join(str(one) for one in (entry.address, entry.scope, entry.reason) if one)
+    audit.write(connection, "unsuppress", by=by, count=1, filters=said, note=note)
+    return entry
+
+
 def entries(
-    connection: sa.Connection, wanted: Wanted, *, address_key: bytes, before: int | None = None, limit: int = 100
+    connection: sa.Connection,
+    wanted: Wanted,
+    *,
+    address_key: bytes,
+    before: int | None = None,
+    least: int | None = None,
+    limit: int = 100,
 ) -> list[Entry]:
-    """Those that fit, the newest first; `before`: with smaller ids."""
+    """Those that fit, the newest first; `before`: with smaller ids, `least`: and none smaller than this."""
     where: list[sa.ColumnElement[bool]] = [] if before is None else [SUPPRESSION.c.id < before]
+    if least is not None:
+        where.append(SUPPRESSION.c.id >= least)
     if wanted.address is not None:
         where.append(SUPPRESSION.c.digest == digest(wanted.address, address_key))
     if wanted.contains:

@@ -16,8 +16,8 @@ from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.retry import Decision, Reason
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
-from outbox.models import OutboxDelivery, OutboxEvent
-from outbox.operations import Filter, events, suppressions
+from outbox.models import OutboxDelivery, OutboxEvent, OutboxSuppression
+from outbox.operations import Filter, events, suppression_csv, suppression_search, suppressions
 from outbox.operations.suppressions import Wanted
 from outbox.store.claimed import Claimed
 from outbox.store.outcome import Outcome
@@ -234,3 +234,45 @@ def test_requeueing_sends_what_its_address_stopped(engine: sa.Engine, queue: Que
         assert operations.requeue(connection, Filter(ids=tuple(ids)), by="chief") == 1
     [one] = claim(queue)
     assert (one.suppressed is None) is passes
+
+
+def test_an_import_is_the_same_twice(engine: sa.Engine) -> None:
+    """On each database: new, changed and unchanged are told apart, and what had ended begins again."""
+    now = datetime.now(UTC)
+    far, past = now + timedelta(days=9), now - timedelta(days=9)
+
+    def done(*lines: suppression_csv.Line) -> tuple[int, int, int]:
+        [one] = suppression_csv.import_(engine, lines, by="chief", address_key=KEY, words="import")
+        return one.new, one.changed, one.there
+
+    ann = suppression_csv.Line(2, "Ann@example.org", "all", Why.BOUNCED, far, "gone")
+    ben = suppression_csv.Line(3, "ben@example.org", "kind:news", Why.MANUAL, None, None)
+    assert [done(ann, ben), done(ann, ben, replace(ben, number=4))] == [(2, 0, 0), (0, 0, 3)]
+    assert done(replace(ann, until=None), ben) == (0, 1, 1)
+    table = OutboxSuppression.__table__
+    with engine.begin() as connection:
+        connection.execute(sa.update(table).values(until=past, since=past))
+    assert (done(ann, ben), listed(engine, "ann@example.org")) == ((0, 2, 0), [("all", "bounced")])
+    with engine.connect() as connection:
+        assert {row.since > past for row in connection.execute(sa.select(table))} == {True}
+
+
+def test_a_search_is_bounded_and_goes_on(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of an address is looked for window by window; with no time left the page says how far it came."""
+    monkeypatch.setattr(suppression_search, "WINDOW", 2)
+    with engine.begin() as connection:
+        for name in ("ann", "ben", "cy", "ann2", "dee"):
+            suppressions.suppress(connection, f"{name}@example.org", by="chief", address_key=KEY)
+    wanted = suppression_search.wanted_by("ann")
+    with engine.connect() as connection:
+        whole = suppression_search.search(connection, wanted, address_key=KEY, seconds=60)
+        assert ([one.address for one in whole.rows], whole.older) == (["ann2@example.org", "ann@example.org"], None)
+        first = suppression_search.search(connection, wanted, address_key=KEY, limit=1, seconds=60)
+        assert ([one.address for one in first.rows], first.looked) == (["ann2@example.org"], None)
+        part = suppression_search.search(connection, wanted, address_key=KEY, seconds=0)
+        assert ([one.address for one in part.rows], part.looked) == (["ann2@example.org"], 2)
+        rest = suppression_search.search(connection, wanted, address_key=KEY, before=part.older, seconds=60)
+        assert [one.address for one in rest.rows] == ["ann@example.org"]
+        assert suppression_search.search(
+            connection, suppression_search.wanted_by("ben@EXAMPLE.org"), address_key=KEY
+        ).rows

@@ -35,7 +35,10 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-show": ("1",),
     "outbox-status": (),
     "outbox-stop-worker": ("1",),
+    "outbox-suppress": ("ann@example.org",),
+    "outbox-suppressions": (),
     "outbox-test-mail": ("ann@example.org",),
+    "outbox-unsuppress": ("ann@example.org",),
 }
 NOT_THERE = "sqlite:////nowhere/at/all.sqlite"
 NO_SERVER = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
