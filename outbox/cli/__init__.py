@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outbox.cli.again import send_again
 from outbox.cli.audit import audit
+from outbox.cli.bounce import bounce
 from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
 from outbox.cli.correct import correct_recipient
@@ -25,6 +26,7 @@ from outbox.cli.test_mail import test_mail
 
 __all__ = [
     "audit",
+    "bounce",
     "cancel",
     "check",
     "correct_recipient",
