@@ -8,7 +8,7 @@ from collections.abc import Iterable, Set
 
 from outbox.message.header_encoding import split_fields
 
-_WHITE = re.compile(rb"[ \t]+")
+_WHITE = re.compile(rb"[ \t]{2,}|\t")  # a single space stays as it is
 _FOLDED = re.compile(rb"[ \t\r\n]+")
 _BLANK = b"\r\n\r\n"
 
