@@ -94,8 +94,7 @@ def _dns(lookup: Lookup, senders: list[str]) -> Iterable[Finding]:
     except OutboxError:
         return []
     known = authors.authors([*diagnosis.configured_senders(), *senders], extension().kinds, configured)
-    bounces = getattr(configured, "bounce_domain", None)
-    return check.Check(lookup, known, configured.transports, bounces).findings()
+    return check.Check(lookup, known, configured.transports, configured.bounce_domain).findings()
 
 
 def _counted(faults: int) -> str:

@@ -258,7 +258,7 @@ def test_where_bounces_go(zone: dict[str, str], mark: str, words: str) -> None:
     whole = {**GOOD, **{f"bounce.example.org {kind}": value for kind, value in zone.items()}}
     with DnsServer(whole) as server:
         lookup = Lookup(("127.0.0.1", int(server.address.split(":")[1])))
-        relay = Relay("127.0.0.1")
+        relay = Relay("127.0.0.1", bounce_sender="message")
         found = [*Check(lookup, [Author("example.org", (relay,))], [relay], "bounce.example.org").findings()]
     marks = {True: "ok", False: "FAULT", None: "note"}
     assert [(marks[one.ok], words in one.words) for one in found if one.check == "mx"] == [(mark, True)]
@@ -362,3 +362,11 @@ def test_the_senders_of_kinds() -> None:
 def test_a_resolver(text: str, server: tuple[str, int]) -> None:
     """An address, with a port or without."""
     assert resolver(text) == server
+
+
+def test_spf_is_asked_for_the_bounce_domain(ask: Ask) -> None:
+    """Where it is in the envelope; there, too, it is the organization that counts for alignment."""
+    found = ask(GOOD, OUTBOX_BOUNCE_DOMAIN="bounce.example.org")
+    assert [mark for mark, _ in found] == ["ok spf", "FAULT spf", "ok dmarc", "note alignment", "FAULT mx"]
+    found = ask(GOOD, OUTBOX_BOUNCE_DOMAIN="bounces.example.net")
+    assert any(mark == "FAULT alignment" and "(bounces.example.net) is not aligned" in words for mark, words in found)

@@ -46,8 +46,9 @@ class Check:
         if not self._authors:
             words = "no sender is known, so that no domain was looked at"
             yield Finding("dns", None, words, "Set MAIL_DEFAULT_SENDER, or give --from ADDRESS.")
+        for domain, relays in self._spf_domains().items():
+            yield from _answered("spf", self._spf(domain, relays))
         for domain in dict.fromkeys(one.domain for one in self._authors):
-            yield from _answered("spf", self._spf(domain))
             yield from _answered("dmarc", self._dmarc(domain))
         for relay in self._relays:
             if relay.dkim is not None:
@@ -58,9 +59,21 @@ class Check:
         if self._bounces is not None:
             yield from _answered("mx", self._mx(self._bounces))
 
-    def _spf(self, domain: str) -> Iterator[Finding]:
-        relays = [one for author in self._authors if author.domain == domain for one in author.relays]
-        own = [one for one in relays if _preset(one) not in OWN_BOUNCES]
+    def _envelope(self, domain: str, relay: Relay) -> str:
+        """The domain of the envelope sender, for which SPF is asked."""
+        return domain if self._bounces is None or relay.bounce_sender == "never" else self._bounces
+
+    def _spf_domains(self) -> dict[str, list[Relay]]:
+        """Each with the transports that use it; none where all of them use one of the provider's."""
+        found: dict[str, list[Relay]] = {}
+        for author in self._authors:
+            found.setdefault(author.domain, [])
+            for relay in author.relays:
+                if _preset(relay) not in OWN_BOUNCES:
+                    found.setdefault(self._envelope(author.domain, relay), []).append(relay)
+        return found
+
+    def _spf(self, domain: str, own: Sequence[Relay]) -> Iterator[Finding]:
         spf = Spf(self._lookup, domain)
         try:
             record = spf.record()
@@ -195,7 +208,7 @@ class Check:
             words = f"{by} is signed by the provider, if {domain} is set up there; that can't be seen from here"
             yield Finding("alignment", None, words)
             return
-        envelope = self._bounces or domain
+        envelope = self._envelope(domain, relay)
         strict = record.is_strict("aspf")
         if dmarc.are_aligned(author, dmarc.walk(self._lookup, envelope), strict=strict):
             words = f"{by} is aligned by SPF alone, which forwarding breaks, unless the relay signs"
