@@ -119,9 +119,7 @@ def test_a_header_alone(content: bytes) -> None:
 
 def test_a_field_that_occurs_twice() -> None:
     """The last goes first (RFC 6376 §5.4.2)."""
-    content = (
-        b"From: a@example.org\r\nList-Id: <a.example.org>\r\nTo: x@y.org\r\nlist-id : <b.example.org>\r\n\r\nx\r\n"
-    )
+    content = b"From: a@example.org\r\nList-Id: <a.example.org>\r\nTo: x@y.org\r\nlist-id: <b.example.org>\r\n\r\nx\r\n"
     fields = Signer("example.org", [key(RSA)]).fields(content, None)
     assert fields.replace(b"\r\n ", b"").count(b"list-id:") == 3
     assert verified(fields + content, key(RSA)) == [True]
