@@ -268,12 +268,26 @@ def test_a_body_is_limited_before_it_is_verified(hooks: Hooks, provider: str) ->
     """By its length, or, sent in chunks, by what is read."""
     big = Request(b"[" + b" " * 2**20 + b"]")
     refused(hooks, provider, big, "too large", 413)
+    environ = create_environ(f"{PREFIX}/{provider}", method="POST")
+    environ |= {"wsgi.input": _Unread(), "CONTENT_LENGTH": str(2**20 + 1)}
+    assert run_wsgi_app(hooks.app, environ)[1] == "413 REQUEST ENTITY TOO LARGE"
     environ = create_environ(f"{PREFIX}/{provider}", method="POST", headers={"Transfer-Encoding": "chunked"})
     environ |= {"wsgi.input": _Endless(), "wsgi.input_terminated": True}
     environ.pop("CONTENT_LENGTH", None)
     _, status, _ = run_wsgi_app(hooks.app, environ)
     assert status == "413 REQUEST ENTITY TOO LARGE"
     assert hooks.events() == []
+
+
+class _Unread:
+    """A body that nobody may read."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise AssertionError("reads it")
+
+    readline = read
+
+    def close(self) -> None: ...
 
 
 class _Endless:
