@@ -35,6 +35,7 @@ def post(port: int, provider: str, request: Request) -> tuple[int, str]:
         connection.close()
 
 
+@pytest.mark.long
 @pytest.mark.databases("postgresql")
 def test_the_same_event_at_once_in_four_processes(database: Database, relay: Relay, make_stage: MakeStage) -> None:
     """Ten times, by each provider: one row for each event, and every request is told that it was taken."""
