@@ -17,6 +17,7 @@ from app.email import send_email
 from app.extensions import mail
 from app.words import duration
 from outbox import TemplateError
+from outbox.message.lint import of_message
 from outbox.testing import Mailbox
 from tests.app.conftest import ROOT
 
@@ -54,6 +55,15 @@ class Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_outbox_lint_finds_nothing(app: Flask, template: str, mailbox: Mailbox) -> None:
+    """Links that the text lacks, images without alt text, no preheader: none of these."""
+    text, html = (render(app, template, ending) for ending in ("txt", "html"))
+    with app.app_context():
+        mail.send(Message("Hello", ["ada@example.org"], text, html, sender="shop@example.org"))
+        assert of_message(mailbox.only.headers.as_bytes()) == []
 
 
 def test_every_mail_has_text_and_html() -> None:

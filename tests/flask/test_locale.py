@@ -117,6 +117,13 @@ def test_lazy_texts_of_a_message(babel: Flask, way: str, outbox: Outbox, db: Db,
     assert committed.mail()["Content-Language"] == "de-CH"
 
 
+def test_a_composed_subject_is_read_already(babel: Flask, outbox: Outbox) -> None:
+    """So that a prefix which is put before it does not read it under the request's locale."""
+    with babel.test_request_context():
+        message = outbox.compose_email("ann@example.org", subject(), "mail/welcome", name="Ann", locale="de")
+        assert f"[Shop] {message.subject}" == "[Shop] Welcome in de"
+
+
 def test_a_kinds_mail_by_template(babel: Flask, outbox: Outbox, db: Db, committed: Committed) -> None:
     """As `send_email`."""
     with babel.test_request_context():
