@@ -5,6 +5,7 @@ from __future__ import annotations
 from outbox.cli.again import send_again
 from outbox.cli.audit import audit
 from outbox.cli.bounce import bounce
+from outbox.cli.bounces import bounces
 from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
 from outbox.cli.correct import correct_recipient
@@ -27,6 +28,7 @@ from outbox.cli.test_mail import test_mail
 __all__ = [
     "audit",
     "bounce",
+    "bounces",
     "cancel",
     "check",
     "correct_recipient",

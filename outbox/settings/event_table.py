@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from outbox.settings.bounce_table import BounceTable
 from outbox.settings.host_values import EHLO_NAME
-from outbox.settings.relay_table import RelayTable
 from outbox.settings.spec import setting
 from outbox.settings.values import SECONDS_OR_NONE, SECRET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventTable(RelayTable):
+class EventTable(BounceTable):
     """Times in seconds."""
 
     secret_key: str | None = setting(

@@ -41,6 +41,7 @@ from outbox.store.rulings import Rulings
 from outbox.store.transports import Transports
 from outbox.worker import duties
 from outbox.worker.asked import Asked
+from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.one_cpu import OneProcessor, is_of_use
 from outbox.worker.pacer import Pacer
@@ -197,6 +198,8 @@ def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: boo
         wanted.append(duties.Redaction(redactor))
     if own and settings.one_cpu and is_of_use():
         wanted.append(OneProcessor())
+    if settings.bounce_imap_url is not None:
+        wanted.append(BounceMailbox(engine, settings))
     return wanted
 
 

@@ -1,0 +1,100 @@
+"""A real IMAP server (Dovecot) with one mailbox, over TLS."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+from types import TracebackType
+from typing import Self
+
+from tests.servers.process import UNPRIVILEGED, ServerProcess, ServerUnavailable, free_port, own_folder
+from tests.wire.certificates import authority
+
+USER, PASSWORD = "bounces", "secret"
+
+_CONFIG = """\
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = /dev/stderr
+protocols = imap
+listen = 127.0.0.1
+default_login_user = {user}
+default_internal_user = {user}
+default_internal_group = {group}
+first_valid_uid = 1
+ssl = required
+ssl_cert = <{folder}/cert.pem
+ssl_key = <{folder}/key.pem
+auth_mechanisms = plain
+mail_location = maildir:{folder}/mail/%u
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={folder}/mail/%u
+}}
+service anvil {{
+  chroot =
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = 0
+  }}
+  inet_listener imaps {{
+    port = {port}
+    ssl = yes
+  }}
+}}
+"""
+
+
+class Dovecot:
+    """Listens on 127.0.0.1. Raises ServerUnavailable."""
+
+    def __init__(self) -> None:
+        found = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
+        if found is None:
+            raise ServerUnavailable("there is no dovecot (package dovecot-imapd)")
+        self._program = found
+        self.port = free_port()
+        self._folder = own_folder("outbox-dovecot-")
+        owner = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
+        group = grp.getgrgid(owner.pw_gid).gr_name
+        certificate = authority().issue_cert("localhost", "127.0.0.1")
+        certificate.private_key_pem.write_to_path(self._folder / "key.pem")
+        for pem in certificate.cert_chain_pems:
+            pem.write_to_path(self._folder / "cert.pem", append=True)
+        config = _CONFIG.format(folder=self._folder, user=owner.pw_name, group=group, password=PASSWORD, port=self.port)
+        (self._folder / "dovecot.conf").write_text(config)
+        for made in self._folder.iterdir():
+            os.chown(made, owner.pw_uid, owner.pw_gid)
+        self._process = ServerProcess(self._folder, "dovecot")
+
+    @property
+    def url(self) -> str:
+        """For OUTBOX_BOUNCE_IMAP_URL."""
+        return f"imaps://{USER}:{PASSWORD}@127.0.0.1:{self.port}/INBOX"
+
+    def __enter__(self) -> Self:
+        self._process.start([self._program, "-F", "-c", self._folder / "dovecot.conf"], self._accepts)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.stop(signal.SIGTERM)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+        except OSError:
+            return False
+        return True
