@@ -93,12 +93,22 @@ class Dispatcher:
         self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = (), whole: bool = False
     ) -> int:
         """Lease up to `limit` due deliveries into the buffer; how many rows that touched. As `Queue.claim`."""
-        return self.lease(worker_id, limit, probe=probe, ids=ids, whole=whole).rows
+        pacer, packing = self._buffer.pacer, self._buffer.packing
+        if probe or ids or not pacer.active or pacer.per_recipient:
+            return self.lease(worker_id, limit, probe=probe, ids=ids, whole=whole).rows
+        return self.lease(worker_id, packing.rows(limit), whole=whole, permits=limit).rows
 
     def lease(
-        self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = (), whole: bool = False
+        self,
+        worker_id: int,
+        limit: int,
+        *,
+        probe: bool = False,
+        ids: Sequence[int] = (),
+        whole: bool = False,
+        permits: int | None = None,
     ) -> Leases:
-        """As `claim`; and how many of them are to be offered."""
+        """As `claim`; and how many of them are to be offered. `permits`: for transactions; None: there are `limit`."""
         self._abandon_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
@@ -109,6 +119,10 @@ class Dispatcher:
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
         offered, beyond = self._buffer.pacer.domains.admit(offered)
+        if permits is not None:
+            offered, more = self._buffer.packing.fitting(offered, permits, self._monotonic())
+            self._buffer.pacer.domains.give_back(more)
+            beyond += more
         self._release(beyond)
         self._buffer.put(offered)
         for one in claimed:
