@@ -1,4 +1,4 @@
-"""What the mail provider reports, at /events/NAME: each provider is closed until its setting is there."""
+"""What comes in without a log-in: providers' reports at /events/NAME, and people who unsubscribe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ PREFIX = "/events"
 
 
 def init_app(app: Flask) -> None:
-    """Take webhooks. Providers prove who they are by a signature or a password, not by a form's token."""
+    """Take both. They prove who they are by a signature or a password, not by a form's token."""
     events = outbox.web.events_blueprint()
     csrf.exempt(events)
     app.register_blueprint(events, url_prefix=PREFIX)
+    unsubscribe = outbox.web.unsubscribe_blueprint()
+    csrf.exempt(unsubscribe)
+    app.register_blueprint(unsubscribe, url_prefix="/unsubscribe")

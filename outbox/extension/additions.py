@@ -9,6 +9,7 @@ from typing import Any
 import flask_mail
 
 from outbox.core.errors import MessageError
+from outbox.extension import subscription
 from outbox.extension.draft import builds_its_bytes
 from outbox.extension.flask_mail import Message
 from outbox.extension.locales import tag_of
@@ -43,12 +44,16 @@ def with_adds(
             **{name: of for name, of in headers.items() if name.lower() != "content-language"},
             "Content-Language": language,
         }
-    if not (thread or headers or reply_to) or not isinstance(message, flask_mail.Message):
+    may_unsubscribe = subscription.is_subscription(policy) and settings.unsubscribe_url is not None
+    if not (thread or headers or reply_to or may_unsubscribe) or not isinstance(message, flask_mail.Message):
         return message
     given: Any = message.extra_headers
     pairs = [] if is_empty(given) else pairs_of(given, "extra_headers")
     own = [(text_of(name, "extra_headers"), value) for name, value in pairs]
     taken = {name.lower() for name, _ in own}
+    if may_unsubscribe:
+        named = taken | {name.lower() for name in headers}
+        headers = {**subscription.headers(message, settings, policy, named), **headers}
     made = copy.copy(message)
     merged: Any = [
         *((name, value) for name, value in headers.items() if name.lower() not in taken | thread.keys()),

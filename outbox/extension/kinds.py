@@ -7,9 +7,13 @@ from typing import Any, Protocol, Unpack
 
 import flask_mail
 
-from outbox.core.errors import ConfigurationError
-from outbox.extension.flask_mail import Address
+from outbox.core.errors import ConfigurationError, MessageError
+from outbox.extension.flask_mail import Address, recipients_of
 from outbox.extension.options import EnqueueOptions, SharedOptions, takes
+from outbox.extension.subscription import is_subscription
+from outbox.extension.subscription import unsubscribe_url as link_of
+from outbox.message.addresses import mailbox_of
+from outbox.settings import Settings
 from outbox.settings.kinds import Policy, policy, unknown_kind
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
@@ -20,6 +24,9 @@ class Sends(Protocol):
 
     @property
     def compose_email(self) -> Callable[..., flask_mail.Message]: ...
+
+    @property
+    def settings(self) -> Callable[[], Settings]: ...
 
     @property
     def enqueue(self) -> Callable[..., OutboxMessage]: ...
@@ -44,7 +51,12 @@ class Kind:
         return f"<Kind {self.name!r}>"
 
     def send_email(self, to: Address | Iterable[Address], subject: str, template: str, **context: Any) -> OutboxMessage:
-        """As `Outbox.send_email`, of this kind. All of `context` goes to the templates."""
+        """As `Outbox.send_email`, of this kind. All of `context` goes to the templates.
+
+        Those of the category `subscription` also have `unsubscribe_url()`, the recipient's own link.
+        """
+        if is_subscription(self.policy):
+            context = {"unsubscribe_url": self._link(to)} | context
         return self.enqueue(self._mail.compose_email(to, subject, template, **context))
 
     @takes(EnqueueOptions)
@@ -63,6 +75,25 @@ class Kind:
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`, of this kind."""
         return self._mail.enqueue_many(messages, session, **self._own(options))
+
+    def _link(self, to: Address | Iterable[Address]) -> Callable[[], str]:
+        """What templates call. It raises MessageError unless there is one recipient, and OUTBOX_UNSUBSCRIBE_URL."""
+
+        def unsubscribe_url() -> str:
+            recipients = recipients_of(to)
+            if len(recipients) != 1:
+                raise MessageError(
+                    "recipients",
+                    f"are {len(recipients)}, and the template calls unsubscribe_url(), a link for one",
+                    "Send each of them a message of their own.",
+                )
+            url = link_of(self._mail.settings(), self.policy, mailbox_of(recipients[0], "recipients").envelope)
+            if url is None:
+                problem = "OUTBOX_UNSUBSCRIBE_URL is not set, and a template calls unsubscribe_url()."
+                raise ConfigurationError([f"{problem} See docs/unsubscribe.md."])
+            return url
+
+        return unsubscribe_url
 
     def _own(self, options: Mapping[str, Any]) -> dict[str, Any]:
         if options.get("kind", self.name) != self.name:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from outbox.settings.bounce_table import BounceTable
 from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.spec import setting
-from outbox.settings.values import SECONDS_OR_NONE, SECRET
+from outbox.settings.staging_values import ADDRESS
+from outbox.settings.values import SECONDS_OR_NONE, SECRET, text
+from outbox.settings.web_values import WEB_ADDRESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,4 +46,27 @@ class EventTable(BounceTable):
         90 * 86_400.0,
         "How long an address gets no mail after it was refused as one that does not exist; mail of the category "
         "`security` is still tried. 0: bounces suppress nothing.",
+    )
+    unsubscribe_url: str | None = setting(
+        "OUTBOX_UNSUBSCRIBE_URL",
+        WEB_ADDRESS,
+        None,
+        "Where the application has mounted `outbox.web.unsubscribe_blueprint()`: `https://shop.example/unsubscribe`. "
+        "Mail of the category `subscription` then says how to unsubscribe. See [unsubscribe](unsubscribe.md).",
+        says="unset: it does not",
+    )
+    unsubscribe_mailto: str | None = setting(
+        "OUTBOX_UNSUBSCRIBE_MAILTO",
+        ADDRESS,
+        None,
+        "An address to which people may also write to unsubscribe, added to `List-Unsubscribe`. Somebody must read it.",
+        says="unset: only by the link",
+    )
+    feedback_id: str | None = setting(
+        "OUTBOX_FEEDBACK_ID",
+        text(15),
+        None,
+        "Your name in the `Feedback-ID` of mail of the category `subscription`, 5 to 15 characters: Gmail then tells "
+        "complaints by kind.",
+        says="unset: none",
     )

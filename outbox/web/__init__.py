@@ -45,8 +45,18 @@ from outbox.web.events import events_blueprint
 from outbox.web.health import health_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 from outbox.web.standing import Place, Standing
+from outbox.web.unsubscribing import unsubscribe_blueprint
 
-__all__ = ["Actor", "Check", "Right", "Rights", "blueprint", "events_blueprint", "health_blueprint"]
+__all__ = [
+    "Actor",
+    "Check",
+    "Right",
+    "Rights",
+    "blueprint",
+    "events_blueprint",
+    "health_blueprint",
+    "unsubscribe_blueprint",
+]
 
 
 _VIEWS = (

@@ -24,6 +24,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-create-tables": (),
     "outbox-dkim-key": ("june", "/nowhere/june.pem"),
     "outbox-kinds": (),
+    "outbox-lint": ("--last", "1"),
     "outbox-list": (),
     "outbox-mark-sent": ("1",),
     "outbox-pause": ("--all",),

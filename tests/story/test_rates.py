@@ -48,7 +48,7 @@ def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, ma
     high = set(stage.send_together(40, priority="high"))
     for _ in range(4):
         stage.start(**faked.workers, ready=False)
-    until(lambda: len(relay.taken()) >= 100, "the quota is used up", 180)
+    until(lambda: len(relay.taken()) >= 100, "the quota is used up", 90)
     faked.clock.step(seconds_to_midnight() + 2 * 3_600)
     until(lambda: sum(one["alive"] for one in stage.status(**faked.workers)["workers"]) == 4, "all go on", 30)
     until(lambda: not stage.states()["sending"], "nothing is under way any more", 20)
