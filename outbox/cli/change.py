@@ -16,8 +16,9 @@ from outbox.cli.command import Command
 from outbox.cli.common import ask, console, database, in_app, remark, say, settings, who
 from outbox.cli.console import Console
 from outbox.cli.options import deliveries, filter_options, number, taken
-from outbox.cli.output import print_json, safe
+from outbox.cli.output import print_json, safe, sentence
 from outbox.cli.unmatched import by_state, matching, matching_but
+from outbox.delivery.retry import Reason
 from outbox.delivery.states import State, sources
 from outbox.operations import Filter, Row
 
@@ -93,14 +94,18 @@ def change_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("outbox-requeue", cls=Command)
+@click.option("--suppressed", "stopped_too", is_flag=True, help="Also those whose address is suppressed.")
 @change_options
-def requeue(ids: tuple[int, ...], **options: Any) -> None:
+def requeue(ids: tuple[int, ...], stopped_too: bool, **options: Any) -> None:
     """Send failed mail again.
 
     Queues failed, uncertain or cancelled deliveries: the IDS (of outbox-list), or all that match a filter. They are due
     at once, with a new count of attempts. Mail that had expired loses its expiry date, for all recipients of the
     message. Mail whose content was redacted is left alone. Uncertain mail may have arrived: sent again, it arrives
     twice.
+
+    Mail that failed because its address is suppressed is left out, and counted, unless --suppressed asks for it. For
+    one ID there is a question instead, which --yes answers.
 
     A filter without --state means failed and uncertain mail. --reason suppressed selects what MAIL_SUPPRESS_SEND kept
     from being sent. Asks before it changes more than one.
@@ -110,7 +115,7 @@ def requeue(ids: tuple[int, ...], **options: Any) -> None:
       outbox-requeue 4711
       outbox-requeue --state failed --error 5.1.1 --since 2h --dry-run
     """
-    _change(REQUEUE, ids, options)
+    _change(REQUEUE, ids, options, stopped_too=stopped_too or len(ids) == 1)
 
 
 @click.command("outbox-cancel", cls=Command)
@@ -164,7 +169,7 @@ def send_now(ids: tuple[int, ...], **options: Any) -> None:
     _change(SEND_NOW, ids, options)
 
 
-def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> None:
+def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any], *, stopped_too: bool = True) -> None:
     wanted, dry_run = taken(options, ids), bool(options["dry_run"])
     if wanted.is_empty:
         raise click.UsageError(f"Nothing is selected: give ids, or a filter like --state {change.default[0]}.")
@@ -174,17 +179,23 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         remark(f"No --state given: {' and '.join(default)} mail.")
     engine = database()
     eligible = change.eligible(wanted)
-    matched, rows, held = 0, [], None
+    matched, rows, held, left_out = 0, [], None, 0
     with waiting("looking"), operations.connected(engine) as connection:
+        if eligible is not None and not stopped_too:
+            left_out = operations.count(connection, replace(eligible, stopped=True), cap=CAP)
+            wanted, eligible = replace(wanted, stopped=False), replace(eligible, stopped=False)
         if eligible is not None:
             matched = operations.count(connection, eligible, cap=CAP)
             rows = operations.find(connection, eligible, limit=len(wanted.ids) if dry_run and wanted.ids else SHOWN)
             held = change.held(connection, eligible)
-        others = {} if matched or wanted.ids else _others(connection, wanted)
+        others = {} if matched or left_out or wanted.ids else _others(connection, wanted)
     if not dry_run and matched > 1 and not options["yes"]:
         if sys.stderr.isatty():
             _preview(Console(sys.stderr), matched, rows)
         ask(f"{change.verb.capitalize()} {deliveries(matched, CAP)}?", yes=False)
+    if change is REQUEUE and len(ids) == 1 and not dry_run and rows and rows[0].reason == Reason.SUPPRESSION:
+        why = rows[0].reply or "the address is suppressed"
+        ask(f"{sentence(why[:1].upper() + why[1:])} Send it all the same?", yes=options["yes"])
     would = operations.Batch([row.id for row in rows])
     batches = [would] if dry_run or not matched else _work(change, wanted, matched, engine, options["note"])
     changed = 0 if dry_run else sum(len(batch.changed) for batch in batches)
@@ -197,6 +208,7 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
             counts["uncertain"] = uncertain
         said = {"action": change.name, "dry_run": dry_run, **counts, "left_alone": states}
         said |= {"other_states": others} if others else {}
+        said |= {} if stopped_too else {"suppressed": left_out}
         print_json(said if held is None else said | {"held": {str(one): count for one, count in held}})
     else:
         if dry_run and rows:
@@ -209,6 +221,11 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any]) -> No
         if others:
             say(_why_none(change, others, wanted))
         say(f"Would {change.verb} {deliveries(matched, CAP)}." if dry_run else f"{deliveries(changed)} {change.done}.")
+        if left_out:
+            say(
+                f"{deliveries(left_out, CAP)} {'is' if left_out == 1 else 'are'} left out, because the address is "
+                "suppressed: --suppressed includes them, `outbox-suppressions ADDRESS` says why."
+            )
         if uncertain:
             say(
                 f"{deliveries(uncertain)} may have been sent already and "
@@ -268,6 +285,8 @@ def _why_not(change: Change, row: Row | None, wanted: Filter) -> str:
     state = str(row.state)
     if state == State.SENT and change is REQUEUE and row.reason == "suppressed":
         return "was not sent, because MAIL_SUPPRESS_SEND was on; --reason suppressed requeues it"
+    if row.reason == Reason.SUPPRESSION and wanted.stopped is False:
+        return "failed because its address is suppressed; --suppressed requeues it"
     able = change.able()
     if state not in able:
         return f"is {state}; only {_either(able)} mail can be {change.done}"

@@ -12,6 +12,7 @@ from outbox.cli.common import settings
 from outbox.core import clock
 from outbox.core.clock import UNREADABLE
 from outbox.core.errors import MessageError
+from outbox.delivery.reported import EventType
 from outbox.delivery.states import Lane, State
 from outbox.message.addresses import parse
 from outbox.operations import Filter, Row, Waits, duration, parse_duration, parse_moment
@@ -74,6 +75,7 @@ _OPTIONS = (
     click.option("--metadata", metavar="TEXT", help="With NAME=VALUE, or TEXT, in the metadata of enqueue()."),
     click.option("--transport", metavar="NAME", help="Attempted by this transport: host:port, or a host."),
     click.option("--reason", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
+    click.option("--event", type=click.Choice([str(one) for one in EventType]), help="With this event reported of it."),
     click.option("--search", metavar="TEXT", help="A whole address or Message-ID, or a part of recipient or subject."),
 )
 
@@ -93,6 +95,7 @@ FILTER_NAMES = (  # in the order of the options
     "metadata",
     "transport",
     "reason",
+    "event",
     "search",
 )
 _NOT_OF_ENDED = ("since", "older_than", "waits")
@@ -160,6 +163,7 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
         search=words["search"],
         transport=words["transport"],
         reason=words["reason"],
+        event=None if words["event"] is None else EventType(words["event"]),
         environment=environment_of(options),
     )
 

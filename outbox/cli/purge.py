@@ -19,6 +19,7 @@ from outbox.cli.unmatched import by_state, matching, matching_but
 from outbox.delivery.states import FINAL, State
 from outbox.operations import Filter, duration
 from outbox.operations import purge as purge_some
+from outbox.operations.purge_events import purge_events
 
 BATCH = 500
 CAP = 100_000
@@ -37,7 +38,8 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     """Remove old mail.
 
     Removes messages whose deliveries were all sent or cancelled longer than OUTBOX_RETENTION_SECONDS ago, with their
-    attempts and the attachments that no other message needs. With a filter, all deliveries of a message must match.
+    attempts and the attachments that no other message needs; without a filter also events and ended suppressions that
+    are as old. With a filter, all deliveries of a message must match.
     Failed and uncertain mail stays, unless --failed or --state says otherwise. Workers do the same by themselves. Asks
     before it removes more than one.
 
@@ -61,6 +63,8 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
         ask(f"Remove {deliveries(found, CAP)}: {words}?", yes=options["yes"] or found <= 1)
         trail = operations.audit.Trail("purge", by=who(), filters=words, note=options["note"])
         removed = _purge(engine, found, older_than=seconds, states=states, wanted=wanted, trail=trail)
+        if wanted.is_empty:
+            _purge_events(engine, seconds)
     if options["as_json"]:
         print_json(
             {
@@ -79,6 +83,14 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
         say(f"Would remove the messages of up to {deliveries(found, CAP)}: {words}.")
     else:
         say(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
+
+
+def _purge_events(engine: Engine, seconds: float) -> None:
+    """What was reported, and what suppressed, belongs to no message and to no filter."""
+    while True:
+        with operations.transaction(engine) as connection:
+            if purge_events(connection, seconds, BATCH) < BATCH:
+                return
 
 
 def _why_none(others: dict[State, int], states: tuple[State, ...], age: str) -> str:

@@ -23,6 +23,7 @@ from outbox.delivery.states import State
 from outbox.message.preview import preview
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
+from outbox.operations.event_log import Event
 from outbox.store.pauses import Pause
 
 SIBLINGS_SHOWN = 10
@@ -69,6 +70,7 @@ def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: boo
             raise No(f"There is no delivery {id}: it was purged, or it is in another database.")
         wire = operations.wire(connection, detail.message_id, detail.recipient) if raw or page else b""
         changes = operations.audit.of_delivery(connection, id)
+        events = operations.event_log.of_delivery(connection, id)
         waits = detail.state is State.QUEUED
         paused = (
             operations.pauses.holding(
@@ -84,11 +86,15 @@ def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: boo
     elif page is not None:
         _write_page(detail, wire, page)
     elif as_json:
-        print_json(detail.attempt_log if only_attempts else plain(detail) | {"changes": changes, "paused": paused})
+        print_json(
+            detail.attempt_log
+            if only_attempts
+            else plain(detail) | {"events": events, "changes": changes, "paused": paused}
+        )
     elif only_attempts:
         _print_attempts(console(), detail)
     else:
-        _print_detail(console(), detail, changes, paused)
+        _print_detail(console(), detail, changes, paused, events)
 
 
 def _note(id: int) -> None:
@@ -140,7 +146,7 @@ def _attempt_words(detail: Detail) -> str:
     return f"delivery {detail.id}: {counted}, {detail.state}"
 
 
-def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause]) -> None:
+def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause], events: list[Event]) -> None:
     out.print(Text.assemble((f"delivery {detail.id}", "bold"), "  ", (detail.state, f"bold {COLOURS[detail.state]}")))
     held = [("paused", Text(safe(_pause(one)), style="yellow")) for one in paused]
     print_pairs(out, [*((name, Text(safe(value))) for name, value in _facts(detail)), *held])
@@ -150,6 +156,9 @@ def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: li
     print_pairs(
         out, [(moment(attempt.at), _attempt(attempt)) for attempt in detail.attempt_log] or [("none yet", Text())]
     )
+    if events:
+        _heading(out, "events after it")
+        print_pairs(out, [(moment(event.at), Text(safe(_event(event)))) for event in events])
     if changes:
         _heading(out, "changes by people")
         print_pairs(out, [(moment(change.at), _change(change)) for change in changes])
@@ -222,6 +231,11 @@ def _change(change: Entry) -> Text:
     of = f" (one of {number(change.count)})" if change.count > 1 else ""
     what = f" {change.filters}" if change.action == operations.READ else ""
     return Text(safe(f"{change.action}{what} by {change.by}{of}{note}"))
+
+
+def _event(event: Event) -> str:
+    effect = f"; {event.suppressed} to the address is suppressed because of it" if event.suppressed else ""
+    return f"{event}, by {event.source}{effect}"
 
 
 def _pause(pause: Pause) -> str:

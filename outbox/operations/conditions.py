@@ -10,8 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.delivery.reported import EventType
 from outbox.delivery.states import State
-from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
+from outbox.operations.tables import ATTEMPT, DELIVERY, EVENT, MESSAGE
 from outbox.operations.times import storable
 from outbox.store.types import DbNow
 
@@ -77,6 +78,11 @@ def tried_by(transport: str) -> sa.ColumnElement[bool]:
     if not storable(transport):
         return sa.false()
     return sa.exists().where(ATTEMPT.c.delivery_id == DELIVERY.c.id, by)
+
+
+def has_event(type: EventType) -> sa.ColumnElement[bool]:
+    """Such an event was reported of it: for each delivery a look into the index of the events."""
+    return sa.exists().where(EVENT.c.delivery_id == DELIVERY.c.id, EVENT.c.type == type.value)
 
 
 def waits_is(which: Waits) -> sa.ColumnElement[bool]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.delivery.reported import EventType
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import Lane, State
 from outbox.operations import conditions
@@ -20,6 +21,11 @@ from outbox.store.types import DbNow
 
 NO_KIND = "(none)"
 """The word for messages without a kind."""
+
+_BESIDES = ("environment", "stopped")
+"""Fields that choose among what the others find, and find nothing by themselves."""
+
+_STOPPED = Reason.SUPPRESSION.value
 
 _TEXTS = (
     "recipient",
@@ -34,6 +40,7 @@ _TEXTS = (
     "environment",
     "waits",
     "metadata",
+    "event",
 )
 
 
@@ -61,11 +68,13 @@ class Filter:
     enqueued_from: datetime | None = None  # aware, as the next
     enqueued_until: datetime | None = None
     metadata: str | None = None  # "name=value" of the metadata at enqueue(), or a part of its JSON text
+    event: EventType | None = None  # such an event was reported of it
+    stopped: bool | None = None  # whether it ended because its address is suppressed
 
     @property
     def is_empty(self) -> bool:
         """Whether everything matches, of one environment or of all."""
-        asked = (getattr(self, field.name) for field in fields(self) if field.name != "environment")
+        asked = (getattr(self, field.name) for field in fields(self) if field.name not in _BESIDES)
         return all(value in (None, (), "") for value in asked)
 
     def __str__(self) -> str:
@@ -165,6 +174,11 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(MESSAGE.c.created_at <= wanted.enqueued_until)
     if wanted.metadata:
         found.append(conditions.metadata_is(wanted.metadata))
+    if wanted.event is not None:
+        found.append(conditions.has_event(wanted.event))
+    if wanted.stopped is not None:
+        reason = sa.func.coalesce(DELIVERY.c.reason, "")
+        found.append((reason == _STOPPED) if wanted.stopped else (reason != _STOPPED))
     if wanted.waits is not None:
         found.append(conditions.waits_is(wanted.waits))
     if wanted.waiting is not None:

@@ -126,6 +126,8 @@ class Status:
     shared: bool  # whether other environments have messages in this database, too
     count_cap: int
     rates: list[RateUse] = field(default_factory=list)  # of transports and domains that were used within a day
+    events_last_hour: dict[str, int] = field(default_factory=dict)  # what was reported, by type
+    suppressions: int = 0  # in force
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)
     notes: list[str] = field(default_factory=list)  # what one should know

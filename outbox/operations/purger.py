@@ -11,6 +11,7 @@ from outbox.core.clock import monotonic
 from outbox.operations import audit
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
+from outbox.operations.purge_events import purge_events
 from outbox.store.reading import reading
 
 BATCH = 1_000
@@ -68,7 +69,15 @@ class Purger:
             with self._engine.begin() as connection:
                 sweep(connection, self._done)
             self._shorten_audit(wait)
+            self._shorten_events(wait)
             return removed
+
+    def _shorten_events(self, wait: Callable[[float], bool]) -> None:
+        more = True
+        while more:
+            with self._engine.begin() as connection:
+                removed = purge_events(connection, self._done.older_than, self._batch)
+            more = removed == self._batch and not wait(PAUSE_SECONDS)
 
     def _shorten_audit(self, wait: Callable[[float], bool]) -> None:
         seconds, more = self._audit_older_than, True

@@ -13,6 +13,8 @@ from outbox.delivery.hints import hint_for
 from outbox.delivery.states import Lane, State
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import Due, count_to, look_at_due
+from outbox.operations.event_log import of_last_hour
+from outbox.operations.event_log import suppressed as count_suppressed
 from outbox.operations.failures import DAY, count_deferred, deferred, failures
 from outbox.operations.growth import growing
 from outbox.operations.health import Status, Transport, Worker
@@ -107,6 +109,8 @@ def status(
         shared=shared,
         count_cap=count_cap,
         rates=rates(connection, environment),
+        events_last_hour={str(one): n for one, n in of_last_hour(connection, count_cap).items()} if counts else {},
+        suppressions=count_suppressed(connection, count_cap) if counts else 0,
     )
     for problem in problems(seen, alarms, unserved=ours > 0):
         seen.problems.append(problem.words)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from outbox.delivery.suppression import ALL, Follows, Suppressed, Why
 from outbox.message.digest import digest
 from outbox.operations import audit
+from outbox.operations.conditions import MAX_ID
 from outbox.operations.tables import SUPPRESSION
 from outbox.store import suppressions as store
 from outbox.store.suppressions import Cause, in_force
@@ -110,15 +111,20 @@ def lift(
     return lifted
 
 
+def entry(connection: sa.Connection, id: int) -> Entry | None:
+    """One of the list; None where it is not there any more."""
+    row = connection.execute(sa.select(*SUPPRESSION.c).where(SUPPRESSION.c.id == min(id, MAX_ID))).first()
+    return None if row is None else _entry(row)
+
+
 def lift_entry(connection: sa.Connection, id: int, *, by: str, note: str | None = None) -> Entry | None:
     """Take one entry off the list, also one whose address was erased; None where it is not there any more."""
-    row = connection.execute(sa.select(*SUPPRESSION.c).where(SUPPRESSION.c.id == id)).first()
-    if row is None or not connection.execute(SUPPRESSION.delete().where(SUPPRESSION.c.id == id)).rowcount:
+    found = entry(connection, id)
+    if found is None or not connection.execute(SUPPRESSION.delete().where(SUPPRESSION.c.id == found.id)).rowcount:
         return None
-    entry = _entry(row)
-    said = " ".join(str(one) for one in (entry.address, entry.scope, entry.reason) if one)
+    said = " ".join(str(one) for one in (found.address, found.scope, found.reason) if one)
     audit.write(connection, "unsuppress", by=by, count=1, filters=said, note=note)
-    return entry
+    return found
 
 
 def entries(

@@ -38,6 +38,7 @@ from outbox.web import (
     pages,
     pauses,
     repeating,
+    suppressions,
     template_helpers,
     workers,
 )
@@ -68,6 +69,7 @@ _VIEWS = (
     *actions.VIEWS,
     *correcting.VIEWS,
     *pauses.VIEWS,
+    *suppressions.VIEWS,
     *history.VIEWS,
     *repeating.VIEWS,
     *workers.VIEWS,

@@ -148,6 +148,7 @@ class Selection:
     note: str | None = None  # why, for the history
     list: str = ""  # the list from which that one was opened, as its page has it
     place: filter_form.Words = field(default_factory=dict)  # which page of its list the form came from
+    stopped: bool | None = None  # False: without those whose address is suppressed
 
     @property
     def is_empty(self) -> bool:
@@ -157,7 +158,9 @@ class Selection:
     @property
     def wanted(self) -> Filter:
         asked = filter_form.to_filter(self.words)
-        return asked if self.everything else Filter(ids=self.ids, environment=asked.environment, reason=asked.reason)
+        if self.everything:
+            return replace(asked, stopped=self.stopped)
+        return Filter(ids=self.ids, environment=asked.environment, reason=asked.reason, stopped=self.stopped)
 
 
 def confirm() -> ResponseReturnValue:
@@ -171,6 +174,8 @@ def confirm() -> ResponseReturnValue:
         eligible = action.eligible(wanted)
         counts = {state: _totals(connection, replace(wanted, states=(state,)), len(states)) for state in states}
         willing = _totals(connection, eligible or NOTHING)
+        leaves_out = eligible is not None and selection.stopped is False
+        stopped = _totals(connection, replace(eligible or NOTHING, stopped=True)) if leaves_out else None
         held = action.held(connection, eligible or NOTHING)
         holding = operations.pauses.holding_each(connection, willing.rows)
     return render_template(
@@ -180,6 +185,7 @@ def confirm() -> ResponseReturnValue:
         willing=willing,
         holding_each=holding,
         held=held,
+        stopped=stopped if stopped is not None and (stopped.total or stopped.looked) else None,
         redacted=_left_out(action, counts, willing, suppressed=wanted.is_suppressed),
         suppressed=wanted.is_suppressed,
         cap=CAP,
@@ -215,7 +221,8 @@ def _asked(form: MultiDict[str, str]) -> tuple[Action, Selection]:
     ids = () if everything else _ids(form)
     listed = form.get("list", "")[: filter_form.MAX_LIST]
     words, place = filter_form.words(form), filter_form.place(form)
-    selection = Selection(ids, words, everything, origin, note, listed, place)
+    stopped = False if action.name == "requeue" and form.get("suppressed") != "1" else None
+    selection = Selection(ids, words, everything, origin, note, listed, place, stopped)
     if everything and selection.wanted.is_empty:
         abort(400, "All mail would match. Choose a state or another filter first.")
     return action, selection

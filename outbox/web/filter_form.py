@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import abort
 
 from outbox.core import clock
+from outbox.delivery.reported import EventType
 from outbox.delivery.states import Lane, State
 from outbox.operations import Filter, Waits, domain_instead, parse_duration, parse_moment
 from outbox.web.current import settings
@@ -36,6 +37,7 @@ FIELDS = (
     "from",
     "until",
     "metadata",
+    "event",
     "order",
 )
 
@@ -57,6 +59,7 @@ LABELS = {
     "from": "Enqueued from (UTC)",
     "until": "Enqueued until (UTC)",
     "metadata": "Metadata",
+    "event": "Reported event",
     "order": "Order",
 }
 """What people call them."""
@@ -120,6 +123,7 @@ def to_filter(asked: Words) -> Filter:
         enqueued_from=moment(asked.get("from")),
         enqueued_until=moment(asked.get("until")),
         metadata=asked.get("metadata"),
+        event=_event(asked.get("event")),
     )
 
 
@@ -168,6 +172,15 @@ def _waits(text: str | None) -> Waits | None:
         return Waits(text)
     except ValueError:
         abort(400, f"{text[:40]!r} is not a list of queued mail. The lists are: {', '.join(Waits)}.")
+
+
+def _event(text: str | None) -> EventType | None:
+    if text is None:
+        return None
+    try:
+        return EventType(text)
+    except ValueError:
+        abort(400, f"{text[:40]!r} is not an event. The events are: {', '.join(EventType)}.")
 
 
 def _domain(text: str | None) -> str | None:

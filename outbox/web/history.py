@@ -15,7 +15,7 @@ PAGE = 50
 
 ACTIONS = (
     *("requeue", "cancel", "mark-sent", "send-now", "send-again", "reschedule", "edit-recipient", "rewrite-date"),
-    *("pause", "resume", "stop-worker", "drain-worker", "purge", "redact", "read"),
+    *("pause", "resume", "suppress", "unsuppress", "stop-worker", "drain-worker", "purge", "redact", "read"),
 )
 FIELDS = ("by", "action", "mail", "from", "until")
 

@@ -83,6 +83,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
     with connected() as connection:
         detail = detail_of(connection, id)
         changes = operations.audit.of_delivery(connection, id)
+        events = operations.event_log.of_delivery(connection, id)
         holding = operations.pauses.holding_each(connection, [detail]).get(id, [])
         newer, older = _neighbours(connection, id, filter_form.to_filter(filter_form.of_list(listed)))
     asked = request.values.get("environment")
@@ -93,6 +94,8 @@ def page_of(id: int, *, error: str | None = None) -> str:
         "outbox_admin/mail.html",
         mail=detail,
         changes=changes,
+        events=events,
+        stopped_address=detail.reason == Reason.SUPPRESSION,
         content=content,
         damage=damage,
         readable=readable,

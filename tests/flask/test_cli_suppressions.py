@@ -12,11 +12,12 @@ from outbox.delivery.reply import Reply
 from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
-from outbox.models import OutboxSuppression, table_of
+from outbox.models import OutboxEvent, OutboxSuppression, table_of
 from outbox.operations import audit, events, suppressions
 from outbox.operations.suppressions import Wanted
 from outbox.store.posting import Posting
-from tests.db.mails import put
+from outbox.store.types import DbNow
+from tests.db.mails import put, states
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 
 
@@ -207,3 +208,52 @@ def test_a_large_file_in_batches(terminal: Terminal) -> None:
         assert connection.execute(sa.select(sa.func.count()).select_from(table_of(OutboxSuppression))).scalar() == 2500
         [entry] = audit.recent(connection)
     assert entry.count == 2500
+
+
+def test_events_in_show_list_and_status(terminal: Terminal) -> None:
+    """With the words of the server, whether it is proven, and what follows."""
+    id, other = bounced(terminal), bounced(terminal, "ben@example.org", proven=False)
+    put(terminal.engine, "cy@example.org", state=State.SENT)
+    shown = terminal.here("outbox-show", str(id)).stdout
+    assert "bounced: 5.1.1 no such user, by report; all mail to the address is suppressed because of it" in shown
+    assert [one["type"] for one in terminal.json("outbox-show", str(id))[1]["events"]] == ["bounced"]
+    assert "(reported, not proven)" in terminal.here("outbox-show", str(other)).stdout
+    assert [one["id"] for one in terminal.json("outbox-list", "--event", "bounced")[1]] == [other, id]
+    seen = terminal.json("outbox-status")[1]
+    assert (seen["events_last_hour"], seen["suppressions"]) == ({"bounced": 2}, 1)
+
+
+def test_a_requeue_leaves_out_what_is_suppressed(terminal: Terminal) -> None:
+    """--yes alone does not include it; one ID has a question of its own; a dry run says both figures."""
+    stopped = {"reason": "suppression", "reply": "the address is suppressed for all mail: bounced, since 2026-11-20"}
+    [id] = put(terminal.engine, "ann@example.org", state=State.FAILED, delivery=stopped)
+    [other] = put(terminal.engine, "ben@example.org", state=State.FAILED)
+    words = ("outbox-requeue", "--state", "failed", "--yes")
+    dry = terminal.here(*words[:-1], "--dry-run").stdout
+    assert ("1 delivery is left out, because the address is suppressed" in dry, "Would requeue 1 delivery." in dry) == (
+        True,
+        True,
+    )
+    said = terminal.json(*words)[1]
+    assert (said["changed"], said["suppressed"]) == (1, 1)
+    assert [states(terminal.engine)[one] for one in (id, other)] == ["failed", "queued"]
+    done = terminal.here("outbox-requeue", str(id))
+    assert done.returncode == 2
+    assert "The address is suppressed for all mail: bounced, since 2026-11-20. Send it all the same?" in done.stderr
+    assert terminal.here("outbox-requeue", str(id), str(other), "--yes").returncode == 1
+    assert terminal.here(*words, "--suppressed").returncode == 0
+    assert states(terminal.engine)[id] == "queued"
+
+
+def test_old_events_and_ended_suppressions_are_purged(terminal: Terminal) -> None:
+    """What is in force stays."""
+    bounced(terminal)
+    terminal.here("outbox-suppress", "ben@example.org", "--for", "1s")
+    with terminal.engine.begin() as connection:
+        connection.execute(table_of(OutboxEvent).update().values(recorded_at=DbNow(-40 * 86_400.0)))
+        ended = table_of(OutboxSuppression).c.address == "ben@example.org"
+        connection.execute(table_of(OutboxSuppression).update().where(ended).values(until=DbNow(-40 * 86_400.0)))
+    terminal.here("outbox-purge", "--yes")
+    with terminal.engine.connect() as connection:
+        assert connection.execute(sa.select(OutboxEvent.id)).all() == []
+        assert connection.execute(sa.select(OutboxSuppression.address)).scalars().all() == ["ann@example.org"]

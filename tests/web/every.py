@@ -31,6 +31,7 @@ from devserver.mailbox import Mailbox
 from devserver.pages import create_app as mailbox_pages
 from outbox import operations
 from outbox.delivery.states import State
+from outbox.delivery.suppression import Why
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
 from tests.app.browser import Visitor
@@ -59,6 +60,12 @@ class View:
 
 
 OUTBOX: dict[str, tuple[View, ...]] = {
+    "suppressions": (
+        View("/suppressions"),
+        View("/suppressions?search=gone@example.org", "suppressions-why"),
+        View("/suppressions?search=nobody", "suppressions-none"),
+    ),
+    "ask_to_lift": (View("/suppressions/1/question", "suppressions-lift"),),
     "overview": (View("/"),),
     "mails": (
         View("/mail"),
@@ -298,6 +305,14 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
     connection.execute(sa.update(message).where(of("elsewhere@example.com")).values(environment="staging"))
     meddle_with(connection, ids)
     ids["bob@example.net"] = ids["bob@example.com"]
+    hidden = operations.suppressions
+    for address, scope, why in (
+        ("gone@example.org", "all", Why.BOUNCED),
+        (LONG_ADDRESS, "category:subscription", Why.COMPLAINED),
+        ("ann@example.org", "kind:newsletter", Why.MANUAL),
+    ):
+        note = "550 5.1.1 The email account that you tried to reach does not exist."
+        hidden.suppress(connection, address, scope, by="report", address_key=b"", reason=why, note=note)
     operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="chief@example.org", seconds=900)
     refuse_sender(connection)
     down = worker(connection, error="Connection refused. Check that it runs.")

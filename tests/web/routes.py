@@ -84,5 +84,9 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
         )
     ],
     ("pause", "POST"): [Route("/pause", _needs(LOOK, ACT), {"what": "domain", "value": "example.org"}, changes=ANY)],
+    ("suppressions", "GET"): [Route("/suppressions", _needs(LOOK))],
+    ("suppress", "POST"): [Route("/suppress", _needs(LOOK, ACT), {"address": "ann@example.org"}, changes=ANY)],
+    ("ask_to_lift", "GET"): [Route("/suppressions/1/question", _needs(LOOK, ACT))],
+    ("lift", "POST"): [Route("/suppressions/1/lift", _needs(LOOK, ACT), changes=ANY)],
     ("resume", "POST"): [Route("/resume", _needs(LOOK, ACT), {"what": "kind", "value": "held"}, changes=ANY)],
 }
