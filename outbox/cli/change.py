@@ -208,7 +208,7 @@ def _change(change: Change, ids: tuple[int, ...], options: dict[str, Any], *, st
             counts["uncertain"] = uncertain
         said = {"action": change.name, "dry_run": dry_run, **counts, "left_alone": states}
         said |= {"other_states": others} if others else {}
-        said |= {} if stopped_too else {"suppressed": left_out}
+        said |= {"suppressed": left_out} if left_out else {}
         print_json(said if held is None else said | {"held": {str(one): count for one, count in held}})
     else:
         if dry_run and rows:
