@@ -75,7 +75,12 @@ _OPTIONS = (
     click.option("--metadata", metavar="TEXT", help="With NAME=VALUE, or TEXT, in the metadata of enqueue()."),
     click.option("--transport", metavar="NAME", help="Attempted by this transport: host:port, or a host."),
     click.option("--reason", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
-    click.option("--event", type=click.Choice([str(one) for one in EventType]), help="With this event reported of it."),
+    click.option(
+        "--event",
+        type=click.Choice([str(one) for one in EventType]),
+        metavar="EVENT",
+        help="With this event reported of it: bounced, complained, delivered.",
+    ),
     click.option("--search", metavar="TEXT", help="A whole address or Message-ID, or a part of recipient or subject."),
 )
 
