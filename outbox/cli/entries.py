@@ -67,7 +67,7 @@ def _lines(example: str) -> list[str]:
 
 def _value(parameter: click.Parameter) -> str:
     """As click's `make_metavar`, whose arguments changed between its versions."""
-    if isinstance(parameter.type, click.Choice):
+    if isinstance(parameter.type, click.Choice) and parameter.metavar is None:
         return "|".join(parameter.type.choices)
     name = parameter.metavar or str(parameter.name).upper()
     return f"[{name}]..." if parameter.nargs == -1 else name

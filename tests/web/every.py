@@ -26,14 +26,18 @@ from werkzeug.test import TestResponse
 
 from app import create_app, db, models
 from app.auth import mails
+from app.extensions import mail
 from devserver.faults import Fault, Faults
 from devserver.mailbox import Mailbox
 from devserver.pages import create_app as mailbox_pages
 from outbox import operations
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
+from outbox.message import unsubscribe_link
+from outbox.message.unsubscribe_link import Unsubscribing
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
+from outbox.settings.secret_keys import derived
 from tests.app.browser import Visitor
 from tests.web.seed import LONG_ADDRESS, Mail, meddle_with, refuse_sender, seed, worker, write
 from tests.web.site import Site, serving, site
@@ -162,6 +166,11 @@ APPLICATION: dict[str, tuple[View, ...]] = {
         View("/auth/change-email", "auth.ask_to_change_email-wrong", press="form.card [type=submit]"),
     ),
     "auth.change_email": (View("/auth/change-email/spoilt"),),
+    "outbox_unsubscribe.page": (
+        View("/unsubscribe/{token}", "unsubscribe", who=NOBODY),
+        View("/unsubscribe/{token}", "unsubscribe-done", who=NOBODY, press="button"),
+        View("/unsubscribe/spoilt", "unsubscribe-unknown", who=NOBODY),
+    ),
     "": (View("/nowhere", "app-404", who=NOBODY), View("/auth/logout", "app-405")),
 }
 
@@ -365,6 +374,8 @@ def _write_mail(app: Flask, box: Mailbox) -> tuple[dict[str, str], dict[str, str
             if found := re.search(r"/auth/(confirm|reset)/\S+", box.get(messages[name]).text or ""):
                 links.setdefault(found[1], found[0])
         db.session.rollback()
+        wanted = Unsubscribing(LONG_ADDRESS, "kind:weekly-news")
+        links["token"] = unsubscribe_link.token(wanted, derived(mail.settings(), unsubscribe_link.PURPOSE)[0])
     return messages, links
 
 
