@@ -20,6 +20,7 @@ from outbox.core.errors import (
     UncommittedMailError,
 )
 from outbox.core.version import VERSION
+from outbox.delivery.happened import MailEvent
 from outbox.delivery.reply import Result
 from outbox.extension.errors import BadHeaderError
 from outbox.extension.flask_mail import Message, RawMessage, split_addresses
@@ -30,6 +31,7 @@ from outbox.extension.signals import (
     delivery_retried,
     delivery_sent,
     delivery_uncertain,
+    event_recorded,
     message_queued,
 )
 from outbox.message.values import Envelope
@@ -57,12 +59,14 @@ __all__ = [
     "Endpoint",
     "Envelope",
     "Result",
+    "MailEvent",
     "split_addresses",
     "message_queued",
     "delivery_sent",
     "delivery_retried",
     "delivery_failed",
     "delivery_uncertain",
+    "event_recorded",
     "OutboxError",
     "MessageError",
     "AddressError",

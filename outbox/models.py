@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outbox.store.dkim_model import OutboxDkimTurn
+from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import (
     Base,
@@ -27,6 +28,7 @@ __all__ = [
     "OutboxAudit",
     "OutboxBlob",
     "OutboxDelivery",
+    "OutboxEffect",
     "OutboxEvent",
     "OutboxDkimTurn",
     "OutboxMessage",

@@ -11,6 +11,7 @@ from outbox.cli.check import check
 from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
 from outbox.cli.dkim_key import dkim_key
+from outbox.cli.effects import effects
 from outbox.cli.kinds import kinds
 from outbox.cli.lint import lint
 from outbox.cli.list import list_
@@ -34,6 +35,7 @@ __all__ = [
     "correct_recipient",
     "create_tables",
     "dkim_key",
+    "effects",
     "kinds",
     "lint",
     "list_",

@@ -14,6 +14,7 @@ from werkzeug.local import LocalProxy
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
 from outbox.extension.flask_mail import Address, Connection, Message
+from outbox.extension.handlers import Told
 from outbox.extension.hooks import H, Hook
 from outbox.extension.kinds import Kind, Kinds
 from outbox.extension.launcher import LAUNCHER, Launcher
@@ -31,15 +32,14 @@ from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
 
-class Outbox(flask_mail.Mail):
+class Outbox(Told, flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
     def __init__(
         self, app: Flask | None = None, session: Any = None, token: Token = None, transports: Transports = None
     ) -> None:
         self._session, self._token, self._transports = session, token, transports
-        self.kinds = Kinds()
-        self._hooks: list[Hook] = []
+        self.kinds, self._hooks = Kinds(), list[Hook]()
         super().__init__(app)
 
     def init_app(self, app: Flask, session: Any = None, token: Token = None, transports: Transports = None) -> Bound:
@@ -58,7 +58,7 @@ class Outbox(flask_mail.Mail):
         bound = Bound(app, settings, self._session if session is None else session, self.kinds, self._hooks)
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)
-        app.extensions[BOUND] = app.extensions["mail"] = bound
+        app.extensions[BOUND] = app.extensions["mail"] = self.told(bound)
         app.extensions["outbox"] = self
         if settings.in_process:
             self._launch(app, settings.in_process)

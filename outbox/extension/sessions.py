@@ -21,6 +21,7 @@ from outbox.core.events import logger
 from outbox.settings import Settings, unread_words
 from outbox.settings.values import is_unset
 from outbox.store.databases import of, of_url
+from outbox.store.effects import Listeners, listen, listeners_of
 from outbox.store.engines import close_with, engine_like, worker_engine
 from outbox.store.enqueue import write_bind
 
@@ -57,6 +58,8 @@ class Sessions:
         if source is None and self._url is None:
             raise ConfigurationError([_nothing_given(app)])
         self._compared = False
+        self.listeners: Listeners | None = None
+        """Who is to be told of what is recorded here."""
 
     @contextmanager
     def session(self, given: Any = None) -> Iterator[tuple[Session, bool]]:
@@ -85,7 +88,10 @@ class Sessions:
 
         OUTBOX_DATABASE_URL if it is set, else where the session that `init_app` was given keeps `OutboxMessage`.
         """
-        return self._kept("workers", self._made)
+        made = self._kept("workers", self._made)
+        if self.listeners is not None and listeners_of(made) is not self.listeners:
+            listen(made, self.listeners)
+        return made
 
     def reading_engine(self) -> Engine:
         """Where pages and commands read that change nothing: the replica of OUTBOX_READ_URL, or the same database."""

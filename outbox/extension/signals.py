@@ -14,10 +14,15 @@ The sender is the Flask application. Take `**more`: later releases may add argum
 | `delivery_retried` | it will be retried, and the attempt counted | those below |
 | `delivery_failed` | it is given up | those below |
 | `delivery_uncertain` | nobody can know, and it is held for a person | those below |
+| `event_recorded` | something was reported after that: a bounce, a complaint | `event` |
 
 `message_id`, `delivery_id`, `recipient`, `kind`, `relay` (host:port), `reason` (`retry.Reason`), `phase`, `code`,
 `enhanced`, `reply` (the server's words), `duration` (seconds), `delay` (seconds until the next attempt), `note`; None
 if unknown. Never a body.
+
+`event` is an `outbox.operations.events.Recorded`: `event.event.type`, `event.event.recipient`, `event.delivery_id` and
+`event.follows` (what was suppressed); not everything that is recorded is proven. It is sent in the process that
+records the event (a provider's call, `outbox-bounce`), after the commit, once for each that was not known before.
 
 In which thread: `message_queued` in the one that committed, in SQLAlchemy's `after_commit`, where the session can't be
 used for SQL. The others in a thread of the worker that is there for them alone, one call after the other, after the
@@ -33,7 +38,7 @@ query the database (`outbox_delivery`, `outbox_attempt`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from blinker import NamedSignal, Namespace
@@ -51,6 +56,7 @@ delivery_sent = _signals.signal("outbox-delivery-sent")
 delivery_retried = _signals.signal("outbox-delivery-retried")
 delivery_failed = _signals.signal("outbox-delivery-failed")
 delivery_uncertain = _signals.signal("outbox-delivery-uncertain")
+event_recorded = _signals.signal("outbox-event-recorded")
 
 BY_EVENT = {
     EventName.SENT: delivery_sent,
@@ -69,6 +75,16 @@ def queued(app: Flask, message_id: str, *, recipients: int, kind: str | None) ->
         _events.emit(EventName.QUEUED, message_id, recipients=recipients, kind=kind)
     if message_queued.receivers:
         _send(message_queued, app, message_id=message_id, recipients=recipients, kind=kind)
+
+
+def recorded(app: Flask, events: Sequence[Any]) -> None:
+    """Say which events were recorded and committed, each a `Recorded` of `operations.events`."""
+    if not event_recorded.receivers:
+        return
+    for receiver in list(event_recorded.receivers_for(app)):
+        with app.app_context():
+            for event in events:
+                _call(receiver, event_recorded, app, event=event)
 
 
 def observer(app: Flask) -> Callable[[Event], None]:
@@ -108,7 +124,8 @@ def _call(receiver: Callable[..., Any], signal: NamedSignal, app: Flask, **told:
     try:
         receiver(app, **told)
     except Exception as error:  # noqa: BLE001 - it is the application's, and must not break delivery
-        logger.error("%s: a receiver of %s failed: %s", told["message_id"], signal.name, _place(error))
+        about = told.get("message_id", "-")
+        logger.error("%s: a receiver of %s failed: %s", about, signal.name, _place(error))
 
 
 def _place(error: Exception) -> str:

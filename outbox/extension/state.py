@@ -23,6 +23,7 @@ from outbox.extension.development import Remarks
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail, lacks_tables, not_migrated
 from outbox.extension.flask_mail import Connection, Message
+from outbox.extension.handlers import Listening
 from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
@@ -51,6 +52,8 @@ class Bound(flask_mail._Mail):
 
     It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
     """
+
+    listening: Listening  # set where it is bound
 
     def __init__(self, app: Flask, settings: Settings, session: Any, kinds: Kinds, hooks: Sequence[Hook]) -> None:
         super().__init__(**state(settings))

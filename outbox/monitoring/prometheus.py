@@ -41,6 +41,7 @@ GAUGES = {
     "pauses": "Pauses in force.",
     "oldest_due_age_seconds": "Since when the oldest delivery has been due that is not paused, by lane; 0: none.",
     "deferred_deliveries": f"Deliveries that wait for their next attempt, {_CAPPED}.",
+    "effects": f"Calls of handlers and webhooks that are not done, by name and state, {_CAPPED}.",
     "problems": "What outbox-status calls a problem, by kind; degraded where one is above 0.",
     "unresolved_deliveries": f"Deliveries that a person has to look at, by state, {_CAPPED}.",
     "workers": "Workers with a fresh heartbeat.",
@@ -163,6 +164,7 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
     yield _gauge("problems", ("kind",), {(kind.value,): number for kind, number in seen.problems.items()})
     yield _gauge("oldest_due_age_seconds", ("lane",), {(lane,): seen.oldest_due[lane] for lane in Lane})
     yield _gauge("unresolved_deliveries", ("state",), {(state,): n for state, n in seen.unresolved.items()})
+    yield _gauge("effects", ("name", "state"), seen.effects)
     yield _gauge("workers", (), {(): sum(one.alive for one in seen.heartbeats)})
     yield _gauge(
         "worker_heartbeat_age_seconds",

@@ -6,7 +6,7 @@ connection, and turn what a database may do wrong into the package's own errors.
 
 from __future__ import annotations
 
-from outbox.operations import audit, event_log, events, pauses, stopped, suppressions
+from outbox.operations import audit, effects, event_log, events, pauses, stopped, suppressions
 from outbox.operations.again import REPEATABLE, send_again
 from outbox.operations.ages import Shape, ShapeRow, shape
 from outbox.operations.alarms import Alarms
@@ -104,6 +104,7 @@ __all__ = [
     "deliveries_of",
     "duration",
     "eligible",
+    "effects",
     "environments",
     "event_log",
     "events",

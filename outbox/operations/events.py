@@ -13,6 +13,7 @@ from outbox.delivery.suppression import Follows
 from outbox.message.digest import digest
 from outbox.operations.connect import guarded
 from outbox.operations.event_ties import Ties
+from outbox.store.effects import listeners_of
 from outbox.store.events import add, follow
 from outbox.store.failures import OUTAGES
 
@@ -49,10 +50,14 @@ def record(engine: sa.Engine, settings: EventSettings, events: Sequence[Reported
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with guarded(engine):
-                return _record(engine, settings, events)
+                recorded = _record(engine, settings, events)
         except Exception as error:
             if attempt == _ATTEMPTS or not isinstance(error.__cause__, OUTAGES):
                 raise
+        else:
+            if (listeners := listeners_of(engine)) is not None:
+                listeners.recorded([one for one in recorded if one.id is not None])
+            return recorded
     raise AssertionError  # the last round returns or raises
 
 

@@ -53,6 +53,7 @@ class Gauges:
     unresolved: dict[State, int]  # what waits for a person
     deferred: int  # wait for their next attempt
     heartbeats: list[Heartbeat]
+    effects: dict[tuple[str, str], int]  # what handlers and webhooks are still to do, by name and state
     problems: dict[Kind, int]  # how many of each kind `outbox-status` would tell
 
 
@@ -91,6 +92,11 @@ def gauges(
         unresolved={state: _count(connection, cap, DELIVERY.c.state == state.value) for state in _WAITING},
         deferred=min(count_deferred(connection, cap), cap),
         heartbeats=heartbeats,
+        effects={
+            (one.name, state): number
+            for one in seen.effects
+            for state, number in (("waiting", one.waiting), ("failing", one.failing), ("given_up", one.given_up))
+        },
         problems={kind: seen.problem_kinds.count(kind) for kind in Kind},
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from outbox.delivery.states import Lane, State
+from outbox.operations.effects import EffectCount
 from outbox.operations.outcomes import Outcomes
 from outbox.operations.rates import RateUse
 from outbox.store.pauses import EVERY, Pause, What
@@ -128,6 +129,7 @@ class Status:
     rates: list[RateUse] = field(default_factory=list)  # of transports and domains that were used within a day
     events_last_hour: dict[str, int] = field(default_factory=dict)  # what was reported, by type
     suppressions: int = 0  # in force
+    effects: list[EffectCount] = field(default_factory=list)  # what handlers and webhooks are still to do
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)
     notes: list[str] = field(default_factory=list)  # what one should know

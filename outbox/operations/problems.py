@@ -22,6 +22,7 @@ from outbox.store.pauses import Pause, What
 _CODE = re.compile(r"[2-5]\d\d\b")
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
+_LATE_SECONDS = 300.0  # from when on one should know that a handler waits
 FOREIGN_CAP = 1_000
 """Where the count of another environment's mail stops."""
 
@@ -41,6 +42,7 @@ class Kind(StrEnum):
     GROWING = "backlog-growing"
     DATABASE = "database"
     ENVIRONMENT = "environment"
+    EFFECTS = "effects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,24 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
         if worker.alive and worker.health.get("database"):
             words = f"worker {worker.host} pid {worker.pid} has trouble with the database: {worker.health['database']}"
             yield Problem(Kind.DATABASE, words)
+    yield from _effects(seen)
     for name, number in seen.foreign.items():
         yield Problem(
             Kind.ENVIRONMENT,
             f"{_about(number, FOREIGN_CAP)} due mail of {_named(name)}, which no worker sends; ours is "
             f"{_named(seen.environment)}: is this a copy of another database, or is OUTBOX_ENVIRONMENT wrong?",
         )
+
+
+def _effects(seen: Status) -> Iterator[Problem]:
+    """Of handlers and webhooks, what is not tried any more."""
+    for one in seen.effects:
+        if one.given_up:
+            words = f"{one.name} was called in vain and is given up {_about(one.given_up, seen.count_cap)} times"
+            yield Problem(Kind.EFFECTS, f"{words}: `outbox-effects` shows why, and has it called again")
+        if one.disabled:
+            words = f"{one.name} is called no more, as its receiver asked for (410)"
+            yield Problem(Kind.EFFECTS, f"{words}: take it out of OUTBOX_WEBHOOKS, or `outbox-effects --name … --run`")
 
 
 def relay_words(transport: Transport, now: datetime) -> str:
@@ -144,6 +158,14 @@ def notes(seen: Status) -> Iterator[str]:
         for what, ago in worker.repaired if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"
     yield from dict.fromkeys(_few_connections(seen))
+    for effect in seen.effects:
+        if effect.failing:
+            yield f"{effect.name} fails, and is called again later: `outbox-effects` shows why"
+        elif effect.waiting and effect.oldest_seconds > _LATE_SECONDS:
+            yield (
+                f"{effect.name} has not been called for {spelled(effect.oldest_seconds)}: does a worker of this "
+                "application know it? `outbox-effects` shows what waits"
+            )
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
         number = _about(uncertain, seen.count_cap)

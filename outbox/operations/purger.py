@@ -8,7 +8,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
-from outbox.operations import audit
+from outbox.operations import audit, effects
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
 from outbox.operations.purge_events import purge_events
@@ -68,6 +68,7 @@ class Purger:
                 more = seen.more and not wait(max(PAUSE_SECONDS, (monotonic() - began) * PAUSE_SHARE))
             with self._engine.begin() as connection:
                 sweep(connection, self._done)
+                effects.remove_old(connection, self._environment, self._done.older_than)
             self._shorten_audit(wait)
             self._shorten_events(wait)
             return removed

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.hints import hint_for
 from outbox.delivery.states import Lane, State
+from outbox.operations import effects
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import Due, count_to, look_at_due
 from outbox.operations.event_log import of_last_hour
@@ -111,6 +112,7 @@ def status(
         rates=rates(connection, environment),
         events_last_hour={str(one): n for one, n in of_last_hour(connection, count_cap).items()} if counts else {},
         suppressions=count_suppressed(connection, count_cap) if counts else 0,
+        effects=effects.counts(connection, environment, count_cap),
     )
     for problem in problems(seen, alarms, unserved=ours > 0):
         seen.problems.append(problem.words)

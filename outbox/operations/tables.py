@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
+from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import (
     OutboxAttempt,
@@ -30,6 +31,7 @@ PAUSE = table_of(OutboxPause)
 RATE = table_of(OutboxRate)
 THROTTLE = table_of(OutboxThrottle)
 AUDIT = table_of(OutboxAudit)
+EFFECT = table_of(OutboxEffect)
 EVENT = table_of(OutboxEvent)
 SUPPRESSION = table_of(OutboxSuppression)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from outbox.settings.bounce_table import BounceTable
 from outbox.settings.host_values import EHLO_NAME
+from outbox.settings.outgoing_webhooks import WEBHOOKS, Webhook
 from outbox.settings.spec import setting
 from outbox.settings.staging_values import ADDRESS
-from outbox.settings.values import SECONDS_OR_NONE, SECRET, text
+from outbox.settings.values import SECONDS, SECONDS_OR_NONE, SECRET, text, whole
 from outbox.settings.web_values import WEB_ADDRESS
 
 
@@ -69,4 +70,26 @@ class EventTable(BounceTable):
         "Your name in the `Feedback-ID` of mail of the category `subscription`, 5 to 15 characters: Gmail then tells "
         "complaints by kind.",
         says="unset: none",
+    )
+    webhooks: tuple[Webhook, ...] = setting(
+        "OUTBOX_WEBHOOKS",
+        WEBHOOKS,
+        (),
+        "Addresses that are told of outcomes and events by HTTPS: objects with `url`, `secret` and `types`. See "
+        "[handlers and webhooks](handlers.md).",
+        says="none",
+    )
+    handler_seconds: float = setting(
+        "OUTBOX_HANDLER_SECONDS",
+        SECONDS,
+        10.0,
+        "How long a handler of `mail.on`, or a webhook, may take for one call. What takes longer is rolled back and "
+        "tried again.",
+    )
+    handler_attempts: int = setting(
+        "OUTBOX_HANDLER_ATTEMPTS",
+        whole(1, 1000),
+        20,
+        "How often a handler or a webhook is tried about one outcome or event, with growing pauses; 20 times take "
+        "about a day. After that a person must run it again (`outbox-effects`).",
     )

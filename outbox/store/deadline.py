@@ -118,6 +118,16 @@ def _shut(subject: Any) -> None:
             double.shutdown(socket.SHUT_RDWR)
 
 
+def cut(connection: Any) -> None:
+    """End a driver's connection from another thread: nothing that is open on it is committed any more."""
+    if not hasattr(connection, "interrupt"):
+        _shut(connection)
+        return
+    for end in (connection.interrupt, connection.rollback, connection.close):  # SQLite's, which has no socket
+        with suppress(Exception):
+            end()
+
+
 def harden(connection: Any) -> None:
     """Have the system notice within half a minute that the other machine has gone, on an idle connection, too."""
     with suppress(Exception), socket.socket(fileno=os.dup(_descriptor(connection))) as double:

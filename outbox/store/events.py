@@ -14,6 +14,7 @@ from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.suppression import DISABLED, DISABLED_SECONDS, NO_SUCH_ADDRESS, Follows, Why, following
 from outbox.store.databases import of
 from outbox.store.databases.base import Database
+from outbox.store.effects import of_event
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import OutboxDelivery, OutboxMessage, new_id, table_of
 from outbox.store.outcome import Outcome
@@ -48,7 +49,18 @@ class Tied:
 
 
 def add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, digest: str | None) -> int | None:
-    """Write an event; its id, or None where it is there already. `digest`: of its address, where it is not tied."""
+    """Write an event, and who is to be told of it; its id, or None where it is there already.
+
+    Told is what is proven and tied: on what a stranger can write nothing is done. `digest`: of the event's address,
+    where it is not tied.
+    """
+    added = _add(connection, event, tied, digest)
+    if added is not None and tied is not None and event.proven:
+        of_event(connection, event.type.value, added, tied.id, tied.kind)
+    return added
+
+
+def _add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, digest: str | None) -> int | None:
     reply = event.reply or Reply(None, None, "")
     values: dict[str, Any] = {
         "type": event.type.value,

@@ -15,6 +15,7 @@ from outbox.delivery.states import State
 from outbox.store.compiled import Text, now_text, table_text
 from outbox.store.connections import Connections
 from outbox.store.databases import of
+from outbox.store.effects import Writer, listeners_of, of_outcomes
 from outbox.store.events import is_refused_address, note_refusals
 from outbox.store.models import OutboxAttempt, OutboxDelivery, table_of
 from outbox.store.outcome import Outcome
@@ -60,7 +61,8 @@ class OutcomeStore:
         self._database = database = of(engine)
         self._one_by_one = database.in_process  # nothing is gained there by one statement for all
         self._at_once = database.writes_in_queries  # both writes are one statement, which is its transaction
-        self._statements = _Statements(engine)
+        self._effects = Writer(engine)
+        self._statements = _Statements(engine, self._effects.beside)
         self._connections = Connections(engine)
 
     def record(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
@@ -70,11 +72,12 @@ class OutcomeStore:
         token, and not written again.
         """
         outcomes = sorted(outcomes, key=lambda outcome: outcome.claimed.id)
-        rows = [self._row(outcome, worker_id) for outcome in outcomes if not is_refused_address(outcome)]
+        plain = [outcome for outcome in outcomes if not is_refused_address(outcome)]
         recorded: set[int] = set()
-        if rows or not outcomes:
+        if plain or not outcomes:
+            rows = [self._row(outcome, worker_id) for outcome in plain]
             with self._connections.use() as connection:
-                recorded = self._record_held(connection, rows)
+                recorded = self._record_held(connection, rows, of_outcomes(listeners_of(self._engine), plain))
         if len(recorded) == len(outcomes):
             return set()
         return self._record_carefully(worker_id, [o for o in outcomes if o.claimed.id not in recorded])
@@ -85,6 +88,7 @@ class OutcomeStore:
         with self._engine.connect() as connection, connection.begin() as transaction:
             self._run(connection, self._statements.update, [row])
             self._run(connection, self._statements.insert, [row])
+            self._effects.write(connection, of_outcomes(listeners_of(self._engine), [outcome]))
             transaction.rollback()
 
     def check(self) -> None:
@@ -97,22 +101,29 @@ class OutcomeStore:
                     statement.execute(connection, {"rows": "[]"})
             if self._at_once:
                 self._statements.both.execute(connection, {"rows": "[]"})
+            if listeners_of(self._engine) is not None:
+                self._effects.rehearse(connection)
             connection.rollback()
 
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread keeps its connection."""
         return self._connections.pinned()
 
-    def _record_held(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
+    def _record_held(
+        self, connection: sa.Connection, rows: list[dict[str, Any]], effects: list[dict[str, Any]]
+    ) -> set[int]:
         """The way that is nearly always right: all leases are held. The ids of those that were, or none of any."""
         if self._at_once:
-            found = self._statements.both.execute(connection, {"rows": json.dumps(rows)})
-            return set(found.scalars())
+            given = {"rows": json.dumps(rows)}
+            if not effects:
+                return set(self._statements.both.execute(connection, given).scalars())
+            return set(self._statements.all.execute(connection, given | {"effects": json.dumps(effects)}).scalars())
         with connection.begin() as transaction:
             if self._run(connection, self._statements.update, rows) != len(rows):
                 transaction.rollback()
                 return set()
             self._run(connection, self._statements.insert, [row for row in rows if row["tried"]])
+            self._effects.write(connection, effects)
         return {row["id"] for row in rows}
 
     def _record_carefully(self, worker_id: int, outcomes: Sequence[Outcome]) -> set[int]:
@@ -127,6 +138,7 @@ class OutcomeStore:
             tried = [o for o in fresh if o.result is not None and o.claimed.id in tokens]
             rows = [self._row(o, worker_id) | {"fenced": int(o.claimed.id in lost)} for o in tried]
             self._run(connection, self._statements.insert, rows)
+            self._effects.write(connection, of_outcomes(listeners_of(self._engine), held))
             note_refusals(connection, held, bounce_seconds=self._bounce_seconds)
         return lost
 
@@ -164,7 +176,8 @@ _NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
 class _Statements:
     """The update of deliveries and the insert of attempts, from rows as `_row` makes them, as text for the driver."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, effects: str) -> None:
+        """`effects`: what else to insert, where both can be one statement."""
         dialect, database = engine.dialect, of(engine)
         delivery_table, attempt_table = table_text(engine, _delivery), table_text(engine, _attempt)
         source = None if database.in_process else database.rows_text(_COLUMNS)
@@ -176,9 +189,11 @@ class _Statements:
         self.insert = Text(dialect, insert if source is None else f"{insert} FROM {source}")
         held = database.update_text(delivery_table, "i", changes, where) + " RETURNING d.id"
         written = f"{insert} FROM i JOIN held ON held.id = i.id WHERE i.tried = 1"
-        both = f"WITH i AS (SELECT * FROM {source}), held AS ({held}), written AS ({written}) SELECT id FROM held"  # noqa: S608
-        self.both = Text(dialect, both)
+        both = f"WITH i AS (SELECT * FROM {source}), held AS ({held}), written AS ({written})"  # noqa: S608
+        self.both = Text(dialect, f"{both} SELECT id FROM held")  # noqa: S608
         """Both in one, where that can be: what is not held is in neither, and the ids of what is come back."""
+        self.all = Text(dialect, f"{both}, told AS ({effects}) SELECT id FROM held")  # noqa: S608
+        """The same with the `effects`."""
 
 
 def _changes(dialect: sa.Dialect, value: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:

@@ -19,8 +19,12 @@ from outbox.delivery.evidence import Refusals
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import State
 from outbox.extension import signals
+from outbox.extension.handlers import Listening
+from outbox.extension.state import bound_to
 from outbox.message.values import Envelope
 from outbox.settings import Settings
+from outbox.store.effect_queue import EffectQueue, done
+from outbox.store.effects import listen
 from outbox.store.outcome import Outcome
 from outbox.store.record import OutcomeStore
 from outbox.testing.scripts import Attempt, Relay
@@ -35,11 +39,15 @@ from outbox.worker.tickets import Ticket, Unrecorded
 
 BATCH = 100
 _CHANCE = 0.5  # in the middle of what is random in a worker: delays are as the settings say
+_NO_TIME = 0.0  # seconds: of a handler that raised, the next drain calls it again
 _NOW = 0.0  # monotonic: no lease runs out while a test looks at a mail
 
 
 def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subjects: dict[str, str]) -> list[Attempt]:
-    """Offer each delivery that is due once, the most important first. `subjects`: by Message-ID."""
+    """Offer each delivery that is due once, the most important first, then call handlers. `subjects`: by Message-ID."""
+    told = bound_to(app).listening
+    if len(told.handlers):
+        listen(engine, told)
     queue = build.queue(engine, settings)
     events = _Events()
     events.observe(signals.observer(app))
@@ -93,7 +101,19 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
             finish()
         raise
     finish()
+    _call_handlers(told, engine, settings.environment)
     return attempts
+
+
+def _call_handlers(told: Listening, engine: sa.Engine, environment: str) -> None:
+    """All that are to be called by now. Raises what they raise: the test is to see it."""
+    queue, names = EffectQueue(engine, environment), [one.name for one in told.handlers]
+    for name in queue.look(names):
+        for due in queue.claim(name, BATCH, _NO_TIME):
+            with engine.begin() as connection:
+                if due.event is not None:
+                    told.handle(name, connection, due.event)
+                done(connection, due)
 
 
 class _Events(Events):

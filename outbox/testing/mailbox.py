@@ -21,6 +21,7 @@ from outbox.delivery.states import Lane, State
 from outbox.extension.outbox import outbox_of
 from outbox.extension.state import bound_to
 from outbox.store.databases import of
+from outbox.store.effect_model import OutboxEffect
 from outbox.store.enqueue import write_connection
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
 from outbox.store.types import DbNow
@@ -111,7 +112,7 @@ class Mailbox:
     def clear(self) -> None:
         """Forget all mail so far. Raises UncommittedMailError where some is not committed."""
         with self._engine() as engine, engine.begin() as connection:
-            for model in (OutboxDelivery, OutboxMessageBlob, OutboxMessage, OutboxBlob, OutboxWorker):
+            for model in (OutboxEffect, OutboxDelivery, OutboxMessageBlob, OutboxMessage, OutboxBlob, OutboxWorker):
                 connection.execute(sa.delete(model))
 
     def drain(self, script: Script = None) -> list[Attempt]:

@@ -120,6 +120,7 @@ class Engine:
         self._given_up = wrong
         self._jobs.stop()
         self._pools.leave()
+        self._parts.effects.leave()
 
     def _end(self) -> None:
         grace = self._settings.shutdown_seconds

@@ -27,7 +27,7 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.settings import Settings
 from outbox.store.engines import tell_progress
-from outbox.worker import build, duties, signing
+from outbox.worker import build, duties, effects, signing
 from outbox.worker.asked import Asked
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
@@ -56,6 +56,9 @@ class Parts:
         self.requests = Requests(self.queue, self.registration, stop)
         self.purge = duties.Purge(build.purger(self.engine, settings), stop)
         self.stall = Stall(settings.poll_seconds)
+        self.effects = effects.of_application(self.engine, settings, self.bound)
+        self.events.observe(self.effects.note)
+        self._stop = stop
         self.progress = Progress()
         self._rate = Rate(monotonic())
         self._signers: dict[str, Signer] = {}
@@ -66,6 +69,7 @@ class Parts:
 
         Raises ConfigurationError, SchemaError or DatabaseError.
         """
+        self.bound.listening.check(self.bound.sessions.has_source)
         build.check(self.engine, self._session_engine, self.progress.step)
         with self.progress.step("reading the DKIM keys"), operations.guarded(self.engine):
             self._signers = signing.signers(self.engine, self.settings)
@@ -113,6 +117,7 @@ class Parts:
         with step("reading earlier attempts"):
             build.learn(pools, self.engine, self.settings)
         pools.start()
+        self.effects.start()
         return pauses
 
     def jobs(
@@ -156,6 +161,7 @@ class Parts:
         """Finish what is under way within `grace` seconds, give back the rest, deregister; whether all was recorded."""
         end = monotonic() + grace
         recorded = pools.stop(grace)
+        self.effects.finish(max(_RECEIVERS_SECONDS, end - monotonic()), all=not self._stop.is_set())
         self.receivers.close(max(_RECEIVERS_SECONDS, end - monotonic()))
         if recorded:
             with self.progress.step("deregistering the worker"):

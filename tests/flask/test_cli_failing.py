@@ -23,6 +23,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-correct-recipient": ("1", "ann@example.org"),
     "outbox-create-tables": (),
     "outbox-dkim-key": ("june", "/nowhere/june.pem"),
+    "outbox-effects": (),
     "outbox-kinds": (),
     "outbox-lint": ("--last", "1"),
     "outbox-list": (),

@@ -28,6 +28,20 @@ PREPARED = {
 from flask_login import LoginManager
 login_manager = LoginManager(app)
 """,
+    "handlers.md": """
+@app.post("/register")
+def register():
+    db.session.add(user := User(email=request.form["email"], bounced=False))
+    mail.send(Message("Confirm your account", [user.email], "Open http://shop.example/confirm/1"))
+    db.session.commit()
+    return ""
+
+def by_email(email):
+    with app.app_context():
+        return db.session.scalars(db.select(User).filter_by(email=email)).first()
+
+User.by_email = by_email
+""",
     "html.md": """
 (folder / "static").mkdir()
 (folder / "static" / "logo.png").write_bytes(b"\\x89PNG\\r\\n\\x1a\\n")

@@ -140,12 +140,14 @@ class Worker(Protocol):
 class CommandWorker:
     """`flask … outbox-sender`, as a deployment starts it."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, *arguments: str, fork: bool = True) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], log: Path, *arguments: str, fork: bool = True, app: str = COMMAND[-1]
+    ) -> None:
         """`fork=False`: from a new interpreter, for what depends on it, such as memory."""
         self._log = log
         with log.open("ab") as file:
             self._process = forked.start(
-                [*COMMAND, "outbox-sender", *arguments],
+                ["flask", "--app", app, "outbox-sender", *arguments],
                 cwd=ROOT,
                 env={**plain_environment(), **environ},
                 fork=fork,

@@ -71,7 +71,7 @@ class Client:
         )
 
     def open(self, deadline: float) -> None:
-        """Connects, with TLS that is verified. Raises Broken; `phase` says where."""
+        """Connects, with verified TLS unless the protocol is plain "http". Raises Broken; `phase` says where."""
         self.close()
         relay = self._relay
         wire = self._wire = Wire(self._resolver, self._monotonic, relay.source_address)
@@ -80,8 +80,9 @@ class Client:
         addresses = wire.resolve(relay.host, relay.port, relay.connect_timeout)
         self.phase = Phase.CONNECT
         wire.dial(addresses, relay.name, relay.connect_timeout)
-        self.phase = Phase.TLS
-        secure(wire, relay, lambda: tls.verifying(relay))
+        if relay.protocol != "http":
+            self.phase = Phase.TLS
+            secure(wire, relay, lambda: tls.verifying(relay))
         self._used_at = self._monotonic()
         log.debug("%s: connected", relay.name)
 

@@ -171,8 +171,8 @@ class Database:
     """An UPDATE can return what it has changed. Else its assignments see what those before them have written, and
     LAST_INSERT_ID tells a number of one row."""
 
-    def rows_text(self, columns: Mapping[str, type]) -> str:
-        """SQL, a FROM item `i`: a row for each object of the JSON array bound as `rows`. Not where `in_process`."""
+    def rows_text(self, columns: Mapping[str, type], given: str = "rows") -> str:
+        """SQL, a FROM item `i`: a row for each object of the JSON array bound as `given`. Not where `in_process`."""
         raise NotImplementedError
 
     def update_text(self, table: str, source: str | None, changes: Mapping[str, str], where: str) -> str:

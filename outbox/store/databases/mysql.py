@@ -108,9 +108,9 @@ class MySQL(Database):
         (first, second), (begin, after) = columns, place
         return sa.and_(first >= begin, sa.or_(first > begin, second > after))
 
-    def rows_text(self, columns: Mapping[str, type]) -> str:
+    def rows_text(self, columns: Mapping[str, type], given: str = "rows") -> str:
         typed = ", ".join(f"{name} {_JSON_TYPES[kind]} PATH '$.{name}'" for name, kind in columns.items())
-        return f"JSON_TABLE(:rows, '$[*]' COLUMNS({typed})) AS i"
+        return f"JSON_TABLE(:{given}, '$[*]' COLUMNS({typed})) AS i"
 
     def update_text(self, table: str, source: str | None, changes: Mapping[str, str], where: str) -> str:
         assignments = ", ".join(f"d.{name} = {value}" for name, value in changes.items())

@@ -102,9 +102,9 @@ class PostgreSQL(Database):
         ordered = postgresql.aggregate_order_by(sa.func.json_build_array(first, second), order)
         return sa.func.json_agg(ordered, type_=sa.JSON())
 
-    def rows_text(self, columns: Mapping[str, type]) -> str:
+    def rows_text(self, columns: Mapping[str, type], given: str = "rows") -> str:
         typed = ", ".join(f"{name} {_JSON_TYPES[kind]}" for name, kind in columns.items())
-        return f"json_to_recordset(CAST(:rows AS json)) AS i({typed})"
+        return f"json_to_recordset(CAST(:{given} AS json)) AS i({typed})"
 
     def told(self) -> list[sa.ColumnElement[Any]]:
         """At the commit, and not if it is rolled back."""

@@ -1,4 +1,4 @@
-"""Of version 1, the tables of events and suppressions: like it, they never change."""
+"""Of version 1, the tables of events, suppressions and effects: like it, they never change."""
 
 from __future__ import annotations
 
@@ -64,5 +64,24 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
         sa.Index("ix_outbox_suppression_address", "address"),
         sa.Index("ix_outbox_suppression_until", "until"),
+        **_REFERRED_TO,
+    )
+    sa.Table(
+        name("outbox_effect"),
+        metadata,
+        sa.Column("id", big_integer(), primary_key=True, autoincrement=True),
+        sa.Column("environment", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("type", sa.String(16), nullable=False),
+        sa.Column("effect_key", sa.String(64), nullable=False),
+        sa.Column("delivery_id", big_integer()),
+        sa.Column("token", big_integer()),
+        sa.Column("event_id", big_integer()),
+        sa.Column("due_at", UtcDateTime()),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("error", sa.String(500)),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.UniqueConstraint("name", "effect_key", name="uq_outbox_effect_key"),
+        sa.Index("ix_outbox_effect_due", "name", "environment", "due_at"),
         **_REFERRED_TO,
     )

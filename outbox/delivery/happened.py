@@ -1,0 +1,51 @@
+"""What an application can have itself told of: outcomes and events, by name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from outbox.delivery.reply import Reply
+from outbox.delivery.reported import EventType
+from outbox.delivery.states import State
+
+OUTCOMES = (State.SENT.value, State.FAILED.value, State.UNCERTAIN.value)
+"""Those of a worker."""
+
+TYPES = (*OUTCOMES, *(one.value for one in EventType if one is not EventType.UNKNOWN))
+"""All."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailEvent:
+    """An outcome or an event of one delivery, as handlers get it. What is not known is None."""
+
+    id: str
+    """The same in each call about the same outcome or event: what was done under it was done."""
+    type: str
+    """`"sent"`, `"failed"`, `"uncertain"`, or an event's: `"bounced"`, `"complained"`, …"""
+    at: datetime
+    """When it happened, as far as that is known; when it was recorded, else."""
+    delivery_id: int
+    recipient: str
+    message_id: str
+    """The header of the message, with its angle brackets."""
+    key: str | None = None
+    """As it was given to `enqueue`; `kind` and `metadata`, too."""
+    kind: str | None = None
+    category: str | None = None
+    metadata: dict[str, Any] | None = None
+    reply: Reply | None = None
+    """What the server said: `code`, `enhanced`, `text`."""
+    reason: str | None = None
+    """Of `"failed"` and `"uncertain"`: `"refused"`, `"expired"`, …"""
+    transport: str | None = None
+    source: str | None = None
+    """Of an event: which way it was reported."""
+
+
+def unknown_types(types: Iterable[str]) -> list[str]:
+    """Those of `types` that nothing ever has."""
+    return [str(one) for one in types if one not in TYPES]
