@@ -9,19 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from flask import Flask, current_app
+from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core.errors import ConfigurationError
 from outbox.delivery.happened import TYPES, MailEvent, unknown_types
 from outbox.extension import signals
 from outbox.settings.outgoing_webhooks import PREFIX, Webhook
-
-if TYPE_CHECKING:
-    from outbox.extension.state import Bound
 
 Handler = Callable[[Session, MailEvent], object]
 H = TypeVar("H", bound=Handler)
@@ -136,39 +133,3 @@ class Listening:
             if len(self._found) < 10_000:  # an application may make up kinds without end
                 self._found[(type, kind)] = found
         return found
-
-
-class Told:
-    """What an `Outbox` has of this."""
-
-    def __init__(self, app: Flask | None = None) -> None:
-        self.handlers = Handlers()
-        super().__init__(app)  # type: ignore[call-arg]  # Flask-Mail's
-
-    def on(self, *types: str, kind: str | Iterable[str] | None = None, name: str | None = None) -> Callable[[H], H]:
-        """Have `handler(session, event)` called once for each outcome or event of these types. A decorator.
-
-        `types`: "sent", "failed", "uncertain"; "delivered", "deferred", "bounced", "complained", "unsubscribed",
-        "autoresponded", "opened", "clicked". `kind`: of the messages, one or several. `name`: by which what is still
-        to do is found again; by default that of the function with its module.
-
-        What the handler writes in `session` is committed together with the fact that it was called, soon after the
-        outcome. One that raises, or takes longer than OUTBOX_HANDLER_SECONDS, is rolled back and called again later.
-        `event`: a `MailEvent`. Raises ConfigurationError with all faults, also for a name that is taken.
-        """
-
-        def registered(handler: H) -> H:
-            return self.handlers.register(handler, types, kind, name)
-
-        return registered
-
-    def told_of(self) -> list[str]:
-        """The names of the current application's handlers and webhooks."""
-        found: Bound = current_app.extensions["mail"]
-        return found.listening.all
-
-    def told(self, bound: Bound) -> Bound:
-        """`bound`, with who is to be told in its application."""
-        bound.listening = Listening(bound.app, self.handlers, bound.settings.webhooks)
-        bound.sessions.listeners = bound.listening
-        return bound

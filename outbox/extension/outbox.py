@@ -14,7 +14,6 @@ from werkzeug.local import LocalProxy
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
 from outbox.extension.flask_mail import Address, Connection, Message
-from outbox.extension.handlers import Told
 from outbox.extension.hooks import H, Hook
 from outbox.extension.kinds import Kind, Kinds
 from outbox.extension.launcher import LAUNCHER, Launcher
@@ -24,6 +23,7 @@ from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
 from outbox.extension.templates import message_of
 from outbox.extension.token import with_token
+from outbox.extension.told import Told
 from outbox.settings import Settings
 from outbox.settings.endpoint import Transports
 from outbox.settings.kinds import KindOptions

@@ -45,7 +45,7 @@ def _parse(raw: Any) -> tuple[Webhook, ...]:
         try:
             raw = json.loads(raw)
         except ValueError:
-            raise ValueError("is no JSON: give a list of objects with url, secret and types") from None
+            raise ValueError("is not JSON: give a list of objects with url, secret and types") from None
     if isinstance(raw, Mapping):
         raw = [raw]
     if not isinstance(raw, list | tuple):
@@ -97,7 +97,7 @@ def _url(raw: Any, which: str, *, allow_http: bool) -> str:
     except ValueError:
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in {"http", "https"} or not raw.isascii() or not raw.isprintable() or " " in raw:
-        raise ValueError(f"{which}: its url is no https URL")
+        raise ValueError(f"{which}: its url is not an https URL")
     if parts.username is not None:
         raise ValueError(f"{which}: its url holds a user; the signature is what its receiver must verify")
     if parts.scheme == "http" and not (allow_http or _is_here(host)):
@@ -117,7 +117,7 @@ def _secret(text: str, which: str) -> bytes:
     try:
         key = base64.b64decode(text[6:], validate=True) if text.startswith("whsec_") else text.encode()
     except binascii.Error:
-        raise ValueError(f"{which}: its secret begins with whsec_, and what follows is no base64") from None
+        raise ValueError(f"{which}: its secret begins with whsec_, and what follows is not base64") from None
     if len(key) < LEAST_SECRET:
         raise ValueError(
             f"{which}: its secret has fewer than {LEAST_SECRET} bytes. Make one with `openssl rand -hex 24`"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from outbox.core.clock import monotonic, utcnow
 from outbox.core.events import first_line
@@ -22,8 +20,11 @@ from outbox.store.reading import reading
 
 _PURGED = "the message that it is about was purged"
 
-Handle = Callable[[str, sa.Connection, MailEvent], None]
-"""Calls the handler of a name in the transaction of a connection."""
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    Handle = Callable[[str, sa.Connection, MailEvent], None]
+    """Calls the handler of a name in the transaction of a connection."""
 
 
 @dataclass(frozen=True, slots=True)
