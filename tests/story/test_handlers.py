@@ -116,8 +116,9 @@ def test_one_that_fails_leaves_the_outcome_and_is_shown(
     [bad] = stage.send(metadata={"fails": True})
     [good] = stage.send()
     worker = start(stage, OUTBOX_HANDLER_ATTEMPTS="1")
-    until(lambda: [one.due_at for one in effects(stage)] == [None], "the effect is given up")
     assert stage.settle() == {"sent": 2}
+    until(lambda: len(notes(stage.engine)) == 1, "the other handler's work is done")
+    until(lambda: [one.due_at for one in effects(stage)] == [None], "the effect is given up")
     [left] = effects(stage)
     assert (left.name, left.type, left.attempts, left.error) == ("note", "sent", 1, "RuntimeError: as asked for")
     until(lambda: [one.message_id for one in notes(stage.engine)] == [good], "the other is noted")
