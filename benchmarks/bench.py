@@ -32,6 +32,8 @@ from benchmarks import (
     peers,
     plots,
     processor,
+    purging,
+    suppressed,
     table,
 )
 from benchmarks.ground import QUICK, Ground, Size, say
@@ -58,6 +60,8 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "peers": peers.peers,
     "celery": celery.celery,
     "flat": flat.flat,
+    "purge": purging.purging,
+    "suppressed": suppressed.suppressed,
 }
 
 

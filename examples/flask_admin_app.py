@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from flask import Flask
@@ -57,6 +58,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     mail.init_app(app, session=db)  # was: mail.init_app(app)
     app.register_blueprint(blueprint(may_view=is_admin, may_act=is_admin), url_prefix="/admin/outbox")
+    if find_spec("flask_babel"):  # then Flask-Admin asks it for the language
+        from flask_babel import Babel
+
+        Babel(app)
     admin = Admin(app, name="Shop")
     admin.add_view(CustomerView(Customer, db))
     admin.add_link(MenuLink(name="Mail", endpoint="outbox_admin.overview"))

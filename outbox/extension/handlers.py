@@ -7,6 +7,7 @@ committed together.
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -92,7 +93,7 @@ class Listening:
     def __init__(self, app: Flask, handlers: Handlers, webhooks: Sequence[Webhook]) -> None:
         self.handlers = handlers
         self.webhooks = {one.name: one for one in webhooks}
-        self._app = app
+        self._app = weakref.ref(app)  # the engine has this, and may outlive the application
         self._known = -1
         self._found: dict[tuple[str, str | None], tuple[str, ...]] = {}
 
@@ -108,7 +109,8 @@ class Listening:
 
     def recorded(self, events: Sequence[Any]) -> None:
         """As `Listeners.recorded`."""
-        signals.recorded(self._app, events)
+        if (app := self._app()) is not None:
+            signals.recorded(app, events)
 
     def handle(self, name: str, connection: sa.Connection, event: MailEvent) -> None:
         """Call the handler `name` in the transaction of `connection`, in a savepoint: its own commit is none.
@@ -116,9 +118,10 @@ class Listening:
         Raises what it raises.
         """
         registered = self.handlers.get(name)
-        if registered is None:
+        app = self._app()
+        if registered is None or app is None:
             raise LookupError(f"there is no handler {name!r} any more")
-        with self._app.app_context(), Session(connection, join_transaction_mode="create_savepoint") as session:
+        with app.app_context(), Session(connection, join_transaction_mode="create_savepoint") as session:
             registered.function(session, event)
             session.commit()
 

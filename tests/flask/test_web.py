@@ -44,9 +44,19 @@ GETS = (
     "/mail/{id}/again",
     "/backlog",
     "/mail.csv",
+    "/suppressions",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
-CHANGES = ("/act", "/pause", "/resume", "/mail/1/recipient", "/mail/1/send-again", "/workers/1/end")
+CHANGES = (
+    "/act",
+    "/pause",
+    "/resume",
+    "/mail/1/recipient",
+    "/mail/1/send-again",
+    "/workers/1/end",
+    "/suppress",
+    "/suppressions/1/lift",
+)
 
 
 def text_of(response: TestResponse) -> str:
@@ -103,7 +113,9 @@ class TestWhoMay:
         pages.rights.view = False
         client = pages.app.test_client()
         rules = [rule for rule in pages.app.url_map.iter_rules() if rule.endpoint.startswith("outbox_admin.")]
-        assert len(rules) == len(GETS) + len(CHANGES) + 3  # the style sheet, /mail/ and what is no page
+        assert (
+            len(rules) == len(GETS) + len(CHANGES) + 4
+        )  # the style sheet, /mail/, a question about what is not there, and what is no page
         for rule in rules:
             if not rule.endpoint.endswith(".static"):
                 path = rule.rule.replace("<int:id>", "1").replace("<int:number>", "1")

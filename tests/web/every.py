@@ -37,7 +37,7 @@ from outbox.message import unsubscribe_link
 from outbox.message.unsubscribe_link import Unsubscribing
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
-from outbox.settings.secret_keys import derived
+from outbox.settings.secret_keys import address_key, derived
 from tests.app.browser import Visitor
 from tests.web.seed import LONG_ADDRESS, Mail, meddle_with, refuse_sender, seed, worker, write
 from tests.web.site import Site, serving, site
@@ -321,7 +321,7 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
         ("ann@example.org", "kind:newsletter", Why.MANUAL),
     ):
         note = "550 5.1.1 The email account that you tried to reach does not exist."
-        hidden.suppress(connection, address, scope, by="report", address_key=b"", reason=why, note=note)
+        hidden.suppress(connection, address, scope, by="report", address_key=address_key(None), reason=why, note=note)
     operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="chief@example.org", seconds=900)
     refuse_sender(connection)
     down = worker(connection, error="Connection refused. Check that it runs.")

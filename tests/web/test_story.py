@@ -89,7 +89,8 @@ def test_a_mistyped_address(browser: WebDriver, stand: Stand) -> None:
     stand.settled()
     browser.refresh()
     assert css(browser, ".title .state").text == "sent"
-    assert texts(browser, ".timeline .state") == ["permanent", "accepted"]
+    assert texts(browser, ".timeline:not(#events) .state") == ["permanent", "accepted"]
+    assert texts(browser, "#events .state") == ["bounced"]
     assert "mistyped, she rang" in css(browser, "#changes").text
     assert complaints(browser) == []
 
