@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
+from collections.abc import Callable
 from contextlib import suppress
 
 
@@ -48,6 +49,6 @@ class Flag:
             poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(math.ceil(timeout * 1000)))
 
-    def __del__(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._reader)  # at the end of the process, when the module's own names are gone, too
+        close(self._writer)
