@@ -74,14 +74,16 @@ class RateLimits:
         given = [(word, getattr(self, word)) for word in WINDOWS]
         return ", ".join(f"{number}/{word}" for word, number in given if number is not None)
 
-    def cells(self, *, paced: bool = True) -> dict[str, Cell]:
-        """By the word of each rate. Not `paced`: nothing is given out for a moment ahead."""
+    def cells(self, per_second: float | None = None, *, paced: bool = True) -> dict[str, Cell]:
+        """By the word of each rate. `per_second`: lower than the settings say, for now. Not `paced`: nothing is given
+        out for a moment ahead."""
         cells: dict[str, Cell] = {}
-        speed = self.second
-        if speed is not None and not paced:
-            burst = max(1, speed // _BURST_NOW)
+        speeds = [speed for speed in (self.second, per_second) if speed is not None]
+        speed = min(speeds, default=0.0)
+        if speeds and not paced:
+            burst = max(1, int(speed) // _BURST_NOW)
             cells["second"] = Cell(math.ceil((SECOND + LEEWAY) / (speed - burst + 1)), burst, 0)
-        elif speed is not None:
+        elif speeds:
             cells["second"] = Cell(math.ceil(max(SECOND / speed, (SECOND + LEEWAY) / (speed + 1))), 1, AHEAD)
         for word in ("minute", "hour"):
             number = getattr(self, word)
@@ -169,17 +171,12 @@ class DayUse:
         return min([bucket_end(now), *(one.free_at for one in self.buckets[:1])])
 
     def without(self, count: int, at: int) -> DayUse:
-        """The same, `count` of those that were given out at `at` were not used.
-
-        By a clock stepped forward since, they are in an earlier bucket. What is taken from one too early leaves one
-        that counts for longer, so it is never too many that go.
-        """
+        """The same, `count` of those that were given out at `at` were not used."""
         found = []
-        for one in reversed(self.buckets):
-            taken = min(count, one.number) if one.until <= bucket_end(at) else 0
-            count -= taken
+        for one in self.buckets:
+            taken = min(count, one.number) if one.until == bucket_end(at) else 0
             found.append(Bucket(one.until, one.number - taken))
-        return DayUse(tuple(one for one in reversed(found) if one.number))
+        return DayUse(tuple(one for one in found if one.number))
 
     def free_at(self, most: int) -> int | None:
         """When the next may go where `most` are allowed; None: now."""

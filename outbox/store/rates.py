@@ -53,10 +53,12 @@ class Rates:
         limits: RateLimits,
         wanted: int,
         *,
+        per_second: float | None = None,
         paced: bool = True,
     ) -> Grant:
-        """Up to `wanted` permits. Not `paced`: all that is granted may go at once."""
-        cells = limits.cells(paced=paced)
+        """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now. Not `paced`: all that is
+        granted may go at once."""
+        cells = limits.cells(per_second, paced=paced)
         key = self._key(what, value)
         values = {
             **key,

@@ -139,8 +139,7 @@ class Claimer:
         self.carry_out()
         may_claim = self._may_claim()
         room = self._buffer.room(self._size) if may_claim else 0
-        looks = room or (may_claim and (not self._buffer.healthy or self._buffer.pacer.lacks(len(self._buffer))))
-        found = self._claim_safely(room) if looks else 0
+        found = self._claim_safely(room) if room or (may_claim and not self._buffer.healthy) else 0
         if found and found >= room and len(self._buffer) < self.low:
             return 0.0
         if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
@@ -289,9 +288,10 @@ class Claimer:
                 room = self._buffer.permitted(room, self._found, self._queue.is_any)
                 found = self._claim(room) if room else 0
         except Exception as error:  # noqa: BLE001 - most likely the database is away: look again at the next poll
-            was, self.trouble = self.trouble, first_line(error)
-            if was is None:
-                logger.error("claiming waits for the database: %s", self.trouble)
+            line = first_line(error)
+            if self.trouble is None:
+                logger.error("claiming waits for the database: %s", line)
+            self.trouble = line
             return 0
         self.trouble, self._found = None, found > 0
         if found and self._meters is not None:

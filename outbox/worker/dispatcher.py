@@ -93,22 +93,12 @@ class Dispatcher:
         self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = (), whole: bool = False
     ) -> int:
         """Lease up to `limit` due deliveries into the buffer; how many rows that touched. As `Queue.claim`."""
-        pacer, packing = self._buffer.pacer, self._buffer.packing
-        if probe or ids or not pacer.active or pacer.per_recipient:
-            return self.lease(worker_id, limit, probe=probe, ids=ids, whole=whole).rows
-        return self.lease(worker_id, packing.rows(limit), whole=whole, permits=limit).rows
+        return self.lease(worker_id, limit, probe=probe, ids=ids, whole=whole).rows
 
     def lease(
-        self,
-        worker_id: int,
-        limit: int,
-        *,
-        probe: bool = False,
-        ids: Sequence[int] = (),
-        whole: bool = False,
-        permits: int | None = None,
+        self, worker_id: int, limit: int, *, probe: bool = False, ids: Sequence[int] = (), whole: bool = False
     ) -> Leases:
-        """As `claim`; and how many of them are to be offered. `permits`: for transactions; None: there are `limit`."""
+        """As `claim`; and how many of them are to be offered."""
         self._abandon_unanswered(worker_id)
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
@@ -119,10 +109,6 @@ class Dispatcher:
         claimed, found = self._recorder.renew(claimed), len(claimed)
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
         offered, beyond = self._buffer.pacer.domains.admit(offered)
-        if permits is not None:
-            offered, more = self._buffer.packing.fitting(offered, permits, self._monotonic())
-            self._buffer.pacer.domains.give_back(more)
-            beyond += more
         self._release(beyond)
         self._buffer.put(offered)
         for one in claimed:

@@ -61,9 +61,9 @@ class SendGuard:
             return self.remaining(leased) > 0 and not self.cutoff.is_set()
         return self._within(leased, self._recorder.sound)
 
-    def may_finish(self, group: Sequence[Leased], unrecorded: Unrecorded, dot_at: float = 0.0) -> str | None:
+    def may_finish(self, group: Sequence[Leased], unrecorded: Unrecorded) -> str | None:
         """Called right before the final dot of a message to all of these, of one claim: None, or why it must not be
-        sent. `dot_at`: not before, in monotonic seconds."""
+        sent."""
         leased = group[0]
         if not unrecorded.is_durable and not self._within(leased, unrecorded.durable):
             return "given up before the final dot: the outcome of the connection's last message is not recorded yet"
@@ -73,8 +73,6 @@ class SendGuard:
             return "given up before the final dot: the worker has to stop"
         if leased.claimed.message.on_uncertain is OnUncertain.HOLD and not self.marked(group):
             return "given up before the final dot: the mark could not be written"
-        if dot_at and (early := dot_at - self._monotonic()) > 0 and self.cutoff.wait(min(early, _STEP_SECONDS)):
-            return "given up before the final dot: the worker has to stop"
         if self.remaining(leased) <= 0:
             return "given up before the final dot: the lease expired, or would expire before a reply is guaranteed"
         return None
@@ -102,9 +100,7 @@ class SendGuard:
 class BeforeDot:
     """The last question before the final dot, and its answer for later."""
 
-    def __init__(self, guard: SendGuard, group: Sequence[Leased], unrecorded: Unrecorded, dot_at: float = 0.0) -> None:
-        """`dot_at`: as `SendGuard.may_finish` has it."""
-        self._dot_at = dot_at
+    def __init__(self, guard: SendGuard, group: Sequence[Leased], unrecorded: Unrecorded) -> None:
         self._guard = guard
         self._group = group
         self._unrecorded = unrecorded
@@ -114,6 +110,5 @@ class BeforeDot:
 
     def __call__(self, accepted: Sequence[int] = (0,)) -> bool:
         self.asked = accepted
-        group = [self._group[number] for number in accepted]
-        self.refused = self._guard.may_finish(group, self._unrecorded, self._dot_at)
+        self.refused = self._guard.may_finish([self._group[number] for number in accepted], self._unrecorded)
         return self.refused is None

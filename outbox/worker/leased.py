@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from outbox.store.claimed import Claimed
-from outbox.worker.permit import Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +28,6 @@ class Begun:
     probe: bool
     at: float  # monotonic seconds
     along: tuple[Leased, ...] = ()  # taken with it, of the same message
-    permit: Permit | None = None  # by which it goes, where there is a rate
-
-
-def dot_at(begun: Mapping[tuple[int, int], Begun], leased: Leased) -> float:
-    """When the final dot of this one, and of what was taken with it, may be sent, in monotonic seconds."""
-    first = begun[leased.claimed.id, leased.claimed.token]
-    others = (begun.get((one.claimed.id, one.claimed.token)) for one in first.along)
-    permits = [one.permit for one in (first, *others) if one is not None]
-    return max((permit.dot_at for permit in permits if permit is not None), default=0.0)
 
 
 def least_suspected(heap: list[Entry], senders: Collection[str], domains: Collection[str]) -> Leased:

@@ -59,7 +59,7 @@ class Offers:
         unrecorded: Unrecorded,
     ) -> list[Ticket]:
         group = [leased for leased, _ in ready]
-        gate = BeforeDot(self._guard, group, unrecorded, self._buffer.dot_at(group[0]))
+        gate = BeforeDot(self._guard, group, unrecorded)
         timeout = min(self._terms.send_timeout, self._guard.remaining(group[0]))
         try:
             results = self._delivered(group, content, connection, gate, timeout)

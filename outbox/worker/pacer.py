@@ -9,16 +9,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from outbox.core.clock import monotonic
 from outbox.core.events import first_line, logger
 from outbox.delivery.rate_limits import AHEAD, SECOND, RateLimits
 from outbox.delivery.reply import Phase
-from outbox.settings import Settings
-from outbox.settings.relay import Relay
 from outbox.store.rates import TRANSPORT, Rates
 from outbox.worker.domain_rates import DomainRates
-from outbox.worker.permit import Permit
 
 PATIENCE_SECONDS = 5.0
 """The longest wait before a worker asks again: others give back what they have not used."""
@@ -33,7 +30,12 @@ _GIVE_BACK_SECONDS = 0.5  # at least, between two returns
 _UNCOUNTED = {Phase.RESOLVE, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS, Phase.AUTH, Phase.LOCAL}
 
 
-_LONGEST_HOLD = 0.25
+class _Permit(NamedTuple):
+    """Monotonic seconds."""
+
+    ready: float
+    until: float
+    reserved: float
 
 
 class Pacer:
@@ -46,27 +48,27 @@ class Pacer:
         limits: RateLimits,
         monotonic: Callable[[], float],
         domains: Sequence[tuple[str, RateLimits]] = (),
-        *,
-        per_recipient: bool = True,
-        holds: bool = False,
     ) -> None:
-        """`source`: None where there are no limits. `domains`: the rates of domains, as `DomainRates` has them.
-        `per_recipient`: each of a transaction needs a permit. `holds`: others begin while one waits before its dot."""
+        """`source`: None where there are no limits. `domains`: the rates of domains, as `DomainRates` has them."""
         self.domains = DomainRates(source, domains, monotonic)
         self._source = source
         self._transport = transport
         self._limits = limits
         self._monotonic = monotonic
-        self.per_recipient = per_recipient
-        self._holds = holds
-        self._permits: deque[Permit] = deque()
+        self._permits: deque[_Permit] = deque()
         self._unused: deque[float] = deque()  # when they were reserved
         self._lock = threading.Lock()
+        self._per_second: float | None = None
         self._ask_at = self._give_back_at = self._wait = 0.0
         self.active = bool(limits)
         """Whether there is a limit at all."""
         self.held_up = False
         """Whether there was none to be had when it was last asked for, though mail is due."""
+
+    def slow_to(self, per_second: float | None) -> None:
+        """Send no faster than this, whatever the settings allow; None: as they say. For all workers alike."""
+        self._per_second = per_second
+        self.active = bool(self._limits) or per_second is not None
 
     def permitted(self, room: int, waiting: int, busy: bool, is_any: Callable[[], bool]) -> int:
         """For how many of `room` more than the `waiting` there are permits. Not `busy`: it looks first whether there
@@ -103,26 +105,17 @@ class Pacer:
             self._lapse(now)
             return bool(self._permits) and self._permits[0].ready <= now
 
-    def lacks(self, waiting: int) -> bool:
-        """Whether some of those `waiting` have no permit any more, and more can be asked for."""
-        return self.active and len(self._permits) < waiting and self._monotonic() >= self._ask_at
-
-    def take(self) -> Permit | None:
-        """It goes, by this permit."""
-        if not self.active:
-            return None
+    def take(self) -> None:
+        """It goes."""
         with self._lock:
-            return self._permits.popleft() if self._permits else None
+            if self._permits:
+                self._permits.popleft()
 
-    def ended(self, phase: Phase, permit: Permit | None) -> None:
+    def ended(self, phase: Phase) -> None:
         """How far it came: there are steps before which no relay counts anything."""
-        if permit is None:
-            return
-        with self._lock:
-            permit.sharers -= 1
-            permit.went |= phase not in _UNCOUNTED
-            if permit.sharers == 0 and not permit.went:
-                self._unused.append(permit.reserved)
+        if self.active and phase in _UNCOUNTED:
+            with self._lock:
+                self._unused.append(self._monotonic())
 
     @property
     def holds_back(self) -> bool:
@@ -170,37 +163,25 @@ class Pacer:
 
     def _reserve(self, wanted: int) -> None:
         assert self._source is not None  # noqa: S101 - there are limits
+        slower = self._per_second
         began = self._monotonic()
-        grant = self._source.reserve(TRANSPORT, self._transport, self._limits, wanted)
+        grant = self._source.reserve(TRANSPORT, self._transport, self._limits, wanted, per_second=slower)
         ended = self._monotonic()
         self._wait = grant.wait
         if grant.permits == 0:
             self._ask_at = ended + min(max(grant.wait, _LEAST_WAIT), PATIENCE_SECONDS)
             return
         self._ask_at = ended + (_REFILL_SECONDS if grant.permits < wanted else 0.0)
-        cell = self._limits.cells().get("second")
+        cell = self._limits.cells(slower).get("second")
         pace, leeway = (0.0, AHEAD / SECOND) if cell is None else (cell.interval / SECOND, cell.leeway / SECOND)
-        hold = min(pace, _LONGEST_HOLD) if self._holds else 0.0
         with self._lock:
             for number in range(grant.permits):
                 after = grant.first + number * pace  # the database looked between `began` and `ended`
-                ready = ended + after
-                self._permits.append(Permit(ready, began + after + leeway, began, ready + hold))
+                self._permits.append(_Permit(ended + after, began + after + leeway, began))
 
     def _lapse(self, now: float) -> None:
         while self._permits and self._permits[0].until < now:
             self._unused.append(self._permits.popleft().reserved)
-
-
-def of_relay(source: Rates | None, relay: Relay, settings: Settings, connections: int) -> Pacer:
-    """By the settings. What is not sent need not wait."""
-    if settings.suppress_send:
-        return unpaced(monotonic)
-    per_recipient = relay.rate_unit == "recipients"
-    domains = settings.domain_rates
-    return Pacer(
-        source, relay.name, relay.limits, monotonic, domains, per_recipient=per_recipient, holds=connections > 1
-    )
 
 
 def unpaced(monotonic: Callable[[], float]) -> Pacer:

@@ -238,7 +238,7 @@ class Pool:
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
         return {
-            "transport": transport_health(self._breaker, self._buffer.door.admission, self._terms, monotonic()),
+            "transport": transport_health(self._breaker, self._buffer.admission, self._terms, monotonic()),
             "counts": dict(self.totals.counts),
             "lost_leases": self.totals.lost_leases,
             "suppressed": self._terms.suppress,

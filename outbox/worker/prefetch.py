@@ -7,18 +7,19 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from outbox.core.sync import Flag
+from outbox.delivery.admission import Admission
 from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Offer
 from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.store.claimed import Claimed
 from outbox.worker.door import Door, Member
-from outbox.worker.leased import Begun, Entry, Leased, dot_at, least_suspected
+from outbox.worker.leased import Begun, Entry, Leased, least_suspected
 from outbox.worker.pacer import Pacer, unpaced
-from outbox.worker.packing import Packing
-from outbox.worker.together import Sharing, take_along
+from outbox.worker.together import Sharing, taken_along
 from outbox.worker.waiters import Waiters
 
 _LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
@@ -36,14 +37,13 @@ class PrefetchBuffer:
     ) -> None:
         """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
         self.pacer = pacer or unpaced(monotonic)
-        self.packing = Packing(self.pacer.per_recipient)
         self._blame = blame
         self._breaker = blame.breaker
         self._monotonic = monotonic
         self._heap: list[Entry] = []
         self._begun: dict[tuple[int, int], Begun] = {}  # by delivery and token
         self._open: set[object] = set()  # of the members, by their last message
-        self.door = Door(members)  # whose `admission` says how many connections the relay admits
+        self._door = Door(members)
         self.is_new = False
         """Whether the relay went out of use, came back or was probed, of which other workers are still to be told."""
         self.accepted_at: float | None = None
@@ -68,8 +68,6 @@ class PrefetchBuffer:
         takes several recipients at once. Fewer than `low` left sets `running_low`.
         What is taken must be followed by `done`, `withdraw` or `turned_away`."""
         end = self._monotonic() + timeout
-        if of is not None and self.pacer.active:
-            self.packing.most = of.most_recipients
         while True:
             with self._lock:
                 now = self._monotonic()
@@ -90,19 +88,11 @@ class PrefetchBuffer:
 
     def permitted(self, room: int, busy: bool, is_any: Callable[[], bool]) -> int:
         """For how many of `room` there are permits. Not `busy`: `is_any` says whether one is needed at all."""
-        if not self.pacer.active:
-            return room
-        with self._lock:
-            waiting = self.packing.transactions(self._heap)
-        found = self.pacer.permitted(room, waiting, busy, is_any)
-        with self._lock:
-            self._waiters.wake(len(self._heap))
+        found = self.pacer.permitted(room, len(self), busy, is_any)
+        if self.pacer.active:
+            with self._lock:
+                self._waiters.wake(len(self._heap))
         return found
-
-    def dot_at(self, leased: Leased) -> float:
-        """Before which the final dot of a taken message is not to be sent, in monotonic seconds."""
-        with self._lock:
-            return dot_at(self._begun, leased) if self.pacer.active else 0.0
 
     def companions(self, leased: Leased) -> Sequence[Leased]:
         """What was taken with it, of the same message, and goes in the same transaction."""
@@ -110,9 +100,9 @@ class PrefetchBuffer:
 
     def withdraw(self, leased: Leased, who: Member | None = None, phase: Phase = Phase.LOCAL) -> None:
         """A taken message is finished without a result of the server's, in this phase."""
+        self.pacer.ended(phase)
         with self._lock:
             begun = self._end(leased, who)
-            self.pacer.ended(phase, begun.permit)
             self._breaker.withdrawn(probe=begun.probe)
             self._is_news(begun.probe and self.is_down)
             self._waiters.wake_all()
@@ -121,10 +111,10 @@ class PrefetchBuffer:
         """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
         longer under way, and may be `put` here again, for one of those."""
         with self._lock:
-            if not self.door.is_turned_away(result, who, self._monotonic()):
+            if not self._door.is_turned_away(result, who, self._monotonic()):
                 return False
+            self.pacer.ended(result.phase)
             begun = self._end(leased, who)
-            self.pacer.ended(result.phase, begun.permit)
             self._breaker.withdrawn(probe=begun.probe)
             self._is_news(begun.probe and self.is_down)
             return True
@@ -136,7 +126,7 @@ class PrefetchBuffer:
             was_down = self.is_down
             yield self._breaker
             if self.is_down is not was_down:
-                self.door.admission.forget()
+                self._door.admission.forget()
                 self._waiters.wake_all()
                 self.running_low.set()
 
@@ -160,6 +150,11 @@ class PrefetchBuffer:
             return self._breaker.hopeful
 
     @property
+    def admission(self) -> Admission:
+        """How many connections the relay admits."""
+        return self._door.admission
+
+    @property
     def is_suspicious(self) -> bool:
         """Whether what other workers have seen should be asked for."""
         with self._lock:
@@ -170,9 +165,9 @@ class PrefetchBuffer:
 
         `chance`: random, 0 ≤ chance < 1.
         """
+        self.pacer.ended(result.phase)
         with self._lock:
             begun, was_closed, was_down = self._end(leased, who), self._breaker.healthy, self.is_down
-            self.pacer.ended(result.phase, begun.permit)
             claimed = leased.claimed
             message = claimed.message
             now = self._monotonic()
@@ -184,7 +179,7 @@ class PrefetchBuffer:
             if result.verdict is Verdict.ACCEPTED:
                 self.accepted_at = now
             if ruling.turned:
-                self.door.admission.forget()
+                self._door.admission.forget()
                 self.running_low.set()
             if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
                 self._waiters.wake_all()
@@ -205,11 +200,11 @@ class PrefetchBuffer:
         """Take back what the breaker, or a rate, lets nobody begin now: others, or a later claim, may do better."""
         with self._lock:
             admits = self._breaker.ready(now := self._monotonic())
-            first = sorted(self._heap)
             if admits is None or self._breaker.hopeful or self._breaker.since is None:
-                admits = self.packing.kept(first, self.pacer.keeps(now))
+                admits = self.pacer.keeps(now)
             if admits is None:
                 return []
+            first = sorted(self._heap)
             self._heap = first[:admits]
             return [leased for _, _, leased in first[admits:]]
 
@@ -264,15 +259,15 @@ class PrefetchBuffer:
 
     def _next(self, who: Member | None, now: float) -> Leased | None:
         """What may be begun now."""
-        if not self._heap or not self.door.admits(who, now):
+        if not self._heap or not self._door.admits(who, now):
             return None
         if not self.pacer.is_ready(now) or not self._breaker.admit(now):
             return None
-        permit = self.pacer.take()
+        self.pacer.take()
         probe = self._breaker.probing
         leased = least_suspected(self._heap, *self._blame.suspects()) if probe else heapq.heappop(self._heap)[2]
-        self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now, permit=permit)
-        self.door.enter(who)
+        self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now)
+        self._door.enter(who)
         return leased
 
     def _is_news(self, is_so: bool) -> None:
@@ -282,10 +277,14 @@ class PrefetchBuffer:
 
     def _take_along(self, leased: Leased, shares: Sharing | None) -> None:
         if shares is not None and self._heap and not self.is_down:  # a probe is to show about whom a failure is
-            take_along(self._begun, self._heap, leased, shares, self.pacer, self._monotonic())
+            key = leased.claimed.id, leased.claimed.token
+            along = tuple(taken_along(self._heap, leased.claimed, shares, self.pacer, self._monotonic()))
+            begun = replace(self._begun[key], probe=False)
+            self._begun |= {(one.claimed.id, one.claimed.token): begun for one in along}
+            self._begun[key] = replace(self._begun[key], along=along)
 
     def _end(self, leased: Leased, who: Member | None) -> Begun:
-        self.door.leave(who)
+        self._door.leave(who)
         (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
         return self._begun.pop((leased.claimed.id, leased.claimed.token))
 
@@ -297,4 +296,4 @@ class PrefetchBuffer:
             return self._breaker.probe_at - now
         if self.pacer.active:
             return self.pacer.seconds(now, len(self._waiters) - 1)
-        return _LOOK_SECONDS if self.door.is_limited else 3600.0
+        return _LOOK_SECONDS if self._door.is_limited else 3600.0

@@ -66,6 +66,12 @@ def test_many_at_once_get_no_more_than_there_are(engine: sa.Engine) -> None:
         assert sum(threads.map(ask, range(6))) == 100
 
 
+def test_a_lower_rate_for_now(rates: Rates) -> None:
+    """Also where the settings have none."""
+    assert rates.reserve(TRANSPORT, "relay", RateLimits(), 64, per_second=2.0).permits == 3
+    assert rates.reserve(TRANSPORT, "relay", RateLimits(), 64, per_second=2.0).permits == 0
+
+
 def test_the_status_says_what_holds_a_transport_back(rates: Rates, engine: sa.Engine) -> None:
     with engine.connect() as connection:
         assert operations.status(connection, dead_after=60.0).rates == []
