@@ -83,15 +83,28 @@ def suppress(
     }
     entry: dict[str, Any] = {"digest": digest, "scope": follows.scope, "reason": follows.reason.value}
     mine = sa.and_(*(_suppression.c[name] == value for name, value in entry.items()))
-    insert = of(connection).insert_unless_there(_suppression, _UNIQUE)
     ended = sa.and_(_suppression.c.until.is_not(None), _suppression.c.until <= DbNow())
     again = _suppression.update().where(mine, ended).values(**values, since=DbNow())
     if connection.execute(again).rowcount:
         return True
     before = connection.execute(sa.select(_suppression.c.id).where(mine)).first()
-    if before is None:
-        connection.execute(insert.values(**entry, **values, since=DbNow()))
+    if before is None and _inserted(connection, {**entry, **values, "since": DbNow()}):
         return True
     longer = _suppression.update().where(mine, _suppression.c.until.is_not(None))
     connection.execute(longer.values(until=values["until"], event_id=cause.event_id, note=values["note"]))
     return False
+
+
+def _inserted(connection: sa.Connection, values: dict[str, Any]) -> bool:
+    """Whether the entry is there by this; another transaction may have been first."""
+    database = of(connection)
+    if database.returns_new_rows:
+        insert = database.insert_unless_there(_suppression, _UNIQUE).values(values)
+        return connection.execute(insert.returning(_suppression.c.id)).first() is not None
+    try:
+        connection.execute(_suppression.insert().values(values))
+    except sa.exc.IntegrityError as error:
+        if not database.is_duplicate(error):
+            raise
+        return False
+    return True

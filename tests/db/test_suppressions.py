@@ -19,6 +19,7 @@ from outbox.delivery.suppression import Why
 from outbox.models import OutboxDelivery, OutboxEvent, OutboxSuppression
 from outbox.operations import Filter, events, suppression_csv, suppression_search, suppressions
 from outbox.operations.suppressions import Wanted
+from outbox.operations.unsubscribing import unsubscribe
 from outbox.store.claimed import Claimed
 from outbox.store.outcome import Outcome
 from outbox.store.posting import Posting
@@ -276,3 +277,23 @@ def test_a_search_is_bounded_and_goes_on(engine: sa.Engine, monkeypatch: pytest.
         assert suppression_search.search(
             connection, suppression_search.wanted_by("ben@EXAMPLE.org"), address_key=KEY
         ).rows
+
+
+def test_of_several_at_once_one_is_the_first(engine: sa.Engine) -> None:
+    """So one unsubscription leaves one event, however often and from wherever the link is posted to."""
+    barrier, new = threading.Barrier(4), []
+
+    def work() -> None:
+        for number in range(10):
+            barrier.wait()
+            with engine.begin() as connection:
+                new.append(unsubscribe(connection, f"{number}@example.org", "kind:news", address_key=KEY))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (len(new), sum(new)) == (40, 10)
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(OutboxEvent)).scalar_one() == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import re
@@ -103,6 +104,14 @@ def test_the_headers_of_a_subscription(site: Site) -> None:
     assert message["List-Id"] == "<weekly-news.shop.example>"
     assert message["Feedback-ID"] is None
     assert "ann" not in str(message["List-Unsubscribe"])
+
+
+def test_the_address_is_not_in_clear(site: Site) -> None:
+    """Nor where a reader of logs undoes the encoding: links to addresses that differ at the end differ early."""
+    tokens = [site.path(f"ann@example.{end}").rpartition("/")[2] for end in ("org", "net")]
+    for one in tokens:
+        assert b"ann@" not in base64.urlsafe_b64decode(one + "=" * (-len(one) % 4))
+    assert tokens[0][30:50] != tokens[1][30:50]
 
 
 def test_an_address_and_a_name_for_gmail() -> None:
