@@ -74,6 +74,7 @@ def test_two_keys_in_files(key: Path, tmp_path: Path) -> None:
         f"june={pem(RSA)}july={pem()}".replace("\n", "\\n"),  # as a .env file has it
         {"june": pem(RSA), "july": pem()},
     ],
+    ids=["text", "as in a .env file", "mapping"],  # the same in each process
 )
 def test_keys_in_the_environment(value: Any) -> None:
     """The key itself in place of its path; it is in no `repr`."""
