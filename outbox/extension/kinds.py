@@ -7,12 +7,11 @@ from typing import Any, Protocol, Unpack
 
 import flask_mail
 
-from outbox.core.errors import ConfigurationError, MessageError
+from outbox.core.errors import ConfigurationError
 from outbox.extension.flask_mail import Address, recipients_of
 from outbox.extension.options import EnqueueOptions, SharedOptions, takes
-from outbox.extension.subscription import is_subscription
+from outbox.extension.subscription import is_subscription, only_address
 from outbox.extension.subscription import unsubscribe_url as link_of
-from outbox.message.addresses import mailbox_of
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy, policy, unknown_kind
 from outbox.store.enqueue_many import Queued
@@ -80,14 +79,12 @@ class Kind:
         """What templates call. It raises MessageError unless there is one recipient, and OUTBOX_UNSUBSCRIBE_URL."""
 
         def unsubscribe_url() -> str:
-            recipients = recipients_of(to)
-            if len(recipients) != 1:
-                raise MessageError(
-                    "recipients",
-                    f"are {len(recipients)}, and the template calls unsubscribe_url(), a link for one",
-                    "Send each of them a message of their own.",
-                )
-            url = link_of(self._mail.settings(), self.policy, mailbox_of(recipients[0], "recipients").envelope)
+            address = only_address(
+                recipients_of(to),
+                "the template calls unsubscribe_url(), a link for one",
+                "Send each of them a message of their own.",
+            )
+            url = link_of(self._mail.settings(), self.policy, address)
             if url is None:
                 problem = "OUTBOX_UNSUBSCRIBE_URL is not set, and a template calls unsubscribe_url()."
                 raise ConfigurationError([f"{problem} See docs/unsubscribe.md."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
 import flask_mail
@@ -23,52 +24,50 @@ def is_subscription(policy: Policy | None) -> bool:
     return policy is not None and policy.category is Category.SUBSCRIPTION
 
 
-def scope_of(policy: Policy) -> str:
-    """What an unsubscription from this kind suppresses."""
-    return f"kind:{policy.name}"
-
-
 def unsubscribe_url(settings: Settings, policy: Policy, address: str) -> str | None:
     """The link by which `address` unsubscribes from this kind; None without OUTBOX_UNSUBSCRIBE_URL."""
-    if settings.unsubscribe_url is None:
-        return None
-    key = derived(settings, PURPOSE)[0]
-    return f"{settings.unsubscribe_url.rstrip('/')}/{token(Unsubscribing(address, scope_of(policy)), key)}"
+    base = settings.unsubscribe_url
+    return None if base is None else f"{base.rstrip('/')}/{_token(settings, policy, address)}"
+
+
+def only_address(recipients: Iterable[object], problem: str, remedy: str) -> str:
+    """That of the one recipient, each as Flask-Mail takes it. Raises MessageError for several: a link is for one."""
+    found = list(recipients)
+    if len(found) != 1:
+        raise MessageError("recipients", f"are {len(found)}, and {problem}", remedy)
+    return mailbox_of(found[0], "recipients").envelope
 
 
 def headers(message: flask_mail.Message, settings: Settings, policy: Policy | None, own: set[str]) -> dict[str, str]:
     """The headers of a message of this kind; none where people can't unsubscribe from it, or by nothing.
 
-    `own`: the names of those that it has, in lower case. A link is good for one address: raises MessageError for
-    several recipients, unless the message says itself how to unsubscribe.
+    `own`: the names of those that it has, in lower case. Raises MessageError for several recipients, unless the message
+    says itself how to unsubscribe.
     """
-    if policy is None or not is_subscription(policy) or settings.unsubscribe_url is None or _HEADER in own:
+    base = settings.unsubscribe_url
+    if policy is None or not is_subscription(policy) or base is None or _HEADER in own:
         return {}
-    recipients = sorted(message.send_to)
-    if len(recipients) != 1:
-        raise MessageError(
-            "recipients",
-            f"are {len(recipients)}, and each needs a link of its own to unsubscribe from the kind {policy.name!r}",
-            "Enqueue a message for each of them (enqueue_many), or give a List-Unsubscribe header of your own.",
-        )
-    address = _address(recipients[0])
+    address = only_address(
+        message.send_to,
+        f"each needs a link of its own to unsubscribe from the kind {policy.name!r}",
+        "Enqueue a message for each of them (enqueue_many), or give a List-Unsubscribe header of your own.",
+    )
     ways = [f"<{unsubscribe_url(settings, policy, address)}>"]
     if settings.unsubscribe_mailto is not None:
-        subject = quote(f"unsubscribe {token(Unsubscribing(address, scope_of(policy)), derived(settings, PURPOSE)[0])}")
+        subject = quote(f"unsubscribe {_token(settings, policy, address)}")
         ways.append(f"<mailto:{settings.unsubscribe_mailto}?subject={subject}>")
     found = {
         "List-Unsubscribe": ", ".join(ways),
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        "List-Id": f"<{_label(policy.name)}.{urlsplit(settings.unsubscribe_url).hostname}>",
+        "List-Id": f"<{_label(policy.name)}.{urlsplit(base).hostname}>",
     }
     if settings.feedback_id is not None:
         found["Feedback-ID"] = f"{_label(policy.name)}:{policy.category}:{settings.feedback_id}"
     return found
 
 
-def _address(recipient: object) -> str:
-    """Of a recipient as Flask-Mail takes it, a pair or a text with a name."""
-    return mailbox_of(recipient, "recipients").envelope
+def _token(settings: Settings, policy: Policy, address: str) -> str:
+    return token(Unsubscribing(address, f"kind:{policy.name}"), derived(settings, PURPOSE)[0])
 
 
 def _label(kind: str) -> str:

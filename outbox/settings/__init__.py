@@ -49,6 +49,8 @@ class Settings(Table):
     routes: Routes = field(default=Routes(("default",)), repr=False, compare=False)
     secrets: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
     """What `secret_keys.derived` makes keys of."""
+    address_digest_key: bytes = field(default=address_key(None), repr=False, compare=False)
+    """The key of `message.digest`."""
 
     @classmethod
     def from_config(
@@ -68,7 +70,13 @@ class Settings(Table):
         by, wrong_rules = routes(settings.transport_names, settings.route_rules)
         if faults := [*faults, *wrong, *wrong_rules]:
             raise ConfigurationError(faults)
-        return replace(settings, transports=relays, routes=by, secrets=secrets_of(config, settings.secret_key))
+        return replace(
+            settings,
+            transports=relays,
+            routes=by,
+            secrets=secrets_of(config, settings.secret_key),
+            address_digest_key=address_key(settings.address_key),
+        )
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> dict[str, str]:
@@ -90,11 +98,6 @@ class Settings(Table):
     def relay_names(self) -> str:
         """Of all transports, for the log."""
         return " ".join(relay.name for relay in self.transports)
-
-    @property
-    def address_digest_key(self) -> bytes:
-        """The key of `message.digest`."""
-        return address_key(self.address_key)
 
     def on_uncertain_for(self, kind: str | None, defined: OnUncertain | None = None) -> OnUncertain:
         """The policy for messages of this kind that name none themselves. `defined`: the code's, for this kind."""

@@ -12,6 +12,20 @@ from outbox.settings.values import Form, text
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):(\d+)")
 
 
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The usual names of this machine in a URL."""
+
+
+def is_this_machine(name: str) -> bool:
+    """Whether it is `localhost`, of 127.0.0.0/8, or `::1`: what is sent there never leaves it."""
+    if name.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def host(port: str | None) -> Form:
     """A host name or address. `port`: the setting that the port belongs in."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from outbox.delivery.happened import TYPES, unknown_types
+from outbox.settings.host_values import is_this_machine
 from outbox.settings.shown import shown
 from outbox.settings.values import FILE, Form
 
@@ -100,16 +100,9 @@ def _url(raw: Any, which: str, *, allow_http: bool) -> str:
         raise ValueError(f"{which}: its url is not an https URL")
     if parts.username is not None:
         raise ValueError(f"{which}: its url holds a user; the signature is what its receiver must verify")
-    if parts.scheme == "http" and not (allow_http or _is_here(host)):
+    if parts.scheme == "http" and not (allow_http or is_this_machine(host)):
         raise ValueError(f"{which}: its url is plain http to another machine. Use https, or add allow_http: true")
     return str(raw)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
 
 
 def _secret(text: str, which: str) -> bytes:

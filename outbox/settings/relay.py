@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +11,7 @@ from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.reply_rule import Rule
 from outbox.settings.dkim import Dkim
 from outbox.settings.endpoint import Endpoint, TransportFactory
+from outbox.settings.host_values import is_this_machine
 from outbox.settings.token_source import TokenSource
 
 
@@ -120,14 +120,7 @@ class Relay:
     @property
     def is_local(self) -> bool:
         """Whether the relay is this machine (`localhost`, 127.0.0.0/8, `::1`): plain text never leaves it."""
-        if self.socket is not None:
-            return True
-        if self.host.lower().rstrip(".") == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
+        return self.socket is not None or is_this_machine(self.host)
 
     @property
     def refusal(self) -> str | None:

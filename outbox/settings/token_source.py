@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from outbox.settings.host_values import LOCAL
+
 TokenFunction = Callable[[], Any]
 """Returns an access token, or (token, seconds that it lives), or a mapping with `access_token` and `expires_in`."""
 
@@ -19,7 +21,6 @@ GOOGLE_SCOPE = "https://mail.google.com/"
 MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 
 _MICROSOFT = ("login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn")
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class TokenSource:
 
     def _with_url(self, url: str) -> Iterator[str]:
         parts = urlsplit(url)
-        if parts.scheme == "http" and parts.hostname not in _LOCAL and not self.allow_plaintext:
+        if parts.scheme == "http" and parts.hostname not in LOCAL and not self.allow_plaintext:
             yield f"OUTBOX_TOKEN_URL ({self.where}) would send the secret over plain text. Use https."
         if self.client_id is None:
             yield "OUTBOX_TOKEN_URL is set without OUTBOX_CLIENT_ID. Set it to the application's (client) id."

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from outbox.settings.host_values import LOCAL
 from outbox.settings.shown import shown
 from outbox.settings.values import Form
-
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _parse_web_address(raw: Any) -> str:
@@ -24,7 +23,7 @@ def _parse_web_address(raw: Any) -> str:
         raise ValueError(
             f"is {shown(raw)}: give an address such as https://shop.example/unsubscribe, in ASCII and without a query"
         )
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOCAL):
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in LOCAL):
         raise ValueError(f"is {shown(raw)}, and must begin with https:// (http:// only for this machine)")
     return address
 

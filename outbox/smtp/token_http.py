@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from outbox.smtp.no_redirects import opener
 from outbox.smtp.token_answer import TokenError
 
 _TIMEOUT = 15.0  # seconds for each wait
@@ -26,11 +26,6 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def send(
     url: str, body: bytes | None, headers: Mapping[str, str], *, ca_file: Path | None = None, where: str | None = None
 ) -> Answer:
@@ -40,8 +35,7 @@ def send(
         raise TokenError(f"{where} is not a web address", refused=True)
     request = urllib.request.Request(url, body, {"User-Agent": "flask-outbox", **headers})  # noqa: S310 - see above
     try:
-        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=_context(ca_file)), _NoRedirect())
-        with opener.open(request, timeout=_TIMEOUT) as answer:
+        with opener(_context(ca_file)).open(request, timeout=_TIMEOUT) as answer:
             return Answer(answer.status, answer.read(_MOST), dict(answer.headers))
     except urllib.error.HTTPError as error:
         with error:

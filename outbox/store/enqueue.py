@@ -24,10 +24,11 @@ from outbox.store.enqueue_sql import (
     add_deliveries,
     insert_alone,
     insert_message,
-    insert_unless_key_taken,
+    insert_once_keyed,
     insert_whole,
     parted,
 )
+from outbox.store.insert_once import inserted
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
 from outbox.store.posting import Posting, delivery_values, message_values, of_recipient
 from outbox.store.transactions import writing_mail
@@ -194,18 +195,7 @@ def wakes(connection: sa.Connection, posting: Posting) -> bool:
 
 def _insert_keyed(connection: sa.Connection, values: dict[str, Any]) -> int | None:
     """The id of the new message, or None where the key is taken; waits for a transaction that holds it."""
-    database, by_age = of(connection), "max_age" in values
-    if database.returns_new_rows:
-        statement = insert_unless_key_taken(database, by_age).returning(_message.c.id)
-        pk = connection.execute(statement, values).scalar()
-        return None if pk is None else int(pk)
-    try:
-        inserted = connection.execute(insert_message(by_age), values)
-    except sa.exc.IntegrityError as error:
-        if not database.is_duplicate(error):
-            raise
-        return None
-    return new_id(inserted)
+    return inserted(connection, insert_once_keyed(of(connection), "max_age" in values), values)
 
 
 def _with_key(

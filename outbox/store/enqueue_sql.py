@@ -12,6 +12,7 @@ from sqlalchemy import Insert
 from outbox.delivery.states import OnUncertain, State
 from outbox.store.compiled import Rendered
 from outbox.store.databases import Database, of
+from outbox.store.insert_once import once
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow
 
@@ -46,6 +47,12 @@ def insert_message(by_age: bool) -> Insert:
 def insert_unless_key_taken(database: Database, by_age: bool) -> Insert:
     """The same, but for a message whose key is taken."""
     return database.insert_unless_there(_message, KEYED).values(_computed(by_age))
+
+
+@functools.cache
+def insert_once_keyed(database: Database, by_age: bool) -> Any:
+    """The same for one message, as `insert_once` has it."""
+    return once(database, _message, KEYED, _computed(by_age))
 
 
 def _computed(by_age: bool) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from outbox.delivery.reply import Phase, Reply, Verdict
 from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.suppression import DISABLED, DISABLED_SECONDS, NO_SUCH_ADDRESS, Follows, Why, following
-from outbox.store.databases import of
-from outbox.store.databases.base import Database
+from outbox.store.databases import Database, of
 from outbox.store.effects import of_event
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
-from outbox.store.models import OutboxDelivery, OutboxMessage, new_id, table_of
+from outbox.store.insert_once import inserted, once
+from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.outcome import Outcome
 from outbox.store.suppressions import Cause, suppress
 from outbox.store.types import DbNow, UtcDateTime
@@ -78,25 +78,14 @@ def _add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, dig
         "reply": reply.text[:1000] or None,
         "category": event.category[:64] if event.category else None,
     }
-    database = of(connection)
-    if database.returns_new_rows:
-        added = connection.execute(_insert(database, timed=event.at is not None), values).scalar()
-        return None if added is None else int(added)
-    try:
-        return new_id(connection.execute(_insert(database, timed=event.at is not None), values))
-    except sa.exc.IntegrityError as error:
-        if not database.is_duplicate(error):
-            raise
-        return None
+    return inserted(connection, _insert(of(connection), timed=event.at is not None), values)
 
 
 @functools.lru_cache(maxsize=8)
 def _insert(database: Database, *, timed: bool) -> Any:
     """What a row's values are given to. Built once: a provider reports a thousand events in one request."""
     now = {name: DbNow() for name in ("recorded_at", *(() if timed else ("at",)))}
-    if not database.returns_new_rows:
-        return _event.insert().values(now)
-    return database.insert_unless_there(_event, ("source", "event_id")).values(now).returning(_event.c.id)
+    return once(database, _event, ("source", "event_id"), now)
 
 
 def follow(

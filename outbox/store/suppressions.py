@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from outbox.delivery.suppression import Follows, Suppressed, Why, stopping
 from outbox.store.databases import of
 from outbox.store.event_models import OutboxSuppression
+from outbox.store.insert_once import inserted, once
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.types import DbNow
 
@@ -88,23 +89,10 @@ def suppress(
     if connection.execute(again).rowcount:
         return True
     before = connection.execute(sa.select(_suppression.c.id).where(mine)).first()
-    if before is None and _inserted(connection, {**entry, **values, "since": DbNow()}):
-        return True
+    if before is None:
+        insert = once(of(connection), _suppression, _UNIQUE, {**entry, **values, "since": DbNow()})
+        if inserted(connection, insert, {}) is not None:
+            return True
     longer = _suppression.update().where(mine, _suppression.c.until.is_not(None))
     connection.execute(longer.values(until=values["until"], event_id=cause.event_id, note=values["note"]))
     return False
-
-
-def _inserted(connection: sa.Connection, values: dict[str, Any]) -> bool:
-    """Whether the entry is there by this; another transaction may have been first."""
-    database = of(connection)
-    if database.returns_new_rows:
-        insert = database.insert_unless_there(_suppression, _UNIQUE).values(values)
-        return connection.execute(insert.returning(_suppression.c.id)).first() is not None
-    try:
-        connection.execute(_suppression.insert().values(values))
-    except sa.exc.IntegrityError as error:
-        if not database.is_duplicate(error):
-            raise
-        return False
-    return True

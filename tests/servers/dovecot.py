@@ -7,11 +7,10 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 from types import TracebackType
 from typing import Self
 
-from tests.servers.process import UNPRIVILEGED, ServerProcess, ServerUnavailable, free_port, own_folder
+from tests.servers.process import UNPRIVILEGED, ServerProcess, ServerUnavailable, free_port, listens, own_folder
 from tests.wire.certificates import authority
 
 USER, PASSWORD = "bounces", "secret"
@@ -83,7 +82,7 @@ class Dovecot:
         return f"imaps://{USER}:{PASSWORD}@127.0.0.1:{self.port}/INBOX"
 
     def __enter__(self) -> Self:
-        self._process.start([self._program, "-F", "-c", self._folder / "dovecot.conf"], self._accepts)
+        self._process.start([self._program, "-F", "-c", self._folder / "dovecot.conf"], lambda: listens(self.port))
         return self
 
     def __exit__(
@@ -91,10 +90,3 @@ class Dovecot:
     ) -> None:
         self._process.stop(signal.SIGTERM)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1.0).close()
-        except OSError:
-            return False
-        return True

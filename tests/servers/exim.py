@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.servers.process import START_SECONDS, ServerUnavailable, free_port, polled
+from tests.servers.process import START_SECONDS, ServerUnavailable, free_port, listens, polled
 
 _USER = "Debian-exim"  # of the package
 
@@ -102,7 +101,7 @@ class Exim:
         command = [self._program, "-C", str(self._config), "-bdf"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with polled("Exim accepts connections", START_SECONDS) as wait_a_little:
-            while not self._accepts():
+            while not listens(self.port):
                 if self._process.poll() is not None:
                     raise ServerUnavailable(f"exim did not start: {self.log()[-500:]}")
                 wait_a_little()
@@ -123,10 +122,3 @@ class Exim:
     def log(self) -> str:
         """What it says about each message."""
         return "".join(path.read_text() for path in sorted(self._folder.glob("*log")))
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1.0).close()
-        except OSError:
-            return False
-        return True

@@ -35,6 +35,15 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    """Whether a server accepts connections at this port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def own_folder(prefix: str, parent: Path | None = None) -> Path:
     """A new temporary folder that the server's user, and nobody else, may use."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))

@@ -6,9 +6,7 @@ to which message, and nothing of what the message says.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from outbox.core.version import VERSION
 from outbox.delivery.happened import MailEvent
+from outbox.message.standard_webhooks import PREFIX, signature
 from outbox.settings.outgoing_webhooks import Webhook
 from outbox.settings.relay import Relay
 from outbox.smtp.broken import Broken
@@ -96,14 +95,8 @@ def id_of(event: MailEvent) -> str:
     return "msg_" + hashlib.sha256(f"{event.message_id}\n{event.id}".encode()).hexdigest()[:32]
 
 
-def signature(secret: bytes, id: str, timestamp: int, content: bytes) -> str:
-    """One of those in the header."""
-    signed = hmac.new(secret, f"{id}.{timestamp}.".encode() + content, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(signed).decode()
-
-
 def _headers(webhook: Webhook, event: MailEvent, content: bytes, parts: SplitResult, now: datetime) -> dict[str, str]:
-    id, timestamp = id_of(event), int(now.timestamp())
+    id, timestamp = id_of(event), str(int(now.timestamp()))
     return {
         "Host": parts.netloc,
         "User-Agent": f"outbox/{VERSION}",
@@ -111,8 +104,8 @@ def _headers(webhook: Webhook, event: MailEvent, content: bytes, parts: SplitRes
         "Content-Length": str(len(content)),
         "Connection": "close",
         "webhook-id": id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(signature(secret, id, timestamp, content) for secret in webhook.secrets),
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(PREFIX + signature(secret, id, timestamp, content) for secret in webhook.secrets),
     }
 
 

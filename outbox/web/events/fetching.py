@@ -10,9 +10,9 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from typing import Any
 from urllib.parse import urlsplit
 
+from outbox.smtp.no_redirects import opener
 from outbox.web.events.incoming import UnavailableError
 
 _SECONDS = 3.0  # for each wait; a provider waits 15 s for our answer
@@ -45,10 +45,9 @@ def get(url: str) -> bytes:
     request = urllib.request.Request(url, headers={"User-Agent": "flask-outbox"})  # noqa: S310 - https, see above
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect())
     host = urlsplit(url).netloc
     try:
-        with opener.open(request, timeout=_SECONDS) as answer:
+        with opener(context).open(request, timeout=_SECONDS) as answer:
             return bytes(answer.read(_MOST))
     except urllib.error.HTTPError as error:
         with error:
@@ -56,8 +55,3 @@ def get(url: str) -> bytes:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UnavailableError(f"{host} can't be reached: {reason}") from None
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None

@@ -6,14 +6,13 @@ https://resend.com/docs/webhooks/event-types, https://docs.svix.com/receiving/ve
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from outbox.delivery.reply import Reply
 from outbox.delivery.reported import EventType, ReportedEvent
+from outbox.message.standard_webhooks import PREFIX, signature
 from outbox.settings import Settings
 from outbox.settings.webhook_values import SVIX_PREFIX
 from outbox.web.events.incoming import Incoming, RefusedError, check_age, is_one_of
@@ -34,7 +33,6 @@ from outbox.web.events.payloads import (
 
 _LONGEST_AGE = timedelta(minutes=5)  # each repetition has a signature of its own
 _MOST_SIGNATURES = 16
-_VERSION = "v1,"
 
 _TYPES = {
     "email.delivered": EventType.DELIVERED,
@@ -66,15 +64,10 @@ def read(incoming: Incoming, settings: Settings) -> list[ReportedEvent]:
 def _verified(incoming: Incoming, secrets: Iterable[str]) -> str:
     """The id that the request is signed with."""
     id_, sent, given = (incoming.header(f"svix-{name}") for name in ("id", "timestamp", "signature"))
-    signed = f"{id_}.{sent}.".encode("utf-8", "replace") + incoming.body
-    right = [
-        base64.b64encode(
-            hmac.new(base64.b64decode(one.removeprefix(SVIX_PREFIX)), signed, hashlib.sha256).digest()
-        ).decode()
-        for one in secrets
-    ]
-    signatures = [one.removeprefix(_VERSION) for one in given.split()[:_MOST_SIGNATURES] if one.startswith(_VERSION)]
-    if not id_ or not any(is_one_of(signature, right) for signature in signatures):
+    keys = [base64.b64decode(one.removeprefix(SVIX_PREFIX)) for one in secrets]
+    right = [signature(key, id_, sent, incoming.body) for key in keys]
+    signatures = [one.removeprefix(PREFIX) for one in given.split()[:_MOST_SIGNATURES] if one.startswith(PREFIX)]
+    if not id_ or not any(is_one_of(one, right) for one in signatures):
         raise RefusedError("its signature is missing or wrong")
     at = timestamp(sent)
     if at is None:
