@@ -95,7 +95,7 @@ def test_counting_stops_at_the_cap(engine: sa.Engine, ids: list[int]) -> None:
     """Beyond the cap one more is told, whether an index finds the mail or not."""
     for wanted in (Filter(states=(State.SENT,)), Filter(domain="example.org")):
         with engine.connect() as connection:
-            page = operations.browse(connection, wanted, limit=2, cap=4, window=3)
+            page = operations.browse(connection, wanted, limit=2, cap=4, window=3, seconds=60.0)
         assert (page.total, page.complete, page.looked) == (5, False, None)
         assert page.older == page.rows[-1].id
 

@@ -91,7 +91,7 @@ def test_a_question_ends_at_words_and_no_is_no_error(terminal: Terminal) -> None
     words = ("--kind", "a-kind-whose-name-is-long", "--domain", "example.org", "--yes", "--dry-run")
     assert terminal.here("outbox-pause", *words).returncode == 0
     with terminal.screen("outbox-pause", *words[:-2]) as screen:
-        screen.until("[y/N]:")
+        screen.until("[y/N]: ")  # with its blank, which is written separately: only then it waits
         screen.type("n\n")
         shown = SGR.sub("", screen.to_end())
     assert screen.process.returncode == 1

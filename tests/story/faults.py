@@ -3,7 +3,7 @@
 STORY_POISON     "raise", "kill" or "hang": what delivering to poison@example.org does
 STORY_SCHEDULER  a file; once it exists, it is removed and the scheduler's thread dies
 STORY_HANG       "claim FILE", "record FILE", …: once the file exists, that call of the database never returns;
-                 FILE.hangs tells that one was made
+                 FILE.hangs tells that one was made. "claim FILE once": only the first, which removes the file
 STORY_SLEPT      a file with a number of seconds that the machine's monotonic clock has not counted
 STORY_STOPPED    the same, and CLOCK_BOOTTIME has not counted them either: a virtual machine
 STORY_LOG        text: the application logs by itself, and its handler hangs at a line that has the text in it
@@ -12,6 +12,7 @@ STORY_RECEIVER   an address: the receiver of delivery_sent never returns when it
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -65,18 +66,24 @@ def _receiver(address: str) -> None:
     delivery_sent.connect(hang, weak=False)
 
 
-def _hang(name: str, file: str) -> None:
+def _hang(name: str, file: str, once: str = "") -> None:
     from outbox import operations
     from outbox.store.queue import Queue
     from outbox.store.record import OutcomeStore
 
     owner: Any = {"record": OutcomeStore, "missing": operations}.get(name, Queue)
     call, fault = getattr(owner, name), Path(file)
+    told = fault.with_suffix(".hangs")
 
     def hanging(*arguments: Any, **options: Any) -> Any:
         if fault.exists():
-            fault.with_suffix(".hangs").touch()
-            threading.Event().wait()
+            if once:
+                with contextlib.suppress(FileNotFoundError):  # another process was faster
+                    fault.rename(told)
+                    threading.Event().wait()
+            else:
+                told.touch()
+                threading.Event().wait()
         return call(*arguments, **options)
 
     setattr(owner, name, hanging)

@@ -48,7 +48,7 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = WebDriver(options, Service(programs[1]))
     try:
-        browser.set_page_load_timeout(20)
+        browser.set_page_load_timeout(60)  # several browsers may start at once on a busy machine
         yield browser
     finally:
         browser.quit()

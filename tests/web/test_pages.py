@@ -44,7 +44,7 @@ def click(browser: WebDriver, selector: str) -> None:
 
 
 def until(browser: WebDriver, condition: Callable[[], object]) -> None:
-    WebDriverWait(browser, 10, poll_frequency=0.02).until(lambda _: condition())
+    WebDriverWait(browser, 30, poll_frequency=0.02).until(lambda _: condition())
 
 
 def state_of(database: Database, id: int) -> State:

@@ -196,8 +196,9 @@ def test_why_ann_got_nothing(browser: WebDriver, pages: Site) -> None:
 def test_that_everything_is_refused_and_by_whose_words(browser: WebDriver, pages: Site, seeded: Database) -> None:
     """No click: the overview says how much of it, where, and in which words."""
     with seeded.engine.begin() as connection:
-        for number in range(40):
-            write(connection, Mail({f"user{number}@big.example.org": State.FAILED}, tries=[REFUSED], reason="refused"))
+        for number in range(40):  # of so many domains that none is named, however old the other mail is
+            mail = Mail({f"user@big{number}.example.org": State.FAILED}, tries=[REFUSED], reason="refused")
+            write(connection, mail)
     browser.get(f"{pages.url}/")
     notice = css(browser, "[data-live] .notice.bad").text
     assert "attempts in the last 15 min were refused" in notice
