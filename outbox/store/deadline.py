@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from outbox.core.clock import monotonic
 from outbox.core.events import logger
+from outbox.store.interruptible import end
 
 _LOOK_SECONDS = 0.5  # how late a call may be noticed
 _Result = TypeVar("_Result")
@@ -120,12 +121,10 @@ def _shut(subject: Any) -> None:
 
 def cut(connection: Any) -> None:
     """End a driver's connection from another thread: nothing that is open on it is committed any more."""
-    if not hasattr(connection, "interrupt"):
+    if hasattr(connection, "interrupt"):  # SQLite's
+        end(connection)
+    else:
         _shut(connection)
-        return
-    for end in (connection.interrupt, connection.rollback, connection.close):  # SQLite's, which has no socket
-        with suppress(Exception):
-            end()
 
 
 def harden(connection: Any) -> None:

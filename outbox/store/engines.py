@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, QueuePool
 from outbox.core.progress import got_on
 from outbox.store.databases import is_read_only, of
 from outbox.store.deadline import Deadline, harden
+from outbox.store.interruptible import gated
 
 TIMEOUT_SECONDS = 30.0
 """How long a call to the database may take, unless told otherwise."""
@@ -92,6 +93,24 @@ def close_with(owner: object, engine: Engine) -> Engine:
         event.listen(engine.pool, name, take)
     weakref.finalize(owner, close).atexit = False  # that the database is hung must not hold up the end
     return engine
+
+
+def with_own_pool(engine: Engine) -> Engine:
+    """The like of `engine`, with a pool of its own that has no limit: for code whose threads may hang, and be ended.
+
+    `engine` itself, where all share one connection.
+    """
+    if of(engine).is_in_memory(engine.url):
+        return engine
+    pool, dialect = engine.pool.recreate(), engine.dialect
+    if isinstance(pool, QueuePool):
+        pool._max_overflow = -1
+    if of(engine).in_process:
+        dialect = gated(copy.copy(dialect))
+    own = Engine(pool, dialect, engine.url, hide_parameters=engine.hide_parameters)
+    _listen_as(engine.dispatch, own)
+    own.update_execution_options(**engine.get_execution_options())
+    return own
 
 
 def tell_progress(engine: Engine) -> None:

@@ -16,6 +16,7 @@ from outbox.store.databases import of
 from outbox.store.deadline import cut
 from outbox.store.effect_queue import Due, done
 from outbox.store.failures import OUTAGES
+from outbox.store.interruptible import interruptible
 from outbox.store.reading import reading
 
 _PURGED = "the message that it is about was purged"
@@ -116,8 +117,9 @@ class Call:
     def _handled(self, event: MailEvent, connection: sa.Connection) -> Failed | None:
         with connection:
             try:
-                with connection.begin() as transaction:
-                    self._check(driver=connection.connection.dbapi_connection)
+                driver = connection.connection.dbapi_connection
+                with interruptible(driver), connection.begin() as transaction:
+                    self._check(driver=driver)
                     self._handle(self._name, connection, event)
                     self._check(commits=True)
                     if not done(connection, self.due):  # another has taken it

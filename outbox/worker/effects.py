@@ -18,6 +18,7 @@ from outbox.core.events import Event, EventName, first_line, logger
 from outbox.extension.state import Bound
 from outbox.settings import Settings
 from outbox.store.effect_queue import Due, EffectQueue
+from outbox.store.engines import with_own_pool
 from outbox.worker.effect_calls import Call, Calls, Failed
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ LEFT_MOST = 3
 FIRST_SECONDS, MOST_SECONDS = 5.0, 14_400.0
 """Before the second call about the same thing, and at most between two."""
 
-_LOOK_SECONDS = 0.2  # between two looks at calls that take long
-_LAST_SECONDS = 0.02  # the same while the worker stops
+_LOOK_SECONDS = 0.02  # between two looks at calls that are about to end
 _COMPLAINT_SECONDS = 60.0
 _LEASE_MARGIN = 5.0
 _WOKEN_BY = {EventName.SENT, EventName.FAILED, EventName.UNCERTAIN}
@@ -67,7 +67,10 @@ class Lane:
 
 
 class Effects:
-    """The lanes of one worker, and the thread that looks after them."""
+    """The lanes of one worker, the thread that looks for what is due, and the one that gives up what takes too long.
+
+    These are two, since looking may wait for what such a call holds: on SQLite, the write lock.
+    """
 
     def __init__(self, queue: EffectQueue, names: Callable[[], Sequence[str]], calls: Calls, *, limits: Limits) -> None:
         """`names`: whom this worker knows."""
@@ -76,17 +79,20 @@ class Effects:
         self._calls = calls
         self._attempts, self._seconds, self._poll = limits.attempts, limits.seconds, limits.poll
         self._lanes: dict[str, Lane] = {}
-        self._changed = threading.Lock()
-        self._stopping = self._halted = False
+        self._changed = threading.Condition()
+        self._unwatched = True  # no call is under way, as far as the watch knows
+        self._stopping = self._halted = self._closed = False
         self._news = threading.Event()
         self._ended = threading.Event()  # never set
         self._complains = Debounce(_COMPLAINT_SECONDS).passes
         self._thread = threading.Thread(target=self._run, name="outbox-effects", daemon=True)
+        self._watch = threading.Thread(target=self._watch_calls, name="outbox-effects-watch", daemon=True)
 
     def start(self) -> None:
         """Begin, where anybody is to be told."""
         if self._names():
             self._thread.start()
+            self._watch.start()
 
     def note(self, event: Event) -> None:
         """Look now: an outcome was recorded. For `Events.observe`."""
@@ -111,6 +117,8 @@ class Effects:
         with self._changed:
             for lane in self._lanes.values():
                 self._leave(lane)
+            self._closed = True
+            self._changed.notify()
 
     def _run(self) -> None:
         looked_at = 0.0
@@ -120,14 +128,13 @@ class Effects:
                 self._news.clear()
                 looked_at = monotonic()
                 self._look()
-            if last and not any(lane.running for lane in self._lanes.values()):
-                return
-            self._watch()
-            busy = any(lane.running for lane in self._lanes.values())
-            if last:
-                self._ended.wait(_LAST_SECONDS)
+            if not last:
+                if not self._stopping:
+                    self._news.wait(self._poll)
+            elif any(lane.running for lane in self._lanes.values()):
+                self._ended.wait(_LOOK_SECONDS)
             else:
-                self._news.wait(_LOOK_SECONDS if busy else self._poll)
+                return
 
     def _look(self) -> None:
         try:
@@ -172,6 +179,8 @@ class Effects:
         call = self._calls.prepare(lane.name, due, self._seconds)
         with self._changed:
             lane.call, lane.began = call, monotonic()
+            if self._unwatched:
+                self._changed.notify()
         failed = call.run()
         with self._changed:
             if lane.call is not call:
@@ -202,13 +211,16 @@ class Effects:
         else:
             logger.warning("%s: %s failed, and is called again in %.0f s: %s", about, name, again, failed.error)
 
-    def _watch(self) -> None:
-        """Give up calls that take too long."""
+    def _watch_calls(self) -> None:
+        """Give up calls that take too long. Nothing here waits for the database."""
         with self._changed:
-            now = monotonic()
-            for lane in self._lanes.values():
-                if lane.call is not None and now - lane.began > self._seconds:
-                    self._leave(lane)
+            while not self._closed:
+                began = [lane.began for lane in self._lanes.values() if lane.call is not None]
+                self._unwatched = not began
+                self._changed.wait(max(_LOOK_SECONDS, min(began) + self._seconds - monotonic()) if began else None)
+                for lane in self._lanes.values():
+                    if lane.call is not None and monotonic() - lane.began > self._seconds:
+                        self._leave(lane)
 
     def _leave(self, lane: Lane) -> None:
         """Give up the call of a lane, unless it is about to be committed."""
@@ -234,6 +246,7 @@ class Effects:
 def of_application(engine: sa.Engine, settings: Settings, bound: Bound) -> Effects:
     """For the handlers and webhooks of an application, whatever is registered when they are called."""
     told = bound.listening
+    engine = with_own_pool(engine)  # a call that hangs keeps its connection: the worker's others are not to wait for it
     return Effects(
         EffectQueue(engine, settings.environment),
         lambda: told.all,
