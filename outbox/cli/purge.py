@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command
-from outbox.cli.common import ask, database, in_app, say, settings, who
+from outbox.cli.common import ask, database, extension, in_app, say, settings, who
 from outbox.cli.options import deliveries, number, options_of_ended, taken, to_timedelta
 from outbox.cli.output import print_json
 from outbox.cli.unmatched import by_state, matching, matching_but
@@ -40,6 +40,7 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
     Removes messages whose deliveries were all sent or cancelled longer than OUTBOX_RETENTION_SECONDS ago, with their
     attempts and the attachments that no other message needs; without a filter also events and ended suppressions that
     are as old. With a filter, all deliveries of a message must match.
+    A kind with a `retention` of its own is removed after that by --kind, and else left to the workers.
     Failed and uncertain mail stays, unless --failed or --state says otherwise. Workers do the same by themselves. Asks
     before it removes more than one.
 
@@ -49,20 +50,25 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
       outbox-purge --older-than 7d --yes
       outbox-purge --older-than 1d --kind newsletter --dry-run
     """
-    seconds = settings().retention_seconds if older_than is None else older_than.total_seconds()
     wanted = taken(options)
+    seconds, but_kinds = _retention(older_than, wanted.kind)
     states = _states(wanted.states, failed)
     wanted = replace(wanted, states=())
     words = f"{' and '.join(states)} mail older than {duration(seconds)}" + (f", {wanted}" if str(wanted) else "")
+    words += f", without the kinds that are kept for a time of their own: {', '.join(but_kinds)}" if but_kinds else ""
     engine = database()
     with waiting("looking"), operations.connected(engine) as connection:
-        found = operations.purgeable(connection, older_than=seconds, states=states, wanted=wanted, cap=CAP)
+        found = operations.purgeable(
+            connection, older_than=seconds, states=states, wanted=wanted, cap=CAP, but_kinds=but_kinds
+        )
         others = {} if found or wanted.is_empty else by_state(connection, wanted)
     removed = 0
     if not options["dry_run"]:
         ask(f"Remove {deliveries(found, CAP)}: {words}?", yes=options["yes"] or found <= 1)
         trail = operations.audit.Trail("purge", by=who(), filters=words, note=options["note"])
-        removed = _purge(engine, found, older_than=seconds, states=states, wanted=wanted, trail=trail)
+        removed = _purge(
+            engine, found, older_than=seconds, states=states, wanted=wanted, trail=trail, but_kinds=but_kinds
+        )
         if wanted.is_empty:
             _purge_events(engine, seconds)
     if options["as_json"]:
@@ -83,6 +89,16 @@ def purge(older_than: timedelta | None, failed: bool, **options: Any) -> None:
         say(f"Would remove the messages of up to {deliveries(found, CAP)}: {words}.")
     else:
         say(f"{number(removed)} message{'' if removed == 1 else 's'} removed: {words}.")
+
+
+def _retention(older_than: timedelta | None, kind: str | None) -> tuple[float, tuple[str, ...]]:
+    """Seconds, and the kinds that they do not hold for."""
+    if older_than is not None:
+        return older_than.total_seconds(), ()
+    own = {one.name: one.retention for one in extension().kinds if one.retention is not None}
+    if kind is not None:
+        return own.get(kind, settings().retention_seconds), ()
+    return settings().retention_seconds, tuple(sorted(own))
 
 
 def _purge_events(engine: Engine, seconds: float) -> None:

@@ -14,7 +14,7 @@ from werkzeug.local import LocalProxy
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
 from outbox.extension.flask_mail import Address, Connection, Message
-from outbox.extension.hooks import H, Hook
+from outbox.extension.hooked import Hooked
 from outbox.extension.kinds import Kind, Kinds
 from outbox.extension.launcher import LAUNCHER, Launcher
 from outbox.extension.options import EnqueueOptions, SharedOptions, instant, takes
@@ -32,14 +32,14 @@ from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
 
-class Outbox(Told, flask_mail.Mail):
+class Outbox(Told, Hooked, flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
     def __init__(
         self, app: Flask | None = None, session: Any = None, token: Token = None, transports: Transports = None
     ) -> None:
         self._session, self._token, self._transports = session, token, transports
-        self.kinds, self._hooks = Kinds(), list[Hook]()
+        self.kinds = Kinds()
         super().__init__(app)
 
     def init_app(self, app: Flask, session: Any = None, token: Token = None, transports: Transports = None) -> Bound:
@@ -91,21 +91,13 @@ class Outbox(Told, flask_mail.Mail):
         expires. `sensitive`: its text is removed once it was sent, and its recipient can't be corrected. `sender`,
         `reply_to`, `headers`: for messages that have none of their own. `throttle`: how many one recipient gets, as
         "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
+        `attempts`, `retry_first`, `retry_max`: how often and when it is tried again; `retention`: seconds after its end
+        until it is purged; all by default as the settings say.
 
         Raises ConfigurationError with all faults, also for a name that is defined already; TypeError for an unknown
         option.
         """
         return self.kinds.define(self, name, options)
-
-    def before_enqueue(self, hook: H) -> H:
-        """Call `hook(message, options)` before each message is composed. A decorator.
-
-        Both are copies, for the hook to change in place: a `flask_mail.Message`, and the options of `enqueue` by name.
-        It refuses the message by raising RefusedError, or anything else, which comes through to the caller. Hooks are
-        called in the order in which they were registered, once for each message of `enqueue_many`.
-        """
-        self._hooks.append(hook)
-        return hook
 
     def connect(self) -> Connection:
         """A connection whose `send` enqueues; it opens nothing."""

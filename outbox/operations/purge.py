@@ -33,15 +33,17 @@ def purge(
     states: tuple[State, ...] = DONE_WITH,
     wanted: Filter | None = None,
     trail: Trail | None = None,
+    but_kinds: tuple[str, ...] = (),
 ) -> int:
     """Remove up to `limit` messages whose deliveries all ended, in `states`, over `older_than` seconds ago. How many.
 
     They go with their attempts. A message of which one delivery is younger, in another state or not `wanted` stays
     whole. Call it again, in a new transaction, until it returns 0. Also removes the rows of workers that stopped as
     long ago, and the big parts that no message refers to any more. `trail`: the audit's row, if a person does it.
+    `but_kinds`: messages of these stay.
     """
     take_write_lock(connection)
-    done = Done(older_than, states, wanted or Filter())
+    done = Done(older_than, states, wanted or Filter(), but_kinds=but_kinds)
     removed = remove(connection, _candidates(connection, done, limit), done)
     sweep(connection, done)
     if trail is not None:
@@ -91,11 +93,20 @@ class Done:
     older_than: float  # seconds
     states: tuple[State, ...]
     wanted: Filter
+    kinds: tuple[str, ...] = ()  # of these alone; none: of all
+    but_kinds: tuple[str, ...] = ()  # of none of these
+
+    @property
+    def whatever(self) -> Done:
+        """What ended as long ago, of whatever message."""
+        return Done(self.older_than, self.states, Filter())
 
     @property
     def source(self) -> sa.FromClause:
         """What `holds` speaks of."""
-        return DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id) if self.wanted.needs_message else DELIVERY
+        if self.kinds or self.but_kinds or self.wanted.needs_message:
+            return DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
+        return DELIVERY
 
     @property
     def ended(self) -> sa.ColumnElement[bool]:
@@ -105,14 +116,25 @@ class Done:
 
     @property
     def holds(self) -> sa.ColumnElement[bool]:
-        return sa.and_(self.ended, *clauses(self.wanted))
+        found = [self.ended, *clauses(self.wanted)]
+        if self.kinds:
+            found.append(MESSAGE.c.kind.in_(self.kinds))
+        if self.but_kinds:
+            found.append(sa.func.coalesce(MESSAGE.c.kind, "").not_in(self.but_kinds))
+        return sa.and_(*found)
 
 
 def purgeable(
-    connection: sa.Connection, *, older_than: float, states: tuple[State, ...], wanted: Filter, cap: int
+    connection: sa.Connection,
+    *,
+    older_than: float,
+    states: tuple[State, ...],
+    wanted: Filter,
+    cap: int,
+    but_kinds: tuple[str, ...] = (),
 ) -> int:
     """How many deliveries are done with, to `cap` + 1; their messages go where all of a message's are among them."""
-    done = Done(older_than, states, wanted)
+    done = Done(older_than, states, wanted, but_kinds=but_kinds)
     inner = sa.select(DELIVERY.c.id).select_from(done.source).where(done.holds).limit(cap + 1).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
@@ -141,7 +163,7 @@ class Seen(NamedTuple):
 def look(connection: sa.Connection, done: Done, size: int, after: Place | None) -> Seen:
     """Look at the next `size` deliveries that ended long enough ago, of any environment: a look that costs little."""
     mine = narrowed(connection, done.wanted)
-    page = _page(connection, replace(done, wanted=Filter()), after, size)
+    page = _page(connection, done.whatever, after, size)
     messages = _whole(connection, {row.message_id for row in page}, replace(done, wanted=mine))
     place = Place(page[-1].finished_at, page[-1].id) if page else after
     return Seen(sorted(messages), place, len(page) == size)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -20,9 +21,20 @@ BATCH = 1_000
 WHOLE_SECONDS = 3_600.0
 """So often it looks from the start again, for what was locked when it came by."""
 
+KINDS_WHOLE_SECONDS = 86_400.0
+"""The same where kinds have times of their own: each look passes by all that another time keeps."""
+
 PAUSE_SECONDS = 0.005
 PAUSE_SHARE = 0.25
 """Between two batches: at least so long, and this share of what the last one took."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """What is kept for one time, and how far along the order of ends it was looked at."""
+
+    done: Done
+    place: Place | None = None
 
 
 class Purger:
@@ -35,49 +47,62 @@ class Purger:
         environment: str,
         older_than: float,
         audit_older_than: float | None = None,
+        kinds: Mapping[str, float] | None = None,
         batch: int = BATCH,
     ) -> None:
-        """`older_than`: seconds since the end, after which a message of `environment` goes.
+        """`older_than`: seconds since the end, after which a message of `environment` goes; `kinds`: the same of those
+        that have a time of their own.
 
         `audit_older_than`: seconds after which an entry of the audit goes; None: never.
         """
+        own = kinds or {}
         self._audit_older_than = audit_older_than
         self._engine = engine
         self._environment = environment
-        self._done = Done(older_than, DONE_WITH, Filter(environment=environment))
+        self._older_than, of_all = older_than, Filter(environment=environment)
+        self._walks = [Walk(Done(older_than, DONE_WITH, of_all, but_kinds=tuple(sorted(own))))]
+        for seconds in sorted(set(own.values())):
+            of_these = tuple(sorted(name for name, its_own in own.items() if its_own == seconds))
+            self._walks.append(Walk(Done(seconds, DONE_WITH, of_all, kinds=of_these)))
         self._batch = batch
-        self._place: Place | None = None
+        self._whole_seconds = KINDS_WHOLE_SECONDS if own else WHOLE_SECONDS
         self._whole_at = monotonic()
         self._lock = threading.Lock()
 
     def run(self, wait: Callable[[float], bool]) -> int:
         """Remove what is old; how many messages. Between two batches `wait` waits so many seconds, and says: stop."""
         with self._lock:
-            if monotonic() - self._whole_at >= WHOLE_SECONDS:
-                self._place, self._whole_at = None, monotonic()
-            removed, more = 0, not wait(0.0)
-            while more:
-                began = monotonic()
-                with reading(self._engine) as connection:
-                    seen = look(connection, self._done, self._batch, self._place)
-                if seen.messages:
-                    with self._engine.begin() as connection:
-                        removed += remove(connection, seen.messages, self._done)
-                self._place = seen.place
-                # not all of the time, so that claims and the application's writes get theirs
-                more = seen.more and not wait(max(PAUSE_SECONDS, (monotonic() - began) * PAUSE_SHARE))
+            if monotonic() - self._whole_at >= self._whole_seconds:
+                self._whole_at = monotonic()
+                for walk in self._walks:
+                    walk.place = None
+            removed = sum(self._walk(walk, wait) for walk in self._walks)
             with self._engine.begin() as connection:
-                sweep(connection, self._done)
-                effects.remove_old(connection, self._environment, self._done.older_than)
+                sweep(connection, self._walks[0].done)
+                effects.remove_old(connection, self._environment, self._older_than)
             self._shorten_audit(wait)
             self._shorten_events(wait)
             return removed
+
+    def _walk(self, walk: Walk, wait: Callable[[float], bool]) -> int:
+        removed, more = 0, not wait(0.0)
+        while more:
+            began = monotonic()
+            with reading(self._engine) as connection:
+                seen = look(connection, walk.done, self._batch, walk.place)
+            if seen.messages:
+                with self._engine.begin() as connection:
+                    removed += remove(connection, seen.messages, walk.done)
+            walk.place = seen.place
+            # not all of the time, so that claims and the application's writes get theirs
+            more = seen.more and not wait(max(PAUSE_SECONDS, (monotonic() - began) * PAUSE_SHARE))
+        return removed
 
     def _shorten_events(self, wait: Callable[[float], bool]) -> None:
         more = True
         while more:
             with self._engine.begin() as connection:
-                removed = purge_events(connection, self._done.older_than, self._batch)
+                removed = purge_events(connection, self._older_than, self._batch)
             more = removed == self._batch and not wait(PAUSE_SECONDS)
 
     def _shorten_audit(self, wait: Callable[[float], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,7 +12,7 @@ from outbox.core.errors import ConfigurationError, MessageError
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle, parse
 from outbox.settings.shown import nearest, shown
-from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, text
+from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, text, whole
 
 Address = str | tuple[str, str]
 
@@ -39,6 +40,10 @@ class KindOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     throttle: str | None
     replace: str | None
+    attempts: int | None
+    retry_first: float | None
+    retry_max: float | None
+    retention: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,20 @@ class Policy:
     headers: tuple[tuple[str, str], ...] = ()
     throttle: Throttle | None = None
     replace: str | None = None  # "queued": the newest replaces those that are still queued
+    attempts: int | None = None  # counted ones, after which it has failed
+    retry_first: float | None = None  # seconds to wait after the first attempt that was deferred
+    retry_max: float | None = None  # seconds: the longest wait between two
+    retention: float | None = None  # seconds after its end until it is purged
 
     @property
     def is_limited(self) -> bool:
         """Whether a new message depends on those that its recipient got before."""
         return self.throttle is not None or self.replace is not None
+
+    @property
+    def retries_by_itself(self) -> bool:
+        """Whether it is tried again otherwise than the settings say."""
+        return any(one is not None for one in (self.attempts, self.retry_first, self.retry_max))
 
     @property
     def words(self) -> list[tuple[str, str]]:
@@ -92,6 +106,8 @@ def policy(name: object, options: Mapping[str, Any]) -> Policy:
             values[option] = _FORMS[option](given)
         except ValueError as error:
             faults.append(f"kind {shown(name)}: {option} {str(error).rstrip('.')}.")
+    if values.get("retry_first", 0.0) > values.get("retry_max", math.inf):
+        faults.append(f"kind {shown(name)}: retry_first is longer than retry_max, the longest wait.")
     if faults:
         raise ConfigurationError(faults)
     return Policy(str(name), **values)
@@ -139,6 +155,10 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "headers": HEADERS.parse,
     "throttle": _throttle,
     "replace": choice("queued").parse,
+    "attempts": whole(1, 1000).parse,
+    "retry_first": SECONDS.parse,
+    "retry_max": SECONDS.parse,
+    "retention": SECONDS.parse,
 }
 
 

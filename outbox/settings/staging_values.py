@@ -12,6 +12,7 @@ from outbox.settings.shown import shown
 from outbox.settings.values import Form
 
 _DOMAIN = re.compile(r"@?((?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)", re.IGNORECASE)
+_PATTERN = re.compile(r"(?:[a-z0-9.!#$%&'/=?^_`{|}~*+-]+@)?[a-z0-9_*][a-z0-9_.*-]*", re.IGNORECASE)
 _LEAVE_OUT = "Leave it out if mail is to go to its recipients"
 
 
@@ -28,13 +29,28 @@ def _parse_allowed(raw: Any) -> Allowed:
             f"is {shown(raw)}, not addresses and domains with blanks between, such as ann@example.org example.net. "
             f"{_LEAVE_OUT}"
         )
-    addresses, domains = set(), set()
+    addresses, domains, patterns = set(), set(), set()
     for word in words:
         if isinstance(word, str) and (domain := _DOMAIN.fullmatch(word)):
             domains.add(domain[1].lower())
+        elif isinstance(word, str) and "*" in word:
+            patterns.add(_pattern(word))
         else:
             addresses.add(_address(word).lower())
-    return Allowed(frozenset(addresses), frozenset(domains))
+    return Allowed(frozenset(addresses), frozenset(domains), frozenset(patterns))
+
+
+def _pattern(word: str) -> str:
+    """Raises ValueError for an invalid one, and for one that everybody fits."""
+    pattern = word.lower().removeprefix("@")
+    if not _PATTERN.fullmatch(pattern):
+        raise ValueError(
+            f"holds {shown(word)}, which is not a pattern. Write * for any text, as in *.example.org or "
+            "qa-*@example.org"
+        )
+    if not any(character.isalnum() for character in pattern):
+        raise ValueError(f"holds {shown(word)}, which everybody fits. {_LEAVE_OUT}")
+    return pattern
 
 
 def _address(given: Any) -> str:
@@ -45,4 +61,4 @@ def _address(given: Any) -> str:
 
 
 ADDRESS = Form("an address", _parse_address, blank=True)
-ALLOWED = Form("addresses and domains, separated by blanks", _parse_allowed, blank=True)
+ALLOWED = Form("addresses, domains and patterns, separated by blanks", _parse_allowed, blank=True)

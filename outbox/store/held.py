@@ -161,7 +161,18 @@ class Held:
 def outside(delivery: sa.FromClause, allowed: Allowed) -> sa.ColumnElement[bool]:
     """Whether a delivery is for somebody else."""
     address, domain = sa.func.lower(delivery.c.recipient), sa.func.lower(delivery.c.domain)
-    return sa.and_(address.not_in(sorted(allowed.addresses)), domain.not_in(sorted(allowed.domains)))
+    unlike = (
+        sa.not_((address if "@" in pattern else domain).like(_like(pattern), escape="|"))
+        for pattern in sorted(allowed.patterns)
+    )
+    return sa.and_(address.not_in(sorted(allowed.addresses)), domain.not_in(sorted(allowed.domains)), *unlike)
+
+
+def _like(pattern: str) -> str:
+    """A pattern of `Allowed` as LIKE takes it."""
+    for special in "|%_":
+        pattern = pattern.replace(special, f"|{special}")
+    return pattern.replace("*", "%")
 
 
 _LIVING = sa.or_(_message.c.expires_at.is_(None), _message.c.expires_at > DbNow())

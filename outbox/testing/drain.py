@@ -66,7 +66,9 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
         queue,
         buffer,
         recorder,
-        replace(build.terms(settings, settings.transports[0]), suppress=False, transport=relay.name),
+        replace(
+            build.terms(settings, settings.transports[0], bound_to(app).kinds), suppress=False, transport=relay.name
+        ),
         events,
         LeaseGuard(settings.dead_after_seconds, _NOW, ahead=lambda: 0.0),
         monotonic=lambda: _NOW,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
 from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.retry import RetryPolicy
-from outbox.delivery.staging import Allowed
 from outbox.extension.state import Bound
 from outbox.message.dkim.signer import Signer
 from outbox.monitoring import prometheus
@@ -26,6 +25,7 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.monitoring.readiness import Readiness
 from outbox.settings import Settings
+from outbox.settings.kinds import Policy
 from outbox.settings.relay import Relay
 from outbox.smtp.learned import Learned
 from outbox.smtp.opening import connection_to
@@ -39,7 +39,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.store.transports import Transports
-from outbox.worker import duties
+from outbox.worker import duties, policies, staging
 from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.lease_guard import LeaseGuard
@@ -117,7 +117,7 @@ def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, event
         transports={relay.name for relay in settings.transports},
         routes=lambda: live_routes(engine),
         health=_transports(engine, settings).read,
-        allowed=_allowed(settings),
+        allowed=staging.allowed(settings),
     )
 
 
@@ -133,11 +133,6 @@ def _introduce(engine: Engine, settings: Settings) -> None:
 
 def _transports(engine: Engine, settings: Settings) -> Transports:
     return Transports(engine, settings.environment)
-
-
-def _allowed(settings: Settings) -> Allowed | None:
-    """Who may get mail; None: everybody, or all goes to one address."""
-    return None if settings.redirect_to is not None else settings.allow_recipients
 
 
 def rulings(engine: Engine, settings: Settings, relay: Relay) -> Rulings:
@@ -157,10 +152,12 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     )
 
 
-def terms(settings: Settings, relay: Relay) -> Terms:
-    """By which one attempt goes."""
+def terms(settings: Settings, relay: Relay, kinds: Iterable[Policy] = ()) -> Terms:
+    """By which one attempt goes; `kinds`: those that the application has defined."""
+    general = retry_policy(settings)
     return Terms(
-        policy=retry_policy(settings),
+        policy=general,
+        policies=policies.of_kinds(kinds, general),
         lease=settings.lease_seconds,
         send_timeout=settings.send_timeout,
         dot_timeout=relay.dot_timeout,
@@ -168,7 +165,7 @@ def terms(settings: Settings, relay: Relay) -> Terms:
         transport=relay.name,
         address=relay.address,
         redirect_to=settings.redirect_to,
-        allowed=_allowed(settings),
+        allowed=staging.allowed(settings),
         returning=returning(settings, relay),
     )
 
@@ -180,13 +177,14 @@ def blame(settings: Settings) -> Blame:
     return Blame(breaker, Refusals(settings.breaker_refusals))
 
 
-def purger(engine: Engine, settings: Settings) -> operations.Purger:
-    """Removes what the settings say is old."""
+def purger(engine: Engine, settings: Settings, kinds: Iterable[Policy] = ()) -> operations.Purger:
+    """Removes what the settings, or the `kinds` themselves, say is old."""
     return operations.Purger(
         engine,
         environment=settings.environment,
         older_than=settings.retention_seconds,
         audit_older_than=settings.audit_retention_seconds,
+        kinds={one.name: one.retention for one in kinds if one.retention is not None},
     )
 
 
@@ -232,7 +230,7 @@ def pools(
             own,
             OutcomeStore(engine, bounce_seconds=settings.bounce_suppression_seconds),
             worker_id,
-            terms(settings, relay),
+            terms(settings, relay, bound.kinds),
             blame(settings),
             rulings(engine, settings, relay),
             events,

@@ -122,7 +122,7 @@ class Offers:
         if result.verdict is not Verdict.ACCEPTED:  # which nothing else decides about
             shared = round_.is_shared(result)
             facts = replace(facts, withheld=ruling.withheld, down=self._buffer.is_down, together=shared)
-        decision = decide(result, facts, self._terms.policy, round_.chance)
+        decision = decide(result, facts, self._terms.policy_of(leased.claimed.message.kind), round_.chance)
         return self.record(leased, staging.noted(decision, self._terms.redirect_to), result, ruling.about, later=later)
 
     def _judge(self, leased: Leased, result: Result, connection: Connection, chance: float) -> Ruling:

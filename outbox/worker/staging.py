@@ -6,10 +6,17 @@ from dataclasses import replace
 
 from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.delivery.retry import Decision
+from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
+from outbox.settings import Settings
 from outbox.store.claimed import Claimed
 
 _MOST_NOTE = 255  # characters
+
+
+def allowed(settings: Settings) -> Allowed | None:
+    """Who may get mail; None: everybody, or all goes to one address."""
+    return None if settings.redirect_to is not None else settings.allow_recipients
 
 
 def envelope(claimed: Claimed, redirect_to: str | None) -> Envelope:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from outbox.delivery.reply import Result
@@ -50,6 +50,12 @@ class Terms:
     redirect_to: str | None = None  # OUTBOX_REDIRECT_TO
     allowed: Allowed | None = None  # OUTBOX_ALLOW_RECIPIENTS, where mail is not redirected
     returning: Returning | None = None  # signs envelope senders
+    policies: Mapping[str, RetryPolicy] = field(default_factory=dict)
+    """Of the kinds that are tried again otherwise than `policy` says."""
+
+    def policy_of(self, kind: str | None) -> RetryPolicy:
+        """When and how often a message of this kind is tried again."""
+        return self.policies.get(kind, self.policy) if self.policies and kind else self.policy
 
     def may_reach(self, recipient: str) -> bool:
         """Whether mail may go to this address."""

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from outbox.delivery.lane_shares import SLOTS
+from outbox.delivery.staging import Allowed
 from outbox.models import OutboxMessage, OutboxPause
 from outbox.operations import audit, pauses
 from outbox.store.enqueue import Posting
@@ -355,3 +356,18 @@ def test_what_is_claimed_already_is_told_apart() -> None:
     assert held.holds("a@example.com", None)
     assert not held.holds("a@example.org", None)
     assert Held(everything=True).holds("a@example.org", None)
+
+
+def test_patterns_of_who_is_allowed_mean_the_same_in_sql(engine: sa.Engine, queue: Queue) -> None:
+    """A claim finds those whom a worker may write to, and no other, with what LIKE takes for a wildcard in them."""
+    patterns = frozenset({"qa_%*@example.org", "*.shop.example", "back\\*@example.net", "pipe|*@example.net"})
+    allowed = Allowed(frozenset({"ann@example.com"}), frozenset({"own.example"}), patterns)
+    there = [
+        *("qa_%1@example.org", "QA_%@Example.org", "qaxx1@example.org", "a@x.shop.example", "a@x.y.shop.example"),
+        *("a@shop.example", "ann@example.com", "bob@example.com", "b@own.example", "b@x.own.example"),
+        *("back\\1@example.net", "back1@example.net", "pipe|1@example.net", "pipe1@example.net"),
+    ]
+    put(engine, *there)
+    found = claimed(queue, Held(allowed=allowed), limit=50)
+    assert sorted(found) == sorted(one for one in there if one in allowed)
+    assert len(found) == 8

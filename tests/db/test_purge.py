@@ -203,3 +203,34 @@ def test_a_worker_stops_purging_when_it_is_told_to(engine: sa.Engine) -> None:
     put(engine, state=State.SENT, ago=61.0)
     assert purger.run(lambda seconds: False) == 3
     assert states(engine) == {}
+
+
+def test_kinds_are_kept_for_a_time_of_their_own(engine: sa.Engine) -> None:
+    """Shorter or longer than the rest, mail of no kind among it; what has failed stays whatever its kind."""
+    times = {"receipt": 900.0, "code": 10.0, "pin": 10.0}
+    there: dict[tuple[str | None, float], int] = {}
+    for kind in (None, "other", *times):
+        for ago in (5.0, 30.0, 300.0, 3000.0):
+            (there[kind, ago],) = put(engine, posting=Posting(kind=kind), state=State.SENT, ago=ago)
+    (failed,) = put(engine, posting=Posting(kind="code"), state=State.FAILED, ago=3000.0)
+    purger = Purger(engine, environment="", older_than=60.0, kinds=times, batch=2)
+    wanted = {id for (kind, ago), id in there.items() if ago < times.get(kind or "", 60.0)}
+    assert purger.run(lambda seconds: False) == len(there) - len(wanted)
+    assert set(states(engine)) == wanted | {failed}
+    assert purger.run(lambda seconds: False) == 0
+    (late,) = put(engine, posting=Posting(kind="pin"), state=State.SENT, ago=11.0)
+    assert purger.run(lambda seconds: False) == 1
+    assert late not in states(engine)
+
+
+def test_a_purge_by_hand_leaves_kinds_alone(engine: sa.Engine) -> None:
+    """Those that are kept for a time of their own; counted and removed alike."""
+    receipt = put(engine, posting=Posting(kind="receipt"), state=State.SENT, ago=90.0)
+    put(engine, state=State.SENT, ago=90.0)
+    put(engine, posting=Posting(kind="news"), state=State.SENT, ago=90.0)
+    with engine.begin() as connection:
+        found = operations.purgeable(
+            connection, older_than=60.0, states=(State.SENT,), wanted=Filter(), cap=10, but_kinds=("receipt",)
+        )
+        assert purge(connection, older_than=60.0, limit=10, but_kinds=("receipt",)) == found == 2
+    assert set(states(engine)) == set(receipt)

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session, scoped_session
 from outbox import Message, MessageError, Outbox, RawMessage, operations
 from outbox.delivery.states import Lane, State
 from outbox.extension.state import bound_to
-from outbox.models import OutboxDelivery
+from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.store.types import DbNow
+from outbox.testing.mailbox import Mailbox
 from tests.flask.conftest import Committed
 from tests.flask.terminal import APP, Terminal
 from tests.servers.databases import Database
@@ -248,3 +249,41 @@ def test_the_terminal_shows_it(terminal: Terminal) -> None:
     lines = terminal.run("outbox-kinds").stdout
     assert "No mail ended in this time" in lines
     assert "category=security, priority=high, max_age=3600 s" in lines
+
+
+def test_a_policy_that_changes_holds_for_what_is_queued_from_the_next_attempt_on(
+    make_app: MakeApp, db: Db, committed: Committed
+) -> None:
+    """Attempts and waits are the worker's; what was frozen when it was enqueued stays, priority among it."""
+    app = make_app()
+    before, after = Outbox(), Outbox()
+    before.kind("code", attempts=3, retry_first=10, priority="high", headers={"X-Of": "before"})
+    after.kind("code", attempts=2, retry_first=40, priority="bulk", headers={"X-Of": "after"})
+    before.init_app(app, session=db)
+    with app.app_context():
+        before.enqueue(hello(), kind="code")
+        db.commit()
+    mailbox = Mailbox(app)
+    (first,) = mailbox.drain("451 4.3.0 later")
+    assert (first.state, first.delay) == ("queued", 10)
+    after.init_app(app, session=db)  # deployed anew
+    assert mailbox.drain() == []  # due when it was due before
+    mailbox.travel(11)
+    (second,) = mailbox.drain("451 4.3.0 later")
+    assert (second.state, second.reason) == ("failed", "attempts")
+    with db() as session:
+        message = session.scalars(sa.select(OutboxMessage)).one()
+        assert ["X-Of", "before"] in [list(one) for one in message.headers]
+        assert message.deliveries[0].lane == Lane.HIGH.slot(retry=True)
+
+
+def test_purge_by_hand_leaves_what_kinds_keep(terminal: Terminal) -> None:
+    """Where it goes by the settings: it says which; a kind by name goes by its own time."""
+    (terminal.folder / "trial.py").write_text(
+        APP.replace("    Outbox().init_app(app)", "    Outbox(app).kind('receipt', retention=86400000)")
+    )
+    assert "without the kinds that are kept for a time of their own: receipt" in terminal.run("outbox-purge").stdout
+    one = json.loads(terminal.run("outbox-purge", "--kind", "receipt", "--dry-run", "--json").stdout)
+    assert one["older_than_seconds"] == 86400000
+    other = json.loads(terminal.run("outbox-purge", "--older-than", "1d", "--dry-run", "--json").stdout)
+    assert other["older_than_seconds"] == 86400

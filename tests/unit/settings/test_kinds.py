@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from outbox import ConfigurationError, Outbox
+from outbox import ConfigurationError, Outbox, Settings
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle, parse, same_person
 from outbox.settings.kinds import Category, KindOptions, Policy, policy
+from outbox.worker import build, policies
 
 
 def test_each_option_is_kept() -> None:
@@ -26,6 +28,10 @@ def test_each_option_is_kept() -> None:
         "headers": {"X-Tag": "reset"},
         "throttle": "3/hour",
         "replace": "queued",
+        "attempts": 5,
+        "retry_first": 10,
+        "retry_max": 60,
+        "retention": 86_400,
     }
     assert options.keys() == KindOptions.__annotations__.keys()
     made = policy("password-reset", options)
@@ -42,6 +48,10 @@ def test_each_option_is_kept() -> None:
         (("X-Tag", "reset"),),
         Throttle(3, 3600.0),
         "queued",
+        5,
+        10.0,
+        60.0,
+        86_400.0,
     )
     assert dict(made.words) == {
         "category": "security",
@@ -55,6 +65,10 @@ def test_each_option_is_kept() -> None:
         "headers": "X-Tag: reset",
         "throttle": "3/hour",
         "replace": "queued",
+        "attempts": "5",
+        "retry_first": "10 s",
+        "retry_max": "60 s",
+        "retention": "86400 s",
     }
     assert policy("news", dict.fromkeys(options)).words == []
 
@@ -159,3 +173,27 @@ def test_a_throttle_looks_back() -> None:
 def test_one_person_has_many_addresses(address: str, person: str) -> None:
     """Dots count for nothing at Gmail, and what is behind a plus sign nowhere."""
     assert same_person(address) == person
+
+
+def test_how_often_and_how_long() -> None:
+    """Attempts, waits and retention are checked where the kind is defined."""
+    made = policy("code", {"attempts": 5, "retry_first": 10, "retry_max": timedelta(minutes=1), "retention": "86400"})
+    assert (made.attempts, made.retry_first, made.retry_max, made.retention) == (5, 10.0, 60.0, 86_400.0)
+    assert made.retries_by_itself
+    assert not policy("other", {"retention": 60}).retries_by_itself
+    with pytest.raises(ConfigurationError) as caught:
+        policy("code", {"attempts": 0, "retention": -1})
+    assert len(caught.value.faults) == 2
+    with pytest.raises(ConfigurationError, match="retry_first is longer than retry_max"):
+        policy("code", {"retry_first": 61, "retry_max": 60})
+
+
+def test_what_a_kind_does_not_say_is_as_the_settings_say() -> None:
+    """A first wait above the longest of the settings raises that, and the other way round."""
+    settings = Settings.from_config({"OUTBOX_RETRY_FIRST_SECONDS": 60, "OUTBOX_RETRY_MAX_SECONDS": 600})
+    kinds = [policy("a", {"retry_first": 900}), policy("b", {"retry_max": 5}), policy("c", {"priority": "high"})]
+    found = policies.of_kinds(kinds, build.retry_policy(settings))
+    assert [(name, one.first, one.most, one.attempts) for name, one in found.items()] == [
+        ("a", 900.0, 900.0, settings.max_attempts),
+        ("b", 5.0, 5.0, settings.max_attempts),
+    ]

@@ -21,6 +21,10 @@ def settings(**config: Any) -> Settings:
         ("example.org", ["a@example.org", "A@EXAMPLE.ORG"], ["a@sub.example.org", "a@example.com"]),
         ("@Example.org", ["a@example.org"], ["a@notexample.org"]),
         ("Ann@Example.org  example.net", ["ann@example.org", "ANN@example.org", "x@example.net"], ["x@example.org"]),
+        ("qa-*@Example.org", ["qa-1@example.org", "QA-@EXAMPLE.org"], ["xqa-1@example.org", "qa-1@example.org.evil"]),
+        ("*.shop.example", ["a@x.shop.example", "a@x.y.SHOP.example"], ["a@shop.example", "a@xshop.example"]),
+        ("@qa*.example", ["a@qa1.example"], ["qa1.example@example.org"]),
+        ("a_%*@example.org", ["a_%x@example.org"], ["abcx@example.org"]),
         (["ann@example.org", "localhost"], ["ann@example.org", "x@localhost"], ["bob@example.org"]),
     ],
 )
@@ -37,6 +41,9 @@ def test_how_they_are_shown() -> None:
     allowed = Allowed(frozenset({"b@c.d", "a@c.d"}), frozenset({"example.org"}))
     assert str(allowed) == "a@c.d b@c.d example.org"
     assert [allowed.has_some_of(domain) for domain in ("c.d", "C.D", "example.org", "d")] == [True, True, False, False]
+    patterns = Allowed(frozenset(), frozenset(), frozenset({"x*@*.c.d", "*.e.f"}))
+    assert str(patterns) == "*.e.f x*@*.c.d"
+    assert [patterns.has_some_of(domain) for domain in ("q.C.d", "c.d", "q.e.f")] == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["OUTBOX_REDIRECT_TO", "OUTBOX_ALLOW_RECIPIENTS"])
@@ -62,7 +69,12 @@ def test_none_is_unset() -> None:
         ({"OUTBOX_REDIRECT_TO": "nobody"}, "OUTBOX_REDIRECT_TO holds 'nobody', which"),
         ({"OUTBOX_REDIRECT_TO": "a@example.org, b@example.org"}, "OUTBOX_REDIRECT_TO holds"),
         ({"OUTBOX_ALLOW_RECIPIENTS": "a@example.org,b@example.org"}, "OUTBOX_ALLOW_RECIPIENTS holds"),
-        ({"OUTBOX_ALLOW_RECIPIENTS": "*.example.org"}, "OUTBOX_ALLOW_RECIPIENTS holds '*.example.org'"),
+        ({"OUTBOX_ALLOW_RECIPIENTS": "*"}, "OUTBOX_ALLOW_RECIPIENTS holds '*', which everybody fits. Leave it out"),
+        ({"OUTBOX_ALLOW_RECIPIENTS": "*@*.*"}, "OUTBOX_ALLOW_RECIPIENTS holds '*@*.*', which everybody fits"),
+        (
+            {"OUTBOX_ALLOW_RECIPIENTS": "a *@@x"},
+            "OUTBOX_ALLOW_RECIPIENTS holds '*@@x', which is not a pattern",
+        ),
         ({"OUTBOX_ALLOW_RECIPIENTS": 7}, "OUTBOX_ALLOW_RECIPIENTS is 7, not addresses and domains"),
         (
             {"OUTBOX_REDIRECT_TO": "a@example.org", "OUTBOX_ALLOW_RECIPIENTS": "example.net"},
