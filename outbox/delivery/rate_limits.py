@@ -171,12 +171,18 @@ class DayUse:
         return min([bucket_end(now), *(one.free_at for one in self.buckets[:1])])
 
     def without(self, count: int, at: int) -> DayUse:
-        """The same, `count` of those that were given out at `at` were not used."""
+        """The same, `count` of those that were given out until `at` were not used.
+
+        They are taken from the last bucket until then, and from those before it: some were given out earlier, or the
+        clock was stepped forward since. What is taken from a bucket too early leaves one that counts for longer, so it
+        is never too many that go.
+        """
         found = []
-        for one in self.buckets:
-            taken = min(count, one.number) if one.until == bucket_end(at) else 0
+        for one in reversed(self.buckets):
+            taken = min(count, one.number) if one.until <= bucket_end(at) else 0
+            count -= taken
             found.append(Bucket(one.until, one.number - taken))
-        return DayUse(tuple(one for one in found if one.number))
+        return DayUse(tuple(one for one in reversed(found) if one.number))
 
     def free_at(self, most: int) -> int | None:
         """When the next may go where `most` are allowed; None: now."""

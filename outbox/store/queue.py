@@ -227,8 +227,9 @@ class Queue:
         """
         stale = self._stale(dead_after)
         with reading(self._engine) as connection:
-            if not connection.execute(sa.select(_worker.c.id).where(stale).limit(1)).first():
+            if not (dead := list(connection.execute(sa.select(_worker.c.id).where(stale)).scalars())):
                 return []
+        self._release_permits(dead)
         with self._engine.begin() as connection:
             dead = list(connection.execute(self._database.skip_locked(sa.select(_worker.c.id).where(stale))).scalars())
             if not dead:
@@ -257,11 +258,20 @@ class Queue:
 
         To be called again `for_good` a moment later: the server may still finish a claim whose client is no more.
         """
+        if for_good:
+            self._release_permits([worker_id])
         with self._engine.begin() as connection:
             freed = self._release(connection, [worker_id], connection.execute(held_by([worker_id])).all())
             if for_good:
                 connection.execute(_worker.update().where(_worker.c.id == worker_id).values(stopped_at=DbNow()))
             return freed
+
+    def _release_permits(self, workers: Sequence[int]) -> None:
+        """Before their leases, by which it is known what they may have sent."""
+        try:
+            self.rates.release_dead(workers)
+        except Exception as error:  # noqa: BLE001 - they count as used then, and the mail does not wait for this
+            logger.error("what dead workers held of a quota can't be given back: %s", type(error).__name__)
 
     def _release(self, connection: sa.Connection, workers: Sequence[int], held: Sequence[sa.Row[Any]]) -> int:
         """How many are due now; what somebody else has claimed since it was looked at is not touched."""

@@ -38,8 +38,9 @@ def parameters(cells: Mapping[str, Cell], day: int | None) -> dict[str, int]:
 
 
 @functools.lru_cache(64)
-def reserve(words: tuple[str, ...], daily: bool, database: Database) -> sa.Update:
+def reserve(words: tuple[str, ...], daily: bool, notes: bool, database: Database) -> sa.Update:
     """Reserve up to `wanted` permits of one row. `words`: of the rates that there are; `daily`: there is a quota.
+    `notes`: it is noted which worker holds them.
 
     No row is hit where there is none, or its quota has to be counted again.
     """
@@ -68,6 +69,9 @@ def reserve(words: tuple[str, ...], daily: bool, database: Database) -> sa.Updat
         changes.append((column, sa.case((count > 0, bases[word] + count * _of(word, "interval")), else_=column)))
     if daily:
         changes += [(_rate.c.used, _rate.c.used + count), (_rate.c.open_used, _rate.c.open_used + count)]
+    if notes:
+        entry = database.with_entry(_rate.c.held, sa.bindparam("worker", type_=sa.String()), count, now)
+        changes.append((_rate.c.held, sa.case((count > 0, entry), else_=_rate.c.held)))
     changes += [(_rate.c.limits, sa.bindparam("said", type_=sa.String())), (_rate.c.updated_at, DbNow())]
     where = sa.and_(this_row(), _rate.c.good_until > now) if daily else this_row()
     update = _rate.update().where(where).ordered_values(*changes)

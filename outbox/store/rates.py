@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.delivery.rate_limits import SECOND, DayUse, RateLimits, bucket_end
-from outbox.store import rate_sql
+from outbox.store import rate_holds, rate_sql
 from outbox.store.compiled import Rendered
 from outbox.store.connections import Connections
 from outbox.store.databases import of
@@ -44,7 +44,7 @@ class Rates:
         self._database = of(engine)
         self._connections = connections
         self._environment = environment
-        self._rendered: dict[tuple[tuple[str, ...], bool], Rendered] = {}
+        self._rendered: dict[tuple[tuple[str, ...], bool, bool], Rendered] = {}
 
     def reserve(
         self,
@@ -55,9 +55,10 @@ class Rates:
         *,
         per_second: float | None = None,
         paced: bool = True,
+        worker: int | None = None,
     ) -> Grant:
         """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now. Not `paced`: all that is
-        granted may go at once."""
+        granted may go at once. `worker`: who holds them, so that those of a quota are free again should it die."""
         cells = limits.cells(per_second, paced=paced)
         key = self._key(what, value)
         values = {
@@ -66,36 +67,62 @@ class Rates:
             "wanted": wanted,
             "said": str(limits),
         }
+        notes = worker is not None and limits.day is not None
+        if notes:
+            values["worker"] = self._database.entry(str(worker))
         for _ in range(3):
-            told = self._reserve(tuple(cells), limits.day is not None, values)
+            told = self._reserve((tuple(cells), limits.day is not None, notes), values)
             if told is not None:
                 count, rest = divmod(told, rate_sql.PACK)
                 return Grant(count, rest / SECOND) if count else Grant(0, wait=rest / SECOND)
             self._count_again(key, limits)
         return Grant(0, wait=1.0)  # its clock jumps
 
-    def give_back(self, what: str, value: str, count: int, age: float, *, limits: RateLimits) -> None:
-        """`count` permits that were given out `age` seconds ago were not used."""
+    def give_back(
+        self, what: str, value: str, count: int, age: float, *, limits: RateLimits, worker: int | None = None
+    ) -> None:
+        """`count` permits that were given out `age` seconds ago were not used.
+
+        `worker`: as `reserve` had it; what others have given back in its name, taking it for dead, it can't again.
+        """
         cells = limits.cells()
         with self._engine.begin() as connection:
             row = self._locked(connection, self._key(what, value))
             if row is None:
                 return
             at = row.now - round(age * SECOND)
+            held = rate_holds.recent(row.held, row.now)
+            if worker is not None and limits.day is not None:
+                if (entry := held.get(str(worker))) is None:
+                    count = 0
+                else:
+                    held[str(worker)] = [max(0, entry[0] - count), entry[1]]
             earlier = {
                 f"{word}_at": getattr(row, f"{word}_at") - count * cells[word].interval
                 for word in ("minute", "hour")
                 if word in cells
             }
             use = _use(row).without(count, at) if limits.day is not None else _use(row)
-            self._write(connection, self._key(what, value), use, row.now, earlier)
+            self._write(connection, self._key(what, value), use, row.now, {**earlier, "held": held})
 
-    def _reserve(self, words: tuple[str, ...], daily: bool, values: dict[str, Any]) -> int | None:
+    def release_dead(self, workers: Sequence[int]) -> None:
+        """Give back what these workers held, but for what they may have used. Not beside them."""
+        for value, worker, count in rate_holds.holding(self._engine, self._environment, workers):
+            key = self._key(TRANSPORT, value)
+            with self._engine.begin() as connection:
+                row = self._locked(connection, key)
+                if row is None or (entry := row.held.get(str(worker))) is None:
+                    continue
+                use = _use(row).without(count, entry[1])
+                left = {name: one for name, one in row.held.items() if name != str(worker)}
+                self._write(connection, key, use, row.now, {"held": left})
+
+    def _reserve(self, form: tuple[tuple[str, ...], bool, bool], values: dict[str, Any]) -> int | None:
         with self._connections.use() as connection, self._committed(connection):
-            rendered = self._rendered.get((words, daily))
+            rendered = self._rendered.get(form)
             if rendered is None:
-                statement = rate_sql.reserve(words, daily, self._database)
-                rendered = self._rendered[words, daily] = Rendered(statement, connection.dialect)
+                statement = rate_sql.reserve(*form, self._database)
+                rendered = self._rendered[form] = Rendered(statement, connection.dialect)
             return rate_sql.told_by(rendered.execute(connection, values), self._database)
 
     def _committed(self, connection: sa.Connection) -> AbstractContextManager[Any]:
@@ -108,17 +135,19 @@ class Rates:
                 values = {name.removeprefix("the_"): value for name, value in key.items()}
                 unless_there = self._database.insert_unless_there(_rate, ["environment", "what", "value"])
                 connection.execute(
-                    unless_there.values(**values, buckets=[], limits=str(limits), updated_at=DbNow(), good_until=0)
+                    unless_there.values(
+                        **values, buckets=[], held={}, limits=str(limits), updated_at=DbNow(), good_until=0
+                    )
                 )
                 return
-            self._write(connection, key, _use(row), row.now, {})
+            self._write(connection, key, _use(row), row.now, {"held": rate_holds.recent(row.held, row.now)})
 
     def _locked(self, connection: sa.Connection, key: dict[str, str]) -> Any:
         columns = (_rate, DbMicros().label("now"))
         return connection.execute(self._database.lock(sa.select(*columns).where(rate_sql.this_row())), key).first()
 
     def _write(
-        self, connection: sa.Connection, key: dict[str, str], use: DayUse, now: int, arrivals: dict[str, int]
+        self, connection: sa.Connection, key: dict[str, str], use: DayUse, now: int, others: dict[str, Any]
     ) -> None:
         end = bucket_end(now)
         changes = {
@@ -127,7 +156,7 @@ class Rates:
             "open_until": end,
             "good_until": use.good_until(now),
             "buckets": [list(one) for one in use.buckets if one.until != end],
-            **arrivals,
+            **others,
         }
         connection.execute(_rate.update().where(rate_sql.this_row()).values(changes), key)
 

@@ -16,7 +16,6 @@ from outbox.core.version import VERSION
 from outbox.delivery.blame import Blame
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Refusals
-from outbox.delivery.rate_limits import RateLimits
 from outbox.delivery.retry import RetryPolicy
 from outbox.extension.state import Bound
 from outbox.message.dkim.signer import Signer
@@ -44,7 +43,7 @@ from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.one_cpu import OneProcessor, is_of_use
-from outbox.worker.pacer import Pacer
+from outbox.worker.pacer import paced
 from outbox.worker.pool import Pool
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Registration
@@ -225,7 +224,6 @@ def pools(
     def pool(relay: Relay, first: bool) -> Pool:
         learned, name = Learned(), relay.name
         own = queue if first else _queue_beside(queue, engine, settings, relay, wake=asked is None)
-        limits = RateLimits() if settings.suppress_send else relay.limits  # what is not sent need not wait
         return Pool(
             own,
             OutcomeStore(engine, bounce_seconds=settings.bounce_suppression_seconds),
@@ -246,7 +244,7 @@ def pools(
             share=Share(router, name),
             asked=asked[name] if asked is not None else None,
             shared=SharedHealth(_transports(engine, settings), events, name=name, worker_id=worker_id),
-            pacer=Pacer(own.rates, name, limits, monotonic, () if settings.suppress_send else settings.domain_rates),
+            pacer=paced(own.rates, relay, settings, worker_id),
         )
 
     made = {relay.name: pool(relay, number == 0) for number, relay in enumerate(settings.transports)}

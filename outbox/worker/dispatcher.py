@@ -103,7 +103,9 @@ class Dispatcher:
         deadline = self._monotonic() + self._terms.lease
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
-        exact = self._buffer.pacer.active  # there are permits for so many
+        pacer = self._buffer.pacer
+        exact = pacer.active and pacer.per_recipient  # there are permits for so many
+        whole = whole or (pacer.active and not exact)
         claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids, whole=whole, exact=exact)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)

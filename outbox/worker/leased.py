@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from outbox.store.claimed import Claimed
+from outbox.worker.permit import FREE, Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Begun:
     opening: int  # the breaker's `openings`
     probe: bool
     at: float  # monotonic seconds
+    permit: Permit = FREE
     along: tuple[Leased, ...] = ()  # taken with it, of the same message
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from outbox.core.clock import monotonic
 from outbox.core.events import first_line, logger
 from outbox.delivery.rate_limits import AHEAD, SECOND, RateLimits
 from outbox.delivery.reply import Phase
+from outbox.settings import Settings
+from outbox.settings.relay import Relay
 from outbox.store.rates import TRANSPORT, Rates
 from outbox.worker.domain_rates import DomainRates
+from outbox.worker.permit import FREE, Permit
 
 PATIENCE_SECONDS = 5.0
 """The longest wait before a worker asks again: others give back what they have not used."""
@@ -27,15 +30,6 @@ _LONG_SECONDS = 60.0
 """Whoever waits for the queue to be empty does not wait for longer limits than these."""
 
 _GIVE_BACK_SECONDS = 0.5  # at least, between two returns
-_UNCOUNTED = {Phase.RESOLVE, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS, Phase.AUTH, Phase.LOCAL}
-
-
-class _Permit(NamedTuple):
-    """Monotonic seconds."""
-
-    ready: float
-    until: float
-    reserved: float
 
 
 class Pacer:
@@ -48,14 +42,20 @@ class Pacer:
         limits: RateLimits,
         monotonic: Callable[[], float],
         domains: Sequence[tuple[str, RateLimits]] = (),
+        *,
+        worker: int | None = None,
+        per_recipient: bool = True,
     ) -> None:
-        """`source`: None where there are no limits. `domains`: the rates of domains, as `DomainRates` has them."""
+        """`source`: None where there are no limits. `domains`: the rates of domains, as `DomainRates` has them.
+        `per_recipient`: what the limits count; else it is messages, however many recipients share one."""
+        self.per_recipient = per_recipient
+        self._worker = worker
         self.domains = DomainRates(source, domains, monotonic)
         self._source = source
         self._transport = transport
         self._limits = limits
         self._monotonic = monotonic
-        self._permits: deque[_Permit] = deque()
+        self._permits: deque[Permit] = deque()
         self._unused: deque[float] = deque()  # when they were reserved
         self._lock = threading.Lock()
         self._per_second: float | None = None
@@ -73,8 +73,6 @@ class Pacer:
     def permitted(self, room: int, waiting: int, busy: bool, is_any: Callable[[], bool]) -> int:
         """For how many of `room` more than the `waiting` there are permits. Not `busy`: it looks first whether there
         `is_any` for one."""
-        if not self.active:
-            return room
         self.settle()
         if not busy and not waiting and not is_any():
             self.held_up = False
@@ -97,25 +95,30 @@ class Pacer:
         self.held_up = found <= 0 < wanted
         return max(0, min(wanted, found))
 
-    def is_ready(self, now: float) -> bool:
-        """Whether a message may go now."""
+    def take(self, now: float) -> Permit | None:
+        """The permit by which a message may go now; None: it has to wait. What goes by it must be followed by
+        `ended`."""
         if not self.active:
-            return True
+            return FREE
         with self._lock:
             self._lapse(now)
-            return bool(self._permits) and self._permits[0].ready <= now
+            ready = bool(self._permits) and self._permits[0].ready <= now
+            return self._permits.popleft() if ready else None
 
-    def take(self) -> None:
-        """It goes."""
+    def along(self, permit: Permit, now: float) -> Permit | None:
+        """The permit of one more recipient of what goes by `permit`; None: it has to wait."""
+        if self.per_recipient or permit is FREE:
+            return self.take(now)
         with self._lock:
-            if self._permits:
-                self._permits.popleft()
+            permit.going += 1
+        return permit
 
-    def ended(self, phase: Phase) -> None:
-        """How far it came: there are steps before which no relay counts anything."""
-        if self.active and phase in _UNCOUNTED:
+    def ended(self, phase: Phase, permit: Permit) -> None:
+        """How far what went by it came: there are steps before which no relay counts anything."""
+        if permit is not FREE:
             with self._lock:
-                self._unused.append(self._monotonic())
+                if permit.ended(phase):
+                    self._unused.append(permit.reserved)
 
     @property
     def holds_back(self) -> bool:
@@ -148,7 +151,9 @@ class Pacer:
             self._give_back_at = now + _GIVE_BACK_SECONDS
         if self._source is not None and (self._limits.minute or self._limits.hour or self._limits.day):
             try:
-                self._source.give_back(TRANSPORT, self._transport, len(unused), now - min(unused), limits=self._limits)
+                self._source.give_back(
+                    TRANSPORT, self._transport, len(unused), now - max(unused), limits=self._limits, worker=self._worker
+                )
             except Exception:  # the next time, then
                 with self._lock:
                     self._unused.extend(unused)
@@ -165,7 +170,9 @@ class Pacer:
         assert self._source is not None  # noqa: S101 - there are limits
         slower = self._per_second
         began = self._monotonic()
-        grant = self._source.reserve(TRANSPORT, self._transport, self._limits, wanted, per_second=slower)
+        grant = self._source.reserve(
+            TRANSPORT, self._transport, self._limits, wanted, per_second=slower, worker=self._worker
+        )
         ended = self._monotonic()
         self._wait = grant.wait
         if grant.permits == 0:
@@ -177,11 +184,25 @@ class Pacer:
         with self._lock:
             for number in range(grant.permits):
                 after = grant.first + number * pace  # the database looked between `began` and `ended`
-                self._permits.append(_Permit(ended + after, began + after + leeway, began))
+                self._permits.append(Permit(ended + after, began + after + leeway, began))
 
     def _lapse(self, now: float) -> None:
         while self._permits and self._permits[0].until < now:
             self._unused.append(self._permits.popleft().reserved)
+
+
+def paced(source: Rates, relay: Relay, settings: Settings, worker: int) -> Pacer:
+    """One by the limits of a transport. What is not sent need not wait."""
+    sends = not settings.suppress_send
+    return Pacer(
+        source,
+        relay.name,
+        relay.limits if sends else RateLimits(),
+        monotonic,
+        settings.domain_rates if sends else (),
+        worker=worker,
+        per_recipient=relay.rate_unit == "recipients",
+    )
 
 
 def unpaced(monotonic: Callable[[], float]) -> Pacer:

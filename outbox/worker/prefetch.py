@@ -19,7 +19,7 @@ from outbox.store.claimed import Claimed
 from outbox.worker.door import Door, Member
 from outbox.worker.leased import Begun, Entry, Leased, least_suspected
 from outbox.worker.pacer import Pacer, unpaced
-from outbox.worker.together import Sharing, taken_along
+from outbox.worker.together import Sharing, messages_in, taken_along
 from outbox.worker.waiters import Waiters
 
 _LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
@@ -88,10 +88,12 @@ class PrefetchBuffer:
 
     def permitted(self, room: int, busy: bool, is_any: Callable[[], bool]) -> int:
         """For how many of `room` there are permits. Not `busy`: `is_any` says whether one is needed at all."""
-        found = self.pacer.permitted(room, len(self), busy, is_any)
-        if self.pacer.active:
-            with self._lock:
-                self._waiters.wake(len(self._heap))
+        if not self.pacer.active:
+            return room
+        waiting = len(self) if self.pacer.per_recipient else messages_in(list(self._heap))
+        found = self.pacer.permitted(room, waiting, busy, is_any)
+        with self._lock:
+            self._waiters.wake(len(self._heap))
         return found
 
     def companions(self, leased: Leased) -> Sequence[Leased]:
@@ -100,9 +102,8 @@ class PrefetchBuffer:
 
     def withdraw(self, leased: Leased, who: Member | None = None, phase: Phase = Phase.LOCAL) -> None:
         """A taken message is finished without a result of the server's, in this phase."""
-        self.pacer.ended(phase)
         with self._lock:
-            begun = self._end(leased, who)
+            begun = self._end(leased, who, phase)
             self._breaker.withdrawn(probe=begun.probe)
             self._is_news(begun.probe and self.is_down)
             self._waiters.wake_all()
@@ -113,8 +114,7 @@ class PrefetchBuffer:
         with self._lock:
             if not self._door.is_turned_away(result, who, self._monotonic()):
                 return False
-            self.pacer.ended(result.phase)
-            begun = self._end(leased, who)
+            begun = self._end(leased, who, result.phase)
             self._breaker.withdrawn(probe=begun.probe)
             self._is_news(begun.probe and self.is_down)
             return True
@@ -165,12 +165,10 @@ class PrefetchBuffer:
 
         `chance`: random, 0 ≤ chance < 1.
         """
-        self.pacer.ended(result.phase)
         with self._lock:
-            begun, was_closed, was_down = self._end(leased, who), self._breaker.healthy, self.is_down
-            claimed = leased.claimed
-            message = claimed.message
-            now = self._monotonic()
+            begun = self._end(leased, who, result.phase)
+            was_closed, was_down = self._breaker.healthy, self.is_down
+            claimed, message, now = leased.claimed, leased.claimed.message, self._monotonic()
             offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
             ruling = self._blame.judge(offer, result, begun.opening, now, chance)
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
@@ -261,12 +259,12 @@ class PrefetchBuffer:
         """What may be begun now."""
         if not self._heap or not self._door.admits(who, now):
             return None
-        if not self.pacer.is_ready(now) or not self._breaker.admit(now):
+        if self._breaker.ready(now) == 0 or (permit := self.pacer.take(now)) is None:
             return None
-        self.pacer.take()
+        self._breaker.admit(now)
         probe = self._breaker.probing
         leased = least_suspected(self._heap, *self._blame.suspects()) if probe else heapq.heappop(self._heap)[2]
-        self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now)
+        self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now, permit)
         self._door.enter(who)
         return leased
 
@@ -278,15 +276,18 @@ class PrefetchBuffer:
     def _take_along(self, leased: Leased, shares: Sharing | None) -> None:
         if shares is not None and self._heap and not self.is_down:  # a probe is to show about whom a failure is
             key = leased.claimed.id, leased.claimed.token
-            along = tuple(taken_along(self._heap, leased.claimed, shares, self.pacer, self._monotonic()))
-            begun = replace(self._begun[key], probe=False)
-            self._begun |= {(one.claimed.id, one.claimed.token): begun for one in along}
-            self._begun[key] = replace(self._begun[key], along=along)
+            first = self._begun[key]
+            along = taken_along(self._heap, leased.claimed, shares, self.pacer, first.permit, self._monotonic())
+            for one, permit in along:
+                self._begun[one.claimed.id, one.claimed.token] = replace(first, probe=False, permit=permit)
+            self._begun[key] = replace(first, along=tuple(one for one, _ in along))
 
-    def _end(self, leased: Leased, who: Member | None) -> Begun:
+    def _end(self, leased: Leased, who: Member | None, phase: Phase) -> Begun:
         self._door.leave(who)
         (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
-        return self._begun.pop((leased.claimed.id, leased.claimed.token))
+        begun = self._begun.pop((leased.claimed.id, leased.claimed.token))
+        self.pacer.ended(phase, begun.permit)
+        return begun
 
     def _patience(self, now: float) -> float:
         """Seconds until the breaker may admit a probe, or the relay one connection more; else a long time."""

@@ -11,6 +11,7 @@ from outbox.message.values import Envelope
 from outbox.store.claimed import Claimed
 from outbox.worker.leased import Entry, Leased
 from outbox.worker.pacer import Pacer
+from outbox.worker.permit import Permit
 from outbox.worker.terms import BeforeDotOfAll, Connection, Content, Terms
 
 
@@ -57,17 +58,24 @@ def most_for(claimed: Claimed, most: int) -> int:
     return max(1, most >> 2 * failures)
 
 
-def taken_along(heap: list[Entry], one: Claimed, connection: Sharing, pacer: Pacer, now: float) -> list[Leased]:
-    """What may share the transaction of this one, taken from the top of the heap: each needs a permit of its own."""
-    found: list[Leased] = []
+def messages_in(heap: list[Entry]) -> int:
+    """Of how many messages these deliveries are."""
+    return len({leased.claimed.message.pk for _, _, leased in heap})
+
+
+def taken_along(
+    heap: list[Entry], one: Claimed, connection: Sharing, pacer: Pacer, permit: Permit, now: float
+) -> list[tuple[Leased, Permit]]:
+    """What may share the transaction of this one, which goes by `permit`, taken from the top of the heap: each with a
+    permit of its own where recipients are counted."""
+    found: list[tuple[Leased, Permit]] = []
     if not heap or not may_share(one, heap[0][2].claimed):
         return found
     most = connection.most_recipients
     room = most_for(one, most)
     while heap and may_share(one, heap[0][2].claimed):
         room = min(room, most_for(heap[0][2].claimed, most))
-        if len(found) + 2 > room or not pacer.is_ready(now):
+        if len(found) + 2 > room or (own := pacer.along(permit, now)) is None:
             break
-        pacer.take()
-        found.append(heapq.heappop(heap)[2])
+        found.append((heapq.heappop(heap)[2], own))
     return found

@@ -16,10 +16,11 @@ from sqlalchemy.pool import Pool
 
 from outbox.store.databases.drivers import driver_connection, is_autocommit
 from outbox.store.databases.news import FileWatch, Listener
+from outbox.store.databases.objects import JsonObjects
 from outbox.store.databases.values import Given, Problem, Types
 
 
-class Database:
+class Database(JsonObjects):
     """A kind of database. It has no state but what it remembers of engines."""
 
     names: tuple[str, ...] = ()
@@ -62,7 +63,6 @@ class Database:
     """The errors with which it refuses to write at all: SQLSTATEs and numbers."""
 
     # types, tables, time
-
     big_integer: sa.types.TypeEngine[int] | None = None
     """64 bits, where it is not SQLAlchemy's own type."""
 

@@ -98,6 +98,14 @@ class PostgreSQL(Database):
     def arrays(self, types: Types, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return arrays.arrays(types, rows)
 
+    def with_entry(self, column: sa.ColumnElement[Any], key: sa.ColumnElement[str], *values: Any) -> Any:
+        value = sa.func.jsonb_build_array(*values, type_=postgresql.JSONB())
+        path = sa.func.string_to_array(key, " ")
+        return sa.cast(sa.func.jsonb_set(sa.cast(column, postgresql.JSONB()), path, value), sa.JSON())
+
+    def entry(self, key: str) -> str:
+        return key
+
     def pairs(self, first: Any, second: Any, order: Any) -> sa.ColumnElement[Any]:
         ordered = postgresql.aggregate_order_by(sa.func.json_build_array(first, second), order)
         return sa.func.json_agg(ordered, type_=sa.JSON())

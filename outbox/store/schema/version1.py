@@ -56,6 +56,7 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         sa.Column("value", sa.String(255), primary_key=True),
         *(sa.Column(zero, big_integer(), nullable=False, server_default="0") for zero in zeros),
         sa.Column("buckets", sa.JSON, nullable=False),
+        sa.Column("held", sa.JSON, nullable=False),
         sa.Column("granted", big_integer(), nullable=False, server_default="0"),
         sa.Column("limits", sa.String(255), nullable=False),
         sa.Column("updated_at", UtcDateTime(), nullable=False),
