@@ -26,6 +26,7 @@ class Size:
     singles: int = 500  # latency, transactions of a view
     queued: int = 200_000
     history: int = 10_000_000
+    suppressed: int = 1_000_000
 
     @property
     def fewer(self) -> int:
@@ -33,7 +34,7 @@ class Size:
         return max(1, self.repetitions - 1)
 
 
-QUICK = Size(mails=2000, bare=4000, repetitions=1, singles=60, queued=20_000, history=100_000)
+QUICK = Size(mails=2000, bare=4000, repetitions=1, singles=60, queued=20_000, history=100_000, suppressed=50_000)
 
 
 @dataclass

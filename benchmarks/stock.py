@@ -34,9 +34,9 @@ def fill(engine: sa.Engine, count: int, *, attachments: list[bytes] | None = Non
     analyze(engine)
 
 
-def analyze(engine: sa.Engine) -> None:
+def analyze(engine: sa.Engine, *more: str) -> None:
     """Up-to-date statistics, and no autovacuum that starts in the middle of a measurement because of the filling."""
-    tables = ("outbox_message", "outbox_delivery", "outbox_attempt")
+    tables = ("outbox_message", "outbox_delivery", "outbox_attempt", *more)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for table in tables:
             if engine.dialect.name == "postgresql":

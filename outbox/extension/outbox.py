@@ -21,6 +21,7 @@ from outbox.extension.options import EnqueueOptions, SharedOptions, instant, tak
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
+from outbox.extension.suppressing import Suppressing
 from outbox.extension.templates import message_of
 from outbox.extension.token import with_token
 from outbox.extension.told import Told
@@ -32,7 +33,7 @@ from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
 
-class Outbox(Told, Hooked, flask_mail.Mail):
+class Outbox(Told, Hooked, Suppressing, flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
     def __init__(

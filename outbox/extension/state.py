@@ -97,7 +97,7 @@ class Bound(flask_mail._Mail):
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy, wake=self.settings.wake and self._wake.passes())
         composed = self._composed(message, now, posted, options, policy)
-        with self._writing(session) as (current, own):
+        with self.writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
                 with suppress(sa.exc.InvalidRequestError):  # a throttle's, which was purged
@@ -141,7 +141,7 @@ class Bound(flask_mail._Mail):
                 raise
             items.append((composed, replace(posted, wake=True) if wake and not items else posted))
             sent.append(message)
-        with self._writing(session) as (current, own):
+        with self.writing(session) as (current, own):
             queued = enqueue_many(current, items)
             new = [number for number, one in enumerate(queued) if one.is_new]
             if not own and new:
@@ -154,12 +154,12 @@ class Bound(flask_mail._Mail):
 
     def change(self, session: Any, named: changes.Named, how: changes.Change) -> int:
         """Change the mail that is named, in the caller's transaction; how many deliveries."""
-        with self._writing(session) as (current, _):
+        with self.writing(session) as (current, _):
             return changes.change(current, self.settings, named, how)
 
     def find(self, session: Any, named: changes.Named) -> OutboxMessage | None:
         """The message that is named; None if there is none."""
-        with self._writing(session) as (current, _):
+        with self.writing(session) as (current, _):
             return changes.find(current, self.settings, named)
 
     @as_in_flask_mail
@@ -201,7 +201,7 @@ class Bound(flask_mail._Mail):
         return composed if posted.key is None else replace(composed, content=digest(draft, composed, unique))
 
     @contextmanager
-    def _writing(self, session: Any) -> Iterator[tuple[Session, bool]]:
+    def writing(self, session: Any) -> Iterator[tuple[Session, bool]]:
         """The session to write in, and whether it is one of our own, committed at the end."""
         try:
             with self.sessions.session(session) as found:

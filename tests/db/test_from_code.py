@@ -170,3 +170,72 @@ def test_what_is_meant_has_to_be_said(outbox: Outbox) -> None:
     with pytest.raises(MessageError, match=r"send_at: is None\. Give an aware datetime, or call send_now"):
         outbox.reschedule(7, send_at=None)  # type: ignore[arg-type]
     assert outbox.reschedule(7, send_at=datetime.now(UTC) + timedelta(days=1)) == 0
+
+
+def test_an_address_is_suppressed_in_the_transaction(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
+    """Rolled back, nothing has happened; committed, it is on the list, and the audit says by whom."""
+    assert outbox.suppressions.add("Ann@Example.org", "kind:news")
+    assert outbox.suppressions.stops("ann@example.org", kind="news") is not None
+    session.rollback()
+    assert outbox.suppressions.find("ann@example.org") == []
+    until = datetime.now(UTC) + timedelta(days=30)
+    assert outbox.suppressions.add("Ann@Example.org", "kind:news", until=until, note="moved", by="ben")
+    assert not outbox.suppressions.add("ann@example.org", "kind:news", until=until, note="moved", by="ben")
+    session.commit()
+    [entry] = outbox.suppressions.find("ann@EXAMPLE.org")
+    assert (entry.scope, entry.reason, entry.note, entry.actor) == ("kind:news", "manual", "moved", "ben")
+    assert entry.until is not None
+    assert abs(entry.until - until) < timedelta(minutes=1)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(OutboxAudit.action, OutboxAudit.actor, OutboxAudit.note)).all()
+    assert [tuple(row) for row in rows] == [("suppress", "ben", "moved")] * 2
+    assert outbox.suppressions.remove("ann@example.org", "all") == 0
+    assert outbox.suppressions.remove("ann@example.org", reason="bounced") == 0
+    assert outbox.suppressions.remove("ANN@example.org") == 1
+    session.rollback()
+    assert len(outbox.suppressions.find("ann@example.org")) == 1
+
+
+def test_what_stops_a_message(session: Session, outbox: Outbox) -> None:
+    """By the rules of a claim: the scope covers it, and security passes a bounce."""
+    outbox.kind("news", category="subscription")
+    outbox.kind("reset", category="security")
+    outbox.suppressions.add("ann@example.org", reason="bounced")
+    outbox.suppressions.add("ben@example.org", "category:subscription", reason="complained")
+
+    def stopped(address: str) -> list[bool]:
+        kinds = ("news", "reset", "unknown", None)
+        return [outbox.suppressions.stops(address, kind=kind) is not None for kind in kinds]
+
+    assert stopped("ann@example.org") == [True, False, True, True]
+    assert stopped("ben@example.org") == [True, False, False, False]
+    assert outbox.suppressions.stops("ben@example.org", category="subscription") is not None
+    assert stopped("cy@example.org") == [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"address": "nobody"}, "address"),
+        ({"scope": "everything"}, "all, category:NAME or kind:NAME"),
+        ({"reason": "dislike"}, "reason: 'dislike' is not a reason of a suppression"),
+        ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "until: .* is past"),
+        ({"until": datetime(2099, 1, 1)}, "naive"),  # noqa: DTZ001
+    ],
+)
+def test_what_can_not_be_suppressed(session: Session, outbox: Outbox, given: dict[str, Any], said: str) -> None:
+    """The transaction stays usable."""
+    with pytest.raises(MessageError, match=said):
+        outbox.suppressions.add(**{"address": "ann@example.org", **given})
+    assert outbox.suppressions.find("ann@example.org") == []
+    session.commit()
+
+
+def test_without_a_session_it_is_committed_at_once(database: Database) -> None:
+    """In a transaction of its own, as mail is."""
+    app, mail = Flask("plain"), Outbox()
+    app.config.update(OUTBOX_DATABASE_URL=database.url, SECRET_KEY="x", MAIL_DEFAULT_SENDER="a@example.org")
+    mail.init_app(app)
+    with app.app_context():
+        assert mail.suppressions.add("ann@example.org")
+        assert [one.address for one in mail.suppressions.find("ann@example.org")] == ["ann@example.org"]

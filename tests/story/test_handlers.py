@@ -31,6 +31,7 @@ from tests.wire.server import SmtpServer
 
 APP = "tests.story.handlers_app"
 QUICK = {"OUTBOX_HANDLER_SECONDS": "2", "STORY_HANDLERS": "sent failed bounced"}
+CONNECTIONS = 2
 EVENTS = SimpleNamespace(address_digest_key=b"key", bounce_suppression_seconds=900.0)
 
 
@@ -165,10 +166,18 @@ def test_without_a_session_there_are_no_handlers(sqlite_database: Database, make
 
 @pytest.mark.parametrize("kills", [pytest.param(4, id="short"), pytest.param(25, id="long", marks=pytest.mark.long)])
 def test_kill_loop_with_handlers(database: Database, make_stage: MakeStage, relay: Relay, kills: int) -> None:
-    """Workers killed at random moments: one effect for every message that was sent, none lost, none twice."""
+    """Workers killed at random moments: one effect for every message that was sent, none lost, none twice.
+
+    At the relay each message arrives; a second copy only of what a killed worker's connection had under way.
+    """
     stage = prepared(make_stage(database, relay.port))
     chance = random.Random(kills)
-    settings = {"OUTBOX_HANDLER_SECONDS": "0.5", "STORY_HANDLERS": "sent", "STORY_SLOW": "0.01"}
+    settings = {
+        "OUTBOX_CONNECTIONS": str(CONNECTIONS),
+        "OUTBOX_HANDLER_SECONDS": "0.5",
+        "STORY_HANDLERS": "sent",
+        "STORY_SLOW": "0.01",
+    }
     ids = set[str]()
     workers = [start(stage, **settings) for _ in range(2)]
     for _ in range(kills):
@@ -183,3 +192,8 @@ def test_kill_loop_with_handlers(database: Database, make_stage: MakeStage, rela
     assert set(stage.settle(120)) == {"sent"}
     noted(stage, len(ids), 120)
     assert Counter(one.message_id for one in notes(stage.engine)) == Counter(ids)
+    copies = relay.copies()
+    assert {id for id, _ in copies} == ids
+    assert len(copies) == len(ids) == kills * 10
+    assert copies.total() - len(copies) <= kills * CONNECTIONS
+    assert len({(one.id, one.digest) for one in relay.taken()}) == len(ids), "a second copy has other bytes"
