@@ -92,7 +92,7 @@ def claims(engines: list[sa.Engine], turns: int = _TURNS) -> tuple[list[float], 
             began = time.perf_counter()
             claimed = queues[place].claim(workers[place], turn + 1, _CLAIMED)
             taken[place].append((time.perf_counter() - began) * 1000)
-            assert len(claimed) == _CLAIMED, len(claimed)  # noqa: S101 - else it is not a claim's time
+            assert len(claimed) == _CLAIMED, len(claimed)
             with engines[place].begin() as connection:
                 again = _DELIVERY.update().where(_DELIVERY.c.id.in_([one.id for one in claimed]))
                 connection.execute(again.values(state=State.QUEUED.value, token=None, worker_id=None, due_at=DbNow()))

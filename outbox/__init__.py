@@ -34,6 +34,7 @@ from outbox.extension.signals import (
     event_recorded,
     message_queued,
 )
+from outbox.extension.suppressing import Suppressions
 from outbox.message.values import Envelope
 from outbox.settings import Settings
 from outbox.settings.endpoint import Endpoint
@@ -51,6 +52,7 @@ for _name, _module in (("clock", clock), ("errors", errors), ("dialect", sqlite)
 __all__ = [
     "Outbox",
     "Kind",
+    "Suppressions",
     "Message",
     "RawMessage",
     "OutboxMessage",

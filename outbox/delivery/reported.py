@@ -52,5 +52,7 @@ class ReportedEvent:
     proven: bool = False
     """Who says so is known: a valid signature of the provider's, or a signed address of ours. Only what is proven
     *and* tied to a delivery of that recipient suppresses."""
+    soft: bool = False
+    """Of a bounce: the source says that it is for a while. Whatever its code, it suppresses nothing."""
     category: str | None = None
     """The provider's own word for the cause, for people: "General", "MailboxFull"."""

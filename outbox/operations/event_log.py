@@ -35,6 +35,7 @@ class Event:
     tied: str | None  # how its delivery was found
     code: int | None
     enhanced: str | None
+    soft: bool  # a bounce that its source calls temporary: it suppresses nothing
     reply: str | None
     category: str | None  # the source's word for the cause
     suppressed: str | None = None  # "all mail": what is suppressed because of it, now
@@ -46,7 +47,8 @@ class Event:
         return said or self.category or ""
 
     def __str__(self) -> str:
-        said = f"{self.type}: {self.what}" if self.what else str(self.type)
+        type = f"{self.type} (temporary)" if self.soft else str(self.type)
+        said = f"{type}: {self.what}" if self.what else type
         return said if self.proven else f"{said} (reported, not proven)"
 
 

@@ -42,6 +42,7 @@ class OutboxEvent(Base):
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime())
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))
+    soft: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # a bounce that its source calls temporary
     reply: Mapped[str | None] = mapped_column(sa.String(1000))
     category: Mapped[str | None] = mapped_column(sa.String(64))  # the source's word for the cause
 

@@ -76,6 +76,7 @@ def _add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, dig
         "code": reply.code,
         "enhanced": reply.enhanced[:11] if reply.enhanced else None,
         "reply": reply.text[:1000] or None,
+        "soft": event.soft,
         "category": event.category[:64] if event.category else None,
     }
     return inserted(connection, _insert(of(connection), timed=event.at is not None), values)
@@ -96,6 +97,8 @@ def follow(
         return None
     if event.type is EventType.DELIVERED:
         _arrived(connection, tied.digest, event)
+        return None
+    if event.type is EventType.BOUNCED and event.soft:  # the source has seen more than the code
         return None
     enhanced = event.reply.enhanced if event.reply else None
     follows = following(event.type, enhanced, tied.kind, tied.category)
@@ -174,6 +177,7 @@ def _is_second(connection: sa.Connection, digest: str) -> bool:
         _event.c.digest == digest,
         _event.c.type == EventType.BOUNCED.value,
         _event.c.enhanced.in_(DISABLED),
+        sa.not_(_event.c.soft),
         _event.c.recorded_at > DbNow(-DISABLED_SECONDS),
     )
     return connection.execute(found).scalar_one() > 1

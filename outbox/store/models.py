@@ -135,6 +135,7 @@ class OutboxDelivery(Base):
         sa.Index("ix_outbox_delivery_message", "message_id"),
         sa.Index("ix_outbox_delivery_state", "state", "id"),
         sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
+        sa.Index("ix_outbox_delivery_digest", "digest", "id", **index_options("finished_at IS NOT NULL")),
         sa.Index(
             "ix_outbox_delivery_finished",
             "finished_at",

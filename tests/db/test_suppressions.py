@@ -17,7 +17,7 @@ from outbox.delivery.retry import Decision, Reason
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
 from outbox.models import OutboxDelivery, OutboxEvent, OutboxSuppression
-from outbox.operations import Filter, events, suppression_csv, suppression_search, suppressions
+from outbox.operations import Filter, event_log, events, suppression_csv, suppression_search, suppressions, why_nothing
 from outbox.operations.suppressions import Wanted
 from outbox.operations.unsubscribing import unsubscribe
 from outbox.store.claimed import Claimed
@@ -297,3 +297,28 @@ def test_of_several_at_once_one_is_the_first(engine: sa.Engine) -> None:
     assert (len(new), sum(new)) == (40, 10)
     with engine.connect() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(OutboxEvent)).scalar_one() == 10
+
+
+def test_every_spelling_of_an_address_is_looked_up(engine: sa.Engine) -> None:
+    """What was sent, what failed and what waits, whether the question is asked in another case, and by an index."""
+    [sent] = put(engine, "Ann.Lee@Example.org", state=State.SENT, posting=NEWS)
+    [failed] = put(engine, "ann.LEE@example.org", state=State.FAILED, posting=NEWS)
+    [waiting] = put(engine, "Ann.Lee@Example.org", posting=NEWS)
+    put(engine, "ann.lee+shop@example.org", "ben@example.org", posting=NEWS)
+    for asked in ("ann.lee@example.org", "ANN.LEE@EXAMPLE.ORG", " Ann.Lee@example.org."):
+        with engine.connect() as connection:
+            report = why_nothing.look_up(connection, asked, address_key=KEY)
+        assert [one.id for one in report.deliveries] == [waiting, failed, sent]
+
+
+def test_what_its_source_calls_temporary_suppresses_nothing(engine: sa.Engine) -> None:
+    """Whatever its code; nor does it count as the first of two. It is stored and shown as such."""
+    first, second = (put(engine, state=State.SENT, posting=NEWS)[0] for _ in range(2))
+    record(engine, bounce(first, soft=True), bounce(first, id="2", code="5.2.1", soft=True))
+    record(engine, bounce(second, id="3", code="5.2.1"))
+    assert listed(engine, "to@example.org") == []
+    with engine.connect() as connection:
+        shown = [str(one) for one in event_log.of_delivery(connection, first)]
+    assert shown == ["bounced (temporary): 5.1.1 no such user", "bounced (temporary): 5.2.1 no such user"]
+    record(engine, bounce(second, id="4"))
+    assert listed(engine, "to@example.org") == [("all", "bounced")]

@@ -185,6 +185,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Index("ix_outbox_delivery_message", "message_id"),
         sa.Index("ix_outbox_delivery_state", "state", "id"),
         sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
+        _index("ix_outbox_delivery_digest", "digest", "id", where="finished_at IS NOT NULL"),
         _index("ix_outbox_delivery_finished", "finished_at", "state", where="finished_at IS NOT NULL"),
         **_REFERRED_TO,
     )

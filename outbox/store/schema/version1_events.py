@@ -31,6 +31,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
         sa.Column("code", sa.SmallInteger),
         sa.Column("enhanced", sa.String(11)),
+        sa.Column("soft", sa.Boolean, nullable=False, server_default=No()),
         sa.Column("reply", sa.String(1000)),
         sa.Column("category", sa.String(64)),
         sa.CheckConstraint(

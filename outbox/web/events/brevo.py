@@ -57,5 +57,6 @@ def _event(one: Object, type: EventType) -> ReportedEvent:
         message_id=angled(one.get("message-id")),
         reply=reply(one.get("reason")) if type in _WITH_REASON else None,
         proven=True,
+        soft=one.get("event") == "soft_bounce",
         category=word(one.get("event")) if type in _WITH_REASON else None,
     )

@@ -49,6 +49,7 @@ def _event(one: Object, type: EventType) -> ReportedEvent:
         message_id=angled(own) if own.startswith(ECHO_BRACKET) else None,
         reply=_reply(one, type),
         proven=True,
+        soft=type is EventType.BOUNCED and one.get("hard_bounce") is False,
         category=word(name if name == "blocked" else None, one.get("error_related_to") or one.get("source")),
     )
 

@@ -35,6 +35,9 @@ _BOUNCES = {
 }
 """The kinds of its Bounce that are not BOUNCED."""
 
+_SOFT = frozenset({"SoftBounce", "DnsError"})
+"""Of those that are, what it calls temporary."""
+
 ECHO = "message-id"
 """The metadata in which the outbox has it hand back the Message-ID: by SMTP it tells no id of its own."""
 
@@ -78,5 +81,6 @@ def _event(one: Object, type: EventType) -> ReportedEvent:
         message_id=angled(child(one, "Metadata").get(ECHO)),
         reply=reply(one.get("Details")) if record in {"Bounce", "Delivery"} else None,
         proven=True,
+        soft=record == "Bounce" and one.get("Type") in _SOFT,
         category=word(one.get("Type")) if record == "Bounce" else None,
     )

@@ -89,6 +89,7 @@ def _event(body: Object, data: Object, type: EventType, id_: str, recipient: Any
         message_id=angled(data.get("message_id")),
         reply=_reply(bounce, why),
         proven=proven,
+        soft=bounce.get("type") == "Transient",
         category=word(bounce.get("type") or why.get("type"), bounce.get("subType")),
     )
 

@@ -76,6 +76,7 @@ def _event(one: Object, type: EventType) -> ReportedEvent:
         message_id=angled(one.get("smtp-id")),
         reply=reply(said, enhanced=one.get("status")),
         proven=True,
+        soft=one.get("event") == "bounce" and one.get("type") == "blocked",
         category=word(
             "dropped" if one.get("event") == "dropped" else one.get("type"), one.get("bounce_classification")
         ),

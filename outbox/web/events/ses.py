@@ -88,11 +88,13 @@ _Events = Iterator[ReportedEvent]
 def _bounce(notification: Object, mail: _Mail) -> _Events:
     bounce = child(notification, "bounce")
     category = word(bounce.get("bounceType"), bounce.get("bounceSubType"))
+    soft = bounce.get("bounceType") == "Transient"
     for one in objects(bounce.get("bouncedRecipients")):
         said = reply(one.get("diagnosticCode"), enhanced=one.get("status"))
         unique = bounce.get("feedbackId") or mail.id
+        at = bounce.get("timestamp")
         yield mail.event(
-            EventType.BOUNCED, one.get("emailAddress"), bounce.get("timestamp"), unique, reply=said, category=category
+            EventType.BOUNCED, one.get("emailAddress"), at, unique, reply=said, soft=soft, category=category
         )
 
 

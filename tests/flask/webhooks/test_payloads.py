@@ -9,7 +9,7 @@ import pytest
 from outbox.models import OutboxEvent
 from tests.flask.webhooks import payloads as of
 from tests.flask.webhooks.conftest import Hooks, MakeHooks
-from tests.flask.webhooks.signers import SIGN, Request, sendgrid
+from tests.flask.webhooks.signers import SIGN, Request, resend, sendgrid
 from tests.servers.sns_server import SnsServer
 
 Said = tuple[str, str | None, str | None, str | None]
@@ -190,6 +190,63 @@ def test_ses_is_tied_by_its_own_id(hooks: Hooks, sns: SnsServer) -> None:
     (event,) = hooks.events()
     assert (event.tied, event.recipient) == ("relay-id", "jane@example.com")
     assert hooks.suppressed() == ["jane@example.com"]
+
+
+def _ses(type: str) -> dict[str, Any]:
+    bounce: Any = of.SES_PUBLISHED_BOUNCE["bounce"]
+    return {**of.SES_PUBLISHED_BOUNCE, "bounce": {**bounce, "bounceType": type, "feedbackId": type}}
+
+
+def _resend(type: str) -> dict[str, Any]:
+    bounce = {"message": "no such user", "diagnosticCode": ["smtp; 550 5.1.1 no such user"], "type": type}
+    data: Any = of.RESEND_BOUNCED["data"]
+    return {**of.RESEND_BOUNCED, "data": {**data, "bounce": {**bounce, "subType": "General"}}}
+
+
+_SENDGRID: dict[str, Any] = {**of.SENDGRID[5], "reason": "550 5.1.1 no such user", "status": "5.1.1"}
+_MAILJET = {**of.MAILJET_BOUNCE, "comment": "550 5.1.1 no such user"}
+FOR_A_WHILE: list[tuple[str, Any, Any, str]] = [
+    ("ses", _ses("Transient"), _ses("Permanent"), "recipient@example.com"),
+    ("sendgrid", [{**_SENDGRID, "type": "blocked"}], [{**_SENDGRID, "sg_event_id": "2"}], "example@test.com"),
+    ("mailgun", {**of.MAILGUN_BOUNCED, "severity": "temporary"}, of.MAILGUN_BOUNCED, "alice@example.com"),
+    ("postmark", {**of.POSTMARK_BOUNCE, "Type": "SoftBounce"}, {**of.POSTMARK_BOUNCE, "ID": 7}, "john@example.com"),
+    ("postmark", {**of.POSTMARK_BOUNCE, "Type": "Transient"}, {**of.POSTMARK_BOUNCE, "ID": 7}, "john@example.com"),
+    (
+        "mailjet",
+        {**_MAILJET, "hard_bounce": False, "error": ""},
+        {**_MAILJET, "time": 1430812196},
+        "bounce@mailjet.com",
+    ),
+    ("brevo", {**of.BREVO_HARD, "event": "soft_bounce"}, of.BREVO_HARD, "example@domain.com"),
+    ("resend", _resend("Transient"), _resend("Permanent"), "delivered@resend.dev"),
+]
+
+
+@pytest.mark.parametrize(
+    ("provider", "soft", "hard", "recipient"),
+    FOR_A_WHILE,
+    ids=["ses", "sendgrid", "mailgun", "postmark-soft", "postmark-transient", "mailjet", "brevo", "resend"],
+)
+def test_what_a_provider_calls_temporary_suppresses_nobody(
+    hooks: Hooks, sns: SnsServer, provider: str, soft: Any, hard: Any, recipient: str
+) -> None:
+    """Though the server said 5.1.1: the provider knows more. The same as a hard bounce does suppress."""
+    relay_id, message_id = _TIED.get(provider, (None, None))
+    hooks.send(recipient, relay_id=relay_id, message_id=message_id)
+    for content, wanted in ((soft, []), (hard, [recipient])):
+        made = {"ses": sns.message, "resend": lambda content: resend(content, id_=content["data"]["bounce"]["type"])}
+        request = {**SIGN, **made}[provider](content)
+        assert hooks.post(provider, request).text == "recorded: 1 of 1\n"
+        event = hooks.events()[-1]
+        assert (event.enhanced, event.delivery_id is not None) == ("5.1.1", True)
+        assert event.soft or event.type == "deferred" or wanted
+        assert hooks.suppressed() == wanted
+
+
+_TIED: dict[str, tuple[str | None, str | None]] = {
+    "ses": (str(of.SES_PUBLISHED_BOUNCE["mail"]["messageId"]), None),  # type: ignore[index]
+    **{provider: (relay_id, message_id) for provider, _, relay_id, message_id, _ in reversed(TIES)},
+}
 
 
 def test_a_complaint_of_one_of_several_suppresses_nobody(hooks: Hooks, sns: SnsServer) -> None:
