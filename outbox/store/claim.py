@@ -82,10 +82,16 @@ class Claims:
         if not places.is_search(began, probe=probe):
             return self._is_any_behind(connection, places.at)
         moment, by_heads = self._moment(connection), places.is_by_heads(began, probe=probe)
+        again, places.again = places.again, False
         found = self._is_any_behind(connection, {})
+        places.again |= again and found  # for the claim that follows
         if not found:
             places.searched(began, self._monotonic(), (), until=moment, by_heads=by_heads)
         return found
+
+    def search(self, *, again: bool) -> None:
+        """`again`: the next claim begins at the start. Thread-safe."""
+        self._places.again |= again
 
     def pass_over(self, paused: sa.ColumnElement[bool] | None) -> None:
         """Leave alone what this holds for, from the next claim on."""
@@ -141,7 +147,7 @@ class Claims:
             places.found(_ends(found))
             if found or places.paused:
                 return found
-        moment = self._moment(connection)
+        moment, places.again = self._moment(connection), False
         if by_heads and (heads := self._heads(connection)):
             shares = self._turns.next_probe(heads)
         self._busy = self._busy and bool(shares)

@@ -34,12 +34,14 @@ class Places:
     """Whether some mail is."""
     at: dict[int, Place] = field(default_factory=dict)
     """By slot; one that is not in it begins at the start."""
+    again: bool = False
+    """Whether the next claim begins at the start whatever the time: something behind its back is due again."""
     _search_at: float = 0.0  # when the next claim is to begin at the start
     _heads_at: float = 0.0  # the same of a probe: until then one that found nothing is followed by plain claims
 
     def is_search(self, now: float, *, probe: bool) -> bool:
         """Whether the next claim begins at the start."""
-        return now >= self._search_at or self.is_by_heads(now, probe=probe)
+        return self.again or now >= self._search_at or self.is_by_heads(now, probe=probe)
 
     def is_by_heads(self, now: float, *, probe: bool) -> bool:
         """Whether the next claim is to choose among the first of each range."""

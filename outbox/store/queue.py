@@ -130,6 +130,10 @@ class Queue:
             self._held = held
             self._claims.pass_over(held.passed_over())
 
+    def search(self, *, again: bool) -> None:
+        """`again`: the next claim looks at all that is due, also at what one before has passed over. Thread-safe."""
+        self._claims.search(again=again)
+
     def connected(self) -> AbstractContextManager[None]:
         """Within it the calling thread, the one that claims, keeps its connection."""
         return self._connections.pinned()

@@ -98,8 +98,9 @@ class Claimer:
         self.trouble: str | None = None
         """Why the last claim failed; None while the database answers."""
 
-    def nudge(self) -> None:
-        """Look at the queue now."""
+    def nudge(self, *, again: bool = False) -> None:
+        """Look at the queue now; `again`: at all of it."""
+        self._queue.search(again=again)
         self._buffer.running_low.set()
 
     def stop(self) -> None:

@@ -145,9 +145,9 @@ class Pool:
         if self._watch is not None:
             threading.Thread(target=self._watch.run, args=(self.nudge,), name="outbox-watch", daemon=True).start()
 
-    def nudge(self) -> None:
-        """Look at the queue now."""
-        self._claimer.nudge()
+    def nudge(self, *, again: bool = False) -> None:
+        """Look at the queue now; `again`: also at what a look before has passed over."""
+        self._claimer.nudge(again=again)
 
     def hold(self, held: Held, probes: Sequence[Pause] = ()) -> None:
         """As the claimer's."""

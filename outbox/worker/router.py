@@ -22,7 +22,7 @@ class Sender(Protocol):
     @property
     def held(self) -> Held: ...
 
-    def nudge(self) -> None: ...
+    def nudge(self, *, again: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,12 @@ class Router:
         if event.name in {EventName.TRANSPORT_DOWN, EventName.TRANSPORT_UP}:
             for sender in self._senders.values():
                 sender.nudge()
+        elif event.name is EventName.RELEASED:
+            released_by = self._senders.get(event.facts.get("relay", ""))
+            if released_by is not None and released_by.buffer.is_down:  # what was its probe may go by another
+                for sender in self._senders.values():
+                    if sender is not released_by:
+                        sender.nudge(again=True)
 
     def _look(self) -> _Seen:
         held = {name: sender.held for name, sender in self._senders.items()}

@@ -245,6 +245,13 @@ def test_a_claim_does_not_run_through_what_is_paused_each_time(engine: sa.Engine
     assert claimed(queue, held) == []
     clock[0] += 60.0
     assert claimed(queue, held) == ["late@example.org"]
+    put(engine, "released@example.org", ago=30)
+    assert claimed(queue, held) == []
+    queue.search(again=True)  # whoever released it says so
+    assert queue.is_any()
+    assert claimed(queue, held) == ["released@example.org"]
+    put(engine, "later@example.org", ago=40)
+    assert claimed(queue, held) == []
 
 
 def test_a_probe_does_not_run_through_what_is_paused_each_time(engine: sa.Engine) -> None:

@@ -92,6 +92,7 @@ def test_one_that_dies_before_it_has_registered_ends_no_other(
     """Killed while it waits for the database, or refused by it: the others go on, and it is started again."""
     stage = make_stage(database, relay.port, OUTBOX_DATABASE_TIMEOUT_SECONDS="90")  # or the one that is kept ends, too
     supervisor = supervised(stage, 2)
+    until(lambda: all(row.health for row in rows(stage)), "both are at work")  # before, one ends without its table
     kept, victim = children(supervisor)
     with stage.engine.begin() as connection:
         connection.execute(sa.text("LOCK TABLE outbox_worker IN ACCESS EXCLUSIVE MODE"))

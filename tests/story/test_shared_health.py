@@ -54,7 +54,7 @@ def test_one_worker_probes_for_all(database: Database, make_stage: MakeStage) ->
         until(lambda: len(second.messages) == 1, "the second takes over")
         until(lambda: row(stage).state == "down", "the database has it")
         assert "going down" in str(row(stage).error)
-        until(lambda: all(stage.transport(one)["state"] != "closed" for one in stage.workers), "all are told", 12)
+        until(lambda: all(stage.transport(one)["state"] != "closed" for one in stage.workers), "all are told")
         stage.send_together(59)
         until(lambda: len(second.messages) == 60, "the second carries all")
         with stage.transaction() as session:  # what only the first may carry keeps it probed
@@ -130,13 +130,19 @@ def test_what_a_frozen_transport_may_have_taken_waits_for_it(
         until(lambda: len(first.taken()) > 4, "the first takes some and has not said so")
         first.signal(signal.SIGSTOP)
         late = stage.send(1)
-        until(lambda: late[0] in {one.id for one in second.taken()}, "new mail goes by the second", 30)
-        until(lambda: len(first.taken()) + len(second.taken()) >= 41, "the others, too", 30)
+        until(lambda: late[0] in {one.id for one in second.taken()}, "new mail goes by the second")
+        until(lambda: _sent_or_unknown(stage), "the others, too", 60)
         first.signal(signal.SIGCONT)
         stage.settle()
         assert stage.states() == {"sent": 41}
         assert not set(first.copies()) & set(second.copies()), "what the first may have taken went by the second"
         assert set(second.copies().values()) == {1}
+
+
+def _sent_or_unknown(stage: Stage) -> bool:
+    """Whether each message was sent, or may be with a relay that has not said so."""
+    unknown = {one.delivery_id for one in stage.attempts() if one.verdict == "unknown"}
+    return all(one.state == "sent" or one.id in unknown for one in stage.deliveries())
 
 
 @contextmanager

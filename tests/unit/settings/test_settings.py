@@ -61,10 +61,10 @@ def test_words_for_true_mean_true(text: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "  ", None])
-@pytest.mark.parametrize("name", [name for spec in specs() if not spec.form.blank for name in spec.names])
-def test_blank_means_unset(name: str, value: str | None) -> None:
+def test_blank_means_unset(value: str | None) -> None:
     """A blank line in an environment file is as good as none, for each setting but those of staging."""
-    assert Settings.from_config({name: value}) == Settings()
+    names = [name for spec in specs() if not spec.form.blank for name in spec.names]
+    assert [name for name in names if Settings.from_config({name: value}) != Settings()] == []
 
 
 def test_numbers_may_be_texts_and_times_fractions() -> None:

@@ -161,6 +161,9 @@ class Queue:
         self._held = Held()
         self._turns = Turns()
 
+    def search(self, *, again: bool) -> None:
+        """Nothing: each claim begins at the start."""
+
     def hold(self, held: Held) -> None:
         self._held = held
 
