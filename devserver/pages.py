@@ -1,4 +1,4 @@
-"""Pages that show the mail of the local relays, with buttons for their faults.
+"""Pages that show the mail of the local relays, with buttons for their faults and for what recipients answer.
 
 A message is untrusted text: nothing in it runs or loads.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from flask import Flask, Response, abort, redirect, render_template, request, url_for
+from flask import Flask, Response, abort, flash, redirect, render_template, request, url_for
 from markupsafe import Markup, escape
 from werkzeug.wrappers import Response as BaseResponse
 
+from devserver.answers import LABELS, Answer, Answers, Take, by_command
 from devserver.faults import BUTTONS, Fault, Faults
 from devserver.mailbox import Arrived, Mailbox
 from devserver.serving import serve
@@ -30,14 +32,22 @@ _URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)]")
 
 
 def create_app(
-    mailbox: Mailbox, application_url: str, relays: Mapping[str, int] | None = None, faults: Faults | None = None
+    mailbox: Mailbox,
+    application_url: str,
+    relays: Mapping[str, int] | None = None,
+    faults: Faults | None = None,
+    take: Take | None = None,
 ) -> Flask:
     """Makes the pages for `mailbox`, with a link back to the application.
 
-    `relays`: the ports of those that fill it, by name; `faults`: what they do wrong.
+    `relays`: the ports of those that fill it, by name; `faults`: what they do wrong; `take`: who takes reports on mail.
     """
     relays = {} if faults is None else relays or {}
+    answers = None if take is None else Answers(application_url, take)
     app = Flask(__name__)
+    app.secret_key = secrets.token_bytes()  # for what is said once, after a button
+    app.config["SESSION_COOKIE_NAME"] = "mailbox"  # cookies know no ports: the application's is another
+    app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
     app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]  # no page elsewhere can read it under a name of its own
     app.jinja_env.filters["linked"] = linked
     app.jinja_env.globals["application_url"] = application_url
@@ -56,8 +66,7 @@ def create_app(
 
     @app.post("/relays/<name>")
     def fault(name: str) -> BaseResponse:
-        if request.headers.get("Origin") != request.host_url.rstrip("/"):
-            abort(403)  # the form of another site
+        _own_form()
         wanted = request.form.get("fault", "")
         if faults is None or name not in relays or wanted not in list(Fault):
             abort(404)
@@ -66,7 +75,18 @@ def create_app(
 
     @app.get("/mail/<name>")
     def mail(name: str) -> str:
-        return render_template("mail.html", mail=_get(mailbox, name))
+        mail = _get(mailbox, name)
+        possible = [] if answers is None else answers.possible(mail)
+        return render_template("mail.html", mail=mail, answers={one: LABELS[one] for one in possible})
+
+    @app.post("/mail/<name>/answers")
+    def answer(name: str) -> BaseResponse:
+        _own_form()
+        mail, wanted = _get(mailbox, name), request.form.get("answer", "")
+        if answers is None or wanted not in answers.possible(mail):
+            abort(404)
+        flash(answers.give(Answer(wanted), mail))
+        return redirect(url_for("mail", name=name) + "#answers", 303)
 
     @app.get("/mail/<name>/html")
     def html(name: str) -> Response:
@@ -113,6 +133,11 @@ def linked(text: str) -> Markup:
     return Markup("").join([*pieces, escape(text[end:])])
 
 
+def _own_form() -> None:
+    if request.headers.get("Origin") != request.host_url.rstrip("/"):
+        abort(403)  # the form of another site
+
+
 def _get(mailbox: Mailbox, name: str) -> Arrived:
     return mailbox.get(name) or abort(404)
 
@@ -126,7 +151,8 @@ def main() -> None:
     parser.add_argument("--faults", type=Path, required=True)
     given = parser.parse_args()
     relays = {name: int(port) for name, port in given.relay}
-    serve(create_app(Mailbox(given.mailbox), given.application_url, relays, Faults(given.faults)), given.port)
+    faults = Faults(given.faults)
+    serve(create_app(Mailbox(given.mailbox), given.application_url, relays, faults, by_command), given.port)
 
 
 if __name__ == "__main__":

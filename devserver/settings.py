@@ -14,6 +14,9 @@ from devserver import HOST
 ROOT = Path(__file__).resolve().parent.parent
 ADMIN = "admin@example.com"
 
+BOUNCE_DOMAIN = "bounces.example.com"
+"""Of envelope senders. No mail server has it: the buttons of the local mail server hand reports over."""
+
 MAIN, BACKUP = "main", "backup"
 """The local relays, the preferred one first: transports with these names."""
 
@@ -89,9 +92,13 @@ class Settings:
                 "OUTBOX_TRANSPORTS": " ".join(self.relays),
                 "OUTBOX_TLS_CA_FILE": str(self.ca_file),
                 "FLASKY_MAILBOX_URL": self.mailbox_url,
+                "OUTBOX_BOUNCE_DOMAIN": BOUNCE_DOMAIN,
+                "OUTBOX_UNSUBSCRIBE_URL": f"{self.web_url}/unsubscribe",
             }
             for name, port in self.relays.items():
-                environment[f"OUTBOX_TRANSPORT_{name.upper()}_URL"] = f"smtp+starttls://{HOST}:{port}"
+                environment[f"OUTBOX_TRANSPORT_{name.upper()}_URL"] = (
+                    f"smtp+starttls://{HOST}:{port}?bounce_sender=message"
+                )
         return environment
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from devserver.faults import Fault, Faults
 from devserver.mailbox import Mailbox
 from devserver.pages import create_app, linked
+from outbox.message.reports import events
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
 
@@ -138,3 +140,59 @@ def test_a_fault_is_set_by_its_own_form_alone(with_relays: FlaskClient, faults: 
     assert (faults.of("main"), faults.of("backup")) == (Fault.DOWN, Fault.NONE)
     for path, fault in (("main", "flood"), ("other", "down"), ("..", "down")):
         assert with_relays.post(f"/relays/{path}", data={"fault": fault}, headers=own).status_code == 404
+
+
+@pytest.fixture
+def taken() -> list[tuple[bytes, str]]:
+    """Reports, each with the address that it came to."""
+    return []
+
+
+@pytest.fixture
+def answering(mailbox: Mailbox, taken: list[tuple[bytes, str]]) -> FlaskClient:
+    def take(report: bytes, to: str) -> str:
+        taken.append((report, to))
+        return f"taken: {len(taken)}"
+
+    return create_app(mailbox, "http://127.0.0.1:5000", take=take).test_client()
+
+
+OWN = {"Origin": "http://localhost"}
+
+
+@pytest.mark.parametrize("answer", ["bounce", "complain"])
+def test_a_report_is_handed_over(
+    answering: FlaskClient, taken: list[tuple[bytes, str]], mailbox: Mailbox, answer: str
+) -> None:
+    """To the envelope sender, for each recipient; the page says what became of it. A second one is the same."""
+    mail = b"From: a@example.com\r\nMessage-ID: <1@example.com>\r\nSubject: =?utf-8?q?=C3=9C?=\r\n\r\nHello\r\n"
+    name = mailbox.add("bounce+token@bounces.example.com", ["bob@example.com", "eve@example.net"], mail)
+    for _ in range(2):
+        response = answering.post(f"/mail/{name}/answers", data={"answer": answer}, headers=OWN, follow_redirects=True)
+    assert "taken: 2" in response.text
+    [(first, to), second] = taken
+    assert (first, to) == second or _without_boundary(first) == _without_boundary(second[0])
+    assert to == "bounce+token@bounces.example.com"
+    found = events(first, None, to=to)
+    said = {(str(one.type), one.recipient) for one in found}
+    both = {("bounced", "bob@example.com"), ("bounced", "eve@example.net")}
+    assert said == (both if answer == "bounce" else {("complained", "bob@example.com")})
+    assert b"X-Taken-By" not in first
+
+
+def _without_boundary(report: bytes) -> bytes:
+    return re.sub(rb"=+\d+==", b"", report)
+
+
+def test_only_what_is_possible_is_offered(answering: FlaskClient, mailbox: Mailbox) -> None:
+    """No report without an envelope sender; the link of a mail is followed to the application alone."""
+    link = b"List-Unsubscribe: <https://evil.example/x>\r\n"
+    name = mailbox.add("", ["bob@example.com"], b"From: a@example.com\r\n" + link + b"\r\nHello\r\n")
+    assert "What its recipient may do" not in answering.get(f"/mail/{name}").text
+    for answer in ("bounce", "unsubscribe", "x"):
+        assert answering.post(f"/mail/{name}/answers", data={"answer": answer}, headers=OWN).status_code == 404
+    assert answering.post(f"/mail/{name}/answers", data={"answer": "bounce"}).status_code == 403
+    own = b"List-Unsubscribe: <mailto:x@example.com>, <http://127.0.0.1:5000/unsubscribe/t>\r\n"
+    name = mailbox.add("", ["bob@example.com"], b"From: a@example.com\r\n" + own + b"\r\nHello\r\n")
+    page = answering.get(f"/mail/{name}").text
+    assert ('value="unsubscribe"' in page, 'value="bounce"' in page) == (True, False)

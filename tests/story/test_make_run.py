@@ -118,7 +118,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_registering_is_seen_in_the_mailbox(running: Running, browser: WebDriver) -> None:
-    """Who registers has mail, whose link confirms the account; the administrator sees it. With a button the first relay
+    """Who registers has mail, whose link confirms the account; the administrator sees it, and, after a button says so,
+    that it bounced: what is about the account's security goes out all the same. With another button the first relay
     goes down, and mail goes by the second; when that fails in its turn, by the first again. Ctrl-C ends all with 0.
     """
     running.wait_for("Ctrl-C stops it")
@@ -138,6 +139,11 @@ def test_registering_is_seen_in_the_mailbox(running: Running, browser: WebDriver
     running.forget_cookies()
     running.submit(f"{application}/auth/login", email="admin@example.com", password=password)
     assert running.page_with(f"{application}/admin/outbox/mail?state=sent", "ada@example.com")
+
+    said = answer(browser, urllib.parse.urljoin(mailbox, mail), "Bounce")
+    assert re.search(r"bounced ada@example\.com: delivery \d+; 5\d\d 5\.1\.1 .*; suppressed for all", said), said
+    assert running.page_with(f"{application}/admin/outbox/mail?event=bounced", "ada@example.com")
+    assert running.page_with(f"{application}/admin/outbox/suppressions", "ada@example.com")
 
     press(browser, mailbox, "main", "Down")
     running.submit(f"{application}/auth/reset", email="ada@example.com")
@@ -166,6 +172,14 @@ def press(browser: WebDriver, mailbox: str, relay: str, button: str) -> None:
     with polled(f"{relay} is as the button says", SECONDS) as wait_a_little:
         while listens(port) is (button == "Down"):
             wait_a_little()
+
+
+def answer(browser: WebDriver, mail: str, button: str) -> str:
+    """A button on the page of a mail; what is said of it."""
+    browser.get(mail)
+    browser.find_element(By.XPATH, f"//section[@id='answers']//button[.='{button}']").click()
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "[role=status].said"))
+    return str(browser.find_element(By.CSS_SELECTOR, ".said").text)
 
 
 def listens(port: int) -> bool:
