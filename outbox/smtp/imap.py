@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from outbox.core import clock
 from outbox.core.errors import OutboxError
+from outbox.core.loggers import get_logger
 from outbox.settings.relay import Relay, Security
 from outbox.smtp.tls import verifying
 from outbox.smtp.token_answer import TokenError
-from outbox.smtp.tokens import shared
+from outbox.smtp.tokens import YOUNG_SECONDS, Token, shared
+
+log = get_logger("outbox.transport")
 
 _LEFT = "$OutboxLeft"
 
@@ -27,7 +32,8 @@ class MailboxError(OutboxError):
 class Mailbox:
     """One folder, for the length of a `with` block. Raises MailboxError."""
 
-    def __init__(self, server: Relay, folder: str) -> None:
+    def __init__(self, server: Relay, folder: str, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
+        self._monotonic = monotonic
         self._server = server
         self._folder = folder
         self._imap: imaplib.IMAP4 | None = None
@@ -48,8 +54,7 @@ class Mailbox:
         self._end()
 
     def _begin(self) -> None:
-        self._imap = imap = self._connected()
-        self._log_in(imap)
+        imap = self._reach()
         self._offers = b" ".join(imap.capability()[1]).decode(errors="replace").upper().split()
         self._ok(imap.select(_quoted(self._folder)))
         self.keeps_keywords = b"\\*" in imap.untagged_responses.get("PERMANENTFLAGS", [b""])[-1]
@@ -116,13 +121,34 @@ class Mailbox:
             imap.starttls(verifying(server))
         return imap
 
-    def _log_in(self, imap: imaplib.IMAP4) -> None:
+    def _reach(self) -> imaplib.IMAP4:
+        """Again over a fresh connection and with a new token, if the old one may have been withdrawn."""
+        token = self._token()
+        try:
+            return self._logged_in(token)
+        except imaplib.IMAP4.error:
+            if token is None or self._monotonic() - token.born <= YOUNG_SECONDS:
+                raise
+            log.info("%s: refused an access token; asking for another", self._server.address)
+            self._end()
+            return self._logged_in(self._token(refused=token))
+
+    def _logged_in(self, token: Token | None) -> imaplib.IMAP4:
+        self._imap = imap = self._connected()
+        if token is None:
+            imap.login(self._server.username or "", self._server.password or "")
+        else:
+            self._authenticate(imap, token)
+        return imap
+
+    def _token(self, refused: Token | None = None) -> Token | None:
         server = self._server
         if server.tokens is None:
-            imap.login(server.username or "", server.password or "")
-            return
-        token = shared(server.tokens).get(server.connect_timeout, lambda event, seconds: event.wait(seconds))
-        words = f"user={server.username}\x01auth=Bearer {token.value}\x01\x01".encode()
+            return None
+        return shared(server.tokens).get(server.connect_timeout, _wait, refused=refused)
+
+    def _authenticate(self, imap: imaplib.IMAP4, token: Token) -> None:
+        words = f"user={self._server.username}\x01auth=Bearer {token.value}\x01\x01".encode()
         asked: list[bytes] = []
 
         def answer(challenge: bytes) -> bytes:
@@ -147,6 +173,10 @@ class Mailbox:
                 b" ".join(one for one in found if isinstance(one, bytes)).decode(errors="replace")
             )
         return found
+
+
+def _wait(event: threading.Event, seconds: float) -> bool:
+    return event.wait(seconds)
 
 
 def _quoted(folder: str) -> str:

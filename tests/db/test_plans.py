@@ -12,12 +12,14 @@ import sqlalchemy as sa
 from outbox import operations
 from outbox.delivery.reply import Phase, Reply, Result, Verdict
 from outbox.delivery.states import State
+from outbox.models import OutboxSuppression
 from outbox.operations.failures import count_deferred
 from outbox.operations.growth import growing
 from outbox.operations.outcomes import outcomes, with_group
 from outbox.store.databases import of
 from outbox.store.queue import Queue
 from outbox.store.record import Outcome, OutcomeStore
+from outbox.store.types import DbNow
 from tests.db.mails import put
 from tests.servers.databases import Database
 
@@ -115,6 +117,43 @@ def test_a_claim_goes_by_the_index_of_what_is_due(engine: sa.Engine, worker: tup
         found = plans(engine, seen_by(engine, lambda token=token: queue.claim(id_, token, 50)))  # type: ignore[misc]
         assert [scan for plan in found for scan in scans(plan, engine.dialect.name)] == []
         assert any("ix_outbox_delivery_due" in plan for plan in found)
+
+
+def test_the_list_of_suppressions_is_asked_by_its_index(
+    database: Database, engine: sa.Engine, worker: tuple[Queue, OutcomeStore, int]
+) -> None:
+    """Once for each delivery that is claimed, however long the list: it is never read whole, nor made a hash of."""
+    _suppress(engine, 2_000)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        word = {"postgresql": "ANALYZE", "mariadb": "ANALYZE TABLE", "sqlite": "ANALYZE"}[database.name]
+        connection.exec_driver_sql(f"{word} outbox_suppression")
+    queue, _, id_ = worker
+    seen = seen_by(engine, lambda: [queue.claim(id_, token, 50) for token in (7, 8)])
+    found = [plan for plan in plans(engine, seen) if "outbox_suppression" in plan]
+    assert found
+    assert [scan for plan in found for scan in scans(plan, engine.dialect.name)] == []
+    assert all("uq_outbox_suppression_scope" in plan or _AUTO_INDEX in plan for plan in found)
+    assert not any("hashed SubPlan" in plan for plan in found)
+    if database.name == "mariadb":
+        accesses = [one for plan in found for one in _accesses(json.loads(plan), "outbox_suppression")]
+        assert set(accesses) <= {"ref", "eq_ref"}
+
+
+_AUTO_INDEX = "sqlite_autoindex_outbox_suppression"
+
+
+def _suppress(engine: sa.Engine, count: int) -> None:
+    rows = [{"digest": f"{number:032x}", "scope": "all", "reason": "bounced", "actor": "x"} for number in range(count)]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(OutboxSuppression).values(since=DbNow()), rows)
+
+
+def _accesses(node: Any, table: str) -> list[str]:
+    """How MariaDB gets at the rows of a table."""
+    if isinstance(node, dict):
+        own = [str(node["access_type"])] if node.get("table_name") == table else []
+        return own + [one for child in node.values() for one in _accesses(child, table)]
+    return [one for child in node for one in _accesses(child, table)] if isinstance(node, list) else []
 
 
 def test_outcomes_go_by_the_primary_key(engine: sa.Engine, worker: tuple[Queue, OutcomeStore, int]) -> None:

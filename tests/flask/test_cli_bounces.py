@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import imaplib
 import ssl
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
 from outbox.models import OutboxDelivery
+from outbox.settings import Settings
+from outbox.smtp.imap import Mailbox, MailboxError
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
 from tests.flask.test_cli_bounce import BACK, POSTING, REPORT, addresses, events, suppressed
 from tests.servers.dovecot import PASSWORD, USER, Dovecot
 from tests.servers.process import ServerUnavailable, polled
+from tests.servers.token_server import CLIENT, SECRET, TokenServer
 from tests.wire.certificates import ca_file
 
 PERSON = b"From: ann@example.net\r\nSubject: Hello\r\n\r\nThanks!\r\n"
@@ -121,6 +126,86 @@ def test_a_worker_looks_by_itself(
         while not events(terminal):
             wait_a_little()
     assert suppressed(terminal) == ["ann@example.net"]
+
+
+@pytest.fixture
+def endpoint(server: Dovecot) -> Iterator[TokenServer]:
+    """Whose tokens the server takes."""
+    with TokenServer() as started:
+        server.takes_token = started.is_valid
+        server.tokens.clear()
+        yield started
+
+
+def by_token(server: Dovecot, endpoint: TokenServer) -> dict[str, str]:
+    return {
+        "OUTBOX_BOUNCE_IMAP_URL": f"imaps://{USER}@127.0.0.1:{server.port}/INBOX",
+        "OUTBOX_BOUNCE_IMAP_AUTH": "xoauth2",
+        "MAIL_SERVER": "127.0.0.1",
+        "MAIL_PORT": "1",
+        "MAIL_USE_TLS": "true",
+        "MAIL_USERNAME": USER,
+        "OUTBOX_AUTH": "xoauth2",
+        "OUTBOX_TOKEN_URL": endpoint.url,
+        "OUTBOX_CLIENT_ID": CLIENT,
+        "OUTBOX_CLIENT_SECRET": SECRET,
+    }
+
+
+def test_by_access_token(
+    terminal: Terminal,
+    mailbox: imaplib.IMAP4_SSL,
+    server: Dovecot,
+    endpoint: TokenServer,
+    env: dict[str, str],
+    report: bytes,
+) -> None:
+    """XOAUTH2, with the tokens of the transport; one that the server refuses is said, without it."""
+    put_in(mailbox, report)
+    done = terminal.here("outbox-bounces", env=env | by_token(server, endpoint))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 taken, 0 left unread."), done.stderr
+    assert suppressed(terminal) == ["ann@example.net"]
+    assert server.tokens == list(endpoint.issued)
+    server.takes_token = lambda token: False
+    done = terminal.here("outbox-bounces", env=env | by_token(server, endpoint))
+    assert (done.returncode, len(endpoint.requests)) == (2, 1)  # a young one: another would be refused as well
+    assert "can't be opened" in " ".join(done.stderr.split())
+    assert not any(token in done.stderr for token in endpoint.issued)
+
+
+def test_a_token_that_was_withdrawn_is_renewed_once(
+    mailbox: imaplib.IMAP4_SSL, server: Dovecot, endpoint: TokenServer
+) -> None:
+    """For the next look of a worker, over a fresh connection; refused again, it is a fault."""
+    later = 0.0
+    configured = Settings.from_env(
+        {**BACK, "SECRET_KEY": "x", "OUTBOX_TLS_CA_FILE": str(ca_file()), **by_token(server, endpoint)}
+    )
+    settings = Settings.from_config(configured)
+    assert settings.bounce_mailbox is not None
+    relay, folder = settings.bounce_mailbox
+    relay = replace(relay, tokens=settings.transports[0].tokens)
+
+    def look() -> list[str]:
+        with Mailbox(relay, folder, monotonic=lambda: time.monotonic() + later) as opened:
+            return opened.unread()
+
+    put_in(mailbox, PERSON)
+    assert len(look()) == 1
+    endpoint.withdraw()
+    with pytest.raises(MailboxError, match="can't be opened"):
+        look()
+    assert len(endpoint.requests) == 1
+    later = 61.0
+    assert len(look()) == 1
+    assert len(look()) == 1
+    assert len(endpoint.requests) == 2
+    server.takes_token = lambda token: False
+    later, before = 200.0, len(server.tokens)
+    with pytest.raises(MailboxError, match="can't be opened"):
+        look()
+    assert len(endpoint.requests) == 3
+    assert len(set(server.tokens[before:])) == 2
 
 
 @pytest.mark.parametrize(
