@@ -7,8 +7,19 @@ from sqlalchemy.orm import Session
 
 from outbox import operations
 from outbox.delivery.states import State
-from outbox.models import Base, OutboxAttempt, OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob
+from outbox.models import (
+    Base,
+    OutboxAttempt,
+    OutboxBlob,
+    OutboxDelivery,
+    OutboxEffect,
+    OutboxEvent,
+    OutboxMessage,
+    OutboxMessageBlob,
+    OutboxSuppression,
+)
 from outbox.operations import Filter, Purger, purge
+from outbox.operations.purge_events import purge_events
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.types import DbNow
 from tests.db.mails import beside, composed, put, states, worker
@@ -234,3 +245,91 @@ def test_a_purge_by_hand_leaves_kinds_alone(engine: sa.Engine) -> None:
         )
         assert purge(connection, older_than=60.0, limit=10, but_kinds=("receipt",)) == found == 2
     assert set(states(engine)) == set(receipt)
+
+
+def test_old_events_and_ended_suppressions_go(engine: sa.Engine) -> None:
+    """In batches, the oldest first; what is young, without end, or younger than a day stays whatever is asked for."""
+    hour = 3_600.0
+    for number, ago in enumerate((90 * DAY, 31 * DAY, 29 * DAY, hour)):
+        row = {
+            "type": "bounced",
+            "source": "report",
+            "event_id": str(number),
+            "at": DbNow(),
+            "recorded_at": DbNow(-ago),
+        }
+        _insert(engine, OutboxEvent, row)
+    ends = (DbNow(-40 * DAY), DbNow(-31 * DAY), DbNow(-29 * DAY), DbNow(hour), None)
+    for number, until in enumerate(ends):
+        row = {"digest": f"{number:032}", "scope": "all", "reason": "bounced", "actor": "report", "since": DbNow()}
+        _insert(engine, OutboxSuppression, {**row, "until": until})
+    counts = []
+    for _ in range(3):
+        with engine.begin() as connection:
+            counts.append(purge_events(connection, 30 * DAY, 1))
+    assert counts == [1, 1, 0]
+    assert _left(engine, OutboxEvent.event_id) == ["2", "3"]
+    assert _left(engine, OutboxSuppression.digest) == [f"{number:032}" for number in (2, 3, 4)]
+    with engine.begin() as connection:
+        assert purge_events(connection, 60.0, 10) == 1  # a second bounce within a day may suppress
+    assert _left(engine, OutboxEvent.event_id) == ["3"]
+    assert _left(engine, OutboxSuppression.digest) == [f"{number:032}" for number in (3, 4)]
+
+
+def test_a_suppression_that_was_made_longer_meanwhile_stays(engine: sa.Engine) -> None:
+    """Whoever locks it first: the purge passes it by, or waits and looks again."""
+    row = {"digest": "0" * 32, "scope": "all", "reason": "bounced", "actor": "report", "since": DbNow()}
+    _insert(engine, OutboxSuppression, {**row, "until": DbNow(-40 * DAY)})
+
+    def shorten() -> int:
+        with engine.begin() as connection:
+            return purge_events(connection, 30 * DAY, 10)
+
+    with engine.begin() as person:
+        person.execute(sa.update(OutboxSuppression).values(until=DbNow(DAY)))
+        with beside(shorten) as removed:
+            person.commit()
+    assert removed == [0]
+    assert len(_left(engine, OutboxSuppression.digest)) == 1
+
+
+def test_effects_that_were_given_up_go(engine: sa.Engine) -> None:
+    """Of the worker's environment, once they are old; what is still to do stays, and so does a webhook's end."""
+    for key, environment, type, due, ago in (
+        ("old", "", "sent", None, 40 * DAY),
+        ("young", "", "sent", None, DAY),
+        ("to do", "", "sent", DbNow(), 40 * DAY),
+        ("other", "blue", "sent", None, 40 * DAY),
+        ("disabled", "", "disabled", None, 40 * DAY),
+    ):
+        row = {"environment": environment, "name": "note", "type": type, "effect_key": key, "due_at": due}
+        _insert(engine, OutboxEffect, {**row, "created_at": DbNow(-ago)})
+    Purger(engine, environment="", older_than=30 * DAY).run(lambda seconds: False)
+    assert _left(engine, OutboxEffect.effect_key) == ["disabled", "other", "to do", "young"]
+
+
+def test_a_worker_removes_all_old_events(engine: sa.Engine) -> None:
+    """Batch after batch, beside the mail."""
+    for number in range(7):
+        row = {
+            "type": "bounced",
+            "source": "x",
+            "event_id": str(number),
+            "at": DbNow(),
+            "recorded_at": DbNow(-40 * DAY),
+        }
+        _insert(engine, OutboxEvent, row)
+    waits: list[float] = []
+    Purger(engine, environment="", older_than=30 * DAY, batch=3).run(lambda seconds: bool(waits.append(seconds)))
+    assert _left(engine, OutboxEvent.event_id) == []
+    assert waits
+
+
+def _insert(engine: sa.Engine, table: type[Base], row: dict[str, object]) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.insert(table).values(row))
+
+
+def _left(engine: sa.Engine, column: sa.orm.InstrumentedAttribute[str]) -> list[str]:
+    with engine.connect() as connection:
+        return sorted(connection.execute(sa.select(column)).scalars())
