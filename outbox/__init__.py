@@ -34,6 +34,7 @@ from outbox.extension.signals import (
     event_recorded,
     message_queued,
 )
+from outbox.extension.subscribing import Subscription
 from outbox.extension.suppressing import Suppressions
 from outbox.message.values import Envelope
 from outbox.settings import Settings
@@ -62,6 +63,7 @@ __all__ = [
     "Envelope",
     "Result",
     "MailEvent",
+    "Subscription",
     "split_addresses",
     "message_queued",
     "delivery_sent",

@@ -62,8 +62,11 @@ def bounce(address: str | None) -> None:
     address only if the report carries an address that the outbox has signed (docs/bounces.md). ADDRESS is the one
     that the mail came to; Postfix and Exim also tell it in the environment, or in the mail itself.
 
-    Exit code 0: taken. 65: there is no report in it, so that the server returns it to whoever wrote it. 75: not
-    recorded, for whatever reason; the server keeps the mail and tries again.
+    Mail to OUTBOX_UNSUBSCRIBE_MAILTO belongs here as well: one whose subject is "unsubscribe" and a valid token
+    unsubscribes its recipient from that list (docs/unsubscribe.md).
+
+    Exit code 0: taken. 65: there is no report or valid token in it, so that the server returns it to whoever wrote
+    it. 75: not recorded, for whatever reason; the server keeps the mail and tries again.
 
     \b
     Examples:

@@ -14,9 +14,10 @@ from outbox.extension.state import bound_to
 def bounces() -> None:
     """Read the reports in the mailbox OUTBOX_BOUNCE_IMAP_URL.
 
-    What was not read yet: delivery reports, complaints, automatic replies. Each is recorded as by outbox-bounce, then
-    marked as seen or moved to OUTBOX_BOUNCE_IMAP_FOLDER. What is no report stays where it is, unread. Workers do the
-    same every OUTBOX_BOUNCE_IMAP_SECONDS; reading twice changes nothing.
+    What was not read yet: delivery reports, complaints, automatic replies, and mail with the subject "unsubscribe
+    TOKEN" (docs/unsubscribe.md). Each is recorded as by outbox-bounce, then marked as seen or moved to
+    OUTBOX_BOUNCE_IMAP_FOLDER. What is no report, or has no valid token, stays where it is, unread. Workers do the same
+    every OUTBOX_BOUNCE_IMAP_SECONDS; reading twice changes nothing.
 
     \b
     Examples:

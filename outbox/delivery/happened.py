@@ -28,9 +28,10 @@ class MailEvent:
     """`"sent"`, `"failed"`, `"uncertain"`, or an event's: `"bounced"`, `"complained"`, …"""
     at: datetime
     """When it happened, as far as that is known; when it was recorded, else."""
-    delivery_id: int
+    delivery_id: int | None
+    """None: of an unsubscription, where no message to that address is left. `message_id`, too."""
     recipient: str
-    message_id: str
+    message_id: str | None
     """The header of the message, with its angle brackets."""
     key: str | None = None
     """As it was given to `enqueue`; `kind` and `metadata`, too."""
@@ -44,6 +45,9 @@ class MailEvent:
     transport: str | None = None
     source: str | None = None
     """Of an event: which way it was reported."""
+    scope: str | None = None
+    """Of an unsubscription by link, by mail or in the application: `"kind:news"`, or `"category:subscription"` for all
+    lists."""
 
 
 def unknown_types(types: Iterable[str]) -> list[str]:

@@ -44,14 +44,14 @@ def with_adds(
             **{name: of for name, of in headers.items() if name.lower() != "content-language"},
             "Content-Language": language,
         }
-    may_unsubscribe = subscription.is_subscription(policy) and settings.unsubscribe_url is not None
+    may_unsubscribe = subscription.can_be_left(policy, settings)
     if not (thread or headers or reply_to or may_unsubscribe) or not isinstance(message, flask_mail.Message):
         return message
     given: Any = message.extra_headers
     pairs = [] if is_empty(given) else pairs_of(given, "extra_headers")
     own = [(text_of(name, "extra_headers"), value) for name, value in pairs]
     taken = {name.lower() for name, _ in own}
-    if may_unsubscribe:
+    if may_unsubscribe and not builds_its_bytes(message):
         named = taken | {name.lower() for name in headers}
         headers = {**subscription.headers(message, settings, policy, named), **headers}
     made = copy.copy(message)

@@ -12,6 +12,7 @@ from outbox.extension.flask_mail import Address, recipients_of
 from outbox.extension.options import EnqueueOptions, SharedOptions, takes
 from outbox.extension.subscription import is_subscription, only_address
 from outbox.extension.subscription import unsubscribe_url as link_of
+from outbox.message.addresses import mailbox_of
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy, policy, unknown_kind
 from outbox.store.enqueue_many import Queued
@@ -74,6 +75,16 @@ class Kind:
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`, of this kind."""
         return self._mail.enqueue_many(messages, session, **self._own(options))
+
+    def unsubscribe_url(self, address: str) -> str:
+        """The link by which `address` leaves this list, and sees all others: for messages that are given as bytes.
+
+        Raises ConfigurationError without OUTBOX_UNSUBSCRIBE_URL, MessageError for an invalid address.
+        """
+        url = link_of(self._mail.settings(), self.policy, mailbox_of(address, "address").envelope)
+        if url is None:
+            raise ConfigurationError(["OUTBOX_UNSUBSCRIBE_URL is not set: there is no link. See docs/unsubscribe.md."])
+        return url
 
     def _link(self, to: Address | Iterable[Address]) -> Callable[[], str]:
         """What templates call. It raises MessageError unless there is one recipient, and OUTBOX_UNSUBSCRIBE_URL."""

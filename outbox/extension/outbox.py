@@ -21,6 +21,7 @@ from outbox.extension.options import EnqueueOptions, SharedOptions, instant, tak
 from outbox.extension.request_guard import Guard
 from outbox.extension.scopes import GUARD
 from outbox.extension.state import BOUND, STATE, Bound, bound_to, state
+from outbox.extension.subscribing import Subscribing
 from outbox.extension.suppressing import Suppressing
 from outbox.extension.templates import message_of
 from outbox.extension.token import with_token
@@ -33,7 +34,7 @@ from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
 
-class Outbox(Told, Hooked, Suppressing, flask_mail.Mail):
+class Outbox(Told, Hooked, Suppressing, Subscribing, flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
     def __init__(
@@ -94,9 +95,9 @@ class Outbox(Told, Hooked, Suppressing, flask_mail.Mail):
         "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
         `attempts`, `retry_first`, `retry_max`: how often and when it is tried again; `retention`: seconds after its end
         until it is purged; all by default as the settings say.
+        `title`: its name for people, on the page where they unsubscribe.
 
-        Raises ConfigurationError with all faults, also for a name that is defined already; TypeError for an unknown
-        option.
+        Raises ConfigurationError with all faults, also for a name that is taken; TypeError for an unknown option.
         """
         return self.kinds.define(self, name, options)
 

@@ -28,6 +28,7 @@ from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
 from outbox.extension.sessions import Sessions
+from outbox.extension.subscription import can_be_left
 from outbox.message import inline_css
 from outbox.message.compose import compose, digest, new_unique
 from outbox.message.values import Composed
@@ -190,7 +191,7 @@ class Bound(flask_mail._Mail):
                 html=self._html,
                 image=self.images.part,
             )
-        self._remarks.look(composed, posted.kind)
+        self._remarks.look(composed, posted.kind, can_be_left=can_be_left(policy, self.settings))
         if posted.limit is not None and len(composed.recipients) > 1:
             raise MessageError(
                 "recipients",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
@@ -16,12 +17,18 @@ from outbox.settings.kinds import Category, Policy
 from outbox.settings.secret_keys import derived
 
 _HEADER = "list-unsubscribe"
-_NOT_IN_A_LABEL = re.compile(r"[^a-z0-9-]+")
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_NOT_IN_A_LABEL = re.compile(r"[^a-z0-9_-]+")
 
 
 def is_subscription(policy: Policy | None) -> bool:
     """Whether people can unsubscribe from what this policy is for."""
     return policy is not None and policy.category is Category.SUBSCRIPTION
+
+
+def can_be_left(policy: Policy | None, settings: Settings) -> bool:
+    """Whether mail of this policy says how to unsubscribe."""
+    return is_subscription(policy) and settings.unsubscribe_url is not None
 
 
 def unsubscribe_url(settings: Settings, policy: Policy, address: str) -> str | None:
@@ -71,4 +78,8 @@ def _token(settings: Settings, policy: Policy, address: str) -> str:
 
 
 def _label(kind: str) -> str:
-    return _NOT_IN_A_LABEL.sub("-", kind.lower()).strip("-")[:63] or "list"
+    """The kind as a label of List-Id (RFC 2919): itself, or what is left of it and a hash, so that no two have one."""
+    if _LABEL.fullmatch(kind):
+        return kind
+    left = _NOT_IN_A_LABEL.sub("-", kind.lower()).strip("-")[:54]
+    return f"{left or 'list'}-{hashlib.blake2b(kind.encode(), digest_size=4).hexdigest()}"

@@ -26,6 +26,7 @@ class Tie(StrEnum):
     RELAY_ID = "relay-id"  # the relay's own id from its 250
     MESSAGE_ID = "message-id"
     ATTEMPT = "attempt"  # a worker was told itself
+    ADDRESS = "address"  # the newest to the address that was proven to be meant
 
 
 class Ties:

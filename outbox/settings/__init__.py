@@ -25,7 +25,7 @@ from outbox.settings.contradictions import contradictions
 from outbox.settings.endpoint import TransportFactory
 from outbox.settings.relay import Relay
 from outbox.settings.route_rules import routes
-from outbox.settings.secret_keys import address_key, secrets_of
+from outbox.settings.secret_keys import address_key, secrets_of, unsigned
 from outbox.settings.table import Table, specs
 from outbox.settings.transports import transports
 from outbox.settings.values import is_unset
@@ -68,13 +68,14 @@ class Settings(Table):
         faults += [*unknown(config), *contradictions(settings, given.keys(), broken)]
         relays, wrong = transports(config, settings, transport_factories or {})
         by, wrong_rules = routes(settings.transport_names, settings.route_rules)
-        if faults := [*faults, *wrong, *wrong_rules]:
+        secrets = secrets_of(config, settings.secret_key)
+        if faults := [*faults, *wrong, *wrong_rules, *unsigned(settings, secrets)]:
             raise ConfigurationError(faults)
         return replace(
             settings,
             transports=relays,
             routes=by,
-            secrets=secrets_of(config, settings.secret_key),
+            secrets=secrets,
             address_digest_key=address_key(settings.address_key),
         )
 

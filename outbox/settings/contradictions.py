@@ -48,6 +48,15 @@ _TOKENS = frozenset(
 )
 
 
+def _mailto_alone(table: Table, given: Set[str]) -> str | None:
+    if table.unsubscribe_mailto is not None and table.unsubscribe_url is None:
+        return (
+            "OUTBOX_UNSUBSCRIBE_MAILTO is set without OUTBOX_UNSUBSCRIBE_URL, and has no effect. Set both: mail "
+            "programs ask for the link (RFC 8058)."
+        )
+    return None
+
+
 def _both_kinds_of_tls(table: Table, given: Set[str]) -> str | None:
     if table.use_tls and table.use_ssl:
         return (
@@ -184,6 +193,7 @@ def _name(attribute: str) -> str:
 
 _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"use_tls", "use_ssl"}), _both_kinds_of_tls),
+    (frozenset({"unsubscribe_mailto", "unsubscribe_url"}), _mailto_alone),
     (frozenset({"redirect_to", "allow_recipients"}), _sink_is_not_allowed),
     (frozenset({"username", "password"}), _half_a_log_in),
     (frozenset({"server", "port", "use_tls", "use_ssl", "username", "password", "allow_plaintext"}), _plain_text),

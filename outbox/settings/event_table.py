@@ -60,7 +60,8 @@ class EventTable(BounceTable):
         "OUTBOX_UNSUBSCRIBE_MAILTO",
         ADDRESS,
         None,
-        "An address to which people may also write to unsubscribe, added to `List-Unsubscribe`. Somebody must read it.",
+        "An address to which people may also write to unsubscribe, added to `List-Unsubscribe`. Deliver its mail to "
+        "`outbox-bounce`, or to the mailbox of `OUTBOX_BOUNCE_IMAP_URL`.",
         says="unset: only by the link",
     )
     feedback_id: str | None = setting(

@@ -44,6 +44,7 @@ class KindOptions(TypedDict, total=False):
     retry_first: float | None
     retry_max: float | None
     retention: float | None
+    title: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,12 @@ class Policy:
     retry_first: float | None = None  # seconds to wait after the first attempt that was deferred
     retry_max: float | None = None  # seconds: the longest wait between two
     retention: float | None = None  # seconds after its end until it is purged
+    title: str | None = None  # for the people who get it
+
+    @property
+    def label(self) -> str:
+        """What people read: the title, or else the name."""
+        return self.title or self.name
 
     @property
     def is_limited(self) -> bool:
@@ -159,6 +166,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "retry_first": SECONDS.parse,
     "retry_max": SECONDS.parse,
     "retention": SECONDS.parse,
+    "title": text(100).parse,
 }
 
 

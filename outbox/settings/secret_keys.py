@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from outbox.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from outbox.settings.table import Table
 
 _NO_KEY = b"outbox address"  # the hash only keeps addresses from being read at a glance
 
@@ -25,6 +28,17 @@ def secrets_of(config: Mapping[str, Any], own: str | None) -> tuple[bytes, ...]:
         return tuple(one.encode() for one in own.split())
     flask_has: list[Any] = [config.get("SECRET_KEY"), *(config.get("SECRET_KEY_FALLBACKS") or ())]
     return tuple(_bytes(one) for one in flask_has if one)
+
+
+def unsigned(settings: Table, secrets: tuple[bytes, ...]) -> list[str]:
+    """A fault where links are to be signed and there is no secret: said at the start, and not at the first mail."""
+    if secrets or settings.unsubscribe_url is None:
+        return []
+    problem = (
+        "OUTBOX_UNSUBSCRIBE_URL is set, and the application has no secret to sign its links with. Set SECRET_KEY "
+        "before init_app, or OUTBOX_SECRET_KEY to a random text."
+    )
+    return [problem]
 
 
 def derived(settings: HasSecrets, purpose: str) -> tuple[bytes, ...]:

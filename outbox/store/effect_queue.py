@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.happened import MailEvent
 from outbox.delivery.reply import Reply
+from outbox.delivery.suppression import SUBSCRIPTION
 from outbox.store.databases import of
 from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent
@@ -23,6 +24,9 @@ from outbox.store.types import DbNow
 
 DISABLED = "disabled"
 """The type and key of the row that says that a webhook is called no more."""
+
+SCOPED = ("link", "mail", "application")
+"""Sources of events whose category is a scope of ours, and which need no delivery."""
 
 _effect = table_of(OutboxEffect)
 _delivery = table_of(OutboxDelivery)
@@ -129,6 +133,8 @@ def _read(ids: Sequence[int]) -> sa.Select[Any]:
             _attempt.c.transport,
             *(_attempt.c[name].label(f"attempt_{name}") for name in ("code", "enhanced", "reply")),
             *(_event.c[name].label(f"event_{name}") for name in ("at", "code", "enhanced", "reply", "source")),
+            _event.c.category.label("event_category"),
+            _event.c.recipient.label("event_recipient"),
         )
         .select_from(
             _effect.outerjoin(_delivery, _delivery.c.id == _effect.c.delivery_id)
@@ -142,7 +148,9 @@ def _read(ids: Sequence[int]) -> sa.Select[Any]:
 
 
 def _due_of(row: Any) -> Due:
-    if row.message_id is None:
+    scope = row.event_category if row.event_source in SCOPED else None
+    alone = scope is not None and row.delivery_id is None
+    if (row.message_id is None and not alone) or (alone and row.event_recipient is None):
         return Due(row.id, row.attempts, None)
     reported = row.event_id is not None
     code, enhanced, text = (
@@ -155,15 +163,21 @@ def _due_of(row: Any) -> Due:
         type=row.type,
         at=(row.event_at if reported else row.attempted_at) or row.created_at,
         delivery_id=row.delivery_id,
-        recipient=row.recipient,
+        recipient=row.event_recipient if alone else row.recipient,
         message_id=row.message_id,
         key=row.key,
-        kind=row.kind,
-        category=row.category,
+        kind=_kind(scope) if scope and alone else row.kind,
+        category=SUBSCRIPTION if alone else row.category,
         metadata=row.metadata,
         reply=None if code is None and enhanced is None and text is None else Reply(code, enhanced, text or ""),
         reason=None if reported else row.reason,
         transport=row.transport,
         source=row.event_source,
+        scope=scope,
     )
     return Due(row.id, row.attempts, happened)
+
+
+def _kind(scope: str) -> str | None:
+    what, _, kind = scope.partition(":")
+    return kind if what == "kind" else None

@@ -113,17 +113,33 @@ class Writer:
             self._insert.execute(connection, {"rows": "[]"})
 
 
-def of_event(connection: sa.Connection, type: str, event_pk: int, delivery_id: int, kind: str | None) -> None:
-    """Write down who is to be told of an event that was just stored."""
-    listeners = listeners_of(connection)
-    names = listeners.names(type, kind) if listeners is not None else ()
+def of_event(
+    connection: sa.Connection,
+    type: str,
+    event_pk: int,
+    delivery_id: int | None,
+    kinds: Sequence[str | None],
+    *,
+    environment: str | None = None,
+    listeners: Listeners | None = None,
+) -> None:
+    """Write down who is to be told of an event that was just stored.
+
+    `kinds`: that it is about. `environment`: that of the delivery's message, unless it is given, as it must be without
+    one. `listeners`: by default those of the connection's engine.
+    """
+    listeners = listeners or listeners_of(connection)
+    if listeners is None:
+        return
+    names = dict.fromkeys(name for kind in kinds for name in listeners.names(type, kind))
     if not names:
         return
-    environment = connection.execute(
-        sa.select(_message.c.environment)
-        .select_from(_delivery.join(_message, _message.c.id == _delivery.c.message_id))
-        .where(_delivery.c.id == delivery_id)
-    ).scalar_one()
+    if environment is None:
+        environment = connection.execute(
+            sa.select(_message.c.environment)
+            .select_from(_delivery.join(_message, _message.c.id == _delivery.c.message_id))
+            .where(_delivery.c.id == delivery_id)
+        ).scalar_one()
     connection.execute(
         _effect.insert().values(due_at=DbNow(), created_at=DbNow()),
         [

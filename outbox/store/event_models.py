@@ -44,7 +44,7 @@ class OutboxEvent(Base):
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))
     soft: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # a bounce that its source calls temporary
     reply: Mapped[str | None] = mapped_column(sa.String(1000))
-    category: Mapped[str | None] = mapped_column(sa.String(64))  # the source's word for the cause
+    category: Mapped[str | None] = mapped_column(sa.String(80))  # the source's word for the cause, or our scope
 
 
 class OutboxSuppression(Base):

@@ -48,15 +48,17 @@ class Tied:
     by: str  # how it was found: `operations.event_ties.Tie`, or "attempt"
 
 
-def add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, digest: str | None) -> int | None:
+def add(
+    connection: sa.Connection, event: ReportedEvent, tied: Tied | None, digest: str | None, *, tells: bool = True
+) -> int | None:
     """Write an event, and who is to be told of it; its id, or None where it is there already.
 
     Told is what is proven and tied: on what a stranger can write nothing is done. `digest`: of the event's address,
-    where it is not tied.
+    where it is not tied. `tells`: False where the caller knows better who is to be told.
     """
     added = _add(connection, event, tied, digest)
-    if added is not None and tied is not None and event.proven:
-        of_event(connection, event.type.value, added, tied.id, tied.kind)
+    if tells and added is not None and tied is not None and event.proven:
+        of_event(connection, event.type.value, added, tied.id, (tied.kind,))
     return added
 
 
@@ -77,7 +79,7 @@ def _add(connection: sa.Connection, event: ReportedEvent, tied: Tied | None, dig
         "enhanced": reply.enhanced[:11] if reply.enhanced else None,
         "reply": reply.text[:1000] or None,
         "soft": event.soft,
-        "category": event.category[:64] if event.category else None,
+        "category": event.category[:80] if event.category else None,
     }
     return inserted(connection, _insert(of(connection), timed=event.at is not None), values)
 

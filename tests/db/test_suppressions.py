@@ -19,7 +19,7 @@ from outbox.delivery.suppression import Why
 from outbox.models import OutboxDelivery, OutboxEvent, OutboxSuppression
 from outbox.operations import Filter, event_log, events, suppression_csv, suppression_search, suppressions, why_nothing
 from outbox.operations.suppressions import Wanted
-from outbox.operations.unsubscribing import unsubscribe
+from outbox.operations.unsubscribing import LINK, Lists, Subscriber
 from outbox.store.claimed import Claimed
 from outbox.store.outcome import Outcome
 from outbox.store.posting import Posting
@@ -287,7 +287,8 @@ def test_of_several_at_once_one_is_the_first(engine: sa.Engine) -> None:
         for number in range(10):
             barrier.wait()
             with engine.begin() as connection:
-                new.append(unsubscribe(connection, f"{number}@example.org", "kind:news", address_key=KEY))
+                subscriber = Subscriber(connection, f"{number}@example.org", Lists(("news",), "", KEY), LINK)
+                new.append(subscriber.unsubscribe("kind:news") is not None)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for one in threads:

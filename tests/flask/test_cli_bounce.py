@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,12 @@ from flask.cli import ScriptInfo
 
 from outbox import Outbox, Settings, cli
 from outbox.delivery.states import State
+from outbox.message import unsubscribe_link
 from outbox.message.bounce_address import BounceAddresses
+from outbox.message.unsubscribe_link import Unsubscribing
 from outbox.models import OutboxDelivery, OutboxEvent, OutboxSuppression
 from outbox.settings.bounce_addresses import bounce_addresses
+from outbox.settings.secret_keys import derived
 from outbox.store.enqueue import Posting
 from tests.db.mails import put
 from tests.flask.terminal import Terminal, runner
@@ -223,3 +227,80 @@ def test_it_holds_nothing_of_a_worker(terminal: Terminal) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+LEAVING = BACK | {"OUTBOX_UNSUBSCRIBE_URL": "https://shop.example/u", "OUTBOX_UNSUBSCRIBE_MAILTO": "leave@shop.example"}
+
+
+def leaving(subject: str, id: str = "<leave@example.net>") -> bytes:
+    """A mail as a mail program writes it."""
+    head = f"From: Ann <ann@example.net>\r\nTo: leave@shop.example\r\nMessage-ID: {id}\r\nSubject: {subject}\r\n"
+    return f"{head}\r\nunsubscribe\r\n".encode()
+
+
+def leaving_token(address: str = "ann@example.net") -> str:
+    key = derived(Settings.from_config(LEAVING), unsubscribe_link.PURPOSE)[0]
+    return unsubscribe_link.token(Unsubscribing(address, "kind:news"), key)
+
+
+def scopes(terminal: Terminal) -> list[tuple[str | None, str]]:
+    with terminal.engine.connect() as connection:
+        found = connection.execute(sa.select(OutboxSuppression.address, OutboxSuppression.scope))
+        return [(row.address, row.scope) for row in found]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "unsubscribe {token}",
+        "Unsubscribe  {token} ",
+        "UNSUBSCRIBE\r\n {token}",
+        "Re: unsubscribe {half}\r\n\t{rest}",
+        "unsubscribe%20{token}",
+        "=?utf-8?q?unsubscribe_{q_half}?=\r\n =?utf-8?q?{q_rest}?=",
+        "=?us-ascii?B?{base64}?=",
+    ],
+)
+def test_unsubscribing_by_mail(form: str, terminal: Terminal, ids: list[int]) -> None:
+    """However the mail program writes the subject; on the event of a delivery that is left, once for each mail."""
+    token = leaving_token()
+    whole = base64.b64encode(f"unsubscribe {token}".encode()).decode()
+    half, rest = token[:40], token[40:]
+    q = {f"q_{name}": text.replace("_", "=5F") for name, text in (("half", half), ("rest", rest))}
+    mail = leaving(form.format(token=token, half=half, rest=rest, base64=whole, **q))
+    for said in ("suppressed for kind:news", "known already"):
+        done = piped(terminal, mail, **LEAVING)
+        assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
+    done = piped(terminal, leaving(f"unsubscribe {token}", "<another@example.net>"), **LEAVING)
+    assert (done.returncode, "was unsubscribed already" in done.stdout) == (0, True), done.stdout
+    assert scopes(terminal) == [("ann@example.net", "kind:news")]
+    assert [type for type, _, _ in events(terminal)] == ["unsubscribed", "unsubscribed"]
+
+
+def test_a_mail_that_is_read_again_after_a_change_of_mind(terminal: Terminal) -> None:
+    """As after a crash before it was marked: it is old by now."""
+    mail = leaving(f"unsubscribe {leaving_token()}")
+    piped(terminal, mail, **LEAVING)
+    with terminal.engine.begin() as connection:
+        connection.execute(sa.delete(OutboxSuppression))
+    assert "known already" in piped(terminal, mail, **LEAVING).stdout
+    assert scopes(terminal) == []
+
+
+@pytest.mark.parametrize("change", ["one character", "cut", "none", "no words", "another secret"])
+def test_a_token_that_is_not_ours(change: str, terminal: Terminal) -> None:
+    """Nothing changes, and the mail goes back to who wrote it."""
+    token, secret = leaving_token(), {}
+    subject = {
+        "one character": f"unsubscribe {'A' if token[0] != 'A' else 'B'}{token[1:]}",
+        "cut": f"unsubscribe {token[:-5]}",
+        "none": "unsubscribe",
+        "no words": token,
+        "another secret": f"unsubscribe {token}",
+    }[change]
+    if change == "another secret":
+        secret = {"OUTBOX_SECRET_KEY": "another"}
+    done = piped(terminal, leaving(subject), **{**LEAVING, **secret})
+    assert done.returncode == 65, done.stdout
+    assert "token" in done.stderr if change in {"one character", "cut", "another secret"} else "report" in done.stderr
+    assert (scopes(terminal), events(terminal)) == ([], [])

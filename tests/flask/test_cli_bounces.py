@@ -17,7 +17,18 @@ from outbox.settings import Settings
 from outbox.smtp.imap import Mailbox, MailboxError
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
-from tests.flask.test_cli_bounce import BACK, POSTING, REPORT, addresses, events, suppressed
+from tests.flask.test_cli_bounce import (
+    BACK,
+    LEAVING,
+    POSTING,
+    REPORT,
+    addresses,
+    events,
+    leaving,
+    leaving_token,
+    scopes,
+    suppressed,
+)
 from tests.servers.dovecot import PASSWORD, USER, Dovecot
 from tests.servers.process import ServerUnavailable, polled
 from tests.servers.token_server import CLIENT, SECRET, TokenServer
@@ -90,6 +101,18 @@ def test_reports_are_taken_and_the_rest_is_left(
     assert "\\Seen" in taken
     done = terminal.here("outbox-bounces", env=env)
     assert done.stdout.splitlines()[-1] == "0 taken, 0 left unread."
+
+
+def test_who_unsubscribes_by_mail(terminal: Terminal, mailbox: imaplib.IMAP4_SSL, env: dict[str, str]) -> None:
+    """A valid token is taken and seen; one that is not ours stays unread, for a person."""
+    token = leaving_token()
+    put_in(mailbox, leaving(f"unsubscribe {token}"), leaving(f"unsubscribe {token[:-1]}"))
+    done = terminal.here("outbox-bounces", env={**LEAVING, **env})
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 taken, 1 left unread."), done.stderr
+    assert scopes(terminal) == [("ann@example.net", "kind:news")]
+    taken, left = flags(mailbox)
+    assert "\\Seen" in taken
+    assert "\\Seen" not in left
 
 
 def test_taken_twice_it_is_stored_once(

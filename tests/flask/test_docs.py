@@ -84,6 +84,17 @@ def by_email(email):
 
 User.by_email = by_email
 """,
+    "unsubscribe.md": """
+from flask_login import LoginManager, UserMixin
+
+login_manager = LoginManager(app)
+
+@login_manager.request_loader
+def ann(request):
+    user = UserMixin()
+    user.email = "ann@example.org"
+    return user
+""",
     "webhooks.md": """
 app.config["OUTBOX_POSTMARK_CREDENTIALS"] = "hooks:correct-horse"
 mail.init_app(app, session=db)

@@ -20,9 +20,14 @@ from jinja2 import DictLoader
 from sqlalchemy.orm import Session
 
 import outbox.web
-from outbox import ConfigurationError, Message, MessageError, Outbox
+from outbox import ConfigurationError, MailEvent, Message, MessageError, Outbox, RawMessage, Settings, event_recorded
+from outbox.delivery.suppression import Why
 from outbox.extension.kinds import Kind
-from outbox.models import Base, OutboxDelivery, OutboxEvent, OutboxMessage, OutboxSuppression
+from outbox.extension.state import bound_to
+from outbox.models import Base, OutboxDelivery, OutboxEffect, OutboxEvent, OutboxMessage, OutboxSuppression
+from outbox.operations.events import Recorded
+from outbox.operations.suppressions import suppress
+from outbox.store.effect_queue import EffectQueue, done
 from outbox.store.queue import Queue
 
 URL = "https://shop.example/unsubscribe"
@@ -37,6 +42,7 @@ class Site(NamedTuple):
     engine: sa.Engine
     news: Kind
     reset: Kind
+    tips: Kind
     session: Session
 
     @property
@@ -87,11 +93,12 @@ def make_site(config: dict[str, object]) -> Iterator[Site]:
         }
     )
     news, reset = mail.kind("weekly news", category="subscription"), mail.kind("reset", category="security")
+    tips = mail.kind("tips", category="subscription", title="Tips & tricks")
     with folder, Session(engine) as session:
         mail.init_app(app, session=session)
         app.register_blueprint(outbox.web.unsubscribe_blueprint(), url_prefix="/unsubscribe")
         with app.app_context():
-            made = Site(app, mail, engine, news, reset, session)
+            made = Site(app, mail, engine, news, reset, tips, session)
             yield made
 
 
@@ -101,7 +108,7 @@ def test_the_headers_of_a_subscription(site: Site) -> None:
     message = site.newest()
     assert re.fullmatch(rf"<{URL}/[\w-]+>", str(message["List-Unsubscribe"]))
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert message["List-Id"] == "<weekly-news.shop.example>"
+    assert re.fullmatch(r"<weekly-news-[0-9a-f]{8}\.shop\.example>", str(message["List-Id"]))
     assert message["Feedback-ID"] is None
     assert "ann" not in str(message["List-Unsubscribe"])
 
@@ -119,7 +126,7 @@ def test_an_address_and_a_name_for_gmail() -> None:
     with make_site(config) as site:
         site.path()
         assert ">, <mailto:leave@shop.example?subject=unsubscribe%20" in str(site.newest()["List-Unsubscribe"])
-        assert site.newest()["Feedback-ID"] == "weekly-news:subscription:shop1"
+        assert re.fullmatch("weekly-news-[0-9a-f]{8}:subscription:shop1", str(site.newest()["Feedback-ID"]))
 
 
 @pytest.mark.parametrize("category", ["security", "receipt", "notification", None])
@@ -165,12 +172,14 @@ def test_looking_changes_nothing_and_posting_unsubscribes(site: Site) -> None:
     for method in ("GET", "HEAD", "OPTIONS") * 17:
         answer = client.open(path, method=method)
         assert (answer.status_code, answer.headers.get("Set-Cookie")) == (200, None)
+        assert answer.headers["X-Robots-Tag"] == "noindex, nofollow"
     assert site.listed() == []
     for data, kind in ((ONE_CLICK, None), (ONE_CLICK, "multipart/form-data"), ({}, None)):
         answer = client.post(path, data=data, content_type=kind)
         assert (answer.status_code, answer.headers.get("Set-Cookie")) == (200, None)
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["X-Robots-Tag"] == "noindex, nofollow"
     assert site.listed() == [("ann@example.org", "kind:weekly news", "unsubscribed")]
     with Session(site.engine) as session:
         [event] = session.scalars(sa.select(OutboxEvent))
@@ -205,6 +214,203 @@ def test_taking_it_back_and_leaving_all(site: Site) -> None:
     assert site.listed() == []
 
 
+def switches(page: str) -> dict[str, bool]:
+    """The lists that a page shows, and whether each is on."""
+    found = re.findall(r'<input type="checkbox" name="kind" value="([^"]+)"( checked)?>', page)
+    return {name: bool(checked) for name, checked in found}
+
+
+def save(site: Site, path: str, *wanted: str, shown: tuple[str, ...] = ("weekly news", "tips")) -> str:
+    answer = site.client.post(path, data={"do": "save", "shown": list(shown), "kind": list(wanted)})
+    assert (answer.status_code, answer.headers.get("Set-Cookie")) == (200, None)
+    return answer.text
+
+
+def test_the_page_of_all_lists(site: Site) -> None:
+    """Each with its title, on or off for this address; what is saved is what is shown from then on."""
+    path = site.path()
+    page = site.client.get(path).text
+    assert switches(page) == {"tips": True, "weekly news": True}
+    assert "Tips &amp; tricks" in page
+    assert switches(save(site, path, "weekly news")) == {"tips": False, "weekly news": True}
+    assert site.listed() == [("ann@example.org", "kind:tips", "unsubscribed")]
+    assert switches(site.client.get(path).text) == {"tips": False, "weekly news": True}
+    assert switches(save(site, path, "tips")) == {"tips": True, "weekly news": False}
+    assert site.listed() == [("ann@example.org", "kind:weekly news", "unsubscribed")]
+    assert switches(site.client.get(site.path("bob@example.org")).text) == {"tips": True, "weekly news": True}
+
+
+def test_what_the_page_did_not_show_stays(site: Site) -> None:
+    """A list that was added since, and one that there never was."""
+    path = site.path()
+    save(site, path, shown=("tips", "made up"))
+    assert site.listed() == [("ann@example.org", "kind:tips", "unsubscribed")]
+
+
+def test_the_page_tells_the_truth(site: Site) -> None:
+    """Before, after and a year later: whether mail of the list comes, and what else is off."""
+    path, client = site.path(), site.client
+    assert "Unsubscribe?" in client.get(path).text
+    client.post(path, data=ONE_CLICK)
+    page = client.get(path).text
+    assert "You are unsubscribed" in page
+    assert "gets no mail of the list <strong>weekly news</strong>" in page
+    assert "Subscribe to weekly news again" in page
+    client.post(path, data={"scope": "all"})
+    page = client.get(path).text
+    assert "gets no mail of any list" in page
+    assert switches(page) == {"tips": False, "weekly news": False}
+    page = client.post(path, data={"do": "undo", "scope": "all"}).text  # as it was before: news are off
+    assert "mail of all lists again" not in page
+    assert switches(page) == {"tips": True, "weekly news": False}
+
+
+def test_one_list_again_after_all(site: Site) -> None:
+    """The others stay off, and what stops them names the event by which they were left."""
+    path, client = site.path(), site.client
+    client.post(path, data={"scope": "all"})
+    page = client.post(path, data={"do": "undo"}).text
+    assert "gets mail of the list <strong>weekly news</strong> again" in page
+    assert switches(page) == {"tips": False, "weekly news": True}
+    assert site.listed() == [("ann@example.org", "kind:tips", "unsubscribed")]
+    with Session(site.engine) as session:
+        [event], [entry] = session.scalars(sa.select(OutboxEvent)), session.scalars(sa.select(OutboxSuppression))
+        assert entry.event_id == event.id
+
+
+@pytest.mark.parametrize(("reason", "words"), [("bounced", "came back"), ("complained", "reported as spam"),
+                                               ("manual", "the sender has stopped it")])  # fmt: skip
+def test_what_else_keeps_mail_away(site: Site, reason: str, words: str) -> None:
+    """Nobody is promised mail that does not come, and the link lifts nothing but what it did."""
+    path = site.path()
+    with site.engine.begin() as connection:
+        key = site.mail.settings().address_digest_key
+        suppress(connection, "ann@example.org", "all", by="x", address_key=key, reason=Why(reason))
+    for page in (site.client.get(path).text, site.client.post(path, data={"do": "undo"}).text):
+        assert words in page
+        assert "gets mail of the list" not in page
+        assert "goes to" not in page
+    assert site.listed() == [("ann@example.org", "all", reason)]
+
+
+def test_looking_needs_no_database(site: Site) -> None:
+    """The button is there all the same: it may be back when it is pressed."""
+    path = site.path()
+    OutboxSuppression.__table__.drop(site.engine)
+    answer = site.client.get(path)
+    assert (answer.status_code, switches(answer.text)) == (200, {})
+    assert "Unsubscribe from weekly news" in answer.text
+    Base.metadata.create_all(site.engine)
+
+
+def test_handlers_are_told(site: Site) -> None:
+    """Of the newest message of that list, once; of all lists those of each; with none left, of the address alone."""
+    path = site.path()
+    site.tips.enqueue(Message("Tips", recipients=["ann@example.org"], body="Text"))
+    site.path()
+    told: list[tuple[str, MailEvent]] = []
+    for name, kind in (("any", None), ("news", "weekly news"), ("tips", "tips"), ("reset", "reset")):
+        site.mail.on("unsubscribed", kind=kind, name=name)(lambda session, event, name=name: told.append((name, event)))
+    bound = bound_to(site.app)
+    recorded: list[Recorded] = []
+
+    @event_recorded.connect_via(site.app)
+    def note(app: Flask, *, event: Recorded, **more: object) -> None:
+        recorded.append(event)
+
+    def deliver() -> list[tuple[str, MailEvent]]:
+        told.clear()
+        queue = EffectQueue(site.engine, "")
+        for name in queue.look(["any", "news", "tips", "reset"]):
+            for due in queue.claim(name, 10, 60):
+                with site.engine.begin() as connection:
+                    assert due.event is not None
+                    bound.listening.handle(name, connection, due.event)
+                    done(connection, due)
+        return sorted(told, key=lambda one: one[0])
+
+    for _ in range(3):
+        site.client.post(path, data=ONE_CLICK)
+    with Session(site.engine) as session:
+        [entry] = session.scalars(sa.select(OutboxSuppression))
+        [event] = session.scalars(sa.select(OutboxEvent))
+        newest = session.scalars(sa.select(OutboxDelivery.id).order_by(OutboxDelivery.id.desc())).first()
+        assert (entry.event_id, event.delivery_id, event.tied) == (event.id, newest, "address")
+    (first, one), (second, _) = deliver()
+    assert (first, second) == ("any", "news")
+    assert (one.type, one.delivery_id, one.scope) == ("unsubscribed", newest, "kind:weekly news")
+    assert [one.id for one in recorded] == [event.id]
+    site.client.post(path, data={"scope": "all"})
+    assert [name for name, _ in deliver()] == ["any", "news", "tips"]
+    site.client.post(path, data={"do": "undo", "scope": "all"})
+    site.client.post(path, data={"do": "undo"})
+    with site.engine.begin() as connection:
+        connection.execute(sa.delete(OutboxDelivery))
+    site.client.post(path, data=ONE_CLICK)
+    (_, one), (second, _) = deliver()
+    assert second == "news"
+    assert (one.delivery_id, one.message_id, one.recipient) == (None, None, "ann@example.org")
+    assert (one.kind, one.category, one.source) == ("weekly news", "subscription", "link")
+
+
+def test_from_the_applications_own_code(site: Site) -> None:
+    """Read and set in its transaction: gone with a rollback, and handlers are told after a commit."""
+    mail, to = site.mail, "Ann@Example.org"
+    site.mail.on("unsubscribed", name="any")(lambda session, event: None)
+    site.path("ann@example.org")
+    assert mail.unsubscribe(to, site.tips)
+    assert {one.kind: one.on for one in mail.subscriptions(to)} == {"tips": False, "weekly news": True}
+    site.session.rollback()
+    assert {one.kind: one.on for one in mail.subscriptions(to)} == {"tips": True, "weekly news": True}
+    assert (mail.unsubscribe(to), mail.unsubscribe(to)) == (True, False)
+    assert mail.subscribe(to, "tips")
+    site.session.commit()
+    assert [one.title for one in mail.subscriptions(to) if one.on] == ["Tips & tricks"]
+    with Session(site.engine) as session:
+        [event] = session.scalars(sa.select(OutboxEvent))
+        assert (event.source, event.category) == ("application", "category:subscription")
+        assert session.scalars(sa.select(OutboxEffect.name)).all() == ["any"]
+    for kind in ("reset", "nothing"):
+        with pytest.raises(MessageError, match="not a kind of the category subscription"):
+            mail.subscribe(to, kind)
+    with pytest.raises(MessageError, match="address"):
+        mail.subscriptions("nobody")
+
+
+RAW = b"From: a@example.org\r\nTo: ann@example.org\r\nSubject: x\r\n%s\r\nText\r\n"
+
+
+def test_bytes_of_its_own(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """They are sent as they are, so what they lack is said, once; they may name several with a header of their own."""
+    to = ["ann@example.org", "bob@example.org"]
+    link = site.news.unsubscribe_url("ann@example.org")
+    site.news.enqueue(RawMessage(RAW % f"List-Unsubscribe: <{link}>\r\n".encode(), to))
+    assert caplog.text == ""
+    for _ in range(2):
+        site.news.enqueue(RawMessage(RAW % b"", to))
+    assert caplog.text.count("it has no List-Unsubscribe") == 1
+    assert site.newest()["List-Unsubscribe"] is None
+
+
+def test_a_secret_is_asked_for_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="no secret to sign its links with"):
+        Settings.from_config({"OUTBOX_UNSUBSCRIBE_URL": URL})
+    with pytest.raises(ConfigurationError, match="without OUTBOX_UNSUBSCRIBE_URL"):
+        Settings.from_config({"OUTBOX_UNSUBSCRIBE_MAILTO": "leave@shop.example"})
+
+
+def test_list_ids_differ(site: Site) -> None:
+    """Also of kinds without a letter in ASCII, and of those that differ in nothing else; each is one label."""
+    found = []
+    for name in ("новости", "ニュース", "Ünews", "news", "News", "ne ws", "ne-ws", "ne_ws", "x" * 64, "X" * 64):
+        site.mail.kind(name, category="subscription").enqueue(Message("x", recipients=["a@example.org"], body="x"))
+        found.append(str(site.newest()["List-Id"]))
+    assert len({one.lower() for one in found}) == len(found)
+    assert all(re.fullmatch(r"<[a-z0-9_-]{1,63}\.shop\.example>", one) for one in found), found
+    assert "<news.shop.example>" in found
+    assert "<ne_ws.shop.example>" in found
+
+
 @pytest.mark.parametrize("change", [lambda token: token[:-1], lambda token: token[:-1] + "!", lambda token: "x" * 800,
                                     lambda token: ("A" if token[0] != "A" else "B") + token[1:]])  # fmt: skip
 def test_a_link_that_is_not_ours(site: Site, change: object) -> None:
@@ -235,7 +441,7 @@ def test_a_database_that_is_away(site: Site) -> None:
 
 
 def test_a_body_that_is_too_long(site: Site) -> None:
-    assert site.client.post(site.path(), data={"x": "y" * 5000}).status_code == 413
+    assert site.client.post(site.path(), data={"x": "y" * 70_000}).status_code == 413
     assert site.listed() == []
 
 

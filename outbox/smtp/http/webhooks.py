@@ -85,6 +85,7 @@ def body(event: MailEvent) -> bytes:
         "reply": reply.text if reply else None,
         "reason": event.reason,
         "source": event.source,
+        "scope": event.scope,
     }
     stamped = event.at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return json.dumps({"type": event.type, "timestamp": stamped, "data": data}, separators=(",", ":")).encode()
@@ -92,7 +93,8 @@ def body(event: MailEvent) -> bytes:
 
 def id_of(event: MailEvent) -> str:
     """The same at each call about `event`, and never that of another."""
-    return "msg_" + hashlib.sha256(f"{event.message_id}\n{event.id}".encode()).hexdigest()[:32]
+    about = event.message_id or f"{event.recipient} {event.at}"
+    return "msg_" + hashlib.sha256(f"{about}\n{event.id}".encode()).hexdigest()[:32]
 
 
 def _headers(webhook: Webhook, event: MailEvent, content: bytes, parts: SplitResult, now: datetime) -> dict[str, str]:

@@ -33,7 +33,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("enhanced", sa.String(11)),
         sa.Column("soft", sa.Boolean, nullable=False, server_default=No()),
         sa.Column("reply", sa.String(1000)),
-        sa.Column("category", sa.String(64)),
+        sa.Column("category", sa.String(80)),
         sa.CheckConstraint(
             "type IN ('delivered', 'deferred', 'bounced', 'complained', 'unsubscribed', 'autoresponded', 'opened', "
             "'clicked', 'unknown')",

@@ -32,6 +32,7 @@ def test_each_option_is_kept() -> None:
         "retry_first": 10,
         "retry_max": 60,
         "retention": 86_400,
+        "title": "Reset your password",
     }
     assert options.keys() == KindOptions.__annotations__.keys()
     made = policy("password-reset", options)
@@ -52,6 +53,7 @@ def test_each_option_is_kept() -> None:
         10.0,
         60.0,
         86_400.0,
+        "Reset your password",
     )
     assert dict(made.words) == {
         "category": "security",
@@ -69,7 +71,10 @@ def test_each_option_is_kept() -> None:
         "retry_first": "10 s",
         "retry_max": "60 s",
         "retention": "86400 s",
+        "title": "Reset your password",
     }
+    assert made.label == "Reset your password"
+    assert policy("news", {}).label == "news"
     assert policy("news", dict.fromkeys(options)).words == []
 
 
