@@ -140,6 +140,7 @@ def test_states_that_refuse(engine: sa.Engine, state: State) -> None:
     assert shown(engine, id)[0].recipient == OLD
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("address", "why"),
     [

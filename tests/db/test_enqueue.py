@@ -84,6 +84,7 @@ def test_savepoint(engine: sa.Engine, session: Session, outbox: Outbox) -> None:
     assert list(session.scalars(sa.select(OutboxMessage.subject).order_by(OutboxMessage.id))) == ["outside", "released"]
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("message", "options"),
     [

@@ -155,6 +155,7 @@ def test_resume_lifts_one_or_all(connection: sa.Connection) -> None:
     assert [(row.action, row.by) for row in audit.recent(connection, 3)] == [("resume", "ben")] * 3
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("what", "value"),
     [

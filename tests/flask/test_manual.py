@@ -92,7 +92,6 @@ def test_words_stay_words(words: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("flask outbox-re", ["outbox-requeue", "outbox-resume"]),
         ("flask outbox-list --stat", ["--state"]),
         ("flask outbox-list --state fa", ["failed"]),
         ("./manage.py outbox-pa", ["outbox-pause"]),

@@ -102,6 +102,7 @@ def test_after_a_real_hop(sqlite_database: Database, make_stage: MakeStage, keys
 AGAIN = "451 4.3.0 try again"
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_each_attempt_has_the_same_bytes(database: Database, make_stage: MakeStage, keys: Keys) -> None:
     """One that is deferred, one whose worker is killed, and a retry by a worker that has a newer key first."""
     old = keys.make("old")

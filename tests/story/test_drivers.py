@@ -15,6 +15,9 @@ from tests.wire.server import SmtpServer
 
 BLOB = bytes(range(256)) * 200
 
+LEFT_TO_LONG = pytest.param("mysql+mysqlconnector", marks=pytest.mark.long)
+"""Its driver and its dialect are each tested without it."""
+
 
 @pytest.mark.databases("postgresql")
 @pytest.mark.parametrize("driver", ["postgresql+psycopg2", "postgresql+pg8000"])
@@ -24,7 +27,7 @@ def test_postgresql(database: Database, make_stage: MakeStage, driver: str) -> N
 
 
 @pytest.mark.databases("mariadb")
-@pytest.mark.parametrize("driver", ["mysql+pymysql", "mysql+mysqlconnector", "mariadb+mysqlconnector"])
+@pytest.mark.parametrize("driver", ["mysql+pymysql", "mariadb+mysqlconnector", LEFT_TO_LONG])
 def test_mariadb(database: Database, make_stage: MakeStage, driver: str) -> None:
     """By drivers other than PyMySQL, and under SQLAlchemy's other name for the database."""
     write_send_and_record(database, make_stage, driver)

@@ -27,6 +27,7 @@ def untouched(stage: Stage) -> bool:
     return all((row.state, row.attempts, row.rescues) == ("queued", 0, 0) for row in stage.deliveries())
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_server_that_is_down_costs_nothing(database: Database, make_stage: MakeStage) -> None:
     """No attempt is lost, nothing is held while it lasts, the status tells, and all flows when it is back."""
     port = free_port()

@@ -50,6 +50,7 @@ def test_every_envelope_goes_to_the_sink(stage: Stage, relay: Relay) -> None:
     assert {one.note for one in stage.attempts()} == {f"offered to {SINK} instead (OUTBOX_REDIRECT_TO)"}
 
 
+@pytest.mark.databases("sqlite")
 def test_a_sink_that_is_refused_fails_no_message(database: Database, make_stage: MakeStage) -> None:
     """It is the setting that is wrong: all wait, and the status says why."""
 
@@ -65,6 +66,7 @@ def test_a_sink_that_is_refused_fails_no_message(database: Database, make_stage:
         assert not [one for one in server.commands if "customer" in one or "elsewhere" in one]
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_only_those_who_are_allowed_get_mail(stage: Stage, relay: Relay) -> None:
     """The others wait, shown as paused; the pause comes back when somebody lifts it, and goes with the setting."""
     some = {"OUTBOX_ALLOW_RECIPIENTS": "example.org Ann@Customer.example"}
@@ -91,6 +93,7 @@ def test_only_those_who_are_allowed_get_mail(stage: Stage, relay: Relay) -> None
     assert pauses(stage) == set()
 
 
+@pytest.mark.databases("sqlite")
 def test_a_drain_ends_though_some_must_wait(stage: Stage, relay: Relay) -> None:
     """They are paused, as by an operator: nothing is left undone."""
     enqueue(stage, BOB, EVA)
@@ -100,6 +103,7 @@ def test_a_drain_ends_though_some_must_wait(stage: Stage, relay: Relay) -> None:
     assert states(stage) == {BOB: "queued", EVA: "sent"}
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("name", ["OUTBOX_REDIRECT_TO", "OUTBOX_ALLOW_RECIPIENTS"])
 def test_a_blank_setting_starts_no_worker(stage: Stage, relay: Relay, name: str) -> None:
     """A deployment that forgot to fill it in must not write to customers."""

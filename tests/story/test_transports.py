@@ -55,6 +55,7 @@ def by(stage: Stage) -> Counter[str | None]:
     return Counter(one.transport for one in stage.attempts() if one.verdict == "accepted")
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_the_second_takes_over_while_the_first_is_down(
     database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage
 ) -> None:

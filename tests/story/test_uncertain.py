@@ -63,17 +63,27 @@ def test_the_policy_is_the_messages_or_its_kinds(sqlite_database: Database, make
             assert [mail.rcpt for mail in server.messages].count(held) == 1
 
 
-@pytest.mark.parametrize("how", ["a lost connection", "a killed worker"])
-def test_held_mail_waits_for_a_person(database: Database, relay: Relay, make_stage: MakeStage, how: str) -> None:
-    """After the dot it is uncertain, the status counts it, nothing sends it; then a person decides, either way."""
-    with SmtpServer({"dot": Take(SILENCE if how == "a killed worker" else CLOSE)}) as server:
+def test_held_mail_waits_for_a_person(database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """After the dot its worker is killed: it is uncertain, the status counts it, nothing sends it; a person decides."""
+    waits_for_a_person(database, relay, make_stage, killed=True)
+
+
+def test_held_mail_whose_connection_was_lost_waits_for_a_person(
+    sqlite_database: Database, relay: Relay, make_stage: MakeStage
+) -> None:
+    """The same where the worker learns of it."""
+    waits_for_a_person(sqlite_database, relay, make_stage, killed=False)
+
+
+def waits_for_a_person(database: Database, relay: Relay, make_stage: MakeStage, *, killed: bool) -> None:
+    with SmtpServer({"dot": Take(SILENCE if killed else CLOSE)}) as server:
         stage = make_stage(database, relay.port, OUTBOX_CONNECTIONS="1")
         worker = stage.fork(MAIL_PORT=str(server.port))
         for recipient in ("arrived@example.org", "lost@example.org"):
             taken = len(server.messages)
             send(stage, recipient, on_uncertain="hold")
             server.wait_for(taken + 1, 20)
-            if how == "a killed worker":
+            if killed:
                 worker.signal(signal.SIGKILL)
                 worker.wait(10)
                 worker = stage.fork(MAIL_PORT=str(server.port))

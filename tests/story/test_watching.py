@@ -60,6 +60,7 @@ def test_a_connection_that_hangs_ends_the_worker(
     until(lambda: "no worker is alive" in " ".join(stage.status()["problems"]), "the status tells", 30)
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_an_idle_worker_costs_next_to_nothing(stage: Stage) -> None:
     """Beside an application of Flask and SQLAlchemy alone: at most 70 % more memory, and in four idle seconds at most
     half of the CPU time that the other took to start."""

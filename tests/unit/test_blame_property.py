@@ -35,7 +35,7 @@ from tests.unit.simulation.watch import PROBE, Watch
 from tests.unit.simulation.world import Restart, World
 
 EXAMPLES = int(os.environ.get("OUTBOX_EXAMPLES", "0"))
-"""How many scripts of chance are played; 0: 150 that are always the same."""
+"""How many scripts of chance are played; 0: 60 that are always the same."""
 HOUR = 3600.0
 HORIZON = 3 * HOUR
 SENDERS = ("a@ours.example", "b@ours.example", "c@ours.example")
@@ -257,12 +257,18 @@ def _quiet() -> Iterator[None]:
 
 
 @given(case=cases)
-@settings(
-    max_examples=EXAMPLES or 150, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=EXAMPLES or 60, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.timeout(3600)
 def test_no_delivery_keeps_another_from_being_offered(case: Case) -> None:
     """By sender, recipient, domain, session, connections, rate or time, over restarts and several workers."""
+    play(case)
+
+
+@pytest.mark.long
+@given(case=cases)
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nor_in_more_scripts(case: Case) -> None:
+    """The same with more of them."""
     play(case)
 
 
