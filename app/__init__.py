@@ -10,7 +10,7 @@ from flask import Flask
 from jinja2 import ChoiceLoader, FileSystemLoader
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import admin, cli, db, errors, links, security, webhooks, words
+from app import admin, cli, db, errors, links, lists, security, webhooks, words
 from app.config import ROOT, check, database_url, load, secret_key
 from app.extensions import csrf, login_manager, mail
 
@@ -37,6 +37,7 @@ def create_app(
         count = app.config["FLASKY_PROXIES"]
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     db.init_app(app)
+    lists.init_app(app)
     mail.init_app(app, session=db.get_session)
     login_manager.init_app(app)
     csrf.init_app(app)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-from app import db, models, passwords
+from app import db, lists, models, passwords
 from app.auth.forms import EmailError, normal_email
 from app.errors import MIGRATE, lacks_tables
 from outbox.cli.command import No
@@ -25,6 +25,7 @@ VARIABLE = "FLASKY_ADMIN_PASSWORD"
 def init_app(app: Flask) -> None:
     """Register the commands."""
     app.cli.add_command(create_admin)
+    app.cli.add_command(send_list)
 
 
 def database_faults_told(function: Callable[..., None]) -> Callable[..., None]:
@@ -107,3 +108,21 @@ def _password(from_stdin: bool, *about: str) -> str:
     if wrong := passwords.fault(password, *about):
         raise No(wrong)
     return password
+
+
+@click.command("send-list")
+@click.argument("name", type=click.Choice(sorted(lists.LISTS)))
+@click.argument("subject")
+@with_appcontext
+@database_faults_told
+def send_list(name: str, subject: str) -> None:
+    """Send the text on standard input to everybody with a confirmed address, as a message of the list NAME.
+
+    Who has unsubscribed gets none: the outbox shows these as failed, with the reason `suppression`.
+    """
+    text = sys.stdin.read()
+    if not text.strip():
+        raise No("There is no text on standard input: send-list news SUBJECT < news.txt")
+    count = lists.send(db.session, lists.LISTS[name], subject, text)
+    db.session.commit()
+    click.echo(f"{count} queued.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 import outbox.web
+from app import lists
 from app.extensions import csrf
 
 PREFIX = "/events"
@@ -17,4 +18,4 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(events, url_prefix=PREFIX)
     unsubscribe = outbox.web.unsubscribe_blueprint()
     csrf.exempt(unsubscribe)
-    app.register_blueprint(unsubscribe, url_prefix="/unsubscribe")
+    app.register_blueprint(unsubscribe, url_prefix=lists.PATH)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from flask import render_template
-from flask_login import login_required
+from flask import flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+from werkzeug.wrappers import Response
 
+from app import db
+from app.extensions import mail
 from app.main import blueprint
 
 
@@ -17,5 +20,22 @@ def home() -> str:
 @blueprint.get("/account")
 @login_required
 def account() -> str:
-    """One's own account."""
-    return render_template("account.html")
+    """One's own account, and which mail one wants."""
+    lists = mail.subscriptions(current_user.email) if current_user.confirmed else []
+    return render_template("account.html", lists=lists)
+
+
+@blueprint.post("/account/notifications")
+@login_required
+def save_notifications() -> Response:
+    """What is ticked is wanted. Of a confirmed address alone: another may be somebody else's."""
+    if current_user.confirmed:
+        wanted = request.form.getlist("list")
+        for one in mail.subscriptions(current_user.email):
+            if one.kind in wanted and not one.on:
+                mail.subscribe(current_user.email, one.kind)
+            elif one.on and one.kind not in wanted:
+                mail.unsubscribe(current_user.email, one.kind)
+        db.session.commit()
+        flash("Your notification settings were saved.", "success")
+    return redirect(url_for("main.account"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
 from app import models
+from app.extensions import mail
 from outbox.testing import Mailbox
 from tests.app.browser import PASSWORD, Visitor, without_tokens
 from tests.app.conftest import link_in
@@ -165,3 +167,42 @@ def test_a_change_of_password_needs_the_old_one(ada: Visitor, mailbox: Mailbox) 
 def test_an_account_is_for_its_user(visitor: Visitor, path: str) -> None:
     """Without a log-in one is sent to it."""
     assert visitor.client.get(path).location == f"/auth/login?next={path}"
+
+
+def switches(page: str) -> dict[str, bool]:
+    """The lists on the account page, and whether each is on."""
+    found = re.findall(r'<input type="checkbox" name="list" value="(\w+)"( checked)?>', page)
+    return {name: bool(checked) for name, checked in found}
+
+
+def test_notification_settings(ada: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    """What is ticked comes and the rest does not, as the link in the message says as well."""
+    assert switches(ada.get("/account").text) == {"news": True, "tips": True}
+    page = ada.submit("/account", list="news").text
+    assert "notification settings were saved" in page
+    assert switches(page) == {"news": True, "tips": False}
+    for name in ("news", "tips"):
+        sent = app.test_cli_runner().invoke(args=["send-list", name, "Spring"], input="It is spring.\n")
+        assert (sent.exit_code, sent.output) == (0, "1 queued.\n")
+    mailbox.drain()
+    assert {one.kind: one.states["ada@example.org"] for one in mailbox} == {"news": "sent", "tips": "failed"}
+    link = re.search(r"No more of this: http://localhost:5000(\S+)", mailbox[-1].text or "")
+    assert link is not None
+    stranger = app.test_client()
+    assert "You are unsubscribed" in stranger.get(link[1]).text
+    stranger.post(link[1], data={"do": "undo"})
+    assert switches(ada.get("/account").text) == {"news": True, "tips": True}
+
+
+def test_nobody_sets_the_mail_of_an_address_that_is_not_confirmed(
+    visitor: Visitor, add_user: Callable[..., int], app: Flask
+) -> None:
+    """It may be somebody else's."""
+    add_user(confirmed=False)
+    visitor.log_in()
+    assert switches(visitor.get("/account").text) == {}
+    token = re.search(r'name="csrf_token" value="([^"]+)"', visitor.get("/account").text)
+    assert token is not None
+    visitor.client.post("/account/notifications", data={"csrf_token": token[1]})
+    with app.app_context():
+        assert all(one.on for one in mail.subscriptions("ada@example.org"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,11 +18,12 @@ from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.retry import Decision, Reason
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
-from outbox.models import OutboxDelivery, OutboxEvent, OutboxSuppression
+from outbox.models import OutboxDelivery, OutboxEffect, OutboxEvent, OutboxSuppression
 from outbox.operations import Filter, event_log, events, suppression_csv, suppression_search, suppressions, why_nothing
 from outbox.operations.suppressions import Wanted
 from outbox.operations.unsubscribing import LINK, Lists, Subscriber
 from outbox.store.claimed import Claimed
+from outbox.store.effect_queue import EffectQueue
 from outbox.store.outcome import Outcome
 from outbox.store.posting import Posting
 from outbox.store.queue import Queue
@@ -323,3 +326,42 @@ def test_what_its_source_calls_temporary_suppresses_nothing(engine: sa.Engine) -
     assert shown == ["bounced (temporary): 5.1.1 no such user", "bounced (temporary): 5.2.1 no such user"]
     record(engine, bounce(second, id="4"))
     assert listed(engine, "to@example.org") == [("all", "bounced")]
+
+
+class Told:
+    """A listener to everything of these kinds."""
+
+    def names(self, type: str, kind: str | None) -> list[str]:
+        return [f"{type} {kind}", "all"]
+
+    def recorded(self, events: Sequence[Any]) -> None:
+        pass
+
+
+@pytest.mark.parametrize("has_mail", [True, False])
+def test_an_unsubscription_is_tied_and_told(engine: sa.Engine, has_mail: bool) -> None:
+    """Of the newest delivery of that list to the address, if there is one; what it stops names its event."""
+    ids = [None]
+    if has_mail:
+        news, other = (Posting(kind=kind, category="subscription", address_key=KEY) for kind in ("news", "tips"))
+        put(engine, "ann@example.org", posting=news)
+        ids = put(engine, "ann@example.org", posting=news, message_id="<2@example.org>")
+        put(engine, "ann@example.org", posting=other, message_id="<3@example.org>")
+        put(engine, "bob@example.org", posting=news, message_id="<4@example.org>")
+    lists = Lists(("news", "tips"), "", KEY, Told())
+    with engine.begin() as connection:
+        subscriber = Subscriber(connection, "ann@example.org", lists, LINK)
+        assert subscriber.unsubscribe("kind:news") is not None
+        assert subscriber.unsubscribe("kind:news") is None
+        [recorded] = subscriber.recorded
+        assert [(one.kind, one.on) for one in subscriber.preferences().of] == [("news", False), ("tips", True)]
+    with engine.connect() as connection:
+        assert connection.scalars(sa.select(OutboxEvent.delivery_id)).all() == ids
+        assert connection.scalars(sa.select(OutboxSuppression.event_id)).all() == [recorded.id]
+        told = connection.execute(sa.select(OutboxEffect.name, OutboxEffect.delivery_id, OutboxEffect.environment))
+        assert sorted(told.all()) == [("all", ids[0], ""), ("unsubscribed news", ids[0], "")]
+    queue = EffectQueue(engine, "")
+    [due] = queue.claim("all", 10, 60)
+    assert due.event is not None
+    assert (due.event.recipient, due.event.kind, due.event.scope) == ("ann@example.org", "news", "kind:news")
+    assert (due.event.delivery_id, due.event.message_id is None) == (ids[0], not has_mail)

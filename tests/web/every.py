@@ -169,6 +169,10 @@ APPLICATION: dict[str, tuple[View, ...]] = {
     "outbox_unsubscribe.page": (
         View("/unsubscribe/{token}", "unsubscribe", who=NOBODY),
         View("/unsubscribe/{token}", "unsubscribe-done", who=NOBODY, press="button"),
+        View("/unsubscribe/{token}", "unsubscribe-saved", who=NOBODY, press=".lists button"),
+        View("/unsubscribe/{token}", "unsubscribe-all", who=NOBODY, press="button[value=all]"),
+        View("/unsubscribe/{token}", "unsubscribe-off", who=NOBODY),
+        View("/unsubscribe/{token}", "unsubscribe-back", who=NOBODY, press="button"),
         View("/unsubscribe/spoilt", "unsubscribe-unknown", who=NOBODY),
     ),
     "": (View("/nowhere", "app-404", who=NOBODY), View("/auth/logout", "app-405")),
@@ -374,7 +378,7 @@ def _write_mail(app: Flask, box: Mailbox) -> tuple[dict[str, str], dict[str, str
             if found := re.search(r"/auth/(confirm|reset)/\S+", box.get(messages[name]).text or ""):
                 links.setdefault(found[1], found[0])
         db.session.rollback()
-        wanted = Unsubscribing(LONG_ADDRESS, "kind:weekly-news")
+        wanted = Unsubscribing(LONG_ADDRESS, "kind:news")
         links["token"] = unsubscribe_link.token(wanted, derived(mail.settings(), unsubscribe_link.PURPOSE)[0])
     return messages, links
 
