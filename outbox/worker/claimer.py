@@ -37,7 +37,6 @@ _ASK_SECONDS = 2.0  # between two looks at what other workers were refused
 _RECENT = 200  # attempts that are looked at then
 
 _EXPIRED_SECONDS = 5.0  # at least, between two looks at what has expired while the relay can't be used
-
 _EXPIRED_SHARE = 0.05  # the most of its time that a worker spends on them
 
 _ALIKE_SECONDS = 60.0  # before all that is due is searched again for a sender or domain that did not fail
@@ -140,7 +139,8 @@ class Claimer:
         self.carry_out()
         may_claim = self._may_claim()
         room = self._buffer.room(self._size) if may_claim else 0
-        found = self._claim_safely(room) if room or (may_claim and not self._buffer.healthy) else 0
+        lacks = not self._buffer.healthy or self._buffer.pacer.lacks(len(self._buffer))
+        found = self._claim_safely(room) if room or (may_claim and lacks) else 0
         if found and found >= room and len(self._buffer) < self.low:
             return 0.0
         if found:  # more may follow: look again soon, unless the connections have enough to do and will ask

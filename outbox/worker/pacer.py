@@ -136,6 +136,10 @@ class Pacer:
             return None
         return len(self._permits) if self._ask_at - now > 2 * _REFILL_SECONDS else None
 
+    def lacks(self, waiting: int) -> bool:
+        """Whether so many wait and it is time to ask for permits for them, though there may be no room for more."""
+        return self.active and waiting > len(self._permits) and self._monotonic() >= self._ask_at
+
     def settle(self, *, all: bool = False) -> None:
         """Give back what was not used. `all`: nothing more is sent."""
         now = self._monotonic()
