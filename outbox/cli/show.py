@@ -24,6 +24,7 @@ from outbox.message.preview import preview
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
 from outbox.operations.event_log import Event
+from outbox.operations.timeline import Step, timeline
 from outbox.store.pauses import Pause
 
 SIBLINGS_SHOWN = 10
@@ -152,16 +153,9 @@ def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: li
     print_pairs(out, [*((name, Text(safe(value))) for name, value in _facts(detail)), *held])
     _heading(out, "headers")
     print_pairs(out, [(f"{safe(name)}:", Text(safe(value))) for name, value in detail.headers])
-    _heading(out, "attempts")
-    print_pairs(
-        out, [(moment(attempt.at), _attempt(attempt)) for attempt in detail.attempt_log] or [("none yet", Text())]
-    )
-    if events:
-        _heading(out, "events after it")
-        print_pairs(out, [(moment(event.at), Text(safe(_event(event)))) for event in events])
-    if changes:
-        _heading(out, "changes by people")
-        print_pairs(out, [(moment(change.at), _change(change)) for change in changes])
+    _heading(out, "what became of it")
+    steps = timeline(detail.attempt_log, events, changes)
+    print_pairs(out, [(moment(step.at), _step(step)) for step in steps] or [("no attempt yet", Text())])
     if detail.siblings:
         _heading(out, "other recipients")
         shown = detail.siblings[:SIBLINGS_SHOWN]
@@ -224,6 +218,12 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
         yield "metadata", detail.metadata
     if detail.redacted_at is not None:
         yield "redacted", moment(detail.redacted_at)
+
+
+def _step(step: Step) -> Text:
+    if isinstance(step, Attempt):
+        return _attempt(step)
+    return Text(safe(_event(step))) if isinstance(step, Event) else _change(step)
 
 
 def _change(change: Entry) -> Text:

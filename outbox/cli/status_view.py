@@ -29,6 +29,7 @@ def print_status(out: Console, seen: Status, aside: str = "", *, brief: bool = F
     _problems(out, seen, brief=brief)
     _mail(out, seen)
     _ended(out, seen)
+    _reported(out, seen)
     _workers(out, seen)
     _transports(out, seen)
     _failures(out, seen)
@@ -95,6 +96,22 @@ def _ended(out: Console, seen: Status) -> None:
             for name, colour, numbers in rows
         ],
     )
+
+
+def _reported(out: Console, seen: Status) -> None:
+    """What came back in the last day, and what handlers and webhooks are still to do; nothing where there is none."""
+    words = [f"{number(n, seen.count_cap)} {name}" for name, n in sorted(seen.events_last_day.items())]
+    waiting, failed = (sum(getattr(one, name) for one in seen.effects) for name in ("waiting", "given_up"))
+    pairs = [("reported, last day", ", ".join(words))] if words else []
+    if seen.suppressions:
+        pairs.append(("suppressions", number(seen.suppressions, seen.count_cap)))
+    if waiting or failed:
+        pairs.append(
+            ("effects", f"{number(waiting, seen.count_cap)} waiting, {number(failed, seen.count_cap)} given up")
+        )
+    if pairs:
+        _gap(out)
+        print_pairs(out, [(name, Text(safe(said))) for name, said in pairs])
 
 
 def _workers(out: Console, seen: Status) -> None:

@@ -42,6 +42,9 @@ GAUGES = {
     "oldest_due_age_seconds": "Since when the oldest delivery has been due that is not paused, by lane; 0: none.",
     "deferred_deliveries": f"Deliveries that wait for their next attempt, {_CAPPED}.",
     "effects": f"Calls of handlers and webhooks that are not done, by name and state, {_CAPPED}.",
+    "oldest_effect_age_seconds": "Since the oldest call that is not done was recorded, by name.",
+    "events_last_day": f"What was reported of sent mail in the last day, by type and source, {_CAPPED}.",
+    "suppressions": f"Suppressions in force, {_CAPPED}.",
     "problems": "What outbox-status calls a problem, by kind; degraded where one is above 0.",
     "unresolved_deliveries": f"Deliveries that a person has to look at, by state, {_CAPPED}.",
     "workers": "Workers with a fresh heartbeat.",
@@ -165,6 +168,11 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
     yield _gauge("oldest_due_age_seconds", ("lane",), {(lane,): seen.oldest_due[lane] for lane in Lane})
     yield _gauge("unresolved_deliveries", ("state",), {(state,): n for state, n in seen.unresolved.items()})
     yield _gauge("effects", ("name", "state"), seen.effects)
+    yield _gauge("oldest_effect_age_seconds", ("name",), {(name,): age for name, age in seen.oldest_effect.items()})
+    yield _gauge(
+        "events_last_day", ("type", "source"), {(type, source): n for (type, source), n in seen.events.items()}
+    )
+    yield _gauge("suppressions", (), {(): seen.suppressions})
     yield _gauge("workers", (), {(): sum(one.alive for one in seen.heartbeats)})
     yield _gauge(
         "worker_heartbeat_age_seconds",

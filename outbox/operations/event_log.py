@@ -69,9 +69,23 @@ def of_address(connection: sa.Connection, digest: str, limit: int = 20) -> list[
 
 def of_last_hour(connection: sa.Connection, cap: int) -> dict[EventType, int]:
     """How many were recorded, by type; each is counted to `cap` + 1. Along the index on the time."""
-    lately = sa.select(EVENT.c.type).where(EVENT.c.recorded_at >= DbNow(-HOUR)).limit(cap + 1).subquery()
-    counted = sa.select(lately.c.type, sa.func.count()).group_by(lately.c.type)
-    return {EventType(type): count for type, count in connection.execute(counted)}
+    return by_type(lately(connection, cap, HOUR))
+
+
+def lately(connection: sa.Connection, cap: int, seconds: float) -> dict[tuple[EventType, str], int]:
+    """How many were recorded within so many seconds, by type and source; `cap` + 1 are looked at, the newest."""
+    newest = sa.select(EVENT.c.type, EVENT.c.source).where(EVENT.c.recorded_at >= DbNow(-seconds))
+    some = newest.order_by(EVENT.c.recorded_at.desc()).limit(cap + 1).subquery()
+    counted = sa.select(some.c.type, some.c.source, sa.func.count()).group_by(some.c.type, some.c.source)
+    return {(EventType(type), source): count for type, source, count in connection.execute(counted)}
+
+
+def by_type(counted: dict[tuple[EventType, str], int]) -> dict[EventType, int]:
+    """The same from all sources."""
+    found: dict[EventType, int] = {}
+    for (type, _), count in counted.items():
+        found[type] = found.get(type, 0) + count
+    return found
 
 
 def suppressed(connection: sa.Connection, cap: int) -> int:

@@ -8,9 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.delivery.reported import EventType
 from outbox.delivery.states import Lane, State
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import Due, look_at_due
+from outbox.operations.event_log import lately, suppressed
 from outbox.operations.failures import count_deferred
 from outbox.operations.problems import Kind
 from outbox.operations.status import status
@@ -53,6 +55,9 @@ class Gauges:
     unresolved: dict[State, int]  # what waits for a person
     deferred: int  # wait for their next attempt
     heartbeats: list[Heartbeat]
+    events: dict[tuple[EventType, str], int]  # what was reported in the last day, by type and source
+    suppressions: int  # in force
+    oldest_effect: dict[str, float]  # seconds since the oldest that is not done was recorded, by name
     effects: dict[tuple[str, str], int]  # what handlers and webhooks are still to do, by name and state
     problems: dict[Kind, int]  # how many of each kind `outbox-status` would tell
 
@@ -92,6 +97,9 @@ def gauges(
         unresolved={state: _count(connection, cap, DELIVERY.c.state == state.value) for state in _WAITING},
         deferred=min(count_deferred(connection, cap), cap),
         heartbeats=heartbeats,
+        events=lately(connection, cap, _DAY),
+        suppressions=min(suppressed(connection, cap), cap),
+        oldest_effect={one.name: one.oldest_seconds for one in seen.effects},
         effects={
             (one.name, state): number
             for one in seen.effects

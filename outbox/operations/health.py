@@ -128,6 +128,7 @@ class Status:
     count_cap: int
     rates: list[RateUse] = field(default_factory=list)  # of transports and domains that were used within a day
     events_last_hour: dict[str, int] = field(default_factory=dict)  # what was reported, by type
+    events_last_day: dict[str, int] = field(default_factory=dict)
     suppressions: int = 0  # in force
     effects: list[EffectCount] = field(default_factory=list)  # what handlers and webhooks are still to do
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done

@@ -14,7 +14,7 @@ from outbox.delivery.states import Lane, State
 from outbox.operations import effects
 from outbox.operations.alarms import Alarms
 from outbox.operations.due import Due, count_to, look_at_due
-from outbox.operations.event_log import of_last_hour
+from outbox.operations.event_log import by_type, lately, of_last_hour
 from outbox.operations.event_log import suppressed as count_suppressed
 from outbox.operations.failures import DAY, count_deferred, deferred, failures
 from outbox.operations.growth import growing
@@ -111,6 +111,9 @@ def status(
         count_cap=count_cap,
         rates=rates(connection, environment),
         events_last_hour={str(one): n for one, n in of_last_hour(connection, count_cap).items()} if counts else {},
+        events_last_day={str(one): n for one, n in by_type(lately(connection, count_cap, DAY)).items()}
+        if counts
+        else {},
         suppressions=count_suppressed(connection, count_cap) if counts else 0,
         effects=effects.counts(connection, environment, count_cap),
     )

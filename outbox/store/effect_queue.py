@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from outbox.store.reading import reading
 from outbox.store.types import DbNow
 
 DISABLED = "disabled"
-"""The type and key of the row that says that a webhook is called no more."""
+"""The type of the row that says that a webhook is called no more."""
 
 SCOPED = ("link", "mail", "application")
 """Sources of events whose category is a scope of ours, and which need no delivery."""
@@ -51,6 +52,8 @@ class EffectQueue:
     def __init__(self, engine: sa.Engine, environment: str) -> None:
         self._engine = engine
         self._environment = environment
+        # keys are unique for a name, and environments that share a database have the same names
+        self._disabled = f"{DISABLED}:{sha256(environment.encode()).hexdigest()[:32]}"
 
     def look(self, names: Sequence[str]) -> list[str]:
         """Those of `names` for which something is due. Takes no lock."""
@@ -86,7 +89,7 @@ class EffectQueue:
             "environment": self._environment,
             "name": name,
             "type": DISABLED,
-            "effect_key": DISABLED,
+            "effect_key": self._disabled,
             "error": error[:500],
             "created_at": DbNow(),
         }
@@ -102,7 +105,9 @@ class EffectQueue:
 
     def _due(self, name: str) -> sa.Select[Any]:
         other = _effect.alias()
-        off = sa.exists().where(other.c.name == name, other.c.effect_key == DISABLED)
+        off = sa.exists().where(
+            other.c.name == name, other.c.effect_key == self._disabled, other.c.environment == self._environment
+        )
         where = (_effect.c.name == name, _effect.c.environment == self._environment, _effect.c.due_at <= DbNow())
         return sa.select(_effect.c.id).where(*where, ~off)
 

@@ -14,6 +14,7 @@ from outbox.core import clock
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
 from outbox.operations import Filter
+from outbox.operations.timeline import named, timeline
 from outbox.web import actions, filter_form
 from outbox.web.content import content_of, detail_of
 from outbox.web.current import connected, sensitive_kinds
@@ -93,8 +94,7 @@ def page_of(id: int, *, error: str | None = None) -> str:
     return render_template(
         "outbox_admin/mail.html",
         mail=detail,
-        changes=changes,
-        events=events,
+        steps=[(named(step), step) for step in timeline(detail.attempt_log, events, changes)],
         stopped_address=detail.reason == Reason.SUPPRESSION,
         content=content,
         damage=damage,

@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from outbox import operations
 from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.states import State
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxMessage
-from outbox.operations import event_ties, events
+from outbox.operations import event_log, event_ties, events
 from outbox.store.posting import Posting
 from outbox.store.types import DbNow
 from tests.db.mails import put
@@ -57,3 +58,14 @@ def test_ids_that_differ_in_case_are_two(engine: sa.Engine) -> None:
     """Providers write them in base64."""
     batch = [reported(id_, "ann@example.org") for id_ in ("aBc", "abc", "aBc")]
     assert [one.id is not None for one in events.record(engine, SETTINGS, batch)].count(True) == 2
+
+
+def test_figures_by_type_and_source(engine: sa.Engine) -> None:
+    """Of the last day, in all figures alike; counting stops at the cap."""
+    events.record(engine, SETTINGS, [reported(f"e{number}", "ann@example.org") for number in range(3)])
+    events.record(engine, SETTINGS, [ReportedEvent(EventType.BOUNCED, "report", "b", recipient="ann@example.org")])
+    with engine.connect() as connection:
+        seen = operations.gauges(connection, dead_after=20.0)
+        assert operations.status(connection, dead_after=20.0).events_last_day == {"delivered": 3, "bounced": 1}
+        assert sum(event_log.lately(connection, 1, 60.0).values()) == 2
+    assert seen.events == {(EventType.DELIVERED, "sendgrid"): 3, (EventType.BOUNCED, "report"): 1}

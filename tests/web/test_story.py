@@ -89,9 +89,9 @@ def test_a_mistyped_address(browser: WebDriver, stand: Stand) -> None:
     stand.settled()
     browser.refresh()
     assert css(browser, ".title .state").text == "sent"
-    assert texts(browser, ".timeline:not(#events) .state") == ["permanent", "accepted"]
-    assert texts(browser, "#events .state") == ["bounced"]
-    assert "mistyped, she rang" in css(browser, "#changes").text
+    assert texts(browser, ".timeline .attempt .state") == ["permanent", "accepted"]
+    assert texts(browser, ".timeline .event .state") == ["bounced"]
+    assert "mistyped, she rang" in css(browser, ".timeline .change").text
     assert complaints(browser) == []
 
     mails = {mail.rcpt: mail.content for mail in stand.server.wait_for(2)}
