@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 
+from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.states import State
 from outbox.models import OutboxMessage
-from outbox.operations import find
+from outbox.operations import events, find
 from outbox.operations.csv_rows import COLUMNS
 from outbox.operations.filters import Filter
 from outbox.store.enqueue import Posting
@@ -135,3 +138,16 @@ class TestCsv:
         """Stdout holds one or the other."""
         done = terminal.here("outbox-list", "--csv", "--json")
         assert (done.returncode, "exclude each other" in done.stderr) == (2, True)
+
+
+def test_the_status_tells_what_was_reported(terminal: Terminal) -> None:
+    """Of the last day, by type, and how many suppressions are in force; nothing where there is none."""
+    assert "reported, last day" not in terminal.here("outbox-status").stdout
+    settings = SimpleNamespace(address_digest_key=b"key", bounce_suppression_seconds=900.0)
+    bounces = [
+        ReportedEvent(EventType.BOUNCED, "report", str(number), recipient="ann@example.org") for number in range(2)
+    ]
+    events.record(terminal.engine, settings, bounces)
+    shown = terminal.here("outbox-status").stdout
+    assert re.search(r"reported, last day +2 bounced\n", shown), shown
+    assert "suppressions" not in shown  # not proven: nothing follows

@@ -141,7 +141,7 @@ def test_send_a_deferred_mail_now(browser: WebDriver, pages: Site, ids: dict[str
     browser.get(f"{pages.url}/mail/{id}")
     css(browser, "button[value=send-now]").send_keys(Keys.ENTER)
     until(browser, lambda: "This message is due now." in css(browser, "[role=status]").text)
-    assert "send-now" in css(browser, ".timeline .change").text
+    assert "send-now" in css(browser, "#steps").text
     assert count(seeded, ids=(id,), waiting=True) == 0
     assert state_of(seeded, id) is State.QUEUED
 

@@ -91,7 +91,7 @@ def test_a_mistyped_address(browser: WebDriver, stand: Stand) -> None:
     assert css(browser, ".title .state").text == "sent"
     assert texts(browser, ".timeline .attempt .state") == ["permanent", "accepted"]
     assert texts(browser, ".timeline .event .state") == ["bounced"]
-    assert "mistyped, she rang" in css(browser, ".timeline .change").text
+    assert "mistyped, she rang" in css(browser, "#steps").text
     assert complaints(browser) == []
 
     mails = {mail.rcpt: mail.content for mail in stand.server.wait_for(2)}
