@@ -12,6 +12,7 @@ from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
 from outbox.cli.dkim_key import dkim_key
 from outbox.cli.effects import effects
+from outbox.cli.erase import erase
 from outbox.cli.kinds import kinds
 from outbox.cli.lint import lint
 from outbox.cli.list import list_
@@ -36,6 +37,7 @@ __all__ = [
     "create_tables",
     "dkim_key",
     "effects",
+    "erase",
     "kinds",
     "lint",
     "list_",

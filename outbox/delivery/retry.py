@@ -31,6 +31,7 @@ class Reason(StrEnum):
     REPLACED = "replaced"  # a newer message of its kind took its place while it was queued
     TOGETHER = "together"  # refused together with other recipients of the message: offered with fewer, then alone
     BY_HAND = "by-hand"  # marked as sent by a person
+    ERASED = "erased"  # its recipient was erased (outbox-erase)
 
 
 @dataclass(frozen=True, slots=True)

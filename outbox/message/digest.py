@@ -9,6 +9,9 @@ from contextlib import suppress
 LENGTH = 32
 """Characters of a digest: 128 bits, hexadecimal."""
 
+ERASED = "erased@erased.invalid"
+"""Stored in the place of the address of a person who was erased; nothing is ever sent there."""
+
 
 def normal_form(address: str) -> str:
     """The form in which two addresses are one mailbox: in lower case and NFC, the domain in ASCII where it can be.

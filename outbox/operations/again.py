@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.delivery.states import Lane, State
+from outbox.message.digest import ERASED
 from outbox.message.downgrade import forms
 from outbox.message.header_encoding import fold, split_fields
 from outbox.message.header_section import date_value
@@ -50,6 +51,8 @@ def send_again(
         raise ValueError(f"the message belongs to the environment {row.environment!r}, not to {environment!r}")
     if State(row.state) not in REPEATABLE:
         raise ValueError(f"a message that is {row.state} can't be sent again, only one that was sent")
+    if row.recipient == ERASED:
+        raise ValueError("its recipient was erased (outbox-erase)")
     if row.redacted_at is not None:
         raise ValueError("what it said was redacted, so there is nothing left to send")
     now = connection.execute(sa.select(DbNow())).scalar_one()

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from outbox.delivery.states import State
 from outbox.message.addresses import Mailbox, parse
 from outbox.message.correct_address import readdress
-from outbox.message.digest import digest
+from outbox.message.digest import ERASED, digest
 from outbox.message.downgrade import forms
 from outbox.operations import audit
 from outbox.operations.conditions import MAX_ID
@@ -111,6 +111,8 @@ def _siblings(connection: sa.Connection, row: Any) -> set[str]:
 
 
 def _check(row: Any, new: Mailbox, siblings: set[str], sensitive_kinds: Collection[str]) -> None:
+    if row.recipient == ERASED:
+        raise ValueError("its recipient was erased (outbox-erase), and with it what the message was about")
     if row.kind in sensitive_kinds:
         raise ValueError(
             f"mail of the kind {row.kind!r} is sensitive (by its definition or OUTBOX_SENSITIVE_KINDS), so its "

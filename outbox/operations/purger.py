@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
 from outbox.operations import audit, effects
+from outbox.operations.erase_message import empty_ended
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
 from outbox.operations.purge_events import purge_events
@@ -82,6 +83,7 @@ class Purger:
                 effects.remove_old(connection, self._environment, self._older_than)
             self._shorten_audit(wait)
             self._shorten_events(wait)
+            empty_ended(self._engine)
             return removed
 
     def _walk(self, walk: Walk, wait: Callable[[float], bool]) -> int:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State, sources
+from outbox.message.digest import ERASED
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE
@@ -118,7 +119,10 @@ def _step(
 ) -> tuple[int | None, Batch]:
     """Change the next `size` that match, by id; the last id looked at (None: no more) and what was changed."""
     rows = next_matching(connection, wanted, after, size)
-    still = locked(connection, rows, DELIVERY.c.state.in_([str(state) for state in wanted.states]))
+    able: list[sa.ColumnElement[bool]] = [DELIVERY.c.state.in_([str(state) for state in wanted.states])]
+    if target is State.QUEUED:
+        able.append(DELIVERY.c.recipient != ERASED)
+    still = locked(connection, rows, *able)
     held = [row.id for row in still if target is State.CANCELLED and _may_be_sent(row)]
     changed = [row.id for row in still if row.id not in set(held)]
     for ids, values in ((held, _held_values()), (changed, _values(target))):

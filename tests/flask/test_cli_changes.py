@@ -161,3 +161,18 @@ def test_send_now_says_what_a_pause_holds(terminal: Terminal) -> None:
     done = terminal.here("outbox-send-now", "--state", "queued", "--yes")
     assert "sent only when the pause ends: domain slow.example (1 delivery)." in done.stdout
     assert done.stdout.splitlines()[-1] == "2 deliveries made due now."
+
+
+def test_erase(terminal: Terminal) -> None:
+    """Counts without --yes; with it the address leaves the list and the audit; a second call finds nothing."""
+    put(terminal.engine, "ann@example.org", posting=Posting(key="welcome-ann@example.org"))
+    code, said = terminal.json("outbox-erase", "ANN@example.org")
+    assert (code, said["dry_run"], said["deliveries"], said["cancelled"]) == (0, True, 1, 1)
+    code, said = terminal.json("outbox-erase", "ANN@example.org", "--yes", "--note", "ann@example.org, ticket 4711")
+    assert (code, said["complete"], said["deliveries"]) == (0, True, 1)
+    assert "ann@" not in terminal.here("outbox-list").stdout
+    trail = terminal.here("outbox-audit").stdout
+    assert "ticket 4711" in trail
+    assert "ann@" not in trail
+    done = terminal.here("outbox-erase", "ann@example.org", "--yes")
+    assert (done.returncode, done.stdout) == (0, "Nothing is stored of this address. Was it mistyped?\n")

@@ -24,6 +24,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-create-tables": (),
     "outbox-dkim-key": ("june", "/nowhere/june.pem"),
     "outbox-effects": (),
+    "outbox-erase": ("ann@example.org", "--yes"),
     "outbox-kinds": (),
     "outbox-lint": ("--last", "1"),
     "outbox-list": (),

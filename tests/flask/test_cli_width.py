@@ -37,6 +37,7 @@ COMMANDS = (
     "outbox-correct-recipient 4711 ann@example.org",
     "outbox-send-again 2",
     "outbox-stop-worker 4711",
+    "outbox-erase ann@example.org",
     "outbox-pause --message 4711",
     "outbox-show 4711",
     "outbox-test-mail nowhere",

@@ -1,0 +1,110 @@
+"""What is left of a message whose recipient was erased: ids, times, size, kind and outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.delivery.states import FINAL
+from outbox.message.digest import ERASED
+from outbox.operations.purge import DONE_WITH, remove_orphans, take_write_lock
+from outbox.operations.tables import DELIVERY, MESSAGE, PART
+from outbox.store.databases import of
+from outbox.store.types import DbNow
+
+PAGE = 500
+"""Messages emptied in one transaction."""
+
+_EMPTY: dict[str, Any] = {
+    "skeleton": b"",
+    "utf8_header": None,
+    "headers": [],
+    "subject": "",
+    "options": None,
+    "metadata": None,
+}
+
+
+def empty_ended(engine: sa.Engine) -> int:
+    """Empty what an erased person got together with others, where it has ended for them meanwhile; how many."""
+    emptied, after = 0, 0
+    while True:
+        with engine.begin() as connection:
+            pks = _unfinished(connection, after)
+            emptied += len(empty(connection, pks)) if pks else 0
+        if len(pks) < PAGE:
+            return emptied
+        after = pks[-1]
+
+
+def _unfinished(connection: sa.Connection, after: int) -> list[int]:
+    statement = (
+        sa.select(MESSAGE.c.id)
+        .distinct()
+        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
+        .where(DELIVERY.c.recipient == ERASED, MESSAGE.c.redacted_at.is_(None), MESSAGE.c.id > after)
+        .order_by(MESSAGE.c.id)
+        .limit(PAGE)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def empty(connection: sa.Connection, message_pks: Sequence[int]) -> list[int]:
+    """Take away all that those of the messages said that are done with for all of their recipients; which these are.
+
+    Big parts that other messages share stay.
+    """
+    if not message_pks:
+        return []
+    take_write_lock(connection)
+    pks = _done(connection, message_pks)
+    if not pks:
+        return []
+    connection.execute(MESSAGE.update().where(MESSAGE.c.id.in_(pks)).values(_EMPTY | {"redacted_at": DbNow()}))
+    of_these = PART.c.message_id.in_(pks)
+    digests = set(connection.execute(sa.select(PART.c.digest).where(of_these)).scalars())
+    connection.execute(PART.delete().where(of_these))
+    remove_orphans(connection, digests)
+    return pks
+
+
+def _done(connection: sa.Connection, message_pks: Sequence[int]) -> list[int]:
+    """Those that nobody sends or requeues; their deliveries are locked until the transaction ends."""
+    these = DELIVERY.c.message_id.in_(message_pks)
+    columns = (DELIVERY.c.message_id, DELIVERY.c.state, DELIVERY.c.recipient)
+    rows = connection.execute(of(connection).lock(sa.select(*columns).where(these).order_by(DELIVERY.c.id))).all()
+    ended: defaultdict[int, bool] = defaultdict(lambda: True)
+    for row in rows:
+        ended[row.message_id] &= row.state in DONE_WITH or (row.recipient == ERASED and row.state in FINAL)
+    return sorted(pk for pk, so in ended.items() if so)
+
+
+def without_address(
+    row: Any, wanted: re.Pattern[str], *, ended: bool, in_key: re.Pattern[str] | None = None
+) -> dict[str, Any]:
+    """The columns of a message that name the address, without it.
+
+    The frozen text is not among them, nor, until the message has `ended`, its envelope's sender: they are still sent.
+    `in_key`: what is looked for in the key, if not the same.
+    """
+    values: dict[str, Any] = {}
+    headers = [[name, wanted.sub(ERASED, value)] for name, value in row.headers]
+    if headers != [list(one) for one in row.headers]:
+        values["headers"] = headers
+    if wanted.search(row.subject):
+        values["subject"] = wanted.sub(ERASED, row.subject)
+    if row.key is not None and (in_key or wanted).search(row.key):  # keys are unique
+        values["key"] = f"erased:{hashlib.sha256(row.key.encode()).hexdigest()}"
+    if row.metadata is not None:
+        text = json.dumps(row.metadata, ensure_ascii=False)
+        if wanted.search(text):
+            values["metadata"] = json.loads(wanted.sub(ERASED, text))
+    if ended and wanted.search(row.envelope_from):
+        values["envelope_from"] = ERASED
+    return values
