@@ -8,6 +8,7 @@ from celery import Celery
 from flask import Flask
 
 import outbox.celery
+from tests.story import handlers_app
 from tests.story.worker_app import create_app
 
 
@@ -26,5 +27,5 @@ def create_celery(flask_app: Flask, broker: str) -> Celery:
 
 
 if "BROKER_URL" in os.environ:
-    flask_app = create_app()
+    flask_app = (handlers_app.create_app if "STORY_HANDLERS" in os.environ else create_app)()
     celery_app = create_celery(flask_app, os.environ["BROKER_URL"])

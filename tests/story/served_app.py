@@ -14,6 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 import outbox.web
 from outbox import Message, Outbox
 from outbox.settings import Settings
+from tests.story.handlers_app import register
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -23,7 +24,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.config.update(Settings.from_env(environ), SQLALCHEMY_DATABASE_URI=environ["DATABASE_URL"])
     app.testing = "SERVED_TESTING" in environ
     db = SQLAlchemy(app)
-    mail = Outbox(app, session=db)
+    mail = Outbox()
+    register(mail, environ)
+    mail.init_app(app, session=db)
     app.register_blueprint(outbox.web.events_blueprint(), url_prefix="/hooks")
     if "SERVED_START" in environ:
         mail.start(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from outbox.models import OutboxDelivery, OutboxWorker
+from outbox.models import OutboxDelivery, OutboxEffect, OutboxWorker
 from outbox.web import blueprint, health_blueprint
 from tests.conftest import required
 from tests.servers.brokers import BROKERS, RabbitMQServer, RedisServer
 from tests.servers.databases import Database
 from tests.servers.process import ServerUnavailable
+from tests.story import handlers_app
 from tests.story.celery_soak import soak
 from tests.story.celery_stage import CeleryStage
 from tests.story.soak import CONNECTIONS
@@ -104,6 +106,25 @@ def test_pools(redis: Broker, on_celery: MakeStage, relay: Relay, pool: str) -> 
     assert worker.wait(60) == 0
     with stage.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).where(OutboxWorker.stopped_at.is_(None))) == 0
+
+
+@POSTGRESQL
+def test_handlers_are_called_once(redis: Broker, on_celery: MakeStage) -> None:
+    """By whichever process of Celery's workers: one row of the handler's for each message."""
+    stage = on_celery(redis)
+    handlers_app.NOTES.create(stage.engine)
+    for _ in range(2):
+        stage.celery_worker(STORY_HANDLERS="sent")
+    ids = stage.send(20)
+    assert stage.settle() == {"sent": 20}
+    until(lambda: len(handlers_app.notes(stage.engine)) >= 20 and not undone(stage), "all handlers are called")
+    assert Counter(one.message_id for one in handlers_app.notes(stage.engine)) == Counter(ids)
+
+
+def undone(stage: CeleryStage) -> int:
+    """Effects that are still to do."""
+    with stage.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(OutboxEffect)) or 0
 
 
 @POSTGRESQL

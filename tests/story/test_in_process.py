@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -16,8 +17,9 @@ import psutil
 import pytest
 from sqlalchemy.orm import Session
 
-from outbox.models import OutboxWorker
+from outbox.models import OutboxEffect, OutboxWorker
 from tests.servers.databases import Database
+from tests.story import handlers_app
 from tests.story.conftest import MakeStage
 from tests.story.served import Served
 from tests.story.soak import CONNECTIONS, Account, balance
@@ -58,6 +60,24 @@ def ends_in_good_order(server: Served, stage: Stage) -> None:
     assert not any(process.is_running() for process in family)
     assert all(row.stopped_at is not None for row in rows(stage)), server.log()
     assert "Traceback" not in server.log(), server.log()
+
+
+def test_handlers_are_called_once(database: Database, relay: Relay, make_stage: MakeStage) -> None:
+    """By one of the two processes that serve: one row of the handler's for each message."""
+    stage = make_stage(database, relay.port)
+    handlers_app.NOTES.create(stage.engine)
+    with Served(stage, "gunicorn --preload", STORY_HANDLERS="sent").ready() as server:
+        until(lambda: len(rows(stage)) >= 2, f"two workers start; {server.log()}", 30)
+        ids = server.post("/?count=20")
+        until(lambda: len(handlers_app.notes(stage.engine)) >= 20 and not undone(stage), "all handlers are called")
+        assert Counter(one.message_id for one in handlers_app.notes(stage.engine)) == Counter(ids)
+        ends_in_good_order(server, stage)
+
+
+def undone(stage: Stage) -> int:
+    """Effects that are still to do."""
+    with Session(stage.engine) as session:
+        return session.query(OutboxEffect).count()
 
 
 @pytest.mark.parametrize(
