@@ -205,6 +205,7 @@ def by(recipient: str, relay: str) -> str:
     return rf'{re.escape(recipient)}</td>(?:(?!<tr>).)*data-label="By">{relay}<'
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_takes_the_rest_down(running: Running) -> None:
     """Half a system is none: the exit code is an error and nothing stays."""
     running.wait_for("Ctrl-C stops it")

@@ -54,6 +54,7 @@ def supervised(stage: Stage, count: int, *arguments: str, **settings: str) -> Co
     return made
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_they_share_the_work_and_end_when_it_is_done(stage: Stage) -> None:
     """--drain: exit code 0, each mail sent once, each worker retired."""
     stage.send_together(100)
@@ -64,6 +65,7 @@ def test_they_share_the_work_and_end_when_it_is_done(stage: Stage) -> None:
     assert all(row.stopped_at is not None for row in rows(stage))
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_one_that_is_killed_is_started_again_and_what_it_held_is_sent_at_once(
     database: Database, slow_relay: Relay, make_stage: MakeStage
 ) -> None:
