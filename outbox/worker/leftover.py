@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from outbox import operations
 from outbox.core.events import logger
+from outbox.delivery.states import State
 from outbox.settings import Settings
 from outbox.store.queue import Queue
 from outbox.store.reading import reading
 from outbox.worker.pools import Pools
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 
 def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, stopped: bool) -> bool:
@@ -20,8 +21,8 @@ def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, s
     names, pauses = [relay.name for relay in settings.transports], queue.pauses()
     with reading(engine) as connection:
         left = operations.left_due(connection, settings.environment, pauses, names, stopped=stopped)
-    totals = pools.totals
-    unsent = totals.unsent | totals.broken
+        totals = pools.totals
+        unsent = _still_queued(connection, totals.unsent | totals.broken)
     left |= unsent.keys()
     if not left:
         return False
@@ -36,3 +37,11 @@ def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, s
         why,
     )
     return True
+
+
+def _still_queued(connection: Connection, unsent: dict[int, str]) -> dict[int, str]:
+    """Without what another worker has sent, or is sending: this one may have been too slow to keep it."""
+    if not unsent:
+        return {}
+    wanted = operations.Filter(ids=tuple(unsent), states=(State.QUEUED,))
+    return {row.id: unsent[row.id] for row in operations.find(connection, wanted, limit=len(unsent))}
