@@ -47,7 +47,8 @@ def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, ma
 
     The rest waits and costs no attempt, until the first are a day old.
     """
-    stage = make_stage(faked.database, relay.port, OUTBOX_RATE="5/second", OUTBOX_PER_DAY="100")
+    patient = {"OUTBOX_HEARTBEAT_SECONDS": "2", "OUTBOX_DEAD_AFTER_SECONDS": "20"}  # nobody dies here
+    stage = make_stage(faked.database, relay.port, OUTBOX_RATE="5/second", OUTBOX_PER_DAY="100", **patient)
     faked.clock.step(seconds_to_midnight() - 10)
     stage.send_together(260)
     high = set(stage.send_together(40, priority="high"))
