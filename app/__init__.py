@@ -62,6 +62,8 @@ def _configure(app: Flask, given: Mapping[str, Any], environ: Mapping[str, str] 
     app.config.update(given)
     app.config["DATABASE_URL"] = database_url(app.config["DATABASE_URL"])
     check(app.config)
+    if app.config["APP_ENV"] == "development":
+        app.config["TEMPLATES_AUTO_RELOAD"] = True  # what `make run` serves is not in debug mode
     if app.config["SESSION_COOKIE_SECURE"] is None:
         app.config["SESSION_COOKIE_SECURE"] = app.config["APP_ENV"] != "development" and not app.debug
     if not app.config["SECRET_KEY"]:

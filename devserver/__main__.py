@@ -88,6 +88,7 @@ def _tell(settings: Settings) -> None:
         ("Application", f"{settings.web_url}/"),
         ("Mail that arrived", f"{settings.mailbox_url}/" if settings.relays else f"{real} (a real relay: mail leaves)"),
         ("Outbox", f"{settings.web_url}/admin/outbox"),
+        ("Previews of mail", f"{settings.web_url}/admin/previews/"),
         ("Administrator", f"{settings.admin}, password {settings.admin_password} (unless you changed it)"),
     ]
     print("\n" + "\n".join(f"  {what:<18} {where}" for what, where in lines) + "\n\n  Ctrl-C stops it.\n", flush=True)

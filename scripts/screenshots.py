@@ -85,6 +85,17 @@ def _docs(browser: WebDriver, scratch: Path) -> None:
                     browser.get(made.url + path.format(failed=ids[FAILED]))
                     _picture(browser, size, scheme, folder / f"{name}-{size}-{scheme}.webp", whole=True)
     engine.dispose()
+    with world(scratch) as reference:
+        _previews(browser, reference.root, folder)
+
+
+def _previews(browser: WebDriver, root: str, folder: Path) -> None:
+    """Of the gallery: one sample of the reference application."""
+    for size in SIZES:
+        for scheme in SCHEMES:
+            _screen(browser, size, scheme)
+            browser.get(f"{root}/admin/previews/confirm/new-user")
+            _picture(browser, size, scheme, folder / f"previews-{size}-{scheme}.webp", whole=True)
 
 
 def _screen(browser: WebDriver, size: str, scheme: str) -> dict[str, Any]:

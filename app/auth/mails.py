@@ -39,9 +39,10 @@ def confirm(user: User) -> None:
     )
 
 
-def new_user(user: User) -> None:
-    """To the administrators in FLASKY_ADMIN, if there are any."""
-    administrators = split_addresses(current_app.config["FLASKY_ADMIN"] or "", "FLASKY_ADMIN")
+def new_user(user: User, administrators: list[str] | None = None) -> None:
+    """To the administrators, by default those in FLASKY_ADMIN, if there are any."""
+    if administrators is None:
+        administrators = split_addresses(current_app.config["FLASKY_ADMIN"] or "", "FLASKY_ADMIN")
     if administrators:
         _send(administrators, "New user", "mail/new_user", kind=NEW_USER, user=user)
 

@@ -18,6 +18,7 @@ from outbox.cli.lint import lint
 from outbox.cli.list import list_
 from outbox.cli.mjml import mjml
 from outbox.cli.pause import pause, resume
+from outbox.cli.preview import preview
 from outbox.cli.purge import purge
 from outbox.cli.sender import sender
 from outbox.cli.show import show
@@ -44,6 +45,7 @@ __all__ = [
     "mark_sent",
     "mjml",
     "pause",
+    "preview",
     "purge",
     "requeue",
     "resume",

@@ -15,6 +15,8 @@ from outbox.cli.options import environment_of, environment_options
 from outbox.cli.output import print_json, safe
 from outbox.cli.text import Text
 from outbox.core.errors import DatabaseError
+from outbox.extension.previews import languages, make
+from outbox.extension.state import bound_to
 from outbox.message.lint import Finding, of_message, of_template
 from outbox.operations.newest import Newest, newest
 
@@ -32,8 +34,9 @@ FOLDERS = ("mail", "mails", "email", "emails")
 def lint(path: tuple[Path, ...], last: int | None, ids: tuple[int, ...], as_json: bool, **options: Any) -> None:
     """Check templates and messages for what is likely wrong.
 
-    Without a PATH, the application's HTML templates in folders named mail or email. A PATH is a template, a message
-    (.eml) or a folder of them. Exit code 1 if anything was found.
+    Without a PATH, the application's HTML templates in folders named mail or email, and all samples of its mail
+    (kind.preview) in all their languages. A PATH is a template, a message (.eml) or a folder of them. Exit code 1 if
+    anything was found.
 
     In messages it finds links that the text part lacks, more HTML than Gmail shows, no preheader, images without alt
     text or without their part, links by http: and relative ones, style sheets that nobody loads, a missing text part,
@@ -54,7 +57,8 @@ def lint(path: tuple[Path, ...], last: int | None, ids: tuple[int, ...], as_json
     elif last or ids:
         checked = _of_messages(last, ids, chosen)
     else:
-        checked = dict(_of_templates())
+        samples = dict(_of_samples())
+        checked = dict(_of_templates(needed=not samples)) | samples
     found = {name: findings for name, findings in checked.items() if findings}
     if as_json:
         print_json({"checked": len(checked), "findings": [_object(name, one) for name in found for one in found[name]]})
@@ -64,7 +68,19 @@ def lint(path: tuple[Path, ...], last: int | None, ids: tuple[int, ...], as_json
         click.get_current_context().exit(1)
 
 
-def _of_templates() -> Iterator[tuple[str, list[Finding]]]:
+def _of_samples() -> Iterator[tuple[str, list[Finding]]]:
+    bound = bound_to(application())
+    for sample in bound.kinds.samples:
+        for locale in languages(bound, sample):
+            name = f"sample {sample.id}" + (f" in {locale}" if locale else "")
+            try:
+                yield name, make(bound, sample, locale).findings()
+            except Exception as error:  # noqa: BLE001 - whatever the application's function raises
+                problem = f"it can't be made: {type(error).__name__}: {error}"
+                yield name, [Finding("sample-fails", problem, "Call its function in a shell to see where.")]
+
+
+def _of_templates(*, needed: bool) -> Iterator[tuple[str, list[Finding]]]:
     environment = application().jinja_env
     names = [
         name
@@ -72,6 +88,8 @@ def _of_templates() -> Iterator[tuple[str, list[Finding]]]:
         if any(folder in FOLDERS for folder in name.split("/")[:-1])
     ]
     if not names or environment.loader is None:
+        if not needed:
+            return
         raise Failure(f"There is no HTML template in a folder named {', '.join(FOLDERS)}. Give a PATH.")
     for name in names:
         source, _, _ = environment.loader.get_source(environment, name)

@@ -10,6 +10,7 @@ import flask_mail
 from outbox.core.errors import ConfigurationError
 from outbox.extension.flask_mail import Address, recipients_of
 from outbox.extension.options import EnqueueOptions, SharedOptions, takes
+from outbox.extension.samples import S, Samples
 from outbox.extension.subscription import is_subscription, only_address
 from outbox.extension.subscription import unsubscribe_url as link_of
 from outbox.message.addresses import mailbox_of
@@ -38,8 +39,8 @@ class Sends(Protocol):
 class Kind:
     """One kind of message: what `mail.kind` returns."""
 
-    def __init__(self, mail: Sends, policy: Policy) -> None:
-        self._mail = mail
+    def __init__(self, mail: Sends, policy: Policy, samples: Samples) -> None:
+        self._mail, self._samples = mail, samples
         self.policy = policy
 
     @property
@@ -55,9 +56,29 @@ class Kind:
 
         Those of the category `subscription` also have `unsubscribe_url()`, the recipient's own link.
         """
+        return self.enqueue(self.compose_email(to, subject, template, **context))
+
+    def compose_email(
+        self, to: Address | Iterable[Address], subject: str, template: str, **context: Any
+    ) -> flask_mail.Message:
+        """The message that `send_email` enqueues, to add to, to enqueue with options, or to return from a sample."""
         if is_subscription(self.policy):
             context = {"unsubscribe_url": self._link(to)} | context
-        return self.enqueue(self._mail.compose_email(to, subject, template, **context))
+        return self._mail.compose_email(to, subject, template, **context)
+
+    def preview(self, name: str | None = None, *, locales: Iterable[str] = ()) -> Callable[[S], S]:
+        """Register a sample of this kind for the gallery, `outbox-preview` and `outbox-lint`. A decorator.
+
+        The function takes nothing, or `locale`. It returns a message, a pair of a message and options of `enqueue`, or
+        calls what enqueues one: while a sample is made nothing is enqueued, and the session is rolled back. `name`: by
+        default the function's. `locales`: language tags, by default those of the application's translations.
+        Raises ConfigurationError, also for a name that is taken.
+        """
+
+        def registered(function: S) -> S:
+            return self._samples.register(self.name, function, name, locales)
+
+        return registered
 
     @takes(EnqueueOptions)
     def enqueue(
@@ -116,6 +137,7 @@ class Kinds:
 
     def __init__(self) -> None:
         self._policies: dict[str, Policy] = {}
+        self.samples = Samples()
 
     def __iter__(self) -> Iterator[Policy]:
         return iter(sorted(self._policies.values(), key=lambda one: one.name))
@@ -130,7 +152,7 @@ class Kinds:
             )
             raise ConfigurationError([problem])
         self._policies[made.name] = made
-        return Kind(mail, made)
+        return Kind(mail, made, self.samples)
 
     def policy(self, name: str | None, *, strict: bool = False) -> Policy | None:
         """That of the kind `name`; None where there is none. Raises MessageError for one unknown, if `strict`."""

@@ -46,6 +46,17 @@ def endings(tag: str | None) -> list[str]:
     return list(dict.fromkeys([exact, exact.replace("_", "-"), "." + parts[0], ""]))
 
 
+def offered() -> list[str]:
+    """The language tags of Flask-Babel's translations in the current application; none without it."""
+    try:
+        from flask_babel import get_babel
+
+        found = get_babel().instance.list_translations()
+    except (ImportError, KeyError, AttributeError, RuntimeError):
+        return []
+    return list(dict.fromkeys(tag for one in found if (tag := tag_of(one)) is not None))
+
+
 def under(tag: str | None) -> AbstractContextManager[None]:
     """Flask-Babel's `force_locale`, where the application has it. Raises MessageError for a locale unknown to it."""
     if tag is None or not has_app_context() or "babel" not in current_app.extensions:

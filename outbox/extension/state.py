@@ -27,6 +27,7 @@ from outbox.extension.handlers import Listening
 from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
+from outbox.extension.samples import TAKING
 from outbox.extension.sessions import Sessions
 from outbox.extension.subscription import can_be_left
 from outbox.message import inline_css
@@ -61,7 +62,7 @@ class Bound(flask_mail._Mail):
         self.app = app
         self.settings = settings
         self.kinds = kinds
-        self._hooks = hooks
+        self.hooks = hooks
         self.images = images.installed(app, settings)
         self._remarks = Remarks(app)
         self._html = inline_css.inlined if settings.inlines_css else None
@@ -92,12 +93,14 @@ class Bound(flask_mail._Mail):
     ) -> OutboxMessage:
         """As `Outbox.enqueue`."""
         check_names(options, EnqueueOptions, "enqueue")
+        if (taken := TAKING.get()) is not None:  # a preview is made: nothing is written
+            return taken.take(message, options)
         now, given = self.now(), message
-        if self._hooks:
-            message, options = prepared(self._hooks, message, options)
+        if self.hooks:
+            message, options = prepared(self.hooks, message, options)
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy, wake=self.settings.wake and self._wake.passes())
-        composed = self._composed(message, now, posted, options, policy)
+        composed = self.composed(message, now, posted, options, policy)
         with self.writing(session) as (current, own):
             queued, is_new = enqueue(current, composed, posted)
             if own:
@@ -125,18 +128,21 @@ class Bound(flask_mail._Mail):
         common = posting(self.settings, cast(EnqueueOptions, options), policy)
         asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
         wake = self.settings.wake and self._wake.passes()
+        if (taken := TAKING.get()) is not None:
+            made = [taken.take(one, {**options, **(own or {})}) for one, own in asked]
+            return [Queued(0, one.message_id, True) for one in made]
         items: list[tuple[Composed, Posting]] = []
         sent: list[flask_mail.Message] = []
         for message, own_options in asked:
             check_names(own_options or {}, EnqueueOptions, "enqueue")
             merged = cast(EnqueueOptions, {**options, **(own_options or {})})
             try:
-                if self._hooks:
-                    message, merged = prepared(self._hooks, message, merged)
-                varied = bool(own_options or self._hooks)
+                if self.hooks:
+                    message, merged = prepared(self.hooks, message, merged)
+                varied = bool(own_options or self.hooks)
                 own_policy = self.kinds.policy(merged.get("kind"), strict=strict) if varied else policy
                 posted = posting(self.settings, merged, own_policy) if varied else common
-                composed = self._composed(message, now, posted, merged, own_policy)
+                composed = self.composed(message, now, posted, merged, own_policy)
             except MessageError as error:
                 error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
                 raise
@@ -164,7 +170,7 @@ class Bound(flask_mail._Mail):
             return changes.find(current, self.settings, named)
 
     @as_in_flask_mail
-    def _composed(
+    def composed(
         self,
         message: flask_mail.Message,
         now: datetime,

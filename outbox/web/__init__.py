@@ -44,6 +44,7 @@ from outbox.web import (
 )
 from outbox.web.events import events_blueprint
 from outbox.web.health import health_blueprint
+from outbox.web.previews import preview_blueprint
 from outbox.web.rights import Actor, Check, Right, Rights, no_name, nobody
 from outbox.web.standing import Place, Standing
 from outbox.web.unsubscribing import unsubscribe_blueprint
@@ -56,6 +57,7 @@ __all__ = [
     "blueprint",
     "events_blueprint",
     "health_blueprint",
+    "preview_blueprint",
     "unsubscribe_blueprint",
 ]
 

@@ -45,8 +45,12 @@ def html(id: int) -> ResponseReturnValue:
     shown = None if detail.redacted_at else preview(_wire(detail, BODY), inline_images=True).html
     if shown is None:
         abort(404, "This message has no HTML part, or it was redacted.")
-    remote = request.args.get("remote") == "1"
-    response = make_response(_opening_apart(_CALLING_HOME.sub("<x-", shown)))
+    return as_document(shown, remote=request.args.get("remote") == "1")
+
+
+def as_document(html: str, *, remote: bool) -> Response:
+    """Without script and forms; `remote`: whether it may load images from elsewhere."""
+    response = make_response(_opening_apart(_CALLING_HOME.sub("<x-", html)))
     response.headers["Content-Security-Policy"] = headers.MAIL_WITH_REMOTE_IMAGES if remote else headers.MAIL
     response.headers["X-Frame-Options"] = "SAMEORIGIN"
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -72,7 +76,7 @@ def source(id: int) -> ResponseReturnValue:
 
 def download(id: int) -> ResponseReturnValue:
     """The raw source as a file."""
-    return _as_file(_wire(_found(id), "download"), f"mail-{id}.eml", "message/rfc822")
+    return as_file(_wire(_found(id), "download"), f"mail-{id}.eml", "message/rfc822")
 
 
 def one_attachment(id: int, number: int) -> ResponseReturnValue:
@@ -86,7 +90,7 @@ def one_attachment(id: int, number: int) -> ResponseReturnValue:
     name, kind, data = found
     name = _UNFIT.sub("_", name or "").strip(" .") or f"attachment-{number}"
     _note(detail, f"attachment {number}")  # without its name, which readers alone see
-    return _as_file(data, name, kind if kind in PASSIVE else "application/octet-stream")
+    return as_file(data, name, kind if kind in PASSIVE else "application/octet-stream")
 
 
 def _found(id: int) -> operations.Detail:
@@ -130,7 +134,8 @@ def content_of(detail: operations.Detail) -> tuple[Preview | None, str | None]:
         return None, f"The history can't be written, and every look at a message is written there: {error}"
 
 
-def _as_file(data: bytes, name: str, kind: str) -> Response:
+def as_file(data: bytes, name: str, kind: str) -> Response:
+    """To be kept, and never shown as a page of this site."""
     response = send_file(io.BytesIO(data), mimetype=kind, as_attachment=True, download_name=name)
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response

@@ -30,6 +30,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-list": (),
     "outbox-mark-sent": ("1",),
     "outbox-pause": ("--all",),
+    "outbox-preview": (),
     "outbox-purge": ("--yes",),
     "outbox-requeue": ("1",),
     "outbox-resume": (),

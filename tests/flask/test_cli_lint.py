@@ -60,6 +60,22 @@ def test_the_applications_own_templates(app: Flask) -> None:
     assert lint(app) == (0, {"checked": 1, "findings": []})
 
 
+def test_samples(app: Flask, outbox: Outbox) -> None:
+    """All of them in all their languages; one that can't be made is found, too."""
+    kind = outbox.kind("order")
+    kind.preview("good")(lambda: Message("Order", ["ann@example.org"], "x"))
+    kind.preview("bad", locales=["en", "de"])(lambda locale: Message("Order", ["ann@gmial.com"], f"x {locale}"))
+    kind.preview("broken")(lambda: 1 / 0)
+    app.jinja_loader = DictLoader({})
+    code, said = lint(app)
+    assert (code, said["checked"]) == (1, 4)
+    assert [(one["in"], one["check"]) for one in said["findings"]] == [
+        ("sample order/bad in en", "address"),
+        ("sample order/bad in de", "address"),
+        ("sample order/broken", "sample-fails"),
+    ]
+
+
 def test_files_and_folders(app: Flask, tmp_path: Path) -> None:
     """Templates and messages; what can't be read is a failure."""
     (tmp_path / "x").mkdir()

@@ -166,6 +166,15 @@ APPLICATION: dict[str, tuple[View, ...]] = {
         View("/auth/change-email", "auth.ask_to_change_email-wrong", press="form.card [type=submit]"),
     ),
     "auth.change_email": (View("/auth/change-email/spoilt"),),
+    "outbox_previews.index": (View("/admin/previews/", "previews", who=NOBODY),),
+    "outbox_previews.sample": (
+        View("/admin/previews/confirm/long-name-and-address", "previews-sample"),
+        View("/admin/previews/confirm/nothing", "previews-missing"),
+    ),
+    "outbox_previews.html": (),
+    "outbox_previews.source": (),
+    "outbox_previews.download": (),
+    "outbox_previews.changes": (),
     "outbox_unsubscribe.page": (
         View("/unsubscribe/{token}", "unsubscribe", who=NOBODY),
         View("/unsubscribe/{token}", "unsubscribe-done", who=NOBODY, press="button"),
