@@ -75,7 +75,7 @@ def preview(sample: tuple[str, ...], folder: Path | None, screenshots: bool, loc
 def _chosen(bound: Bound, asked: tuple[str, ...]) -> list[Sample]:
     known = list(bound.kinds.samples)
     if not known:
-        raise Failure('No sample is registered. Write one with @kind.preview("short name"): docs/previews.md.')
+        raise Failure("No sample is registered. Write one with kind.preview: docs/previews.md.")
     for one in asked:
         if not any(one in (sample.id, sample.kind) for sample in known):
             raise Failure(f"There is no sample or kind {one!r}. outbox-preview lists those that there are.")

@@ -9,6 +9,7 @@ from outbox import operations
 from outbox.core.errors import MessageError
 from outbox.core.loggers import get_logger
 from outbox.extension.previews import languages, make, write
+from outbox.settings import Settings
 from outbox.web import csrf, done
 from outbox.web.current import engine
 from outbox.web.preview_views import found_sample, locale_asked
@@ -33,7 +34,16 @@ def send(kind: str, name: str) -> ResponseReturnValue:
     except MessageError as error:
         return done.leading_to(back, Result(f"It was not sent: {error}", False))
     log.info("status=sample-enqueued sample=%s message_id=%s", sample.id, made.composed.message_id)
-    return done.leading_to(back, Result(f"Enqueued for {to}. A worker sends it.", True))
+    return done.leading_to(back, Result(f"Enqueued for {to}. {_what_comes(bound.settings, to)}", True))
+
+
+def _what_comes(settings: Settings, to: str) -> str:
+    """What the settings of a staging machine make of it."""
+    if settings.redirect_to is not None:
+        return f"OUTBOX_REDIRECT_TO sends it to {settings.redirect_to} instead."
+    if settings.allow_recipients is not None and to not in settings.allow_recipients:
+        return "It waits, shown as paused: OUTBOX_ALLOW_RECIPIENTS does not allow this address."
+    return "A worker sends it."
 
 
 VIEWS = (("/<kind>/<name>/send", "send", send),)

@@ -219,6 +219,28 @@ def test_send_this_to_me(app: Flask, outbox: Outbox, committed: Committed) -> No
     assert len(committed.messages()) == 2
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"OUTBOX_REDIRECT_TO": "sink@example.org"}, "OUTBOX_REDIRECT_TO sends it to sink@example.org instead"),
+        ({"OUTBOX_ALLOW_RECIPIENTS": "example.net"}, "It waits, shown as paused"),
+        ({"OUTBOX_ALLOW_RECIPIENTS": "example.org"}, "A worker sends it"),
+    ],
+    ids=["redirected", "not allowed", "allowed"],
+)
+def test_sending_in_staging(
+    settings: dict[str, str], said: str, make_app: MakeApp, outbox: Outbox, committed: Committed
+) -> None:
+    """It is a message as any other for the workers, and the page says what they will do with it."""
+    app = make_app(SECRET_KEY="for tests", OUTBOX_ENVIRONMENT="staging", **settings)
+    outbox.kind("reset").preview("one")(lambda: hello())
+    app.debug = True
+    visitor = client(app)
+    form = {"to": "qa@example.org", "outbox_token": token(visitor)}
+    assert said in visitor.post("/p/reset/one/send", data=form, follow_redirects=True).text
+    assert [one.environment for one in committed.messages()] == ["staging"]
+
+
 def test_the_document_of_the_html(app: Flask, outbox: Outbox) -> None:
     """No script and no form run in it; in dark mode the question of the style sheet is answered with yes."""
     html = (

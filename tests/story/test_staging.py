@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import Message, operations
+from outbox.extension.previews import make, write
+from outbox.extension.state import bound_to
 from outbox.models import OutboxPause
 from outbox.operations import wire
 from tests.servers.databases import Database
@@ -51,6 +53,20 @@ def test_every_envelope_goes_to_the_sink(stage: Stage, relay: Relay) -> None:
 
 
 @pytest.mark.databases("sqlite")
+def test_a_sample_goes_to_the_sink_as_well(stage: Stage, relay: Relay) -> None:
+    """What the gallery sends to an address is a message as any other."""
+    stage.outbox.kind("welcome").preview("one")(lambda: Message("Welcome", recipients=[BOB], body="Hello.\n"))
+    bound = bound_to(stage.app)
+    (sample,) = bound.kinds.samples
+    with stage.transaction() as session:
+        write(session, make(bound, sample, to=ANN))
+        session.commit()
+    stage.start(OUTBOX_REDIRECT_TO=SINK)
+    stage.settle()
+    assert [one.to for one in relay.taken()] == [SINK]
+    assert states(stage) == {ANN: "sent"}
+
+
 def test_a_sink_that_is_refused_fails_no_message(database: Database, make_stage: MakeStage) -> None:
     """It is the setting that is wrong: all wait, and the status says why."""
 
