@@ -67,6 +67,7 @@ def test_a_sample_goes_to_the_sink_as_well(stage: Stage, relay: Relay) -> None:
     assert states(stage) == {ANN: "sent"}
 
 
+@pytest.mark.databases("sqlite")
 def test_a_sink_that_is_refused_fails_no_message(database: Database, make_stage: MakeStage) -> None:
     """It is the setting that is wrong: all wait, and the status says why."""
 
