@@ -32,10 +32,11 @@ def send(session: Session, kind: Kind, subject: str, text: str) -> int:
     Who has unsubscribed is left out by the worker, visibly: the list is asked when the mail is about to be sent.
     """
     addresses = session.scalars(sa.select(User.email).where(User.confirmed).order_by(User.id)).all()
-    return len(kind.enqueue_many([_message(kind, address, subject, text) for address in addresses]))
+    return len(kind.enqueue_many([message(kind, address, subject, text) for address in addresses]))
 
 
-def _message(kind: Kind, address: str, subject: str, text: str) -> Message:
+def message(kind: Kind, address: str, subject: str, text: str) -> Message:
+    """One copy of it, with the link by which its reader unsubscribes."""
     config = current_app.config
     if config.get("OUTBOX_UNSUBSCRIBE_URL"):
         text = f"{text.rstrip()}\n\n-- \nNo more of this: {kind.unsubscribe_url(address)}\n"

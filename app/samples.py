@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from app import lists
 from app.auth import mails
 from app.models import User
+from outbox import Message
 
 NEW_ADDRESS = "ada.lovelace@example.com"
 
@@ -68,3 +70,13 @@ def email_changed() -> None:
 @mails.NEW_USER.preview("to administrators")
 def new_user() -> None:
     mails.new_user(somebody(confirmed=False), ["chief@example.org"])
+
+
+@lists.NEWS.preview("an issue")
+def news() -> Message:
+    return lists.message(lists.NEWS, "ada@example.org", "News of November", "There is a new version.\n")
+
+
+@lists.TIPS.preview("a tip")
+def tips() -> Message:
+    return lists.message(lists.TIPS, "ada@example.org", "Tip of the week", "Register samples of your mail.\n")

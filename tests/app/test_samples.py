@@ -26,17 +26,18 @@ def made(tmp_path: Path) -> Flask:
 
 
 def html(app: Flask) -> Iterator[tuple[str, str]]:
-    """The HTML of each sample."""
+    """The HTML of each sample that has some."""
     bound = bound_to(app)
     for sample in bound.kinds.samples:
         content = preview(make(bound, sample).wire, inline_images=True).html
-        assert content is not None
-        yield sample.id, content
+        if content is not None:
+            yield sample.id, content
 
 
 def test_all_mail_has_a_sample(made: Flask) -> None:
     """Each template of a message is in one of them, with a dark mode, and without a warning."""
     bound = bound_to(made)
+    assert {one.kind for one in bound.kinds.samples} == {one.name for one in bound.kinds}
     titles = {preview(make(bound, one).wire).html or "" for one in bound.kinds.samples}
     own = [one for one in TEMPLATES.glob("*.html") if one.stem not in ("layout", "_parts")]
     assert len({title.partition("<title>")[2].partition("<")[0] for title in titles}) >= len(own)
