@@ -20,6 +20,7 @@ from outbox.core.errors import (
     UncommittedMailError,
 )
 from outbox.core.version import VERSION
+from outbox.delivery.before_send import Cancel, Hold, Outgoing
 from outbox.delivery.happened import MailEvent
 from outbox.delivery.reply import Result
 from outbox.extension.errors import BadHeaderError
@@ -64,6 +65,9 @@ __all__ = [
     "Result",
     "MailEvent",
     "Subscription",
+    "Outgoing",
+    "Hold",
+    "Cancel",
     "split_addresses",
     "message_queued",
     "delivery_sent",

@@ -23,6 +23,7 @@ class EventName(StrEnum):
     RELEASED = "released"  # due again at no cost
     FAILED = "failed"
     UNCERTAIN = "uncertain"
+    CANCELLED = "cancelled"  # by its guard, or a hook, when it was to be sent
     RESCUED = "rescued"
     UNSERVED = "unserved"  # due mail that this worker does not send: another environment, an unknown transport
     LOST_LEASE = "lost-lease"

@@ -27,6 +27,8 @@ class Reason(StrEnum):
     CONFIGURATION = "configuration"  # log-in, certificate or right to send
     SUPPRESSION = "suppression"  # its address is on the list of those that get no mail of this scope
     SUPPRESSED = "suppressed"  # MAIL_SUPPRESS_SEND: recorded, not sent
+    GUARD = "guard"  # cancelled: the condition given as `guard=` does not hold any more; queued: it can't be asked
+    HOOK = "hook"  # held or cancelled by a hook of the application's, or queued since it can't be asked
     STOPPED = "stopped"  # by the worker, before the final dot: the message could have been sent twice
     REPLACED = "replaced"  # a newer message of its kind took its place while it was queued
     TOGETHER = "together"  # refused together with other recipients of the message: offered with fewer, then alone

@@ -63,6 +63,7 @@ EDGES: frozenset[tuple[State, State]] = frozenset(
         (State.SENDING, State.SENT),  # 250 recorded
         (State.SENDING, State.FAILED),  # permanent, expired, attempts used up, poison
         (State.SENDING, State.UNCERTAIN),  # nobody can know, and the message says "hold"
+        (State.SENDING, State.CANCELLED),  # its guard, or a hook of the application's, before it is offered
         (State.QUEUED, State.CANCELLED),  # a person
         (State.QUEUED, State.UNCERTAIN),  # the same, where the final dot of a "hold" may have been sent before
         (State.FAILED, State.QUEUED),  # requeue, a person

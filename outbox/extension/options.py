@@ -18,6 +18,7 @@ from outbox.extension.flask_mail import Address
 from outbox.extension.tags import tags_of
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy
+from outbox.store import guards
 from outbox.store.posting import Limit, Posting
 
 LONGEST_KEY = 255  # characters
@@ -51,6 +52,7 @@ class SharedOptions(TypedDict, total=False):
     in_reply_to: str | None
     references: str | Iterable[str] | None
     locale: str | None
+    guard: Any
 
 
 class EnqueueOptions(OwnOptions, SharedOptions, total=False):
@@ -124,9 +126,16 @@ def posting(
         ),
         metadata=_metadata(options.get("metadata")),
         tags=tags_of(options.get("tags")),
+        guard=_guard(options.get("guard")),
         route=_route(settings.routes, options.get("transport") or policy.transport, kind, lane),
         wake=wake,
     )
+
+
+def _guard(value: Any) -> Any:
+    if value is not None:
+        guards.check(value)
+    return value
 
 
 def _route(routes: Routes, transport: str | None, kind: str | None, lane: Lane) -> Callable[[str, str], str] | None:

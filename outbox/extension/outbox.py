@@ -58,6 +58,7 @@ class Outbox(Told, Hooked, Suppressing, Subscribing, flask_mail.Mail):
         """
         settings = Settings.from_config(with_token(app, token or self._token), transports or self._transports)
         bound = Bound(app, settings, self._session if session is None else session, self.kinds, self._hooks)
+        bound.send_hooks = self.send_hooks
         if GUARD not in app.extensions:
             app.extensions[GUARD] = Guard(app)
         app.extensions[BOUND] = app.extensions["mail"] = self.told(bound)
@@ -156,7 +157,8 @@ class Outbox(Told, Hooked, Suppressing, Subscribing, flask_mail.Mail):
         that is to carry it, and no other. `locale`: its language, such as "de"; lazy texts are rendered under it.
         `envelope_from`: the address for MAIL FROM, to which bounces go, if it is not the sender's; "" is the null
         sender. `in_reply_to`: the Message-ID that this answers; `references`: those of its thread before, as a list or
-        as the header has them.
+        as the header has them. `guard`: a condition of SQLAlchemy's about the application's rows, asked before each
+        attempt; where it no longer holds, the message is cancelled.
 
         Raises MessageError and its subclasses before anything is written; the transaction stays usable. Raises
         SchemaError if the database is not migrated, NotBoundError if the current application has no outbox.

@@ -28,6 +28,7 @@ from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
 from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
 from outbox.extension.samples import TAKING
+from outbox.extension.send_hooks import SendHooks
 from outbox.extension.sessions import Sessions
 from outbox.extension.subscription import can_be_left
 from outbox.message import inline_css
@@ -37,7 +38,7 @@ from outbox.settings import Settings
 from outbox.settings.kinds import Policy
 from outbox.store.autocommit import READ_ONLY, REMEDY
 from outbox.store.databases import is_read_only, of
-from outbox.store.enqueue import enqueue, write_connection
+from outbox.store.enqueue import enqueue, guarded, write_connection
 from outbox.store.enqueue_many import Queued, enqueue_many
 from outbox.store.models import OutboxMessage
 from outbox.store.posting import Posting
@@ -55,7 +56,8 @@ class Bound(flask_mail._Mail):
     It has the attributes of Flask-Mail's state (`server`, `default_sender`, …) and its methods, which enqueue.
     """
 
-    listening: Listening  # set where it is bound
+    listening: Listening  # set where it is bound, as the next
+    send_hooks: SendHooks
 
     def __init__(self, app: Flask, settings: Settings, session: Any, kinds: Kinds, hooks: Sequence[Hook]) -> None:
         super().__init__(**state(settings))
@@ -102,6 +104,8 @@ class Bound(flask_mail._Mail):
         posted = posting(self.settings, options, policy, wake=self.settings.wake and self._wake.passes())
         composed = self.composed(message, now, posted, options, policy)
         with self.writing(session) as (current, own):
+            if posted.guard is not None:
+                posted = guarded(current, posted)
             queued, is_new = enqueue(current, composed, posted)
             if own:
                 with suppress(sa.exc.InvalidRequestError):  # a throttle's, which was purged
@@ -149,6 +153,8 @@ class Bound(flask_mail._Mail):
             items.append((composed, replace(posted, wake=True) if wake and not items else posted))
             sent.append(message)
         with self.writing(session) as (current, own):
+            if any(one.guard is not None for _, one in items):
+                items = [(composed, guarded(current, posted)) for composed, posted in items]
             queued = enqueue_many(current, items)
             new = [number for number, one in enumerate(queued) if one.is_new]
             if not own and new:

@@ -188,7 +188,7 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
 
 def _of_meters(meters: Meters) -> Iterator[Metric]:
     yield _counter("deliveries_total", ("verdict", "code_class"), meters.deliveries.copy())
-    outcomes = ("sent", "retried", "released", str(State.FAILED), str(State.UNCERTAIN))
+    outcomes = ("sent", "retried", "released", str(State.FAILED), str(State.UNCERTAIN), str(State.CANCELLED))
     yield _counter("outcomes_total", ("outcome",), {(name,): meters.outcomes[name] for name in outcomes})
     yield _counter("duplicates_avoided_total", ("how",), {(how,): meters.avoided[how] for how in ("stopped", "held")})
     yield _counter("lost_leases_total", (), {(): meters.lost_leases})

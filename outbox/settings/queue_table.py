@@ -143,6 +143,13 @@ class QueueTable(MailTable):
         5 * 86_400.0,
         "A message without an `expires_at` of its own expires this long after it is due.",
     )
+    hook_seconds: float = setting(
+        "OUTBOX_HOOK_SECONDS",
+        SECONDS,
+        5.0,
+        "How long the guard and the `before_send` hooks of one message may take, together. It is not sent then, and "
+        "they are asked again later.",
+    )
     max_attempts: int = setting(
         "OUTBOX_MAX_ATTEMPTS", whole(1, 10_000), 30, "Counted attempts after which a delivery is marked failed."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from outbox.core.errors import KeyTakenError, OutboxError
 from outbox.message.values import Composed
-from outbox.store import limits, packet_size
+from outbox.store import guards, limits, packet_size
 from outbox.store.blobs import PATIENCE, keep_blob
 from outbox.store.databases import of
 from outbox.store.enqueue_sql import (
@@ -88,6 +89,13 @@ def _written(
             _add_rows(connection, pk, composed, posting)
             return _new(session, pk, values), True
     raise unsettled_key(posting.key)
+
+
+def guarded(session: Session, posting: Posting) -> Posting:
+    """`posting`, its guard in the words of the session's database. Raises MessageError."""
+    if posting.guard is None:
+        return posting
+    return replace(posting, guard=guards.stored(write_connection(session).dialect, posting.guard))
 
 
 def write_connection(session: Session) -> sa.Connection:

@@ -78,6 +78,13 @@ class StoredMessage:
     head: bytes = b""  # goes out in place of the first `skips` bytes of the skeleton
     skips: int = 0
     tags: tuple[str, ...] = ()
+    guard: dict[str, Any] | None = None  # as `guards.stored` has it
+
+
+def key_and_metadata(connection: sa.Connection, pk: int) -> tuple[str | None, dict[str, Any] | None]:
+    """Of one message, as they were given to `enqueue`."""
+    row = connection.execute(sa.select(_message.c.key, _message.c.metadata).where(_message.c.id == pk)).one()
+    return row.key, row.metadata
 
 
 def for_recipient(message: StoredMessage, recipient: str) -> StoredMessage:
@@ -167,6 +174,7 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
         mail_options=tuple(options.get("mail", ())),
         rcpt_options=tuple(options.get("rcpt", ())),
         tags=tuple(options.get("tags", ())),
+        guard=options.get("guard"),
         on_uncertain=OnUncertain(row.on_uncertain),
         created_at=utc(row.created_at),
         expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),

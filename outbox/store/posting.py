@@ -36,6 +36,7 @@ class Posting:
     max_age: float | None = None  # seconds after it is due; counts where `expires_at` is None
     on_uncertain: OnUncertain = OnUncertain.RETRY
     metadata: dict[str, Any] | None = None
+    guard: Any = None  # a condition that must hold when it is sent: an expression, then as `guards.stored` has it
     tags: tuple[str, ...] = ()  # words, and named values: "campaign=spring"
     limit: Limit | None = None  # of a message with a kind and one recipient
     route: Callable[[str, str], str] | None = None  # of the envelope's sender and a recipient's domain; None: any
@@ -43,13 +44,15 @@ class Posting:
 
 
 def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
-    options = {
+    options: dict[str, Any] = {
         name: list(given) for name, given in (("mail", composed.mail_options), ("rcpt", composed.rcpt_options)) if given
     }
     if composed.content is not None:
         options["content"] = [composed.content]  # `check_same` compares it
     if posting.tags:
         options["tags"] = list(posting.tags)
+    if posting.guard is not None:
+        options["guard"] = posting.guard
     if composed.dated:
         options["date"] = ["given"]  # `operations.send_now` leaves it as it is
     return {

@@ -30,6 +30,7 @@ from outbox.store.record import OutcomeStore
 from outbox.testing.scripts import Attempt, Relay
 from outbox.worker import build
 from outbox.worker.dispatcher import Dispatcher, fence_token
+from outbox.worker.examiner import AtOnce
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.leased import Leased
 from outbox.worker.prefetch import PrefetchBuffer
@@ -67,13 +68,14 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
         buffer,
         recorder,
         replace(
-            build.terms(settings, settings.transports[0], bound_to(app).kinds), suppress=False, transport=relay.name
+            build.terms(settings, settings.transports[0], bound_to(app), engine), suppress=False, transport=relay.name
         ),
         events,
         LeaseGuard(settings.dead_after_seconds, _NOW, ahead=lambda: 0.0),
         monotonic=lambda: _NOW,
         chance=lambda: _CHANCE,
         token=fence_token,
+        examiner=AtOnce,
     )
     left: deque[Leased] = deque()
     again: list[Leased] = []  # claimed a second time, since a relay that is down leaves it due

@@ -38,7 +38,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.store.transports import Transports
-from outbox.worker import duties, policies, staging
+from outbox.worker import checks, duties, policies, staging
 from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.lease_guard import LeaseGuard
@@ -151,12 +151,12 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     )
 
 
-def terms(settings: Settings, relay: Relay, kinds: Iterable[Policy] = ()) -> Terms:
-    """By which one attempt goes; `kinds`: those that the application has defined."""
+def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Terms:
+    """By which one attempt goes."""
     general = retry_policy(settings)
     return Terms(
         policy=general,
-        policies=policies.of_kinds(kinds, general),
+        policies=policies.of_kinds(bound.kinds, general),
         lease=settings.lease_seconds,
         send_timeout=settings.send_timeout,
         dot_timeout=relay.dot_timeout,
@@ -166,6 +166,7 @@ def terms(settings: Settings, relay: Relay, kinds: Iterable[Policy] = ()) -> Ter
         redirect_to=settings.redirect_to,
         allowed=staging.allowed(settings),
         returning=returning(settings, relay),
+        checks=checks.of_application(bound, settings, engine, general),
     )
 
 
@@ -228,7 +229,7 @@ def pools(
             own,
             OutcomeStore(engine, bounce_seconds=settings.bounce_suppression_seconds),
             worker_id,
-            terms(settings, relay, bound.kinds),
+            terms(settings, relay, bound, engine),
             blame(settings),
             rulings(engine, settings, relay),
             events,

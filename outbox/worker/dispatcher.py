@@ -16,6 +16,7 @@ from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
 from outbox.worker.blob_cache import BlobCache
 from outbox.worker.consequences import Consequences
+from outbox.worker.examiner import AtOnce, Examiner
 from outbox.worker.gate import SendGuard
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.leased import Leased
@@ -64,6 +65,7 @@ class Dispatcher:
         step: Callable[[], AbstractContextManager[None]] = nullcontext,
         consequences: Consequences | None = None,
         share: Share = Share(),  # noqa: B008 - it has no state
+        examiner: type[Examiner | AtOnce] = Examiner,
     ) -> None:
         """What may have to wait for the database on a connection's thread happens within a `step()`."""
         self._queue = queue
@@ -83,6 +85,9 @@ class Dispatcher:
         self._complain = Debounce(COMPLAINT_SECONDS)
         self._unanswered: list[tuple[int, float]] = []  # (token, until when to look for its rows)
         self._guard = SendGuard(queue, recorder, terms, lease_guard, monotonic, step)
+        self._consequences = consequences
+        checks = terms.checks
+        self._examiner = None if checks is None else examiner(checks, self._passed, self._ended, self._examined)
         self._offers = Offers(buffer, recorder, terms, events, self._guard, chance, consequences)
 
     def cut_off(self) -> None:
@@ -112,7 +117,7 @@ class Dispatcher:
         offered = self._may_be_sent([Leased(one, deadline) for one in claimed])
         offered, beyond = self._buffer.pacer.domains.admit(offered)
         self._release(beyond)
-        self._buffer.put(offered)
+        self._buffer.put(offered if self._examiner is None else self._examiner.take(offered))
         for one in claimed:
             if one.rescued:
                 self._events.emit(EventName.RESCUED, one.message.message_id, delivery=one.id, rescues=one.rescues)
@@ -198,6 +203,28 @@ class Dispatcher:
         if claimed.rescues > self._terms.policy.poison and not self._guard.marked([leased]):
             return self._return(leased, connection)
         return facts
+
+    def _examined(self, number: int) -> None:
+        """So many are asked about."""
+        self._buffer.examined = number
+        self._buffer.running_low.set()
+
+    def _passed(self, leased: Leased) -> None:
+        """It may be sent, as far as its guard and hooks are concerned."""
+        one, held = leased.claimed, self._consequences and self._consequences.held
+        if held and held.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id):
+            self.give_back([leased])
+        else:
+            self._buffer.put([leased])
+
+    def _ended(self, leased: Leased, decision: Decision) -> None:
+        """It may not."""
+        self._buffer.pacer.domains.give_back([leased])
+        self._recorder.submit(Outcome.of(leased.claimed, decision, local(decision), self._terms.transport, None))
+
+    def give_all_back(self) -> None:
+        """Release what waits for a connection, and what is asked about: nothing more is asked."""
+        self.give_back([*self._buffer.empty(), *(self._examiner.close() if self._examiner is not None else ())])
 
     def give_back(self, unbegun: list[Leased]) -> list[Ticket]:
         """Release deliveries that were claimed and not begun, due as they were before."""

@@ -165,7 +165,7 @@ class Pool:
         if self._watch is not None:
             self._watch.stop()
         self._buffer.close()
-        self._dispatcher.give_back(self._buffer.empty())
+        self._dispatcher.give_all_back()
         end = monotonic() + grace
         for thread in (self._claiming, *self._carrying):
             thread.join(max(0.0, end - monotonic()))
@@ -173,7 +173,7 @@ class Pool:
         if any(thread.is_alive() for thread in self._carrying):
             self._cut_off()
         self._claiming.join(max(0.0, cut_off + _CUT_OFF_SECONDS - monotonic()))  # else its mail stays under lease
-        self._dispatcher.give_back(self._buffer.empty())
+        self._dispatcher.give_all_back()
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         if recorded and not self._claiming.is_alive():
             self._claimer.carry_out()
@@ -190,7 +190,7 @@ class Pool:
         self._claimer.stop()
         self._buffer.close()
         self._dispatcher.cut_off()
-        self._dispatcher.give_back(self._buffer.empty())
+        self._dispatcher.give_all_back()
         self._recorder.flush(_CONFIRM_SECONDS)
 
     def learn(self, seen: Iterable[Seen]) -> None:

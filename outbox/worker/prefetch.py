@@ -44,6 +44,7 @@ class PrefetchBuffer:
         self._begun: dict[tuple[int, int], Begun] = {}  # by delivery and token
         self._open: set[object] = set()  # of the members, by their last message
         self._door = Door(members)
+        self.examined = 0  # claimed, and not here yet: they are asked about first
         self.is_new = False
         """Whether the relay went out of use, came back or was probed, of which other workers are still to be told."""
         self.accepted_at: float | None = None
@@ -191,8 +192,8 @@ class PrefetchBuffer:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
         with self._lock:
             admits = self._breaker.ready(self._monotonic())
-            room = size - len(self)
-            return max(0, room if admits is None else min(room, admits - len(self)))
+            there = len(self) + self.examined
+            return max(0, size - there if admits is None else min(size, admits) - there)
 
     def surplus(self) -> list[Leased]:
         """Take back what the breaker, or a rate, lets nobody begin now: others, or a later claim, may do better."""
@@ -208,10 +209,7 @@ class PrefetchBuffer:
 
     def empty(self) -> list[Leased]:
         """Take back all that no connection has begun."""
-        with self._lock:
-            left = [leased for _, _, leased in self._heap]
-            self._heap.clear()
-            return left
+        return self.remove(lambda _: True)
 
     def remove(self, unwanted: Callable[[Claimed], bool]) -> list[Leased]:
         """Take back what is `unwanted` and no connection has begun."""
@@ -237,7 +235,7 @@ class PrefetchBuffer:
     def idle(self) -> bool:
         """Nothing waits and nothing is under way."""
         with self._lock:
-            return not self._heap and not self._begun
+            return not self._heap and not self._begun and not self.examined
 
     @property
     def is_down(self) -> bool:

@@ -10,6 +10,7 @@ from outbox.delivery.reply import Result
 from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
+from outbox.worker.checks import Checks
 from outbox.worker.returning import Returning
 
 Content = Iterable[bytes]
@@ -50,6 +51,7 @@ class Terms:
     redirect_to: str | None = None  # OUTBOX_REDIRECT_TO
     allowed: Allowed | None = None  # OUTBOX_ALLOW_RECIPIENTS, where mail is not redirected
     returning: Returning | None = None  # signs envelope senders
+    checks: Checks | None = None  # what is asked about each before it is sent; None: nothing can be
     policies: Mapping[str, RetryPolicy] = field(default_factory=dict)
     """Of the kinds that are tried again otherwise than `policy` says."""
 

@@ -62,7 +62,9 @@ class Database(JsonObjects):
     read_only_codes: frozenset[Any] = frozenset()
     """The errors with which it refuses to write at all: SQLSTATEs and numbers."""
 
-    # types, tables, time
+    reads_only: tuple[str, str | None] = ("SET TRANSACTION READ ONLY", None)
+    """What makes the transaction that begins one that can't write, and what ends that if the transaction does not."""
+
     big_integer: sa.types.TypeEngine[int] | None = None
     """64 bits, where it is not SQLAlchemy's own type."""
 
@@ -201,8 +203,6 @@ class Database(JsonObjects):
     def watch(self, engine: Engine) -> FileWatch | None:
         """What tells of commits without a listener; None: nothing, workers poll."""
         return None
-
-    # connections
 
     def connect_limits(self, driver: str, whole: int, connecting: int) -> dict[str, Any]:
         """What the driver is given for seconds that a call, and that connecting may take."""

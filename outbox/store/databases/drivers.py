@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Dialect
 
 
 def is_autocommit(connection: Connection) -> bool:
@@ -22,3 +22,8 @@ def driver_connection(connection: Connection) -> Any:
 def shown(connection: Connection, statement: str) -> str:
     """The one value that a query gives, as text."""
     return str(connection.exec_driver_sql(statement).scalar_one())
+
+
+def style(dialect: Dialect) -> str:
+    """The database, and how its driver takes parameters."""
+    return f"{dialect.name} {dialect.paramstyle}"

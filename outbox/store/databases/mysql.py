@@ -49,6 +49,7 @@ class MySQL(Database):
     locks_gaps = True
     commits_ddl = True
     read_only_codes = frozenset({1792, 1290, 1836})
+    reads_only = ("START TRANSACTION READ ONLY", None)
 
     big_binary = mysql.LONGBLOB()  # plain BLOB holds 64 KB
     moment = mysql.DATETIME(fsp=6)  # plain DATETIME drops fractions

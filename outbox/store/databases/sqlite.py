@@ -35,6 +35,7 @@ class SQLite(Database):
 
     in_process = True
     one_writer = True
+    reads_only = ("PRAGMA query_only = ON", "PRAGMA query_only = OFF")
     numbers_new_rows = True
     alters_constraints = False
 

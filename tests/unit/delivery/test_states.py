@@ -12,7 +12,7 @@ from outbox.models import OutboxDelivery, table_of
 
 PICTURE = """
 queued -> sending cancelled uncertain
-sending -> sending queued sent failed uncertain
+sending -> sending queued sent failed uncertain cancelled
 sent ->
 failed -> queued sent cancelled
 uncertain -> queued sent
