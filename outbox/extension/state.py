@@ -69,8 +69,7 @@ class Bound(flask_mail._Mail):
         self._remarks = Remarks(app)
         self._html = inline_css.inlined if settings.inlines_css else None
         self.sessions = Sessions(app, settings, session)
-        self.now: Callable[[], datetime] = clock.utcnow
-        """For Date headers. Tests may set another clock."""
+        self.now: Callable[[], datetime] = clock.utcnow  # for Date headers; tests may set another clock
         self._wake = clock.Debounce(_WAKE_SECONDS)
         self._looked_at: WeakSet[sa.Engine] = WeakSet()
 
@@ -88,10 +87,7 @@ class Bound(flask_mail._Mail):
         self.send(Message(*args, **kwargs))
 
     def enqueue(
-        self,
-        message: flask_mail.Message,
-        session: Any = None,
-        **options: Unpack[EnqueueOptions],
+        self, message: flask_mail.Message, session: Any = None, **options: Unpack[EnqueueOptions]
     ) -> OutboxMessage:
         """As `Outbox.enqueue`."""
         check_names(options, EnqueueOptions, "enqueue")
