@@ -54,6 +54,7 @@ class OutboxSuppression(Base):
     __table_args__ = (
         sa.CheckConstraint(one_of("reason", Why), name="ck_outbox_suppression_reason"),
         sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
+        sa.Index("ix_outbox_suppression_digest", "digest", postgresql_using="hash"),
         sa.Index("ix_outbox_suppression_address", "address"),
         sa.Index("ix_outbox_suppression_until", "until"),
         table_options(ids_once=True),

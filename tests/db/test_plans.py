@@ -132,14 +132,14 @@ def test_the_list_of_suppressions_is_asked_by_its_index(
     found = [plan for plan in plans(engine, seen) if "outbox_suppression" in plan]
     assert found
     assert [scan for plan in found for scan in scans(plan, engine.dialect.name)] == []
-    assert all("uq_outbox_suppression_scope" in plan or _AUTO_INDEX in plan for plan in found)
+    own = "ix_outbox_suppression_digest"
+    assert all(
+        own in plan or ("uq_outbox_suppression_scope" in plan and database.name != "postgresql") for plan in found
+    )
     assert not any("hashed SubPlan" in plan for plan in found)
     if database.name == "mariadb":
         accesses = [one for plan in found for one in _accesses(json.loads(plan), "outbox_suppression")]
         assert set(accesses) <= {"ref", "eq_ref"}
-
-
-_AUTO_INDEX = "sqlite_autoindex_outbox_suppression"
 
 
 def _suppress(engine: sa.Engine, count: int) -> None:

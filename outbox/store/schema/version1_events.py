@@ -63,6 +63,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
             "reason IN ('bounced', 'complained', 'unsubscribed', 'manual')", name="ck_outbox_suppression_reason"
         ),
         sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
+        sa.Index("ix_outbox_suppression_digest", "digest", postgresql_using="hash"),
         sa.Index("ix_outbox_suppression_address", "address"),
         sa.Index("ix_outbox_suppression_until", "until"),
         **_REFERRED_TO,
