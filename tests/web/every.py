@@ -35,7 +35,7 @@ from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
 from outbox.message import unsubscribe_link
 from outbox.message.unsubscribe_link import Unsubscribing
-from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
+from outbox.models import OutboxDelivery, OutboxEffect, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
 from outbox.settings.secret_keys import address_key, derived
 from tests.app.browser import Visitor
@@ -70,6 +70,12 @@ OUTBOX: dict[str, tuple[View, ...]] = {
         View("/suppressions?search=nobody", "suppressions-none"),
     ),
     "ask_to_lift": (View("/suppressions/1/question", "suppressions-lift"),),
+    "effects": (View("/effects"), View("/effects?name=shop.mails.note_bounce", "effects-of-one")),
+    "ask_to_change_effects": (
+        View("/effects/question?what=drop&name=shop.mails.note_bounce", "effects-drop"),
+        View("/effects/question?what=run&id=1", "effects-run"),
+        View("/effects/question?what=run&name=nobody", "effects-gone"),
+    ),
     "overview": (View("/"),),
     "mails": (
         View("/mail"),
@@ -335,6 +341,23 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
     ):
         note = "550 5.1.1 The email account that you tried to reach does not exist."
         hidden.suppress(connection, address, scope, by="report", address_key=address_key(None), reason=why, note=note)
+    at = {"environment": "", "created_at": now - timedelta(hours=2)}
+    error = 'OperationalError: (psycopg.OperationalError) connection to server at "db" failed: Connection refused'
+    for number, (name, due, said) in enumerate(
+        [
+            ("shop.mails.note_bounce", None, error),
+            ("shop.mails.note_bounce", now + timedelta(hours=1), error),
+            ("webhook https://hooks.example.org/outbox", now, None),
+        ]
+    ):
+        values = {
+            "name": name,
+            "type": "bounced",
+            "effect_key": f"seeded-{number}",
+            "delivery_id": ids["ann@example.org"],
+        }
+        values |= {"due_at": due, "attempts": 10 if due is None else 1, "error": said}
+        connection.execute(sa.insert(OutboxEffect).values(**values, **at))
     operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="chief@example.org", seconds=900)
     refuse_sender(connection)
     down = worker(connection, error="Connection refused. Check that it runs.")

@@ -88,5 +88,10 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
     ("suppress", "POST"): [Route("/suppress", _needs(LOOK, ACT), {"address": "ann@example.org"}, changes=ANY)],
     ("ask_to_lift", "GET"): [Route("/suppressions/1/question", _needs(LOOK, ACT))],
     ("lift", "POST"): [Route("/suppressions/1/lift", _needs(LOOK, ACT), changes=ANY)],
+    ("effects", "GET"): [Route("/effects", _needs(LOOK)), Route("/effects?name=shop.note", _needs(LOOK))],
+    ("ask_to_change_effects", "GET"): [Route("/effects/question?what=drop&name=shop.note", _needs(LOOK, ACT))],
+    ("change_effects", "POST"): [
+        Route("/effects/change", _needs(LOOK, ACT), {"what": "run", "name": "shop.note"}, changes=ANY)
+    ],
     ("resume", "POST"): [Route("/resume", _needs(LOOK, ACT), {"what": "kind", "value": "held"}, changes=ANY)],
 }
