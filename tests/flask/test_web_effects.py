@@ -93,7 +93,8 @@ def test_those_of_others_are_left_alone(client: FlaskClient, effects: list[int],
 
 
 @pytest.mark.parametrize(
-    "asked", [{}, {"what": "run"}, {"what": "x", "name": BOUNCE}, {"what": "drop", "id": "x"}, {"what": "drop", "id": "²"}]
+    "asked",
+    [{}, {"what": "run"}, {"what": "x", "name": BOUNCE}, {"what": "drop", "id": "x"}, {"what": "drop", "id": "²"}],
 )
 def test_bad_requests(client: FlaskClient, effects: list[int], seeded: Database, asked: dict[str, str]) -> None:
     """Nothing is changed without a name or number and a word that says what."""
