@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from outbox.delivery.reported import EventType
 from outbox.delivery.suppression import Why
-from outbox.store.databases import table_options
+from outbox.store.databases import HASHED, table_options
 from outbox.store.models import Base, one_of
 from outbox.store.types import No, UtcDateTime, big_integer
 
@@ -54,7 +54,7 @@ class OutboxSuppression(Base):
     __table_args__ = (
         sa.CheckConstraint(one_of("reason", Why), name="ck_outbox_suppression_reason"),
         sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
-        sa.Index("ix_outbox_suppression_digest", "digest", postgresql_using="hash"),
+        sa.Index("ix_outbox_suppression_digest", "digest", **HASHED),
         sa.Index("ix_outbox_suppression_address", "address"),
         sa.Index("ix_outbox_suppression_until", "until"),
         table_options(ids_once=True),

@@ -18,8 +18,9 @@ from werkzeug.test import TestResponse
 import outbox.web
 from outbox import operations
 from outbox.delivery.states import State
-from outbox.models import Base
+from outbox.models import Base, OutboxEffect
 from outbox.operations.pauses import What
+from outbox.store.types import DbNow
 from outbox.web import csrf
 from tests.web.routes import ACT, LOOK, READ, ROUTES, SEND_NOW, Route
 from tests.web.seed import GREYLISTED, Mail, worker, write
@@ -78,6 +79,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         ids = {(state, kind): write(connection, secret_mail(state, kind))[0] for state in State for kind in KINDS}
         operations.pauses.pause(connection, What.KIND, "held", by="chief", environment="")
         operations.suppressions.suppress(connection, "eve@example.org", by="chief", address_key=b"")
+        waits = {"environment": "", "name": "shop.note", "type": "sent", "effect_key": "1", "created_at": DbNow()}
+        connection.execute(sa.insert(OutboxEffect).values(waits))
         worker(connection)
     engine.dispose()
     app = bare(f"sqlite:///{file}", OUTBOX_SENSITIVE_KINDS=(SENSITIVE,))

@@ -15,7 +15,7 @@ from outbox.store.databases.mysql import MySQL
 from outbox.store.databases.postgresql import PostgreSQL
 from outbox.store.databases.sqlite import SQLite
 
-__all__ = ["KNOWN", "Database", "driver", "index_options", "is_read_only", "of", "of_url", "table_options"]
+__all__ = ["HASHED", "KNOWN", "Database", "driver", "index_options", "is_read_only", "of", "of_url", "table_options"]
 
 KNOWN: tuple[Database, ...] = (
     SQLite(),
@@ -56,6 +56,10 @@ def index_options(where: str) -> dict[str, Any]:
     """The options of an index that holds only the rows for which `where` is true, where a database can do so."""
     names = (name for database in KNOWN if database.partial_indexes for name in database.names)
     return {f"{name}_where": sa.text(where) for name in names}
+
+
+HASHED: dict[str, Any] = {"postgresql_using": "hash"}
+"""The options of an index that looks whole values up, in no order: one page for each, where a tree has several."""
 
 
 def is_read_only(error: sa.exc.StatementError) -> bool:

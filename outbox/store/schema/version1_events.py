@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from outbox.store.databases import table_options
+from outbox.store.databases import HASHED, table_options
 from outbox.store.types import No, UtcDateTime, big_integer
 
 _REFERRED_TO = table_options(ids_once=True)
@@ -63,7 +63,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
             "reason IN ('bounced', 'complained', 'unsubscribed', 'manual')", name="ck_outbox_suppression_reason"
         ),
         sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
-        sa.Index("ix_outbox_suppression_digest", "digest", postgresql_using="hash"),
+        sa.Index("ix_outbox_suppression_digest", "digest", **HASHED),
         sa.Index("ix_outbox_suppression_address", "address"),
         sa.Index("ix_outbox_suppression_until", "until"),
         **_REFERRED_TO,
