@@ -45,6 +45,8 @@ GETS = (
     "/backlog",
     "/mail.csv",
     "/suppressions",
+    "/effects",
+    "/effects/question?what=run&name=nobody",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
 CHANGES = (
@@ -56,6 +58,7 @@ CHANGES = (
     "/workers/1/end",
     "/suppress",
     "/suppressions/1/lift",
+    "/effects/change",
 )
 
 
