@@ -179,7 +179,7 @@ def test_links_of_the_readme_live_on_a_package_page() -> None:
 
 
 def test_what_it_brings_beside_a_usual_application_is_small() -> None:
-    """At most 10 MB in all, with the bytecode that pip leaves beside each module, and pytz that an old tzlocal needs."""
+    """At most 10 MB in all, with the bytecode that pip leaves by each module, and pytz that an old tzlocal needs."""
     usual = _needed("flask-mail", "flask-sqlalchemy", "alembic")  # what Flask-Migrate is made of
     brought = _needed(*PROJECT["project"]["dependencies"]) - usual
     assert {"rich", "pygments"}.isdisjoint(brought)
