@@ -75,7 +75,7 @@ def effects(ids: tuple[int, ...], run: bool, drop: bool, as_json: bool, **option
 
 def _change(chosen: Chosen, *, drop: bool, yes: bool, note: str | None, as_json: bool) -> None:
     with operations.connected(database()) as connection:
-        found = len(operations.effects.listed(connection, chosen, MAX_LIST + 1))
+        found = operations.effects.count(connection, chosen, MAX_LIST + 1)
     about = f"more than {MAX_LIST:,}" if found > MAX_LIST else f"{found:,}"
     if found:
         ask(f"{'Drop' if drop else 'Run'} {about} of them{'' if drop else ' again'}?", yes=yes)

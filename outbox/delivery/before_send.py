@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from outbox.delivery.retry import Decision, Reason
+from outbox.delivery.retry import MOST_NOTE, Decision, Reason
 from outbox.delivery.states import State
 
 HOLD_SECONDS = 300.0
 """How long a message is held by an answer that does not say."""
-
-_MOST_NOTE = 255  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def ended_by(answer: object, name: str) -> Decision | None:
 
 def unanswered(reason: Reason, note: str, delay: float) -> Decision:
     """Nobody knows whether it may be sent, so it is not; it is asked again after `delay` seconds."""
-    return Decision(State.QUEUED, reason, delay, deferred=True, note=note[:_MOST_NOTE])
+    return Decision(State.QUEUED, reason, delay, deferred=True, note=note[:MOST_NOTE])
 
 
 GUARDED = Decision(State.CANCELLED, Reason.GUARD, note="the condition given as guard= does not hold any more")
@@ -73,4 +71,4 @@ GUARDED = Decision(State.CANCELLED, Reason.GUARD, note="the condition given as g
 
 
 def _note(name: str, why: str) -> str:
-    return f"{name}: {why}"[:_MOST_NOTE]
+    return f"{name}: {why}"[:MOST_NOTE]

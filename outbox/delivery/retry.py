@@ -12,6 +12,9 @@ from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.delivery.states import OnUncertain, State, may
 from outbox.delivery.suppression import Suppressed
 
+MOST_NOTE = 255
+"""Characters of a decision's note."""
+
 
 class Reason(StrEnum):
     """Why a delivery is in its state, in one word, for filters and for people."""

@@ -71,6 +71,12 @@ def listed(connection: sa.Connection, chosen: Chosen, limit: int) -> list[Effect
     ]
 
 
+def count(connection: sa.Connection, chosen: Chosen, cap: int) -> int:
+    """How many they are; `cap` at most."""
+    some = sa.select(EFFECT.c.id).where(*_conditions(chosen)).limit(cap).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+
 def counts(connection: sa.Connection, environment: str, cap: int) -> list[EffectCount]:
     """By name, those that fail first; of `cap` effects at most."""
     some = sa.select(EFFECT).where(EFFECT.c.environment == environment).limit(cap).subquery()

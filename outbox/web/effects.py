@@ -43,15 +43,16 @@ def ask_to_change() -> ResponseReturnValue:
     """What calling again, or dropping, would do, with a button that does it."""
     chosen, what = _meant(request.args)
     with connected() as connection:
-        found = operations.effects.listed(connection, chosen, results.CAP + 1)
+        count = operations.effects.count(connection, chosen, results.CAP + 1)
+        one = next(iter(operations.effects.listed(connection, chosen, 1)), None) if chosen.ids else None
     return render_template(
         "outbox_admin/effect_question.html",
         chosen=chosen,
         drops=what == DROP,
         what=what,
-        count=len(found),
+        count=count,
         cap=results.CAP,
-        one=found[0] if chosen.ids and found else None,
+        one=one,
     )
 
 

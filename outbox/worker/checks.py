@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +104,16 @@ class Checks:
             attempts=claimed.attempts,
         )
 
-    def _reading(self, case: Case) -> _Reading:
-        return _Reading(self._made(), case)
+    @contextmanager
+    def _reading(self, case: Case) -> Iterator[sa.Connection]:
+        """A connection to look with, that `Case.cut` ends."""
+        with reading(self._made()) as connection:
+            case.driver = connection.connection.dbapi_connection
+            try:
+                with interruptible(case.driver):
+                    yield connection
+            finally:
+                case.driver = None
 
     def _delay(self, claimed: Claimed) -> float:
         return self._policy.backoff(max(claimed.deferrals, claimed.rescues) + 1, _CHANCE)
@@ -115,23 +124,3 @@ def of_application(bound: Bound, settings: Settings, engine: sa.Engine, policy: 
     hooks, app = bound.send_hooks, bound.app
     own = functools.partial(with_own_pool, engine)  # one that hangs keeps its connection
     return Checks(own, hooks.wants, functools.partial(hooks.ask, app), policy, settings.hook_seconds)
-
-
-class _Reading:
-    """A connection to look with, that `Case.cut` ends."""
-
-    def __init__(self, engine: sa.Engine, case: Case) -> None:
-        self._case = case
-        self._reading = reading(engine)
-
-    def __enter__(self) -> sa.Connection:
-        connection = self._reading.__enter__()
-        self._case.driver = connection.connection.dbapi_connection
-        self._gate = interruptible(self._case.driver)
-        self._gate.__enter__()
-        return connection
-
-    def __exit__(self, *error: Any) -> None:
-        self._case.driver = None
-        self._gate.__exit__(*error)
-        self._reading.__exit__(*error)

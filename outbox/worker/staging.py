@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from outbox.delivery.reply import About, Phase, Result, Verdict
-from outbox.delivery.retry import Decision
+from outbox.delivery.retry import MOST_NOTE, Decision
 from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
 from outbox.settings import Settings
 from outbox.store.claimed import Claimed
-
-_MOST_NOTE = 255  # characters
 
 
 def allowed(settings: Settings) -> Allowed | None:
@@ -49,4 +47,4 @@ def noted(decision: Decision, redirect_to: str | None) -> Decision:
     if redirect_to is None:
         return decision
     words = f"offered to {redirect_to} instead (OUTBOX_REDIRECT_TO)"
-    return replace(decision, note=(f"{decision.note}; {words}" if decision.note else words)[:_MOST_NOTE])
+    return replace(decision, note=(f"{decision.note}; {words}" if decision.note else words)[:MOST_NOTE])
