@@ -13,6 +13,7 @@ from outbox.cli.create import create_tables
 from outbox.cli.dkim_key import dkim_key
 from outbox.cli.effects import effects
 from outbox.cli.erase import erase
+from outbox.cli.export import export
 from outbox.cli.kinds import kinds
 from outbox.cli.lint import lint
 from outbox.cli.list import list_
@@ -39,6 +40,7 @@ __all__ = [
     "dkim_key",
     "effects",
     "erase",
+    "export",
     "kinds",
     "lint",
     "list_",

@@ -20,10 +20,11 @@ from outbox.operations.erase import erase as erase_address
 @click.command("outbox-erase", cls=Command)
 @click.argument("address")
 @click.option("--yes", is_flag=True, help="Do it. Without this the command only shows what it would do.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would do, also with --yes.")
 @click.option("--note", metavar="TEXT", help="Why, for the audit. The address is taken out of it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @in_app
-def erase(address: str, yes: bool, note: str | None, as_json: bool) -> None:
+def erase(address: str, yes: bool, dry_run: bool, note: str | None, as_json: bool) -> None:
     """Erase a person.
 
     Removes ADDRESS, in every spelling of the same mailbox, from all messages, events, suppressions, replies and the
@@ -39,7 +40,7 @@ def erase(address: str, yes: bool, note: str | None, as_json: bool) -> None:
       outbox-erase ann@example.org --yes --note "ticket 4711"
     """
     address = envelope_of(address, "ADDRESS")
-    engine = database()
+    engine, yes = database(), yes and not dry_run
     with operations.guarded(engine), waiting("erasing" if yes else "looking") as told:
         done = erase_address(
             engine,
@@ -71,11 +72,14 @@ def _lines(done: Erased, yes: bool) -> Iterator[str]:
         (done.named, "messages to others that name the address"),
         (done.events, "events that belong to no delivery any more"),
         (done.suppressions, "suppressions, which stay in force without the clear address"),
-        (sum(done.words.values()), "rows whose words quote the address (replies, notes, the audit)"),
+        (done.pauses, "pauses of the address as a sender"),
+        (sum(done.words.values()), "rows whose words quote the address (replies, notes, the audit, workers)"),
     ):
         if count:
             yield f"  {words}: {number(count)}"
     if done.sending:
         yield f"  being sent now, and left alone: {number(done.sending)}"
+    if done.senders:
+        yield f"  pauses kept while mail from the address is still to be sent: {number(done.senders)}"
     if done.waiting:
         yield f"  messages that keep their text until it has been sent to others: {number(done.waiting)}"

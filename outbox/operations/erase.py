@@ -14,11 +14,13 @@ import sqlalchemy as sa
 
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
-from outbox.message.digest import ERASED, digest, normal_form
+from outbox.message.digest import ERASED, digest
 from outbox.operations import audit
+from outbox.operations.erase_elsewhere import erase_elsewhere
 from outbox.operations.erase_message import empty, without_address
 from outbox.operations.erase_others import erase_named
-from outbox.operations.erase_text import pattern, scrub
+from outbox.operations.erase_text import scrub, words_of
+from outbox.operations.person import PORTION, Budget, deliveries_to, spellings_of
 from outbox.operations.purge import DONE_WITH, take_write_lock
 from outbox.operations.tables import ATTEMPT, DELIVERY, EVENT, MESSAGE, SUPPRESSION
 from outbox.store.databases import of
@@ -26,8 +28,6 @@ from outbox.store.reading import reading
 from outbox.store.types import DbNow
 
 ACTION = "erase"
-PORTION = 500
-"""Deliveries changed in one transaction."""
 
 
 @dataclass(slots=True)
@@ -44,17 +44,20 @@ class Erased:
     events: int = 0
     suppressions: int = 0  # kept, by the digest
     words: dict[str, int] = field(default_factory=dict)  # other rows that quote it, by table
+    pauses: int = 0  # of the address as a sender: removed
+    senders: int = 0  # of these, kept while mail of the address is still to be sent
+    cut: bool = False  # the time was spent before all was looked at
 
     @property
     def is_nothing(self) -> bool:
         """Nothing is stored of this address."""
-        counts = (self.deliveries, self.sending, self.named, self.events, self.suppressions)
+        counts = (self.deliveries, self.sending, self.named, self.events, self.suppressions, self.pauses)
         return not any(counts) and not any(self.words.values())
 
     @property
     def is_whole(self) -> bool:
         """Nothing is left to be erased later."""
-        return not self.sending and not self.waiting
+        return not (self.sending or self.waiting or self.senders or self.cut)
 
 
 def erase(
@@ -66,60 +69,41 @@ def erase(
     note: str | None = None,
     dry_run: bool = False,
     told: Callable[[int], None] = lambda count: None,
+    seconds: float | None = None,
 ) -> Erased:
     """Erase `address` in every spelling of the same mailbox, in all environments of this database.
 
-    `told` gets the number of deliveries of each portion. Raises ValueError where `by` names nobody.
+    `told` gets the number of deliveries of each portion. After `seconds` it ends with what is done by then: `cut`.
+    Raises ValueError where `by` names nobody.
     """
-    done = Erased(digest(address, address_key))
-    spellings = _spellings(engine, address, done.digest)
-    wanted = pattern(spellings)
-    trail = audit.Trail(ACTION, by=by, filters=f"address {done.digest}", note=note and wanted.sub(done.digest, note))
+    done, budget = Erased(digest(address, address_key)), Budget(seconds)
+    spellings = spellings_of(engine, address, done.digest)
+    whole = words_of(spellings).whole
+    trail = audit.Trail(ACTION, by=by, filters=f"address {done.digest}", note=note and whole.sub(done.digest, note))
     after, more = 0, True
-    while more:
+    while more and not budget.is_spent():
         with reading(engine) as connection:
-            ids = _next(connection, spellings, done.digest, after)
+            ids = deliveries_to(connection, spellings, done.digest, after)
         if ids and dry_run:
             _count(engine, ids, done)
         elif ids:
             _portion(engine, ids, done, spellings, trail)
         told(len(ids))
         more, after = len(ids) == PORTION, ids[-1] if ids else after
-    done.named, waiting = erase_named(engine, spellings, done.digest, dry_run=dry_run)
-    done.waiting += waiting
     _reported(engine, done, dry_run=dry_run)
-    done.words = scrub(engine, spellings, f"erased:{done.digest}", dry_run=dry_run)
+    done.pauses, done.senders, workers = erase_elsewhere(engine, spellings, f"erased:{done.digest}", dry_run=dry_run)
+    done.named, waiting = erase_named(engine, spellings, done.digest, dry_run=dry_run, budget=budget)
+    done.waiting += waiting
+    done.words = scrub(engine, spellings, f"erased:{done.digest}", dry_run=dry_run, budget=budget) | workers
+    done.cut = budget.spent
     if not dry_run and not done.deliveries and not done.is_nothing:
         with engine.begin() as connection:  # of a change that was to no delivery
             trail.add(connection, 1)
     return done
 
 
-def _spellings(engine: sa.Engine, address: str, hashed: str) -> set[str]:
-    """As it was asked for, and as it is stored: `Ann@Bücher.example` is `ann@xn--bcher-kva.example`, too."""
-    found = {address.strip(), normal_form(address)}
-    with reading(engine) as connection:
-        for table, column in ((DELIVERY, "recipient"), (EVENT, "recipient"), (SUPPRESSION, "address")):
-            statement = sa.select(table.c[column]).distinct().where(table.c.digest == hashed)
-            found |= {one for one in connection.execute(statement).scalars() if one and one != ERASED}
-    return found
-
-
-def _next(connection: sa.Connection, spellings: set[str], hashed: str, after: int) -> Sequence[int]:
-    """Each condition has an index of its own."""
-    places = (
-        DELIVERY.c.recipient.in_(sorted(spellings)),
-        sa.and_(DELIVERY.c.digest == hashed, DELIVERY.c.finished_at.is_not(None)),
-        sa.and_(DELIVERY.c.digest == hashed, DELIVERY.c.due_at.is_not(None)),
-    )
-    one_of = sa.union(
-        *(sa.select(DELIVERY.c.id).where(one, DELIVERY.c.id > after, DELIVERY.c.recipient != ERASED) for one in places)
-    ).subquery()
-    return connection.execute(sa.select(one_of.c.id).order_by(one_of.c.id).limit(PORTION)).scalars().all()
-
-
 def _portion(engine: sa.Engine, ids: Sequence[int], done: Erased, spellings: set[str], trail: audit.Trail) -> None:
-    wanted, in_key = pattern(spellings), pattern(spellings, whole=False)  # of its own mail: "welcome-ann@example.org"
+    words = words_of(spellings)
     with engine.begin() as connection:
         take_write_lock(connection)
         columns = (DELIVERY.c.id, DELIVERY.c.message_id, DELIVERY.c.state, DELIVERY.c.marked_at)
@@ -135,7 +119,7 @@ def _portion(engine: sa.Engine, ids: Sequence[int], done: Erased, spellings: set
         pks = sorted({row.message_id for row in able})
         emptied = set(empty(connection, pks))
         for message in connection.execute(sa.select(MESSAGE).where(MESSAGE.c.id.in_(pks))).all():
-            values = without_address(message, wanted, ended=message.id in emptied, in_key=in_key)
+            values = without_address(message, words, ended=message.id in emptied, own=True)
             if values:
                 connection.execute(MESSAGE.update().where(MESSAGE.c.id == message.id).values(values))
         trail.add(connection, len(changed), changed)

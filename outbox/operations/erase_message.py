@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import FINAL
 from outbox.message.digest import ERASED
+from outbox.operations.erase_text import Words
 from outbox.operations.purge import DONE_WITH, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.store.databases import of
@@ -37,7 +37,7 @@ def empty_ended(engine: sa.Engine) -> int:
     while True:
         with engine.begin() as connection:
             pks = _unfinished(connection, after)
-            emptied += len(empty(connection, pks)) if pks else 0
+            emptied += len(empty(connection, pks, late=True)) if pks else 0
         if len(pks) < PAGE:
             return emptied
         after = pks[-1]
@@ -55,10 +55,11 @@ def _unfinished(connection: sa.Connection, after: int) -> list[int]:
     return list(connection.execute(statement).scalars())
 
 
-def empty(connection: sa.Connection, message_pks: Sequence[int]) -> list[int]:
+def empty(connection: sa.Connection, message_pks: Sequence[int], *, late: bool = False) -> list[int]:
     """Take away all that those of the messages said that are done with for all of their recipients; which these are.
 
-    Big parts that other messages share stay.
+    Big parts that other messages share stay. `late`: whose address was erased is not known any more, so the envelope's
+    sender goes as well.
     """
     if not message_pks:
         return []
@@ -66,7 +67,8 @@ def empty(connection: sa.Connection, message_pks: Sequence[int]) -> list[int]:
     pks = _done(connection, message_pks)
     if not pks:
         return []
-    connection.execute(MESSAGE.update().where(MESSAGE.c.id.in_(pks)).values(_EMPTY | {"redacted_at": DbNow()}))
+    values = _EMPTY | {"redacted_at": DbNow()} | ({"envelope_from": ERASED} if late else {})
+    connection.execute(MESSAGE.update().where(MESSAGE.c.id.in_(pks)).values(values))
     of_these = PART.c.message_id.in_(pks)
     digests = set(connection.execute(sa.select(PART.c.digest).where(of_these)).scalars())
     connection.execute(PART.delete().where(of_these))
@@ -85,26 +87,24 @@ def _done(connection: sa.Connection, message_pks: Sequence[int]) -> list[int]:
     return sorted(pk for pk, so in ended.items() if so)
 
 
-def without_address(
-    row: Any, wanted: re.Pattern[str], *, ended: bool, in_key: re.Pattern[str] | None = None
-) -> dict[str, Any]:
+def without_address(row: Any, words: Words, *, ended: bool, own: bool = False) -> dict[str, Any]:
     """The columns of a message that name the address, without it.
 
     The frozen text is not among them, nor, until the message has `ended`, its envelope's sender: they are still sent.
-    `in_key`: what is looked for in the key, if not the same.
+    `own`: it goes to this address.
     """
     values: dict[str, Any] = {}
-    headers = [[name, wanted.sub(ERASED, value)] for name, value in row.headers]
+    headers = [[name, words.envelope.sub(ERASED, value)] for name, value in row.headers]
     if headers != [list(one) for one in row.headers]:
         values["headers"] = headers
-    if wanted.search(row.subject):
-        values["subject"] = wanted.sub(ERASED, row.subject)
-    if row.key is not None and (in_key or wanted).search(row.key):  # keys are unique
+    if words.whole.search(row.subject):
+        values["subject"] = words.whole.sub(ERASED, row.subject)
+    if row.key is not None and (words.loose if own else words.whole).search(row.key):  # keys are unique
         values["key"] = f"erased:{hashlib.sha256(row.key.encode()).hexdigest()}"
     if row.metadata is not None:
         text = json.dumps(row.metadata, ensure_ascii=False)
-        if wanted.search(text):
-            values["metadata"] = json.loads(wanted.sub(ERASED, text))
-    if ended and wanted.search(row.envelope_from):
+        if words.whole.search(text):
+            values["metadata"] = json.loads(words.whole.sub(ERASED, text))
+    if ended and (words.loose if own else words.envelope).search(row.envelope_from):
         values["envelope_from"] = ERASED
     return values

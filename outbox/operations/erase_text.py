@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.operations.person import Budget
 from outbox.operations.tables import ATTEMPT, AUDIT, DELIVERY, EFFECT, EVENT, PAUSE, SUPPRESSION
 from outbox.store.reading import reading
 
@@ -18,47 +20,68 @@ WORDS: tuple[tuple[sa.Table, tuple[str, ...]], ...] = (
     (DELIVERY, ("reply",)),
     (ATTEMPT, ("reply", "note")),
     (EVENT, ("recipient", "reply")),
-    (SUPPRESSION, ("address", "note")),
+    (SUPPRESSION, ("address", "note", "actor")),
     (AUDIT, ("filters", "note", "actor")),
-    (PAUSE, ("reason", "reply")),
+    (PAUSE, ("reason", "reply", "actor")),
     (EFFECT, ("error",)),
 )
 """What may quote an address, by table."""
 
 
-def pattern(spellings: Collection[str], *, whole: bool = True) -> re.Pattern[str]:
-    """Any of the spellings in any case; `whole`: unless it is the end or the start of a longer address."""
-    longest_first = sorted(spellings, key=len, reverse=True)
-    words = "|".join(re.escape(one) for one in longest_first)
-    if not whole:
-        return re.compile(words, re.IGNORECASE)
-    return re.compile(rf"(?<![\w.+-])(?:{words})(?![\w-]|\.\w)", re.IGNORECASE)
+@dataclass(frozen=True, slots=True)
+class Words:
+    """By what an address is found in text, in any case."""
+
+    whole: re.Pattern[str]  # the address, unless it is the end or the start of a longer one
+    envelope: re.Pattern[str]  # that, or as VERP has it: "bounces+ann=example.org@shop.example"
+    loose: re.Pattern[str]  # both, as a part of whatever: in the key and the sender of its own mail
 
 
-def windows(engine: sa.Engine, table: sa.Table) -> Iterator[sa.ColumnElement[bool]]:
-    """The table in portions by id, so that no read is long."""
+def words_of(spellings: Collection[str]) -> Words:
+    """For all spellings of one address."""
+    plain, verp = _any_of(spellings), _any_of(verp_forms(spellings))
+    whole = rf"(?<![\w.+-])(?:{plain})(?![\w-]|\.\w)"
+    envelope = rf"{whole}|(?<=[+=])(?:{verp})(?=[@-])"
+    loose = f"{plain}|{verp}"
+    return Words(*(re.compile(one, re.IGNORECASE) for one in (whole, envelope, loose)))
+
+
+def verp_forms(spellings: Collection[str]) -> set[str]:
+    """The address within another one's local part."""
+    return {"=".join(one.rsplit("@", 1)) for one in spellings}
+
+
+def _any_of(texts: Collection[str]) -> str:
+    return "|".join(re.escape(one) for one in sorted(texts, key=len, reverse=True))
+
+
+def windows(engine: sa.Engine, table: sa.Table, budget: Budget) -> Iterator[sa.ColumnElement[bool]]:
+    """The table in portions by id, so that no read is long; not to its end, if the budget is spent before."""
     with reading(engine) as connection:
         first, last = connection.execute(sa.select(sa.func.min(table.c.id), sa.func.max(table.c.id))).one()
     start = first
-    while start is not None and start <= last:
+    while start is not None and start <= last and not budget.is_spent():
         yield table.c.id.between(start, start + WINDOW - 1)
         start += WINDOW
 
 
 def mentions(columns: Sequence[Any], spellings: Collection[str]) -> sa.ColumnElement[bool]:
-    """Whether one of the columns may name the address; `pattern` decides."""
+    """Whether one of the columns may name the address; `Words` decide."""
     return sa.or_(*(column.icontains(one, autoescape=True) for column in columns for one in sorted(spellings)))
 
 
-def scrub(engine: sa.Engine, spellings: Collection[str], instead: str, *, dry_run: bool) -> dict[str, int]:
+def scrub(
+    engine: sa.Engine, spellings: Collection[str], instead: str, *, dry_run: bool, budget: Budget
+) -> dict[str, int]:
     """Write `instead` in the place of the address, in transactions of one window; how many rows of which table."""
-    wanted, found = pattern(spellings), {}
+    wanted, found = words_of(spellings).envelope, {}
+    named = set(spellings) | verp_forms(spellings)
     for table, names in WORDS:
         columns = [table.c[name] for name in names]
         count = 0
-        for window in windows(engine, table):
+        for window in windows(engine, table, budget):
             count += _window(
-                engine, table, columns, sa.and_(window, mentions(columns, spellings)), wanted, instead, dry_run
+                engine, table, columns, sa.and_(window, mentions(columns, named)), wanted, instead, dry_run
             )
         found[table.name.removeprefix("outbox_")] = count
     return found

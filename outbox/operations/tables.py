@@ -20,6 +20,7 @@ from outbox.store.models import (
     table_of,
 )
 from outbox.store.rate_models import OutboxRate
+from outbox.store.transport_model import OutboxTransport
 
 MESSAGE = table_of(OutboxMessage)
 BLOB = table_of(OutboxBlob)
@@ -34,6 +35,7 @@ AUDIT = table_of(OutboxAudit)
 EFFECT = table_of(OutboxEffect)
 EVENT = table_of(OutboxEvent)
 SUPPRESSION = table_of(OutboxSuppression)
+TRANSPORT = table_of(OutboxTransport)
 
 
 def in_state(state: State) -> sa.ColumnElement[bool]:

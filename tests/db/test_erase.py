@@ -11,15 +11,24 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
 from outbox.message.digest import ERASED, digest
-from outbox.models import OutboxAttempt, OutboxAudit, OutboxBlob, OutboxDelivery, OutboxEvent, OutboxMessage
-from outbox.operations import Filter, suppressions
+from outbox.models import (
+    OutboxAttempt,
+    OutboxAudit,
+    OutboxBlob,
+    OutboxDelivery,
+    OutboxEvent,
+    OutboxMessage,
+    OutboxPause,
+)
+from outbox.operations import Filter, pauses, suppressions
 from outbox.operations.erase import Erased, erase
 from outbox.operations.erase_message import empty_ended
 from outbox.operations.suppressions import Wanted
 from outbox.store.models import Base
 from outbox.store.posting import Posting
+from outbox.store.transport_model import OutboxTransport
 from outbox.store.types import DbNow
-from tests.db.mails import put
+from tests.db.mails import put, worker
 
 KEY = b"a key"
 ANN = "qzann7@example.org"
@@ -183,3 +192,27 @@ def test_other_addresses_stay(engine: sa.Engine) -> None:
     before = dump(engine)
     assert run(engine).is_nothing
     assert dump(engine) == before
+
+
+def test_what_workers_and_operators_wrote(engine: sa.Engine) -> None:
+    """Errors in the rows of workers and transports, VERP senders; a pause of her mail stays while that is queued."""
+    worker(engine, health={"transports": [{"error": f"550 no <{SPELLINGS[1]}>"}], "counters": {"sent": 3}})
+    put(engine, ANN, state=State.SENT, envelope_from="news-qzann7=example.org@shop.example", posting=POSTING)
+    more = {"message_id": "<2@x>", "state": State.SENT, "posting": POSTING}
+    put(engine, "bob@example.org", envelope_from="news+qzann7=example.org@shop.example", **more)
+    [queued] = put(engine, "bob@example.org", envelope_from=ANN, message_id="<3@x>", posting=POSTING)
+    with engine.begin() as connection:
+        pauses.pause(connection, pauses.What.SENDER, ANN, by=ANN, reason="asked")
+        values = {"environment": "", "name": "x:25", "state": "down", "since": DbNow(), "error": f"rcpt: no {ANN}"}
+        connection.execute(sa.insert(OutboxTransport).values(values))
+    planned = run(engine, dry_run=True)
+    done = run(engine)
+    assert planned == done
+    assert (done.pauses, done.senders, done.is_whole) == (1, 1, False)
+    assert (done.words["worker"], done.words["transport"]) == (1, 1)
+    [pause] = rows(engine, OutboxPause.id, OutboxPause.value, OutboxPause.actor)
+    assert (pause.value, pause.actor) == (ANN, f"erased:{digest(ANN, KEY)}")
+    change(engine, sa.update(OutboxDelivery).where(OutboxDelivery.id == queued).values(state="sent", due_at=None))
+    assert run(engine).is_whole
+    assert "qzann7" not in dump(engine).lower()
+    assert rows(engine, OutboxPause.id) == []

@@ -25,6 +25,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-dkim-key": ("june", "/nowhere/june.pem"),
     "outbox-effects": (),
     "outbox-erase": ("ann@example.org", "--yes"),
+    "outbox-export": ("ann@example.org", "--to", "nowhere"),
     "outbox-kinds": (),
     "outbox-lint": ("--last", "1"),
     "outbox-list": (),

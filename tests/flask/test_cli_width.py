@@ -38,6 +38,7 @@ COMMANDS = (
     "outbox-send-again 2",
     "outbox-stop-worker 4711",
     "outbox-erase ann@example.org",
+    "outbox-export ann@example.org --to /nowhere/at/all/ann.zip",
     "outbox-pause --message 4711",
     "outbox-show 4711",
     "outbox-test-mail nowhere",
