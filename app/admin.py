@@ -21,6 +21,7 @@ def init_app(app: Flask) -> None:
         may_read_bodies=is_admin,
         may_act=is_admin,
         may_send_now=is_admin,
+        may_erase=is_admin,
         actor=_address,
         site_name=lambda: current_app.config["FLASKY_NAME"],
         home="main.home",

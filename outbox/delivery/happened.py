@@ -11,8 +11,8 @@ from outbox.delivery.reply import Reply
 from outbox.delivery.reported import EventType
 from outbox.delivery.states import State
 
-OUTCOMES = (State.SENT.value, State.FAILED.value, State.UNCERTAIN.value)
-"""Those of a worker."""
+OUTCOMES = (State.SENT.value, State.FAILED.value, State.UNCERTAIN.value, State.CANCELLED.value)
+"""Those of a worker; it cancels what a guard or a hook says."""
 
 TYPES = (*OUTCOMES, *(one.value for one in EventType if one is not EventType.UNKNOWN))
 """All."""
@@ -25,7 +25,7 @@ class MailEvent:
     id: str
     """The same in each call about the same outcome or event: what was done under it was done."""
     type: str
-    """`"sent"`, `"failed"`, `"uncertain"`, or an event's: `"bounced"`, `"complained"`, …"""
+    """`"sent"`, `"failed"`, `"uncertain"`, `"cancelled"`, or an event's: `"bounced"`, `"complained"`, …"""
     at: datetime
     """When it happened, as far as that is known; when it was recorded, else."""
     delivery_id: int | None
@@ -41,7 +41,7 @@ class MailEvent:
     reply: Reply | None = None
     """What the server said: `code`, `enhanced`, `text`."""
     reason: str | None = None
-    """Of `"failed"` and `"uncertain"`: `"refused"`, `"expired"`, …"""
+    """Of `"failed"`, `"uncertain"` and `"cancelled"`: `"refused"`, `"expired"`, `"guard"`, …"""
     transport: str | None = None
     source: str | None = None
     """Of an event: which way it was reported."""

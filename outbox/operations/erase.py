@@ -51,8 +51,13 @@ class Erased:
     @property
     def is_nothing(self) -> bool:
         """Nothing is stored of this address."""
+        return not self.cut and not self.has_found
+
+    @property
+    def has_found(self) -> bool:
+        """Something is stored of it, as far as was looked."""
         counts = (self.deliveries, self.sending, self.named, self.events, self.suppressions, self.pauses)
-        return not any(counts) and not any(self.words.values())
+        return any(counts) or any(self.words.values())
 
     @property
     def is_whole(self) -> bool:
@@ -96,7 +101,7 @@ def erase(
     done.waiting += waiting
     done.words = scrub(engine, spellings, f"erased:{done.digest}", dry_run=dry_run, budget=budget) | workers
     done.cut = budget.spent
-    if not dry_run and not done.deliveries and not done.is_nothing:
+    if not dry_run and not done.deliveries and done.has_found:
         with engine.begin() as connection:  # of a change that was to no delivery
             trail.add(connection, 1)
     return done

@@ -116,15 +116,23 @@ def write_bind(session: Session) -> sa.Engine | sa.Connection:
         session._flushing = flushing
 
 
-def check_same(key: str, message_id: str, options: Mapping[str, Any] | None, composed: Composed) -> None:
-    """Raises KeyTakenError unless the message that has the key says the same as `composed`, as far as is known."""
-    known = (options or {}).get("content")
-    if known and composed.content is not None and known != [composed.content]:
+def check_same(
+    key: str, message_id: str, options: Mapping[str, Any] | None, composed: Composed, posting: Posting
+) -> None:
+    """Raises KeyTakenError unless the message that has the key says the same, as far as is known, under the same guard.
+
+    `posting`: with its guard as it is stored.
+    """
+    known = options or {}
+    content = known.get("content")
+    other = content and composed.content is not None and content != [composed.content]
+    if other or (content and not guards.same(known.get("guard"), posting.guard)):
         raise KeyTakenError(
             "key",
-            f"{key!r} belongs to a message with other content, {message_id}, so this one is not enqueued",
+            f"{key!r} belongs to a message with {'other content' if other else 'another guard'}, {message_id}, so this "
+            "one is not enqueued",
             "Give each message a key of its own. If this is meant to be the same message, what differs from call to "
-            "call (a token, a time, an address) must not be in it, or belongs in the key.",
+            "call (a token, a time, an address) must not be in it or its guard, or belongs in the key.",
         )
 
 
@@ -221,7 +229,7 @@ def _with_key(
     row = connection.execute(statement).first()
     if row is None:
         return None
-    check_same(row.key, row.message_id, row.options, composed)
+    check_same(row.key, row.message_id, row.options, composed, posting)
     known = _known(session, row.id)
     if known is not None and known.__dict__.get("message_id", row.message_id) == row.message_id:
         return known

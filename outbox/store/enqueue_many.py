@@ -225,7 +225,7 @@ def _check_same(connection: sa.Connection, chunk: list[Item], found: dict[Key, Q
     for composed, posting in again:
         key = _key(posting)
         if key is not None and found[key].id in options:
-            check_same(key[1], found[key].message_id, options[found[key].id], composed)
+            check_same(key[1], found[key].message_id, options[found[key].id], composed, posting)
 
 
 def _with_keys(connection: sa.Connection, keys: Sequence[Key], *, locking: bool) -> dict[Key, Queued]:

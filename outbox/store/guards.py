@@ -70,6 +70,13 @@ def stored(dialect: sa.Dialect, guard: Any) -> dict[str, Any]:
     return kept
 
 
+def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two conditions, as they are stored, are one. Of two drivers they can't be compared, and count as one."""
+    if one is None or other is None:
+        return one is other
+    return bool(one["style"] != other["style"]) or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def holds(connection: sa.Connection, kept: Mapping[str, Any]) -> bool:
     """Whether the condition is true. The transaction is read-only, and rolled back. Raises what the database does."""
     if kept["style"] != (own := style(connection.dialect)):

@@ -10,6 +10,7 @@
         may_read_bodies=is_admin,
         may_act=is_admin,
         may_send_now=is_admin,
+        may_erase=is_admin,
         actor=lambda: current_user.email,
     )
     app.register_blueprint(pages, url_prefix="/admin/outbox")
@@ -38,6 +39,7 @@ from outbox.web import (
     overview,
     pages,
     pauses,
+    person,
     repeating,
     suppressions,
     template_helpers,
@@ -77,6 +79,7 @@ _VIEWS = (
     *history.VIEWS,
     *repeating.VIEWS,
     *workers.VIEWS,
+    *person.VIEWS,
 )
 
 
@@ -86,6 +89,7 @@ def blueprint(
     may_read_bodies: Check = nobody,
     may_act: Check = nobody,
     may_send_now: Check = nobody,
+    may_erase: Check = nobody,
     actor: Actor = no_name,
     name: str = "outbox_admin",
     site_name: str | Callable[[], str | None] | None = None,
@@ -96,12 +100,13 @@ def blueprint(
 
     `may_view`: the queue, envelopes, replies. `may_read_bodies`: also what the mail says; it may hold live tokens.
     `may_act`: requeue, cancel, mark as sent, pause; together with `may_read_bodies` also correct a recipient, since
-    that shows the mail to another address. `may_send_now`: make deferred and scheduled mail due at once. All count only
-    together with the first. `actor`: the name that the history keeps for a change. `name`: the blueprint's, if
+    that shows the mail to another address. `may_send_now`: make deferred and scheduled mail due at once. `may_erase`:
+    look an address up and erase it; together with `may_read_bodies` also export it. All count only together with the
+    first. `actor`: the name that the history keeps for a change. `name`: the blueprint's, if
     `outbox_admin` is taken. `site_name`: shown beside "Outbox". `home`: the way back to the application; `logout`:
     where a POST logs out. Each is an address, the name of an endpoint, or a function that gives an address.
     """
-    rights = Rights(may_view, may_read_bodies, may_act, actor, may_send_now)
+    rights = Rights(may_view, may_read_bodies, may_act, actor, may_send_now, may_erase)
     made = Blueprint(name, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     for rule, endpoint, method, needed, view in _VIEWS:
         made.add_url_rule(rule, endpoint, rights.guard(view, *needed), methods=[method])

@@ -27,6 +27,7 @@ class Right(StrEnum):
     READ_BODIES = "read bodies"
     ACT = "act"
     SEND_NOW = "send now"
+    ERASE = "erase a person"
 
 
 UNKNOWN = "?"
@@ -51,6 +52,7 @@ class Rights:
     may_act: Check = nobody
     actor: Actor = no_name
     may_send_now: Check = nobody
+    may_erase: Check = nobody
 
     def may(self, right: Right) -> bool:
         """Whether this request has `right`; reading and acting count only together with viewing."""
@@ -59,6 +61,7 @@ class Rights:
             Right.READ_BODIES: self.may_read_bodies,
             Right.ACT: self.may_act,
             Right.SEND_NOW: self.may_send_now,
+            Right.ERASE: self.may_erase,
         }[right]
         return granted(self.may_view, Right.VIEW) and (right is Right.VIEW or granted(check, right))
 

@@ -154,9 +154,10 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Terms:
     """By which one attempt goes."""
     general = retry_policy(settings)
+    of_kinds = policies.of_kinds(bound.kinds, general)
     return Terms(
         policy=general,
-        policies=policies.of_kinds(bound.kinds, general),
+        policies=of_kinds,
         lease=settings.lease_seconds,
         send_timeout=settings.send_timeout,
         dot_timeout=relay.dot_timeout,
@@ -166,7 +167,7 @@ def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Ter
         redirect_to=settings.redirect_to,
         allowed=staging.allowed(settings),
         returning=returning(settings, relay),
-        checks=checks.of_application(bound, settings, engine, general),
+        checks=checks.of_application(bound, settings, engine, lambda kind: of_kinds.get(kind or "", general)),
     )
 
 

@@ -50,10 +50,11 @@ class Checks:
         engine: Callable[[], sa.Engine],
         wants: Callable[[str | None], bool],
         ask: Ask,
-        policy: RetryPolicy,
+        policy: Callable[[str | None], RetryPolicy],
         seconds: float,
     ) -> None:
-        """`engine`: with a pool of its own, made when it is first needed. `seconds`: that all of them may take."""
+        """`engine`: with a pool of its own, made when it is first needed. `policy`: of a kind. `seconds`: that all of
+        them may take."""
         self._made = functools.cache(engine)
         self._wants = wants
         self._ask = ask
@@ -116,10 +117,12 @@ class Checks:
                 case.driver = None
 
     def _delay(self, claimed: Claimed) -> float:
-        return self._policy.backoff(max(claimed.deferrals, claimed.rescues) + 1, _CHANCE)
+        return self._policy(claimed.message.kind).backoff(max(claimed.deferrals, claimed.rescues) + 1, _CHANCE)
 
 
-def of_application(bound: Bound, settings: Settings, engine: sa.Engine, policy: RetryPolicy) -> Checks:
+def of_application(
+    bound: Bound, settings: Settings, engine: sa.Engine, policy: Callable[[str | None], RetryPolicy]
+) -> Checks:
     """By the hooks of an application."""
     hooks, app = bound.send_hooks, bound.app
     own = functools.partial(with_own_pool, engine)  # one that hangs keeps its connection

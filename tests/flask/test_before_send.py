@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from sqlalchemy.orm import Session, scoped_session
 
-from outbox import Cancel, ConfigurationError, Hold, Message, MessageError, Outbox, Outgoing
+from outbox import Cancel, ConfigurationError, Hold, MailEvent, Message, MessageError, Outbox, Outgoing
 from outbox.models import OutboxMessage
 from outbox.testing.mailbox import Mailbox
 from tests.flask.conftest import Committed
@@ -61,6 +61,38 @@ def test_an_answer_that_means_nothing_sends_nothing(app: Flask, outbox: Outbox, 
         db.commit()
     (only,) = Mailbox(app).drain()
     assert (only.state, only.reason) == ("queued", "hook")
+
+
+def test_the_wait_is_that_of_the_kind(app: Flask, outbox: Outbox, db: Db, committed: Committed) -> None:
+    """A code that is worth nothing after a minute is not asked about after a minute, where its kind says otherwise."""
+    outbox.before_send(lambda outgoing: False)  # type: ignore[arg-type, return-value]
+    outbox.kind("code", retry_first=7, retry_max=9)
+    lost = sa.exists().where(sa.table("no_such_table", sa.column("id")).c.id == 1)
+    with app.app_context():
+        outbox.enqueue(hello(), kind="code")
+        outbox.enqueue(hello(), kind="code", guard=lost)
+        db.commit()
+    assert sorted((one.reason, one.delay) for one in Mailbox(app).drain()) == [("guard", 7), ("hook", 7)]
+
+
+def test_who_listens_is_told_of_what_they_cancel(app: Flask, outbox: Outbox, db: Db, committed: Committed) -> None:
+    """With the reason; what a person cancels is not told."""
+    told: list[tuple[str | None, str | None]] = []
+    outbox.before_send(kind="never")(lambda outgoing: Cancel("no"))
+
+    @outbox.on("cancelled", name="cancelled")
+    def note(session: Session, event: MailEvent) -> None:
+        told.append((event.key, event.reason))
+
+    with app.app_context():
+        outbox.enqueue(hello(), key="a", kind="never")
+        outbox.enqueue(hello(), key="b", guard=sa.false())
+        outbox.enqueue(hello(), key="c")
+        db.commit()
+        outbox.cancel(key="c")
+        db.commit()
+    Mailbox(app).drain()
+    assert sorted(told) == [("a", "hook"), ("b", "guard")]
 
 
 def test_a_coroutine_is_no_hook(outbox: Outbox) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask_mail import Attachment
 from jinja2 import DictLoader
@@ -155,6 +156,24 @@ def test_a_key_with_other_content(other: Any, outbox: Outbox, db: Db, committed:
         outbox.enqueue_many([(order(**other), {"key": "order-7"})])
     db.commit()
     assert len(committed.messages()) == 1
+
+
+@pytest.mark.usefixtures("context")
+def test_a_key_with_another_guard(outbox: Outbox, db: Db) -> None:
+    """Is another message, too: one of the two conditions would be lost. Values count, not only the SQL."""
+    id = sa.table("customer", sa.column("id")).c.id
+    one = sa.exists().where(id == 7)
+    first = outbox.enqueue(order(), key="order-7", guard=one)
+    db.commit()
+    assert outbox.enqueue(order(), key="order-7", guard=sa.exists().where(id == 7)).id == first.id
+    for other in (sa.exists().where(id == 8), None):
+        with pytest.raises(KeyTakenError, match="another guard"):
+            outbox.enqueue(order(), key="order-7", guard=other)
+        with pytest.raises(KeyTakenError, match="another guard"):
+            outbox.enqueue_many([(order(), {"key": "order-7"})], guard=other)
+    outbox.enqueue(order(), key="order-8")
+    with pytest.raises(KeyTakenError, match="another guard"):
+        outbox.enqueue(order(), key="order-8", guard=one)
 
 
 @pytest.mark.usefixtures("context")

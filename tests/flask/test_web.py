@@ -47,6 +47,7 @@ GETS = (
     "/suppressions",
     "/effects",
     "/effects/question?what=run&name=nobody",
+    "/person",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
 CHANGES = (
@@ -59,6 +60,9 @@ CHANGES = (
     "/suppress",
     "/suppressions/1/lift",
     "/effects/change",
+    "/person/look",
+    "/person/erase",
+    "/person/export",
 )
 
 
@@ -149,7 +153,7 @@ class TestWhoMay:
         """Who may look but not act sees no button, and what they send all the same is refused."""
         id = ids["ann@example.org"]
         valid = token(client)
-        pages.rights.act = pages.rights.send_now = False
+        pages.rights.act = pages.rights.send_now = pages.rights.erase = False
         for path in ("/mail?state=failed", f"/mail/{id}", "/failures"):
             page = client.get(ROOT + path).text
             assert 'method="post"' not in page, path

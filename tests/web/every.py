@@ -69,6 +69,11 @@ OUTBOX: dict[str, tuple[View, ...]] = {
         View("/suppressions?search=gone@example.org", "suppressions-why"),
         View("/suppressions?search=nobody", "suppressions-none"),
     ),
+    "person": (
+        View("/person"),
+        View("/person?address=gone@example.org", "person-found", press="#look button"),
+        View("/person?address=nobody@example.org", "person-none", press="#look button"),
+    ),
     "ask_to_lift": (View("/suppressions/1/question", "suppressions-lift"),),
     "effects": (View("/effects"), View("/effects?name=shop.mails.note_bounce", "effects-of-one")),
     "ask_to_change_effects": (

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from outbox.delivery.states import State
 
-LOOK, READ, ACT, SEND_NOW = "view", "read_bodies", "act", "send_now"
+LOOK, READ, ACT, SEND_NOW, ERASE = "view", "read_bodies", "act", "send_now", "erase"
 
 ANY = frozenset(State)
 NONE: frozenset[State] = frozenset()
+SENT = "sent-invoice@example.org"  # a recipient
 CORRECTABLE = frozenset({State.QUEUED, State.FAILED, State.CANCELLED})
 
 
@@ -93,5 +94,12 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
     ("change_effects", "POST"): [
         Route("/effects/change", _needs(LOOK, ACT), {"what": "run", "name": "shop.note"}, changes=ANY)
     ],
+    ("person", "GET"): [Route("/person", _needs(LOOK, ERASE))],
+    ("look_up_person", "POST"): [Route("/person/look", _needs(LOOK, ERASE), {"address": SENT})],
+    ("erase_person", "POST"): [
+        Route("/person/erase", _needs(LOOK, ERASE), {"address": SENT, "again": SENT}, changes=ANY),
+        Route("/person/erase", _needs(LOOK, ERASE), {"address": SENT, "again": "another@example.org"}),
+    ],
+    ("export_person", "POST"): [Route("/person/export", _needs(LOOK, READ, ERASE), {"address": SENT}, changes=ANY)],
     ("resume", "POST"): [Route("/resume", _needs(LOOK, ACT), {"what": "kind", "value": "held"}, changes=ANY)],
 }

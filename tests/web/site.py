@@ -23,6 +23,7 @@ class Rights:
     read_bodies: bool = True
     act: bool = True
     send_now: bool = True
+    erase: bool = True
 
 
 @dataclass
@@ -54,6 +55,7 @@ def site(url: str, blueprint: dict[str, Any] | None = None, **config: Any) -> Si
         may_read_bodies=lambda: made.rights.read_bodies,
         may_act=lambda: made.rights.act,
         may_send_now=lambda: made.rights.send_now,
+        may_erase=lambda: made.rights.erase,
         actor=lambda: "ann@example.org",
         **(blueprint or {}),
     )

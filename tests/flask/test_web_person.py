@@ -1,0 +1,66 @@
+"""The page for a person's request: looked up, exported, erased."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+from flask.testing import FlaskClient
+
+from outbox import operations
+from outbox.delivery.states import State
+from outbox.operations import Filter
+from outbox.web import person
+from tests.flask.test_web import change, states, text_of
+from tests.servers.databases import Database
+from tests.web.site import Site
+
+ANN = "ann@example.org"
+
+
+def last(database: Database) -> operations.audit.Entry:
+    with database.engine.connect() as connection:
+        return operations.audit.recent(connection, 1)[0]
+
+
+def test_counted_exported_erased(client: FlaskClient, seeded: Database, ids: dict[str, int]) -> None:
+    """Counts change nothing; the address must be typed once more; the history has the digest alone."""
+    found = text_of(change(client, "/person/look", address="ANN@example.org"))
+    assert "What is stored of ANN@example.org" in found
+    assert "messages to the address" in found
+    response = change(client, "/person/export", address=ANN, note="ticket 4711")
+    names = zipfile.ZipFile(io.BytesIO(response.data)).namelist()
+    assert f"messages/{ids[ANN]}.eml" in names
+    trail = last(seeded)
+    assert (trail.action, trail.by, trail.note) == ("export", "ann@example.org", "ticket 4711")
+    assert ANN not in trail.filters
+    refused = change(client, "/person/erase", address=ANN, again="bob@example.net")
+    assert (refused.status_code, states(seeded, ids[ANN])) == (400, [State.FAILED])
+    erased = change(client, "/person/erase", address=ANN, again=ANN)
+    assert erased.status_code == 303
+    assert ANN not in erased.location
+    assert "Erased:" in text_of(client.get(erased.location))
+    assert states(seeded, ids[ANN]) == [State.CANCELLED]
+    with seeded.engine.connect() as connection:
+        assert operations.count(connection, Filter(recipient=ANN)) == 0
+    assert "Nothing is stored of" in text_of(change(client, "/person/look", address="nobody@example.org"))
+    wrong = change(client, "/person/look", address="nowhere")
+    assert (wrong.status_code, "nowhere" in wrong.text) == (400, True)
+
+
+def test_the_export_needs_the_right_to_read(pages: Site, client: FlaskClient) -> None:
+    """It holds what the messages say; the button is not there, either."""
+    pages.rights.read_bodies = False
+    assert 'id="export"' not in change(client, "/person/look", address=ANN).text
+    assert change(client, "/person/export", address=ANN).status_code == 403
+
+
+def test_what_is_too_much_for_a_page(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says so, and names the command; what an erasure has not reached it says, too."""
+    monkeypatch.setattr(person, "MOST", 0)
+    assert "run outbox-export" in text_of(change(client, "/person/export", address=ANN))
+    monkeypatch.setattr(person, "SECONDS", 0.0)
+    assert "There is too much to count" in text_of(change(client, "/person/look", address=ANN))
+    erased = change(client, "/person/erase", address=ANN, again=ANN)
+    assert "Not everything is erased yet" in text_of(client.get(erased.location))
