@@ -14,6 +14,7 @@ from outbox.cli.dkim_key import dkim_key
 from outbox.cli.effects import effects
 from outbox.cli.erase import erase
 from outbox.cli.export import export
+from outbox.cli.keys import keys, rotate_keys
 from outbox.cli.kinds import kinds
 from outbox.cli.lint import lint
 from outbox.cli.list import list_
@@ -41,6 +42,7 @@ __all__ = [
     "effects",
     "erase",
     "export",
+    "keys",
     "kinds",
     "lint",
     "list_",
@@ -51,6 +53,7 @@ __all__ = [
     "purge",
     "requeue",
     "resume",
+    "rotate_keys",
     "send_again",
     "send_now",
     "sender",

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     ATTEMPTS = "attempts"  # attempted as often as allowed
     UNKNOWN = "unknown"  # nobody can know whether the server took it
     DAMAGED = "damaged"  # its stored form can't be put together
+    KEY = "key"  # it is sealed with a key that the worker does not have
     POISON = "poison"  # workers or connections broke on it alone
     DEFERRED = "deferred"  # the server asked to try later
     TRANSPORT = "transport"  # the server can't be used now

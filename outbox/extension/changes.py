@@ -16,6 +16,7 @@ from outbox.settings import Settings
 from outbox.store.enqueue import write_bind, write_connection
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
+from outbox.store.sealed_message import key_forms
 from outbox.store.transactions import writing_mail
 
 if TYPE_CHECKING:  # most requests have no use for the rest
@@ -58,14 +59,16 @@ def change(session: Session, settings: Settings, named: Named, how: Change) -> i
     connection = write_connection(session)
     with writing_mail(connection):
         ids = named.delivery_ids or tuple(
-            operations.deliveries_of(connection, named.pk, key=named.key, environment=settings.environment)
+            operations.deliveries_of(
+                connection, named.pk, keys=_keys(settings, named.key), environment=settings.environment
+            )
         )
         return how(connection, operations.Filter(ids=ids, environment=settings.environment)) if ids else 0
 
 
 def find(session: Session, settings: Settings, named: Named) -> OutboxMessage | None:
     """The message with its deliveries, as the session's transaction sees it now."""
-    wanted = OutboxMessage.id == named.pk if named.key is None else OutboxMessage.key == named.key
+    wanted = OutboxMessage.id == named.pk if named.key is None else OutboxMessage.key.in_(_keys(settings, named.key))
     statement = (
         sa.select(OutboxMessage)
         .where(OutboxMessage.environment == settings.environment, wanted)
@@ -74,7 +77,14 @@ def find(session: Session, settings: Settings, named: Named) -> OutboxMessage | 
     )
     with session.no_autoflush:  # of objects that the application has not completed
         found = session.scalars(statement, bind_arguments={"bind": write_bind(session)})
-        return found.unique().one_or_none()
+        return found.unique().first()
+
+
+def _keys(settings: Settings, key: str | None) -> tuple[str, ...]:
+    """A key as it may be stored."""
+    if key is None:
+        return ()
+    return (key,) if settings.keyring is None else key_forms(key, settings.address_digest_key)
 
 
 def sending(settings: Settings, at: datetime | None, by: str, note: str | None) -> Change:

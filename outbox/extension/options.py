@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypedDict, TypeVar
@@ -20,6 +21,7 @@ from outbox.settings import Settings
 from outbox.settings.kinds import Policy
 from outbox.store import guards
 from outbox.store.posting import Limit, Posting
+from outbox.store.sealed_message import key_forms
 
 LONGEST_KEY = 255  # characters
 LONGEST_KIND = 64
@@ -106,11 +108,12 @@ def posting(
         raise MessageError(
             "expires_at", f"{expires_at} is not after send_at, {send_at}", "Let the message expire after it is due."
         )
+    key = _label("key", options.get("key"), LONGEST_KEY)
     on_uncertain = options.get("on_uncertain")
     lane = _choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane)
-    return Posting(
+    posted = Posting(
         environment=settings.environment,
-        key=_label("key", options.get("key"), LONGEST_KEY),
+        key=key,
         kind=kind,
         category=policy.category,
         address_key=settings.address_digest_key,
@@ -130,6 +133,18 @@ def posting(
         route=_route(settings.routes, options.get("transport") or policy.transport, kind, lane),
         wake=wake,
     )
+    return posted if settings.keyring is None else _sealed(posted, settings, policy)
+
+
+def _sealed(posted: Posting, settings: Settings, policy: Policy) -> Posting:
+    """`posted`, with the keyring where mail of its kind is sealed."""
+    keyring = settings.keyring if settings.seals(posted.kind, policy) else None
+    if posted.key is None:
+        return replace(posted, keyring=keyring)
+    clear, hashed = key_forms(posted.key, settings.address_digest_key)
+    if keyring is None:
+        return replace(posted, also_key=hashed)
+    return replace(posted, keyring=keyring, key=hashed, clear_key=clear, also_key=clear)
 
 
 def _guard(value: Any) -> Any:

@@ -24,6 +24,7 @@ from outbox.store.databases import of, of_url
 from outbox.store.effects import Listeners, listen, listeners_of
 from outbox.store.engines import close_with, engine_like, worker_engine
 from outbox.store.enqueue import write_bind
+from outbox.store.sealing import give_keyring
 
 KINDS = (
     "a Session, a scoped_session, a function that returns the current session, or an object with .session (the `db` of "
@@ -58,6 +59,8 @@ class Sessions:
         if source is None and self._url is None:
             raise ConfigurationError([_nothing_given(app)])
         self._compared = False
+        if settings.keyring is not None:
+            settings.keyring.introduce(settings.address_digest_key)
         self.listeners: Listeners | None = None
         """Who is to be told of what is recorded here."""
 
@@ -69,6 +72,8 @@ class Sessions:
             current = session_of(source)
             if self._url is not None and not self._compared:
                 self._compare(_bind_of(current).url, self._url)
+            if self._settings.keyring is not None:
+                give_keyring(_bind_of(current), self._settings.keyring)
             yield current, False
             return
         with Session(self.engine(), expire_on_commit=False) as own, own.begin():
@@ -89,6 +94,7 @@ class Sessions:
         OUTBOX_DATABASE_URL if it is set, else where the session that `init_app` was given keeps `OutboxMessage`.
         """
         made = self._kept("workers", self._made)
+        give_keyring(made, self._settings.keyring)
         if self.listeners is not None and listeners_of(made) is not self.listeners:
             listen(made, self.listeners)
         return made

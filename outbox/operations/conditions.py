@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from outbox.delivery.reported import EventType
 from outbox.delivery.states import State
+from outbox.message.digest import digest
+from outbox.message.keyring import address_keys
 from outbox.operations.tables import ATTEMPT, DELIVERY, EVENT, MESSAGE
 from outbox.operations.times import storable
 from outbox.store.types import DbNow
@@ -59,7 +61,13 @@ def recipient_is(value: str) -> sa.ColumnElement[bool]:
     local, _, domain = value.strip().rpartition("@")
     # whole, so that "ann@example.co" does not also touch ann@example.com, and so that the index serves
     locals_ = dict.fromkeys((local, local.lower()))
-    return _among(DELIVERY.c.recipient, [f"{one}@{other}" for one in locals_ for other in spellings(domain)])
+    clear = _among(DELIVERY.c.recipient, [f"{one}@{other}" for one in locals_ for other in spellings(domain)])
+    hashed = [digest(value, key) for key in address_keys()]
+    if not hashed:
+        return clear
+    ended, live = DELIVERY.c.finished_at.is_not(None), DELIVERY.c.due_at.is_not(None)  # each has an index
+    sealed = DELIVERY.c.digest.in_(hashed)
+    return sa.or_(clear, sa.and_(sealed, ended), sa.and_(sealed, live))
 
 
 def error_is(value: str) -> sa.ColumnElement[bool]:

@@ -13,11 +13,13 @@ from outbox.message.addresses import Mailbox, parse
 from outbox.message.correct_address import readdress
 from outbox.message.digest import ERASED, digest
 from outbox.message.downgrade import forms
+from outbox.message.sealed import Opened, Unreadable, like
 from outbox.operations import audit
 from outbox.operations.conditions import MAX_ID
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.operations.transitions import let_live, requeued
 from outbox.store.messages import utf8_from
+from outbox.store.sealed_message import like_before
 
 CORRECTABLE = (State.QUEUED, State.FAILED, State.CANCELLED)
 """States in which the old address certainly did not get it, and no worker is about to send it there."""
@@ -55,12 +57,14 @@ def correct_recipient(
         DELIVERY.update()
         .where(
             DELIVERY.c.id == row.id,
-            DELIVERY.c.recipient == row.recipient,
+            DELIVERY.c.digest == row.digest
+            if isinstance(row.recipient, Opened)
+            else DELIVERY.c.recipient == row.recipient,
             DELIVERY.c.state.in_([state.value for state in CORRECTABLE]),
             DELIVERY.c.marked_at.is_(None),
         )
         .values(
-            recipient=new.envelope,
+            recipient=like(row.recipient, new.envelope, "recipient"),
             domain=new.domain.lower(),
             digest=digest(new.envelope, address_key),
             **(requeued() | {"unsuppressed": False}),
@@ -93,8 +97,10 @@ def _look(id: int) -> sa.Select[Any]:
             DELIVERY.c.id,
             DELIVERY.c.message_id,
             DELIVERY.c.recipient,
+            DELIVERY.c.digest,
             DELIVERY.c.state,
             DELIVERY.c.marked_at,
+            MESSAGE.c.subject,
             MESSAGE.c.environment,
             MESSAGE.c.kind,
             *columns,
@@ -113,6 +119,8 @@ def _siblings(connection: sa.Connection, row: Any) -> set[str]:
 def _check(row: Any, new: Mailbox, siblings: set[str], sensitive_kinds: Collection[str]) -> None:
     if row.recipient == ERASED:
         raise ValueError("its recipient was erased (outbox-erase), and with it what the message was about")
+    if isinstance(row.recipient, Unreadable):
+        raise ValueError(f"it can't be read: {str(row.recipient).strip('()')}")
     if row.kind in sensitive_kinds:
         raise ValueError(
             f"mail of the kind {row.kind!r} is sensitive (by its definition or OUTBOX_SENSITIVE_KINDS), so its "
@@ -140,17 +148,14 @@ def _rewrite(connection: sa.Connection, row: Any, new: Mailbox) -> None:
         return
     skeleton, utf8, smtputf8 = forms(whole, [new.envelope])
     longer = len(skeleton) - len(row.skeleton)
-    connection.execute(
-        MESSAGE.update()
-        .where(MESSAGE.c.id == row.message_id)
-        .values(
-            skeleton=skeleton,
-            size=row.size + longer,
-            headers=[[name, fields.get(name, value)] for name, value in row.headers],
-            smtputf8=smtputf8,
-            utf8_header=None if utf8 is None else asdict(utf8),
-        )
-    )
+    values = {
+        "skeleton": skeleton,
+        "size": row.size + longer,
+        "headers": [[name, fields.get(name, value)] for name, value in row.headers],
+        "smtputf8": smtputf8,
+        "utf8_header": None if utf8 is None else asdict(utf8),
+    }
+    connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.message_id).values(like_before(row.subject, values)))
     connection.execute(
         PART.update().where(PART.c.message_id == row.message_id).values(skeleton_offset=PART.c.skeleton_offset + longer)
     )

@@ -13,6 +13,7 @@ from outbox.delivery.states import State
 from outbox.message.redate import redate
 from outbox.operations.audit import Trail
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE
+from outbox.store.sealed_message import like_before
 from outbox.store.types import DbNow
 
 CHUNK = 50
@@ -43,7 +44,7 @@ class Dates:
         now = connection.execute(sa.select(DbNow())).scalar_one()
         rows = connection.execute(
             sa.select(
-                MESSAGE.c.id, MESSAGE.c.skeleton, MESSAGE.c.utf8_header, MESSAGE.c.headers, MESSAGE.c.options
+                *(MESSAGE.c[name] for name in ("id", "skeleton", "utf8_header", "headers", "options", "subject"))
             ).where(MESSAGE.c.id.in_(sorted(due)), MESSAGE.c.redacted_at.is_(None))
         ).all()
         changed = []
@@ -68,7 +69,7 @@ def _write(connection: sa.Connection, row: Any, skeleton: bytes, value: str, utf
     """The length is the same, so that neither the size nor the places of big parts change."""
     headers = [[name, value if name.lower() == "date" else text] for name, text in row.headers]
     values = {"skeleton": skeleton, "headers": headers, "utf8_header": utf8_header}
-    connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(values))
+    connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(like_before(row.subject, values)))
 
 
 def _never_offered(

@@ -16,6 +16,7 @@ from outbox.operations.erase_text import Words
 from outbox.operations.purge import DONE_WITH, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.store.databases import of
+from outbox.store.sealed_message import like_before
 from outbox.store.types import DbNow
 
 PAGE = 500
@@ -107,4 +108,4 @@ def without_address(row: Any, words: Words, *, ended: bool, own: bool = False) -
             values["metadata"] = json.loads(words.whole.sub(ERASED, text))
     if ended and (words.loose if own else words.envelope).search(row.envelope_from):
         values["envelope_from"] = ERASED
-    return values
+    return like_before(row.subject, values)

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.message.sealed import PREFIX, like
 from outbox.operations.person import Budget
 from outbox.operations.tables import ATTEMPT, AUDIT, DELIVERY, EFFECT, EVENT, PAUSE, SUPPRESSION
 from outbox.store.reading import reading
@@ -66,8 +67,10 @@ def windows(engine: sa.Engine, table: sa.Table, budget: Budget) -> Iterator[sa.C
 
 
 def mentions(columns: Sequence[Any], spellings: Collection[str]) -> sa.ColumnElement[bool]:
-    """Whether one of the columns may name the address; `Words` decide."""
-    return sa.or_(*(column.icontains(one, autoescape=True) for column in columns for one in sorted(spellings)))
+    """Whether one of the columns may name the address, as all that is sealed may; `Words` decide."""
+    starts = (PREFIX, f'"{PREFIX}')  # of texts, and of JSON
+    sealed = (column.startswith(start, autoescape=True) for column in columns for start in starts)
+    return sa.or_(*(column.icontains(one, autoescape=True) for column in columns for one in sorted(spellings)), *sealed)
 
 
 def scrub(
@@ -101,7 +104,7 @@ def _window(
     changes = []
     for row in rows:
         values = {
-            column.name: wanted.sub(instead, text)[: column.type.length]
+            column.name: like(text, wanted.sub(instead, text)[: column.type.length], column.name, column.type.length)
             for column, text in zip(columns, row[1:], strict=True)
             if text and wanted.search(text)
         }

@@ -14,6 +14,7 @@ from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.store.reading import reading
+from outbox.store.sealed_message import like_before
 from outbox.store.types import DbNow
 
 LAG = 15.0
@@ -101,7 +102,7 @@ def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequenc
         if row.id in pks:
             headers = [[name, value] for name, value in row.headers if name.lower() in PUBLIC_HEADERS]
             values = {"skeleton": b"", "utf8_header": None, "headers": headers, "redacted_at": DbNow()}
-            connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(values))
+            connection.execute(MESSAGE.update().where(MESSAGE.c.id == row.id).values(like_before(row.subject, values)))
     of_these = PART.c.message_id.in_(sorted(pks))
     digests = set(connection.execute(sa.select(PART.c.digest).where(of_these)).scalars())
     connection.execute(PART.delete().where(of_these))
@@ -113,7 +114,7 @@ def _sensitive(
     connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str], environment: str | None = None
 ) -> Sequence[Any]:
     """Those that still have their text, with their headers."""
-    statement = sa.select(MESSAGE.c.id, MESSAGE.c.headers).where(
+    statement = sa.select(MESSAGE.c.id, MESSAGE.c.headers, MESSAGE.c.subject).where(
         MESSAGE.c.id.in_(message_pks), MESSAGE.c.kind.in_(kinds), MESSAGE.c.redacted_at.is_(None)
     )
     if environment is not None:

@@ -7,7 +7,7 @@ been offered keeps its bytes: the same on every attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -74,13 +74,13 @@ def send_now_in_batches(
 
 
 def deliveries_of(
-    connection: sa.Connection, message_pk: int | None, *, key: str | None = None, environment: str = ""
+    connection: sa.Connection, message_pk: int | None, *, keys: Sequence[str] = (), environment: str = ""
 ) -> list[int]:
-    """The ids of a message's deliveries; it is named by its primary key, or by `key` within its environment."""
+    """The ids of a message's deliveries; it is named by its primary key, or by one of `keys` within its environment."""
     named = (
         MESSAGE.c.id == message_pk
-        if key is None
-        else sa.and_(MESSAGE.c.key == key, MESSAGE.c.environment == environment)
+        if not keys
+        else sa.and_(MESSAGE.c.key.in_(keys), MESSAGE.c.environment == environment)
     )
     joined = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
     found = connection.execute(sa.select(DELIVERY.c.id).select_from(joined).where(named).order_by(DELIVERY.c.id))

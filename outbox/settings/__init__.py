@@ -10,6 +10,7 @@ from typing import Any
 from outbox.core.errors import ConfigurationError
 from outbox.delivery.routes import Routes
 from outbox.delivery.states import OnUncertain
+from outbox.message.keyring import Keyring, keyring_of
 from outbox.settings.checks import (
     PREFIX,
     derived,
@@ -22,7 +23,9 @@ from outbox.settings.checks import (
     unread_words,
 )
 from outbox.settings.contradictions import contradictions
+from outbox.settings.encryption_table import ALL
 from outbox.settings.endpoint import TransportFactory
+from outbox.settings.kinds import Category, Policy
 from outbox.settings.relay import Relay
 from outbox.settings.route_rules import routes
 from outbox.settings.secret_keys import address_key, secrets_of, unsigned
@@ -51,6 +54,8 @@ class Settings(Table):
     """What `secret_keys.derived` makes keys of."""
     address_digest_key: bytes = field(default=address_key(None), repr=False, compare=False)
     """The key of `message.digest`."""
+    keyring: Keyring | None = field(default=None, repr=False, compare=False)
+    """What is sealed is sealed with; None: nothing is."""
 
     @classmethod
     def from_config(
@@ -77,6 +82,7 @@ class Settings(Table):
             routes=by,
             secrets=secrets,
             address_digest_key=address_key(settings.address_key),
+            keyring=keyring_of(settings.encryption_keys or settings.encryption_keys_file),
         )
 
     @staticmethod
@@ -99,6 +105,14 @@ class Settings(Table):
     def relay_names(self) -> str:
         """Of all transports, for the log."""
         return " ".join(relay.name for relay in self.transports)
+
+    def seals(self, kind: str | None, policy: Policy | None) -> bool:
+        """Whether what is stored of mail of this kind is sealed."""
+        if self.keyring is None:
+            return False
+        if self.encryption == ALL or kind in self.sensitive_kinds:
+            return True
+        return policy is not None and (policy.sensitive or policy.category is Category.SECURITY)
 
     def on_uncertain_for(self, kind: str | None, defined: OnUncertain | None = None) -> OnUncertain:
         """The policy for messages of this kind that name none themselves. `defined`: the code's, for this kind."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from outbox.settings.event_table import EventTable
+from outbox.settings.encryption_table import EncryptionTable
 from outbox.settings.spec import setting
 from outbox.settings.values import FLAG
 from outbox.settings.webhook_values import CREDENTIALS, PUBLIC_KEYS, SVIX_SECRETS, TOPICS, WORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookTable(EventTable):
+class WebhookTable(EncryptionTable):
     """A provider without its setting is refused."""
 
     ses_topics: tuple[str, ...] = setting(

@@ -15,6 +15,7 @@ from outbox.store.due import due_now
 from outbox.store.held import sticks
 from outbox.store.messages import MESSAGE_COLUMNS, parts_of
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.sealing import as_stored
 from outbox.store.suppressions import is_listed
 from outbox.store.types import DbNow
 
@@ -38,7 +39,7 @@ def _columns() -> list[sa.ColumnElement[Any]]:
     """Of a delivery, what its claim reads."""
     names = ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at", "route")
     return [
-        *(_delivery.c[name] for name in names),
+        *(as_stored(_delivery.c[name]) for name in names),
         _delivery.c.message_id.label("message_pk"),
         is_listed().label("listed"),
     ]

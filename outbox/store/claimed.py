@@ -8,7 +8,8 @@ from typing import Any
 
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Suppressed
-from outbox.store.messages import StoredMessage, for_recipient
+from outbox.message.sealed import is_sealed, open_text
+from outbox.store.messages import StoredMessage, for_recipient, sealed_for
 from outbox.store.types import utc
 
 
@@ -35,10 +36,14 @@ class Claimed:
 def claimed_from(row: Any, token: int, message: StoredMessage) -> Claimed:
     """The delivery in a row that a claim has read."""
     rescued = row.state == State.SENDING
+    recipient = row.recipient
+    if is_sealed(recipient):
+        recipient = open_text(recipient, "recipient")
+        message = sealed_for(message, recipient)
     return Claimed(
         id=row.id,
         token=token,
-        recipient=row.recipient,
+        recipient=recipient,
         slot=row.lane,
         due_at=utc(row.due_at),
         attempts=row.attempts,
@@ -48,5 +53,5 @@ def claimed_from(row: Any, token: int, message: StoredMessage) -> Claimed:
         rescues=row.rescues + rescued,
         rescued=rescued,
         marked=row.marked_at is not None,
-        message=for_recipient(message, row.recipient),
+        message=for_recipient(message, recipient),
     )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from outbox.store.databases import table_options
 from outbox.store.models import Base
+from outbox.store.sealing import Sealable
 from outbox.store.types import UtcDateTime, big_integer
 
 
@@ -32,5 +33,5 @@ class OutboxEffect(Base):
     event_id: Mapped[int | None] = mapped_column(big_integer())  # the `outbox_event` that it is about
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # None: given up
     attempts: Mapped[int] = mapped_column(sa.Integer, server_default="0")  # counted before each call
-    error: Mapped[str | None] = mapped_column(sa.String(500))  # of the last one
+    error: Mapped[str | None] = mapped_column(Sealable(500, "error", always=True))  # of the last one
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())

@@ -31,7 +31,8 @@ from outbox.store.enqueue_sql import (
 )
 from outbox.store.insert_once import inserted
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
-from outbox.store.posting import Posting, delivery_values, message_values, of_recipient
+from outbox.store.posting import Posting, delivery_values, message_values, of_recipient, sealing
+from outbox.store.sealed_message import given_key
 from outbox.store.transactions import writing_mail
 
 _message = table_of(OutboxMessage)
@@ -51,7 +52,7 @@ def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[Out
     """
     connection = write_connection(session)
     with writing_mail(connection):
-        return _enqueued(session, connection, composed, posting)
+        return _enqueued(session, connection, composed, sealing(posting))
 
 
 def _enqueued(
@@ -87,8 +88,8 @@ def _written(
         pk = _insert_keyed(connection, values)
         if pk is not None:
             _add_rows(connection, pk, composed, posting)
-            return _new(session, pk, values), True
-    raise unsettled_key(posting.key)
+            return _new(session, pk, values | {"key": posting.clear_key or posting.key}), True
+    raise unsettled_key(posting.clear_key or posting.key)
 
 
 def guarded(session: Session, posting: Posting) -> Posting:
@@ -182,7 +183,12 @@ def _add_at_once(connection: sa.Connection, composed: Composed, posting: Posting
 def _add_rows(connection: sa.Connection, pk: int, composed: Composed, posting: Posting) -> None:
     if composed.blobs:
         parts = [
-            {"message_id": pk, "position": position, "skeleton_offset": offset, "digest": keep_blob(connection, blob)}
+            {
+                "message_id": pk,
+                "position": position,
+                "skeleton_offset": offset,
+                "digest": keep_blob(connection, blob, posting),
+            }
             for position, (offset, blob) in enumerate(packet_size.pieces(connection, composed.blobs))
         ]
         connection.execute(_part.insert(), parts)
@@ -222,18 +228,25 @@ def _with_key(
     Raises KeyTakenError where it says something else.
     """
     statement = sa.select(_message.c.id, _message.c.message_id, _message.c.key, _message.c.options).where(
-        _message.c.environment == posting.environment, _message.c.key == posting.key
+        _message.c.environment == posting.environment, _has_key(posting)
     )
     if locking:  # not before: one that finds nothing may lock the gap, where others want to insert other keys
         statement = of(connection).latest(statement)
     row = connection.execute(statement).first()
     if row is None:
         return None
-    check_same(row.key, row.message_id, row.options, composed, posting)
+    key = given_key(row.key, row.options) or posting.key or ""
+    check_same(key, row.message_id, row.options, composed, posting)
     known = _known(session, row.id)
     if known is not None and known.__dict__.get("message_id", row.message_id) == row.message_id:
         return known
-    return _new(session, row.id, {"message_id": row.message_id, "key": row.key})
+    return _new(session, row.id, {"message_id": row.message_id, "key": key})
+
+
+def _has_key(posting: Posting) -> sa.ColumnElement[bool]:
+    if posting.also_key is None:
+        return _message.c.key == posting.key
+    return _message.c.key.in_([posting.key, posting.also_key])
 
 
 def _new(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:

@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from outbox.message.values import Composed
 from outbox.store import limits, packet_size
-from outbox.store.blobs import PATIENCE, keep_blob
+from outbox.store.blobs import PATIENCE, digest_of, keep_blob
 from outbox.store.databases import Database, of
 from outbox.store.databases.values import Given
 from outbox.store.enqueue import check_same, enqueue, notify, unsettled_key, write_connection
 from outbox.store.enqueue_sql import KEYED, add_deliveries, insert_message, insert_unless_key_taken
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, new_id, table_of
-from outbox.store.posting import Posting, delivery_values, message_values
+from outbox.store.posting import Posting, delivery_values, message_values, sealing
+from outbox.store.sealing import plain_type
 from outbox.store.transactions import writing_mail
 from outbox.store.types import DbNow
 
@@ -39,7 +40,9 @@ _CHUNK_BYTES = 4 * 2**20  # of what is long in them
 _ROW_BYTES = 2048  # for the rest of a row
 
 _GIVEN: dict[str, sa.types.TypeEngine[Any]] = {  # what `message_values` says of each message
-    column.name: column.type for column in _message.columns if column.name not in {"id", "created_at", "redacted_at"}
+    column.name: plain_type(column.type)
+    for column in _message.columns
+    if column.name not in {"id", "created_at", "redacted_at"}
 } | {"max_age": sa.Float()}
 
 
@@ -70,7 +73,7 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     if any(posting.limit is not None for _, posting in items):
         return _limited(session, items)
     with writing_mail(connection):
-        return _enqueued(connection, items)
+        return _enqueued(connection, [(composed, sealing(posting)) for composed, posting in items])
 
 
 def _limited(session: Session, items: Sequence[Item]) -> list[Queued]:
@@ -206,6 +209,9 @@ def _keyed(connection: sa.Connection, chunk: list[Item]) -> tuple[dict[Key, Queu
             _check_same(connection, chunk, found, fresh)
             return found, fresh
         found |= _with_keys(connection, missing, locking=turn > 0)
+        if others := {(key[0], other): key for key in missing if (other := wanted[key][1].also_key) is not None}:
+            there = _with_keys(connection, sorted(others), locking=turn > 0)
+            found |= {others[key]: one for key, one in there.items()}
         absent = [wanted[key] for key in missing if key not in found]
         if absent:
             inserted = _insert_keyed(connection, absent)
@@ -225,7 +231,8 @@ def _check_same(connection: sa.Connection, chunk: list[Item], found: dict[Key, Q
     for composed, posting in again:
         key = _key(posting)
         if key is not None and found[key].id in options:
-            check_same(key[1], found[key].message_id, options[found[key].id], composed, posting)
+            key_ = posting.clear_key or key[1]
+            check_same(key_, found[key].message_id, options[found[key].id], composed, posting)
 
 
 def _with_keys(connection: sa.Connection, keys: Sequence[Key], *, locking: bool) -> dict[Key, Queued]:
@@ -272,11 +279,11 @@ def _insert_keyed(connection: sa.Connection, items: list[Item]) -> dict[Key, Que
 def _add_parts(connection: sa.Connection, new: list[tuple[int, Item]], digests: set[str]) -> None:
     """`digests`: of the blobs that this transaction has seen to already."""
     parts = []
-    for pk, (composed, _) in new:
+    for pk, (composed, posting) in new:
         for position, (offset, blob) in enumerate(packet_size.pieces(connection, composed.blobs)):
-            digest = blob.digest
+            digest = digest_of(blob, posting)
             if digest not in digests:
-                keep_blob(connection, blob)
+                keep_blob(connection, blob, posting)
                 digests.add(digest)
             parts.append({"message_id": pk, "position": position, "skeleton_offset": offset, "digest": digest})
     if parts:

@@ -14,6 +14,7 @@ from outbox.store.compiled import Rendered
 from outbox.store.databases import Database, of
 from outbox.store.insert_once import once
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
+from outbox.store.sealing import plain_type
 from outbox.store.types import DbNow
 
 _message = table_of(OutboxMessage)
@@ -83,7 +84,7 @@ def _insert_deliveries(database: Database, now: bool, names: frozenset[str]) -> 
 
 @functools.cache
 def _given(names: frozenset[str]) -> dict[str, sa.types.TypeEngine[Any]]:
-    return {name: _delivery.c[name].type for name in sorted(names)}
+    return {name: plain_type(_delivery.c[name].type) for name in sorted(names)}
 
 
 @functools.lru_cache(64)

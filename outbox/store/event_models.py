@@ -11,6 +11,7 @@ from outbox.delivery.reported import EventType
 from outbox.delivery.suppression import Why
 from outbox.store.databases import HASHED, table_options
 from outbox.store.models import Base, one_of
+from outbox.store.sealing import Sealable
 from outbox.store.types import No, UtcDateTime, big_integer
 
 
@@ -34,7 +35,7 @@ class OutboxEvent(Base):
     event_id: Mapped[str] = mapped_column(sa.String(255))  # the source's own, in the form that it is compared in
     delivery_id: Mapped[int | None] = mapped_column(big_integer())  # no foreign key: the event outlives it
     message_pk: Mapped[int | None] = mapped_column(big_integer())
-    recipient: Mapped[str | None] = mapped_column(sa.String(320))  # as reported
+    recipient: Mapped[str | None] = mapped_column(Sealable(600, "recipient", always=True))  # as reported
     digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the delivery's recipient
     proven: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # who reports it is known
     tied: Mapped[str | None] = mapped_column(sa.String(10))  # how its delivery was found: `event_ties.Tie`
@@ -43,7 +44,7 @@ class OutboxEvent(Base):
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))
     soft: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # a bounce that its source calls temporary
-    reply: Mapped[str | None] = mapped_column(sa.String(1000))
+    reply: Mapped[str | None] = mapped_column(Sealable(1000, "reply", always=True))
     category: Mapped[str | None] = mapped_column(sa.String(80))  # the source's word for the cause, or our scope
 
 
@@ -64,9 +65,11 @@ class OutboxSuppression(Base):
     digest: Mapped[str] = mapped_column(sa.CHAR(32))  # `message.digest`
     scope: Mapped[str] = mapped_column(sa.String(80))  # "all", "category:subscription", "kind:newsletter"
     reason: Mapped[str] = mapped_column(sa.String(16))  # `suppression.Why`
-    address: Mapped[str | None] = mapped_column(sa.String(320))  # for people to read; None: erased, or never known
+    address: Mapped[str | None] = mapped_column(
+        Sealable(600, "address", always=True)
+    )  # for people to read; None: erased, or never known
     event_id: Mapped[int | None] = mapped_column(big_integer())  # the `outbox_event` that it follows from
-    note: Mapped[str | None] = mapped_column(sa.String(500))  # the server's words, or a person's
+    note: Mapped[str | None] = mapped_column(Sealable(500, "note", always=True))  # the server's words, or a person's
     actor: Mapped[str] = mapped_column(sa.String(255))  # who: a person, or the source of the event
     since: Mapped[datetime] = mapped_column(UtcDateTime())
     until: Mapped[datetime | None] = mapped_column(UtcDateTime())  # None: without end

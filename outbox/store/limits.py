@@ -88,7 +88,7 @@ def keep(connection: sa.Connection, taken: Taken, pk: int, message_id: str) -> N
 def digest(composed: Composed, posting: Posting) -> str:
     """By what is found what the recipient got."""
     words = (posting.environment, posting.kind or "", same_person(composed.recipients[0]))
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()
+    return hashlib.blake2b("\0".join(words).encode(), digest_size=32, key=posting.address_key).hexdigest()
 
 
 def _locked(connection: sa.Connection, digest: str) -> tuple[list[Entry], float]:

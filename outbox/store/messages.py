@@ -10,10 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from outbox.core.clock import UNREADABLE
+from outbox.core.errors import DamagedMessageError
 from outbox.delivery.states import OnUncertain
+from outbox.message.keyring import DataKey
+from outbox.message.sealed import Opened, Unreadable
+from outbox.message.sealed_bytes import SealedWithoutKeyError, clear_length, is_sealed, open_all
 from outbox.message.values import Utf8Header
 from outbox.store.databases import Database, of
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, table_of
+from outbox.store.sealing import as_stored, opened, opened_json
 from outbox.store.types import DbNow, utc
 
 _message = table_of(OutboxMessage)
@@ -23,12 +28,12 @@ CLAIMED_BYTES = 128 * 1024
 """A text up to this size comes along with the claim, which takes 16 messages for each connection; a longer one is read
 piece by piece as it is sent."""
 
-_length = sa.func.length(_message.c.skeleton, type_=sa.BigInteger())
+_length = sa.func.length(as_stored(_message.c.skeleton), type_=sa.BigInteger())
 
 MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
     _message.c.id.label("pk"),
     *(
-        _message.c[name]
+        as_stored(_message.c[name])
         for name in (
             "message_id",
             "environment",
@@ -44,11 +49,17 @@ MESSAGE_COLUMNS: list[sa.ColumnElement[Any]] = [
         )
     ),
     _length.label("skeleton_size"),
-    sa.case((_length <= sa.literal_column(str(CLAIMED_BYTES)), _message.c.skeleton)).label("skeleton"),
+    sa.case((_length <= sa.literal_column(str(CLAIMED_BYTES)), as_stored(_message.c.skeleton))).label("skeleton"),
 ]
 """What `stored_from` reads, beside the time of the reading as `now`."""
 
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)  # what a value raises that is not what was written
+_UNREADABLE = (
+    DamagedMessageError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)  # what a value raises that is not what was written
 
 
 _MISSING = "its row in outbox_message is missing"
@@ -79,6 +90,8 @@ class StoredMessage:
     skips: int = 0
     tags: tuple[str, ...] = ()
     guard: dict[str, Any] | None = None  # as `guards.stored` has it
+    data_key: DataKey | None = None  # of one that is sealed: what is recorded of it is sealed with it
+    locked: str | None = None  # why it can't be opened, though nothing of it is lost
 
 
 def key_and_metadata(connection: sa.Connection, pk: int) -> tuple[str | None, dict[str, Any] | None]:
@@ -95,6 +108,19 @@ def for_recipient(message: StoredMessage, recipient: str) -> StoredMessage:
     size = message.size + utf8.longer
     head = utf8.header.encode()
     return replace(message, smtputf8=True, utf8=None, size=size, head=head, skips=utf8.replaces)
+
+
+def sealed_for(message: StoredMessage, recipient: str) -> StoredMessage:
+    """`message`, which is sealed, with what was found out by opening its `recipient`."""
+    if isinstance(recipient, Unreadable):
+        why = str(recipient).strip("()")
+        if recipient.missing:
+            return replace(message, locked=message.locked or why)
+        return replace(message, damage=message.damage or f"its recipient is {why}")
+    if not isinstance(recipient, Opened):
+        return message
+    size = message.skeleton_size if message.skeleton is not None else clear_length(message.skeleton_size)
+    return replace(message, data_key=recipient.key, skeleton_size=size)
 
 
 def read_messages(connection: sa.Connection, pks: Iterable[int], environment: str) -> dict[int, StoredMessage]:
@@ -118,7 +144,7 @@ def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: 
     try:
         return _stored(row, tuple((offset, digest) for offset, digest in parts or ()))
     except _UNREADABLE as error:
-        return _damaged(row.pk, environment, _unreadable(error))
+        return _not_read(row.pk, environment, error)
 
 
 def parts_of(message: sa.ColumnElement[int], database: Database) -> sa.ColumnElement[Any]:
@@ -135,7 +161,7 @@ def _one_by_one(
         try:
             found |= _read(connection, [pk], parts)
         except _UNREADABLE as error:
-            found[pk] = _damaged(pk, environment, _unreadable(error))
+            found[pk] = _not_read(pk, environment, error)
     return found
 
 
@@ -162,13 +188,18 @@ def _read(
 def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
     if UNREADABLE in (row.created_at, row.expires_at):  # an expiry, too, that would count as long past
         raise ValueError("a time that can't be read")
-    options = row.options or {}
+    options = _clear(opened_json(row.options, "options")) or {}
+    utf8_header = _clear(opened_json(row.utf8_header, "utf8_header"))
+    skeleton, size = row.skeleton, row.skeleton_size
+    if skeleton is not None and is_sealed(skeleton := bytes(skeleton)):
+        skeleton = open_all(skeleton, "skeleton")
+        size = len(skeleton)
     return StoredMessage(
         pk=row.pk,
         message_id=row.message_id,
         environment=row.environment,
         kind=row.kind,
-        envelope_from=row.envelope_from,
+        envelope_from=_clear(opened(row.envelope_from, "envelope_from")),
         size=row.size,
         smtputf8=row.smtputf8,
         mail_options=tuple(options.get("mail", ())),
@@ -178,10 +209,10 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
         on_uncertain=OnUncertain(row.on_uncertain),
         created_at=utc(row.created_at),
         expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),
-        skeleton=None if row.skeleton is None and row.skeleton_size > CLAIMED_BYTES else bytes(row.skeleton),
+        skeleton=None if skeleton is None and row.skeleton_size > CLAIMED_BYTES else bytes(skeleton),
         parts=parts,
-        skeleton_size=row.skeleton_size,
-        utf8=None if row.utf8_header is None else utf8_from(row.utf8_header),
+        skeleton_size=size,
+        utf8=None if utf8_header is None else utf8_from(utf8_header),
     )
 
 
@@ -190,8 +221,20 @@ def utf8_from(value: Any) -> Utf8Header:
     return Utf8Header(int(value["replaces"]), str(value["header"]))
 
 
-def _unreadable(error: Exception) -> str:
-    return f"its row in outbox_message can't be read: {type(error).__name__}"
+def _clear(value: Any) -> Any:
+    """Raises DamagedMessageError for what could not be opened."""
+    if isinstance(value, Unreadable):
+        why = f"it is {str(value).strip('()')}"
+        raise SealedWithoutKeyError(why) if value.missing else DamagedMessageError(why)
+    return value
+
+
+def _not_read(pk: int, environment: str, error: Exception) -> StoredMessage:
+    if isinstance(error, SealedWithoutKeyError):
+        return replace(_damaged(pk, environment, str(error)), locked=str(error))
+    if isinstance(error, DamagedMessageError):
+        return _damaged(pk, environment, str(error))
+    return _damaged(pk, environment, f"its row in outbox_message can't be read: {type(error).__name__}")
 
 
 def _damaged(pk: int, environment: str, damage: str) -> StoredMessage:

@@ -13,7 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from outbox.delivery.states import LIVE, OnUncertain, State
 from outbox.store.databases import index_options, table_options
-from outbox.store.types import No, UtcDateTime, big_binary, big_integer
+from outbox.store.sealing import Sealable, SealableBinary, SealableJson
+from outbox.store.types import No, UtcDateTime, big_integer
 
 _OPTIONS = table_options()
 _REFERRED_TO = table_options(ids_once=True)  # the audit and logs refer to ids
@@ -68,20 +69,24 @@ class OutboxMessage(Base):
     kind: Mapped[str | None] = mapped_column(sa.String(64))
     category: Mapped[str | None] = mapped_column(sa.String(16))  # of its kind, when it was enqueued
     lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.rank`
-    envelope_from: Mapped[str] = mapped_column(sa.String(320))
-    subject: Mapped[str] = mapped_column(sa.String(998))
-    headers: Mapped[list[list[str]]] = mapped_column(sa.JSON)  # [[name, value], …] decoded, in wire order
-    skeleton: Mapped[bytes] = mapped_column(big_binary(), deferred=True)  # the wire form without its big parts
+    envelope_from: Mapped[str] = mapped_column(Sealable(600, "envelope_from"))
+    subject: Mapped[str] = mapped_column(Sealable(998, "subject"))
+    headers: Mapped[list[list[str]]] = mapped_column(
+        SealableJson("headers")
+    )  # [[name, value], …] decoded, in wire order
+    skeleton: Mapped[bytes] = mapped_column(
+        SealableBinary("skeleton"), deferred=True
+    )  # the wire form without its big parts
     size: Mapped[int] = mapped_column(big_integer())  # bytes of the whole wire form
     smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # every delivery needs it
     utf8_header: Mapped[dict[str, Any] | None] = mapped_column(
-        sa.JSON(none_as_null=True)
+        SealableJson("utf8_header", none_as_null=True)
     )  # {"replaces": bytes of the skeleton, "header": text}: `message.Utf8Header`, for recipients that are not ASCII
     options: Mapped[dict[str, list[str]] | None] = mapped_column(
-        sa.JSON(none_as_null=True)
+        SealableJson("options", none_as_null=True)
     )  # {"mail": […], "rcpt": […]} as Flask-Mail has them; "date": the application gave the Date; "tags"
     on_uncertain: Mapped[str] = mapped_column(sa.String(8), default=OnUncertain.RETRY)
-    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", sa.JSON(none_as_null=True))
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", SealableJson("metadata", none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     redacted_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
@@ -97,9 +102,9 @@ class OutboxBlob(Base):
     __tablename__ = "outbox_blob"
     __table_args__ = (_OPTIONS,)
 
-    digest: Mapped[str] = mapped_column(sa.CHAR(64), primary_key=True)  # SHA-256, hexadecimal
-    size: Mapped[int] = mapped_column(big_integer())  # bytes
-    data: Mapped[bytes] = mapped_column(big_binary(), deferred=True)
+    digest: Mapped[str] = mapped_column(sa.CHAR(64), primary_key=True)  # SHA-256, hexadecimal; sealed: `blobs.Sealing`
+    size: Mapped[int] = mapped_column(big_integer())  # bytes, in clear
+    data: Mapped[bytes] = mapped_column(SealableBinary("blob"), deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
 
@@ -147,7 +152,7 @@ class OutboxDelivery(Base):
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     message_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_message.id", ondelete="CASCADE"))
-    recipient: Mapped[str] = mapped_column(sa.String(320))
+    recipient: Mapped[str] = mapped_column(Sealable(600, "recipient"))
     domain: Mapped[str] = mapped_column(sa.String(255))
     digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the recipient: `message.digest`
     state: Mapped[str] = mapped_column(sa.String(10))
@@ -166,7 +171,7 @@ class OutboxDelivery(Base):
     unsuppressed: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # a person wants it sent all the same
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)  # last reply
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))
-    reply: Mapped[str | None] = mapped_column(sa.String(1000))
+    reply: Mapped[str | None] = mapped_column(Sealable(1000, "reply"))
     reason: Mapped[str | None] = mapped_column(sa.String(32))  # why it is in this state, one word (`retry.Reason`)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime())
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
@@ -195,13 +200,13 @@ class OutboxAttempt(Base):
     verdict: Mapped[str] = mapped_column(sa.String(13))
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)
     enhanced: Mapped[str | None] = mapped_column(sa.String(11))
-    reply: Mapped[str] = mapped_column(sa.String(1000))
+    reply: Mapped[str] = mapped_column(Sealable(1000, "reply"))
     relay_id: Mapped[str | None] = mapped_column(sa.String(255))  # the relay's own id from its final 250
     duration: Mapped[float] = mapped_column(sa.Float)  # seconds
     counted: Mapped[bool] = mapped_column(sa.Boolean)  # whether it cost the delivery an attempt
     fenced: Mapped[bool] = mapped_column(sa.Boolean, default=False)  # made although its lease was lost
     about: Mapped[str | None] = mapped_column(sa.String(11))  # what the failure was about (`reply.About`)
-    note: Mapped[str | None] = mapped_column(sa.String(255))  # what was decided and why
+    note: Mapped[str | None] = mapped_column(Sealable(600, "note"))  # what was decided and why
 
 
 class OutboxWorker(Base):
@@ -223,7 +228,9 @@ class OutboxWorker(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime())
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # ended, or declared dead by another
     dead_after: Mapped[float | None] = mapped_column(sa.Float)  # seconds without a heartbeat until it counts as dead
-    health: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # transports, counters, faults
+    health: Mapped[dict[str, Any] | None] = mapped_column(
+        SealableJson("health", none_as_null=True, always=True)
+    )  # transports, counters, faults
     asked: Mapped[str | None] = mapped_column(sa.String(8))  # by a person: to "stop", or to "drain" and stop
 
 
@@ -247,8 +254,8 @@ class OutboxPause(Base):
         sa.String(255), server_default=sa.text("''")
     )  # host:port where an automatic one arose
     automatic: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # set by a worker, not a person
-    reason: Mapped[str] = mapped_column(sa.String(500))
-    reply: Mapped[str | None] = mapped_column(sa.String(1000))  # automatic: the server's words
+    reason: Mapped[str] = mapped_column(Sealable(500, "reason", always=True))
+    reply: Mapped[str | None] = mapped_column(Sealable(1000, "reply", always=True))  # automatic: the server's words
     actor: Mapped[str] = mapped_column(sa.String(255))  # who set it
     since: Mapped[datetime] = mapped_column(UtcDateTime())
     until: Mapped[datetime | None] = mapped_column(UtcDateTime())
@@ -267,8 +274,8 @@ class OutboxAudit(Base):
     action: Mapped[str] = mapped_column(sa.String(32))
     actor: Mapped[str] = mapped_column(sa.String(255))
     count: Mapped[int] = mapped_column(big_integer())  # how many were changed
-    filters: Mapped[str] = mapped_column(sa.String(1000))  # what was asked for
-    note: Mapped[str | None] = mapped_column(sa.String(500))
+    filters: Mapped[str] = mapped_column(Sealable(1000, "filters", always=True))  # what was asked for
+    note: Mapped[str | None] = mapped_column(Sealable(500, "note", always=True))
     delivery_ids: Mapped[str | None] = mapped_column(sa.String(1100))  # where they are few: " 1 2 3 "
 
 
@@ -278,7 +285,7 @@ class OutboxThrottle(Base):
     __tablename__ = "outbox_throttle"
     __table_args__ = (sa.Index("ix_outbox_throttle_expires", "expires_at"), _OPTIONS)
 
-    digest: Mapped[str] = mapped_column(sa.CHAR(64), primary_key=True)  # SHA-256 of environment, kind, recipient
+    digest: Mapped[str] = mapped_column(sa.CHAR(64), primary_key=True)  # keyed hash of environment, kind, recipient
     entries: Mapped[list[list[Any]]] = mapped_column(sa.JSON)  # `limits.Entry`, the newest last
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime())  # none of them counts after this
 

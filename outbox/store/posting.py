@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle
 from outbox.message.digest import digest
+from outbox.message.keyring import DataKey, Keyring
+from outbox.message.sealed import seal
 from outbox.message.values import Composed
+from outbox.store.sealed_message import sealed_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class Posting:
     limit: Limit | None = None  # of a message with a kind and one recipient
     route: Callable[[str, str], str] | None = None  # of the envelope's sender and a recipient's domain; None: any
     wake: bool = False  # let the commit wake a worker, where the database can
+    keyring: Keyring | None = None  # what is stored of it is sealed
+    data_key: DataKey | None = None  # with this: `sealing`
+    clear_key: str | None = None  # as the application gave it, where `key` is its hash
+    also_key: str | None = None  # the other form of `key`: which one is stored may have been decided otherwise
 
 
 def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
@@ -55,7 +62,7 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         options["guard"] = posting.guard
     if composed.dated:
         options["date"] = ["given"]  # `operations.send_now` leaves it as it is
-    return {
+    values = {
         "message_id": composed.message_id,
         "environment": posting.environment,
         "key": posting.key,
@@ -74,6 +81,14 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         "metadata": posting.metadata,
         **_expiry(posting),
     }
+    if posting.data_key is not None:
+        values |= sealed_message(values, composed.recipients, posting.clear_key, posting.data_key)
+    return values
+
+
+def sealing(posting: Posting) -> Posting:
+    """`posting` with a key of its own for one message, where that is to be sealed."""
+    return posting if posting.keyring is None else replace(posting, data_key=posting.keyring.new())
 
 
 def _expiry(posting: Posting) -> dict[str, Any]:
@@ -94,8 +109,9 @@ def delivery_values(pk: int, composed: Composed, posting: Posting) -> list[dict[
 
 def of_recipient(address: str, composed: Composed, posting: Posting) -> dict[str, Any]:
     """What a delivery has of its own."""
+    key = posting.data_key
     values = {
-        "recipient": address,
+        "recipient": address if key is None else seal(address, "recipient", key),
         "domain": address.rpartition("@")[2],
         "digest": digest(address, posting.address_key),
     }

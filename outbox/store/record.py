@@ -11,7 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from outbox.delivery.retry import MOST_NOTE
 from outbox.delivery.states import State
+from outbox.message.sealed import seal
 from outbox.store.compiled import Text, now_text, table_text
 from outbox.store.connections import Connections
 from outbox.store.databases import of
@@ -23,6 +25,9 @@ from outbox.store.reading import reading
 
 _delivery = table_of(OutboxDelivery)
 _attempt = table_of(OutboxAttempt)
+
+MOST_REPLY = 1_000
+"""Characters of a reply."""
 
 _COLUMNS = {  # of one outcome on its way to the database
     "id": int,
@@ -268,9 +273,13 @@ def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:
             "code": result.reply.code,
             "enhanced": result.reply.enhanced,
             "about": outcome.about.value if outcome.about is not None else None,
-            "reply": result.reply.text[:1000],
+            "reply": result.reply.text[:MOST_REPLY],
             "relay": result.relay_id[:255] if result.relay_id else None,
             "duration": result.duration,
-            "note": outcome.note[:255] if outcome.note else None,
+            "note": outcome.note[:MOST_NOTE] if outcome.note else None,
         }
+        if (key := claimed.message.data_key) is not None:  # both may quote the address, and what the message says
+            row["reply"] = seal(row["reply"], "reply", key, MOST_REPLY)
+            if row["note"] is not None:
+                row["note"] = seal(row["note"], "note", key)
     return {name: value for name, value in row.items() if value is not None}

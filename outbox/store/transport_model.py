@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from outbox.store.databases import table_options
 from outbox.store.models import Base
+from outbox.store.sealing import Sealable
 from outbox.store.types import UtcDateTime, big_integer
 
 
@@ -22,7 +23,9 @@ class OutboxTransport(Base):
     name: Mapped[str] = mapped_column(sa.String(255), primary_key=True)  # as `Relay.name`
     state: Mapped[str] = mapped_column(sa.String(4))  # "up", or "down": one delivery at a time finds out
     since: Mapped[datetime] = mapped_column(UtcDateTime())
-    error: Mapped[str | None] = mapped_column(sa.String(1100))  # down: the phase, and the server's words or ours
+    error: Mapped[str | None] = mapped_column(
+        Sealable(1100, "error", always=True)
+    )  # down: the phase, and the server's words or ours
     cause: Mapped[str | None] = mapped_column(sa.String(16))  # down: `breaker.Cause`
     about: Mapped[str | None] = mapped_column(sa.String(11))  # down: `reply.About`
     probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # down: when the next delivery may try it

@@ -30,6 +30,9 @@ from outbox.worker.tickets import Ticket, Unrecorded
 COMPLAINT_SECONDS = 60.0
 """How often a worker says that mail of another environment is due."""
 
+KEY_SECONDS = (15.0, 600.0)
+"""How long mail waits whose key this worker does not have, at first and at most: another worker may have it."""
+
 UNANSWERED_SECONDS = 60.0
 """How long a commit may still take effect whose connection was lost."""
 
@@ -140,6 +143,10 @@ class Dispatcher:
 
     def _barred(self, leased: Leased, facts: Facts) -> Decision | None:
         claimed, policy = leased.claimed, self._terms.policy
+        if claimed.message.locked is not None:  # nothing of it is lost
+            first, most = KEY_SECONDS
+            delay = min(most, first * 2.0 ** min(claimed.deferrals, 10))
+            return Decision(State.QUEUED, Reason.KEY, delay=delay, deferred=True, note=claimed.message.locked)
         return before_sending(
             facts, rescued=claimed.rescued, marked=claimed.marked, policy=policy, suppressed=claimed.suppressed
         )

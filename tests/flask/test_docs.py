@@ -28,6 +28,11 @@ PREPARED = {
 from flask_login import LoginManager
 login_manager = LoginManager(app)
 """,
+    "encryption.md": """
+from outbox.message.keyring import new_key
+app.config["OUTBOX_ENCRYPTION_KEYS"] = new_key()
+mail.init_app(app, session=db)
+""",
     "handlers.md": """
 @app.post("/register")
 def register():
