@@ -23,7 +23,10 @@ WRAPPED_BYTES = 40
 NAME_LENGTH = 8
 """Characters of a key's name."""
 
-NOT_INSTALLED = "OUTBOX_ENCRYPTION_KEYS is set, and the package `cryptography` is not installed: pip install 'flask-outbox[crypto]'."
+NOT_INSTALLED = (
+    "OUTBOX_ENCRYPTION_KEYS is set, and the package `cryptography`, which it needs, is not installed. Install it: "
+    "pip install 'flask-outbox[crypto]'."
+)
 
 _known: dict[str, Keyring] = {}  # by the name of a key: what this process can open
 _address_keys: dict[bytes, None] = {}  # of `message.digest`, where recipients are sealed
