@@ -41,6 +41,7 @@ class Connection(Keeper):
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
+        when: Callable[[], None] | None = None,
     ) -> Result:
         """Offers one message to one recipient and says what came of it, whatever server and network do.
 
@@ -48,10 +49,13 @@ class Connection(Keeper):
         goes out in one piece with the dot; if it says False the connection is dropped, and the server cannot have the
         message.
         The time up to the dot, connecting included, is at most `timeout` (and `relay.send_timeout`) seconds,
-        the wait for the reply to the dot at most `relay.dot_timeout`. Raises only what `content` or `before_dot` raise.
+        the wait for the reply to the dot at most `relay.dot_timeout`. `when` is called right before MAIL, over a
+        connection that is ready for it, and may wait. Raises only what `content`, `before_dot` or `when` raise.
         """
         ask = None if before_dot is None else lambda _: before_dot()
-        result = self.deliver_together(envelope, (envelope.recipient,), content, before_dot=ask, timeout=timeout)[0]
+        result = self.deliver_together(
+            envelope, (envelope.recipient,), content, before_dot=ask, timeout=timeout, when=when
+        )[0]
         assert result is not None  # noqa: S101 - the first is always offered
         return result
 
@@ -63,6 +67,7 @@ class Connection(Keeper):
         *,
         before_dot: Callable[[Sequence[int]], bool] | None = None,
         timeout: float | None = None,
+        when: Callable[[], None] | None = None,
     ) -> list[Result | None]:
         """As `deliver`, to several recipients in one transaction, in place of the envelope's own; a result for each.
 
@@ -84,7 +89,7 @@ class Connection(Keeper):
         if fit:
             try:
                 whole = with_headers(self.relay, envelope, content, self._signer)
-                for number, result in self._deliver(*whole, fit, before_dot, started):
+                for number, result in self._deliver(*whole, fit, before_dot, when, started):
                     results[number] = result
             except smtp_commands.UnfitError as unfit:
                 for number in fit:
@@ -97,6 +102,7 @@ class Connection(Keeper):
         content: bytes | Iterable[bytes],
         recipients: dict[int, str],
         before_dot: Callable[[Sequence[int]], bool] | None,
+        when: Callable[[], None] | None,
         started: float,
     ) -> list[tuple[int, Result]]:
         """The results by number. What is met before a reply to MAIL is one recipient's: the others were not offered."""
@@ -116,6 +122,8 @@ class Connection(Keeper):
                 raise
             except Exception as error:  # noqa: BLE001 - no command of the message was said: it cannot be at fault
                 return [(first, self._defect(error, started))]
+            if when is not None:
+                when()
             ask = None if before_dot is None else partial(_ask, before_dot, [*chosen])
             try:
                 answers = session.transact(commands, content, ask, self._deadline)

@@ -76,6 +76,7 @@ class OwnTransport:
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
+        when: Callable[[], None] | None = None,
     ) -> Result:
         """As `Connection.deliver`; `before_dot` is asked before anything of the message is handed over."""
         started = self._monotonic()
@@ -86,7 +87,7 @@ class OwnTransport:
         except smtp_commands.UnfitError as unfit:
             result = _local(Phase.LOCAL, unfit.failure, unfit.text)
         else:
-            result = self._deliver(envelope, content, before_dot, end)
+            result = self._deliver(envelope, content, before_dot, when, end)
         return self._told(result, self._monotonic() - started)
 
     def check(self) -> Result:
@@ -131,6 +132,7 @@ class OwnTransport:
         envelope: Envelope,
         content: bytes | Iterable[bytes],
         before_dot: Callable[[], bool] | None,
+        when: Callable[[], None] | None,
         end: float,
     ) -> Result:
         whole = content if isinstance(content, bytes) else b"".join(content)
@@ -138,6 +140,8 @@ class OwnTransport:
         whole = added if isinstance(added, bytes) else b"".join(added)
         if (refused := self._opened(end)) is not None:
             return refused
+        if when is not None:
+            when()
         if before_dot is not None and not before_dot():
             return _local(Phase.BODY, Failure.GIVEN_UP, _GIVEN_UP)
         if self._aborted.is_set():

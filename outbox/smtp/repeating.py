@@ -27,11 +27,12 @@ class RepeatingConnection(Connection):
         *,
         before_dot: Callable[[Sequence[int]], bool] | None = None,
         timeout: float | None = None,
+        when: Callable[[], None] | None = None,
     ) -> list[Result | None]:
         """As Connection's. `before_dot` is asked once: the second offer ends before the first one's time is up."""
         whole = content if isinstance(content, bytes) else b"".join(content)
         started = self._monotonic()
-        first = super().deliver_together(envelope, recipients, whole, before_dot=before_dot, timeout=timeout)
+        first = super().deliver_together(envelope, recipients, whole, before_dot=before_dot, timeout=timeout, when=when)
         left = self.relay.time_for(timeout) - (self._monotonic() - started)
         if left <= 0 or self._aborted or not envelope.message_id or not any(map(_is_unknown, first)):
             return first

@@ -30,10 +30,12 @@ def this_row() -> sa.ColumnElement[bool]:
     return sa.and_(*(_rate.c[name] == sa.bindparam(f"the_{name}") for name in ("environment", "what", "value")))
 
 
-def parameters(cells: Mapping[str, Cell], day: int | None) -> dict[str, int]:
-    """Those of the limits."""
+def parameters(cells: Mapping[str, Cell], day: int | None, lead: int) -> dict[str, int]:
+    """Those of the limits. `lead`: how soon a message can go at the earliest, microseconds from now."""
     values = {f"{word}_{name}": value for word, cell in cells.items() for name, value in cell._asdict().items()}
     values |= {f"{word}_furthest": cell.furthest for word, cell in cells.items()}
+    if "second" in cells:
+        values["second_lead"] = min(lead, cells["second"].ahead)
     return values if day is None else values | {"day": day}
 
 
@@ -46,6 +48,8 @@ def reserve(words: tuple[str, ...], daily: bool, notes: bool, database: Database
     """
     now = DbMicros()
     bases = {word: _base(_rate.c[f"{word}_at"], _of(word, "furthest"), now) for word in words}
+    if "second" in bases:
+        bases["second"] = _largest([bases["second"], now + _of("second", "lead")])
     counts: list[sa.ColumnElement[int]] = [sa.bindparam("wanted", type_=_BIG)]
     waits: list[sa.ColumnElement[int]] = []
     for word in words:

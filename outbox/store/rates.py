@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from outbox.core.clock import monotonic
 from outbox.delivery.rate_limits import SECOND, DayUse, RateLimits, bucket_end
 from outbox.store import rate_holds, rate_sql
 from outbox.store.compiled import Rendered
@@ -27,13 +28,16 @@ _rate = table_of(OutboxRate)
 
 
 class Grant(NamedTuple):
-    """What a reservation came to. Times in seconds, from the moment that the database looked."""
+    """What a reservation came to. Times in seconds, from the moment that the database looked: between `began` and
+    `ended`, by the monotonic clock."""
 
     permits: int
     first: float = 0.0
     """When the first is good, the others after it at the pace of the rate a second."""
     wait: float = 0.0
     """If there is none: when to ask again."""
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class Rates:
@@ -45,6 +49,7 @@ class Rates:
         self._connections = connections
         self._environment = environment
         self._rendered: dict[tuple[tuple[str, ...], bool, bool], Rendered] = {}
+        self._monotonic = monotonic
 
     def reserve(
         self,
@@ -56,14 +61,16 @@ class Rates:
         per_second: float | None = None,
         paced: bool = True,
         worker: int | None = None,
+        lead: float = 0.0,
     ) -> Grant:
         """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now. Not `paced`: all that is
-        granted may go at once. `worker`: who holds them, so that those of a quota are free again should it die."""
+        granted may go at once. `worker`: who holds them, so that those of a quota are free again should it die.
+        `lead`: seconds before which none can be used; the moments of a rate a second begin after that."""
         cells = limits.cells(per_second, paced=paced)
         key = self._key(what, value)
         values = {
             **key,
-            **rate_sql.parameters(cells, limits.day),
+            **rate_sql.parameters(cells, limits.day, round(lead * SECOND)),
             "wanted": wanted,
             "said": str(limits),
         }
@@ -71,10 +78,10 @@ class Rates:
         if notes:
             values["worker"] = self._database.entry(str(worker))
         for _ in range(3):
-            told = self._reserve((tuple(cells), limits.day is not None, notes), values)
+            told, *within = self._reserve((tuple(cells), limits.day is not None, notes), values)
             if told is not None:
                 count, rest = divmod(told, rate_sql.PACK)
-                return Grant(count, rest / SECOND) if count else Grant(0, wait=rest / SECOND)
+                return Grant(count, rest / SECOND, 0.0, *within) if count else Grant(0, 0.0, rest / SECOND, *within)
             self._count_again(key, limits)
         return Grant(0, wait=1.0)  # its clock jumps
 
@@ -117,13 +124,18 @@ class Rates:
                 left = {name: one for name, one in row.held.items() if name != str(worker)}
                 self._write(connection, key, use, row.now, {"held": left})
 
-    def _reserve(self, form: tuple[tuple[str, ...], bool, bool], values: dict[str, Any]) -> int | None:
+    def _reserve(
+        self, form: tuple[tuple[str, ...], bool, bool], values: dict[str, Any]
+    ) -> tuple[int | None, float, float]:
+        """What it grants, and when it looked: after a lock is had, and before the commit, where those are steps."""
         with self._connections.use() as connection, self._committed(connection):
             rendered = self._rendered.get(form)
             if rendered is None:
                 statement = rate_sql.reserve(*form, self._database)
                 rendered = self._rendered[form] = Rendered(statement, connection.dialect)
-            return rate_sql.told_by(rendered.execute(connection, values), self._database)
+            began = self._monotonic()
+            told = rate_sql.told_by(rendered.execute(connection, values), self._database)
+            return told, began, self._monotonic()
 
     def _committed(self, connection: sa.Connection) -> AbstractContextManager[Any]:
         return nullcontext() if self._database.writes_in_queries else connection.begin()

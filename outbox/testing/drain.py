@@ -164,6 +164,7 @@ class _Scripted:
         content: Iterable[bytes],
         *,
         before_dot: Callable[[], bool] | None = None,
+        when: Callable[[], None] | None = None,
         timeout: float | None = None,
     ) -> Result:
         if self._result.phase is Phase.DOT:

@@ -15,6 +15,7 @@ from outbox.delivery.states import OnUncertain
 from outbox.store.queue import Queue
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.leased import Leased
+from outbox.worker.moment import Moment
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
 from outbox.worker.tickets import Unrecorded
@@ -54,6 +55,10 @@ class SendGuard:
         if not self._lease_guard.holds(self._claimed_at(leased), now):
             return 0.0
         return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
+
+    def moment(self, ready: float, until: float) -> Moment:
+        """When MAIL may be said, by a permit that is good between these."""
+        return Moment(ready, until, self._monotonic, self.cutoff)
 
     def may_begin(self, leased: Leased) -> bool:
         """Wait until outcomes can be recorded; False: there is no time left for it."""

@@ -18,6 +18,7 @@ from outbox.worker import staging
 from outbox.worker.consequences import Consequences
 from outbox.worker.gate import BeforeDot, SendGuard
 from outbox.worker.leased import Leased
+from outbox.worker.moment import MissedError, Moment
 from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.round import Round
@@ -63,6 +64,8 @@ class Offers:
         timeout = min(self._terms.send_timeout, self._guard.remaining(group[0]))
         try:
             results = self._delivered(group, content, connection, gate, timeout)
+        except MissedError:
+            return self._missed(group, connection)
         except Exception as error:  # noqa: BLE001 - a defect of ours must stop this mail only
             logger.exception("%s: internal error while sending", group[0].claimed.message.message_id)
             connection.abort()
@@ -93,12 +96,26 @@ class Offers:
         envelope = staging.envelope(first, self._terms.redirect_to)
         if self._terms.returning is not None:
             envelope = self._terms.returning.marked(envelope, first)
+        when = self._when(group)
         if len(group) == 1:
-            result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout)
+            result = connection.deliver(envelope, content, before_dot=gate, timeout=timeout, **when)
             return [staging.of_sink(result, self._terms.redirect_to)]
         recipients = [leased.claimed.recipient for leased in group]
         sharing = cast("Sharing", connection)
-        return sharing.deliver_together(envelope, recipients, content, before_dot=gate, timeout=timeout)
+        return sharing.deliver_together(envelope, recipients, content, before_dot=gate, timeout=timeout, **when)
+
+    def _when(self, group: list[Leased]) -> dict[str, Moment]:
+        """When MAIL may be said, where there is a rate."""
+        moment = self._buffer.moment(group) if self._buffer.pacer.active else None
+        return {} if moment is None else {"when": self._guard.moment(*moment)}
+
+    def _missed(self, group: list[Leased], connection: Connection) -> list[Ticket]:
+        """Their permits were over before MAIL could be said: they go by the next ones."""
+        for leased in group:
+            self._buffer.withdraw(leased, connection)
+        self._buffer.put(group)
+        self._buffer.running_low.set()
+        return []
 
     def _came_to(
         self, leased: Leased, facts: Facts, result: Result, connection: Connection, round_: Round

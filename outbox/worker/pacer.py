@@ -26,8 +26,12 @@ PATIENCE_SECONDS = 5.0
 _REFILL_SECONDS = 0.5  # before more is asked for where less was given out than asked for
 _LEAST_WAIT = 0.1
 _LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 0.02  # at least, where something else than the permit keeps a connection from it
 _LONG_SECONDS = 60.0
 """Whoever waits for the queue to be empty does not wait for longer limits than these."""
+
+_LONGEST_LEAD = AHEAD / SECOND / 2
+_FADES = 0.9
 
 _GIVE_BACK_SECONDS = 0.5  # at least, between two returns
 
@@ -60,6 +64,7 @@ class Pacer:
         self._lock = threading.Lock()
         self._per_second: float | None = None
         self._ask_at = self._give_back_at = self._wait = 0.0
+        self._lead = 0.0  # how long a reservation takes, lately
         self.active = bool(limits)
         """Whether there is a limit at all."""
         self.held_up = False
@@ -95,14 +100,14 @@ class Pacer:
         self.held_up = found <= 0 < wanted
         return max(0, min(wanted, found))
 
-    def take(self, now: float) -> Permit | None:
-        """The permit by which a message may go now; None: it has to wait. What goes by it must be followed by
-        `ended`."""
+    def take(self, now: float, early: float = 0.0) -> Permit | None:
+        """The permit by which a message may go now, or within `early` seconds; None: it has to wait. What goes by it
+        must be followed by `ended`."""
         if not self.active:
             return FREE
         with self._lock:
             self._lapse(now)
-            ready = bool(self._permits) and self._permits[0].ready <= now
+            ready = bool(self._permits) and self._permits[0].ready <= now + early
             return self._permits.popleft() if ready else None
 
     def along(self, permit: Permit, now: float) -> Permit | None:
@@ -125,10 +130,12 @@ class Pacer:
         """Whether something that is due has to wait, though not for long."""
         return (self.held_up and self._wait < _LONG_SECONDS) or bool(self.domains.held)
 
-    def seconds(self, now: float, before: int) -> float:
-        """Until a message may go where so many go before it, or until one should look again."""
+    def seconds(self, now: float, before: int, early: float) -> float:
+        """Until a message may be taken, `early`, where so many go before it, or until one should look again."""
         with self._lock:
-            return max(0.0, self._permits[before].ready - now) if before < len(self._permits) else _LOOK_SECONDS
+            if before >= len(self._permits):
+                return _LOOK_SECONDS
+            return max(_PAUSE_SECONDS, self._permits[before].ready - early - now)
 
     def keeps(self, now: float) -> int | None:
         """For how many there are permits, where it takes long until there are more; None: it does not."""
@@ -173,11 +180,11 @@ class Pacer:
     def _reserve(self, wanted: int) -> None:
         assert self._source is not None  # noqa: S101 - there are limits
         slower = self._per_second
-        began = self._monotonic()
         grant = self._source.reserve(
-            TRANSPORT, self._transport, self._limits, wanted, per_second=slower, worker=self._worker
+            TRANSPORT, self._transport, self._limits, wanted, per_second=slower, worker=self._worker, lead=self._lead
         )
         ended = self._monotonic()
+        self._lead = min(max(ended - grant.began, _FADES * self._lead), _LONGEST_LEAD)
         self._wait = grant.wait
         if grant.permits == 0:
             self._ask_at = ended + min(max(grant.wait, _LEAST_WAIT), PATIENCE_SECONDS)
@@ -187,8 +194,8 @@ class Pacer:
         pace, leeway = (0.0, AHEAD / SECOND) if cell is None else (cell.interval / SECOND, cell.leeway / SECOND)
         with self._lock:
             for number in range(grant.permits):
-                after = grant.first + number * pace  # the database looked between `began` and `ended`
-                self._permits.append(Permit(ended + after, began + after + leeway, began))
+                after = grant.first + number * pace
+                self._permits.append(Permit(grant.ended + after, grant.began + after + leeway, grant.began))
 
     def _lapse(self, now: float) -> None:
         while self._permits and self._permits[0].until < now:

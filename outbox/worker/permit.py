@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from outbox.delivery.reply import Phase
@@ -31,3 +32,10 @@ class Permit:
 
 FREE = Permit(0.0, 0.0, 0.0)
 """Where there is no rate."""
+
+
+def span(permits: Sequence[Permit]) -> tuple[float, float] | None:
+    """Between which moments what goes by all of these may go; None: at any time."""
+    if all(permit is FREE for permit in permits):
+        return None
+    return max(permit.ready for permit in permits), min(permit.until for permit in permits)

@@ -18,7 +18,9 @@ from outbox.delivery.reply import Phase, Result, Verdict
 from outbox.store.claimed import Claimed
 from outbox.worker.door import Door, Member
 from outbox.worker.leased import Begun, Entry, Leased, least_suspected
+from outbox.worker.moment import early
 from outbox.worker.pacer import Pacer, unpaced
+from outbox.worker.permit import span
 from outbox.worker.together import Sharing, messages_in, taken_along
 from outbox.worker.waiters import Waiters
 
@@ -47,8 +49,7 @@ class PrefetchBuffer:
         self.examined = 0  # claimed, and not here yet: they are asked about first
         self.is_new = False
         """Whether the relay went out of use, came back or was probed, of which other workers are still to be told."""
-        self.accepted_at: float | None = None
-        """When the relay took a message last, in monotonic seconds."""
+        self.accepted_at: float | None = None  # when the relay took a message last, in monotonic seconds
         self._waiters = Waiters()
         self._order = itertools.count()
         self._lock = threading.RLock()
@@ -82,7 +83,7 @@ class PrefetchBuffer:
                     self._open.discard(who)
                     return None
                 waiter = self._waiters.begin(is_open=who in self._open)
-                patience = min(end - now, self._patience(now))
+                patience = min(end - now, self._patience(who, now))
             if not waiter.wait(patience):
                 with self._lock:
                     self._waiters.give_up(waiter)
@@ -100,6 +101,10 @@ class PrefetchBuffer:
     def companions(self, leased: Leased) -> Sequence[Leased]:
         """What was taken with it, of the same message, and goes in the same transaction."""
         return self._begun[leased.claimed.id, leased.claimed.token].along
+
+    def moment(self, group: Sequence[Leased]) -> tuple[float, float] | None:
+        """Between which moments these may go; None: at any time."""
+        return span([self._begun[one.claimed.id, one.claimed.token].permit for one in group])
 
     def withdraw(self, leased: Leased, who: Member | None = None, phase: Phase = Phase.LOCAL) -> None:
         """A taken message is finished without a result of the server's, in this phase."""
@@ -147,8 +152,7 @@ class PrefetchBuffer:
     @property
     def hopeful(self) -> bool:
         """Whether the next probes are this worker's own, since the fault may be of one delivery only."""
-        with self._lock:
-            return self._breaker.hopeful
+        return self._breaker.hopeful
 
     @property
     def admission(self) -> Admission:
@@ -158,14 +162,10 @@ class PrefetchBuffer:
     @property
     def is_suspicious(self) -> bool:
         """Whether what other workers have seen should be asked for."""
-        with self._lock:
-            return self._blame.is_suspicious
+        return self._blame.is_suspicious
 
     def done(self, leased: Leased, result: Result, chance: float, who: Member | None = None) -> tuple[Offer, Ruling]:
-        """A taken message was offered: as what, and what follows from the outcome.
-
-        `chance`: random, 0 ≤ chance < 1.
-        """
+        """A taken message was offered: as what, and what follows from the outcome. `chance`: random, 0 ≤ chance < 1."""
         with self._lock:
             begun = self._end(leased, who, result.phase)
             was_closed, was_down = self._breaker.healthy, self.is_down
@@ -245,8 +245,7 @@ class PrefetchBuffer:
     @property
     def healthy(self) -> bool:
         """Whether the last mail offered went through."""
-        with self._lock:
-            return self._breaker.healthy
+        return self._breaker.healthy
 
     def suspects(self) -> tuple[frozenset[str], frozenset[str]] | None:
         """(senders, domains) to be left alone by the next probe, if it may be another's; None: all is well."""
@@ -257,7 +256,7 @@ class PrefetchBuffer:
         """What may be begun now."""
         if not self._heap or not self._door.admits(who, now):
             return None
-        if self._breaker.ready(now) == 0 or (permit := self.pacer.take(now)) is None:
+        if self._breaker.ready(now) == 0 or (permit := self.pacer.take(now, self._early(who))) is None:
             return None
         self._breaker.admit(now)
         probe = self._breaker.probing
@@ -287,12 +286,15 @@ class PrefetchBuffer:
         self.pacer.ended(phase, begun.permit)
         return begun
 
-    def _patience(self, now: float) -> float:
+    def _early(self, who: Member | None) -> float:
+        return early(is_open=who is None or who in self._open, any_open=self._waiters.any_open)
+
+    def _patience(self, who: Member | None, now: float) -> float:
         """Seconds until the breaker may admit a probe, or the relay one connection more; else a long time."""
         if not self._heap:
             return 3600.0
         if self._breaker.probe_at > now:
             return self._breaker.probe_at - now
         if self.pacer.active:
-            return self.pacer.seconds(now, len(self._waiters) - 1)
+            return self.pacer.seconds(now, len(self._waiters) - 1, self._early(who))
         return _LOOK_SECONDS if self._door.is_limited else 3600.0

@@ -27,6 +27,7 @@ class Connection(Protocol):
         *,
         before_dot: Callable[[], bool] | None = None,
         timeout: float | None = None,
+        when: Callable[[], None] | None = None,
     ) -> Result: ...
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from outbox.delivery.reply import Result
@@ -30,6 +30,7 @@ class Sharing(Connection, Protocol):
         *,
         before_dot: BeforeDotOfAll | None = None,
         timeout: float | None = None,
+        when: Callable[[], None] | None = None,
     ) -> list[Result | None]: ...
 
 

@@ -43,6 +43,11 @@ class Waiters:
         self._waiting.append(waiter)
         return waiter
 
+    @property
+    def any_open(self) -> bool:
+        """Whether a connection that is open waits."""
+        return any(one.is_open for one in self._waiting)
+
     def give_up(self, waiter: Waiter) -> None:
         """It was not woken in time."""
         if waiter in self._waiting:

@@ -3,8 +3,9 @@
     python -m tests.story.recording_server --record taken.jsonl [--port 2525] [--certificate server.pem] [--delay 0.01]
 
 It prints the port it listens on. Each line of the record is one recipient of one mail: {"id": its Message-ID, "to":
-the recipient, "digest": SHA-256 of the content, "at": wall clock in seconds}. A process of its own, on the standard
-library alone, so that neither the sender's nor the test's death can touch what was taken.
+the recipient, "digest": SHA-256 of the content, "at": wall clock in seconds, "mail": the same when MAIL came}. A
+process of its own, on the standard library alone, so that neither the sender's nor the test's death can touch what was
+taken.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ class Record:
         self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
         self._lock = threading.Lock()
 
-    def add(self, content: bytes, recipients: list[str]) -> None:
+    def add(self, content: bytes, recipients: list[str], began: float) -> None:
         found = _MESSAGE_ID.search(content)
         line = {"id": found[1].decode() if found else "", "digest": hashlib.sha256(content).hexdigest()}
-        lines = [json.dumps(line | {"to": recipient, "at": time.time()}) + "\n" for recipient in recipients]
+        times = {"at": time.time(), "mail": began}
+        lines = [json.dumps(line | {"to": recipient} | times) + "\n" for recipient in recipients]
         with self._lock:
             os.write(self._file, "".join(lines).encode())
             os.fsync(self._file)
@@ -52,6 +54,7 @@ class Session:
         self._context = context
         self._delay = delay
         self._recipients: list[str] = []
+        self._began = 0.0  # when MAIL came
 
     def serve(self) -> None:
         """Until the client is gone."""
@@ -72,7 +75,7 @@ class Session:
                 self._sock = self._context.wrap_socket(self._sock, server_side=True)
                 self._lines, self._context = self._sock.makefile("rb"), None
             case "MAIL" | "RSET" | "NOOP":
-                self._recipients = []
+                self._recipients, self._began = [], time.time()
                 self._say("250 2.0.0 ok")
             case "RCPT":
                 self._recipients.append(line[line.index("<") + 1 : line.index(">")])
@@ -93,7 +96,7 @@ class Session:
             if not line.endswith(b"\r\n"):
                 return False  # the client died within the content: nothing was taken
             content += line.removeprefix(b".")
-        self._record.add(bytes(content), self._recipients)
+        self._record.add(bytes(content), self._recipients, self._began)
         if self._delay:
             time.sleep(self._delay)
         self._say("250 2.0.0 ok queued as " + hashlib.sha256(content).hexdigest()[:10])

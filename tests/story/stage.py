@@ -67,6 +67,7 @@ class Taken(NamedTuple):
     to: str
     digest: str
     at: float  # wall clock, seconds
+    mail: float  # the same, when MAIL came
 
 
 class Relay:

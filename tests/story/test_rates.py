@@ -45,11 +45,9 @@ def seconds_to_midnight() -> float:
 def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, make_stage: MakeStage) -> None:
     """Five a second and 100 in any 24 hours: exactly so many go, across midnight, those of high priority first.
 
-    The rest waits and costs no attempt, until the first are a day old. A busy machine brings two to the relay at once
-    that were permitted one after the other.
+    The rest waits and costs no attempt, until the first are a day old. A second is measured by MAIL, as it comes to the
+    relay: that is what the rate paces; when its final dot comes depends on the relay's replies.
     """
-    if faked.database.name == "sqlite":
-        pytest.skip("not solved: on SQLite a few permits of the quota may stay reserved, so that fewer than 100 go")
     patient = {"OUTBOX_HEARTBEAT_SECONDS": "2", "OUTBOX_DEAD_AFTER_SECONDS": "20"}  # nobody dies here
     stage = make_stage(faked.database, relay.port, OUTBOX_RATE="5/second", OUTBOX_PER_DAY="100", **patient)
     faked.clock.step(seconds_to_midnight() - 10)
@@ -65,7 +63,7 @@ def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, ma
     assert stage.states() == {"sent": 100, "queued": 200}
     taken = list(relay.taken())
     assert len(taken) == 100
-    assert most_in([one.at for one in taken], 1.0) <= 5 + 2
+    assert most_in([one.mail for one in taken], 1.0) <= 5 + 1
     ahead = 20  # what workers have reserved for the same second goes in no order between them
     assert high <= {one.id for one in taken[: 40 + ahead]}
     assert {row.attempts for row in stage.deliveries() if row.state == "queued"} == {0}
