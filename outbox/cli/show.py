@@ -10,7 +10,7 @@ import click
 
 from outbox import operations
 from outbox.cli.command import Command, No
-from outbox.cli.common import console, database, in_app, remark, replica, say, who
+from outbox.cli.common import console, database, in_app, remark, replica, say, settings, who
 from outbox.cli.console import Console
 from outbox.cli.options import COLOURS, moment, number
 from outbox.cli.output import plain, print_json, print_whole, safe
@@ -19,12 +19,15 @@ from outbox.cli.text import Text
 from outbox.core import clock
 from outbox.core.clock import UNREADABLE
 from outbox.core.errors import DatabaseError
+from outbox.delivery.routes import Routes
 from outbox.delivery.states import State
 from outbox.message.preview import preview
 from outbox.operations import Attempt, Detail, duration
 from outbox.operations.audit import Entry
 from outbox.operations.event_log import Event
+from outbox.operations.rates import RateUse
 from outbox.operations.timeline import Step, timeline
+from outbox.settings import Settings
 from outbox.store.pauses import Pause
 
 SIBLINGS_SHOWN = 10
@@ -53,8 +56,8 @@ _SAFETY = (
 def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: bool) -> None:
     """Show one delivery with its attempts.
 
-    ID is that of outbox-list. Shows envelope, headers, every attempt, the pauses that hold it, what people changed, and
-    the other recipients. The body is shown only with --raw or --html.
+    ID is that of outbox-list. Shows envelope, headers, every attempt, the pauses and rates that hold it, what people
+    changed, and the other recipients. The body is shown only with --raw or --html.
 
     \b
     Examples:
@@ -80,6 +83,7 @@ def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: boo
             if waits
             else []
         )
+        rated = operations.rates.holding(connection, id, detail.environment, _ways(settings())) if waits else []
     if (raw or page) and detail.redacted_at is None:
         _note(id)
     if raw:
@@ -90,12 +94,17 @@ def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: boo
         print_json(
             detail.attempt_log
             if only_attempts
-            else plain(detail) | {"events": events, "changes": changes, "paused": paused}
+            else plain(detail) | {"events": events, "changes": changes, "paused": paused, "rates": rated}
         )
     elif only_attempts:
         _print_attempts(console(), detail)
     else:
-        _print_detail(console(), detail, changes, paused, events)
+        _print_detail(console(), detail, changes, paused, rated, events)
+
+
+def _ways(settings: Settings) -> Routes:
+    """By the names that transports have in the database."""
+    return settings.routes if settings.transport_names else Routes(tuple(one.name for one in settings.transports))
 
 
 def _note(id: int) -> None:
@@ -147,9 +156,17 @@ def _attempt_words(detail: Detail) -> str:
     return f"delivery {detail.id}: {counted}, {detail.state}"
 
 
-def _print_detail(out: Console, detail: Detail, changes: list[Entry], paused: list[Pause], events: list[Event]) -> None:
+def _print_detail(
+    out: Console,
+    detail: Detail,
+    changes: list[Entry],
+    paused: list[Pause],
+    rated: list[RateUse],
+    events: list[Event],
+) -> None:
     out.print(Text.assemble((f"delivery {detail.id}", "bold"), "  ", (detail.state, f"bold {COLOURS[detail.state]}")))
     held = [("paused", Text(safe(_pause(one)), style="yellow")) for one in paused]
+    held += [("waits", Text(safe(one.words or ""), style="yellow")) for one in rated]
     print_pairs(out, [*((name, Text(safe(value))) for name, value in _facts(detail)), *held])
     _heading(out, "headers")
     print_pairs(out, [(f"{safe(name)}:", Text(safe(value))) for name, value in detail.headers])

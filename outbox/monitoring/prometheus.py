@@ -17,6 +17,7 @@ from outbox.core.events import first_line, logger
 from outbox.delivery.states import Lane, State
 from outbox.monitoring.counters import Histogram, Meters
 from outbox.operations import GAUGE_CAP, Gauges
+from outbox.operations.rates import RateUse
 from outbox.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ GAUGES = {
     "workers": "Workers with a fresh heartbeat.",
     "worker_heartbeat_age_seconds": "Since the last heartbeat of each worker that has not shut down cleanly.",
     "transport_workers": "Living workers by relay and whether it is up or down for them.",
+    "rate_limit": "How many may go, of those that a limit of the settings counts, by its window.",
+    "rate_used_last_day": "How many went in the last 24 hours, of those that a daily limit counts.",
+    "rate_held_until_timestamp_seconds": "When more may go where a limit lets nothing go now; 0: it does.",
 }
 COUNTERS = {
     "deliveries_total": "Attempts, by verdict and class of the relay's reply code.",
@@ -184,6 +188,17 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
         for name, state in one.transports if one.alive else ():
             relays[name, state] = relays.get((name, state), 0) + 1
     yield _gauge("transport_workers", ("transport", "state"), relays)
+    yield from _of_rates(seen.rates)
+
+
+def _of_rates(uses: list[RateUse]) -> Iterator[Metric]:
+    whose = ("of", "name")
+    allowed = {(use.what, use.name, word): number for use in uses for word, number in use.allowed.items()}
+    yield _gauge("rate_limit", (*whose, "window"), allowed)
+    used = {(use.what, use.name): use.used for use in uses if use.used is not None}
+    yield _gauge("rate_used_last_day", whose, used)
+    held = {(use.what, use.name): use.held_until.timestamp() if use.held_until else 0.0 for use in uses}
+    yield _gauge("rate_held_until_timestamp_seconds", whose, held)
 
 
 def _of_meters(meters: Meters) -> Iterator[Metric]:

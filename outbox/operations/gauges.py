@@ -15,6 +15,7 @@ from outbox.operations.due import Due, look_at_due
 from outbox.operations.event_log import lately, suppressed
 from outbox.operations.failures import count_deferred
 from outbox.operations.problems import Kind
+from outbox.operations.rates import RateUse
 from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
@@ -60,6 +61,7 @@ class Gauges:
     oldest_effect: dict[str, float]  # seconds since the oldest that is not done was recorded, by name
     effects: dict[tuple[str, str], int]  # what handlers and webhooks are still to do, by name and state
     problems: dict[Kind, int]  # how many of each kind `outbox-status` would tell
+    rates: list[RateUse]  # that were used within a day
 
 
 def database_time(connection: sa.Connection) -> datetime:
@@ -106,6 +108,7 @@ def gauges(
             for state, number in (("waiting", one.waiting), ("failing", one.failing), ("given_up", one.given_up))
         },
         problems={kind: seen.problem_kinds.count(kind) for kind in Kind},
+        rates=seen.rates,
     )
 
 

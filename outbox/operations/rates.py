@@ -8,8 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from outbox.delivery.rate_limits import SECOND, WINDOWS, held, parse
-from outbox.operations.tables import RATE
-from outbox.store.rates import TRANSPORT, use_of
+from outbox.delivery.routes import Routes
+from outbox.operations.tables import DELIVERY, RATE
+from outbox.store.rates import DOMAIN, TRANSPORT, use_of
 from outbox.store.types import DbMicros, DbNow
 
 SHOWN = 50
@@ -30,12 +31,34 @@ class RateUse:
     held_until: datetime | None
 
     @property
+    def allowed(self) -> dict[str, int]:
+        """How many may go, by the word of each window."""
+        limits = parse(self.limits)
+        return {word: number for word in WINDOWS if (number := getattr(limits, word)) is not None}
+
+    @property
     def words(self) -> str | None:
         """That it is held, for a person; None: it is not."""
         if self.held_until is None:
             return None
         who = self.name if self.what == TRANSPORT else f"mail to {self.name}"
         return f"{who} is held by rate ({self.held_by}) until {self.held_until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def holding(connection: sa.Connection, id: int, environment: str, routes: Routes) -> list[RateUse]:
+    """The limits that hold back this delivery, which waits: that of its recipient's domain, and those of all
+    transports that may carry it, if each is held."""
+    held = [one for one in rates(connection, environment) if one.held_until is not None]
+    if not held:
+        return []
+    recipient, route = connection.execute(
+        sa.select(DELIVERY.c.recipient, DELIVERY.c.route).where(DELIVERY.c.id == id)
+    ).one()
+    domain = recipient.rpartition("@")[2].lower()
+    transports = {one.name: one for one in held if one.what == TRANSPORT}
+    names = routes.names(route)
+    found = [one for one in held if one.what == DOMAIN and one.name == domain]
+    return found + [transports[name] for name in names] if names and transports.keys() >= set(names) else found
 
 
 def rates(connection: sa.Connection, environment: str) -> list[RateUse]:

@@ -78,7 +78,7 @@ class Offers:
                 self._buffer.withdraw(leased, connection)
                 round_.left.append(leased)
             elif gate.refused and number in gate.asked:
-                self._buffer.withdraw(leased, connection, result.phase)
+                self._buffer.withdraw(leased, connection)  # no relay counts a message whose final dot never came
                 stopped = Decision(State.QUEUED, Reason.STOPPED, note=gate.refused)
                 tickets.append(self.record(leased, stopped, result))
             elif (ticket := self._came_to(leased, facts, result, connection, round_)) is not None:

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from outbox.delivery.rate_limits import parse
 from outbox.operations import audit, parse_moment, pauses
+from outbox.store.connections import Connections
 from outbox.store.enqueue import Posting
 from outbox.store.pauses import What, refuse
+from outbox.store.rates import DOMAIN, TRANSPORT, Rates
 from tests.db.mails import put
 from tests.flask.terminal import Terminal
 
@@ -52,6 +55,20 @@ def test_one_mail_tells_that_it_is_paused(terminal: Terminal) -> None:
     assert "paused            kind newsletter, by " in terminal.here("outbox-show", str(held)).stdout
     assert [one["reason"] for one in terminal.json("outbox-show", str(held))[1]["paused"]] == ["wrong link"]
     assert "paused" not in terminal.here("outbox-show", str(free)).stdout
+
+
+def test_one_mail_tells_that_a_rate_holds_it(terminal: Terminal) -> None:
+    """That of its recipient's domain, or that of the only transport."""
+    held, free = put(terminal.engine, "a@example.com", "b@example.org")
+    rates = Rates(terminal.engine, Connections(terminal.engine), "")
+    rates.reserve(DOMAIN, "example.com", parse("2/day"), 2)
+    assert "waits             mail to example.com is held by rate (2/day) until " in (
+        terminal.here("outbox-show", str(held)).stdout
+    )
+    assert [one["limits"] for one in terminal.json("outbox-show", str(held))[1]["rates"]] == ["2/day"]
+    assert terminal.json("outbox-show", str(free))[1]["rates"] == []
+    rates.reserve(TRANSPORT, "127.0.0.1:1", parse("3/day"), 3)
+    assert [one["name"] for one in terminal.json("outbox-show", str(free))[1]["rates"]] == ["127.0.0.1:1"]
 
 
 def test_a_dry_run_pauses_nothing(terminal: Terminal) -> None:

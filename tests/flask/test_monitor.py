@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,8 +18,11 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from outbox.delivery.rate_limits import parse
 from outbox.models import Base
 from outbox.monitoring import prometheus
+from outbox.store.connections import Connections
+from outbox.store.rates import TRANSPORT, Rates
 from outbox.web import health_blueprint
 from outbox.worker import process
 from outbox.worker.process import Worker
@@ -41,7 +45,7 @@ def samples(text: str) -> dict[str, list[Sample]]:
     return {family.name: family.samples for family in text_string_to_metric_families(text)}
 
 
-def value(text: str, name: str, **labels: str) -> float:
+def value(text: str, name: str, /, **labels: str) -> float:
     """Of the one sample with these labels."""
     (found,) = [
         sample.value
@@ -241,6 +245,7 @@ class TestBlueprint:
     def test_it_tells_what_the_database_knows(self, make_app: Callable[..., Flask], engine: sa.Engine) -> None:
         """Depth, age, workers, their relays: what Prometheus and its linter accept."""
         put(engine, ago=100)
+        Rates(engine, Connections(engine), "").reserve(TRANSPORT, "mail", parse("100/s, 50/d"), 50)
         worker(engine, heartbeat=5, health={"transport": {"name": 'mail"\n:25', "state": "open"}})
         app = make_app()
         app.register_blueprint(health_blueprint(may_view=lambda: True))
@@ -250,6 +255,9 @@ class TestBlueprint:
         assert value(text, "outbox_oldest_due_age_seconds", lane="normal") == pytest.approx(100, abs=20)
         assert value(text, "outbox_worker_heartbeat_age_seconds", pid="4711") == pytest.approx(5, abs=20)
         assert value(text, "outbox_transport_workers", state="down") == 1
+        assert value(text, "outbox_rate_limit", of="transport", name="mail", window="day") == 50
+        assert value(text, "outbox_rate_used_last_day", of="transport", name="mail") == 50
+        assert value(text, "outbox_rate_held_until_timestamp_seconds", of="transport", name="mail") > time.time()
 
     def test_the_database_is_read_once_in_some_seconds(self, make_app: Callable[..., Flask], engine: sa.Engine) -> None:
         """However often it is asked."""

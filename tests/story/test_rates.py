@@ -41,7 +41,7 @@ def seconds_to_midnight() -> float:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, make_stage: MakeStage) -> None:
     """Five a second and 100 in any 24 hours: exactly so many go, across midnight, those of high priority first.
 
@@ -55,7 +55,7 @@ def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, ma
     high = set(stage.send_together(40, priority="high"))
     for _ in range(4):
         stage.start(**faked.workers, ready=False)
-    until(lambda: len(relay.taken()) >= 100, "the quota is used up", 150)
+    until(lambda: len(relay.taken()) >= 100, "the quota is used up", 300)
     until(lambda: not stage.states()["sending"], "nothing is under way any more", 20)
     assert stage.states() == {"sent": 100, "queued": 200}
     faked.clock.step(seconds_to_midnight() + 2 * 3_600)
