@@ -44,7 +44,8 @@ def status(as_json: bool, shaped: bool, watch: bool, interval: float) -> None:
     Exit code 0: healthy. 1: degraded: the oldest due mail is older than OUTBOX_ALARM_OLDEST_SECONDS; no worker is
     running while mail is due; a relay is down, or a quota is used up; too many of the last attempts were refused or
     deferred (OUTBOX_ALARM_REFUSED, OUTBOX_ALARM_DEFERRED); workers have paused a sender or domain that the relay
-    refuses; much is paused for long (OUTBOX_ALARM_PAUSED); mail is enqueued faster than it is sent; or mail of another
+    refuses; much is paused for long (OUTBOX_ALARM_PAUSED); mail is enqueued faster than it is sent; too much of what
+    was sent lately was complained about or bounced (OUTBOX_ALARM_COMPLAINED, OUTBOX_ALARM_BOUNCED); or mail of another
     environment is due. 2: unknown: not configured, no database, not migrated.
 
     \b

@@ -13,10 +13,14 @@ from outbox.cli.text import Text
 from outbox.core import clock
 from outbox.delivery.states import Lane, State
 from outbox.operations import FailureGroup, Shape, ShapeRow, Status, Transport, Worker, duration, state_words
+from outbox.operations.reported_shares import described
 
 SMALL = 30
 """Up to so many lines a terminal is small."""
 
+
+SHARES_SHOWN = 6
+"""Of senders' domains and transports, what was complained about or bounced: the largest shares."""
 
 BRIEF = {"!": 2, "-": 1}
 """How many lines a problem, and a note, may take where the screen has too few for all of it."""
@@ -103,6 +107,7 @@ def _reported(out: Console, seen: Status) -> None:
     words = [f"{number(n, seen.count_cap)} {name}" for name, n in sorted(seen.events_last_day.items())]
     waiting, failed = (sum(getattr(one, name) for one in seen.effects) for name in ("waiting", "given_up"))
     pairs = [("reported, last day", ", ".join(words))] if words else []
+    pairs += [("", described(one)) for one in seen.reported[:SHARES_SHOWN]]
     if seen.suppressions:
         pairs.append(("suppressions", number(seen.suppressions, seen.count_cap)))
     if waiting or failed:

@@ -45,6 +45,8 @@ GAUGES = {
     "effects": f"Calls of handlers and webhooks that are not done, by name and state, {_CAPPED}.",
     "oldest_effect_age_seconds": "Since the oldest call that is not done was recorded, by name.",
     "events_last_day": f"What was reported of sent mail in the last day, by type and source, {_CAPPED}.",
+    "reported_messages": "Of what was sent lately, messages that were complained about or bounced.",
+    "reported_share": "Their share, from 0 to 1.",
     "suppressions": f"Suppressions in force, {_CAPPED}.",
     "problems": "What outbox-status calls a problem, by kind; degraded where one is above 0.",
     "unresolved_deliveries": f"Deliveries that a person has to look at, by state, {_CAPPED}.",
@@ -176,6 +178,10 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
     yield _gauge(
         "events_last_day", ("type", "source"), {(type, source): n for (type, source), n in seen.events.items()}
     )
+    labels = ("type", "transport", "sender_domain")
+    shares = {(one.type, one.transport or "default", one.sender_domain): one for one in seen.reported}
+    yield _gauge("reported_messages", labels, {of: one.reported for of, one in shares.items()})
+    yield _gauge("reported_share", labels, {of: one.share for of, one in shares.items()})
     yield _gauge("suppressions", (), {(): seen.suppressions})
     yield _gauge("workers", (), {(): sum(one.alive for one in seen.heartbeats)})
     yield _gauge(

@@ -21,6 +21,10 @@ class Alarms:
     paused_seconds: float = 86_400.0  # for longer than this or without an end
     growing: float = 600.0  # the time until all that is due is sent has been growing for this long
     drain: float = 60.0  # and is longer than this
+    complained: float = 0.001  # so many of one domain's messages by one transport were complained about
+    bounced: float = 0.05
+    reports: int = 5  # if there are so many reports,
+    reports_seconds: float = 7 * 86_400.0  # about mail sent within this time
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -34,4 +38,8 @@ class Alarms:
             paused=settings.alarm_paused,
             paused_seconds=settings.alarm_paused_seconds,
             growing=settings.alarm_growing_seconds,
+            complained=settings.alarm_complained,
+            bounced=settings.alarm_bounced,
+            reports=settings.alarm_reports,
+            reports_seconds=settings.alarm_reports_seconds,
         )

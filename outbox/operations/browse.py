@@ -1,8 +1,8 @@
 """A page of a list in bounded time, however much mail there is and whatever is looked for.
 
-State, recipient, Message-ID and number are looked up by an index. Other words (a part of a subject, a kind, an age, …)
-are looked for among the newest mail, a thousand rows at a time, until the page is full or its time is up; the next
-page goes on where this one stopped. `find` and `count` are the same without the limit.
+State, recipient, Message-ID, number and reported event are looked up by an index. Other words (a part of a subject, a
+kind, an age, …) are looked for among the newest mail, a thousand rows at a time, until the page is full or its time is
+up; the next page goes on where this one stopped. `find` and `count` are the same without the limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
 from outbox.operations.filters import Filter, by_id, clauses, in_span, indexed, narrowed
-from outbox.operations.find import Row, count, find, source
+from outbox.operations.find import Row, count, find
+from outbox.operations.hits import source
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.store.types import DbNow
 
@@ -54,7 +55,7 @@ def browse(
     window = window or WINDOW
     wanted = narrowed(connection, wanted)
     first = (after if oldest_first else before) is None
-    if indexed(wanted) == wanted:
+    if indexed(wanted) == wanted or wanted == Filter(event=wanted.event):
         return _by_index(connection, wanted, before, after, oldest_first, first, limit, cap)
     deadline = monotonic() + seconds
     lower, upper = None if after is None else after + 1, before

@@ -14,7 +14,8 @@ from outbox.delivery.reply import Phase, Verdict
 from outbox.delivery.states import Lane, OnUncertain, State
 from outbox.message.values import Blob, whole_form
 from outbox.operations.conditions import MAX_ID
-from outbox.operations.filters import Filter, by_id, clauses, in_span, narrowed
+from outbox.operations.filters import Filter, narrowed
+from outbox.operations.hits import JOINED, hits, unordered
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.store.messages import utf8_from
 from outbox.store.types import DbNow
@@ -135,8 +136,6 @@ _DETAIL = (
     MESSAGE.c.utf8_header,
 )
 
-JOINED = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
-
 
 def find(
     connection: sa.Connection,
@@ -152,10 +151,8 @@ def find(
     `oldest_first`: the oldest; with `after`, those with a larger id.
     """
     wanted = narrowed(connection, wanted)
-    span = in_span(wanted, None if after is None else after + 1, before)
-    hits = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted), *span)
-    order = by_id(wanted, oldest_first=oldest_first)
-    page = hits.order_by(*order).limit(limit).subquery("page")  # the join is only made for what is shown
+    found = hits(wanted, None if after is None else after + 1, before, oldest_first=oldest_first)
+    page = found.limit(limit).subquery("page")  # the join is only made for what is shown
     shown = DELIVERY.c.id.asc() if oldest_first else DELIVERY.c.id.desc()
     rows = connection.execute(
         sa.select(*_ROW).select_from(JOINED.join(page, DELIVERY.c.id == page.c.id)).order_by(shown)
@@ -166,7 +163,7 @@ def find(
 def count(connection: sa.Connection, wanted: Filter, *, cap: int = 10_000) -> int:
     """How many match; it stops at `cap` + 1, which means "more than `cap`"."""
     wanted = narrowed(connection, wanted)
-    inner = sa.select(DELIVERY.c.id).select_from(source(wanted)).where(*clauses(wanted)).limit(cap + 1).subquery()
+    inner = unordered(wanted).limit(cap + 1).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one())
 
 
@@ -216,11 +213,6 @@ def wire(connection: sa.Connection, message_pk: int, recipient: str = "") -> byt
             f"message {message_pk} is damaged: {len(whole)} bytes instead of {size}. Was its row changed by hand?"
         )
     return whole
-
-
-def source(wanted: Filter) -> sa.FromClause:
-    """The tables that `clauses(wanted)` speaks of."""
-    return JOINED if wanted.needs_message else DELIVERY
 
 
 def _row_values(row: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from outbox.operations.event_log import lately, suppressed
 from outbox.operations.failures import count_deferred
 from outbox.operations.problems import Kind
 from outbox.operations.rates import RateUse
+from outbox.operations.reported_shares import ReportedShare
 from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
@@ -58,6 +59,7 @@ class Gauges:
     heartbeats: list[Heartbeat]
     events: dict[tuple[EventType, str], int]  # what was reported in the last day, by type and source
     suppressions: int  # in force
+    reported: list[ReportedShare]  # what was complained about and bounced, of what was sent
     oldest_effect: dict[str, float]  # seconds since the oldest that is not done was recorded, by name
     effects: dict[tuple[str, str], int]  # what handlers and webhooks are still to do, by name and state
     problems: dict[Kind, int]  # how many of each kind `outbox-status` would tell
@@ -100,6 +102,7 @@ def gauges(
         deferred=min(count_deferred(connection, cap), cap),
         heartbeats=heartbeats,
         events=lately(connection, cap, _DAY),
+        reported=seen.reported,
         suppressions=min(suppressed(connection, cap), cap),
         oldest_effect={one.name: one.oldest_seconds for one in seen.effects},
         effects={

@@ -11,6 +11,7 @@ from outbox.delivery.states import Lane, State
 from outbox.operations.effects import EffectCount
 from outbox.operations.outcomes import Outcomes
 from outbox.operations.rates import RateUse
+from outbox.operations.reported_shares import ReportedShare
 from outbox.store.pauses import EVERY, Pause, What
 
 
@@ -130,6 +131,9 @@ class Status:
     events_last_hour: dict[str, int] = field(default_factory=dict)  # what was reported, by type
     events_last_day: dict[str, int] = field(default_factory=dict)
     suppressions: int = 0  # in force
+    reported: list[ReportedShare] = field(
+        default_factory=list
+    )  # what was complained about and bounced, of what was sent
     effects: list[EffectCount] = field(default_factory=list)  # what handlers and webhooks are still to do
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)

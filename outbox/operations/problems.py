@@ -14,6 +14,7 @@ from outbox.delivery.states import State
 from outbox.operations.alarms import Alarms
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
+from outbox.operations.reported_shares import advice, too_many
 from outbox.operations.stopped import stopped
 from outbox.operations.times import sentence, spelled
 from outbox.operations.transports import REMEDY, left_behind
@@ -43,6 +44,8 @@ class Kind(StrEnum):
     DATABASE = "database"
     ENVIRONMENT = "environment"
     EFFECTS = "effects"
+    COMPLAINED = "complained"
+    BOUNCED = "bounced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
             words = f"worker {worker.host} pid {worker.pid} has trouble with the database: {worker.health['database']}"
             yield Problem(Kind.DATABASE, words)
     yield from _effects(seen)
+    yield from (Problem(Kind(one.type), advice(one)) for one in seen.reported if too_many(one, alarms))
     for name, number in seen.foreign.items():
         yield Problem(
             Kind.ENVIRONMENT,

@@ -22,6 +22,7 @@ from outbox.operations.health import Status, Transport, Worker
 from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.rates import rates
+from outbox.operations.reported_shares import reported_shares
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.store.held import Held
@@ -115,6 +116,7 @@ def status(
         if counts
         else {},
         suppressions=count_suppressed(connection, count_cap) if counts else 0,
+        reported=reported_shares(connection, now, alarms.reports_seconds),
         effects=effects.counts(connection, environment, count_cap),
     )
     for problem in problems(seen, alarms, unserved=ours > 0):

@@ -9,7 +9,7 @@ from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.outgoing_webhooks import WEBHOOKS, Webhook
 from outbox.settings.spec import setting
 from outbox.settings.staging_values import ADDRESS
-from outbox.settings.values import SECONDS, SECONDS_OR_NONE, SECRET, text, whole
+from outbox.settings.values import SECONDS, SECONDS_OR_NONE, SECRET, SHARE, text, whole
 from outbox.settings.web_values import WEB_ADDRESS
 
 
@@ -71,6 +71,31 @@ class EventTable(BounceTable):
         "Your name in the `Feedback-ID` of mail of the category `subscription`, 5 to 15 characters: Gmail then tells "
         "complaints by kind.",
         says="unset: none",
+    )
+    alarm_complained: float = setting(
+        "OUTBOX_ALARM_COMPLAINED",
+        SHARE,
+        0.001,
+        "The status is degraded when this share of what was sent lately, of one sender's domain by one transport, was "
+        "complained about. Gmail and Yahoo ask for less than 0.001, and refuse mail from 0.003 on. 0: never.",
+    )
+    alarm_bounced: float = setting(
+        "OUTBOX_ALARM_BOUNCED",
+        SHARE,
+        0.05,
+        "The same for the share that bounced. Amazon SES reviews accounts from 0.05 on.",
+    )
+    alarm_reports: int = setting(
+        "OUTBOX_ALARM_REPORTS",
+        whole(1, 1_000_000),
+        5,
+        "The status judges these shares only if so many messages were complained about, or bounced.",
+    )
+    alarm_reports_seconds: float = setting(
+        "OUTBOX_ALARM_REPORTS_SECONDS",
+        SECONDS,
+        7 * 86_400.0,
+        "How far back the status looks at what became of mail that was sent.",
     )
     webhooks: tuple[Webhook, ...] = setting(
         "OUTBOX_WEBHOOKS",

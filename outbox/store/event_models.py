@@ -23,6 +23,7 @@ class OutboxEvent(Base):
         sa.CheckConstraint(one_of("type", EventType), name="ck_outbox_event_type"),
         sa.UniqueConstraint("source", "event_id", name="uq_outbox_event_source"),
         sa.Index("ix_outbox_event_delivery", "delivery_id"),
+        sa.Index("ix_outbox_event_type", "type", "delivery_id"),
         sa.Index("ix_outbox_event_message", "message_pk"),
         sa.Index("ix_outbox_event_digest", "digest", "recorded_at"),
         sa.Index("ix_outbox_event_recorded", "recorded_at"),
@@ -54,7 +55,7 @@ class OutboxSuppression(Base):
     __tablename__ = "outbox_suppression"
     __table_args__ = (
         sa.CheckConstraint(one_of("reason", Why), name="ck_outbox_suppression_reason"),
-        sa.UniqueConstraint("digest", "scope", "reason", name="uq_outbox_suppression_scope"),
+        sa.UniqueConstraint("scope", "reason", "digest", name="uq_outbox_suppression_scope"),
         sa.Index("ix_outbox_suppression_digest", "digest", **HASHED),
         sa.Index("ix_outbox_suppression_address", "address"),
         sa.Index("ix_outbox_suppression_until", "until"),
