@@ -6,6 +6,7 @@ Here both are asked about each outcome, and one ruling comes back. See docs/deci
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from outbox.delivery.breaker import IN_TRANSACTION, Breaker, Cause, cause_of
@@ -24,15 +25,25 @@ class Ruling:
     """Deliveries whose refusals, already written down, are not their own either."""
     blamed: tuple[Blamed, ...] = ()
     """To be paused by itself."""
+    slowed: bool = False
+    """It asks for nothing but a lower rate."""
     turned: bool = False
     """The relay has just gone out of use, or come back."""
+
+
+def _never(_offer: Offer, _result: Result, _now: float) -> bool:
+    return False
 
 
 class Blame:
     """The judge of one worker's transport. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, breaker: Breaker, refusals: Refusals) -> None:
+    def __init__(
+        self, breaker: Breaker, refusals: Refusals, slows: Callable[[Offer, Result, float], bool] = _never
+    ) -> None:
+        """`slows`: is given each outcome, and says whether it asks for nothing but a lower rate."""
         self.breaker = breaker
+        self._slows = slows
         self._refusals = refusals
         self._scopes = Scopes()
         self._senders: set[str] = set()
@@ -88,10 +99,14 @@ class Blame:
         if result.verdict is Verdict.ACCEPTED:
             self.breaker.accepted(opening)
             self._refusals.accepted()
+            self._slows(offer, result, now)
             return Ruling(None, blamed=tuple(self._scopes.accepted(offer)))
         cause = cause_of(result)
         if cause is None:
             return self._refused(offer, result, opening, now, chance)
+        if self.breaker.since is None and self._slows(offer, result, now):
+            self.breaker.withdrawn(probe=True)
+            return Ruling(result.about, slowed=True)
         blamed = tuple(self._scopes.refused(offer, result)) if cause is Cause.ACCOUNT else ()
         if blamed and self.breaker.since is None:
             self.breaker.withdrawn(probe=True)

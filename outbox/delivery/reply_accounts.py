@@ -204,6 +204,7 @@ ACCOUNT: tuple[Rule, ...] = (
         text=words(
             r"\bthrottl",
             r"\btoo many (?:\w+ )?(?:messages|e?-?mails?|requests|log-?[io]ns?|auth\w*)\b",
+            r"\btoo much mail from\b",  # Postfix
             r"\brate[- ]?limit",
             r"\b(?:sending|message|mail) rate\b",
             r"\bexceed\w* .{0,40}\brate\b",

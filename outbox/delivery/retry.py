@@ -91,6 +91,7 @@ class Facts:
     withheld: bool = False  # the refusal is not the delivery's own: every message meets it
     down: bool = True  # the transport is out of use after this attempt
     elsewhere: bool = False  # another transport can carry it
+    slowed: bool = False  # it asks for nothing but a lower rate
     together: bool = False  # the reply was to several recipients of the message
 
 
@@ -201,6 +202,11 @@ def _blameless(result: Result, facts: Facts, policy: RetryPolicy, chance: float,
     if suspected and facts.rescues + 1 > policy.poison:
         note = f"given up: {facts.rescues + 1} connections broke on this message while others went through"
         return Decision(State.FAILED, Reason.POISON, suspected=True, note=note)
+    if facts.slowed:  # by when it is offered again, less is
+        delay = min(2.0 ** min(facts.deferrals, 60), policy.probe)
+        delay = max(delay, min(result.retry_after or 0.0, policy.probe))
+        due = policy.within(delay, facts, chance)
+        return Decision(State.QUEUED, reason, delay if due is None else due, deferred=True)
     if facts.elsewhere and (facts.down or not (facts.deferrals or facts.rescues)):
         return Decision(State.QUEUED, reason, 0.0, suspected=suspected, deferred=True)
     delay = policy.backoff(max(facts.deferrals, facts.rescues) + 1, chance)

@@ -22,7 +22,7 @@ from outbox.store.models import table_of
 from outbox.store.rate_models import OutboxRate
 from outbox.store.types import DbMicros, DbNow
 
-TRANSPORT, DOMAIN = "transport", "domain"
+TRANSPORT, DOMAIN, SLOWED = "transport", "domain", "slowed"
 
 _rate = table_of(OutboxRate)
 

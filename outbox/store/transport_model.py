@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -29,4 +30,5 @@ class OutboxTransport(Base):
     cause: Mapped[str | None] = mapped_column(sa.String(16))  # down: `breaker.Cause`
     about: Mapped[str | None] = mapped_column(sa.String(11))  # down: `reply.About`
     probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # down: when the next delivery may try it
+    paces: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # lower rates: see `store.paces`
     prober_id: Mapped[int | None] = mapped_column(big_integer())  # down: the worker whose probe is under way

@@ -6,7 +6,8 @@ No wait for a row that somebody else has locked: what can't be read or written l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import Engine
 from outbox.delivery.breaker import LONGEST_PROBE_WAIT
 from outbox.store.databases import of
 from outbox.store.models import table_of
+from outbox.store.paces import Paces, Slowed, slowed_by
 from outbox.store.reading import reading
 from outbox.store.transport_model import OutboxTransport
 from outbox.store.types import DbNow, utc
@@ -36,6 +38,8 @@ class Known:
     about: str | None = None
     probe_in: float = 0.0  # until the next probe may begin
     prober: int | None = None  # the worker whose probe is under way
+    slowed: Mapping[str, Slowed] = field(default_factory=dict)  # by domain, "" for all of it
+    now: float = 0.0  # by the database, since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Transports:
         self._engine = engine
         self._environment = environment
         self._database = of(engine)
+        self.paces = Paces(engine, environment)
 
     def read(self) -> dict[str, Known]:
         """All of them, by name."""
@@ -155,4 +160,6 @@ def _known(row: Any) -> Known:
         about=row.about,
         probe_in=probe_in if probe_in < _STEPPED_SECONDS else 0.0,
         prober=row.prober_id,
+        slowed=slowed_by(row.paces),
+        now=utc(row.now).timestamp(),
     )

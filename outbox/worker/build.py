@@ -51,6 +51,7 @@ from outbox.worker.returning import returning
 from outbox.worker.router import Router, Share
 from outbox.worker.scheduler import Duty
 from outbox.worker.shared_health import SharedHealth
+from outbox.worker.slowing import Slowing
 from outbox.worker.terms import Terms
 
 if TYPE_CHECKING:
@@ -171,11 +172,11 @@ def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Ter
     )
 
 
-def blame(settings: Settings) -> Blame:
+def blame(settings: Settings, slowing: Slowing) -> Blame:
     """The judge of the relay."""
     most = settings.probe_max_seconds
     breaker = Breaker(faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=most)
-    return Blame(breaker, Refusals(settings.breaker_refusals))
+    return Blame(breaker, Refusals(settings.breaker_refusals), slowing.saw)
 
 
 def purger(engine: Engine, settings: Settings, kinds: Iterable[Policy] = ()) -> operations.Purger:
@@ -226,12 +227,13 @@ def pools(
     def pool(relay: Relay, first: bool) -> Pool:
         learned, name = Learned(), relay.name
         own = queue if first else _queue_beside(queue, engine, settings, relay, wake=asked is None)
+        slowing = Slowing(_transports(engine, settings).paces, name, paced(own.rates, relay, settings, worker_id))
         return Pool(
             own,
             OutcomeStore(engine, bounce_seconds=settings.bounce_suppression_seconds),
             worker_id,
             terms(settings, relay, bound, engine),
-            blame(settings),
+            blame(settings, slowing),
             rulings(engine, settings, relay),
             events,
             lease_guard,
@@ -245,8 +247,8 @@ def pools(
             meters=meters,
             share=Share(router, name),
             asked=asked[name] if asked is not None else None,
-            shared=SharedHealth(_transports(engine, settings), events, name=name, worker_id=worker_id),
-            pacer=paced(own.rates, relay, settings, worker_id),
+            shared=SharedHealth(_transports(engine, settings), events, name=name, worker_id=worker_id, slowing=slowing),
+            pacer=slowing.pacer,
         )
 
     made = {relay.name: pool(relay, number == 0) for number, relay in enumerate(settings.transports)}

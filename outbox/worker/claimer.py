@@ -174,7 +174,7 @@ class Claimer:
 
     def carry_out(self) -> None:
         """What rulings ask for, once the outcomes that they rest on are written down. Not beside `run`."""
-        if self._shared is not None and self._buffer.is_new:
+        if self._shared is not None and self._shared.has_news:
             with self._progress.step("telling the other workers of the relay"):
                 self._shared.tell()
         if not self._consequences.pending:

@@ -5,12 +5,12 @@ Which mail is to which domain is known only once it is claimed, so permits are r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from outbox.core.events import first_line, logger
 from outbox.delivery.rate_limits import RateLimits
-from outbox.store.rates import DOMAIN, Rates
+from outbox.store.rates import DOMAIN, SLOWED, Grant, Rates
 from outbox.worker.leased import Leased
 
 _PATIENCE_SECONDS = 5.0  # the longest that a domain is passed over, before it is looked at again
@@ -22,13 +22,23 @@ class DomainRates:
     """One transport's, of one worker. Belongs to the thread that claims."""
 
     def __init__(
-        self, source: Rates | None, rates: Sequence[tuple[str, RateLimits]], monotonic: Callable[[], float]
+        self,
+        source: Rates | None,
+        rates: Sequence[tuple[str, RateLimits]],
+        monotonic: Callable[[], float],
+        transport: str = "",
     ) -> None:
         """`rates`: (pattern, limits); the first pattern that fits holds. `source`: None where there are none."""
         self._source = source
         self._rates = rates
         self._monotonic = monotonic
+        self._transport = transport
+        self._slowed: Mapping[str, float] = {}
         self._held: dict[str, float] = {}
+
+    def slow_to(self, per_second: Mapping[str, float]) -> None:
+        """Send to these domains no faster than this, by this transport."""
+        self._slowed = per_second
 
     @property
     def held(self) -> frozenset[str]:
@@ -41,7 +51,7 @@ class DomainRates:
 
     def admit(self, leased: list[Leased]) -> tuple[list[Leased], list[Leased]]:
         """Which of these may go now, and which have to wait; in their order."""
-        if not self._rates:
+        if not self._rates and not self._slowed:
             return leased, []
         by_domain: dict[str, int] = {}
         for one in leased:
@@ -72,9 +82,18 @@ class DomainRates:
         return next((limits for pattern, limits in self._rates if fnmatchcase(domain, pattern)), RateLimits())
 
     def _reserve(self, domain: str, wanted: int) -> int:
-        if self._source is None or not (limits := self._limits(domain)):
+        if self._source is None:
             return wanted
-        grant = self._source.reserve(DOMAIN, domain, limits, wanted, paced=False)
+        found = wanted
+        if (rate := self._slowed.get(domain)) is not None:
+            what = f"{self._transport} {domain}"
+            slower = self._source.reserve(SLOWED, what, RateLimits(), found, per_second=rate, paced=False)
+            found = self._granted(domain, slower, found)
+        if found and (limits := self._limits(domain)):
+            found = self._granted(domain, self._source.reserve(DOMAIN, domain, limits, found, paced=False), found)
+        return found
+
+    def _granted(self, domain: str, grant: Grant, wanted: int) -> int:
         if grant.permits < wanted:
             wait = min(max(grant.wait, _LEAST_SECONDS), _PATIENCE_SECONDS)
             self._held[domain] = self._monotonic() + wait

@@ -138,7 +138,9 @@ class Offers:
             self._buffer.withdraw(leased, connection, result.phase)
         if result.verdict is not Verdict.ACCEPTED:  # which nothing else decides about
             shared = round_.is_shared(result)
-            facts = replace(facts, withheld=ruling.withheld, down=self._buffer.is_down, together=shared)
+            facts = replace(
+                facts, withheld=ruling.withheld, down=self._buffer.is_down, together=shared, slowed=ruling.slowed
+            )
         decision = decide(result, facts, self._terms.policy_of(leased.claimed.message.kind), round_.chance)
         return self.record(leased, staging.noted(decision, self._terms.redirect_to), result, ruling.about, later=later)
 
@@ -146,7 +148,7 @@ class Offers:
         with self._judging:  # what follows from outcomes is noted in their order
             offer, ruling = self._buffer.done(leased, result, chance, connection)
             pending = self._consequences is not None and self._consequences.note(ruling, offer, result)
-        if pending:
+        if pending or ruling.slowed:
             self._buffer.running_low.set()
         if ruling.turned:
             self._say_turned(result)

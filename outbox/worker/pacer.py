@@ -6,6 +6,7 @@ not go at once. One that was not used in time is lost to the rate, and given bac
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ _REFILL_SECONDS = 0.5  # before more is asked for where less was given out than 
 _LEAST_WAIT = 0.1
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.02  # at least, where something else than the permit keeps a connection from it
+_LOWER = 0.8  # of the rate before: what was permitted by it is far too much
 _LONG_SECONDS = 60.0
 """Whoever waits for the queue to be empty does not wait for longer limits than these."""
 
@@ -54,7 +56,7 @@ class Pacer:
         `per_recipient`: what the limits count; else it is messages, however many recipients share one."""
         self.per_recipient = per_recipient
         self._worker = worker
-        self.domains = DomainRates(source, domains, monotonic)
+        self.domains = DomainRates(source, domains, monotonic, transport)
         self._source = source
         self._transport = transport
         self._limits = limits
@@ -72,7 +74,11 @@ class Pacer:
 
     def slow_to(self, per_second: float | None) -> None:
         """Send no faster than this, whatever the settings allow; None: as they say. For all workers alike."""
-        self._per_second = per_second
+        before, self._per_second = self._per_second, per_second
+        if per_second is not None and per_second < _LOWER * (before or math.inf):
+            with self._lock:
+                self._unused.extend(permit.reserved for permit in self._permits)
+                self._permits.clear()
         self.active = bool(self._limits) or per_second is not None
 
     def permitted(self, room: int, waiting: int, busy: bool, is_any: Callable[[], bool]) -> int:
@@ -141,6 +147,8 @@ class Pacer:
         """For how many there are permits, where it takes long until there are more; None: it does not."""
         if not self.active:
             return None
+        if self._per_second is not None:  # what was claimed before goes by another worker, or later
+            return max(len(self._permits), math.ceil(self._per_second) + 1)
         return len(self._permits) if self._ask_at - now > 2 * _REFILL_SECONDS else None
 
     def lacks(self, waiting: int) -> bool:

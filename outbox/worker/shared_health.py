@@ -15,6 +15,7 @@ from outbox.delivery.breaker import Cause
 from outbox.delivery.reply import About
 from outbox.store.transports import Fault, Known, Transports, Turn
 from outbox.worker.prefetch import PrefetchBuffer
+from outbox.worker.slowing import Slowing
 
 _WORKS_SECONDS = 5.0  # after an accepted message nobody else's word puts a transport out of use
 
@@ -36,9 +37,11 @@ class SharedHealth:
         *,
         name: str,
         worker_id: int,
+        slowing: Slowing | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         """`name`: the transport's."""
+        self._slowing = slowing
         self._rows = rows
         self._events = events
         self._name = name
@@ -57,6 +60,8 @@ class SharedHealth:
     def look(self, rows: Mapping[str, Known], began: float) -> None:
         """Take what the others know. `began`: when they were asked, in monotonic seconds."""
         buffer, row, now = self._buffer, rows.get(self._name), self._monotonic()
+        if row is not None and self._slowing is not None:
+            self._slowing.look(row.slowed, row.now, began)
         if buffer is None or row is None or began <= self._changed_at:
             return
         with buffer.judging() as breaker:
@@ -75,8 +80,16 @@ class SharedHealth:
             name = EventName.TRANSPORT_DOWN if row.down else EventName.TRANSPORT_UP
             self._events.emit(name, transport=self._name, phase=phase, reply=reply, note="as another worker found")
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to `tell`."""
+        slowed = self._slowing is not None and self._slowing.is_due
+        return slowed or (self._buffer is not None and self._buffer.is_new)
+
     def tell(self) -> None:
         """Write down what the others are to know, if there is something."""
+        if self._slowing is not None and self._slowing.is_due:
+            self._slowing.tell()
         buffer = self._buffer
         if buffer is None or not buffer.is_new or self._monotonic() < self._again_at:
             return
