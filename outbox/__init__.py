@@ -21,8 +21,9 @@ from outbox.core.errors import (
 )
 from outbox.core.version import VERSION
 from outbox.delivery.before_send import Cancel, Hold, Outgoing
-from outbox.delivery.happened import MailEvent
+from outbox.delivery.happened import BatchEvent, MailEvent
 from outbox.delivery.reply import Result
+from outbox.extension.batches import Batch
 from outbox.extension.errors import BadHeaderError
 from outbox.extension.flask_mail import Message, RawMessage, split_addresses
 from outbox.extension.kinds import Kind
@@ -64,6 +65,8 @@ __all__ = [
     "Envelope",
     "Result",
     "MailEvent",
+    "BatchEvent",
+    "Batch",
     "Subscription",
     "Outgoing",
     "Hold",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from outbox.store.batch_model import OutboxBatch
+from outbox.store.digest_model import OutboxDigestItem
 from outbox.store.dkim_model import OutboxDkimTurn
 from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
@@ -26,8 +28,10 @@ __all__ = [
     "Base",
     "OutboxAttempt",
     "OutboxAudit",
+    "OutboxBatch",
     "OutboxBlob",
     "OutboxDelivery",
+    "OutboxDigestItem",
     "OutboxEffect",
     "OutboxEvent",
     "OutboxDkimTurn",

@@ -15,7 +15,13 @@ OUTCOMES = (State.SENT.value, State.FAILED.value, State.UNCERTAIN.value, State.C
 """Those of a worker; it cancels what a guard or a hook says."""
 
 TYPES = (*OUTCOMES, *(one.value for one in EventType if one is not EventType.UNKNOWN))
-"""All."""
+"""All that are about one delivery."""
+
+BATCH_DONE = "batch_done"
+"""Nothing of a batch is queued or being sent any more."""
+
+HANDLED = (*TYPES, BATCH_DONE)
+"""All that a handler can be told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,27 @@ class MailEvent:
     lists."""
 
 
-def unknown_types(types: Iterable[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class BatchEvent:
+    """A batch that is done, as handlers of `"batch_done"` get it."""
+
+    id: str
+    """The same in each call about the same batch."""
+    type: str
+    at: datetime
+    batch: str
+    """Its name."""
+    kind: str | None
+    is_cancelled: bool
+    messages: int
+    deliveries: int
+    counts: dict[str, int]
+    """Deliveries by state: `{"sent": 990, "failed": 10}`."""
+
+
+Happened = MailEvent | BatchEvent
+
+
+def unknown_types(types: Iterable[str], known: Iterable[str] = TYPES) -> list[str]:
     """Those of `types` that nothing ever has."""
-    return [str(one) for one in types if one not in TYPES]
+    return [str(one) for one in types if one not in known]

@@ -17,11 +17,11 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core.errors import ConfigurationError
-from outbox.delivery.happened import TYPES, MailEvent, unknown_types
+from outbox.delivery.happened import HANDLED, Happened, unknown_types
 from outbox.extension import signals
 from outbox.settings.outgoing_webhooks import PREFIX, Webhook
 
-Handler = Callable[[Session, MailEvent], object]
+Handler = Callable[[Session, Any], object]
 H = TypeVar("H", bound=Handler)
 
 _NO_SESSION = (
@@ -65,9 +65,9 @@ class Handlers:
     def register(self, function: H, types: Sequence[str], kind: str | Iterable[str] | None, name: str | None) -> H:
         """Raises ConfigurationError with all faults."""
         own = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
-        faults = [f"there is no type {one!r}. There are {', '.join(TYPES)}." for one in unknown_types(types)]
+        faults = [f"there is no type {one!r}. There are {', '.join(HANDLED)}." for one in unknown_types(types, HANDLED)]
         if not types:
-            faults.append(f"it names no type. There are {', '.join(TYPES)}.")
+            faults.append(f"it names no type. There are {', '.join(HANDLED)}.")
         if inspect.iscoroutinefunction(function):
             faults.append("it is a coroutine function; its session is a sqlalchemy.orm.Session. Write it with `def`.")
         if name is None and "<lambda>" in own:
@@ -112,7 +112,7 @@ class Listening:
         if (app := self._app()) is not None:
             signals.recorded(app, events)
 
-    def handle(self, name: str, connection: sa.Connection, event: MailEvent) -> None:
+    def handle(self, name: str, connection: sa.Connection, event: Happened) -> None:
         """Call the handler `name` in the transaction of `connection`, in a savepoint: its own commit is none.
 
         Raises what it raises.

@@ -35,6 +35,9 @@ class Sends(Protocol):
     @property
     def enqueue_many(self) -> Callable[..., list[Queued]]: ...
 
+    @property
+    def batch(self) -> Callable[..., Any]: ...
+
 
 class Kind:
     """One kind of message: what `mail.kind` returns."""
@@ -96,6 +99,11 @@ class Kind:
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`, of this kind."""
         return self._mail.enqueue_many(messages, session, **self._own(options))
+
+    @takes(SharedOptions)
+    def batch(self, name: str, *, expected: int | None = None, **options: Unpack[SharedOptions]) -> Any:
+        """As `Outbox.batch`, of this kind."""
+        return self._mail.batch(name, expected=expected, **self._own(options))
 
     def unsubscribe_url(self, address: str) -> str:
         """The link by which `address` leaves this list, and sees all others: for messages that are given as bytes.

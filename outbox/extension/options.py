@@ -101,14 +101,14 @@ def posting(
     Raises MessageError with the field, what is wrong and the remedy.
     """
     policy = policy or _NO_POLICY
-    kind = _label("kind", options.get("kind"), LONGEST_KIND)
+    kind = label("kind", options.get("kind"), LONGEST_KIND)
     send_at = instant("send_at", options.get("send_at"))
     expires_at = instant("expires_at", options.get("expires_at"))
     if send_at is not None and expires_at is not None and expires_at <= send_at:
         raise MessageError(
             "expires_at", f"{expires_at} is not after send_at, {send_at}", "Let the message expire after it is due."
         )
-    key = _label("key", options.get("key"), LONGEST_KEY)
+    key = label("key", options.get("key"), LONGEST_KEY)
     on_uncertain = options.get("on_uncertain")
     lane = _choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane)
     posted = Posting(
@@ -166,7 +166,8 @@ def _route(routes: Routes, transport: str | None, kind: str | None, lane: Lane) 
     return lambda sender, domain: routes.route(kind, sender, domain, lane, random.random())  # noqa: S311 - no secret
 
 
-def _label(field: str, value: Any, longest: int) -> str | None:
+def label(field: str, value: Any, longest: int) -> str | None:
+    """A text that people read, such as a key; None where there is none. Raises MessageError."""
     if value is None:
         return None
     if not isinstance(value, str):

@@ -13,6 +13,7 @@ from werkzeug.local import LocalProxy
 
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
+from outbox.extension.batches import Batching
 from outbox.extension.flask_mail import Address, Connection, Message
 from outbox.extension.hooked import Hooked
 from outbox.extension.kinds import Kind, Kinds
@@ -34,7 +35,7 @@ from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
 
-class Outbox(Told, Hooked, Suppressing, Subscribing, flask_mail.Mail):
+class Outbox(Told, Batching, Hooked, Suppressing, Subscribing, flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
     def __init__(
@@ -96,6 +97,7 @@ class Outbox(Told, Hooked, Suppressing, Subscribing, flask_mail.Mail):
         "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
         `attempts`, `retry_first`, `retry_max`: how often and when it is tried again; `retention`: seconds after its end
         until it is purged; all by default as the settings say.
+        `canary`, `canary_limit`, `canary_wait`: what of a batch goes first, see docs/batches.md.
         `title`: its name for people, on the page where they unsubscribe.
 
         Raises ConfigurationError with all faults, also for a name that is taken; TypeError for an unknown option.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 from weakref import WeakSet
 
 import flask_mail
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from outbox.core import clock
 from outbox.core.errors import DatabaseError, MessageError, NotBoundError
 from outbox.core.events import logger
-from outbox.extension import changes, images, locales, signals, uncommitted
+from outbox.extension import changes, images, locales, many, signals, uncommitted
 from outbox.extension.additions import language_of, with_adds
 from outbox.extension.development import Remarks
 from outbox.extension.draft import OURS, draft_of
@@ -39,7 +39,7 @@ from outbox.settings.kinds import Policy
 from outbox.store.autocommit import READ_ONLY, REMEDY
 from outbox.store.databases import is_read_only, of
 from outbox.store.enqueue import enqueue, guarded, write_connection
-from outbox.store.enqueue_many import Queued, enqueue_many
+from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 from outbox.store.posting import Posting
 
@@ -109,7 +109,7 @@ class Bound(flask_mail._Mail):
             elif is_new:
                 own = self._commits_at_once(current)
                 if not own:
-                    uncommitted.watch(current, _told(composed, posted), app=self.app)
+                    uncommitted.watch(current, many.told(composed, posted), app=self.app)
         if is_new:
             self._dispatched(given, message, composed, posted, now, committed=own)
         return queued
@@ -122,44 +122,25 @@ class Bound(flask_mail._Mail):
     ) -> list[Queued]:
         """As `Outbox.enqueue_many`."""
         check_names(options, SharedOptions, "enqueue_many")
-        now = self.now()
-        strict = self.settings.kinds_strict
-        policy = self.kinds.policy(options.get("kind"), strict=strict)
-        common = posting(self.settings, cast(EnqueueOptions, options), policy)
-        asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
-        wake = self.settings.wake and self._wake.passes()
         if (taken := TAKING.get()) is not None:
+            asked = [one if isinstance(one, tuple) else (one, None) for one in messages]
             made = [taken.take(one, {**options, **(own or {})}) for one, own in asked]
             return [Queued(0, one.message_id, True) for one in made]
-        items: list[tuple[Composed, Posting]] = []
-        sent: list[flask_mail.Message] = []
-        for message, own_options in asked:
-            check_names(own_options or {}, EnqueueOptions, "enqueue")
-            merged = cast(EnqueueOptions, {**options, **(own_options or {})})
-            try:
-                if self.hooks:
-                    message, merged = prepared(self.hooks, message, merged)
-                varied = bool(own_options or self.hooks)
-                own_policy = self.kinds.policy(merged.get("kind"), strict=strict) if varied else policy
-                posted = posting(self.settings, merged, own_policy) if varied else common
-                composed = self.composed(message, now, posted, merged, own_policy)
-            except MessageError as error:
-                error.add_note(f"It is message {len(items) + 1} of those for enqueue_many.")
-                raise
-            items.append((composed, replace(posted, wake=True) if wake and not items else posted))
-            sent.append(message)
+        now = self.now()
+        items = many.prepare(self, messages, options, now, wake=self.settings.wake and self._wake.passes())
         with self.writing(session) as (current, own):
-            if any(one.guard is not None for _, one in items):
-                items = [(composed, guarded(current, posted)) for composed, posted in items]
-            queued = enqueue_many(current, items)
-            new = [number for number, one in enumerate(queued) if one.is_new]
-            if not own and new:
-                own = self._commits_at_once(current)
-                if not own:
-                    uncommitted.watch(current, *(_told(*items[number]) for number in new), app=self.app)
-        for number in new:
-            self._dispatched(asked[number][0], sent[number], *items[number], now, committed=own)
-        return queued
+            return many.write(self, current, items, now, own=own)
+
+    def prepare_many(
+        self, messages: Iterable[many.Given], options: SharedOptions, *, refused: many.Refused | None
+    ) -> list[many.Prepared]:
+        """Compose a portion of a batch, for `write_many`."""
+        wake = self.settings.wake and self._wake.passes()
+        return many.prepare(self, messages, options, self.now(), wake=wake, refused=refused)
+
+    def write_many(self, items: Sequence[many.Prepared], session: Session) -> list[Queued]:
+        """Write what `prepare_many` made."""
+        return many.write(self, session, items, self.now(), own=False)
 
     def change(self, session: Any, named: changes.Named, how: changes.Change) -> int:
         """Change the mail that is named, in the caller's transaction; how many deliveries."""
@@ -263,10 +244,6 @@ class Bound(flask_mail._Mail):
 
 _DATED = "_outbox_date"
 """The attribute of a message that says which date was set here, and not by the application."""
-
-
-def _told(composed: Composed, posted: Posting) -> tuple[str, int, str | None]:
-    return composed.message_id, len(composed.recipients), posted.kind
 
 
 def bound_to(app: Flask) -> Bound:

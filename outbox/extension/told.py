@@ -21,12 +21,12 @@ class Told:
         """Have `handler(session, event)` called once for each outcome or event of these types. A decorator.
 
         `types`: "sent", "failed", "uncertain"; "delivered", "deferred", "bounced", "complained", "unsubscribed",
-        "autoresponded", "opened", "clicked". `kind`: of the messages, one or several. `name`: by which what is still
-        to do is found again; by default that of the function with its module.
+        "autoresponded", "opened", "clicked"; "batch_done". `kind`: of the messages, one or several. `name`: by which
+        what is still to do is found again; by default that of the function with its module.
 
         What the handler writes in `session` is committed together with the fact that it was called, soon after the
         outcome. One that raises, or takes longer than OUTBOX_HANDLER_SECONDS, is rolled back and called again later.
-        `event`: a `MailEvent`. Raises ConfigurationError with all faults, also for a name that is taken.
+        `event`: a `MailEvent`, or a `BatchEvent`. Raises ConfigurationError with all faults, also for a taken name.
         """
 
         def registered(handler: H) -> H:

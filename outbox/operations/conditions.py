@@ -14,7 +14,7 @@ from outbox.delivery.reported import EventType
 from outbox.delivery.states import State
 from outbox.message.digest import digest
 from outbox.message.keyring import address_keys
-from outbox.operations.tables import ATTEMPT, DELIVERY, EVENT, MESSAGE
+from outbox.operations.tables import ATTEMPT, BATCH, DELIVERY, EVENT, MESSAGE
 from outbox.operations.times import storable
 from outbox.store.types import DbNow
 
@@ -100,6 +100,14 @@ def waits_is(which: Waits) -> sa.ColumnElement[bool]:
         return sa.and_(queued, DELIVERY.c.due_at <= DbNow())
     later = sa.and_(queued, DELIVERY.c.due_at > DbNow())
     return sa.and_(later, was_deferred() if which is Waits.DEFERRED else sa.not_(was_deferred()))
+
+
+def of_batch(name: str, environment: str | None) -> sa.ColumnElement[bool]:
+    """It belongs to the batch with this name; `environment`: None: of any."""
+    ids = sa.select(BATCH.c.id).where(equal(BATCH.c.name, name))
+    if environment is None:
+        return DELIVERY.c.batch_id.in_(ids)
+    return DELIVERY.c.batch_id == ids.where(BATCH.c.environment == environment).scalar_subquery()
 
 
 def was_deferred() -> sa.ColumnElement[bool]:

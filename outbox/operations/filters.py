@@ -41,6 +41,7 @@ _TEXTS = (
     "waits",
     "metadata",
     "event",
+    "batch",
 )
 
 
@@ -69,6 +70,7 @@ class Filter:
     enqueued_until: datetime | None = None
     metadata: str | None = None  # "name=value" of the metadata at enqueue(), or a part of its JSON text
     event: EventType | None = None  # such an event was reported of it
+    batch: str | None = None  # of the batch with this name
     stopped: bool | None = None  # whether it ended because its address is suppressed
 
     @property
@@ -179,6 +181,8 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     if wanted.stopped is not None:
         reason = sa.func.coalesce(DELIVERY.c.reason, "")
         found.append((reason == _STOPPED) if wanted.stopped else (reason != _STOPPED))
+    if wanted.batch:
+        found.append(conditions.of_batch(wanted.batch, wanted.environment))
     if wanted.waits is not None:
         found.append(conditions.waits_is(wanted.waits))
     if wanted.waiting is not None:

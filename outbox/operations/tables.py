@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
+from outbox.store.batch_model import OutboxBatch
+from outbox.store.digest_model import OutboxDigestItem
 from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent, OutboxSuppression
 from outbox.store.models import (
@@ -32,6 +34,8 @@ PAUSE = table_of(OutboxPause)
 RATE = table_of(OutboxRate)
 THROTTLE = table_of(OutboxThrottle)
 AUDIT = table_of(OutboxAudit)
+BATCH = table_of(OutboxBatch)
+DIGEST_ITEM = table_of(OutboxDigestItem)
 EFFECT = table_of(OutboxEffect)
 EVENT = table_of(OutboxEvent)
 SUPPRESSION = table_of(OutboxSuppression)

@@ -26,6 +26,9 @@ class Category(StrEnum):
     SUBSCRIPTION = "subscription"  # sent to all who asked for it
 
 
+_SHARES = ("canary", "canary_limit")
+
+
 class KindOptions(TypedDict, total=False):
     """The options of `mail.kind`."""
 
@@ -44,6 +47,9 @@ class KindOptions(TypedDict, total=False):
     retry_first: float | None
     retry_max: float | None
     retention: float | None
+    canary: float | None
+    canary_limit: float | None
+    canary_wait: float | None
     title: str | None
 
 
@@ -67,6 +73,9 @@ class Policy:
     retry_first: float | None = None  # seconds to wait after the first attempt that was deferred
     retry_max: float | None = None  # seconds: the longest wait between two
     retention: float | None = None  # seconds after its end until it is purged
+    canary: float | None = None  # share of a batch that is sent first
+    canary_limit: float | None = None  # share of that which may go wrong before the batch is paused
+    canary_wait: float | None = None  # seconds after the canary's end, for bounces to come in
     title: str | None = None  # for the people who get it
 
     @property
@@ -88,7 +97,7 @@ class Policy:
     def words(self) -> list[tuple[str, str]]:
         """What it says, as pairs of option and value; without what it leaves to the settings."""
         said = [(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "name"]
-        return [(name, _word(value)) for name, value in said if value not in (None, False, ())]
+        return [(name, _word(name, value)) for name, value in said if value not in (None, False, ())]
 
 
 def policy(name: object, options: Mapping[str, Any]) -> Policy:
@@ -150,6 +159,16 @@ def _throttle(given: Any) -> Throttle:
     return parse(given)
 
 
+def _share(given: Any) -> float:
+    try:
+        share = float(given)
+    except (TypeError, ValueError):
+        share = -1.0
+    if isinstance(given, bool) or not 0.0 < share <= 1.0:
+        raise ValueError(f"is {shown(given)}, not a share above 0 and up to 1, such as 0.01")
+    return share
+
+
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "category": lambda given: Category(choice(*Category).parse(given)),
     "priority": lambda given: Lane(choice(*Lane).parse(given)),
@@ -166,15 +185,18 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "retry_first": SECONDS.parse,
     "retry_max": SECONDS.parse,
     "retention": SECONDS.parse,
+    "canary": _share,
+    "canary_limit": _share,
+    "canary_wait": SECONDS.parse,
     "title": text(100).parse,
 }
 
 
-def _word(value: Any) -> str:
+def _word(name: str, value: Any) -> str:
     if value is True:
         return "yes"
     if isinstance(value, float):
-        return f"{value:g} s"
+        return f"{100 * value:g} %" if name in _SHARES else f"{value:g} s"
     if isinstance(value, tuple):
         pairs = [": ".join(one) if isinstance(one, tuple) else str(one) for one in value]
         return ", ".join(pairs) if isinstance(value[0], tuple) else f"{value[0]} <{value[1]}>"

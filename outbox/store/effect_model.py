@@ -31,6 +31,7 @@ class OutboxEffect(Base):
     delivery_id: Mapped[int | None] = mapped_column(big_integer())  # no foreign key: it outlives the message
     token: Mapped[int | None] = mapped_column(big_integer())  # of the attempt that it is about
     event_id: Mapped[int | None] = mapped_column(big_integer())  # the `outbox_event` that it is about
+    batch_id: Mapped[int | None] = mapped_column(big_integer())  # the `outbox_batch` that it is about
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # None: given up
     attempts: Mapped[int] = mapped_column(sa.Integer, server_default="0")  # counted before each call
     error: Mapped[str | None] = mapped_column(Sealable(500, "error", always=True))  # of the last one

@@ -13,9 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outbox.delivery.happened import MailEvent
+from outbox.delivery.batch_states import BatchState
+from outbox.delivery.happened import BATCH_DONE, BatchEvent, Happened, MailEvent
 from outbox.delivery.reply import Reply
 from outbox.delivery.suppression import SUBSCRIPTION
+from outbox.store.batch_model import OutboxBatch
 from outbox.store.databases import of
 from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent
@@ -34,6 +36,7 @@ _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
 _attempt = table_of(OutboxAttempt)
 _event = table_of(OutboxEvent)
+_batch = table_of(OutboxBatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Due:
 
     id: int
     attempts: int
-    event: MailEvent | None = field(repr=False)
-    """None: the message that it is about was purged."""
+    event: Happened | None = field(repr=False)
+    """None: the message or batch that it is about was purged."""
 
 
 class EffectQueue:
@@ -140,19 +143,26 @@ def _read(ids: Sequence[int]) -> sa.Select[Any]:
             *(_event.c[name].label(f"event_{name}") for name in ("at", "code", "enhanced", "reply", "source")),
             _event.c.category.label("event_category"),
             _event.c.recipient.label("event_recipient"),
+            *(_batch.c[name].label(f"batch_{name}") for name in _OF_BATCH),
         )
         .select_from(
             _effect.outerjoin(_delivery, _delivery.c.id == _effect.c.delivery_id)
             .outerjoin(_message, _message.c.id == _delivery.c.message_id)
             .outerjoin(_attempt, attempt)
             .outerjoin(_event, _event.c.id == _effect.c.event_id)
+            .outerjoin(_batch, _batch.c.id == _effect.c.batch_id)
         )
         .where(_effect.c.id.in_(ids))
         .order_by(_effect.c.id)
     )
 
 
+_OF_BATCH = ("name", "kind", "state", "messages", "deliveries", "counts", "done_at")
+
+
 def _due_of(row: Any) -> Due:
+    if row.type == BATCH_DONE:
+        return Due(row.id, row.attempts, None if row.batch_name is None else _of_batch(row))
     scope = row.event_category if row.event_source in SCOPED else None
     alone = scope is not None and row.delivery_id is None
     if (row.message_id is None and not alone) or (alone and row.event_recipient is None):
@@ -181,6 +191,20 @@ def _due_of(row: Any) -> Due:
         scope=scope,
     )
     return Due(row.id, row.attempts, happened)
+
+
+def _of_batch(row: Any) -> BatchEvent:
+    return BatchEvent(
+        id=row.effect_key,
+        type=row.type,
+        at=row.batch_done_at or row.created_at,
+        batch=row.batch_name,
+        kind=row.batch_kind,
+        is_cancelled=row.batch_state == BatchState.CANCELLED.value,
+        messages=row.batch_messages,
+        deliveries=row.batch_deliveries,
+        counts=dict(row.batch_counts or {}),
+    )
 
 
 def _kind(scope: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from outbox.delivery.happened import OUTCOMES
+from outbox.delivery.happened import BATCH_DONE, OUTCOMES
 from outbox.store.compiled import Text, now_text, table_text
 from outbox.store.databases import of
 from outbox.store.effect_model import OutboxEffect
@@ -154,3 +154,15 @@ def of_event(
             for name in names
         ],
     )
+
+
+def of_batch(connection: sa.Connection, batch_id: int, environment: str, kind: str | None) -> None:
+    """Write down who is to be told that a batch is done."""
+    listeners = listeners_of(connection)
+    names = () if listeners is None else listeners.names(BATCH_DONE, kind)
+    if names:
+        about = {"environment": environment, "type": BATCH_DONE, "effect_key": f"batch:{batch_id}"}
+        connection.execute(
+            _effect.insert().values(due_at=DbNow(), created_at=DbNow()),
+            [{**about, "name": name, "batch_id": batch_id} for name in dict.fromkeys(names)],
+        )

@@ -140,6 +140,7 @@ class OutboxDelivery(Base):
         sa.Index("ix_outbox_delivery_message", "message_id"),
         sa.Index("ix_outbox_delivery_state", "state", "id"),
         sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
+        sa.Index("ix_outbox_delivery_batch", "batch_id", "state", "id", **index_options("batch_id IS NOT NULL")),
         sa.Index("ix_outbox_delivery_digest", "digest", "id", **index_options("finished_at IS NOT NULL")),
         sa.Index(
             "ix_outbox_delivery_finished",
@@ -152,6 +153,7 @@ class OutboxDelivery(Base):
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     message_id: Mapped[int] = mapped_column(big_integer(), sa.ForeignKey("outbox_message.id", ondelete="CASCADE"))
+    batch_id: Mapped[int | None] = mapped_column(big_integer())  # of `OutboxBatch`, whose row may be purged before
     recipient: Mapped[str] = mapped_column(Sealable(600, "recipient"))
     domain: Mapped[str] = mapped_column(sa.String(255))
     digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the recipient: `message.digest`
@@ -240,7 +242,7 @@ class OutboxPause(Base):
     __tablename__ = "outbox_pause"
     __table_args__ = (
         sa.CheckConstraint(
-            "what IN ('all', 'kind', 'domain', 'transport', 'sender', 'message')", name="ck_outbox_pause_what"
+            "what IN ('all', 'kind', 'domain', 'transport', 'sender', 'message', 'batch')", name="ck_outbox_pause_what"
         ),
         sa.UniqueConstraint("what", "value", "environment", "transport", name="uq_outbox_pause_scope"),
         _OPTIONS,
@@ -248,7 +250,7 @@ class OutboxPause(Base):
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     what: Mapped[str] = mapped_column(sa.String(16))  # `pauses.What`
-    value: Mapped[str] = mapped_column(sa.String(255))  # the kind, domain, transport or sender; "" for all
+    value: Mapped[str] = mapped_column(sa.String(255))  # the kind, domain, …; "" for all
     environment: Mapped[str] = mapped_column(sa.String(64), server_default="*")  # "*": all of them
     transport: Mapped[str] = mapped_column(
         sa.String(255), server_default=sa.text("''")

@@ -48,6 +48,7 @@ class What(StrEnum):
     DOMAIN = "domain"  # of the recipient
     SENDER = "sender"  # the envelope's sender
     MESSAGE = "message"  # to one recipient: by the number of its delivery
+    BATCH = "batch"  # by its name
     TRANSPORT = "transport"  # `host:port`: the workers that send by it claim nothing
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from outbox.delivery.states import Lane, OnUncertain
@@ -14,6 +14,9 @@ from outbox.message.keyring import DataKey, Keyring
 from outbox.message.sealed import seal
 from outbox.message.values import Composed
 from outbox.store.sealed_message import sealed_message
+
+HELD = datetime(9998, 12, 31, tzinfo=UTC)
+"""When deliveries are due that wait for the canary of their batch: no claim sees them until they are released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Posting:
     tags: tuple[str, ...] = ()  # words, and named values: "campaign=spring"
     limit: Limit | None = None  # of a message with a kind and one recipient
     route: Callable[[str, str], str] | None = None  # of the envelope's sender and a recipient's domain; None: any
+    batch: int | None = None  # the id of the batch that it belongs to
+    held: bool = False  # until the batch's canary has ended well
     wake: bool = False  # let the commit wake a worker, where the database can
     keyring: Keyring | None = None  # what is stored of it is sealed
     data_key: DataKey | None = None  # with this: `sealing`
@@ -102,8 +107,12 @@ def _expiry(posting: Posting) -> dict[str, Any]:
 def delivery_values(pk: int, composed: Composed, posting: Posting) -> list[dict[str, Any]]:
     """For `add_deliveries`: one for each recipient of the message with the primary key `pk`."""
     common: dict[str, Any] = {"message_id": pk, "lane": posting.lane.slot(retry=False)}
-    if posting.send_at is not None:
+    if posting.held:
+        common["due_at"] = HELD
+    elif posting.send_at is not None:
         common["due_at"] = posting.send_at
+    if posting.batch is not None:
+        common["batch_id"] = posting.batch
     return [common | of_recipient(address, composed, posting) for address in composed.recipients]
 
 

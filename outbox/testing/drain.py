@@ -28,7 +28,7 @@ from outbox.store.effects import listen
 from outbox.store.outcome import Outcome
 from outbox.store.record import OutcomeStore
 from outbox.testing.scripts import Attempt, Relay
-from outbox.worker import build
+from outbox.worker import batches, build
 from outbox.worker.dispatcher import Dispatcher, fence_token
 from outbox.worker.examiner import AtOnce
 from outbox.worker.lease_guard import LeaseGuard
@@ -105,6 +105,7 @@ def drain(app: Flask, engine: sa.Engine, settings: Settings, relay: Relay, subje
             finish()
         raise
     finish()
+    batches.rounds(engine, settings).run()
     _call_handlers(told, engine, settings.environment)
     return attempts
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from outbox.core.clock import monotonic, utcnow
 from outbox.core.events import first_line
-from outbox.delivery.happened import MailEvent
+from outbox.delivery.happened import Happened, MailEvent
 from outbox.settings.outgoing_webhooks import Webhook
 from outbox.smtp.http import webhooks
 from outbox.store.databases import of
@@ -24,7 +24,7 @@ _PURGED = "the message that it is about was purged"
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    Handle = Callable[[str, sa.Connection, MailEvent], None]
+    Handle = Callable[[str, sa.Connection, Happened], None]
     """Calls the handler of a name in the transaction of a connection."""
 
 
@@ -74,7 +74,7 @@ class Call:
         if event is None:
             return Failed(_PURGED, is_final=True)
         try:
-            if self._webhook is not None:
+            if self._webhook is not None and isinstance(event, MailEvent):
                 return self._post(self._webhook, event)
             return self._in_transaction(event)
         except BaseException as error:  # noqa: BLE001 - a SystemExit of the application's, too
@@ -101,7 +101,7 @@ class Call:
             done(connection, self.due)
         return None
 
-    def _in_transaction(self, event: MailEvent) -> Failed | None:
+    def _in_transaction(self, event: Happened) -> Failed | None:
         """Where nothing but the whole file can be locked, without that first: a slow handler must not hold it."""
         if not of(self._engine).one_writer:
             return self._handled(event, self._engine.connect())
@@ -114,7 +114,7 @@ class Call:
                         raise
         return self._handled(event, self._engine.connect())
 
-    def _handled(self, event: MailEvent, connection: sa.Connection) -> Failed | None:
+    def _handled(self, event: Happened, connection: sa.Connection) -> Failed | None:
         with connection:
             try:
                 driver = connection.connection.dbapi_connection

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import Event, EventName, first_line, logger
+from outbox.delivery.happened import Happened, MailEvent
 from outbox.extension.state import Bound
 from outbox.settings import Settings
 from outbox.store.effect_queue import Due, EffectQueue
@@ -98,6 +99,10 @@ class Effects:
         """Look now: an outcome was recorded. For `Events.observe`."""
         if event.name in _WOKEN_BY:
             self._news.set()
+
+    def soon(self) -> None:
+        """Look now. From any thread."""
+        self._news.set()
 
     def finish(self, seconds: float, *, all: bool) -> None:
         """End; within `seconds` do `all` that is due, or else what is under way."""
@@ -205,7 +210,7 @@ class Effects:
         again = max(failed.wait, delay(due.attempts, random.random()))  # noqa: S311 - jitter, no secret
         last = (due.attempts >= self._attempts or failed.is_final) and not failed.disables
         self._queue.fail(due, failed.error, None if last else again)
-        about = "-" if due.event is None else f"{due.event.message_id}: {due.event.type}"
+        about = "-" if due.event is None else f"{_about(due.event)}: {due.event.type}"
         if last:
             logger.error("%s: %s failed %d times and is given up: %s", about, name, due.attempts, failed.error)
         else:
@@ -241,6 +246,10 @@ class Effects:
             self._fail(name, call.due, Failed(f"it did not return within {self._seconds:g} s (OUTBOX_HANDLER_SECONDS)"))
         except Exception as error:  # noqa: BLE001 - it is due again when its lease ends
             logger.error("%s: that it hangs can't be written: %s", name, first_line(error))
+
+
+def _about(event: Happened) -> str | None:
+    return event.message_id if isinstance(event, MailEvent) else f"batch {event.batch}"
 
 
 def of_application(engine: sa.Engine, settings: Settings, bound: Bound) -> Effects:

@@ -141,7 +141,7 @@ class Parts:
             heartbeat,
             pauses,
             self.purge,
-            *build.further_duties(self.engine, self.settings, self.bound, own=own),
+            *build.further_duties(self.engine, self.settings, self.bound, own=own, call=self.effects.soon),
         ]
         jobs = Jobs(self.progress, *wanted)
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)

@@ -24,7 +24,14 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from outbox.core.errors import SchemaError
-from outbox.store import dkim_model, effect_model, event_models, rate_models  # noqa: F401 - their tables belong to Base.metadata
+from outbox.store import (  # noqa: F401 - their tables belong to Base.metadata
+    batch_model,
+    digest_model,
+    dkim_model,
+    effect_model,
+    event_models,
+    rate_models,
+)
 from outbox.store.models import Base, OutboxSchema, table_of
 from outbox.store.schema import version1
 from outbox.store.schema.lacking import lacking, words

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from outbox.store.databases import index_options, table_options
 from outbox.store.schema.complete import complete
+from outbox.store.schema.version1_batches import add_batches
 from outbox.store.schema.version1_events import add_events
 from outbox.store.types import No, UtcDateTime, big_binary, big_integer
 
@@ -38,6 +39,7 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
     _deliveries(metadata, name)
     _workers(metadata, name)
     add_events(metadata, name)
+    add_batches(metadata, name)
     sa.Table(
         name("outbox_throttle"),
         metadata,
@@ -155,6 +157,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         metadata,
         sa.Column("id", big_integer(), primary_key=True, autoincrement=True),
         sa.Column("message_id", big_integer(), _of(name("outbox_message")), nullable=False),
+        sa.Column("batch_id", big_integer()),
         sa.Column("recipient", sa.String(600), nullable=False),
         sa.Column("domain", sa.String(255), nullable=False),
         sa.Column("digest", sa.CHAR(32)),
@@ -186,6 +189,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Index("ix_outbox_delivery_message", "message_id"),
         sa.Index("ix_outbox_delivery_state", "state", "id"),
         sa.Index("ix_outbox_delivery_recipient", "recipient", "id"),
+        _index("ix_outbox_delivery_batch", "batch_id", "state", "id", where="batch_id IS NOT NULL"),
         _index("ix_outbox_delivery_digest", "digest", "id", where="finished_at IS NOT NULL"),
         _index("ix_outbox_delivery_finished", "finished_at", "state", where="finished_at IS NOT NULL"),
         **_REFERRED_TO,
@@ -253,7 +257,7 @@ def _workers(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("probe_seconds", sa.Float),
         sa.UniqueConstraint("what", "value", "environment", "transport", name="uq_outbox_pause_scope"),
         sa.CheckConstraint(
-            "what IN ('all', 'kind', 'domain', 'transport', 'sender', 'message')", name="ck_outbox_pause_what"
+            "what IN ('all', 'kind', 'domain', 'transport', 'sender', 'message', 'batch')", name="ck_outbox_pause_what"
         ),
         **_OPTIONS,
     )

@@ -80,6 +80,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("delivery_id", big_integer()),
         sa.Column("token", big_integer()),
         sa.Column("event_id", big_integer()),
+        sa.Column("batch_id", big_integer()),
         sa.Column("due_at", UtcDateTime()),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("error", sa.String(500)),
