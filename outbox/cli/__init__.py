@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outbox.cli.again import send_again
 from outbox.cli.audit import audit
+from outbox.cli.batches import batches
 from outbox.cli.bounce import bounce
 from outbox.cli.bounces import bounces
 from outbox.cli.change import cancel, mark_sent, requeue, send_now
@@ -32,6 +33,7 @@ from outbox.cli.test_mail import test_mail
 
 __all__ = [
     "audit",
+    "batches",
     "bounce",
     "bounces",
     "cancel",

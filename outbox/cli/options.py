@@ -81,6 +81,7 @@ _OPTIONS = (
         metavar="EVENT",
         help="With this event reported of it: bounced, complained, delivered.",
     ),
+    click.option("--batch", metavar="NAME", help="Of the batch with this name."),
     click.option("--search", metavar="TEXT", help="A whole address or Message-ID, or a part of recipient or subject."),
 )
 
@@ -101,6 +102,7 @@ FILTER_NAMES = (  # in the order of the options
     "transport",
     "reason",
     "event",
+    "batch",
     "search",
 )
 _NOT_OF_ENDED = ("since", "older_than", "waits")
@@ -168,6 +170,7 @@ def taken(options: dict[str, Any], ids: tuple[int, ...] = ()) -> Filter:
         search=words["search"],
         transport=words["transport"],
         reason=words["reason"],
+        batch=words["batch"],
         event=None if words["event"] is None else EventType(words["event"]),
         environment=environment_of(options),
     )

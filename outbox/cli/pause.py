@@ -26,6 +26,8 @@ from outbox.operations.pauses import Pause, What
 
 CAP = 100_000
 
+_NARROW = "--kind, --domain, --sender, --batch, --message or --transport"
+
 Targets = list[tuple[What, str]]
 
 
@@ -53,6 +55,7 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--transport", "transports", multiple=True, metavar="NAME", help="Mail by this relay, host:port."),
         click.option("--sender", "senders", multiple=True, metavar="ADDRESS", help="Mail from this envelope sender."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
+        click.option("--batch", "batches", multiple=True, metavar="NAME", help="Mail of this batch."),
         click.option("--kind", "kinds", multiple=True, metavar="NAME", help="Mail of this kind."),
     ):
         function = option(function)
@@ -67,10 +70,10 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any) -> None:
     """Pause sending.
 
-    Pauses all mail, or that of a kind, to a domain, from a sender, by a transport, or one delivery by its ID (each may
-    be given several times). It stays queued until the pause ends or outbox-resume lifts it, and may expire meanwhile.
-    Workers stop within a few seconds and finish what they are sending. Pausing the same again replaces the reason and
-    the end. Asks if it affects more than one queued delivery.
+    Pauses all mail, or that of a kind, to a domain, from a sender, of a batch, by a transport, or one delivery by its
+    ID (each may be given several times). It stays queued until the pause ends or outbox-resume lifts it, and may expire
+    meanwhile. Workers stop within a few seconds and finish what they are sending. Pausing the same again replaces the
+    reason and the end. Asks if it affects more than one queued delivery.
 
     \b
     Examples:
@@ -81,7 +84,9 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
     environment = environment_of(options)
     asked, targets = _asked(options)
     if not targets:
-        raise click.UsageError("Nothing to pause: give --all, --kind, --domain, --sender, --message or --transport.")
+        raise click.UsageError(
+            "Nothing to pause: give --all, --kind, --domain, --sender, --batch, --message or --transport."
+        )
     if for_ is not None and until is not None:
         raise click.UsageError("--for and --until exclude each other.")
     engine = database()
@@ -106,9 +111,9 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
 def resume(reason: str, **options: Any) -> None:
     """Resume sending, or list what is paused.
 
-    Lifts the pause of a kind, a domain, a sender, a transport or a message, or with --all every pause; also those that
-    workers made automatically because the relay refuses a sender or domain. Without any of these options it lists the
-    pauses. Asks if it affects more than one queued delivery.
+    Lifts the pause of a kind, a domain, a sender, a batch, a transport or a message, or with --all every pause; also
+    those that workers made automatically because the relay refuses a sender or domain. Without any of these options it
+    lists the pauses. Asks if it affects more than one queued delivery.
 
     \b
     Examples:
@@ -144,12 +149,14 @@ def resume(reason: str, **options: Any) -> None:
 
 def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
     targets = [(What.ALL, "")] if options["everything"] else []
-    names = {"kinds": What.KIND, "domains": What.DOMAIN, "senders": What.SENDER}
+    names = {"kinds": What.KIND, "domains": What.DOMAIN, "senders": What.SENDER, "batches": What.BATCH}
     names |= {"messages": What.MESSAGE, "transports": What.TRANSPORT}
     for name, what in names.items():
         targets += [(what, str(value)) for value in options[name]]
     if options["everything"] and len(targets) > 1:
-        raise click.UsageError("--all can't be combined with --kind, --domain, --sender, --message or --transport.")
+        raise click.UsageError(
+            "--all can't be combined with --kind, --domain, --sender, --batch, --message or --transport."
+        )
     return Asked(options["dry_run"], options["yes"], options["as_json"]), targets
 
 

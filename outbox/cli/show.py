@@ -78,7 +78,7 @@ def show(id: int, raw: bool, page: str | None, only_attempts: bool, as_json: boo
         waits = detail.state is State.QUEUED
         paused = (
             operations.pauses.holding(
-                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from, id
+                connection, detail.recipient, detail.kind, detail.environment, detail.envelope_from, id, detail.batch
             )
             if waits
             else []
@@ -227,6 +227,8 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
     yield "size", f"{number(detail.size)} bytes" + (", needs SMTPUTF8" if detail.smtputf8 else "")
     if detail.downgraded:
         yield "form", "for ASCII addresses (RFC 6857); recipients with other addresses get the headers in UTF-8"
+    if detail.batch:
+        yield "batch", detail.batch
     if detail.key:
         yield "key", detail.key
     if detail.environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +123,22 @@ def cancel(engine: sa.Engine, name: str, environment: str, *, by: str, note: str
 def waiting(name: str, environment: str | None) -> Filter:
     """What of a batch is queued."""
     return Filter(batch=name, states=(State.QUEUED,), environment=environment)
+
+
+def state_words(one: BatchRow) -> str:
+    """Its state for people."""
+    if one.canary is CanaryState.FAILED:
+        return "stopped by its canary"
+    if one.canary is CanaryState.RUNNING and one.state is not BatchState.CANCELLED:
+        return "canary"
+    if one.state is BatchState.FILLED:
+        return "sending" if one.done_at is None else "done"
+    return one.state.value
+
+
+def share_words(one: BatchRow) -> str:
+    """The share that is done, rounded down: 100 % is the end."""
+    return "-" if one.share_done is None else f"{math.floor(100 * one.share_done)} %"
 
 
 def _row(connection: sa.Connection, row: Any, *, exact: bool) -> BatchRow:

@@ -16,7 +16,7 @@ from outbox.message.values import Blob, whole_form
 from outbox.operations.conditions import MAX_ID
 from outbox.operations.filters import Filter, narrowed
 from outbox.operations.hits import JOINED, hits, unordered
-from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, WORKER
+from outbox.operations.tables import ATTEMPT, BATCH, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.store.messages import utf8_from
 from outbox.store.types import DbNow
 
@@ -45,6 +45,7 @@ class Row:
     updated_at: datetime
     environment: str  # that wrote the message
     age: float  # seconds since it was enqueued
+    batch: str | None  # the name of its batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ _ROW = (
     DELIVERY.c.reason,
     DELIVERY.c.updated_at,
     MESSAGE.c.environment,
+    sa.select(BATCH.c.name).where(BATCH.c.id == DELIVERY.c.batch_id).scalar_subquery().label("batch"),
     DbNow().label("now"),
 )
 

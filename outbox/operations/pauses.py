@@ -17,7 +17,7 @@ from outbox.operations.conditions import MAX_ID, domain_instead
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.find import Row
 from outbox.operations.stopped import who_paused
-from outbox.operations.tables import DELIVERY, MESSAGE, PAUSE
+from outbox.operations.tables import BATCH, DELIVERY, MESSAGE, PAUSE
 from outbox.operations.times import storable
 from outbox.store.held import Held
 from outbox.store.models import new_id
@@ -54,9 +54,9 @@ def pause(
 ) -> Pause:
     """Hold back from now on; what is paused already gets the new reason and end. Workers stop within a few seconds.
 
-    `value`: the kind, domain or transport (`host:port`); "" for `What.ALL`. `until`, or `seconds` from now by the
-    database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that does
-    not fit and for an end that is in the past. `environment`: whose mail is held back, "*": everybody's.
+    `value`: the kind, domain, batch, transport (`host:port`), …; "" for `What.ALL`. `until`, or `seconds` from now by
+    the database's clock: when it ends by itself; neither: when somebody lifts it. Raises ValueError for a value that
+    does not fit and for an end that is in the past. `environment`: whose mail is held back, "*": everybody's.
     """
     value = value_of(what, value)
     now = connection.execute(sa.select(DbNow())).scalar_one()
@@ -128,9 +128,11 @@ def holding(
     environment: str,
     sender: str = "",
     delivery_id: int = 0,
+    batch: str | None = None,
 ) -> list[Pause]:
     """The pauses because of which such mail may wait (that of a transport holds only what would go by it)."""
-    return [one for one in active(connection, environment) if _holds(one, recipient, kind, sender, delivery_id)]
+    words = recipient, kind, sender, delivery_id
+    return [one for one in active(connection, environment) if _holds(one, batch, *words)]
 
 
 def holding_each(connection: sa.Connection, rows: Iterable[Row]) -> dict[int, list[Pause]]:
@@ -147,12 +149,15 @@ def holding_each(connection: sa.Connection, rows: Iterable[Row]) -> dict[int, li
     found = {}
     for row in queued:
         words = row.recipient, row.kind, senders.get(row.message_id, ""), row.id
-        found[row.id] = [one for one in there if one.environment in (EVERY, row.environment) and _holds(one, *words)]
+        ours = [one for one in there if one.environment in (EVERY, row.environment)]
+        found[row.id] = [one for one in ours if _holds(one, row.batch, *words)]
     return {id: pauses for id, pauses in found.items() if pauses}
 
 
-def _holds(pause: Pause, *words: Any) -> bool:
+def _holds(pause: Pause, batch: str | None, *words: Any) -> bool:
     """`words`: those of `Held.holds`."""
+    if pause.what is What.BATCH:
+        return pause.value == batch
     return not pause.narrow or Held.by([pause], {pause.transport}).holds(*words)
 
 
@@ -184,6 +189,7 @@ def _of(what: What, value: str) -> sa.ColumnElement[bool]:
         What.KIND: MESSAGE.c.kind,
         What.DOMAIN: DELIVERY.c.domain,
         What.SENDER: MESSAGE.c.envelope_from,
+        What.BATCH: sa.select(BATCH.c.name).where(BATCH.c.id == DELIVERY.c.batch_id).scalar_subquery(),
     }
     column = columns.get(what)
     return sa.true() if column is None else column == value

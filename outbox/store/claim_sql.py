@@ -39,7 +39,7 @@ def _columns() -> list[sa.ColumnElement[Any]]:
     """Of a delivery, what its claim reads."""
     names = ("id", "recipient", "lane", "due_at", "attempts", "deferrals", "rescues", "state", "marked_at", "route")
     return [
-        *(as_stored(_delivery.c[name]) for name in names),
+        *(as_stored(_delivery.c[name]) for name in (*names, "batch_id")),
         _delivery.c.message_id.label("message_pk"),
         is_listed().label("listed"),
     ]

@@ -29,6 +29,7 @@ class Claimed:
     message: StoredMessage
     deferrals: int = 0  # attempts so far that did not count
     route: str = ""  # as `delivery.routes` has it
+    batch_id: int | None = None  # of the batch that it belongs to
     listed: bool = False  # its address is suppressed in some scope
     suppressed: Suppressed | None = None  # what stops it, where `listed` was looked at
 
@@ -49,6 +50,7 @@ def claimed_from(row: Any, token: int, message: StoredMessage) -> Claimed:
         attempts=row.attempts,
         deferrals=row.deferrals,
         route=row.route,
+        batch_id=row.batch_id,
         listed=bool(row.listed),
         rescues=row.rescues + rescued,
         rescued=rescued,

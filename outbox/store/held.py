@@ -29,6 +29,7 @@ class Held:
     domains: frozenset[str] = frozenset()
     senders: frozenset[str] = frozenset()
     deliveries: frozenset[int] = frozenset()
+    batches: frozenset[int] = frozenset()
     refused_senders: frozenset[str] = frozenset()
     """Refused by the transport: their mail goes on to expire."""
     refused_domains: frozenset[str] = frozenset()
@@ -50,10 +51,11 @@ class Held:
         of: dict[tuple[What, bool], set[str]] = {
             (what, automatic): set() for what in What for automatic in (False, True)
         }
-        names = {name.lower() for name in transports}
+        names, batches = {name.lower() for name in transports}, set[int]()
         for one in pauses:
             if not one.automatic or one.transport.lower() in names:
                 of[one.what, one.automatic].add(one.value)
+                batches.update(one.batch_ids)
         everything = bool(of[What.ALL, False]) or (bool(names) and names <= of[What.TRANSPORT, False])
         return cls(
             everything,
@@ -61,17 +63,21 @@ class Held:
             domains=frozenset(of[What.DOMAIN, False]),
             senders=frozenset(of[What.SENDER, False]),
             deliveries=frozenset(int(id) for id in of[What.MESSAGE, False] if id.isdecimal()),
+            batches=frozenset(batches),
             refused_senders=frozenset(of[What.SENDER, True]),
             refused_domains=frozenset(of[What.DOMAIN, True]),
         )
 
-    def holds(self, recipient: str, kind: str | None, sender: str = "", delivery_id: int = 0) -> bool:
-        """Whether mail of this kind from this sender to this address, or just this delivery, is paused."""
+    def holds(
+        self, recipient: str, kind: str | None, sender: str = "", delivery_id: int = 0, batch_id: int | None = None
+    ) -> bool:
+        """Whether mail of this kind from this sender to this address, of this batch, or this delivery, is paused."""
         domain = recipient.rpartition("@")[2]
         return (
             self.everything
             or (self.allowed is not None and recipient not in self.allowed)
             or delivery_id in self.deliveries
+            or batch_id in self.batches
             or kind in self.kinds
             or domain in self.domains
             or domain in self.refused_domains
@@ -87,6 +93,7 @@ class Held:
             domains=self.domains - before.domains,
             senders=self.senders - before.senders,
             deliveries=self.deliveries - before.deliveries,
+            batches=self.batches - before.batches,
             refused_senders=self.refused_senders - before.refused_senders,
             refused_domains=self.refused_domains - before.refused_domains,
         )
@@ -119,6 +126,7 @@ class Held:
             or self.domains
             or self.senders
             or self.deliveries
+            or self.batches
             or self.refused_senders
             or self.refused_domains
             or self.served
@@ -143,6 +151,9 @@ class Held:
             found.append(sa.not_(of))
         if self.deliveries:
             found.append(delivery.c.id.in_(sorted(self.deliveries)))
+        if self.batches:  # most mail belongs to none
+            of_one = delivery.c.batch_id.in_(sorted(self.batches))
+            found.append(sa.and_(delivery.c.batch_id.is_not(None), of_one))
         if self.rated:
             found.append(delivery.c.domain.in_(sorted(self.rated)))
         if self.domains:

@@ -11,9 +11,11 @@ from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
+from outbox.store.batch_model import OutboxBatch
 from outbox.store.models import OutboxDelivery, OutboxMessage, OutboxPause, table_of
 from outbox.store.types import DbNow
 
@@ -32,6 +34,7 @@ MOST_VALUE = 255
 """Characters of a value: a longer one cannot be kept."""
 
 _pause = table_of(OutboxPause)
+_batch = table_of(OutboxBatch)
 _delivery = table_of(OutboxDelivery)
 _message = table_of(OutboxMessage)
 
@@ -69,6 +72,7 @@ class Pause:
     reply: str | None = None  # automatic: the server's words
     probe_at: datetime | None = None  # automatic: when one delivery is offered to see
     is_to_probe: bool = False  # that moment has come
+    batch_ids: tuple[int, ...] = ()  # of a batch: those that have this name
 
     def __str__(self) -> str:
         words = f"{self.what} {self.name}".rstrip()
@@ -82,7 +86,7 @@ class Pause:
     @property
     def narrow(self) -> bool:
         """Whether it concerns some mail only, whoever sends it."""
-        return self.what in (What.KIND, What.DOMAIN, What.SENDER, What.MESSAGE)
+        return self.what in (What.KIND, What.DOMAIN, What.SENDER, What.MESSAGE, What.BATCH)
 
 
 def active(connection: sa.Connection, environment: str | None = None, now: datetime | None = None) -> list[Pause]:
@@ -96,7 +100,7 @@ def active(connection: sa.Connection, environment: str | None = None, now: datet
     if environment is not None:
         statement = statement.where(_pause.c.environment.in_([EVERY, environment]))
     width = sa.case({What.ALL.value: 0, What.TRANSPORT.value: 1}, value=_pause.c.what, else_=2)
-    rows = connection.execute(statement.order_by(width, _pause.c.since, _pause.c.id))
+    rows = connection.execute(statement.order_by(width, _pause.c.since, _pause.c.id)).all()
     return [
         Pause(
             row.id,
@@ -112,9 +116,17 @@ def active(connection: sa.Connection, environment: str | None = None, now: datet
             reply=row.reply,
             probe_at=row.probe_at,
             is_to_probe=bool(row.is_to_probe),
+            batch_ids=_batches_of(connection, row) if row.what == What.BATCH.value else (),
         )
         for row in rows
     ]
+
+
+def _batches_of(connection: sa.Connection, row: Any) -> tuple[int, ...]:
+    named = sa.select(_batch.c.id).where(_batch.c.name == row.value)
+    if row.environment != EVERY:
+        named = named.where(_batch.c.environment == row.environment)
+    return tuple(connection.execute(named).scalars())
 
 
 def refuse(

@@ -27,6 +27,7 @@ from flask import Blueprint
 
 from outbox.web import (
     actions,
+    batches,
     content,
     correcting,
     done,
@@ -76,6 +77,7 @@ _VIEWS = (
     *pauses.VIEWS,
     *suppressions.VIEWS,
     *effects.VIEWS,
+    *batches.VIEWS,
     *history.VIEWS,
     *repeating.VIEWS,
     *workers.VIEWS,

@@ -38,6 +38,7 @@ FIELDS = (
     "until",
     "metadata",
     "event",
+    "batch",
     "order",
 )
 
@@ -60,6 +61,7 @@ LABELS = {
     "until": "Enqueued until (UTC)",
     "metadata": "Metadata",
     "event": "Reported event",
+    "batch": "Batch",
     "order": "Order",
 }
 """What people call them."""
@@ -118,6 +120,7 @@ def to_filter(asked: Words) -> Filter:
         search=asked.get("search"),
         transport=asked.get("transport"),
         reason=asked.get("reason"),
+        batch=asked.get("batch"),
         environment=environment(asked.get("environment")),
         waits=waits,
         enqueued_from=moment(asked.get("from")),

@@ -29,6 +29,7 @@ MEANS = {
     What.KIND: "a kind",
     What.DOMAIN: "a domain",
     What.SENDER: "a sender",
+    What.BATCH: "a batch",
     What.MESSAGE: "a message, by its number",
     What.TRANSPORT: "a transport",
 }

@@ -38,7 +38,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.store.transports import Transports
-from outbox.worker import batches, checks, duties, policies, staging
+from outbox.worker import checks, duties, policies, staging
 from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.lease_guard import LeaseGuard
@@ -190,14 +190,9 @@ def purger(engine: Engine, settings: Settings, kinds: Iterable[Policy] = ()) -> 
     )
 
 
-def further_duties(
-    engine: Engine, settings: Settings, bound: Bound, *, own: bool, call: Callable[[], None]
-) -> list[Duty]:
-    """Those about batches, and those that depend on the settings. `own`: nothing but the worker runs in the process.
-
-    `call`: has handlers called soon.
-    """
-    wanted: list[Duty] = [batches.Batches(batches.rounds(engine, settings), call)]
+def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: bool) -> list[Duty]:
+    """Those that depend on the settings. `own`: nothing but the worker runs in the process."""
+    wanted: list[Duty] = []
     if sensitive := bound.sensitive_kinds:
         redactor = operations.Redactor(engine, sensitive, environment=settings.environment)
         wanted.append(duties.Redaction(redactor))

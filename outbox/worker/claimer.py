@@ -162,7 +162,7 @@ class Claimer:
             new, self._held = held.added_to(self._held), held  # what probes an older pause goes on
             self._queue.hold(held)
             back = self._buffer.remove(
-                lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id)
+                lambda one: new.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id, one.batch_id)
             )
             self._dispatcher.give_back(back)
 

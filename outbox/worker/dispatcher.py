@@ -219,7 +219,7 @@ class Dispatcher:
     def _passed(self, leased: Leased) -> None:
         """It may be sent, as far as its guard and hooks are concerned."""
         one, held = leased.claimed, self._consequences and self._consequences.held
-        if held and held.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id):
+        if held and held.holds(one.recipient, one.message.kind, one.message.envelope_from, one.id, one.batch_id):
             self.give_back([leased])
         else:
             self._buffer.put([leased])

@@ -27,7 +27,7 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.settings import Settings
 from outbox.store.engines import tell_progress
-from outbox.worker import build, duties, effects, signing
+from outbox.worker import batches, build, duties, effects, signing
 from outbox.worker.asked import Asked
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
@@ -141,7 +141,8 @@ class Parts:
             heartbeat,
             pauses,
             self.purge,
-            *build.further_duties(self.engine, self.settings, self.bound, own=own, call=self.effects.soon),
+            batches.Batches(batches.rounds(self.engine, self.settings), self.effects.soon),
+            *build.further_duties(self.engine, self.settings, self.bound, own=own),
         ]
         jobs = Jobs(self.progress, *wanted)
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)

@@ -33,6 +33,14 @@ from outbox.message.keyring import new_key
 app.config["OUTBOX_ENCRYPTION_KEYS"] = new_key()
 mail.init_app(app, session=db)
 """,
+    "batches.md": """
+(folder / "templates" / "mail").mkdir(parents=True, exist_ok=True)
+(folder / "templates" / "mail" / "newsletter.txt").write_text("Dear {{ user.name }}, this is new.")
+with app.app_context():
+    db.create_all()
+    db.session.add_all([User(email=f"{name}@example.org", name=name) for name in ("ann", "bob", "cora")])
+    db.session.commit()
+""",
     "handlers.md": """
 @app.post("/register")
 def register():

@@ -35,7 +35,7 @@ from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
 from outbox.message import unsubscribe_link
 from outbox.message.unsubscribe_link import Unsubscribing
-from outbox.models import OutboxDelivery, OutboxEffect, OutboxMessage, OutboxWorker
+from outbox.models import OutboxBatch, OutboxDelivery, OutboxEffect, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
 from outbox.settings.secret_keys import address_key, derived
 from tests.app.browser import Visitor
@@ -75,6 +75,8 @@ OUTBOX: dict[str, tuple[View, ...]] = {
         View("/person?address=nobody@example.org", "person-none", press="#look button"),
     ),
     "ask_to_lift": (View("/suppressions/1/question", "suppressions-lift"),),
+    "batches": (View("/batches"),),
+    "ask_to_cancel_batch": (View("/batches/question?name=newsletter-7", "batch-cancel"),),
     "effects": (View("/effects"), View("/effects?name=shop.mails.note_bounce", "effects-of-one")),
     "ask_to_change_effects": (
         View("/effects/question?what=drop&name=shop.mails.note_bounce", "effects-drop"),
@@ -347,6 +349,10 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
         note = "550 5.1.1 The email account that you tried to reach does not exist."
         hidden.suppress(connection, address, scope, by="report", address_key=address_key(None), reason=why, note=note)
     at = {"environment": "", "created_at": now - timedelta(hours=2)}
+    for number, (name, state, size) in enumerate([("newsletter-6", "filled", 5), ("newsletter-7", "filling", 3)], 1):
+        made = {"id": number, "name": name, "state": state, "kind": "newsletter", "messages": size, "deliveries": size}
+        connection.execute(sa.insert(OutboxBatch).values(**at, **made, refused=number - 1, expected=8))
+    connection.execute(sa.update(delivery).where(delivery.c.id == ids["shown@gone.example.org"]).values(batch_id=2))
     error = 'OperationalError: (psycopg.OperationalError) connection to server at "db" failed: Connection refused'
     for number, (name, due, said) in enumerate(
         [

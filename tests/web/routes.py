@@ -89,6 +89,13 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
     ("suppress", "POST"): [Route("/suppress", _needs(LOOK, ACT), {"address": "ann@example.org"}, changes=ANY)],
     ("ask_to_lift", "GET"): [Route("/suppressions/1/question", _needs(LOOK, ACT))],
     ("lift", "POST"): [Route("/suppressions/1/lift", _needs(LOOK, ACT), changes=ANY)],
+    ("batches", "GET"): [Route("/batches", _needs(LOOK))],
+    ("ask_to_cancel_batch", "GET"): [
+        Route("/batches/question?name=newsletter-7", _needs(LOOK, ACT), answers=frozenset({404}))
+    ],
+    ("cancel_batch", "POST"): [
+        Route("/batches/cancel", _needs(LOOK, ACT), {"name": "newsletter-7"}, answers=frozenset({404}))
+    ],
     ("effects", "GET"): [Route("/effects", _needs(LOOK)), Route("/effects?name=shop.note", _needs(LOOK))],
     ("ask_to_change_effects", "GET"): [Route("/effects/question?what=drop&name=shop.note", _needs(LOOK, ACT))],
     ("change_effects", "POST"): [
