@@ -198,8 +198,10 @@ class _Run:
                 self.is_over = True
                 return
             connection = session.connection()
-            now_known = store.taken(connection, self._environment, keys)
-            fresh = list(self._placed(batch, [one for one in made if one.posted.key not in now_known]))
+            forms = [key for one in made for key in (one.posted.key, one.posted.also_key) if key is not None]
+            now_known = store.taken(connection, self._environment, forms)  # a key may be stored as its hash
+            new = (one for one in made if now_known.isdisjoint((one.posted.key, one.posted.also_key)))
+            fresh = list(self._placed(batch, list(new)))
             self._bound.write_many(fresh, session)
             store.add(
                 connection,

@@ -161,9 +161,7 @@ class OutboxDelivery(Base):
     lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.slot`: priority, new mail before retries
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when live: due, or the end of the lease
     attempts: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # counted attempts
-    rescues: Mapped[int] = mapped_column(
-        sa.SmallInteger, default=0
-    )  # leases lost, or connections that broke on it alone
+    rescues: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # leases lost, or connections that broke on it
     deferrals: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")  # attempts that did not count, so far
     token: Mapped[int | None] = mapped_column(big_integer())  # the lease's fence
     worker_id: Mapped[int | None] = mapped_column(big_integer())  # who holds the lease
