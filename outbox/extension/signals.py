@@ -24,10 +24,10 @@ if unknown. Never a body.
 `event.follows` (what was suppressed); not everything that is recorded is proven. It is sent in the process that
 records the event (a provider's call, `outbox-bounce`), after the commit, once for each that was not known before.
 
-In which thread: `message_queued` in the one that committed, in SQLAlchemy's `after_commit`, where the session can't be
-used for SQL. The others in a thread of the worker that is there for them alone, one call after the other, after the
-outcome is durable, within an application context of their own. They report what this process did: a worker that is
-killed between commit and signal sends none.
+In which thread: `message_queued`, and `event_recorded` of `mail.unsubscribe`, in the one that committed, in
+SQLAlchemy's `after_commit`, where the session can't be used for SQL. The others in a thread of the worker that is there
+for them alone, one call after the other, after the outcome is durable, within an application context of their own. They
+report what this process did: a worker that is killed between commit and signal sends none.
 
 A receiver that raises is logged on one line, and harms neither delivery nor the other receivers. A slow one does not
 hold up mail: at most 10,000 calls wait, the rest are dropped, and the log says how many. One that has not

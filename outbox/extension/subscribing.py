@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from outbox.core.errors import MessageError
 from outbox.delivery.preferences import EVERYTHING
 from outbox.delivery.suppression import Why
+from outbox.extension.after_commit import after_commit
 from outbox.extension.kinds import Kind
 from outbox.extension.state import Bound
 from outbox.extension.subscription import is_subscription
@@ -66,7 +67,8 @@ class Subscribing:
         """Send `address` nothing of this kind any more, in the caller's transaction. Whether that changes something.
 
         Without `kind`: from all lists, also from those to come. It is recorded as an event of the source
-        `application`, of which handlers (`mail.on("unsubscribed")`) are told. Raises what `subscribe` raises.
+        `application`, of which handlers (`mail.on("unsubscribed")`) are told, and after the commit the signal
+        `event_recorded`. Raises what `subscribe` raises.
         """
         scope = EVERYTHING if kind is None else self._scope(kind)
         return self._with(address, session, lambda subscriber: subscriber.unsubscribe(scope)) is not None
@@ -87,8 +89,12 @@ class Subscribing:
         envelope = mailbox_of(address, "address").envelope
         with bound.writing(session) as (current, _):
             connection = write_connection(current)
+            subscriber = Subscriber(connection, envelope, listed(bound), APPLICATION)
             with writing_mail(connection):
-                return do(Subscriber(connection, envelope, listed(bound), APPLICATION))
+                done = do(subscriber)
+            if subscriber.recorded:
+                after_commit(current, lambda: bound.listening.recorded(subscriber.recorded))
+            return done
 
 
 def lists(bound: Bound) -> list[Policy]:

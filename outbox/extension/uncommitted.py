@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from flask import Flask
 from sqlalchemy import event
@@ -24,6 +25,10 @@ REMEDY = (
     "Commit the session after enqueueing. Or set OUTBOX_UNCOMMITTED to 'commit', which commits at the end of each "
     "request and application context that succeeded, whatever else was written."
 )
+
+
+class _Scoped(Protocol):
+    scope: int  # id() of the innermost savepoint or transaction it is in
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ def watch(session: Session, *messages: tuple[str, int, str | None], app: Flask) 
     belongs_to = scopes.current()
     if belongs_to is not None:
         belongs_to.add(session)
-    place, scope = _place(), id(_innermost(session))
+    place, scope = _place(), id(innermost(session))
     session.info[_KEY].extend(
         Mail(message_id, recipients, kind, place, scope, belongs_to, app) for message_id, recipients, kind in messages
     )
@@ -90,7 +95,8 @@ def _forget(session: Session, mails: Iterable[Mail]) -> None:
     held[:] = [mail for mail in held if id(mail) not in gone]
 
 
-def _innermost(session: Session) -> SessionTransaction | None:
+def innermost(session: Session) -> SessionTransaction | None:
+    """The savepoint or transaction that it is in."""
     return session.get_nested_transaction() or session.get_transaction()
 
 
@@ -109,21 +115,21 @@ def _committed(session: Session) -> None:
     mails = _mails(session)
     if not mails:
         return
-    transaction = _innermost(session)
+    transaction = innermost(session)
     if transaction is None or not transaction.nested:
         queued = list(mails)
         mails.clear()
         for mail in queued:
             signals.queued(mail.app, mail.message_id, recipients=mail.recipients, kind=mail.kind)
     else:
-        _rescope(mails, transaction)
+        rescope(mails, transaction)
 
 
 def _rolled_back(session: Session) -> None:
     mails = _mails(session)
     if not mails:
         return
-    transaction = _innermost(session)
+    transaction = innermost(session)
     nested = transaction is not None and transaction.nested
     gone = [mail for mail in mails if not nested or mail.scope == id(transaction)]
     _forget(session, gone)
@@ -151,7 +157,7 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
     if not mails:
         return
     if transaction.parent is not None:
-        _rescope(mails, transaction)
+        rescope(mails, transaction)
         return
     gone = list(mails)
     mails.clear()
@@ -176,7 +182,7 @@ def _lost(mails: list[Mail], how: str) -> None:
         logger.warning("%s with uncommitted mail, which is not sent: %s. %s", how, listed(at_once), REMEDY)
 
 
-def _rescope(mails: list[Mail], transaction: SessionTransaction) -> None:
+def rescope(mails: Iterable[_Scoped], transaction: SessionTransaction) -> None:
     """A savepoint has ended: what was in it is now in the one around it, or in the transaction."""
     around = transaction.parent
     while around is not None and around.parent is not None and not around.nested:

@@ -60,6 +60,11 @@ class Ties:
             return _only(Tie.MESSAGE_ID, known, self._found(Tie.MESSAGE_ID, _message_id(event.message_id)))
         return None
 
+    def has_several(self, message_pk: int) -> bool:
+        """Whether a message has more than one recipient, all of whom know its signed address."""
+        ids = sa.select(DELIVERY.c.id).where(DELIVERY.c.message_id == min(message_pk, MAX_ID)).limit(2)
+        return len(self._connection.execute(ids).all()) > 1
+
     def _token(self, where: sa.ColumnElement[bool]) -> Sequence[Any]:
         return self._connection.execute(of_deliveries().where(where).limit(_MOST_TIED)).all()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import sqlalchemy as sa
 
-from outbox.delivery.reported import ReportedEvent
+from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.suppression import Follows
 from outbox.message.digest import digest
 from outbox.operations.connect import guarded
@@ -75,6 +75,8 @@ def _one(connection: sa.Connection, settings: EventSettings, event: ReportedEven
     key = settings.address_digest_key
     known = digest(event.recipient, key) if event.recipient else None
     tied = ties.of(event, known)
+    if event.type is EventType.COMPLAINED and event.message_pk is not None and ties.has_several(event.message_pk):
+        event = replace(event, proven=False)  # any of the recipients may have written it about another, and for good
     event_pk = add(connection, event, tied, known)
     delivery_id = tied.id if tied else None
     if event_pk is None or tied is None:

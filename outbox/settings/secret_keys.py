@@ -31,14 +31,14 @@ def secrets_of(config: Mapping[str, Any], own: str | None) -> tuple[bytes, ...]:
 
 
 def unsigned(settings: Table, secrets: tuple[bytes, ...]) -> list[str]:
-    """A fault where links are to be signed and there is no secret: said at the start, and not at the first mail."""
-    if secrets or settings.unsubscribe_url is None:
-        return []
-    problem = (
-        "OUTBOX_UNSUBSCRIBE_URL is set, and the application has no secret to sign its links with. Set SECRET_KEY "
-        "before init_app, or OUTBOX_SECRET_KEY to a random text."
-    )
-    return [problem]
+    """Faults where something is to be signed and there is no secret: said at the start, and not at the first mail."""
+    asked = [] if settings.bounce_domain is None else [("OUTBOX_BOUNCE_DOMAIN", "its addresses")]
+    asked += [] if settings.unsubscribe_url is None else [("OUTBOX_UNSUBSCRIBE_URL", "its links")]
+    return [
+        f"{name} is set, and the application has no secret to sign {what} with. Set SECRET_KEY before init_app, or "
+        "OUTBOX_SECRET_KEY to a random text."
+        for name, what in ([] if secrets else asked)
+    ]
 
 
 def derived(settings: HasSecrets, purpose: str) -> tuple[bytes, ...]:

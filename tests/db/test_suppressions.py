@@ -180,6 +180,20 @@ def test_how_an_event_finds_its_delivery(engine: sa.Engine, queue: Queue) -> Non
     assert [one.delivery_id for one in found] == [ann, bob, None] * 3 + [None]
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_no_recipient_complains_for_another(engine: sa.Engine, several: bool) -> None:
+    """All recipients of a message can read the address that is signed for it; a complaint suppresses for good."""
+    ids = put(engine, "ann@example.org", *(["bob@example.org"] if several else []), state=State.SENT, posting=NEWS)
+    with engine.connect() as connection:
+        pk = connection.execute(sa.select(OutboxDelivery.message_id)).scalars().first()
+    [found] = record(engine, bounce(message_pk=pk, type=EventType.COMPLAINED, recipient="ann@example.org", reply=None))
+    assert (found.delivery_id, found.event.proven) == (ids[0], not several)
+    assert len(listed(engine, "ann@example.org")) == (0 if several else 1)
+    if several:  # as does a token of her own
+        record(engine, bounce(ids[0], id="2", type=EventType.COMPLAINED, reply=None))
+        assert len(listed(engine, "ann@example.org")) == 1
+
+
 def test_forwarded_mail_bounces_for_another_address(engine: sa.Engine) -> None:
     """Ours is what was signed; the other is not known here."""
     [sent] = put(engine, "ann@example.org", state=State.SENT, posting=NEWS)

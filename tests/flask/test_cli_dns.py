@@ -41,7 +41,12 @@ def _ask(terminal: Terminal) -> Iterator[Ask]:
     with SmtpServer() as relay:
 
         def ask(zone: Zone, *words: str, **env: str) -> list[tuple[str, str]]:
-            env = {"MAIL_PORT": str(relay.port), "MAIL_DEFAULT_SENDER": "Shop <shop@example.org>", **env}
+            env = {
+                "MAIL_PORT": str(relay.port),
+                "MAIL_DEFAULT_SENDER": "Shop <shop@example.org>",
+                "OUTBOX_SECRET_KEY": "s",
+                **env,
+            }
             with DnsServer(zone) as server:
                 code, said = terminal.json("outbox-check", "--dns", "--resolver", server.address, *words, env=env)
             marks = {True: "ok", False: "FAULT", None: "note"}

@@ -361,13 +361,26 @@ def test_from_the_applications_own_code(site: Site) -> None:
     mail, to = site.mail, "Ann@Example.org"
     site.mail.on("unsubscribed", name="any")(lambda session, event: None)
     site.path("ann@example.org")
+    signalled: list[str | None] = []
+
+    @event_recorded.connect_via(site.app)
+    def note(app: Flask, *, event: Recorded, **more: object) -> None:
+        signalled.append(event.event.category)
+
     assert mail.unsubscribe(to, site.tips)
     assert {one.kind: one.on for one in mail.subscriptions(to)} == {"tips": False, "weekly news": True}
     site.session.rollback()
     assert {one.kind: one.on for one in mail.subscriptions(to)} == {"tips": True, "weekly news": True}
-    assert (mail.unsubscribe(to), mail.unsubscribe(to)) == (True, False)
+    with site.session.begin_nested() as undone:
+        assert mail.unsubscribe(to, site.tips)
+        undone.rollback()
+    with site.session.begin_nested():
+        assert (mail.unsubscribe(to), mail.unsubscribe(to)) == (True, False)
     assert mail.subscribe(to, "tips")
+    assert signalled == []
     site.session.commit()
+    site.session.commit()
+    assert signalled == ["category:subscription"]
     assert [one.title for one in mail.subscriptions(to) if one.on] == ["Tips & tricks"]
     with Session(site.engine) as session:
         [event] = session.scalars(sa.select(OutboxEvent))
@@ -396,8 +409,17 @@ def test_bytes_of_its_own(site: Site, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_secret_is_asked_for_at_the_start() -> None:
-    with pytest.raises(ConfigurationError, match="no secret to sign its links with"):
-        Settings.from_config({"OUTBOX_UNSUBSCRIBE_URL": URL})
+    """With all other faults."""
+    wrong = {"OUTBOX_UNSUBSCRIBE_URL": URL, "OUTBOX_BOUNCE_DOMAIN": "bounces.example.org", "OUTBOX_CONNECTIONS": "many"}
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_config(wrong)
+    for said in (
+        "sign its links with",
+        "sign its addresses with. Set SECRET_KEY before init_app",
+        "OUTBOX_CONNECTIONS",
+    ):
+        assert said in str(raised.value)
+    Settings.from_config({**wrong, "OUTBOX_CONNECTIONS": "4", "OUTBOX_SECRET_KEY": "secret"})
     with pytest.raises(ConfigurationError, match="without OUTBOX_UNSUBSCRIBE_URL"):
         Settings.from_config({"OUTBOX_UNSUBSCRIBE_MAILTO": "leave@shop.example"})
 
