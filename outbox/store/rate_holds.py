@@ -7,6 +7,7 @@ attempts were recorded since, and as many may have been as its connections can h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,6 @@ from outbox.delivery.rate_limits import DAY, SECOND
 from outbox.delivery.states import State
 from outbox.store.models import OutboxAttempt, OutboxDelivery, OutboxWorker, table_of
 from outbox.store.rate_models import OutboxRate
-from outbox.store.types import DbMicros, DbNow
 
 _LOOKED_AT = 2_000
 """Attempts that are looked at, the last first; where more were made since, all permits count as used."""
@@ -33,10 +33,12 @@ def holding(engine: Engine, environment: str, workers: Sequence[int]) -> list[tu
     mine = sa.and_(_rate.c.environment == environment, _rate.c.what == "transport", _rate.c.good_until > 0)
     found = []
     with engine.connect() as connection:
-        for row in connection.execute(sa.select(_rate.c.value, _rate.c.held, DbMicros().label("now")).where(mine)):
+        for row in connection.execute(sa.select(_rate.c.value, _rate.c.held).where(mine)):
             for key in keys.keys() & row.held.keys():
+                if len(row.held[key]) > 2 and row.held[key][2]:
+                    continue  # they were given back
                 count, at = (int(one) for one in row.held[key][:2])
-                used = _used(connection, keys[key], row.value, (row.now - at) / SECOND)
+                used = _used(connection, keys[key], row.value, datetime.fromtimestamp(at / SECOND, UTC))
                 left = 0 if used is None else max(0, count - used - _under_way(connection, keys[key]))
                 found.append((row.value, keys[key], left))
     return found
@@ -47,11 +49,11 @@ def recent(held: dict[str, Any], now: int) -> dict[str, Any]:
     return {key: value for key, value in held.items() if value[1] > now - DAY}
 
 
-def _used(connection: sa.Connection, worker: int, transport: str, seconds: float) -> int | None:
-    """How many attempts it recorded within the last `seconds`; None: too much has happened since."""
+def _used(connection: sa.Connection, worker: int, transport: str, given: datetime) -> int | None:
+    """How many attempts it recorded since it was `given` permits; None: too much has happened since."""
     last = sa.select(_attempt.c.worker_id, _attempt.c.transport, _attempt.c.at).order_by(_attempt.c.id.desc())
     seen = last.limit(_LOOKED_AT).subquery()
-    since = seen.c.at >= DbNow(-seconds)
+    since = seen.c.at >= given
     its = sa.and_(since, seen.c.worker_id == worker, seen.c.transport == transport)
     counts = sa.select(
         sa.func.count(), sa.func.sum(sa.case((since, 1), else_=0)), sa.func.sum(sa.case((its, 1), else_=0))

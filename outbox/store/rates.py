@@ -103,7 +103,9 @@ class Rates:
                 if (entry := held.get(str(worker))) is None:
                     count = 0
                 else:
-                    held[str(worker)] = [max(0, entry[0] - count), entry[1]]
+                    already = entry[2] if len(entry) > 2 else 0
+                    held[str(worker)] = [max(0, entry[0] - count), entry[1], max(0, already - count)]
+                    count = max(0, count - already)
             earlier = {
                 f"{word}_at": getattr(row, f"{word}_at") - count * cells[word].interval
                 for word in ("minute", "hour")
@@ -121,8 +123,8 @@ class Rates:
                 if row is None or (entry := row.held.get(str(worker))) is None:
                     continue
                 use = _use(row).without(count, entry[1])
-                left = {name: one for name, one in row.held.items() if name != str(worker)}
-                self._write(connection, key, use, row.now, {"held": left})
+                left = [max(0, entry[0] - count), entry[1], count]
+                self._write(connection, key, use, row.now, {"held": row.held | {str(worker): left}})
 
     def _reserve(
         self, form: tuple[tuple[str, ...], bool, bool], values: dict[str, Any]

@@ -13,6 +13,9 @@ from outbox.delivery.rate_limits import RateLimits
 from outbox.store.rates import DOMAIN, SLOWED, Grant, Rates
 from outbox.worker.leased import Leased
 
+LONG_SECONDS = 60.0
+"""Whoever waits for the queue to be empty does not wait for longer limits than these."""
+
 _PATIENCE_SECONDS = 5.0  # the longest that a domain is passed over, before it is looked at again
 
 _LEAST_SECONDS = 0.2  # that a domain is passed over: each time it is not any more, a claim begins at the start
@@ -35,6 +38,7 @@ class DomainRates:
         self._transport = transport
         self._slowed: Mapping[str, float] = {}
         self._held: dict[str, float] = {}
+        self._long: set[str] = set()
 
     def slow_to(self, per_second: Mapping[str, float]) -> None:
         """Send to these domains no faster than this, by this transport."""
@@ -48,6 +52,11 @@ class DomainRates:
         now = self._monotonic()
         self._held = {domain: until for domain, until in self._held.items() if until > now}
         return frozenset(self._held)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether one of them is passed over, though not for long."""
+        return bool(self.held - self._long)
 
     def admit(self, leased: list[Leased]) -> tuple[list[Leased], list[Leased]]:
         """Which of these may go now, and which have to wait; in their order."""
@@ -95,6 +104,7 @@ class DomainRates:
 
     def _granted(self, domain: str, grant: Grant, wanted: int) -> int:
         if grant.permits < wanted:
+            (self._long.add if grant.wait >= LONG_SECONDS else self._long.discard)(domain)
             wait = min(max(grant.wait, _LEAST_SECONDS), _PATIENCE_SECONDS)
             self._held[domain] = self._monotonic() + wait
         return grant.permits

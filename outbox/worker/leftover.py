@@ -39,6 +39,18 @@ def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, s
     return True
 
 
+def say_held(engine: Engine, queue: Queue, settings: Settings) -> None:
+    """Say what waits for a limit, for longer than one waits who sends until nothing is due."""
+    with reading(engine) as connection:
+        words = [one.words for one in operations.rates.rates(connection, settings.environment) if one.words]
+    if words and (due := queue.due()):
+        logger.warning(
+            "%s not sent now: %s. What waits stays queued: run outbox-sender again then, or let one run.",
+            "1 due delivery is" if due == 1 else f"{due} due deliveries are",
+            "; ".join(words),
+        )
+
+
 def _still_queued(connection: Connection, unsent: dict[int, str]) -> dict[int, str]:
     """Without what another worker has sent, or is sending: this one may have been too slow to keep it."""
     if not unsent:

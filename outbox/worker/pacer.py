@@ -18,7 +18,7 @@ from outbox.delivery.reply import Phase
 from outbox.settings import Settings
 from outbox.settings.relay import Relay
 from outbox.store.rates import TRANSPORT, Rates
-from outbox.worker.domain_rates import DomainRates
+from outbox.worker.domain_rates import LONG_SECONDS, DomainRates
 from outbox.worker.permit import FREE, Permit
 
 PATIENCE_SECONDS = 5.0
@@ -29,9 +29,6 @@ _LEAST_WAIT = 0.1
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.02  # at least, where something else than the permit keeps a connection from it
 _LOWER = 0.8  # of the rate before: what was permitted by it is far too much
-_LONG_SECONDS = 60.0
-"""Whoever waits for the queue to be empty does not wait for longer limits than these."""
-
 _LONGEST_LEAD = AHEAD / SECOND / 2
 _FADES = 0.9
 
@@ -134,7 +131,7 @@ class Pacer:
     @property
     def holds_back(self) -> bool:
         """Whether something that is due has to wait, though not for long."""
-        return (self.held_up and self._wait < _LONG_SECONDS) or bool(self.domains.held)
+        return (self.held_up and self._wait < LONG_SECONDS) or self.domains.holds_back
 
     def seconds(self, now: float, before: int, early: float) -> float:
         """Until a message may be taken, `early`, where so many go before it, or until one should look again."""

@@ -16,7 +16,7 @@ from outbox.extension.outbox import outbox_of
 from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.worker import build, service_manager
-from outbox.worker.leftover import is_left
+from outbox.worker.leftover import is_left, say_held
 from outbox.worker.parts import Parts
 from outbox.worker.place import Place
 from outbox.worker.pools import Pools
@@ -210,4 +210,5 @@ class Worker:
         """The exit code after one pass."""
         with self._progress.step("counting what is left"):
             left = is_left(self._parts.engine, self._parts.queue, pools, self._settings, stopped=stopped)
+            say_held(self._parts.engine, self._parts.queue, self._settings)
         return UNSENT if left else 0

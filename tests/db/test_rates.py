@@ -11,8 +11,11 @@ import sqlalchemy as sa
 
 from outbox import operations
 from outbox.delivery.rate_limits import RateLimits, parse
+from outbox.models import OutboxAttempt
 from outbox.store.connections import Connections
 from outbox.store.rates import TRANSPORT, Grant, Rates
+from outbox.store.types import DbNow
+from tests.db.mails import put, worker
 
 
 @pytest.fixture
@@ -100,3 +103,19 @@ def test_the_status_says_what_holds_a_transport_back(rates: Rates, engine: sa.En
     assert one.held_until is not None
     assert (one.held_until - seen.at).total_seconds() > 86_000
     assert any(note.startswith("relay is held by rate (50/day) until") for note in seen.notes)
+
+
+def test_a_worker_that_was_taken_for_dead_loses_no_permit(rates: Rates, engine: sa.Engine) -> None:
+    """Of six others have given back five, since one may have been used: what it gives back itself is the sixth."""
+    quota = parse("10/d")
+    id, (delivery,) = worker(engine), put(engine)
+    assert rates.reserve(TRANSPORT, "relay", quota, 6, worker=id).permits == 6
+    with engine.begin() as connection:
+        attempt = {"delivery_id": delivery, "at": DbNow(), "worker_id": id, "transport": "relay", "phase": "dot"}
+        rest = {"verdict": "accepted", "reply": "", "duration": 0.1, "counted": True}
+        connection.execute(sa.insert(OutboxAttempt).values(**attempt, **rest))
+    for _ in range(2):
+        rates.release_dead([id])
+    assert take(rates, quota, 20) == 9
+    rates.give_back(TRANSPORT, "relay", 6, 0.0, limits=quota, worker=id)
+    assert take(rates, quota, 20) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -102,6 +103,25 @@ def test_a_quota_counts_what_the_setting_says(
         asked_again(stage)
         assert stage.states() == {"sent": 10, "queued": 10}
         assert unit == "recipients" or server.steps["data"] == 2
+
+
+def test_a_drain_ends_where_a_limit_holds_for_long(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """It says what waits, for which limit and until when, and does not wait for hours."""
+    with SmtpServer() as server:
+        limits = {"OUTBOX_PER_DAY": "4", "OUTBOX_DOMAIN_RATES": '{"slow.example": "1/day"}'}
+        stage = make_stage(sqlite_database, server.port, **limits)
+        stage.send_together(6)
+        with stage.transaction() as session:
+            for number in range(2):
+                message = Message("Mail", recipients=[f"r{number}@slow.example"], body="x\n")
+                stage.outbox.enqueue(message, priority="high")
+            session.commit()
+        done = stage.command("outbox-sender", "--drain")
+        assert done.returncode == 0
+        assert stage.states() == {"sent": 4, "queued": 4}
+        assert "4 due deliveries are not sent now: " in done.stderr
+        assert re.search(r"127.0.0.1:\d+ is held by rate \(4/day\) until \d{4}-", done.stderr)
+        assert re.search(r"mail to slow.example is held by rate \(1/day\) until \d{4}-", done.stderr)
 
 
 def test_what_a_killed_worker_had_reserved_of_a_quota_is_free_again(database: Database, make_stage: MakeStage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from tests.servers.databases import Database
 from tests.story.conftest import MakeStage
-from tests.wire.server import SmtpServer
+from tests.wire.actions import CLOSE, Action, Both, Later, Take
+from tests.wire.server import Client, SmtpServer
 
 MESSAGES = 80
 PER_SESSION = 7
@@ -43,3 +45,31 @@ def test_a_limit_a_session_costs_nothing(
     assert Counter(attempt.verdict for attempt in stage.attempts()) == {"accepted": MESSAGES}
     assert all(delivery.attempts == 1 for delivery in stage.deliveries())
     assert f"takes {PER_SESSION} messages on one connection" in stage.logs()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.databases("sqlite", "postgresql")
+def test_eight_connections_are_as_good_as_the_two_that_are_let_in(database: Database, make_stage: MakeStage) -> None:
+    """A relay that turns the third away gets what two connections can carry, or nine tenths of it."""
+
+    def greet(client: Client) -> Action | None:
+        with client.server._changed:
+            few = len(client.server._clients) <= 2
+        return None if few else Both("421 4.7.0 Error: too many connections from 127.0.0.1", CLOSE)
+
+    rates = {}
+    for connections in (2, 8):
+        with SmtpServer({"greeting": greet, "dot": Take(Later(0.2, "250 2.0.0 ok"))}) as server:
+            stage = make_stage(database, server.port, OUTBOX_CONNECTIONS=str(connections))
+            before = stage.states().get("sent", 0)
+            stage.send_together(150)
+            stage.fork()
+            server.wait_for(1)
+            began = time.monotonic()
+            server.wait_for(150, 120)
+            rates[connections] = 150 / (time.monotonic() - began)
+            assert stage.settle() == {"sent": before + 150}
+            stage.close()
+    assert {one.attempts for one in stage.deliveries()} == {1}
+    assert rates[8] >= 0.9 * rates[2], rates

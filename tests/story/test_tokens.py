@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from outbox.models import Base
 from tests.servers.databases import Database
 from tests.servers.token_server import CLIENT, REFRESH_TOKEN, SECRET, TokenServer
 from tests.story.conftest import MakeStage
@@ -21,6 +23,7 @@ PROCESSES = 2
 PER_CONNECTION = 5
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize(
     ("life", "down", "messages", "delay"),
     [
@@ -33,7 +36,7 @@ def test_tokens_that_end(
     down: float,
     messages: int,
     delay: float,
-    sqlite_database: Database,
+    database: Database,
     make_stage: MakeStage,
     tmp_path: Path,
 ) -> None:
@@ -50,7 +53,7 @@ def test_tokens_that_end(
         ) as server,
     ):
         stage = make_stage(
-            sqlite_database,
+            database,
             server.port,
             MAIL_SERVER="localhost",
             MAIL_USE_TLS="true",
@@ -82,11 +85,12 @@ def test_tokens_that_end(
         assert '"ok": true' in said[1]
     stage.close()
     files = b"".join(path.read_bytes() for path in tmp_path.parent.rglob("*") if path.is_file())
+    stored = sqlite_bytes(database) if database.name == "sqlite" else rows(database)
     shown = stage.logs() + "".join(said)
     assert "a new access token from https://localhost" in shown
     for secret in (SECRET, *endpoint.issued):
         assert secret not in shown
-        assert secret.encode() not in files + sqlite_bytes(sqlite_database)
+        assert secret.encode() not in files + stored
 
 
 def test_refresh_tokens_that_work_once(sqlite_database: Database, make_stage: MakeStage, tmp_path: Path) -> None:
@@ -142,3 +146,10 @@ def sqlite_bytes(database: Database) -> bytes:
     """All that is in its files."""
     path = Path(database.url.partition("///")[2].partition("?")[0])
     return b"".join(file.read_bytes() for file in path.parent.glob(path.name + "*"))
+
+
+def rows(database: Database) -> bytes:
+    """All that is in its tables."""
+    with database.engine.connect() as connection:
+        tables = (connection.execute(sa.select(table)).all() for table in Base.metadata.sorted_tables)
+        return repr(list(tables)).encode()
