@@ -15,7 +15,7 @@ from outbox.cli.output import plain, print_json, safe
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
 from outbox.delivery.states import State
-from outbox.operations.batches import BatchRow, cancel, listed, named, share_words, state_words
+from outbox.operations.batches import BatchRow, canary_words, cancel, listed, named, share_words, state_words
 
 MAX_LIST = 1_000
 
@@ -121,6 +121,8 @@ def _print_one(one: BatchRow) -> None:
     facts += [(state, number(count)) for state, count in one.counts.items()]
     if purged := one.deliveries - sum(one.counts.values()):
         facts.append(("purged", number(purged)))
+    if one.canary is not None:
+        facts.append(("canary", canary_words(one)))
     if one.refused:
         facts.append(("left out", f"{number(one.refused)}, which could not be composed"))
     facts.append(("begun", moment(one.created_at)))

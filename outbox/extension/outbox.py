@@ -97,6 +97,7 @@ class Outbox(Told, Batching, Hooked, Suppressing, Subscribing, flask_mail.Mail):
         "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
         `attempts`, `retry_first`, `retry_max`: how often and when it is tried again; `retention`: seconds after its end
         until it is purged; all by default as the settings say.
+        `canary`, `canary_limit`, `canary_wait`: what of a batch goes first, see docs/batches.md.
         `title`: its name for people, on the page where they unsubscribe.
 
         Raises ConfigurationError with all faults, also for a name that is taken; TypeError for an unknown option.

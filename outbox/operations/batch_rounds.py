@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.batch_states import BatchState
 from outbox.delivery.states import LIVE, State
+from outbox.operations import canaries
 from outbox.operations.batches import COUNTED, count, waiting
 from outbox.operations.tables import BATCH, DELIVERY
 from outbox.operations.transitions import in_batches
@@ -43,6 +44,8 @@ class Rounds:
             if row.state == BatchState.CANCELLED.value:
                 for _ in in_batches(self.engine, waiting(row.name, self.environment), State.CANCELLED, by=_BY):
                     pass  # a command that was killed has left some
+            if row.canary is not None:
+                canaries.look(self.engine, row)
             if row.deliveries > COUNTED:
                 self._count(row.id)
             if row.state != BatchState.FILLING.value and self._finish(row):

@@ -136,6 +136,14 @@ def state_words(one: BatchRow) -> str:
     return one.state.value
 
 
+def canary_words(one: BatchRow) -> str:
+    """What of it went first, and what came of that."""
+    size = "not known yet" if one.canary_size is None else f"the first {one.canary_size:,} deliveries"
+    if one.canary is CanaryState.FAILED:
+        return f"{size}: too many went wrong, the others wait for outbox-resume --batch"
+    return size if one.canary is not CanaryState.RUNNING else f"{size}, the others wait for their end"
+
+
 def share_words(one: BatchRow) -> str:
     """The share that is done, rounded down: 100 % is the end."""
     return "-" if one.share_done is None else f"{math.floor(100 * one.share_done)} %"

@@ -47,6 +47,9 @@ class KindOptions(TypedDict, total=False):
     retry_first: float | None
     retry_max: float | None
     retention: float | None
+    canary: float | None
+    canary_limit: float | None
+    canary_wait: float | None
     title: str | None
 
 

@@ -44,4 +44,3 @@ class OutboxBatch(Base):
     canary_wait: Mapped[float | None] = mapped_column(sa.Float)  # seconds after the canary's end, for bounces
     canary_size: Mapped[int | None] = mapped_column(big_integer())  # deliveries; None: not known yet
     canary_to: Mapped[int | None] = mapped_column(big_integer())  # the id of the canary's last delivery
-    released_to: Mapped[int | None] = mapped_column(big_integer())  # of the others, up to this id

@@ -34,7 +34,7 @@ def add_batches(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("done_at", UtcDateTime()),
         sa.Column("canary", sa.String(8)),
         *(sa.Column(part, sa.Float) for part in ("canary_share", "canary_limit", "canary_wait")),
-        *(sa.Column(part, big_integer()) for part in ("canary_size", "canary_to", "released_to")),
+        *(sa.Column(part, big_integer()) for part in ("canary_size", "canary_to")),
         sa.UniqueConstraint("environment", "name", name="uq_outbox_batch_name"),
         sa.CheckConstraint("state IN ('filling', 'filled', 'cancelled')", name="ck_outbox_batch_state"),
         sa.CheckConstraint(
