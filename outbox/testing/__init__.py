@@ -15,12 +15,11 @@ production.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from flask import Flask
 
 from outbox.core import clock
+from outbox.testing.frozen import thaw_all
 from outbox.testing.mailbox import Attachment, Mail, Mailbox
 from outbox.testing.scripts import ACCEPT, DOWN, LOST, Attempt
 
@@ -36,9 +35,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[_STARTED] = clock.monotonic()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """No test stops the clock of the next: also one that made a `Mailbox` itself."""
+    thaw_all()
+
+
 @pytest.fixture
-def mailbox(request: pytest.FixtureRequest, app: Flask) -> Iterator[Mailbox]:
+def mailbox(request: pytest.FixtureRequest, app: Flask) -> Mailbox:
     """The outbox of the `app` fixture: what this test and its fixtures enqueue, and what becomes of it."""
-    made = Mailbox(app, since=request.node.stash.get(_STARTED, None))
-    yield made
-    made.thaw()
+    return Mailbox(app, since=request.node.stash.get(_STARTED, None))

@@ -12,6 +12,14 @@ from outbox.core import clock
 from outbox.extension.state import Bound
 from outbox.store.databases import of
 
+_stopped: list[Clock] = []
+
+
+def thaw_all() -> None:
+    """Start every clock again that anybody stopped."""
+    while _stopped:
+        _stopped[-1].thaw()
+
 
 class Clock:
     """Freezes an application's clock for Date headers, and time in what the outbox asks of any database."""
@@ -31,6 +39,7 @@ class Clock:
         if self.frozen is None:
             event.listen(Engine, "before_cursor_execute", self._rewrite, retval=True)
             self._bound.now = self.now
+            _stopped.append(self)
         self.frozen = moment.astimezone(UTC)
 
     def travel(self, by: timedelta) -> None:
@@ -43,6 +52,7 @@ class Clock:
             event.remove(Engine, "before_cursor_execute", self._rewrite)
             self._bound.now = clock.utcnow
             self.frozen = None
+            _stopped.remove(self)
 
     def _rewrite(
         self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool

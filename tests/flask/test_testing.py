@@ -279,6 +279,32 @@ def test_the_clock_goes_on_afterwards(app: Flask, outbox: Outbox, session: scope
         box.freeze(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
+def test_a_clock_that_nobody_starts_again_goes_on_with_the_next_test(pytester: pytest.Pytester) -> None:
+    """Also that of a `Mailbox` which a test made itself."""
+    pytester.makepyfile(
+        """
+        from datetime import UTC, datetime
+
+        from flask import Flask
+
+        from outbox import Outbox
+        from outbox.testing import Mailbox
+        from outbox.testing.frozen import _stopped
+
+        def test_stops_it():
+            app = Flask("clock")
+            app.config["MAIL_DEFAULT_SENDER"] = "shop@example.org"
+            Outbox().init_app(app, session=lambda: None)
+            Mailbox(app).freeze(datetime(2026, 1, 1, tzinfo=UTC))
+            assert _stopped
+
+        def test_goes_on():
+            assert not _stopped
+        """
+    )
+    pytester.runpytest("-p", "outbox.testing").assert_outcomes(passed=2)
+
+
 def test_the_clock_of_one_application_stands_still(
     app: Flask, outbox: Outbox, session: scoped_session[Session], mailbox: Mailbox
 ) -> None:
