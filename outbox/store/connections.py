@@ -164,18 +164,18 @@ class _Pinned:
             heard = listener.heard()
         except Exception as error:  # noqa: BLE001 - whatever the driver says of a connection that is no more
             logger.warning("the connection that claims and listens is lost: %s", type(error).__name__)
-            self.drop(lost=True)
+            self.drop()
             return False
         if heard:
             self._used_at = monotonic()  # it has just spoken
         return heard
 
-    def drop(self, *, lost: bool = False) -> None:
-        """`lost`: as no statement has found out yet; closing it properly would fail."""
+    def drop(self) -> None:
+        """Close it without a ROLLBACK first, which would fail, and be logged, where the server has ended it."""
         connection, self._connection, self.listener = self._connection, None, None
         if connection is None:
             return
-        if lost:
+        if not connection.invalidated:
             driver: Any = connection.connection.dbapi_connection
             with suppress(Exception):
                 driver.close()

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pymysql
@@ -25,9 +25,15 @@ class MariaDBServer(OwnServer):
     """
 
     def __init__(
-        self, *, fsync: bool = True, folder: Path | None = None, environ: Mapping[str, str] | None = None
+        self,
+        *,
+        fsync: bool = True,
+        folder: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """`folder`: where the data is kept, else a new one; `environ`: what the server finds in its environment."""
+        self._options = [*options]
         self._daemon = _program("mariadbd", "mysqld")
         self._fsync = fsync
         self._folder = folder or own_folder("outbox-mariadb-")
@@ -51,6 +57,7 @@ class MariaDBServer(OwnServer):
                 *("--pid-file=mariadb.pid", "--skip-name-resolve", "--performance-schema=OFF"),
                 *("--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M", "--max-connections=200"),
                 f"--innodb-flush-log-at-trx-commit={1 if self._fsync else 2}",
+                *self._options,
             ],
             self._accepts,
         )
@@ -67,10 +74,14 @@ class MariaDBServer(OwnServer):
         return _url(USER, self._password, "127.0.0.1", self._port, database)
 
     def create(self, database: str) -> None:
-        _execute(self.url(""), f"CREATE DATABASE `{database}`")
+        self.sql(f"CREATE DATABASE `{database}`")
 
     def drop(self, database: str) -> None:
-        _execute(self.url(""), f"DROP DATABASE IF EXISTS `{database}`")
+        self.sql(f"DROP DATABASE IF EXISTS `{database}`")
+
+    def sql(self, statement: str) -> dict[str, object]:
+        """One statement in autocommit; the first row of what it returns."""
+        return _execute(self.url(""), statement)
 
     def _initialise(self) -> None:
         install = _program("mariadb-install-db", "mysql_install_db")
@@ -84,8 +95,8 @@ class MariaDBServer(OwnServer):
         init = self._folder / "init.sql"
         init.touch(mode=0o600)
         init.write_text(
-            f"CREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{self._password}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
+            f"SET sql_log_bin = 0;\nCREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{self._password}';\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
             "DROP USER IF EXISTS 'root'@'127.0.0.1';\nDROP USER IF EXISTS 'root'@'::1';\n"
         )
         if os.geteuid() == 0:
@@ -143,11 +154,13 @@ def _url(user: str, password: str, host: str, port: int, database: str) -> URL:
     )
 
 
-def _execute(url: URL, statement: str) -> None:
+def _execute(url: URL, statement: str) -> dict[str, object]:
     connection = pymysql.connect(
         host=url.host, port=url.port or 3306, user=url.username, password=url.password or "", autocommit=True
     )
     try:
-        connection.cursor().execute(statement)
+        cursor = connection.cursor(pymysql.cursors.DictCursor)
+        cursor.execute(statement)
+        return cursor.fetchone() or {}
     finally:
         connection.close()
