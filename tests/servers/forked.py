@@ -40,13 +40,17 @@ def start(
     env: Mapping[str, str],
     new_session: bool = False,
     fork: bool = True,
+    prefix: Sequence[str] = (),
     **pipes: Pipe,
 ) -> Process | subprocess.Popen[str]:
-    """`python -m …` (the words after `-m`) that runs on. `pipes`: as those of Popen; the output is text."""
-    if fork and not _needs_a_new_interpreter(env):
+    """`python -m …` (the words after `-m`) that runs on. `pipes`: as those of Popen; the output is text.
+
+    `prefix`: a program that starts it, which takes a new interpreter.
+    """
+    if fork and not prefix and not _needs_a_new_interpreter(env):
         return Process(command, cwd, env, new_session, **pipes)
     return subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [*prefix, sys.executable, "-m", *command],
         **{"cwd": cwd, "env": env, "text": True, "start_new_session": new_session, **pipes},  # type: ignore[call-overload]
     )
 

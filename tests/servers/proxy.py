@@ -11,11 +11,12 @@ COMMIT = b"COMMIT"
 
 
 class Freezer:
-    """Forwards from a free port of 127.0.0.1 to another; frozen connections stay up, and nothing passes any more."""
+    """Forwards from a free port to a server; frozen connections stay up, and nothing passes any more."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], address: str = "127.0.0.1") -> None:
+        """`address`: where it listens."""
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         self._thawed = threading.Event()
         self._thawed.set()

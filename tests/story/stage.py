@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -142,9 +142,15 @@ class CommandWorker:
     """`flask … outbox-sender`, as a deployment starts it."""
 
     def __init__(
-        self, environ: Mapping[str, str], log: Path, *arguments: str, fork: bool = True, app: str = COMMAND[-1]
+        self,
+        environ: Mapping[str, str],
+        log: Path,
+        *arguments: str,
+        fork: bool = True,
+        app: str = COMMAND[-1],
+        prefix: Sequence[str] = (),
     ) -> None:
-        """`fork=False`: from a new interpreter, for what depends on it, such as memory."""
+        """`fork=False`: from a new interpreter, for what depends on it, such as memory. `prefix`: what starts it."""
         self._log = log
         with log.open("ab") as file:
             self._process = forked.start(
@@ -152,6 +158,7 @@ class CommandWorker:
                 cwd=ROOT,
                 env={**plain_environment(), **environ},
                 fork=fork,
+                prefix=prefix,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -227,10 +234,12 @@ class Stage:
         self.app = create_app(self.environ, session=lambda: self._local.session)
         self.outbox: Outbox = self.app.extensions["outbox"]
 
-    def start(self, *arguments: str, ready: bool = True, fork: bool = True, **settings: str) -> CommandWorker:
+    def start(
+        self, *arguments: str, ready: bool = True, fork: bool = True, prefix: Sequence[str] = (), **settings: str
+    ) -> CommandWorker:
         """A worker as a deployment starts it; `ready`: wait until it has a row."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = CommandWorker({**self.environ, **settings}, log, *arguments, fork=fork)
+        worker = CommandWorker({**self.environ, **settings}, log, *arguments, fork=fork, prefix=prefix)
         self.workers.append(worker)
         if ready:
             until(lambda: self.row(worker), f"worker {worker.pid} starts; its log: {log}")
