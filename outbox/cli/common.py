@@ -108,7 +108,7 @@ def who() -> str:
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a number without a name, in a container
-        user = f"uid {os.getuid()}"
+        user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
     return f"{user}@{socket.gethostname()}"
 
 

@@ -20,6 +20,8 @@ from outbox.cli.console import Console
 from outbox.cli.output import safe_lines
 from outbox.cli.text import Text
 from outbox.core.events import Event
+from outbox.core.forks import after_fork
+from outbox.core.readiness import ready
 
 CAPACITY = 10_000
 """At most this many lines wait to be written."""
@@ -81,7 +83,7 @@ class Stderr(logging.Handler):
         super().__init__()
         self._aside = aside
         self._begin()
-        os.register_at_fork(after_in_child=self._forked)
+        after_fork(self._forked)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging` under the handler's lock."""
@@ -165,9 +167,7 @@ def _is_read(timeout: float) -> bool:
     if sys.stderr is not sys.__stderr__ or sys.stderr is None:
         return True
     try:
-        poll = select.poll()
-        poll.register(sys.stderr.fileno(), select.POLLOUT)
-        return bool(poll.poll(timeout * 1000))
+        return bool(ready(timeout, writing=(sys.stderr.fileno(),)))
     except (OSError, ValueError):
         return True
 

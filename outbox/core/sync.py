@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import os
-import select
-from collections.abc import Callable
+import socket
 from contextlib import suppress
+
+from outbox.core.readiness import ready
 
 
 class Flag:
-    """Much like `threading.Event`, for one thread that waits, and that can wait for descriptors besides. POSIX only.
+    """Much like `threading.Event`, for one thread that waits, and that can wait for descriptors besides.
 
     Without a lock, so that a signal's handler may set it.
     """
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
+        self._reader, self._writer = socket.socketpair()  # a pipe can't be waited for on Windows
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
         self._set = False
 
     def is_set(self) -> bool:
@@ -30,25 +29,23 @@ class Flag:
         if not self._set:
             self._set = True
             with suppress(BlockingIOError):  # full: it is awake
-                os.write(self._writer, b".")
+                self._writer.send(b".")
 
     def clear(self) -> None:
         """Forget that it was set: to be called before a look at what it was set for."""
         with suppress(BlockingIOError):
-            os.read(self._reader, 4096)
+            self._reader.recv(4096)
         self._set = False  # last: a `set` meanwhile writes nothing, and need not, since the look is yet to come
 
     def fileno(self) -> int:
         """Readable once it is set."""
-        return self._reader
+        return self._reader.fileno()
 
     def wait(self, timeout: float, *descriptors: int) -> bool:
         """Until it is set, one of the descriptors is readable, or for `timeout` seconds (False); it may end sooner."""
-        poll = select.poll()
-        for descriptor in (self._reader, *descriptors):
-            poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(math.ceil(timeout * 1000)))
+        return bool(ready(timeout, reading=(self._reader.fileno(), *descriptors)))
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self._reader)  # at the end of the process, when the module's own names are gone, too
-        close(self._writer)
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # there were no sockets to be had
+            self._reader.close()
+            self._writer.close()

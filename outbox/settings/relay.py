@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -130,6 +131,8 @@ class Relay:
                 f"the name for EHLO, {self.local_hostname!r}, can't be said in SMTP, which knows ASCII only: set "
                 "OUTBOX_LOCAL_HOSTNAME to its A-label (xn--…)"
             )
+        if self.socket is not None and sys.platform == "win32":
+            return f"{self.socket} is a Unix socket, which this system lacks: give a host and a port instead"
         if self.username and not self.password and self.tokens is None:
             return "a user name is set without a password: set MAIL_PASSWORD, or leave MAIL_USERNAME out"
         if self.security is not Security.NONE or self.allow_plaintext:

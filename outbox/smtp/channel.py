@@ -18,6 +18,7 @@ from outbox.delivery.verdicts import Failure
 from outbox.settings.relay import Relay, Security
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
+from outbox.smtp.connecting import UNIX
 from outbox.smtp.learned import Learned
 from outbox.smtp.log_in import is_worn, log_in, token_for
 from outbox.smtp.resolver import Resolver
@@ -142,7 +143,7 @@ class Channel(smtplib.SMTP):
         """
         self.phase = Phase.RESOLVE
         if self.relay.socket is not None:
-            found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", str(self.relay.socket))]
+            found = [(UNIX, socket.SOCK_STREAM, 0, "", str(self.relay.socket))]
         else:
             found = self.wire.resolve(self.relay.host, self.relay.port, self.relay.connect_timeout)
         addresses = self._learned.in_order(found)
@@ -257,7 +258,7 @@ class Channel(smtplib.SMTP):
 
 def _address_literal(sock: socket.socket | None) -> str:
     """The address of this end for EHLO (RFC 5321 §4.1.3): no DNS look-up, which may hang."""
-    if sock is None or sock.family == socket.AF_UNIX:
+    if sock is None or sock.family == UNIX:
         return "[127.0.0.1]"
     address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from outbox.core.readiness import ready
+
+UNIX: int | None = getattr(socket, "AF_UNIX", None)
+"""The family of Unix sockets, where the system has them."""
+
+_UNDER_WAY = {errno.EINPROGRESS, errno.EWOULDBLOCK}  # the second is Windows'
 _STAGGER = 0.25  # seconds, RFC 8305 §5
 _SLICE = 0.1  # seconds after which a race looks whether it was given up
 
@@ -16,7 +21,7 @@ _SLICE = 0.1  # seconds after which a race looks whether it was given up
 def connect(sock: socket.socket, address: Any, limit: float, source: str | None) -> None:
     """Connects within `limit` seconds, from the address `source` of this machine. Raises OSError."""
     if not _begin(sock, address, source):
-        if not is_ready(sock, select.POLLOUT, limit):
+        if not ready(limit, writing=(sock.fileno(),)):
             raise TimeoutError("timed out")
         _raise(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     _set_up(sock)
@@ -38,7 +43,6 @@ def race(
     left, pending = list(addresses), dict[int, tuple[Any, socket.socket]]()
     error: OSError = TimeoutError("timed out")
     next_at = monotonic()
-    poll = select.poll()
     try:
         while (left or pending) and (now := monotonic()) < end:
             if left and (now >= next_at or not pending):
@@ -50,16 +54,14 @@ def race(
                     error, next_at = failed, now
                     continue
                 pending[sock.fileno()] = one, sock
-                poll.register(sock, select.POLLOUT)
             wait = min(end, next_at if left else end, now + _SLICE) - now
-            for descriptor, _ in poll.poll(max(0.0, wait) * 1000):
+            for descriptor in ready(wait, writing=pending):
                 one, sock = pending[descriptor]
                 addresses.remove(one)
                 try:
                     _raise(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
                     _set_up(sock)
                 except OSError as failed:
-                    poll.unregister(descriptor)
                     pending.pop(descriptor)[1].close()
                     error, next_at = failed, now
                 else:
@@ -85,10 +87,10 @@ def _begun(one: Any, source: str | None) -> socket.socket:
 def _begin(sock: socket.socket, address: Any, source: str | None) -> bool:
     """Begins to connect; whether it is done already."""
     sock.setblocking(False)
-    if source is not None and sock.family != socket.AF_UNIX:
+    if source is not None and sock.family != UNIX:
         sock.bind((source, 0))
     error = sock.connect_ex(address)
-    if error == errno.EINPROGRESS:
+    if error in _UNDER_WAY:
         return False
     _raise(error)
     return True
@@ -100,13 +102,6 @@ def _raise(error: int) -> None:
 
 
 def _set_up(sock: socket.socket) -> None:
-    if sock.family != socket.AF_UNIX:
+    if sock.family != UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def is_ready(sock: socket.socket, event: int, timeout: float) -> bool:
-    """Waits until `sock` is ready for `event`, or broken; False after `timeout` seconds without."""
-    poll = select.poll()
-    poll.register(sock, event)
-    return bool(poll.poll(max(0.0, timeout) * 1000))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import select
 import socket
 import ssl
 import threading
@@ -16,10 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 from outbox.core.clock import utcnow
+from outbox.core.readiness import ready
 from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
-from outbox.smtp.connecting import connect, is_ready, race
+from outbox.smtp.connecting import connect, race
 from outbox.smtp.reply_code import reply_code
 from outbox.smtp.resolver import Resolver
 
@@ -230,7 +230,7 @@ class Wire:
         try:
             sock = self._open()
             if self._waits and not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-                self._wait(select.POLLIN)  # the reply is hardly ever there already: one look less
+                self._wait(reads=True)  # the reply is hardly ever there already: one look less
             data: bytes = self._ready(sock.recv, _CHUNK)
         except OSError as error:
             raise self._lost(error)
@@ -246,16 +246,17 @@ class Wire:
                 return operation(*arguments)
             except (BlockingIOError, ssl.SSLWantReadError) as error:
                 reads = isinstance(error, ssl.SSLWantReadError) or operation.__name__ == "recv"
-                self._wait(select.POLLIN if reads else select.POLLOUT)
+                self._wait(reads=reads)
             except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT)
+                self._wait(reads=False)
 
-    def _wait(self, event: int) -> None:
+    def _wait(self, *, reads: bool) -> None:
         """Until the socket is ready, for what is left of the deadline at most, or until the silence is too long."""
         left = self.deadline - self._monotonic()
         if not self._waits or self.sock is None or left <= 0:
             raise TimeoutError
-        if not is_ready(self.sock, event, min(left, self.silence)):
+        which = (self.sock.fileno(),)
+        if not ready(min(left, self.silence), reading=which if reads else (), writing=() if reads else which):
             raise TimeoutError
         self._check()
 

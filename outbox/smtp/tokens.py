@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from outbox.core import clock
+from outbox.core.forks import after_fork
 from outbox.core.loggers import get_logger
 from outbox.settings.token_source import TokenSource
 from outbox.smtp.token_answer import Grant, TokenError
@@ -195,4 +195,4 @@ def shared(source: TokenSource) -> Tokens:
     return Tokens(source)
 
 
-os.register_at_fork(after_in_child=shared.cache_clear)  # threads and locks are the parent's
+after_fork(shared.cache_clear)  # threads and locks are the parent's

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from outbox.core.clock import monotonic
 from outbox.core.events import logger
+from outbox.core.forks import after_fork
 from outbox.store.interruptible import end
 
 _LOOK_SECONDS = 0.5  # how late a call may be noticed
@@ -107,7 +108,7 @@ def _after_fork() -> None:
     _WATCH = _Watch()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
 
 
 def _shut(subject: Any) -> None:

@@ -22,11 +22,11 @@ floor  room        may import from outside
     5  monitoring  prometheus_client socket
     4  extension   flask werkzeug flask_mail flask_babel babel blinker jinja2 sqlalchemy socket
     4  operations  sqlalchemy
-    3  smtp        smtplib socket ssl select flask_mail msal google
+    3  smtp        smtplib socket ssl flask_mail msal google
     3  store       sqlalchemy alembic socket
     2  message     cryptography css_inline flufl
     2  settings
-    1  core        select
+    1  core        select socket
     1  delivery
 """  # a room may import its own floor, without circles, and those below
 

@@ -9,6 +9,7 @@ import pytest
 
 from outbox.core.errors import ConfigurationError
 from outbox.settings import Settings
+from outbox.settings.relay import Relay
 
 PIN = "ab" * 32
 LINES = ":".join(["AB"] * 32)
@@ -68,3 +69,11 @@ def test_faults(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Settings.from_config(config)
     assert words in str(raised.value)
+
+
+def test_a_unix_socket_where_the_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told with the other faults, and not by an AttributeError in the worker."""
+    relay = Relay("/run/dovecot/lmtp", socket=Path("/run/dovecot/lmtp"))
+    assert relay.refusal is None
+    monkeypatch.setattr("sys.platform", "win32")
+    assert "a Unix socket, which this system lacks" in str(relay.refusal)
