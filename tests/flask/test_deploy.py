@@ -5,15 +5,26 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from flask import Flask, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.serving import make_server
 
 from outbox import cli
 from outbox.settings import Settings
 from outbox.settings.table import specs
+from tests.servers.process import free_port, listens
+from tests.story.stage import until
+from tests.wire.certificates import authority, ca_file
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
@@ -65,6 +76,65 @@ def test_containers_leave_a_stop_enough_time() -> None:
     assert pod is not None
     assert service is not None
     assert min(int(pod[1]), int(service[1])) > GRACE
+
+
+def test_nginx(tmp_path: Path) -> None:
+    """It serves the application over TLS, tells it who asks, keeps the monitoring to this machine, and logs no key."""
+    told: list[tuple[str, str, str]] = []
+    app = Flask("behind nginx")
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+
+    @app.route("/<path:path>", methods=["GET", "POST"])
+    def any_path(path: str) -> str:
+        told.append((request.url, str(request.remote_addr), request.method))
+        return "ok"
+
+    text = (DEPLOY / "nginx/shop.conf").read_text(encoding="utf-8")
+    port, upstream = free_port(), f"unix:{tmp_path}/gunicorn.sock"
+    issued = authority().issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "fullchain.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    text = text.replace("unix:/run/shop/gunicorn.sock", upstream).replace("listen 443", f"listen 127.0.0.1:{port}")
+    text = text.replace("/etc/ssl/shop", str(tmp_path)).replace("/var/log/nginx", str(tmp_path))
+    folders = "".join(
+        f"{one}_temp_path {tmp_path}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = tmp_path / "nginx.conf"
+    config.write_text(
+        f"daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
+        f"events {{}} http {{ {folders} {text} }}"
+    )
+    with served(app, f"unix://{tmp_path}/gunicorn.sock"):
+        server = subprocess.Popen([tool("nginx"), "-c", config, "-p", tmp_path], stderr=subprocess.PIPE)
+        try:
+            until(lambda: listens(port) or server.poll() is not None, "nginx listens")
+            assert server.poll() is None, server.communicate()[1].decode()
+            trust = ssl.create_default_context(cafile=str(ca_file()))
+            for path in ("unsubscribe/SECRETTOKEN?all=OTHERSECRET", "outbox/healthz", "outbox/events/postmark"):
+                with urllib.request.urlopen(f"https://localhost:{port}/{path}", context=trust, timeout=20) as answer:
+                    assert answer.read() == b"ok"
+        finally:
+            server.terminate()
+            server.communicate(timeout=20)
+    assert told[0] == ("https://localhost/unsubscribe/SECRETTOKEN?all=OTHERSECRET", "127.0.0.1", "GET")
+    log = (tmp_path / "shop.log").read_text()
+    assert '"GET /unsubscribe/…" 200' in log
+    assert "SECRET" not in log
+    assert re.search(r"location /outbox/ \{\s*(#[^\n]*\s*)*(allow [\d.:]+;\s*)+deny all;", text)
+
+
+@contextmanager
+def served(app: Flask, host: str) -> Iterator[None]:
+    """As gunicorn serves it at a socket."""
+    server = make_server(host, 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_logrotate(tmp_path: Path) -> None:
