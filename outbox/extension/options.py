@@ -17,6 +17,7 @@ from outbox.delivery.routes import Routes
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.extension.flask_mail import Address
 from outbox.extension.tags import tags_of
+from outbox.message.values import Composed
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy
 from outbox.store import guards
@@ -145,6 +146,17 @@ def _sealed(posted: Posting, settings: Settings, policy: Policy) -> Posting:
     if keyring is None:
         return replace(posted, also_key=hashed)
     return replace(posted, keyring=keyring, key=hashed, clear_key=clear, also_key=clear)
+
+
+def check_alone(posted: Posting, composed: Composed) -> None:
+    """Raises MessageError for several recipients, where a limit goes by recipient."""
+    if posted.limit is not None and len(composed.recipients) > 1:
+        raise MessageError(
+            "recipients",
+            f"are {len(composed.recipients)}, and the kind {posted.kind!r} has throttle or replace, which go by "
+            "recipient",
+            "Enqueue a message for each of them.",
+        )
 
 
 def _guard(value: Any) -> Any:

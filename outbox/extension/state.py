@@ -19,6 +19,7 @@ from outbox.core.errors import DatabaseError, MessageError, NotBoundError
 from outbox.core.events import logger
 from outbox.extension import changes, images, locales, many, signals, uncommitted
 from outbox.extension.additions import language_of, with_adds
+from outbox.extension.copies import with_copy
 from outbox.extension.development import Remarks
 from outbox.extension.draft import OURS, draft_of
 from outbox.extension.errors import as_in_flask_mail, lacks_tables, not_migrated
@@ -26,7 +27,7 @@ from outbox.extension.flask_mail import Connection, Message
 from outbox.extension.handlers import Listening
 from outbox.extension.hooks import Hook, prepared
 from outbox.extension.kinds import Kinds
-from outbox.extension.options import EnqueueOptions, SharedOptions, check_names, posting
+from outbox.extension.options import EnqueueOptions, SharedOptions, check_alone, check_names, posting
 from outbox.extension.samples import TAKING
 from outbox.extension.send_hooks import SendHooks
 from outbox.extension.sessions import Sessions
@@ -181,14 +182,10 @@ class Bound(flask_mail._Mail):
                 image=self.images.part,
             )
         self._remarks.look(composed, posted.kind, can_be_left=can_be_left(policy, self.settings))
-        if posted.limit is not None and len(composed.recipients) > 1:
-            raise MessageError(
-                "recipients",
-                f"are {len(composed.recipients)}, and the kind {posted.kind!r} has throttle or replace, which go by "
-                "recipient",
-                "Enqueue a message for each of them.",
-            )
-        return composed if posted.key is None else replace(composed, content=digest(draft, composed, unique))
+        check_alone(posted, composed)
+        if posted.key is not None:
+            composed = replace(composed, content=digest(draft, composed, unique))
+        return with_copy(composed, self.settings, posted.kind, policy)
 
     @contextmanager
     def writing(self, session: Any) -> Iterator[tuple[Session, bool]]:

@@ -66,6 +66,7 @@ class Composed:
     mail_options: tuple[str, ...] = ()  # ESMTP parameters of MAIL, as Flask-Mail's Message carries them
     rcpt_options: tuple[str, ...] = ()
     content: str | None = None  # a digest of all but Message-ID and Date, where it has a key
+    copy_to: str | None = None  # of the recipients, the one that gets a copy which no header names
     dated: bool = False  # its Date was given by the application, and stays
     utf8: Utf8Header | None = None  # None: the skeleton's is for all recipients
 

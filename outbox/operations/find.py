@@ -97,7 +97,13 @@ class Detail(Row):
     smtputf8: bool  # the form that this recipient gets needs SMTPUTF8 (RFC 6531)
     downgraded: bool  # this recipient gets it with downgraded headers (RFC 6857), another one in UTF-8
     attempt_log: list[Attempt] = field(default_factory=list)  # oldest first
+    copy_to: str | None = None  # the recipient that gets a copy, by OUTBOX_ALWAYS_BCC or its kind
     siblings: list[Sibling] = field(default_factory=list)  # MAX_SIBLINGS at most
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is the copy."""
+        return self.copy_to is not None and self.recipient == self.copy_to
 
 
 _ROW = (
@@ -136,6 +142,7 @@ _DETAIL = (
     DELIVERY.c.rescues,
     MESSAGE.c.smtputf8,
     MESSAGE.c.utf8_header,
+    MESSAGE.c.options,
 )
 
 
@@ -180,6 +187,7 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     values["headers"] = tuple((name, value) for name, value in row.headers)
     values["on_uncertain"] = OnUncertain(row.on_uncertain)
     utf8_header = values.pop("utf8_header")
+    values["copy_to"] = next(iter((values.pop("options") or {}).get("copy", [])), None)
     if utf8_header is not None and not row.recipient.isascii():
         values |= {"smtputf8": True, "size": row.size + utf8_from(utf8_header).longer}
     values["downgraded"] = utf8_header is not None and row.recipient.isascii()

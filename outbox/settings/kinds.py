@@ -12,6 +12,7 @@ from outbox.core.errors import ConfigurationError, MessageError
 from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle, parse
 from outbox.settings.shown import nearest, shown
+from outbox.settings.staging_values import COPY
 from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, text, whole
 
 Address = str | tuple[str, str]
@@ -51,6 +52,7 @@ class KindOptions(TypedDict, total=False):
     canary_limit: float | None
     canary_wait: float | None
     title: str | None
+    always_bcc: str | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,19 @@ class Policy:
     canary_limit: float | None = None  # share of that which may go wrong before the batch is paused
     canary_wait: float | None = None  # seconds after the canary's end, for bounces to come in
     title: str | None = None  # for the people who get it
+    always_bcc: str | bool | None = None  # who gets a copy; True: as the settings say; False: nobody
 
     @property
     def label(self) -> str:
         """What people read: the title, or else the name."""
         return self.title or self.name
+
+    def copy_to(self, general: str | None) -> str | None:
+        """Who gets a copy of each message; `general`: as the settings say."""
+        if isinstance(self.always_bcc, str):
+            return self.always_bcc
+        secret = self.sensitive or self.category is Category.SECURITY
+        return general if self.always_bcc or (self.always_bcc is None and not secret) else None
 
     @property
     def is_limited(self) -> bool:
@@ -189,6 +199,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "canary_limit": _share,
     "canary_wait": SECONDS.parse,
     "title": text(100).parse,
+    "always_bcc": lambda given: given if isinstance(given, bool) else COPY.parse(given),
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from outbox.settings.host_values import host
 from outbox.settings.spec import setting
+from outbox.settings.staging_values import COPY
 from outbox.settings.values import DEBUG, FLAG, HEADERS, SECRET, SENDER, text, whole
 
 MESSAGES_PER_CONNECTION = 100
@@ -42,6 +43,13 @@ class MailTable:
     )
     headers: tuple[tuple[str, str], ...] = setting(
         "OUTBOX_HEADERS", HEADERS, (), "Headers for all messages that have none of the same name, such as X-Mailer."
+    )
+    always_bcc: str | None = setting(
+        "OUTBOX_ALWAYS_BCC",
+        COPY,
+        None,
+        "An address that gets a copy of each message, which no header names. Not of kinds that are sensitive or of the "
+        "category `security`, unless the kind says so (`always_bcc=True`).",
     )
     debug: int = setting(
         "MAIL_DEBUG",

@@ -60,5 +60,13 @@ def _address(given: Any) -> str:
         raise ValueError(f"holds {shown(given)}, which {error.problem}. {error.remedy}".rstrip(".")) from None
 
 
+def _parse_copy(raw: Any) -> str:
+    address = _address(raw.strip() if isinstance(raw, str) else raw)
+    if not address.isascii():
+        raise ValueError(f"is {shown(raw)}, which is not in ASCII: every relay must be able to carry the copy")
+    return address
+
+
+COPY = Form("an address", _parse_copy)
 ADDRESS = Form("an address", _parse_address, blank=True)
 ALLOWED = Form("addresses, domains and patterns, separated by blanks", _parse_allowed, blank=True)

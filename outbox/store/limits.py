@@ -31,6 +31,8 @@ from outbox.store.types import DbNow
 _throttle = table_of(OutboxThrottle)
 _delivery = table_of(OutboxDelivery)
 
+_WAITS = sa.and_(_delivery.c.state == State.QUEUED.value, _delivery.c.marked_at.is_(None))
+
 
 class Entry(NamedTuple):
     """One message that was written. Times are in seconds since 1970, by the database's clock."""
@@ -51,6 +53,7 @@ class Taken:
     until: float
     entries: tuple[Entry, ...] = ()  # that still count, without those that are replaced
     replaced: tuple[int, ...] = ()  # deliveries
+    replaced_pks: tuple[int, ...] = ()  # their messages
     instead: tuple[int, str] | None = None  # id and Message-ID
 
 
@@ -70,14 +73,16 @@ def take(connection: sa.Connection, composed: Composed, posting: Posting, limit:
             newest.message_id,
         )
         return Taken(digest_, now, now, instead=(newest.pk, newest.message_id))
-    return Taken(digest_, now, _until(now, posting, limit), tuple(left[-MOST:]), tuple(sorted(queued)))
+    replaced = tuple(sorted({one.pk for one in entries if one.delivery in queued}))
+    return Taken(digest_, now, _until(now, posting, limit), tuple(left[-MOST:]), tuple(sorted(queued)), replaced)
 
 
 def keep(connection: sa.Connection, taken: Taken, pk: int, message_id: str) -> None:
     """Write down the message that was written, and cancel those that it replaces."""
     if taken.replaced:
-        connection.execute(_delivery.update().where(_delivery.c.id.in_(taken.replaced)).values(_REPLACED))
-    ours = sa.select(_delivery.c.id).where(_delivery.c.message_id == pk)
+        of_these = _delivery.c.message_id.in_(taken.replaced_pks)  # a copy for OUTBOX_ALWAYS_BCC, too
+        connection.execute(_delivery.update().where(of_these, _WAITS).values(_REPLACED))
+    ours = sa.select(sa.func.min(_delivery.c.id)).where(_delivery.c.message_id == pk)
     entry = Entry(pk, message_id, connection.execute(ours).scalar_one(), taken.now, taken.until)
     entries = [*taken.entries, entry]
     last = datetime.fromtimestamp(max(one.until for one in entries), UTC)
@@ -109,8 +114,7 @@ def _queued(connection: sa.Connection, entries: list[Entry]) -> set[int]:
     """Those of the deliveries that nobody has offered to a relay, or the relay has deferred, and no worker holds."""
     if not entries:
         return set()
-    queued = sa.and_(_delivery.c.state == State.QUEUED.value, _delivery.c.marked_at.is_(None))
-    statement = sa.select(_delivery.c.id).where(_delivery.c.id.in_([one.delivery for one in entries]), queued)
+    statement = sa.select(_delivery.c.id).where(_delivery.c.id.in_([one.delivery for one in entries]), _WAITS)
     return set(connection.execute(of(connection).lock(statement.order_by(_delivery.c.id))).scalars())
 
 

@@ -65,6 +65,8 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         options["tags"] = list(posting.tags)
     if posting.guard is not None:
         options["guard"] = posting.guard
+    if composed.copy_to is not None:
+        options["copy"] = [composed.copy_to]
     if composed.dated:
         options["date"] = ["given"]  # `operations.send_now` leaves it as it is
     values = {

@@ -33,6 +33,7 @@ def test_each_option_is_kept() -> None:
         "retry_max": 60,
         "retention": 86_400,
         "title": "Reset your password",
+        "always_bcc": "archive@example.org",
     }
     assert options.keys() == KindOptions.__annotations__.keys()
     made = policy("password-reset", options)
@@ -54,6 +55,7 @@ def test_each_option_is_kept() -> None:
         60.0,
         86_400.0,
         "Reset your password",
+        "archive@example.org",
     )
     assert dict(made.words) == {
         "category": "security",
@@ -72,6 +74,7 @@ def test_each_option_is_kept() -> None:
         "retry_max": "60 s",
         "retention": "86400 s",
         "title": "Reset your password",
+        "always_bcc": "archive@example.org",
     }
     assert made.label == "Reset your password"
     assert policy("news", {}).label == "news"
