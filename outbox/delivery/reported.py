@@ -23,6 +23,7 @@ class EventType(StrEnum):
     AUTORESPONDED = "autoresponded"  # a program answered: a vacation, a ticket
     OPENED = "opened"
     CLICKED = "clicked"
+    DELAYED = "delayed"  # by a worker of ours: it is still queued, long after it was due
     UNKNOWN = "unknown"  # a report that could not be understood
 
 

@@ -27,6 +27,7 @@ from outbox.operations.connect import (
 )
 from outbox.operations.correct_recipient import CORRECTABLE, correct_recipient
 from outbox.operations.create import create_tables, has_history
+from outbox.operations.delays import Delays
 from outbox.operations.diagnose import diagnose, within
 from outbox.operations.failures import deferred, failures
 from outbox.operations.filters import NO_KIND, Filter
@@ -60,6 +61,7 @@ __all__ = [
     "READ",
     "Alarms",
     "Ask",
+    "Delays",
     "Attempt",
     "Detail",
     "FailureGroup",

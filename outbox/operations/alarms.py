@@ -21,6 +21,7 @@ class Alarms:
     paused_seconds: float = 86_400.0  # for longer than this or without an end
     growing: float = 600.0  # the time until all that is due is sent has been growing for this long
     drain: float = 60.0  # and is longer than this
+    delay: float | None = None  # a message is warned of when it is queued for so long
     complained: float = 0.001  # so many of one domain's messages by one transport were complained about
     bounced: float = 0.05
     reports: int = 5  # if there are so many reports,
@@ -42,4 +43,5 @@ class Alarms:
             bounced=settings.alarm_bounced,
             reports=settings.alarm_reports,
             reports_seconds=settings.alarm_reports_seconds,
+            delay=settings.delay_warning_seconds,
         )

@@ -134,6 +134,7 @@ class Status:
     reported: list[ReportedShare] = field(
         default_factory=list
     )  # what was complained about and bounced, of what was sent
+    late: int = 0  # messages that were warned of (OUTBOX_DELAY_WARNING_SECONDS) and are not sent yet
     effects: list[EffectCount] = field(default_factory=list)  # what handlers and webhooks are still to do
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     EFFECTS = "effects"
     COMPLAINED = "complained"
     BOUNCED = "bounced"
+    DELAYED = "delayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
             yield Problem(Kind.DATABASE, words)
     yield from _effects(seen)
     yield from (Problem(Kind(one.type), advice(one)) for one in seen.reported if too_many(one, alarms))
+    if seen.late and alarms.delay is not None:
+        are, they = ("message is", "it was") if seen.late == 1 else ("messages are", "they were")
+        words = f"{_about(seen.late, seen.count_cap)} {are} still queued {spelled(alarms.delay)} after {they} due"
+        yield Problem(Kind.DELAYED, f"{words}: `outbox-list --event delayed --state queued` names them")
     for name, number in seen.foreign.items():
         yield Problem(
             Kind.ENVIRONMENT,

@@ -13,6 +13,7 @@ from outbox.delivery.hints import hint_for
 from outbox.delivery.states import Lane, State
 from outbox.operations import effects
 from outbox.operations.alarms import Alarms
+from outbox.operations.delays import late_now
 from outbox.operations.due import Due, count_to, look_at_due
 from outbox.operations.event_log import by_type, lately, of_last_hour
 from outbox.operations.event_log import suppressed as count_suppressed
@@ -118,6 +119,7 @@ def status(
         suppressions=count_suppressed(connection, count_cap) if counts else 0,
         reported=reported_shares(connection, now, alarms.reports_seconds),
         effects=effects.counts(connection, environment, count_cap),
+        late=0 if alarms.delay is None else late_now(connection, environment, count_cap),
     )
     for problem in problems(seen, alarms, unserved=ours > 0):
         seen.problems.append(problem.words)

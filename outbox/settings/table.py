@@ -105,6 +105,14 @@ class Table(WebhookTable):
         "The status is degraded when the time until all due mail is sent is above a minute, and has been growing for "
         "this long.",
     )
+    delay_warning_seconds: float | None = setting(
+        "OUTBOX_DELAY_WARNING_SECONDS",
+        SECONDS,
+        None,
+        "A message that is still queued this long after it was due is warned of, once: by a log line, an event "
+        "`delayed`, which [handlers](handlers.md) are told of, and a problem in the status while it waits.",
+        says="unset: no warning",
+    )
     poison_rescues: int = setting(
         "OUTBOX_POISON_RESCUES",
         whole(1, 1000),

@@ -196,6 +196,8 @@ def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: boo
     if sensitive := bound.sensitive_kinds:
         redactor = operations.Redactor(engine, sensitive, environment=settings.environment)
         wanted.append(duties.Redaction(redactor))
+    if settings.delay_warning_seconds is not None:
+        wanted.append(duties.DelayWarning(operations.Delays.of(engine, settings, settings.delay_warning_seconds)))
     if own and settings.one_cpu and is_of_use():
         wanted.append(OneProcessor())
     if settings.bounce_imap_url is not None:

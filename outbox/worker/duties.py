@@ -24,6 +24,7 @@ from outbox.worker.stall import Stall
 
 PURGE_SECONDS = 600.0
 REDACT_SECONDS = 10.0
+DELAYS_SECONDS = 60.0
 PAUSES_SECONDS = 1.0
 """How often a worker looks for pauses: a new one takes effect so soon, but for what a connection is sending."""
 _TURNED_SECONDS = 1.0  # at least, between two heartbeats because the relay went out of use, or came back
@@ -218,6 +219,26 @@ class Purge:
         got_on()
         left = self._end_at - monotonic()
         return left <= 0.0 or self._stop.wait(min(seconds, left))
+
+
+class DelayWarning:
+    """Warn of each message that is late."""
+
+    name = "delay warning"
+    at_once = False
+
+    def __init__(self, delays: operations.Delays, stop: Callable[[], bool] = lambda: False) -> None:
+        self.seconds = min(DELAYS_SECONDS, max(1.0, delays.late / 4.0))
+        self._delays = delays
+        self._stop = stop
+
+    def run(self) -> None:
+        """Of those that became late since."""
+        self._delays.run(self._waits)
+
+    def _waits(self) -> bool:
+        got_on()
+        return self._stop()
 
 
 class Redaction:

@@ -36,7 +36,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("category", sa.String(80)),
         sa.CheckConstraint(
             "type IN ('delivered', 'deferred', 'bounced', 'complained', 'unsubscribed', 'autoresponded', 'opened', "
-            "'clicked', 'unknown')",
+            "'clicked', 'delayed', 'unknown')",
             name="ck_outbox_event_type",
         ),
         sa.UniqueConstraint("source", "event_id", name="uq_outbox_event_source"),
