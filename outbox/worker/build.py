@@ -155,10 +155,9 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Terms:
     """By which one attempt goes."""
     general = retry_policy(settings)
-    of_kinds = policies.of_kinds(bound.kinds, general)
     return Terms(
         policy=general,
-        policies=of_kinds,
+        policies=(of_kinds := policies.of_kinds(bound.kinds, general)),
         lease=settings.lease_seconds,
         send_timeout=settings.send_timeout,
         dot_timeout=relay.dot_timeout,
@@ -194,10 +193,9 @@ def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: boo
     """Those that depend on the settings. `own`: nothing but the worker runs in the process."""
     wanted: list[Duty] = []
     if sensitive := bound.sensitive_kinds:
-        redactor = operations.Redactor(engine, sensitive, environment=settings.environment)
-        wanted.append(duties.Redaction(redactor))
-    if settings.delay_warning_seconds is not None:
-        wanted.append(duties.DelayWarning(operations.Delays.of(engine, settings, settings.delay_warning_seconds)))
+        wanted.append(duties.Redaction(operations.Redactor(engine, sensitive, environment=settings.environment)))
+    if (late := settings.delay_warning_seconds) is not None:
+        wanted.append(duties.DelayWarning(operations.Delays.of(engine, settings, late)))
     if own and settings.one_cpu and is_of_use():
         wanted.append(OneProcessor())
     if settings.bounce_imap_url is not None:
