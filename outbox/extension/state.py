@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core import clock
-from outbox.core.errors import DatabaseError, MessageError, NotBoundError
+from outbox.core.errors import DatabaseError, NotBoundError
 from outbox.core.events import logger
 from outbox.extension import changes, images, locales, many, signals, uncommitted
 from outbox.extension.additions import language_of, with_adds
