@@ -178,14 +178,10 @@ def _print_detail(
         shown = detail.siblings[:SIBLINGS_SHOWN]
         print_pairs(
             out,
-            [(str(s.id), _state(s.state).append(f"  {safe(s.recipient)}{_copy(s.recipient, detail)}")) for s in shown],
+            [(str(s.id), _state(s.state).append(f"  {safe(s.recipient)}{detail.mark(s.recipient)}")) for s in shown],
         )
         if len(detail.siblings) > len(shown):
             out.print(f"  and {number(len(detail.siblings) - len(shown))} more")
-
-
-def _copy(recipient: str, detail: Detail) -> str:
-    return "  (a copy: always_bcc)" if recipient == detail.copy_to else ""
 
 
 def _state(state: State) -> Text:
@@ -207,7 +203,7 @@ def _distance(detail: Detail) -> str:
 
 def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
     """What is known, except for usual values."""
-    yield "recipient", f"{detail.recipient}{_copy(detail.recipient, detail)}"
+    yield "recipient", f"{detail.recipient}{detail.mark(detail.recipient)}"
     yield "subject", detail.subject
     yield "sender", f"{detail.envelope_from or '<>'} (envelope)"
     yield "Message-ID", detail.message_id_header

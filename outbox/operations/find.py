@@ -103,7 +103,11 @@ class Detail(Row):
     @property
     def is_copy(self) -> bool:
         """Whether this is the copy."""
-        return self.copy_to is not None and self.recipient == self.copy_to
+        return bool(self.mark(self.recipient))
+
+    def mark(self, recipient: str) -> str:
+        """What is said behind the recipient that gets a copy; "" of others."""
+        return "  (a copy: always_bcc)" if recipient == self.copy_to else ""
 
 
 _ROW = (
