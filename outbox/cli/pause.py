@@ -107,17 +107,20 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
 
 @click.command("outbox-resume", cls=Command)
 @click.option("--all", "everything", is_flag=True, help="Every pause.")
+@click.option("--slowed", multiple=True, metavar="TRANSPORT", help="What is slowed since this transport throttles.")
 @pause_options
-def resume(reason: str, **options: Any) -> None:
+def resume(reason: str, slowed: tuple[str, ...], **options: Any) -> None:
     """Resume sending, or list what is paused.
 
     Lifts the pause of a kind, a domain, a sender, a batch, a transport or a message, or with --all every pause; also
     those that workers made automatically because the relay refuses a sender or domain. Without any of these options it
-    lists the pauses. Asks if it affects more than one queued delivery.
+    lists the pauses. Asks if it affects more than one queued delivery. With --slowed mail goes as fast as before by a
+    transport, whatever its relay has said.
 
     \b
     Examples:
       outbox-resume
+      outbox-resume --slowed ses
       outbox-resume --kind newsletter
       outbox-resume --all --yes
     """
@@ -125,6 +128,11 @@ def resume(reason: str, **options: Any) -> None:
     environment = environment_of(options)
     asked, targets = _asked(options)
     engine = database()
+    if slowed:
+        if targets:
+            raise click.UsageError("--slowed can't be combined with other options of what to resume.")
+        _speed_up(engine, slowed, environment, asked, reason)
+        return
     with operations.connected(engine) as connection:
         there = pauses.active(connection, environment)
     with _wrong_use():
@@ -144,6 +152,26 @@ def resume(reason: str, **options: Any) -> None:
         if (every or len(lifted) < len(targets)) and len(mine) < len(there):
             say("Some pauses are for all environments: --all-environments lifts them, too.")
     if targets and len(lifted) < (1 if every else len(targets)):
+        raise click.exceptions.Exit(1)
+
+
+def _speed_up(engine: Engine, names: tuple[str, ...], environment: str | None, asked: Asked, reason: str) -> None:
+    if environment is None:
+        raise click.UsageError("--slowed is of one environment.")
+    with operations.connected(engine) as connection:
+        there = [one for one in operations.slowed.slowed(connection, environment) if one.transport in names]
+    if there and not asked.dry_run:
+        with operations.transaction(engine) as connection:
+            for name in dict.fromkeys(one.transport for one in there):
+                operations.slowed.forget(connection, name, environment=environment, by=who(), note=reason)
+    if asked.as_json:
+        print_json({"action": "resume", "dry_run": asked.dry_run, "slowed": there})
+    elif there:
+        for one in there:
+            say(f"{'Would be' if asked.dry_run else 'Is'} not slowed any more: {safe(one.words)}")
+    else:
+        say("No mail by that transport is slowed: outbox-status shows what is.")
+    if not there:
         raise click.exceptions.Exit(1)
 
 

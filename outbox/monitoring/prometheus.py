@@ -55,6 +55,7 @@ GAUGES = {
     "transport_workers": "Living workers by relay and whether it is up or down for them.",
     "rate_limit": "How many may go, of those that a limit of the settings counts, by its window.",
     "rate_used_last_day": "How many went in the last 24 hours, of those that a daily limit counts.",
+    "slowed_messages_per_second": "The lower rate by which mail goes while the relay throttles.",
     "rate_held_until_timestamp_seconds": "When more may go where a limit lets nothing go now; 0: it does.",
 }
 COUNTERS = {
@@ -195,6 +196,8 @@ def _of_queue(seen: Gauges | None) -> Iterator[Metric]:
             relays[name, state] = relays.get((name, state), 0) + 1
     yield _gauge("transport_workers", ("transport", "state"), relays)
     yield from _of_rates(seen.rates)
+    lower = {(one.transport, one.domain or ""): one.per_second for one in seen.slowed}
+    yield _gauge("slowed_messages_per_second", ("transport", "domain"), lower)
 
 
 def _of_rates(uses: list[RateUse]) -> Iterator[Metric]:

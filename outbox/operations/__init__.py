@@ -6,7 +6,7 @@ connection, and turn what a database may do wrong into the package's own errors.
 
 from __future__ import annotations
 
-from outbox.operations import audit, effects, event_log, events, pauses, stopped, suppressions
+from outbox.operations import audit, effects, event_log, events, pauses, slowed, stopped, suppressions
 from outbox.operations.again import REPEATABLE, send_again
 from outbox.operations.ages import Shape, ShapeRow, shape
 from outbox.operations.alarms import Alarms
@@ -126,6 +126,7 @@ __all__ = [
     "parse_duration",
     "parse_moment",
     "pauses",
+    "slowed",
     "place",
     "purge",
     "purgeable",

@@ -17,6 +17,7 @@ from outbox.operations.failures import count_deferred
 from outbox.operations.problems import Kind
 from outbox.operations.rates import RateUse
 from outbox.operations.reported_shares import ReportedShare
+from outbox.operations.slowed import SlowedMail
 from outbox.operations.status import status
 from outbox.operations.tables import DELIVERY, WORKER
 from outbox.operations.transports import transports_said, up_or_down
@@ -64,6 +65,7 @@ class Gauges:
     effects: dict[tuple[str, str], int]  # what handlers and webhooks are still to do, by name and state
     problems: dict[Kind, int]  # how many of each kind `outbox-status` would tell
     rates: list[RateUse]  # that were used within a day
+    slowed: list[SlowedMail]
 
 
 def database_time(connection: sa.Connection) -> datetime:
@@ -112,6 +114,7 @@ def gauges(
         },
         problems={kind: seen.problem_kinds.count(kind) for kind in Kind},
         rates=seen.rates,
+        slowed=seen.slowed,
     )
 
 

@@ -12,6 +12,7 @@ from outbox.operations.effects import EffectCount
 from outbox.operations.outcomes import Outcomes
 from outbox.operations.rates import RateUse
 from outbox.operations.reported_shares import ReportedShare
+from outbox.operations.slowed import SlowedMail
 from outbox.store.pauses import EVERY, Pause, What
 
 
@@ -127,6 +128,7 @@ class Status:
     environment: str  # ours
     shared: bool  # whether other environments have messages in this database, too
     count_cap: int
+    slowed: list[SlowedMail] = field(default_factory=list)  # since its relay throttles
     rates: list[RateUse] = field(default_factory=list)  # of transports and domains that were used within a day
     events_last_hour: dict[str, int] = field(default_factory=dict)  # what was reported, by type
     events_last_day: dict[str, int] = field(default_factory=dict)

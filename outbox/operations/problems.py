@@ -163,6 +163,7 @@ def notes(seen: Status) -> Iterator[str]:
     if seen.held:
         yield f"{_about(seen.held, seen.count_cap)} due and paused: `outbox-resume` lifts the pause"
     yield from (one.words for one in seen.rates if one.words is not None)
+    yield from (one.words for one in seen.slowed)
     for worker in seen.workers:
         for what, ago in worker.repaired if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"

@@ -24,6 +24,7 @@ from outbox.operations.outcomes import outcomes, with_group
 from outbox.operations.problems import Kind, lasting, notes, problems, worst
 from outbox.operations.rates import rates
 from outbox.operations.reported_shares import reported_shares
+from outbox.operations.slowed import slowed
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.store.held import Held
@@ -112,6 +113,7 @@ def status(
         shared=shared,
         count_cap=count_cap,
         rates=rates(connection, environment),
+        slowed=slowed(connection, environment),
         events_last_hour={str(one): n for one, n in of_last_hour(connection, count_cap).items()} if counts else {},
         events_last_day={str(one): n for one, n in by_type(lately(connection, count_cap, DAY)).items()}
         if counts

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -35,14 +34,6 @@ class Slowed:
 
     pace: Pace  # moments in seconds since 1970, by the database's clock
     reply: str  # that of the last throttle, after its phase
-
-    def words(self, what: str, now: float) -> str | None:
-        """That it is slowed, for a person; None: it is not any more."""
-        rate = self.pace.at(now)
-        if rate is None:
-            return None
-        until = datetime.fromtimestamp(max(now, self.pace.probes_at), UTC)
-        return f"{what} is slowed to {rate:.3g}/s by {self.reply} until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Report(NamedTuple):
@@ -95,16 +86,6 @@ class Paces:
             known = _lasting(known, now)
             self._write(connection, name, known)
             return known, now
-
-    def forget(self, name: str, scope: str | None = None) -> list[str]:
-        """Send as fast as before, all or one domain's mail; the scopes for which that is a change."""
-        with self._engine.begin() as connection:
-            row = connection.execute(self._database.lock(self._rows(name))).first()
-            known = slowed_by(row.paces) if row is not None else {}
-            gone = [one for one in known if scope in (None, one)]
-            if gone:
-                self._write(connection, name, {one: said for one, said in known.items() if one not in gone})
-            return gone
 
     def _rows(self, name: str) -> sa.Select[Any]:
         ours = (_transport.c.environment == self._environment, _transport.c.name == name)

@@ -138,7 +138,15 @@ def test_a_throttled_domain_is_slowed_alone(sqlite_database: Database, make_stag
         assert set(known) == {"slow.example"}
         assert {row.domain for row in stage.deliveries() if row.state != "sent"} == {"slow.example"}
         assert not any(row.attempts for row in stage.deliveries() if row.state == "queued")
-        assert stage.status()["pauses"] == []
+        status = stage.status()
+        assert status["pauses"] == []
+        assert [(one["domain"], one["reply"]) for one in status["slowed"]] == [
+            ("slow.example", "rcpt: 450 4.7.1 rate limit exceeded")
+        ]
+        assert any(note.startswith("mail to slow.example by ") and " is slowed to " in note for note in status["notes"])
+        transport = status["slowed"][0]["transport"]
+        assert "Is not slowed any more" in stage.command("outbox-resume", "--slowed", transport).stdout
+        assert stage.command("outbox-resume", "--slowed", "other").returncode == 1
 
 
 def slowed(stage: Stage) -> dict[str, dict[str, Slowed]]:
