@@ -38,11 +38,11 @@ GRACE_SECONDS = 1.5
 """After a change, for what was under way, and what the relay still counts: throttles say nothing of the new rate."""
 
 _NEAR, _RISEN = 0.8, 1.25  # of what was refused before: it is the same limit
-_BACK = 0.97  # of the rate of a known limit that was met
+_BACK = 0.96  # of the rate of a known limit that was met
 _DEEPEST = 8.0  # the most by which one throttle divides the rate
 _LEAST = 0.6  # of a rate that was refused: the limit is not thought to be lower at once
 _LARGE = 0.15  # part of the messages: where more are refused, the limit is lower by that
-_FEW, _AMONG = 5, 60.0  # throttles, of so many messages, count for nothing: some arrive closer than they were sent
+_FEW, _AMONG = 4, 100.0  # throttles, of so many messages, count for nothing: some arrive closer than they were sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def bucket() -> Relay:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(360)
 def test_relays_are_sent_nearly_what_they_allow(database: Database, make_stage: MakeStage) -> None:
     """Once the limit is found: at least nine tenths of it, less than one offer in twenty refused, by two workers, for
     a window and a bucket. Nothing that waits costs an attempt, and no relay counts as down."""
@@ -88,11 +88,11 @@ def test_relays_are_sent_nearly_what_they_allow(database: Database, make_stage: 
             OUTBOX_LEASE_SECONDS="20",
         )
         for name in relays:
-            stage.send_together(600, transport=name)
+            stage.send_together(1_200, transport=name)
         for _ in range(2):
             stage.fork()
         began = time.monotonic()
-        until(lambda: found(stage) == set(relays), "the limits are found", 120)
+        until(lambda: found(stage) == set(relays), "the limits are found", 180)
         adapted = time.monotonic()
         since = {name: len(relay.offers) for name, relay in relays.items()}
         until(lambda: all(len(one.offers) >= since[name] + 200 for name, one in relays.items()), "offers", 60)
@@ -110,9 +110,9 @@ def test_relays_are_sent_nearly_what_they_allow(database: Database, make_stage: 
 
 
 def found(stage: Stage) -> set[str]:
-    """The transports whose limit is found."""
+    """The transports whose limit is found, and was met again when more was tried."""
     known = {name: scopes.get("") for name, scopes in slowed(stage).items()}
-    return {name for name, one in known.items() if one is not None and one.pace.hold >= SETTLED_HOLD}
+    return {name for name, one in known.items() if one is not None and one.pace.hold > SETTLED_HOLD}
 
 
 def test_a_throttled_domain_is_slowed_alone(sqlite_database: Database, make_stage: MakeStage) -> None:
