@@ -17,6 +17,7 @@ from outbox.cli.command import Command, No
 from outbox.cli.common import ask, console, database, in_app, say, who
 from outbox.cli.options import deliveries, environment_of, environment_options, moment, to_timedelta
 from outbox.cli.output import print_json, safe
+from outbox.cli.slowed import speed_up
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
 from outbox.core import clock
@@ -131,7 +132,7 @@ def resume(reason: str, slowed: tuple[str, ...], **options: Any) -> None:
     if slowed:
         if targets:
             raise click.UsageError("--slowed can't be combined with other options of what to resume.")
-        _speed_up(engine, slowed, environment, asked, reason)
+        speed_up(engine, slowed, environment, reason, dry_run=asked.dry_run, as_json=asked.as_json)
         return
     with operations.connected(engine) as connection:
         there = pauses.active(connection, environment)
@@ -152,26 +153,6 @@ def resume(reason: str, slowed: tuple[str, ...], **options: Any) -> None:
         if (every or len(lifted) < len(targets)) and len(mine) < len(there):
             say("Some pauses are for all environments: --all-environments lifts them, too.")
     if targets and len(lifted) < (1 if every else len(targets)):
-        raise click.exceptions.Exit(1)
-
-
-def _speed_up(engine: Engine, names: tuple[str, ...], environment: str | None, asked: Asked, reason: str) -> None:
-    if environment is None:
-        raise click.UsageError("--slowed is of one environment.")
-    with operations.connected(engine) as connection:
-        there = [one for one in operations.slowed.slowed(connection, environment) if one.transport in names]
-    if there and not asked.dry_run:
-        with operations.transaction(engine) as connection:
-            for name in dict.fromkeys(one.transport for one in there):
-                operations.slowed.forget(connection, name, environment=environment, by=who(), note=reason)
-    if asked.as_json:
-        print_json({"action": "resume", "dry_run": asked.dry_run, "slowed": there})
-    elif there:
-        for one in there:
-            say(f"{'Would be' if asked.dry_run else 'Is'} not slowed any more: {safe(one.words)}")
-    else:
-        say("No mail by that transport is slowed: outbox-status shows what is.")
-    if not there:
         raise click.exceptions.Exit(1)
 
 
