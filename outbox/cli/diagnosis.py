@@ -88,6 +88,11 @@ def _remarks(configured: Settings) -> Iterator[str]:
         yield f"OUTBOX_REDIRECT_TO is set: all mail goes to {configured.redirect_to} instead of its recipients"
     elif configured.allow_recipients is not None:
         yield f"OUTBOX_ALLOW_RECIPIENTS is set: mail for others than {configured.allow_recipients} waits"
+    if configured.keyring is not None and configured.address_key is None:
+        yield (
+            "OUTBOX_ADDRESS_KEY is not set: a dump tells whether a certain address is in it. Set it to "
+            "a random text before there are suppressions"
+        )
     if configured.default_sender is None:
         yield "MAIL_DEFAULT_SENDER is not set: every message must name its sender"
     if configured.security is not Security.NONE and not configured.tls_verify:

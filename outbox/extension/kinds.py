@@ -171,6 +171,12 @@ class Kinds:
             raise unknown_kind(name, self._policies)
         return found
 
+    def redacted(self, named: Iterable[str], failed: float) -> dict[str, float]:
+        """By kind, of those whose mail does not keep its text: when that of failed mail goes, in seconds."""
+        found = dict.fromkeys(named, failed)
+        own = {one.name: one for one in self if one.is_redacted or one.name in found}
+        return found | {name: failed if one.failed_text is None else one.failed_text for name, one in own.items()}
+
     def sensitive(self, named: Iterable[str]) -> tuple[str, ...]:
         """Those whose mail holds secrets, and those that are `named` so."""
         return tuple(dict.fromkeys([*named, *(one.name for one in self if one.sensitive)]))

@@ -96,7 +96,8 @@ class Outbox(Told, Batching, Hooked, Suppressing, Subscribing, flask_mail.Mail):
         `reply_to`, `headers`: for messages that have none of their own. `throttle`: how many one recipient gets, as
         "3/hour". `replace`: "queued", the newest replaces those to the same recipient that are still queued.
         `attempts`, `retry_first`, `retry_max`: how often and when it is tried again; `retention`: seconds after its end
-        until it is purged; all by default as the settings say.
+        until it is purged; `failed_text`: seconds until what failed mail of a sensitive kind said is removed; all by
+        default as the settings say.
         `canary`, `canary_limit`, `canary_wait`: what of a batch goes first, see docs/batches.md.
         `title`: its name for people, on the page where they unsubscribe.
 

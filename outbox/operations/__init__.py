@@ -44,6 +44,7 @@ from outbox.operations.purge import purge, purgeable
 from outbox.operations.purger import Purger
 from outbox.operations.recording import check_recording
 from outbox.operations.redact import PUBLIC_HEADERS, Redactor
+from outbox.operations.redact_failed import FailedRedactor
 from outbox.operations.reschedule import deliveries_of, reschedule, send_now, send_now_in_batches, to_send_now
 from outbox.operations.status import status, workers
 from outbox.operations.tables import environments
@@ -64,6 +65,7 @@ __all__ = [
     "Delays",
     "Attempt",
     "Detail",
+    "FailedRedactor",
     "FailureGroup",
     "Filter",
     "Finding",

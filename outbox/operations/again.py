@@ -13,12 +13,14 @@ from outbox.message.digest import ERASED
 from outbox.message.downgrade import forms
 from outbox.message.header_encoding import fold, split_fields
 from outbox.message.header_section import date_value
+from outbox.message.sealed import like
 from outbox.operations import audit
 from outbox.operations.conditions import MAX_ID
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
 from outbox.store.enqueue import tell
 from outbox.store.messages import utf8_from
 from outbox.store.models import new_id
+from outbox.store.sealed_message import like_before
 from outbox.store.types import DbNow
 
 ACTION = "send-again"
@@ -74,9 +76,11 @@ def send_again(
         "options": {name: value for name, value in (row.options or {}).items() if name != "date"} or None,
         "created_at": now,
     }
-    pk = new_id(connection.execute(MESSAGE.insert().values(**values)))
+    values |= {"envelope_from": like(row.envelope_from, row.envelope_from, "envelope_from")}
+    pk = new_id(connection.execute(MESSAGE.insert().values(like_before(row.subject, values))))
     _copy_parts(connection, row.message_pk, pk, longer)
     delivery = {"message_id": pk, "state": State.QUEUED.value} | {name: getattr(row, name) for name in _OF_DELIVERY}
+    delivery["recipient"] = like(row.recipient, row.recipient, "recipient")
     slot = Lane.of_rank(row.lane).slot(retry=False)
     row_of = DELIVERY.insert().values(**delivery, lane=slot, due_at=DbNow(), updated_at=DbNow())
     made = new_id(connection.execute(row_of))

@@ -24,6 +24,8 @@ from outbox.operations.server_settings import server_settings, session_settings
 from outbox.operations.transports import REMEDY, left_behind
 from outbox.store.databases import of
 from outbox.store.due import live_routes
+from outbox.store.live_keys import missing_keys
+from outbox.store.reading import reading
 
 SECONDS = 10.0
 """Longer than this no diagnosis may take."""
@@ -63,6 +65,7 @@ def diagnose(
     yield from migrated
     if all(finding.ok for finding in migrated):
         yield from within(seconds, "recording", lambda: recording(engine))
+        yield from within(seconds, "keys", lambda: _keys(engine))
         if routes is not None:
             yield from within(seconds, "transports", lambda: _left_behind(engine, routes))
     for probe in (
@@ -111,6 +114,15 @@ def _migrations(engine: sa.Engine, flask_migrate: bool) -> Finding:
     lacking = missing(engine)
     words = unmigrated(lacking, flask_migrate=flask_migrate) if lacking else "all tables are there"
     return Finding("migrations", not lacking, words)
+
+
+def _keys(engine: sa.Engine) -> Iterator[Finding]:
+    """Queued mail that can't be opened here."""
+    with reading(engine) as connection:
+        missing = missing_keys(connection)
+    for name in missing:
+        words = f"mail is queued that is encrypted with the key {name}, which OUTBOX_ENCRYPTION_KEYS lacks: it waits"
+        yield Finding("keys", False, words, "Add the key at the end of OUTBOX_ENCRYPTION_KEYS (outbox-keys lists all).")
 
 
 def _left_behind(engine: sa.Engine, routes: Routes) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from outbox.operations.filters import Filter, narrowed
 from outbox.operations.hits import JOINED, hits, unordered
 from outbox.operations.tables import ATTEMPT, BATCH, BLOB, DELIVERY, MESSAGE, PART, WORKER
 from outbox.store.messages import utf8_from
+from outbox.store.sealed_message import given_key
 from outbox.store.types import DbNow
 
 MAX_SIBLINGS = 1_000
@@ -190,6 +191,7 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     values = _row_values(row) | {column.key: getattr(row, column.key) for column in _DETAIL}
     values["headers"] = tuple((name, value) for name, value in row.headers)
     values["on_uncertain"] = OnUncertain(row.on_uncertain)
+    values["key"] = given_key(row.key, values.pop("options"))
     utf8_header = values.pop("utf8_header")
     values["copy_to"] = next(iter((values.pop("options") or {}).get("copy", [])), None)
     if utf8_header is not None and not row.recipient.isascii():

@@ -81,7 +81,7 @@ class Redactor:
             ).all()
             found = [
                 row.id
-                for row in _sensitive(connection, [row.message_id for row in rows], self._kinds, self._environment)
+                for row in still_sensitive(connection, [row.message_id for row in rows], self._kinds, self._environment)
             ]
         if not found:
             return rows, 0
@@ -89,15 +89,24 @@ class Redactor:
             return rows, redact(connection, found, self._kinds, lag=self._lag)
 
 
-def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str], *, lag: float = 0.0) -> int:
+def redact(
+    connection: sa.Connection,
+    message_pks: Sequence[int],
+    kinds: Sequence[str],
+    *,
+    lag: float = 0.0,
+    states: tuple[State, ...] = DONE_WITH,
+    sent: bool = True,
+) -> int:
     """Redact those of the messages that are of one of the kinds and done with, one of their recipients having got it.
 
-    A message that failed for somebody, or may still be sent, keeps its text. Subject, envelope, replies and history
-    stay. Returns how many.
+    A message that failed for somebody, or may still be sent, keeps its text, unless `states` say otherwise. `sent`:
+    False, whether or not somebody got it. Subject, envelope, replies and history stay. Returns how many.
     """
     take_write_lock(connection)
-    sensitive = _sensitive(connection, message_pks, kinds)
-    pks = _sent(connection, locked(connection, sorted(row.id for row in sensitive), Done(lag, DONE_WITH, Filter())))
+    sensitive = still_sensitive(connection, message_pks, kinds)
+    done = locked(connection, sorted(row.id for row in sensitive), Done(lag, states, Filter()))
+    pks = _sent(connection, done) if sent else set(done)
     for row in sensitive:
         if row.id in pks:
             headers = [[name, value] for name, value in row.headers if name.lower() in PUBLIC_HEADERS]
@@ -110,7 +119,7 @@ def redact(connection: sa.Connection, message_pks: Sequence[int], kinds: Sequenc
     return len(pks)
 
 
-def _sensitive(
+def still_sensitive(
     connection: sa.Connection, message_pks: Sequence[int], kinds: Sequence[str], environment: str | None = None
 ) -> Sequence[Any]:
     """Those that still have their text, with their headers."""

@@ -9,7 +9,7 @@ from typing import Any
 from outbox.message.keyring import parse_key
 from outbox.settings.event_table import EventTable
 from outbox.settings.spec import setting
-from outbox.settings.values import FILE, SECRET, Form, choice
+from outbox.settings.values import FILE, SECONDS_OR_NONE, SECRET, Form, choice
 
 SENSITIVE, ALL = "sensitive", "all"
 _MOST_BYTES = 64 * 1024
@@ -58,6 +58,13 @@ class EncryptionTable(EventTable):
         (),
         "The keys in a file, in place of `OUTBOX_ENCRYPTION_KEYS`; read at start.",
         says="unset",
+    )
+    sensitive_failed_seconds: float = setting(
+        "OUTBOX_SENSITIVE_FAILED_SECONDS",
+        SECONDS_OR_NONE,
+        7 * 86_400.0,
+        "What sensitive mail said that failed, or of which nobody knows whether it was sent, is removed from the "
+        "database this long after it ended; it can't be requeued then. 0: never. Kinds may have a time of their own.",
     )
     encryption: str = setting(
         "OUTBOX_ENCRYPTION",

@@ -13,7 +13,7 @@ from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle, parse
 from outbox.settings.shown import nearest, shown
 from outbox.settings.staging_values import COPY
-from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SENDER, choice, text, whole
+from outbox.settings.values import FLAG, HEADERS, POLICY, SECONDS, SECONDS_OR_NONE, SENDER, choice, text, whole
 
 Address = str | tuple[str, str]
 
@@ -51,6 +51,7 @@ class KindOptions(TypedDict, total=False):
     canary: float | None
     canary_limit: float | None
     canary_wait: float | None
+    failed_text: float | None
     title: str | None
     always_bcc: str | bool | None
 
@@ -75,6 +76,7 @@ class Policy:
     retry_first: float | None = None  # seconds to wait after the first attempt that was deferred
     retry_max: float | None = None  # seconds: the longest wait between two
     retention: float | None = None  # seconds after its end until it is purged
+    failed_text: float | None = None  # seconds after which what failed mail of a sensitive kind said is removed
     canary: float | None = None  # share of a batch that is sent first
     canary_limit: float | None = None  # share of that which may go wrong before the batch is paused
     canary_wait: float | None = None  # seconds after the canary's end, for bounces to come in
@@ -92,6 +94,11 @@ class Policy:
             return self.always_bcc
         secret = self.sensitive or self.category is Category.SECURITY
         return general if self.always_bcc or (self.always_bcc is None and not secret) else None
+
+    @property
+    def is_redacted(self) -> bool:
+        """Whether what it said is removed from the database."""
+        return self.sensitive or self.category is Category.SECURITY
 
     @property
     def is_limited(self) -> bool:
@@ -198,6 +205,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "canary": _share,
     "canary_limit": _share,
     "canary_wait": SECONDS.parse,
+    "failed_text": SECONDS_OR_NONE.parse,
     "title": text(100).parse,
     "always_bcc": lambda given: given if isinstance(given, bool) else COPY.parse(given),
 }

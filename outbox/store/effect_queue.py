@@ -23,6 +23,7 @@ from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent
 from outbox.store.models import OutboxAttempt, OutboxDelivery, OutboxMessage, table_of
 from outbox.store.reading import reading
+from outbox.store.sealed_message import given_key
 from outbox.store.types import DbNow
 
 DISABLED = "disabled"
@@ -132,6 +133,7 @@ def _read(ids: Sequence[int]) -> sa.Select[Any]:
             _effect,
             _message.c.message_id,
             _message.c.key,
+            _message.c.options,
             _message.c.kind,
             _message.c.category,
             _message.c.metadata,
@@ -180,7 +182,7 @@ def _due_of(row: Any) -> Due:
         delivery_id=row.delivery_id,
         recipient=row.event_recipient if alone else row.recipient,
         message_id=row.message_id,
-        key=row.key,
+        key=given_key(row.key, row.options),
         kind=_kind(scope) if scope and alone else row.kind,
         category=SUBSCRIPTION if alone else row.category,
         metadata=row.metadata,

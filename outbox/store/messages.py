@@ -18,6 +18,7 @@ from outbox.message.sealed_bytes import SealedWithoutKeyError, clear_length, is_
 from outbox.message.values import Utf8Header
 from outbox.store.databases import Database, of
 from outbox.store.models import OutboxMessage, OutboxMessageBlob, table_of
+from outbox.store.sealed_message import given_key
 from outbox.store.sealing import as_stored, opened, opened_json
 from outbox.store.types import DbNow, utc
 
@@ -96,8 +97,9 @@ class StoredMessage:
 
 def key_and_metadata(connection: sa.Connection, pk: int) -> tuple[str | None, dict[str, Any] | None]:
     """Of one message, as they were given to `enqueue`."""
-    row = connection.execute(sa.select(_message.c.key, _message.c.metadata).where(_message.c.id == pk)).one()
-    return row.key, row.metadata
+    columns = (_message.c.key, _message.c.metadata, _message.c.options)
+    row = connection.execute(sa.select(*columns).where(_message.c.id == pk)).one()
+    return given_key(row.key, row.options), row.metadata
 
 
 def for_recipient(message: StoredMessage, recipient: str) -> StoredMessage:

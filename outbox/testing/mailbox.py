@@ -24,6 +24,7 @@ from outbox.store.databases import of
 from outbox.store.effect_model import OutboxEffect
 from outbox.store.enqueue import write_connection
 from outbox.store.models import OutboxBlob, OutboxDelivery, OutboxMessage, OutboxMessageBlob, OutboxWorker
+from outbox.store.sealed_message import given_key
 from outbox.store.types import DbNow
 from outbox.testing.drain import drain
 from outbox.testing.frozen import Clock
@@ -233,7 +234,15 @@ def _read(connection: sa.Connection, held: set[str], after: int) -> list[Mail]:
         sa.select(delivery.message_id, delivery.recipient, delivery.state, delivery.due_at).order_by(delivery.id)
     ):
         deliveries.setdefault(row.message_id, []).append(row)
-    columns = (message.id, message.kind, message.key, message.lane, message.metadata, message.expires_at)
+    columns = (
+        message.id,
+        message.kind,
+        message.key,
+        message.lane,
+        message.metadata,
+        message.expires_at,
+        message.options,
+    )
     wanted = sa.select(*columns, message.message_id, message.subject).where(message.id > after)
     rows = connection.execute(wanted.order_by(message.id)).all()
     return [_mail(connection, row, deliveries.get(row.id, []), held) for row in rows]
@@ -253,7 +262,7 @@ def _mail(connection: sa.Connection, row: Any, deliveries: list[Any], held: set[
         html=_body(parsed, "html"),
         attachments=tuple(_attachments(parsed)),
         kind=row.kind,
-        key=row.key,
+        key=given_key(row.key, row.options),
         priority=str(Lane.of_rank(row.lane)),
         metadata=row.metadata,
         due_at=deliveries[0].due_at if deliveries else None,

@@ -38,7 +38,7 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.store.transports import Transports
-from outbox.worker import checks, duties, policies, staging
+from outbox.worker import checks, duties, keys, policies, staging
 from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.lease_guard import LeaseGuard
@@ -70,6 +70,7 @@ def check(engine: Engine, session_engine: Engine | None, step: Callable[[str], A
         operations.check_schema(engine)
     with step("checking whether outcomes can be recorded"):
         operations.check_recording(engine)
+        keys.report(engine)
 
 
 def queue(
@@ -191,9 +192,8 @@ def purger(engine: Engine, settings: Settings, kinds: Iterable[Policy] = ()) -> 
 
 def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: bool) -> list[Duty]:
     """Those that depend on the settings. `own`: nothing but the worker runs in the process."""
-    wanted: list[Duty] = []
-    if sensitive := bound.sensitive_kinds:
-        wanted.append(duties.Redaction(operations.Redactor(engine, sensitive, environment=settings.environment)))
+    kinds = bound.kinds.redacted(settings.sensitive_kinds, settings.sensitive_failed_seconds)
+    wanted: list[Duty] = [duties.Redaction(engine, kinds, settings.environment)] if kinds else []
     if (late := settings.delay_warning_seconds) is not None:
         wanted.append(duties.DelayWarning(operations.Delays.of(engine, settings, late)))
     if own and settings.one_cpu and is_of_use():

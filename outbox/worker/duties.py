@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Set
+from typing import TYPE_CHECKING
 
 from outbox import operations
 from outbox.core.clock import Debounce, monotonic
@@ -21,6 +22,9 @@ from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
 from outbox.worker.requests import Requests
 from outbox.worker.stall import Stall
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 PURGE_SECONDS = 600.0
 REDACT_SECONDS = 10.0
@@ -248,9 +252,12 @@ class Redaction:
     seconds = REDACT_SECONDS
     at_once = True  # what a worker has sent that lived for one pass alone
 
-    def __init__(self, redactor: operations.Redactor) -> None:
-        self._redactor = redactor
+    def __init__(self, engine: Engine, kinds: Mapping[str, float], environment: str) -> None:
+        """`kinds`: when what failed mail of a kind said goes, in seconds."""
+        self._redactor = operations.Redactor(engine, tuple(kinds), environment=environment)
+        self._failed = operations.FailedRedactor(engine, kinds, environment=environment)
 
     def run(self) -> None:
         """Redact what ended since, and some of what ended before."""
         self._redactor.run()
+        self._failed.run()

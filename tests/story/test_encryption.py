@@ -166,3 +166,37 @@ def dump(database: Database) -> bytes:
     done = subprocess.run(command, capture_output=True, env={**os.environ, **secret}, check=True)
     assert b"outbox_delivery" in done.stdout
     return done.stdout
+
+
+def test_a_missing_key_and_a_flipped_byte_stop_only_that_mail(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """A worker without the key says so at start and holds the mail; with the key all goes, but what was changed."""
+    key = new_key()
+    with SmtpServer() as server:
+        keys = {"OUTBOX_ENCRYPTION_KEYS": key, "OUTBOX_SENSITIVE_KINDS": "reset"}
+        stage = make_stage(sqlite_database, server.port, **keys)
+        send(stage, range(5))
+        flipped = "CAST(substr(skeleton, 1, 100) || x'00' || substr(skeleton, 102) AS BLOB)"
+        with stage.engine.begin() as connection:
+            connection.execute(sa.text(f"UPDATE outbox_message SET skeleton = {flipped} WHERE id = 1"))
+            connection.execute(sa.text("UPDATE outbox_message SET headers = '\"sealed:1:\"' WHERE id = 2"))
+            connection.execute(sa.text("UPDATE outbox_delivery SET recipient = substr(recipient, 1, 60) WHERE id = 3"))
+        checked = flat(stage.command("outbox-check", OUTBOX_ENCRYPTION_KEYS=""))
+        name = name_of(parse_key(key))
+        assert f"encrypted with the key {name}, which OUTBOX_ENCRYPTION_KEYS lacks" in checked
+        other = stage.start(OUTBOX_ENCRYPTION_KEYS=new_key())
+        until(lambda: [one.reason for one in stage.deliveries()] == ["key"] * 5, "all of it is held")
+        assert f"mail is queued that is sealed with the key {name}, which is not in" in other.log()
+        assert stage.states() == {"queued": 5}
+        assert not server.messages
+        other.signal(signal.SIGTERM)
+        other.wait(30)
+
+        stage.start()
+        assert stage.command("outbox-send-now", "--reason", "key", "--yes").returncode == 0
+        until(lambda: stage.settled(), "the rest has ended")
+        told = {(one.state, one.reason) for one in stage.deliveries() if one.id in (1, 3)}
+        assert told == {("failed", "damaged")}
+        assert stage.states() == {"sent": 3, "failed": 2}
+        assert "sealed, and changed since" in flat(stage.command("outbox-show", "1"))
+    assert key not in stage.logs() + checked
+    assert "Traceback" not in stage.logs()

@@ -32,6 +32,10 @@ def test_each_option_is_kept() -> None:
         "retry_first": 10,
         "retry_max": 60,
         "retention": 86_400,
+        "failed_text": 0,
+        "canary": 0.01,
+        "canary_limit": 0.05,
+        "canary_wait": 60,
         "title": "Reset your password",
         "always_bcc": "archive@example.org",
     }
@@ -54,6 +58,10 @@ def test_each_option_is_kept() -> None:
         10.0,
         60.0,
         86_400.0,
+        0.0,
+        0.01,
+        0.05,
+        60.0,
         "Reset your password",
         "archive@example.org",
     )

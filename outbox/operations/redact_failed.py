@@ -1,0 +1,62 @@
+"""Take away what sensitive mail said that was never sent, once nobody is likely to requeue it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from outbox.core.clock import monotonic
+from outbox.delivery.states import FINAL, State
+from outbox.operations.redact import PAGE, redact, still_sensitive
+from outbox.operations.tables import DELIVERY
+from outbox.store.reading import reading
+from outbox.store.types import DbNow
+
+_NOT_SENT = (State.FAILED.value, State.UNCERTAIN.value, State.CANCELLED.value)
+
+
+class FailedRedactor:
+    """Goes along what ended without being sent, the oldest first; each time of some kinds has a place of its own."""
+
+    def __init__(self, engine: sa.Engine, seconds: Mapping[str, float], *, environment: str | None = None) -> None:
+        """`seconds`: by kind, how long after its end; 0: never."""
+        self._engine = engine
+        self._environment = environment
+        self._places: dict[float, tuple[Any, int]] = {}
+        self._kinds: defaultdict[float, list[str]] = defaultdict(list)
+        for kind, after in seconds.items():
+            if after:
+                self._kinds[after].append(kind)
+
+    def run(self, *, seconds: float = 1.0) -> int:
+        """Redact what there is to redact, for little more than `seconds`; how many messages."""
+        deadline, changed = monotonic() + seconds, 0
+        for after, kinds in self._kinds.items():
+            more = True
+            while more and monotonic() < deadline:
+                more, redacted = self._step(after, kinds)
+                changed += redacted
+        return changed
+
+    def _step(self, after: float, kinds: Iterable[str]) -> tuple[bool, int]:
+        columns = (DELIVERY.c.finished_at, DELIVERY.c.id, DELIVERY.c.message_id)
+        old = sa.and_(DELIVERY.c.finished_at < DbNow(-after), DELIVERY.c.state.in_(_NOT_SENT))
+        if (place := self._places.get(after)) is not None:
+            end, id = place
+            same = sa.and_(DELIVERY.c.finished_at == end, DELIVERY.c.id > id)
+            old = sa.and_(old, DELIVERY.c.finished_at >= end, sa.or_(DELIVERY.c.finished_at > end, same))
+        with reading(self._engine) as connection:
+            statement = sa.select(*columns).where(old).order_by(DELIVERY.c.finished_at, DELIVERY.c.id).limit(PAGE)
+            rows = connection.execute(statement).all()
+            pks = [row.message_id for row in rows]
+            found = [row.id for row in still_sensitive(connection, pks, [*kinds], self._environment)]
+        changed = 0
+        if found:
+            with self._engine.begin() as connection:
+                changed = redact(connection, found, [*kinds], lag=after, states=tuple(FINAL), sent=False)
+        if rows:
+            self._places[after] = (rows[-1].finished_at, rows[-1].id)
+        return len(rows) == PAGE, changed

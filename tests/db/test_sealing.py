@@ -1,0 +1,143 @@
+"""Sealed mail in the tables: written one by one and many at once, found, changed and redacted without a clear trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from outbox import operations
+from outbox.delivery.states import State
+from outbox.message import keyring
+from outbox.message.keyring import Keyring
+from outbox.operations import FailedRedactor, Filter, Redactor
+from outbox.operations.rotate_keys import in_use, rotate
+from outbox.store.enqueue import Posting, enqueue
+from outbox.store.enqueue_many import enqueue_many
+from outbox.store.models import Base
+from outbox.store.queue import Queue
+from outbox.store.sealed_message import key_forms
+from outbox.store.sealing import as_stored, give_keyring
+from tests.db.mails import composed, put
+
+ADDRESS_KEY = b"test"
+ANN = "anneliese.kuvert@example.org"
+
+
+@pytest.fixture
+def ring(engine: sa.Engine) -> Iterator[Keyring]:
+    """A keyring that this process, and what the engine writes, knows."""
+    ring = Keyring((b"1" * 32,))
+    ring.introduce(ADDRESS_KEY)
+    give_keyring(engine, ring)
+    yield ring
+    keyring.forget()
+    give_keyring(engine, Keyring(()))
+    del engine.dialect._outbox_keyring  # type: ignore[attr-defined]
+
+
+def sealed_posting(ring: Keyring, key: str | None = None) -> Posting:
+    """As `extension.options` makes it for a sensitive kind."""
+    posting = Posting(kind="reset", address_key=ADDRESS_KEY, keyring=ring, metadata={"of": ANN})
+    if key is None:
+        return posting
+    clear, hashed = key_forms(key, ADDRESS_KEY)
+    return replace(posting, key=hashed, clear_key=clear, also_key=clear)
+
+
+def clear_trace(engine: sa.Engine) -> list[str]:
+    """Columns in which the address can be read."""
+    found = []
+    with engine.connect() as connection:
+        for table in Base.metadata.sorted_tables:
+            for column in table.columns:
+                text = sa.cast(as_stored(column), sa.Text)
+                if isinstance(column.type, sa.LargeBinary) or column.type.python_type is bytes:
+                    values = connection.execute(sa.select(as_stored(column))).scalars()
+                    if any(b"anneliese" in bytes(value or b"") for value in values):
+                        found.append(str(column))
+                elif connection.execute(sa.select(table).where(text.icontains("anneliese")).limit(1)).first():
+                    found.append(str(column))
+    return found
+
+
+def test_many_are_sealed_as_one_is(engine: sa.Engine, ring: Keyring) -> None:
+    """With keys, big parts and several recipients; a worker gets them as they were written."""
+    one = composed(ANN, subject=f"For {ANN}", message_id="<1@x>", blob=b"anneliese" * 9_000)
+    two = composed(ANN, "bob@example.net", message_id="<2@x>", blob=b"anneliese" * 9_000)
+    with Session(engine) as session:
+        first = enqueue_many(session, [(one, sealed_posting(ring, f"k-{ANN}")), (two, sealed_posting(ring))])
+        clear = Posting(key=f"k-{ANN}", also_key=key_forms(f"k-{ANN}", ADDRESS_KEY)[1])  # its kind is no longer sealed
+        again, is_new = enqueue(session, one, clear)
+        assert (again.id, again.key, is_new) == (first[0].id, f"k-{ANN}", False)
+        repeated = enqueue_many(session, [(one, sealed_posting(ring, f"k-{ANN}"))])
+        assert (repeated[0].id, repeated[0].is_new) == (first[0].id, False)
+        session.commit()
+    assert clear_trace(engine) == []
+    queue = Queue(engine, environment="", lease=60.0)
+    claimed = queue.claim(1, 4711, 10)
+    assert sorted(one.recipient for one in claimed) == [ANN, ANN, "bob@example.net"]
+    for claim in claimed:
+        assert claim.message.damage is None
+        assert claim.message.skeleton == one.skeleton
+        assert claim.message.envelope_from == "from@example.org"
+    with engine.connect() as connection:
+        assert len(operations.find(connection, Filter(recipient=ANN.upper()))) == 2
+        assert {row.subject for row in operations.find(connection, Filter())} == {f"For {ANN}", "Grüße"}
+        detail = operations.show(connection, claimed[0].id)
+        assert detail is not None
+        assert detail.metadata == {"of": ANN}
+        assert detail.key == f"k-{ANN}"
+        assert b"YW5uZWxpZXNl" in operations.wire(connection, first[0].id)  # base64 of "anneliese"
+
+
+def test_what_people_change_stays_sealed(engine: sa.Engine, ring: Keyring) -> None:
+    """Sent again, to another address, with another date, redacted; under a new key."""
+    [sent] = put(engine, ANN, posting=sealed_posting(ring), state=State.SENT, ago=60.0, message_id="<1@x>")
+    [failed] = put(engine, ANN, posting=sealed_posting(ring), state=State.FAILED, ago=60.0, message_id="<2@x>")
+    with engine.begin() as connection:
+        operations.send_again(connection, sent, by="op")
+        address = operations.correct_recipient(
+            connection,
+            failed,
+            "anneliese@example.com",
+            by="op",
+            sensitive_kinds=(),
+            address_key=ADDRESS_KEY,
+            note="of anneliese",
+        )
+        assert address == "anneliese@example.com"
+    assert Redactor(engine, ("reset",), lag=0.0).run() == 1  # what was sent
+    assert clear_trace(engine) == []
+    with engine.connect() as connection:
+        assert len(operations.find(connection, Filter(recipient="anneliese@example.com"))) == 1
+
+    newer = Keyring((b"2" * 32, b"1" * 32))
+    newer.introduce(ADDRESS_KEY)
+    give_keyring(engine, newer)
+    done = rotate(engine, newer)
+    assert done.unopened == {}
+    with engine.connect() as connection:
+        assert set(in_use(connection)) == {newer.newest}
+        rows = operations.find(connection, Filter())
+    assert {row.recipient for row in rows} == {ANN, "anneliese@example.com"}
+    assert clear_trace(engine) == []
+
+
+def test_failed_mail_loses_its_text_in_time(engine: sa.Engine) -> None:
+    """After the time of its kind, and not what failed for one while it may still be sent to another."""
+    reset = Posting(kind="reset")
+    [old] = put(engine, state=State.FAILED, ago=7200.0, posting=reset, message_id="<1@x>")
+    put(engine, state=State.FAILED, ago=60.0, posting=reset, message_id="<2@x>")
+    put(engine, state=State.FAILED, ago=7200.0, posting=Posting(kind="news"), message_id="<3@x>")
+    [kept, _] = put(engine, "a@x.org", "b@x.org", state=State.QUEUED, posting=reset, message_id="<4@x>")
+    with engine.begin() as connection:
+        operations.cancel(connection, Filter(ids=(kept,)), by="op")
+    redactor = FailedRedactor(engine, {"reset": 3600.0, "news": 0.0})
+    assert redactor.run() == 1
+    with engine.connect() as connection:
+        assert [row.id for row in operations.find(connection, Filter(redacted=True))] == [old]
+    assert redactor.run() == 0
