@@ -52,6 +52,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "network": conditions.network,
     "sqlite": conditions.sqlite,
     "mariadb": conditions.mariadb,
+    "rates": conditions.rates,
     "latency": latency.latency,
     "view": enqueueing.view,
     "enqueue": enqueueing.enqueue,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,7 @@ class Trial:
     """The conditions, around the drain; what it gives is kept with the figures."""
     more: tuple[str, ...] = ()  # arguments of `outbox-sender`
     share: float = 1.0  # of the mails that a drain has
+    settings: tuple[tuple[str, str], ...] = ()  # of the worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def measure(ground: Ground, trials: Sequence[Trial], *, fewer: bool = False) -> 
             with ground.database(trial.database) as database:
                 stock.fill(database.worker_engine, int(ground.size.mails * trial.share))
                 with trial.under(ground, database) as conditions:
-                    drained = drain(ground, database, trial.connections, more=trial.more)
+                    drained = drain(ground, database, trial.connections, more=trial.more, settings=dict(trial.settings))
             after = bare.rate(ground.sink, ground.size.bare)
             keep(ground, trial.figure, trial.case, drained, (before, after), **conditions)
             before = after
@@ -67,6 +68,7 @@ def drain(
     port: int | None = None,
     most: int | None = None,
     more: tuple[str, ...] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> Drained:
     """Have a worker send what is queued: everything, or, of more than that, until `most` are accepted, which are timed.
 
@@ -76,7 +78,8 @@ def drain(
     before = _last_attempt(database)
     ground.sink.reset()
     arguments = ("--drain", "--connections", str(connections), *more)
-    process = worker(ground.environ(database, port=port), ground.folder / "worker.log", *arguments)
+    environ = ground.environ(database, port=port) | dict(settings or {})
+    process = worker(environ, ground.folder / "worker.log", *arguments)
     process.wait(lambda: most is not None and ground.sink.count() >= most)
     cost = process.stop()
     accepted = ground.sink.accepted()

@@ -63,13 +63,13 @@ def test_eight_connections_are_as_good_as_the_two_that_are_let_in(database: Data
         with SmtpServer({"greeting": greet, "dot": Take(Later(0.2, "250 2.0.0 ok"))}) as server:
             stage = make_stage(database, server.port, OUTBOX_CONNECTIONS=str(connections))
             before = stage.states().get("sent", 0)
-            stage.send_together(150)
+            stage.send_together(300)
             stage.fork()
             server.wait_for(1)
             began = time.monotonic()
-            server.wait_for(150, 120)
-            rates[connections] = 150 / (time.monotonic() - began)
-            assert stage.settle() == {"sent": before + 150}
+            server.wait_for(300, 120)
+            rates[connections] = 300 / (time.monotonic() - began)
+            assert stage.settle() == {"sent": before + 300}
             stage.close()
     assert {one.attempts for one in stage.deliveries()} == {1}
     assert rates[8] >= 0.9 * rates[2], rates

@@ -70,13 +70,13 @@ def test_a_limit_that_stands_is_tried_less_and_less_often() -> None:
     """Twice the wait each time that one more is refused, up to the longest."""
     admission, now, waits = Admission(4), 0.0, []
     admission.turned_away(2, "421", now)
-    for _ in range(7):
+    for _ in range(10):
         began = now
         while admission.now(now) == 2:
             now += 1
         waits.append(now - began)
         admission.turned_away(2, "421", now)
-    assert waits == [FIRST_WAIT * 2**n for n in range(5)] + [LONGEST_WAIT] * 2
+    assert waits == [FIRST_WAIT * 2**n for n in range(8)] + [LONGEST_WAIT] * 2
 
 
 def test_refusals_at_one_moment_are_one_limit() -> None:
@@ -96,11 +96,11 @@ def test_with_all_back_the_waits_begin_anew() -> None:
     """A limit that was lifted is another one when it comes again."""
     admission = Admission(3)
     admission.turned_away(1, "421", 0)
-    assert admission.now(30) == 2
-    admission.turned_away(1, "421", 30)
-    assert [admission.now(now) for now in (89, 90, 149, 150)] == [1, 2, 2, 3]
-    admission.turned_away(2, "421", 150)
-    assert [admission.now(now) for now in (209, 210)] == [2, 3]
+    assert admission.now(3) == 2
+    admission.turned_away(1, "421", 3)
+    assert [admission.now(now) for now in (8, 9, 14, 15)] == [1, 2, 2, 3]
+    admission.turned_away(2, "421", 15)
+    assert [admission.now(now) for now in (20, 21)] == [2, 3]
 
 
 def test_a_relay_that_was_down_is_asked_anew() -> None:
