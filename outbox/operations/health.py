@@ -73,6 +73,16 @@ class Transport:
     connections_most: int | None = None  # how many this worker would open
     connections_reply: str | None = None  # its words to the one that was too many
     address: str | None = None  # host:port
+    soft_until: str | None = None  # "2026-12-01 18:00 UTC": until then its 5xx replies count as temporary
+
+    @property
+    def soft_words(self) -> str:
+        """That they do."""
+        return f"5xx replies of {self.shown} count as temporary until {self.soft_until}: OUTBOX_SOFT_BOUNCE_UNTIL"
+
+    def is_soft(self, now: datetime) -> bool:
+        """Whether they still do."""
+        return self.soft_until is not None and f"{now:%Y-%m-%d %H:%M} UTC" < self.soft_until
 
     @property
     def shown(self) -> str:

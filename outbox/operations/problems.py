@@ -168,6 +168,7 @@ def notes(seen: Status) -> Iterator[str]:
         for what, ago in worker.repaired if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"
     yield from dict.fromkeys(_few_connections(seen))
+    yield from dict.fromkeys(one.soft_words for one in seen.transports if one.is_soft(seen.at))
     for effect in seen.effects:
         if effect.failing:
             yield f"{effect.name} fails, and is called again later: `outbox-effects` shows why"

@@ -220,6 +220,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             connections_most=None if (most := _number(one, "connections_most")) is None else int(most),
             connections_reply=_text(one, "connections_reply"),
             address=address,
+            soft_until=_text(one, "soft_bounce_until"),
         )
 
 

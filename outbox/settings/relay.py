@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class Relay:
     max_messages: int = 100  # on one connection, then a fresh one
     max_recipients: int = 50  # of one message in one transaction
     idle_timeout: float = 30.0  # an idle connection older than this is not reused
+    soft_bounce_until: datetime | None = None  # until then 5xx replies count as temporary
     pipelining: bool = True  # use PIPELINING (RFC 2920) where it is offered
     headers: tuple[tuple[str, str], ...] = ()  # added to each message
     dkim: Dkim | None = None  # signs each message

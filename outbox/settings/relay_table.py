@@ -7,6 +7,7 @@ Another relay would have the same settings under names of its own, and be anothe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from outbox.delivery.presets import GENERIC, PROVIDERS, Preset, preset_of
@@ -16,6 +17,7 @@ from outbox.delivery.reply_rule import Rule
 from outbox.settings.dkim_table import DkimTable
 from outbox.settings.host_values import EHLO_NAME
 from outbox.settings.mail_table import MESSAGES_PER_CONNECTION
+from outbox.settings.moments import MOMENT
 from outbox.settings.rate_values import PER_DAY, RATE
 from outbox.settings.relay import Relay, Security
 from outbox.settings.rule_values import REPLY_RULES
@@ -127,6 +129,14 @@ class RelayTable(DkimTable):
         REPLY_RULES,
         (),
         "What replies of the relay mean that the outbox does not know: see [Teach a reply](replies.md#teach-a-reply).",
+    )
+    soft_bounce_until: datetime | None = setting(
+        "OUTBOX_SOFT_BOUNCE_UNTIL",
+        MOMENT,
+        None,
+        "Until then a relay's 5xx replies count as temporary, and suppress no address: for the first day with a new "
+        "relay. See [soft bounce](retries.md#the-first-day-with-a-new-relay).",
+        says="unset: 5xx replies are final",
     )
     bounce_sender: str = setting(
         "OUTBOX_BOUNCE_SENDER",
@@ -252,6 +262,7 @@ class RelayTable(DkimTable):
             idempotency_header=known.idempotency_header,
             preset=self.preset,
             rules=self.reply_rules,
+            soft_bounce_until=self.soft_bounce_until,
             limits=self.rate_limits,
             rate_unit=self.rate_unit or known.unit,
             dkim=self.dkim,

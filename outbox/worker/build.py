@@ -162,6 +162,7 @@ def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Ter
         lease=settings.lease_seconds,
         send_timeout=settings.send_timeout,
         dot_timeout=relay.dot_timeout,
+        soft_until=relay.soft_bounce_until,
         suppress=settings.suppress_send,
         transport=relay.name,
         address=relay.address,
@@ -174,8 +175,7 @@ def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Ter
 
 def blame(settings: Settings, slowing: Slowing) -> Blame:
     """The judge of the relay."""
-    most = settings.probe_max_seconds
-    breaker = Breaker(faults=settings.breaker_faults, first_probe=settings.probe_seconds, most=most)
+    breaker = Breaker(settings.breaker_faults, settings.probe_seconds, settings.probe_max_seconds)
     return Blame(breaker, Refusals(settings.breaker_refusals), slowing.saw)
 
 

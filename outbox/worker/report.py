@@ -109,6 +109,7 @@ def transport_health(breaker: Breaker, admission: Admission, terms: Terms, now: 
         "error": breaker.error,
         "cause": breaker.cause,
         "about": breaker.about,
+        "soft_bounce_until": None if terms.soft_until is None else f"{terms.soft_until:%Y-%m-%d %H:%M} UTC",
         "connections": admission.limit,
         "connections_most": admission.most,
         "connections_reply": admission.reply,

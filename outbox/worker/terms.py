@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Protocol
 
-from outbox.delivery.reply import Result
+from outbox.core import clock
+from outbox.delivery.reply import Result, Verdict
 from outbox.delivery.retry import RetryPolicy
 from outbox.delivery.staging import Allowed
 from outbox.message.values import Envelope
@@ -53,6 +55,7 @@ class Terms:
     allowed: Allowed | None = None  # OUTBOX_ALLOW_RECIPIENTS, where mail is not redirected
     returning: Returning | None = None  # signs envelope senders
     checks: Checks | None = None  # what is asked about each before it is sent; None: nothing can be
+    soft_until: datetime | None = None  # 5xx replies count as temporary
     policies: Mapping[str, RetryPolicy] = field(default_factory=dict)
     """Of the kinds that are tried again otherwise than `policy` says."""
 
@@ -63,6 +66,13 @@ class Terms:
     def may_reach(self, recipient: str) -> bool:
         """Whether mail may go to this address."""
         return self.allowed is None or recipient in self.allowed
+
+    def softened(self, result: Result | None) -> Result | None:
+        """`result`, in which a server's 5xx counts as temporary, while that is asked for."""
+        if self.soft_until is None or result is None or result.verdict is not Verdict.PERMANENT:
+            return result
+        is_reply = 500 <= (result.reply.code or 0) < 600 and clock.utcnow() < self.soft_until
+        return replace(result, verdict=Verdict.TRANSIENT) if is_reply else result
 
     @property
     def margin(self) -> float:
