@@ -191,7 +191,7 @@ def show(connection: sa.Connection, id: int) -> Detail | None:
     values = _row_values(row) | {column.key: getattr(row, column.key) for column in _DETAIL}
     values["headers"] = tuple((name, value) for name, value in row.headers)
     values["on_uncertain"] = OnUncertain(row.on_uncertain)
-    values["key"] = given_key(row.key, values.pop("options"))
+    values["key"] = given_key(row.key, row.options)
     utf8_header = values.pop("utf8_header")
     values["copy_to"] = next(iter((values.pop("options") or {}).get("copy", [])), None)
     if utf8_header is not None and not row.recipient.isascii():

@@ -81,6 +81,9 @@ def test_each_option_is_kept() -> None:
         "retry_first": "10 s",
         "retry_max": "60 s",
         "retention": "86400 s",
+        "canary": "1 %",
+        "canary_limit": "5 %",
+        "canary_wait": "60 s",
         "title": "Reset your password",
         "always_bcc": "archive@example.org",
     }
