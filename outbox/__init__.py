@@ -24,6 +24,7 @@ from outbox.delivery.before_send import Cancel, Hold, Outgoing
 from outbox.delivery.happened import BatchEvent, MailEvent
 from outbox.delivery.reply import Result
 from outbox.extension.batches import Batch
+from outbox.extension.digests import Gathered
 from outbox.extension.errors import BadHeaderError
 from outbox.extension.flask_mail import Message, RawMessage, split_addresses
 from outbox.extension.kinds import Kind
@@ -66,6 +67,7 @@ __all__ = [
     "Result",
     "MailEvent",
     "BatchEvent",
+    "Gathered",
     "Batch",
     "Subscription",
     "Outgoing",

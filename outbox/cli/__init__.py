@@ -11,6 +11,7 @@ from outbox.cli.change import cancel, mark_sent, requeue, send_now
 from outbox.cli.check import check
 from outbox.cli.correct import correct_recipient
 from outbox.cli.create import create_tables
+from outbox.cli.digests import digests
 from outbox.cli.dkim_key import dkim_key
 from outbox.cli.effects import effects
 from outbox.cli.erase import erase
@@ -40,6 +41,7 @@ __all__ = [
     "check",
     "correct_recipient",
     "create_tables",
+    "digests",
     "dkim_key",
     "effects",
     "erase",

@@ -74,7 +74,24 @@ class BatchEvent:
     """Deliveries by state: `{"sent": 990, "failed": 10}`."""
 
 
-Happened = MailEvent | BatchEvent
+DIGEST_DUE = "digest"
+"""The window of a digest has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestDue:
+    """A digest that is to be made for one recipient, under the lease of one of its items."""
+
+    id: str
+    type: str
+    environment: str
+    name: str
+    recipient: str
+    item_id: int
+    attempts: int
+
+
+Happened = MailEvent | BatchEvent | DigestDue
 
 
 def unknown_types(types: Iterable[str], known: Iterable[str] = TYPES) -> list[str]:

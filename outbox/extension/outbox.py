@@ -14,6 +14,7 @@ from werkzeug.local import LocalProxy
 from outbox.core.errors import MissingFieldError
 from outbox.extension import changes
 from outbox.extension.batches import Batching
+from outbox.extension.digests import Gathering
 from outbox.extension.flask_mail import Address, Connection, Message
 from outbox.extension.hooked import Hooked
 from outbox.extension.kinds import Kind, Kinds
@@ -35,7 +36,7 @@ from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
 
-class Outbox(Told, Batching, Hooked, Suppressing, Subscribing, flask_mail.Mail):
+class Outbox(Told, Batching, Gathering, Hooked, Suppressing, Subscribing, flask_mail.Mail):
     """Mail that is a row in the caller's transaction. One object may serve several applications."""
 
     def __init__(

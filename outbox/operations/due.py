@@ -86,9 +86,9 @@ def _searched(connection: sa.Connection, held: Held, slot: int) -> sa.Row[tuple[
     ).one()
 
 
-def _head(slot: int) -> sa.Select[tuple[datetime, int, str, int]]:
+def _head(slot: int) -> sa.Select[tuple[datetime, int, str, int, int | None]]:
     return (
-        sa.select(DELIVERY.c.due_at, DELIVERY.c.message_id, DELIVERY.c.domain, DELIVERY.c.id)
+        sa.select(DELIVERY.c.due_at, DELIVERY.c.message_id, DELIVERY.c.domain, DELIVERY.c.id, DELIVERY.c.batch_id)
         .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at <= DbNow())
         .order_by(DELIVERY.c.due_at)
     )

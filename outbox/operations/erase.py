@@ -16,6 +16,7 @@ from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
 from outbox.message.digest import ERASED, digest
 from outbox.operations import audit
+from outbox.operations.digests import erase as erase_items
 from outbox.operations.erase_elsewhere import erase_elsewhere
 from outbox.operations.erase_message import empty, without_address
 from outbox.operations.erase_others import erase_named
@@ -100,6 +101,8 @@ def erase(
     done.named, waiting = erase_named(engine, spellings, done.digest, dry_run=dry_run, budget=budget)
     done.waiting += waiting
     done.words = scrub(engine, spellings, f"erased:{done.digest}", dry_run=dry_run, budget=budget) | workers
+    if gathered := erase_items(engine, list(spellings), dry_run=dry_run):
+        done.words["digest item"] = gathered
     done.cut = budget.spent
     if not dry_run and not done.deliveries and done.has_found:
         with engine.begin() as connection:  # of a change that was to no delivery

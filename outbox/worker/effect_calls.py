@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Handle = Callable[[str, sa.Connection, Happened], None]
     """Calls the handler of a name in the transaction of a connection."""
+    Done = Callable[[sa.Connection, Due], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +43,30 @@ class Failed:
 class Calls:
     """How this worker's handlers and webhooks are called."""
 
-    def __init__(self, engine: sa.Engine, handle: Handle, called: dict[str, Webhook]) -> None:
+    def __init__(self, engine: sa.Engine, handle: Handle, called: dict[str, Webhook], done: Done = done) -> None:
+        """`done`: removes what was done; False where it is not ours any more."""
         self._engine = engine
         self._handle = handle
         self._webhooks = called
+        self._done = done
 
     def prepare(self, name: str, due: Due, seconds: float) -> Call:
         """One call, not made yet."""
-        return Call(self._engine, self._handle, name, due, self._webhooks.get(name), seconds)
+        return Call(self._engine, self._handle, name, due, self._webhooks.get(name), seconds, self._done)
 
 
 class Call:
     """Made in one thread; `abandon` comes from another."""
 
     def __init__(
-        self, engine: sa.Engine, handle: Handle, name: str, due: Due, webhook: Webhook | None, seconds: float
+        self,
+        engine: sa.Engine,
+        handle: Handle,
+        name: str,
+        due: Due,
+        webhook: Webhook | None,
+        seconds: float,
+        done: Done,
     ) -> None:
         self.due = due
         self._engine = engine
@@ -64,6 +74,7 @@ class Call:
         self._name = name
         self._webhook = webhook
         self._seconds = seconds
+        self._done = done
         self._lock = threading.Lock()
         self._abandoned = self._committing = False
         self._driver: Any = None
@@ -122,7 +133,7 @@ class Call:
                     self._check(driver=driver)
                     self._handle(self._name, connection, event)
                     self._check(commits=True)
-                    if not done(connection, self.due):  # another has taken it
+                    if not self._done(connection, self.due):  # another has taken it
                         transaction.rollback()
             except BaseException:
                 with self._lock:

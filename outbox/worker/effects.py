@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from outbox.core.clock import Debounce, monotonic
 from outbox.core.events import Event, EventName, first_line, logger
-from outbox.delivery.happened import Happened, MailEvent
+from outbox.delivery.happened import BatchEvent, Happened, MailEvent
 from outbox.extension.state import Bound
 from outbox.settings import Settings
+from outbox.store.digests import DigestQueue
 from outbox.store.effect_queue import Due, EffectQueue
 from outbox.store.engines import with_own_pool
 from outbox.worker.effect_calls import Call, Calls, Failed
@@ -73,7 +74,9 @@ class Effects:
     These are two, since looking may wait for what such a call holds: on SQLite, the write lock.
     """
 
-    def __init__(self, queue: EffectQueue, names: Callable[[], Sequence[str]], calls: Calls, *, limits: Limits) -> None:
+    def __init__(
+        self, queue: EffectQueue | DigestQueue, names: Callable[[], Sequence[str]], calls: Calls, *, limits: Limits
+    ) -> None:
         """`names`: whom this worker knows."""
         self._queue = queue
         self._names = names
@@ -249,7 +252,9 @@ class Effects:
 
 
 def _about(event: Happened) -> str | None:
-    return event.message_id if isinstance(event, MailEvent) else f"batch {event.batch}"
+    if isinstance(event, MailEvent):
+        return event.message_id
+    return f"batch {event.batch}" if isinstance(event, BatchEvent) else event.id
 
 
 def of_application(engine: sa.Engine, settings: Settings, bound: Bound) -> Effects:

@@ -27,7 +27,7 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.settings import Settings
 from outbox.store.engines import tell_progress
-from outbox.worker import batches, build, duties, effects, signing
+from outbox.worker import batches, build, digests, duties, effects, signing
 from outbox.worker.asked import Asked
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
@@ -58,6 +58,7 @@ class Parts:
         self.stall = Stall(settings.poll_seconds)
         self.effects = effects.of_application(self.engine, settings, self.bound)
         self.events.observe(self.effects.note)
+        self.digests = digests.of_application(self.engine, settings, self.bound)
         self._stop = stop
         self.progress = Progress()
         self._rate = Rate(monotonic())
@@ -118,6 +119,7 @@ class Parts:
             build.learn(pools, self.engine, self.settings)
         pools.start()
         self.effects.start()
+        self.digests.start()
         return pauses
 
     def jobs(
@@ -163,6 +165,7 @@ class Parts:
         end = monotonic() + grace
         recorded = pools.stop(grace)
         self.effects.finish(max(_RECEIVERS_SECONDS, end - monotonic()), all=not self._stop.is_set())
+        self.digests.finish(max(_RECEIVERS_SECONDS, end - monotonic()), all=not self._stop.is_set())
         self.receivers.close(max(_RECEIVERS_SECONDS, end - monotonic()))
         if recorded:
             with self.progress.step("deregistering the worker"):

@@ -1,0 +1,134 @@
+"""What is gathered for digests: written with the events, and taken by the message that tells a recipient of all.
+
+There is no row for a window: each item is due when the window would end that it would open, and with the first that is
+due go all that are there. So nothing is locked when an item is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from outbox.delivery.happened import DIGEST_DUE, DigestDue
+from outbox.store.databases import of
+from outbox.store.digest_model import OutboxDigestItem
+from outbox.store.effect_queue import Due
+from outbox.store.models import table_of
+from outbox.store.reading import reading
+from outbox.store.types import DbNow
+
+_item = table_of(OutboxDigestItem)
+
+_AT_ONCE = 500  # rows that are deleted by one statement
+
+
+class Taken(NamedTuple):
+    """All of one recipient."""
+
+    items: list[Any]  # as the application gave them, the oldest first; no more than it wants
+    omitted: int  # how many more there were
+    since: Any  # when the first was gathered
+
+
+def add(connection: sa.Connection, environment: str, name: str, recipient: str, item: Any, window: float) -> None:
+    """Write one, in the caller's transaction. `window`: seconds."""
+    values = {"environment": environment, "name": name, "recipient": recipient, "item": item}
+    connection.execute(_item.insert().values(created_at=DbNow(), due_at=DbNow(window)), values)
+
+
+def take(connection: sa.Connection, due: DigestDue, limit: int) -> Taken | None:
+    """Remove all that wait for one recipient; None where another worker was first. Raises where one is at it."""
+    mine = (
+        _item.c.environment == due.environment,
+        _item.c.name == due.name,
+        _item.c.recipient == due.recipient,
+    )
+    columns = _item.c.id, _item.c.attempts, _item.c.created_at
+    rows = connection.execute(sa.select(*columns).where(*mine).order_by(_item.c.id)).all()
+    if not any((row.id, row.attempts) == (due.item_id, due.attempts) for row in rows):
+        return None
+    first = sa.select(_item.c.item).where(_item.c.id.in_([row.id for row in rows[:limit]])).order_by(_item.c.id)
+    items = list(connection.execute(first).scalars())
+    removed = 0
+    for ids in _portions([row.id for row in rows]):
+        removed += connection.execute(_item.delete().where(_item.c.id.in_(ids))).rowcount
+    if removed != len(rows):
+        raise RuntimeError("another worker is making the same digest")
+    return Taken(items, len(rows) - len(items), min(row.created_at for row in rows))
+
+
+class DigestQueue:
+    """The digests of one environment that are due, as `effect_queue.EffectQueue` has effects. Thread-safe."""
+
+    def __init__(self, engine: sa.Engine, environment: str) -> None:
+        self._engine = engine
+        self._environment = environment
+
+    def look(self, names: Sequence[str]) -> list[str]:
+        """Those of `names` for which a window has ended. Takes no lock."""
+        if not names:
+            return []
+        due = [sa.select(sa.literal(name).label("name")).where(sa.exists(self._due(name))) for name in names]
+        with reading(self._engine) as connection:
+            return list(connection.execute(sa.union_all(*due)).scalars())
+
+    def claim(self, name: str, limit: int, lease: float) -> list[Due]:
+        """Take some recipients for `lease` seconds, those first whose window ended first."""
+        with self._engine.begin() as connection:
+            due = self._due(name).order_by(_item.c.due_at, _item.c.id).limit(limit)
+            ids = list(connection.execute(of(connection).skip_locked(due)).scalars())
+            if not ids:
+                return []
+            taken = {"due_at": DbNow(lease), "attempts": _item.c.attempts + 1}
+            connection.execute(_item.update().where(_item.c.id.in_(ids)).values(taken))
+            columns = _item.c.id, _item.c.recipient, _item.c.attempts
+            rows = connection.execute(sa.select(*columns).where(_item.c.id.in_(ids)).order_by(_item.c.id)).all()
+        leads = {row.recipient: row for row in reversed(rows)}  # of several that are due, the oldest stands for all
+        return [
+            Due(
+                row.id,
+                row.attempts,
+                DigestDue(f"digest:{row.id}", DIGEST_DUE, self._environment, name, row.recipient, row.id, row.attempts),
+            )
+            for row in sorted(leads.values(), key=lambda row: int(row.id))
+        ]
+
+    def give_back(self, due: Iterable[Due]) -> None:
+        """As if they had never been taken."""
+        for one in due:
+            self._change(one, due_at=DbNow(), attempts=_item.c.attempts - 1)
+
+    def fail(self, due: Due, error: str, delay: float | None) -> None:
+        """Due again in `delay` seconds; None: given up."""
+        self._change(due, due_at=None if delay is None else DbNow(delay), error=error[:500])
+
+    def disable(self, name: str, error: str) -> None:
+        """Nobody asks for it."""
+
+    def _change(self, due: Due, **values: Any) -> None:
+        event = due.event
+        if not isinstance(event, DigestDue):
+            return
+        same = (
+            _item.c.environment == self._environment,
+            _item.c.name == event.name,
+            _item.c.recipient == event.recipient,
+        )
+        held = sa.or_(_item.c.id == due.id, _item.c.attempts > 0)
+        with self._engine.begin() as connection:
+            still = sa.select(_item.c.id).where(_item.c.id == due.id, _item.c.attempts == due.attempts)
+            if connection.execute(of(connection).lock(still)).first() is not None:
+                connection.execute(_item.update().where(*same, held).values(values))
+
+    def _due(self, name: str) -> sa.Select[Any]:
+        where = (_item.c.name == name, _item.c.environment == self._environment, _item.c.due_at <= DbNow())
+        return sa.select(_item.c.id).where(*where)
+
+
+def _portions(ids: list[int]) -> Iterable[list[int]]:
+    iterator = iter(ids)
+    while some := list(itertools.islice(iterator, _AT_ONCE)):
+        yield some
