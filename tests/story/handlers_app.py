@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from outbox import MailEvent, Outbox
+from outbox import MailEvent, Message, Outbox
 from outbox.settings import Settings
 
 NOTES = sa.Table(
@@ -60,6 +60,8 @@ def register(mail: Outbox, environ: Mapping[str, str]) -> None:
             session.execute(NOTES.insert().values(type="hang", message_id=event.message_id))
         threading.Event().wait()
 
+    if environ.get("STORY_DIGEST"):
+        mail.digest("comments", window=0.2)(lambda gathered: Message(f"{gathered.items}", sender="shop@example.org"))
     if types := environ.get("STORY_HANDLERS", "").split():
         mail.on(*types, name="note")(note)
     if environ.get("STORY_HANG"):
