@@ -52,7 +52,7 @@ class KindOptions(TypedDict, total=False):
     canary_limit: float | None
     canary_wait: float | None
     failed_text: float | None
-    title: str | None
+    title: object
     always_bcc: str | bool | None
 
 
@@ -80,13 +80,13 @@ class Policy:
     canary: float | None = None  # share of a batch that is sent first
     canary_limit: float | None = None  # share of that which may go wrong before the batch is paused
     canary_wait: float | None = None  # seconds after the canary's end, for bounces to come in
-    title: str | None = None  # for the people who get it
+    title: object = None  # for the people who get it; a text, or a lazy one
     always_bcc: str | bool | None = None  # who gets a copy; True: as the settings say; False: nobody
 
     @property
     def label(self) -> str:
         """What people read: the title, or else the name."""
-        return self.title or self.name
+        return str(self.title or self.name)
 
     def copy_to(self, general: str | None) -> str | None:
         """Who gets a copy of each message; `general`: as the settings say."""
@@ -170,6 +170,11 @@ def _name(given: object) -> str:
     return str(text(64).parse(given))
 
 
+def _title(given: Any) -> Any:
+    """A lazy text (`lazy_gettext`) stays lazy: each page has it in its reader's language."""
+    return given if hasattr(type(given), "__html__") and not isinstance(given, str) else text(100).parse(given)
+
+
 def _throttle(given: Any) -> Throttle:
     if not isinstance(given, str):
         raise ValueError(f"is {shown(given)}, not a text such as 3/hour")
@@ -206,7 +211,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "canary_limit": _share,
     "canary_wait": SECONDS.parse,
     "failed_text": SECONDS_OR_NONE.parse,
-    "title": text(100).parse,
+    "title": _title,
     "always_bcc": lambda given: given if isinstance(given, bool) else COPY.parse(given),
 }
 

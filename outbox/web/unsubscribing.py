@@ -19,6 +19,7 @@ from outbox.message.unsubscribe_link import PURPOSE, Unsubscribing, read
 from outbox.operations.unsubscribing import LINK, Subscriber, told
 from outbox.settings.secret_keys import derived
 from outbox.web.current import application, connected, engine, settings
+from outbox.web.unsubscribe_texts import texts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -147,9 +148,12 @@ def _form() -> Form:
 def _shown(what: str, wanted: Unsubscribing | None, state: Preferences | None = None, *, of_all: bool = False) -> str:
     titles = {one.name: one.label for one in lists(bound_to(application()))}
     kind = _kind(wanted) if wanted else ""
+    language, say = texts()
     return render_template(
         "outbox_unsubscribe/page.html",
         what=what,
+        language=language,
+        say=say,
         kind=kind,
         title=titles.get(kind, kind),
         address=_hinted(wanted.address) if wanted else "",

@@ -11,13 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from flask import Flask, request
 from flask.testing import FlaskClient
-from jinja2 import DictLoader
+from flask_babel import Babel, lazy_gettext, refresh
+from jinja2 import DictLoader, Environment, nodes
 from sqlalchemy.orm import Session
 
 import outbox.web
@@ -31,6 +35,7 @@ from outbox.operations.events import Recorded
 from outbox.operations.suppressions import suppress
 from outbox.store.effect_queue import EffectQueue, done
 from outbox.store.queue import Queue
+from outbox.web.unsubscribe_texts import GERMAN
 
 URL = "https://shop.example/unsubscribe"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -406,6 +411,48 @@ def test_bytes_of_its_own(site: Site, caplog: pytest.LogCaptureFixture) -> None:
         site.news.enqueue(RawMessage(RAW % b"", to))
     assert caplog.text.count("it has no List-Unsubscribe") == 1
     assert site.newest()["List-Unsubscribe"] is None
+
+
+def test_the_page_in_german(site: Site) -> None:
+    """As the browser asks for; all that the page can say, and with what names the list escaped."""
+    template = (Path(outbox.web.__file__).parent / "templates/outbox_unsubscribe/page.html").read_text()
+    constants = [one.value for one in Environment().parse(template).find_all(nodes.Const)]
+    said = {one for one in constants if isinstance(one, str) and (one[:1].isupper() or one[:1] == "{")}
+    assert said == set(GERMAN)
+    assert all(set(re.findall(r"\{\w+\}", one)) == set(re.findall(r"\{\w+\}", GERMAN[one])) for one in said)
+    path = site.tips.unsubscribe_url("ann@example.org").removeprefix("https://shop.example")
+    page = site.client.get(path, headers={"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}).text
+    assert '<html lang="de">' in page
+    assert "E-Mails der Liste <strong>Tips &amp; tricks</strong> gehen an a…@example.org." in page
+    assert '<html lang="en">' in site.client.get(path, headers={"Accept-Language": "fr"}).text
+
+
+def test_the_page_in_the_applications_translation(site: Site, tmp_path: Path) -> None:
+    """Flask-Babel chooses the language, and its catalogue goes before ours; a lazy title is in that language, too."""
+    for language, own in {
+        "fr": {"Unsubscribe?": "Se désabonner ?", "Late news": "Nouvelles"},
+        "de": {"All lists": "Verteiler"},
+    }.items():
+        catalogue = Catalog(language)
+        for english, text in own.items():
+            catalogue.add(english, text)
+        file = tmp_path / language / "LC_MESSAGES" / "messages.mo"
+        file.parent.mkdir(parents=True)
+        with file.open("wb") as opened:
+            write_mo(opened, catalogue)
+    chosen = {"default_translation_directories": str(tmp_path)}
+    Babel(site.app, locale_selector=lambda: request.args.get("lang", "fr"), **chosen)
+    late = site.mail.kind("late", category="subscription", title=lazy_gettext("Late news"))
+    path = late.unsubscribe_url("ann@example.org").removeprefix("https://shop.example")
+    page = site.client.get(path).text
+    for words in ('<html lang="fr">', "<h1>Se désabonner ?</h1>", "<strong>Nouvelles</strong> goes to"):
+        assert words in page
+    refresh()  # all requests of this test are in one context
+    page = site.client.get(f"{path}?lang=de", headers={"Accept-Language": "en"}).text
+    for words in ('<html lang="de">', "<h1>Abmelden?</h1>", "<legend>Verteiler</legend>", "Von Late news abmelden"):
+        assert words in page
+    refresh()
+    assert '<html lang="en">' in site.client.get(f"{path}?lang=es").text
 
 
 def test_a_secret_is_asked_for_at_the_start() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import shutil
+import smtplib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import EmailMessage
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -122,3 +127,37 @@ def test_what_a_mail_server_returns(
     stage.outbox.kind("reset", category="security")
     send(stage, "ann@example.net", kind="reset")
     assert stage.settle() == {"sent": 3, "failed": 1}
+
+
+def test_who_unsubscribes_by_mail(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """A mail program writes to the address of List-Unsubscribe: what a real Postfix pipes from that unsubscribes."""
+    leaving = {
+        "OUTBOX_SECRET_KEY": "secret",
+        "OUTBOX_UNSUBSCRIBE_URL": "https://shop.example/unsubscribe",
+        "OUTBOX_UNSUBSCRIBE_MAILTO": "leave@bounces.example.org",
+    }
+    with SmtpServer() as reader, a_postfix(reader.port) as relay:
+        stage = make_stage(sqlite_database, relay.port, **leaving)
+        stage.outbox.kind("news", category="subscription")
+        send(stage, "ann@example.net", kind="news")
+        stage.fork()
+        assert stage.settle() == {"sent": 1}
+        (arrived,) = reader.wait_for(1)
+        header = str(email.message_from_bytes(arrived.content, policy=email.policy.default)["List-Unsubscribe"])
+        to, _, subject = header.partition("<mailto:")[2].partition(">")[0].partition("?subject=")
+        asked = EmailMessage()
+        asked["From"], asked["To"], asked["Subject"] = "Ann <ann@example.net>", to, unquote(subject)
+        with smtplib.SMTP("127.0.0.1", relay.port) as mail_program:
+            mail_program.send_message(asked)
+        with polled("the mail is piped", 60) as wait_a_little:
+            while not relay.back():
+                wait_a_little()
+        done = bounced(stage, relay.back()[0].read_bytes())
+        assert done.returncode == 0, done.stderr
+        with sqlite_database.engine.connect() as connection:
+            (event,) = connection.execute(sa.select(OutboxEvent)).all()
+            (suppressed,) = connection.execute(sa.select(OutboxSuppression)).all()
+        assert (event.type, event.source, event.proven) == ("unsubscribed", "mail", True)
+        assert (suppressed.address, suppressed.scope) == ("ann@example.net", "kind:news")
+        send(stage, "ann@example.net", kind="news")
+        assert stage.settle() == {"sent": 1, "failed": 1}
