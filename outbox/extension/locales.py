@@ -7,7 +7,7 @@ locale (`welcome.de.html`) and Content-Language remain.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flask import current_app, has_app_context
@@ -55,6 +55,17 @@ def offered() -> list[str]:
     except (ImportError, KeyError, AttributeError, RuntimeError):
         return []
     return list(dict.fromkeys(tag for one in found if (tag := tag_of(one)) is not None))
+
+
+def of_request() -> tuple[str | None, Callable[[str], str]]:
+    """The language tag that Flask-Babel has chosen for this request, and its translations; (None, as it is) without."""
+    if "babel" in current_app.extensions:
+        try:
+            from flask_babel import get_locale, gettext
+        except ImportError:  # another extension calls itself so
+            return None, str
+        return tag_of(get_locale()), gettext
+    return None, str
 
 
 def under(tag: str | None) -> AbstractContextManager[None]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from flask import current_app, request
+from flask import request
 from markupsafe import Markup
+
+from outbox.extension.locales import of_request
 
 GERMAN: Mapping[str, str] = {
     "Unsubscribe?": "Abmelden?",
@@ -64,7 +66,7 @@ Say = Callable[..., Markup]
 
 def texts() -> tuple[str, Say]:
     """The language of this request's page, and what gives a text in it."""
-    language, translate = _babel()
+    language, translate = of_request()
     language = language or request.accept_languages.best_match(list(_TEXTS)) or "en"
     ours = _TEXTS.get(language.partition("-")[0], {})
     if not ours and translate("Unsubscribe?") == "Unsubscribe?":
@@ -75,16 +77,3 @@ def texts() -> tuple[str, Say]:
         return Markup(found if found != text else ours.get(text, text)).format(**values)  # noqa: S704 - texts of ours
 
     return language, say
-
-
-def _babel() -> tuple[str | None, Callable[[str], str]]:
-    """The language that the application's Flask-Babel has chosen, and its translations."""
-    if "babel" in current_app.extensions:
-        try:
-            from flask_babel import get_locale, gettext
-        except ImportError:  # another extension calls itself so
-            pass
-        else:
-            locale = get_locale()
-            return (None if locale is None else str(locale).replace("_", "-")), gettext
-    return None, str
