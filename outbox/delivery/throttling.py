@@ -16,7 +16,7 @@ MEASURED_SECONDS = 2.0
 """Over which it is measured how fast mail goes."""
 
 _SHORTEST_SECONDS = 0.2
-_IN_A_ROW = 20  # throttles with nothing accepted between them: no rate is low enough
+_IN_A_ROW, _ROW_SECONDS = 20, 5.0  # throttles, nothing accepted between them: no rate is low enough
 _VARIOUS = 3  # domains, or deliveries of one sender
 _REMEMBERED = 1_000  # outcomes
 
@@ -44,7 +44,7 @@ class Throttles:
     def __init__(self) -> None:
         self._accepted: deque[tuple[float, Offer]] = deque(maxlen=_REMEMBERED)
         self._refused: deque[tuple[float, Offer, Phase]] = deque(maxlen=_REMEMBERED)
-        self._in_a_row: dict[str, int] = {}  # by scope
+        self._in_a_row: dict[str, tuple[int, float]] = {}  # by scope: how many, since when
 
     def accepted(self, offer: Offer, now: float) -> None:
         """The relay took a message."""
@@ -67,8 +67,9 @@ class Throttles:
         lately = now - (6 if scope in known else 1) * WORKS_SECONDS
         if not any(at >= lately and scope in ("", one.domain) for at, one in reversed(self._accepted)):
             return None
-        self._in_a_row[scope] = self._in_a_row.get(scope, 0) + 1
-        if self._in_a_row[scope] > _IN_A_ROW:
+        number, since = self._in_a_row.get(scope, (0, now))
+        self._in_a_row[scope] = number + 1, since
+        if number >= _IN_A_ROW and now - since > _ROW_SECONDS:
             return None
         return scope, not (again or self._is_senders(offer, now))
 
