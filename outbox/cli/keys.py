@@ -9,7 +9,7 @@ from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure, No
 from outbox.cli.common import ask, database, in_app, say, settings, who
 from outbox.cli.options import number
-from outbox.cli.output import print_json
+from outbox.cli.output import print_json, print_whole
 from outbox.message.keyring import Keyring, new_key
 from outbox.operations.audit import Trail
 from outbox.operations.rotate_keys import in_use, rotate
@@ -32,7 +32,7 @@ def keys(new: bool, as_json: bool) -> None:
       outbox-keys --new
     """
     if new:
-        click.echo(new_key())
+        print_whole(new_key())
         return
     ring = settings().keyring
     with waiting("looking"), operations.connected(database()) as connection:

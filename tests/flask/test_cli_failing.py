@@ -18,14 +18,17 @@ from tests.flask.terminal import COLUMNS, SGR, Terminal
 
 WORDS = {  # of each command that has --json, with which it would work
     "outbox-audit": (),
+    "outbox-batches": (),
     "outbox-cancel": ("1",),
     "outbox-check": (),
     "outbox-correct-recipient": ("1", "ann@example.org"),
     "outbox-create-tables": (),
     "outbox-dkim-key": ("june", "/nowhere/june.pem"),
+    "outbox-digests": (),
     "outbox-effects": (),
     "outbox-erase": ("ann@example.org", "--yes"),
     "outbox-export": ("ann@example.org", "--to", "nowhere"),
+    "outbox-keys": (),
     "outbox-kinds": (),
     "outbox-lint": ("--last", "1"),
     "outbox-list": (),
@@ -35,6 +38,7 @@ WORDS = {  # of each command that has --json, with which it would work
     "outbox-purge": ("--yes",),
     "outbox-requeue": ("1",),
     "outbox-resume": (),
+    "outbox-rotate-keys": ("--yes",),
     "outbox-send-again": ("1",),
     "outbox-send-now": ("1",),
     "outbox-show": ("1",),
@@ -91,7 +95,8 @@ def test_json_is_one_value_also_where_it_fails(
 
 
 @pytest.mark.parametrize(
-    "command", sorted(WORDS.keys() - {"outbox-create-tables", "outbox-dkim-key", "outbox-preview"})
+    "command",
+    sorted(WORDS.keys() - {"outbox-create-tables", "outbox-dkim-key", "outbox-preview", "outbox-rotate-keys"}),
 )
 def test_without_tables(command: str, bare: Terminal) -> None:
     """One message that says how they are made."""

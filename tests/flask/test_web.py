@@ -47,6 +47,7 @@ GETS = (
     "/suppressions",
     "/effects",
     "/effects/question?what=run&name=nobody",
+    "/batches",
     "/person",
 )
 BODIES = ("/mail/{id}/html", "/mail/{id}/source", "/mail/{id}/message.eml", "/mail/{id}/attachments/1")
@@ -60,6 +61,7 @@ CHANGES = (
     "/suppress",
     "/suppressions/1/lift",
     "/effects/change",
+    "/batches/cancel",
     "/person/look",
     "/person/erase",
     "/person/export",
@@ -121,8 +123,8 @@ class TestWhoMay:
         client = pages.app.test_client()
         rules = [rule for rule in pages.app.url_map.iter_rules() if rule.endpoint.startswith("outbox_admin.")]
         assert (
-            len(rules) == len(GETS) + len(CHANGES) + 4
-        )  # the style sheet, /mail/, a question about what is not there, and what is no page
+            len(rules) == len(GETS) + len(CHANGES) + 5
+        )  # the style sheet, /mail/, two questions about what is not there, and what is no page
         for rule in rules:
             if not rule.endpoint.endswith(".static"):
                 path = rule.rule.replace("<int:id>", "1").replace("<int:number>", "1")

@@ -28,7 +28,7 @@ def test_counted_exported_erased(client: FlaskClient, seeded: Database, ids: dic
     """Counts change nothing; the address must be typed once more; the history has the digest alone."""
     found = text_of(change(client, "/person/look", address="ANN@example.org"))
     assert "What is stored of ANN@example.org" in found
-    assert "messages to the address" in found
+    assert "Messages to the address: 1" in found
     response = change(client, "/person/export", address=ANN, note="ticket 4711")
     names = zipfile.ZipFile(io.BytesIO(response.data)).namelist()
     assert f"messages/{ids[ANN]}.eml" in names
