@@ -46,6 +46,6 @@ class Flag:
         return bool(ready(timeout, reading=(self._reader.fileno(), *descriptors)))
 
     def __del__(self) -> None:
-        with suppress(AttributeError):  # there were no sockets to be had
-            self._reader.close()
-            self._writer.close()
+        for name in ("_reader", "_writer"):  # at the end of the process, too, when the module's own names are gone
+            if (one := self.__dict__.get(name)) is not None:
+                one.close()

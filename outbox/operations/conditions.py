@@ -14,6 +14,7 @@ from outbox.delivery.reported import EventType
 from outbox.delivery.states import State
 from outbox.message.digest import digest
 from outbox.message.keyring import address_keys
+from outbox.message.sealed import PREFIX
 from outbox.operations.tables import ATTEMPT, BATCH, DELIVERY, EVENT, MESSAGE
 from outbox.operations.times import storable
 from outbox.store.types import DbNow
@@ -66,7 +67,8 @@ def recipient_is(value: str) -> sa.ColumnElement[bool]:
     if not hashed:
         return clear
     ended, live = DELIVERY.c.finished_at.is_not(None), DELIVERY.c.due_at.is_not(None)  # each has an index
-    sealed = DELIVERY.c.digest.in_(hashed)
+    # what was erased keeps the digest, and is not to be found by the address
+    sealed = sa.and_(DELIVERY.c.digest.in_(hashed), DELIVERY.c.recipient.startswith(PREFIX))
     return sa.or_(clear, sa.and_(sealed, ended), sa.and_(sealed, live))
 
 

@@ -62,8 +62,8 @@ def test_a_connection_that_hangs_ends_the_worker(
 
 @pytest.mark.databases("sqlite", "postgresql")
 def test_an_idle_worker_costs_next_to_nothing(stage: Stage) -> None:
-    """Beside an application of Flask and SQLAlchemy alone: at most 70 % more memory, and in four idle seconds at most
-    half of the CPU time that the other took to start."""
+    """Beside an application of Flask and SQLAlchemy alone: at most three quarters more memory, and in four idle seconds
+    at most half of the CPU time that the other took to start."""
     calm = {"OUTBOX_POLL_SECONDS": "0.5", "OUTBOX_HEARTBEAT_SECONDS": "5", "OUTBOX_DEAD_AFTER_SECONDS": "20"}
     worker = stage.start(fork=False, **calm)
     stage.send()
@@ -72,7 +72,7 @@ def test_an_idle_worker_costs_next_to_nothing(stage: Stage) -> None:
         memory, cpu = resident_bytes(bare), process_seconds(bare)
     started, used = time.monotonic(), process_seconds(worker.pid)
     until(lambda: time.monotonic() - started > 4, "four seconds of idling")
-    assert resident_bytes(worker.pid) < 1.7 * memory
+    assert resident_bytes(worker.pid) < 1.75 * memory
     assert process_seconds(worker.pid) - used < 0.5 * cpu
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint
 
 from outbox.store.databases import of
-from outbox.store.schema.lacking import lacking
+from outbox.store.schema.lacking import Narrow, lacking
 
 Tables = Callable[..., sa.MetaData]
 """Describes tables; takes a function that gives each another name."""
@@ -54,6 +54,8 @@ def _alter(op: Any, connection: sa.Connection, name: str, lacks: Sequence[Any]) 
     for what in lacks:
         if isinstance(what, sa.Column):
             op.add_column(name, what._copy())
+        elif isinstance(what, Narrow):
+            op.alter_column(name, what.column.name, type_=what.column.type, existing_nullable=what.column.nullable)
         elif isinstance(what, sa.Index):
             op.execute(CreateIndex(what))
         elif isinstance(what, sa.Constraint):

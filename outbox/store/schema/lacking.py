@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,6 +37,13 @@ def words(lacks: dict[str, list[Any]]) -> list[str]:
     return sorted(_words(name, what) for name, missing in lacks.items() for what in missing)
 
 
+@dataclass(frozen=True)
+class Narrow:
+    """A column that is there, and has room for fewer characters than it should."""
+
+    column: sa.Column[Any]
+
+
 class _Found:
     """What is there, asked for all tables at once where the database can."""
 
@@ -53,8 +61,11 @@ def _by_name(found: Any) -> dict[str, list[Any]]:
 
 
 def _of_table(connection: sa.Connection, table: sa.Table, found: _Found) -> Iterable[Any]:
-    columns = {column["name"] for column in found.columns[table.name]}
+    columns = {column["name"]: column["type"] for column in found.columns[table.name]}
     yield from (column for column in table.columns if column.name not in columns)
+    if of(connection).alters_constraints:  # else text is as long as it is
+        there = (column for column in table.columns if column.name in columns)
+        yield from (Narrow(column) for column in there if _is_narrow(column, columns[column.name]))
     uniques = found.uniques.get(table.name, [])
     indexes = [*found.indexes.get(table.name, []), *uniques]
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
@@ -70,6 +81,11 @@ def _of_table(connection: sa.Connection, table: sa.Table, found: _Found) -> Iter
             yield constraint
     if of(connection).reuses_ids(connection, table):
         yield "AUTOINCREMENT"
+
+
+def _is_narrow(column: sa.Column[Any], type_: Any) -> bool:
+    wanted, has = getattr(column.type, "length", None), getattr(type_, "length", None)
+    return wanted is not None and has is not None and has < wanted
 
 
 def _there(name: str | None, columns: list[str], indexes: list[Any]) -> bool:
@@ -89,6 +105,8 @@ def _words(name: str, what: Any) -> str:
         return name
     if isinstance(what, sa.Column):
         return f"{name}.{what.name}"
+    if isinstance(what, Narrow):
+        return f"{name}.{what.column.name} of {what.column.type.length} characters"  # type: ignore[attr-defined]
     if isinstance(what, sa.Index):
         return f"index {what.name} of {name}"
     if isinstance(what, sa.UniqueConstraint):
