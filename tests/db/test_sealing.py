@@ -55,7 +55,8 @@ def clear_trace(engine: sa.Engine) -> list[str]:
         for table in Base.metadata.sorted_tables:
             for column in table.columns:
                 text = sa.cast(as_stored(column), sa.Text)
-                if isinstance(column.type, sa.LargeBinary) or column.type.python_type is bytes:
+                kind = column.type.impl if isinstance(column.type, sa.types.TypeDecorator) else column.type
+                if isinstance(kind, sa.LargeBinary):
                     values = connection.execute(sa.select(as_stored(column))).scalars()
                     if any(b"anneliese" in bytes(value or b"") for value in values):
                         found.append(str(column))
