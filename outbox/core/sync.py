@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 from outbox.core.readiness import ready
@@ -45,7 +47,9 @@ class Flag:
         """Until it is set, one of the descriptors is readable, or for `timeout` seconds (False); it may end sooner."""
         return bool(ready(timeout, reading=(self._reader.fileno(), *descriptors)))
 
-    def __del__(self) -> None:
-        for name in ("_reader", "_writer"):  # at the end of the process, too, when the module's own names are gone
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_ending():  # what closing needs may be gone, and the system closes them
+            return
+        for name in ("_reader", "_writer"):
             if (one := self.__dict__.get(name)) is not None:
                 one.close()
