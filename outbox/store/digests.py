@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from outbox.delivery.happened import DIGEST_DUE, DigestDue
 from outbox.store.databases import of
 from outbox.store.digest_model import OutboxDigestItem
-from outbox.store.effect_queue import Due
+from outbox.store.leased_queue import Due, LeasedQueue
 from outbox.store.models import table_of
-from outbox.store.reading import reading
 from outbox.store.types import DbNow
 
 _item = table_of(OutboxDigestItem)
@@ -60,53 +59,28 @@ def take(connection: sa.Connection, due: DigestDue, limit: int) -> Taken | None:
     return Taken(items, len(rows) - len(items), min(row.created_at for row in rows))
 
 
-class DigestQueue:
-    """The digests of one environment that are due, as `effect_queue.EffectQueue` has effects. Thread-safe."""
+class DigestQueue(LeasedQueue):
+    """The digests of one environment: a call for each recipient for whom an item is due."""
 
-    def __init__(self, engine: sa.Engine, environment: str) -> None:
-        self._engine = engine
-        self._environment = environment
+    _table = _item
 
-    def look(self, names: Sequence[str]) -> list[str]:
-        """Those of `names` for which a window has ended. Takes no lock."""
-        if not names:
-            return []
-        due = [sa.select(sa.literal(name).label("name")).where(sa.exists(self._due(name))) for name in names]
-        with reading(self._engine) as connection:
-            return list(connection.execute(sa.union_all(*due)).scalars())
+    def disable(self, name: str, error: str) -> None:
+        """Nobody asks for it."""
 
-    def claim(self, name: str, limit: int, lease: float) -> list[Due]:
-        """Take some recipients for `lease` seconds, those first whose window ended first."""
-        with self._engine.begin() as connection:
-            due = self._due(name).order_by(_item.c.due_at, _item.c.id).limit(limit)
-            ids = list(connection.execute(of(connection).skip_locked(due)).scalars())
-            if not ids:
-                return []
-            taken = {"due_at": DbNow(lease), "attempts": _item.c.attempts + 1}
-            connection.execute(_item.update().where(_item.c.id.in_(ids)).values(taken))
-            columns = _item.c.id, _item.c.recipient, _item.c.attempts
-            rows = connection.execute(sa.select(*columns).where(_item.c.id.in_(ids)).order_by(_item.c.id)).all()
+    def _read(self, connection: sa.Connection, ids: Sequence[int]) -> list[Due]:
+        columns = _item.c.id, _item.c.name, _item.c.recipient, _item.c.attempts
+        rows = connection.execute(sa.select(*columns).where(_item.c.id.in_(ids)).order_by(_item.c.id)).all()
         leads = {row.recipient: row for row in reversed(rows)}  # of several that are due, the oldest stands for all
         return [
             Due(
                 row.id,
                 row.attempts,
-                DigestDue(f"digest:{row.id}", DIGEST_DUE, self._environment, name, row.recipient, row.id, row.attempts),
+                DigestDue(
+                    f"digest:{row.id}", DIGEST_DUE, self._environment, row.name, row.recipient, row.id, row.attempts
+                ),
             )
             for row in sorted(leads.values(), key=lambda row: int(row.id))
         ]
-
-    def give_back(self, due: Iterable[Due]) -> None:
-        """As if they had never been taken."""
-        for one in due:
-            self._change(one, due_at=DbNow(), attempts=_item.c.attempts - 1)
-
-    def fail(self, due: Due, error: str, delay: float | None) -> None:
-        """Due again in `delay` seconds; None: given up."""
-        self._change(due, due_at=None if delay is None else DbNow(delay), error=error[:500])
-
-    def disable(self, name: str, error: str) -> None:
-        """Nobody asks for it."""
 
     def _change(self, due: Due, **values: Any) -> None:
         event = due.event
@@ -122,10 +96,6 @@ class DigestQueue:
             still = sa.select(_item.c.id).where(_item.c.id == due.id, _item.c.attempts == due.attempts)
             if connection.execute(of(connection).lock(still)).first() is not None:
                 connection.execute(_item.update().where(*same, held).values(values))
-
-    def _due(self, name: str) -> sa.Select[Any]:
-        where = (_item.c.name == name, _item.c.environment == self._environment, _item.c.due_at <= DbNow())
-        return sa.select(_item.c.id).where(*where)
 
 
 def _portions(ids: list[int]) -> Iterable[list[int]]:

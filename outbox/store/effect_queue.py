@@ -1,28 +1,22 @@
-"""Effects that are due: taken under a lease, and removed in the transaction that does them.
-
-The lease is the number of attempts, counted before the call: a call that breaks its process is counted, too, and one
-whose effect was taken by another meanwhile finds that number changed and commits nothing.
-"""
+"""Effects that are due: taken under a lease, and removed in the transaction that does them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.delivery.batch_states import BatchState
-from outbox.delivery.happened import BATCH_DONE, BatchEvent, Happened, MailEvent
+from outbox.delivery.happened import BATCH_DONE, BatchEvent, MailEvent
 from outbox.delivery.reply import Reply
 from outbox.delivery.suppression import SUBSCRIPTION
 from outbox.store.batch_model import OutboxBatch
-from outbox.store.databases import of
 from outbox.store.effect_model import OutboxEffect
 from outbox.store.event_models import OutboxEvent
+from outbox.store.leased_queue import Due, LeasedQueue
 from outbox.store.models import OutboxAttempt, OutboxDelivery, OutboxMessage, table_of
-from outbox.store.reading import reading
 from outbox.store.sealed_message import given_key
 from outbox.store.types import DbNow
 
@@ -40,55 +34,17 @@ _event = table_of(OutboxEvent)
 _batch = table_of(OutboxBatch)
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """One effect under lease."""
+class EffectQueue(LeasedQueue):
+    """The effects of one environment."""
 
-    id: int
-    attempts: int
-    event: Happened | None = field(repr=False)
-    """None: the message or batch that it is about was purged."""
-
-
-class EffectQueue:
-    """Those of one environment. Safe to use from several threads."""
+    _table = _effect
 
     def __init__(self, engine: sa.Engine, environment: str) -> None:
-        self._engine = engine
-        self._environment = environment
+        super().__init__(engine, environment)
         # keys are unique for a name, and environments that share a database have the same names
         self._disabled = f"{DISABLED}:{sha256(environment.encode()).hexdigest()[:32]}"
 
-    def look(self, names: Sequence[str]) -> list[str]:
-        """Those of `names` for which something is due. Takes no lock."""
-        if not names:
-            return []
-        due = [sa.select(sa.literal(name).label("name")).where(sa.exists(self._due(name))) for name in names]
-        with reading(self._engine) as connection:
-            return list(connection.execute(sa.union_all(*due)).scalars())
-
-    def claim(self, name: str, limit: int, lease: float) -> list[Due]:
-        """Take some for `lease` seconds, the oldest first."""
-        with self._engine.begin() as connection:
-            due = self._due(name).order_by(_effect.c.due_at, _effect.c.id).limit(limit)
-            ids = list(connection.execute(of(connection).skip_locked(due)).scalars())
-            if not ids:
-                return []
-            taken = {"due_at": DbNow(lease), "attempts": _effect.c.attempts + 1}
-            connection.execute(_effect.update().where(_effect.c.id.in_(ids)).values(taken))
-            return [_due_of(row) for row in connection.execute(_read(ids)).all()]
-
-    def give_back(self, due: Iterable[Due]) -> None:
-        """As if they had never been taken."""
-        for one in due:
-            self._change(one, due_at=DbNow(), attempts=_effect.c.attempts - 1)
-
-    def fail(self, due: Due, error: str, delay: float | None) -> None:
-        """Due again in `delay` seconds; None: given up."""
-        self._change(due, due_at=None if delay is None else DbNow(delay), error=error[:500])
-
     def disable(self, name: str, error: str) -> None:
-        """Call this one no more, until a person says so; what it was to be told of stays."""
         values = {
             "environment": self._environment,
             "name": name,
@@ -103,6 +59,9 @@ class EffectQueue:
         except sa.exc.IntegrityError:
             pass  # it is already
 
+    def _read(self, connection: sa.Connection, ids: Sequence[int]) -> list[Due]:
+        return [_due_of(row) for row in connection.execute(_with_what_they_are_about(ids)).all()]
+
     def _change(self, due: Due, **values: Any) -> None:
         with self._engine.begin() as connection:
             connection.execute(_effect.update().where(*_held(due)).values(values))
@@ -112,8 +71,7 @@ class EffectQueue:
         off = sa.exists().where(
             other.c.name == name, other.c.effect_key == self._disabled, other.c.environment == self._environment
         )
-        where = (_effect.c.name == name, _effect.c.environment == self._environment, _effect.c.due_at <= DbNow())
-        return sa.select(_effect.c.id).where(*where, ~off)
+        return super()._due(name).where(~off)
 
 
 def done(connection: sa.Connection, due: Due) -> bool:
@@ -125,8 +83,7 @@ def _held(due: Due) -> tuple[sa.ColumnElement[bool], ...]:
     return (_effect.c.id == due.id, _effect.c.attempts == due.attempts)
 
 
-def _read(ids: Sequence[int]) -> sa.Select[Any]:
-    """With what they are about."""
+def _with_what_they_are_about(ids: Sequence[int]) -> sa.Select[Any]:
     attempt = sa.and_(_attempt.c.delivery_id == _effect.c.delivery_id, _attempt.c.token == _effect.c.token)
     return (
         sa.select(

@@ -10,8 +10,8 @@ from outbox.extension.outbox import outbox_of
 from outbox.extension.state import Bound
 from outbox.settings import Settings
 from outbox.store.digests import DigestQueue
-from outbox.store.effect_queue import Due
 from outbox.store.engines import with_own_pool
+from outbox.store.leased_queue import Due
 from outbox.worker.effect_calls import Calls
 from outbox.worker.effects import Effects, Limits
 

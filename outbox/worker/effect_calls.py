@@ -14,9 +14,10 @@ from outbox.settings.outgoing_webhooks import Webhook
 from outbox.smtp.http import webhooks
 from outbox.store.databases import of
 from outbox.store.deadline import cut
-from outbox.store.effect_queue import Due, done
+from outbox.store.effect_queue import done
 from outbox.store.failures import OUTAGES
 from outbox.store.interruptible import interruptible
+from outbox.store.leased_queue import Due
 from outbox.store.reading import reading
 
 _PURGED = "the message that it is about was purged"

@@ -18,9 +18,9 @@ from outbox.core.events import Event, EventName, first_line, logger
 from outbox.delivery.happened import BatchEvent, Happened, MailEvent
 from outbox.extension.state import Bound
 from outbox.settings import Settings
-from outbox.store.digests import DigestQueue
-from outbox.store.effect_queue import Due, EffectQueue
+from outbox.store.effect_queue import EffectQueue
 from outbox.store.engines import with_own_pool
+from outbox.store.leased_queue import Due, LeasedQueue
 from outbox.worker.effect_calls import Call, Calls, Failed
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ class Effects:
     These are two, since looking may wait for what such a call holds: on SQLite, the write lock.
     """
 
-    def __init__(
-        self, queue: EffectQueue | DigestQueue, names: Callable[[], Sequence[str]], calls: Calls, *, limits: Limits
-    ) -> None:
+    def __init__(self, queue: LeasedQueue, names: Callable[[], Sequence[str]], calls: Calls, *, limits: Limits) -> None:
         """`names`: whom this worker knows."""
         self._queue = queue
         self._names = names
