@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from outbox.extension.uncommitted import innermost, rescope
+from outbox.extension.uncommitted import follow, innermost, rescope
 
 _KEY = "outbox.after-commit"
 
@@ -21,13 +20,7 @@ class _Call:
 
 def after_commit(session: Session, call: Callable[[], None]) -> None:
     """Call it in SQLAlchemy's `after_commit`, where the session can't be used for SQL."""
-    for name, listener in (
-        ("after_commit", _committed),
-        ("after_rollback", _rolled_back),
-        ("after_transaction_end", _ended),
-    ):
-        if not event.contains(Session, name, listener):
-            event.listen(Session, name, listener)
+    follow(_committed, _rolled_back, _ended)
     session.info.setdefault(_KEY, []).append(_Call(call, id(innermost(session))))
 
 

@@ -49,16 +49,7 @@ class Binding(Protocol):
 
     def _commits_at_once(self, session: Session) -> bool: ...
 
-    def _dispatched(
-        self,
-        given: flask_mail.Message,
-        sent: flask_mail.Message,
-        composed: Composed,
-        posted: Posting,
-        now: datetime,
-        *,
-        committed: bool,
-    ) -> None: ...
+    def _dispatched(self, one: Prepared, now: datetime, *, committed: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +110,7 @@ def write(bound: Binding, session: Session, items: Sequence[Prepared], now: date
         if not own:
             uncommitted.watch(session, *(told(one.composed, one.posted) for one in new), app=bound.app)
     for one in new:
-        bound._dispatched(one.given, one.sent, one.composed, one.posted, now, committed=own)
+        bound._dispatched(one, now, committed=own)
     return queued
 
 

@@ -98,7 +98,7 @@ class Bound(flask_mail._Mail):
         if self.hooks:
             message, options = prepared(self.hooks, message, options)
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
-        posted = posting(self.settings, options, policy, wake=self.settings.wake and self._wake.passes())
+        posted = posting(self.settings, options, policy, wake=self._wakes())
         composed = self.composed(message, now, posted, options, policy)
         with self.writing(session) as (current, own):
             if posted.guard is not None:
@@ -112,7 +112,7 @@ class Bound(flask_mail._Mail):
                 if not own:
                     uncommitted.watch(current, many.told(composed, posted), app=self.app)
         if is_new:
-            self._dispatched(given, message, composed, posted, now, committed=own)
+            self._dispatched(many.Prepared(given, message, composed, posted), now, committed=own)
         return queued
 
     def enqueue_many(
@@ -128,7 +128,7 @@ class Bound(flask_mail._Mail):
             made = [taken.take(one, {**options, **(own or {})}) for one, own in asked]
             return [Queued(0, one.message_id, True) for one in made]
         now = self.now()
-        items = many.prepare(self, messages, options, now, wake=self.settings.wake and self._wake.passes())
+        items = many.prepare(self, messages, options, now, wake=self._wakes())
         with self.writing(session) as (current, own):
             return many.write(self, current, items, now, own=own)
 
@@ -136,8 +136,7 @@ class Bound(flask_mail._Mail):
         self, messages: Iterable[many.Given], options: SharedOptions, *, refused: many.Refused | None
     ) -> list[many.Prepared]:
         """Compose a portion of a batch, for `write_many`."""
-        wake = self.settings.wake and self._wake.passes()
-        return many.prepare(self, messages, options, self.now(), wake=wake, refused=refused)
+        return many.prepare(self, messages, options, self.now(), wake=self._wakes(), refused=refused)
 
     def write_many(self, items: Sequence[many.Prepared], session: Session) -> list[Queued]:
         """Write what `prepare_many` made."""
@@ -215,28 +214,23 @@ class Bound(flask_mail._Mail):
             )
         return True
 
-    def _dispatched(
-        self,
-        given: flask_mail.Message,
-        sent: flask_mail.Message,
-        composed: Composed,
-        posted: Posting,
-        now: datetime,
-        *,
-        committed: bool,
-    ) -> None:
-        """`sent`: a copy of what was `given`, where hooks have changed it."""
-        for message in (given,) if sent is given else (given, sent):
-            if message.msgId != composed.message_id:
-                message.msgId = composed.message_id
+    def _dispatched(self, one: many.Prepared, now: datetime, *, committed: bool) -> None:
+        for message in (one.given,) if one.sent is one.given else (one.given, one.sent):
+            if message.msgId != one.composed.message_id:
+                message.msgId = one.composed.message_id
                 setattr(message, OURS, message.msgId)
             if message.date is None:
-                message.date = max(now, posted.send_at or now).timestamp()
+                message.date = max(now, one.posted.send_at or now).timestamp()
                 setattr(message, _DATED, message.date)
         if flask_mail.email_dispatched.receivers:
-            flask_mail.email_dispatched.send(self.app, message=sent)
+            flask_mail.email_dispatched.send(self.app, message=one.sent)
         if committed:
-            signals.queued(self.app, composed.message_id, recipients=len(composed.recipients), kind=posted.kind)
+            message_id, recipients, kind = many.told(one.composed, one.posted)
+            signals.queued(self.app, message_id, recipients=recipients, kind=kind)
+
+    def _wakes(self) -> bool:
+        """Whether workers are told of what is written now: not of each of a thousand messages a second."""
+        return self.settings.wake and self._wake.passes()
 
 
 _DATED = "_outbox_date"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,11 +101,20 @@ def innermost(session: Session) -> SessionTransaction | None:
 
 
 def listen() -> None:
-    """For all sessions, once: listening to single ones costs more than looking into `session.info`."""
+    """For all sessions."""
+    follow(_committed, _rolled_back, _ended)
+
+
+def follow(
+    committed: Callable[[Session], None],
+    rolled_back: Callable[[Session], None],
+    ended: Callable[[Session, SessionTransaction], None],
+) -> None:
+    """Have all sessions tell, once: listening to single ones costs more than looking into `session.info`."""
     for name, listener in (
-        ("after_commit", _committed),
-        ("after_rollback", _rolled_back),
-        ("after_transaction_end", _ended),
+        ("after_commit", committed),
+        ("after_rollback", rolled_back),
+        ("after_transaction_end", ended),
     ):
         if not event.contains(Session, name, listener):
             event.listen(Session, name, listener)

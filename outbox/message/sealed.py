@@ -31,8 +31,9 @@ class Opened(str):
 
 
 class Unreadable(Opened):
-    """What is shown in the place of a text that can't be opened; it says why."""
+    """What is shown in the place of a text that can't be opened: `why`, in parentheses."""
 
+    why: str
     missing: bool = False  # its key is not there; else it was changed
 
 
@@ -130,5 +131,5 @@ def _decrypted(key: DataKey, rest: bytes, purpose: str) -> bytes:
 
 def _unreadable(why: str, *, missing: bool = False) -> Unreadable:
     text = Unreadable(f"({why})")
-    text.missing = missing
+    text.why, text.missing = why, missing
     return text

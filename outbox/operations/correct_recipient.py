@@ -120,7 +120,7 @@ def _check(row: Any, new: Mailbox, siblings: set[str], sensitive_kinds: Collecti
     if row.recipient == ERASED:
         raise ValueError("its recipient was erased (outbox-erase), and with it what the message was about")
     if isinstance(row.recipient, Unreadable):
-        raise ValueError(f"it can't be read: {str(row.recipient).strip('()')}")
+        raise ValueError(f"it can't be read: {row.recipient.why}")
     if row.kind in sensitive_kinds:
         raise ValueError(
             f"mail of the kind {row.kind!r} is sensitive (by its definition or OUTBOX_SENSITIVE_KINDS), so its "

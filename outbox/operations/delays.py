@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +17,6 @@ from outbox.delivery.reported import EventType, ReportedEvent
 from outbox.delivery.states import State
 from outbox.operations.events import EventSettings, record
 from outbox.operations.tables import ATTEMPT, DELIVERY, EVENT, MESSAGE, in_state
-from outbox.settings import Settings
 from outbox.store.reading import reading
 from outbox.store.types import DbNow
 
@@ -40,17 +39,14 @@ class Delays:
     late: float
     """Seconds after which a message is late."""
 
-    @classmethod
-    def of(cls, engine: sa.Engine, settings: Settings, late: float) -> Self:
-        """Of the environment of `settings`."""
-        return cls(engine, settings, settings.environment, late)
-
-    def run(self, wait: Callable[[], bool] = lambda: False) -> int:
-        """Warn of what is late and was not warned of; of how many. `wait`: whether to stop."""
-        after, warned, more = 0, 0, True
-        while more and not wait():
+    def run(self, got_on: Callable[[], object] = lambda: None) -> int:
+        """Warn of what is late and was not warned of; of how many. `got_on`: called before each window."""
+        after: int | None = 0
+        warned = 0
+        while after is not None:
+            got_on()
             with reading(self.engine) as connection:
-                last, late = self._look(connection, after)
+                after, late = self._look(connection, after)
             reports = {row.message_id: row.id for row in reversed(late)}  # one delivery of each message
             events = [
                 ReportedEvent(EventType.DELAYED, SOURCE, f"delayed:{pk}", delivery_id=id, proven=True)
@@ -60,7 +56,6 @@ class Delays:
                 if one.id is not None:
                     warned += 1
                     logger.warning("status=delayed delivery=%s: queued for over %g s", one.delivery_id, self.late)
-            more, after = last is not None, last or 0
         return warned
 
     def _look(self, connection: sa.Connection, after: int) -> tuple[int | None, list[Any]]:

@@ -51,13 +51,11 @@ def holding(connection: sa.Connection, id: int, environment: str, routes: Routes
     held = [one for one in rates(connection, environment) if one.held_until is not None]
     if not held:
         return []
-    recipient, route = connection.execute(
-        sa.select(DELIVERY.c.recipient, DELIVERY.c.route).where(DELIVERY.c.id == id)
-    ).one()
-    domain = recipient.rpartition("@")[2].lower()
+    of_it = sa.select(DELIVERY.c.domain, DELIVERY.c.route).where(DELIVERY.c.id == id)
+    domain, route = connection.execute(of_it).one()
     transports = {one.name: one for one in held if one.what == TRANSPORT}
     names = routes.names(route)
-    found = [one for one in held if one.what == DOMAIN and one.name == domain]
+    found = [one for one in held if one.what == DOMAIN and one.name == domain.lower()]
     return found + [transports[name] for name in names] if names and transports.keys() >= set(names) else found
 
 

@@ -58,7 +58,7 @@ class Redactor:
     def _forward(self, until: Any) -> int:
         changed, size = 0, PAGE
         while size == PAGE:
-            end = sa.and_(_after(self._high), DELIVERY.c.finished_at < until)
+            end = sa.and_(behind(self._high), DELIVERY.c.finished_at < until)
             rows, more = self._step(end, DELIVERY.c.finished_at, DELIVERY.c.id)
             changed, size = changed + more, len(rows)
             if rows:
@@ -146,7 +146,7 @@ def _before(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
     return sa.and_(DELIVERY.c.finished_at <= end, sa.or_(DELIVERY.c.finished_at < end, DELIVERY.c.id < id))
 
 
-def _after(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
+def behind(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
     """Behind `place` in the order of ends."""
     end, id = place
     return sa.and_(DELIVERY.c.finished_at >= end, sa.or_(DELIVERY.c.finished_at > end, DELIVERY.c.id > id))

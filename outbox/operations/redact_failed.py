@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
 from outbox.delivery.states import FINAL, State
-from outbox.operations.redact import PAGE, redact, still_sensitive
+from outbox.operations.redact import PAGE, behind, redact, still_sensitive
 from outbox.operations.tables import DELIVERY
 from outbox.store.reading import reading
 from outbox.store.types import DbNow
@@ -45,9 +45,7 @@ class FailedRedactor:
         columns = (DELIVERY.c.finished_at, DELIVERY.c.id, DELIVERY.c.message_id)
         old = sa.and_(DELIVERY.c.finished_at < DbNow(-after), DELIVERY.c.state.in_(_NOT_SENT))
         if (place := self._places.get(after)) is not None:
-            end, id = place
-            same = sa.and_(DELIVERY.c.finished_at == end, DELIVERY.c.id > id)
-            old = sa.and_(old, DELIVERY.c.finished_at >= end, sa.or_(DELIVERY.c.finished_at > end, same))
+            old = sa.and_(old, behind(place))
         with reading(self._engine) as connection:
             statement = sa.select(*columns).where(old).order_by(DELIVERY.c.finished_at, DELIVERY.c.id).limit(PAGE)
             rows = connection.execute(statement).all()

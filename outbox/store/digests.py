@@ -6,8 +6,7 @@ due go all that are there. So nothing is locked when an item is written.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -52,7 +51,8 @@ def take(connection: sa.Connection, due: DigestDue, limit: int) -> Taken | None:
     first = sa.select(_item.c.item).where(_item.c.id.in_([row.id for row in rows[:limit]])).order_by(_item.c.id)
     items = list(connection.execute(first).scalars())
     removed = 0
-    for ids in _portions([row.id for row in rows]):
+    for start in range(0, len(rows), _AT_ONCE):
+        ids = [row.id for row in rows[start : start + _AT_ONCE]]
         removed += connection.execute(_item.delete().where(_item.c.id.in_(ids))).rowcount
     if removed != len(rows):
         raise RuntimeError("another worker is making the same digest")
@@ -96,9 +96,3 @@ class DigestQueue(LeasedQueue):
             still = sa.select(_item.c.id).where(_item.c.id == due.id, _item.c.attempts == due.attempts)
             if connection.execute(of(connection).lock(still)).first() is not None:
                 connection.execute(_item.update().where(*same, held).values(values))
-
-
-def _portions(ids: list[int]) -> Iterable[list[int]]:
-    iterator = iter(ids)
-    while some := list(itertools.islice(iterator, _AT_ONCE)):
-        yield some

@@ -115,10 +115,9 @@ def for_recipient(message: StoredMessage, recipient: str) -> StoredMessage:
 def sealed_for(message: StoredMessage, recipient: str) -> StoredMessage:
     """`message`, which is sealed, with what was found out by opening its `recipient`."""
     if isinstance(recipient, Unreadable):
-        why = str(recipient).strip("()")
         if recipient.missing:
-            return replace(message, locked=message.locked or why)
-        return replace(message, damage=message.damage or f"its recipient is {why}")
+            return replace(message, locked=message.locked or recipient.why)
+        return replace(message, damage=message.damage or f"its recipient is {recipient.why}")
     if not isinstance(recipient, Opened):
         return message
     size = message.skeleton_size if message.skeleton is not None else clear_length(message.skeleton_size)
@@ -226,7 +225,7 @@ def utf8_from(value: Any) -> Utf8Header:
 def _clear(value: Any) -> Any:
     """Raises DamagedMessageError for what could not be opened."""
     if isinstance(value, Unreadable):
-        why = f"it is {str(value).strip('()')}"
+        why = f"it is {value.why}"
         raise SealedWithoutKeyError(why) if value.missing else DamagedMessageError(why)
     return value
 

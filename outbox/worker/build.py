@@ -195,7 +195,7 @@ def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: boo
     kinds = bound.kinds.redacted(settings.sensitive_kinds, settings.sensitive_failed_seconds)
     wanted: list[Duty] = [duties.Redaction(engine, kinds, settings.environment)] if kinds else []
     if (late := settings.delay_warning_seconds) is not None:
-        wanted.append(duties.DelayWarning(operations.Delays.of(engine, settings, late)))
+        wanted.append(duties.DelayWarning(operations.Delays(engine, settings, settings.environment, late)))
     if own and settings.one_cpu and is_of_use():
         wanted.append(OneProcessor())
     if settings.bounce_imap_url is not None:

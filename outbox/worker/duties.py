@@ -231,18 +231,13 @@ class DelayWarning:
     name = "delay warning"
     at_once = False
 
-    def __init__(self, delays: operations.Delays, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, delays: operations.Delays) -> None:
         self.seconds = min(DELAYS_SECONDS, max(1.0, delays.late / 4.0))
         self._delays = delays
-        self._stop = stop
 
     def run(self) -> None:
         """Of those that became late since."""
-        self._delays.run(self._waits)
-
-    def _waits(self) -> bool:
-        got_on()
-        return self._stop()
+        self._delays.run(got_on)
 
 
 class Redaction:
