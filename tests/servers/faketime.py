@@ -26,6 +26,8 @@ class FakeClock:
             "FAKETIME_NO_CACHE": "1",  # a machine's clock is stepped for all its processes at once
             "DONT_FAKE_MONOTONIC": "1",  # this name or the next, as the version will have it
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # else a wait for the interpreter's lock ends at once, again and again, at an uptime of some hours
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
     def step(self, seconds: float) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import required
 from tests.servers.databases import Database
+from tests.servers.faketime import FakeClock
+from tests.servers.process import ServerUnavailable
 from tests.story.stage import Relay, Stage
 
 MakeStage = Callable[..., Stage]
@@ -36,3 +39,16 @@ def make_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
 def stage(database: Database, relay: Relay, make_stage: MakeStage) -> Stage:
     """A stage on each database with the usual relay."""
     return make_stage(database, relay.port)
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    """A clock that can be stepped; the test is skipped where there is none."""
+    try:
+        made = FakeClock()
+    except ServerUnavailable as reason:
+        if required("faketime"):
+            pytest.fail(f"faketime is required (OUTBOX_TEST_REQUIRE): {reason}", pytrace=False)
+        pytest.skip(str(reason))
+    yield made
+    made.close()

@@ -36,19 +36,6 @@ class Faked(NamedTuple):
 
 
 @pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    """A clock that can be stepped; the test is skipped where there is none."""
-    try:
-        made = FakeClock()
-    except ServerUnavailable as reason:
-        if required("faketime"):
-            pytest.fail(f"faketime is required (OUTBOX_TEST_REQUIRE): {reason}", pytrace=False)
-        pytest.skip(str(reason))
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def faked(database_name: str, clock: FakeClock, tmp_path: Path) -> Iterator[Faked]:
     """Each database under a clock of its own; on SQLite it is the workers' and not the application's."""
     with ExitStack() as stack:

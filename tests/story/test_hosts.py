@@ -44,14 +44,6 @@ def hosts(database: Database, relay: Relay) -> Iterator[list[Host]]:
         yield made
 
 
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    made = FakeClock()
-    made.step(HOUR)
-    yield made
-    made.close()
-
-
 class Hosted:
     """Two workers on a host; one that has ended is started again, as a service manager does."""
 
@@ -90,6 +82,7 @@ def test_each_loses_something_else(
     does not hear of it.
     """
     alder, birch, cedar = hosts
+    clock.step(HOUR)
     stage = make_stage(
         database,
         relay.port,

@@ -9,18 +9,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from outbox.models import Base, OutboxWorker
+from outbox.models import Base
 from tests.servers.databases import Database
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Freezer
 from tests.servers.standby import StandbyServer, is_followed, make_primary, set_globally
 from tests.story.conftest import MakeStage
-from tests.story.stage import Relay, Stage, until
+from tests.story.stage import Relay, until
+from tests.story.switching import works_again
 
 pytestmark = [pytest.mark.long, pytest.mark.databases("postgresql")]
-
-AGAIN_SECONDS = 15.0
-"""So soon a worker sends again, unaided."""
 
 
 @pytest.fixture
@@ -47,31 +45,6 @@ def servers() -> Iterator[tuple[PostgresServer, StandbyServer]]:
             standby.close()
     finally:
         primary.close()
-
-
-def works_again(stage: Stage, relay: Relay, promoted_at: float, expected: int) -> None:
-    """New mail goes out, and the heartbeat is in the new database, within the time; nothing is lost."""
-    stage.engine.dispose()
-    ids = set(until(lambda: _sent_again(stage), "the application writes to the new primary"))
-    until(lambda: ids <= {one.id for one in relay.taken()}, "new mail arrives", 60)
-    took = time.monotonic() - promoted_at
-    assert stage.settle(60)["sent"] == expected + len(ids)
-    assert took <= AGAIN_SECONDS
-
-    def beats() -> bool:
-        with stage.engine.connect() as connection:
-            age = sa.func.extract("epoch", sa.func.now() - sa.func.max(OutboxWorker.heartbeat_at))
-            return float(connection.execute(sa.select(age)).scalar_one()) < 2.0
-
-    until(beats, "its heartbeat is there")
-
-
-def _sent_again(stage: Stage) -> list[str] | None:
-    try:
-        return stage.send(3)
-    except sa.exc.DBAPIError:
-        stage.engine.dispose()
-        return None
 
 
 def test_hard(servers: tuple[PostgresServer, StandbyServer], slow_relay: Relay, make_stage: MakeStage) -> None:
