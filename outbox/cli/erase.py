@@ -71,6 +71,7 @@ def _lines(done: Erased, yes: bool) -> Iterator[str]:
         (done.messages, "messages emptied (text, subject, headers, attachments of their own)"),
         (done.named, "messages to others that name the address"),
         (done.events, "events that belong to no delivery any more"),
+        (done.gathered, "items that waited for a digest to the address"),
         (done.suppressions, "suppressions, which stay in force without the clear address"),
         (done.pauses, "pauses of the address as a sender"),
         (sum(done.words.values()), "rows whose words quote the address (replies, notes, the audit, workers)"),

@@ -87,6 +87,7 @@ class DigestDue:
     environment: str
     name: str
     recipient: str
+    digest: str  # of the recipient
     item_id: int
     attempts: int
 

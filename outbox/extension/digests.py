@@ -128,7 +128,11 @@ class Gathering:
         with bound.writing(session) as (current, _):
             connection = write_connection(current)
             with writing_mail(connection):
-                store.add(connection, bound.settings.environment, name, recipient, kept, made.window)
+                store.add(
+                    *(connection, bound.settings.environment, name, recipient, kept),
+                    window=made.window,
+                    address_key=bound.settings.address_digest_key,
+                )
 
 
 def make(app: Flask, digests: Digests, connection: sa.Connection, due: DigestDue) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 
 from outbox.message.keyring import NAME_LENGTH, WRAPPED_BYTES, DataKey, Keyring, opening
 
-PREFIX = "sealed:1:"
+_START = "sealed:"
+PREFIX = f"{_START}1:"
+_CLEAR = f"{_START}0:"
 START = len(PREFIX) + NAME_LENGTH + 1
 """Where in a sealed text the base64 begins."""
 
@@ -40,6 +42,16 @@ class Unreadable(Opened):
 def is_sealed(value: Any) -> bool:
     """Whether it is a sealed text."""
     return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def kept_clear(text: str) -> str:
+    """A text that is not to be sealed, so that it is not taken for a sealed one: `shown_clear` is the way back."""
+    return f"{_CLEAR}{text}" if text.startswith(_START) else text
+
+
+def shown_clear(text: str) -> str:
+    """A text that is not sealed, as it was before `kept_clear`."""
+    return text.removeprefix(_CLEAR)
 
 
 def key_name(value: str) -> str:

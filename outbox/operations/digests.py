@@ -31,7 +31,7 @@ def waiting(connection: sa.Connection, environment: str) -> list[DigestCount]:
     rows = connection.execute(
         sa.select(
             some.c.name,
-            sa.func.count(some.c.recipient.distinct()).label("recipients"),
+            sa.func.count(some.c.digest.distinct()).label("recipients"),
             sa.func.count().label("items"),
             sa.func.count(some.c.error).label("failing"),
             sa.func.count(sa.case((some.c.due_at.is_(None), 1))).label("given_up"),
@@ -41,13 +41,3 @@ def waiting(connection: sa.Connection, environment: str) -> list[DigestCount]:
         .order_by(some.c.name)
     )
     return [DigestCount(*row) for row in rows]
-
-
-def erase(engine: sa.Engine, addresses: list[str], *, dry_run: bool) -> int:
-    """Remove what waits for these addresses; how many items."""
-    mine = DIGEST_ITEM.c.recipient.in_(addresses)
-    with engine.begin() as connection:
-        if dry_run:
-            counted = sa.select(sa.func.count()).select_from(DIGEST_ITEM).where(mine)
-            return int(connection.execute(counted).scalar_one())
-        return connection.execute(DIGEST_ITEM.delete().where(mine)).rowcount

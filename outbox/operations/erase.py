@@ -16,12 +16,12 @@ from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
 from outbox.message.digest import ERASED, digest
 from outbox.operations import audit
-from outbox.operations.digests import erase as erase_items
 from outbox.operations.erase_elsewhere import erase_elsewhere
 from outbox.operations.erase_message import empty, without_address
 from outbox.operations.erase_others import erase_named
 from outbox.operations.erase_text import scrub, words_of
 from outbox.operations.person import PORTION, Budget, deliveries_to, spellings_of
+from outbox.operations.person_items import erase_items
 from outbox.operations.purge import DONE_WITH, take_write_lock
 from outbox.operations.tables import ATTEMPT, DELIVERY, EVENT, MESSAGE, SUPPRESSION
 from outbox.store.databases import of
@@ -43,6 +43,7 @@ class Erased:
     waiting: int = 0  # messages whose text names it until it has been sent to others
     named: int = 0  # messages to others that name it in a header, the subject, the key or the metadata
     events: int = 0
+    gathered: int = 0  # what waited for digests to it
     suppressions: int = 0  # kept, by the digest
     words: dict[str, int] = field(default_factory=dict)  # other rows that quote it, by table
     pauses: int = 0  # of the address as a sender: removed
@@ -57,7 +58,7 @@ class Erased:
     @property
     def has_found(self) -> bool:
         """Something is stored of it, as far as was looked."""
-        counts = (self.deliveries, self.sending, self.named, self.events, self.suppressions, self.pauses)
+        counts = (self.deliveries, self.sending, self.named, self.events, self.gathered, self.suppressions, self.pauses)
         return any(counts) or any(self.words.values())
 
     @property
@@ -101,8 +102,8 @@ def erase(
     done.named, waiting = erase_named(engine, spellings, done.digest, dry_run=dry_run, budget=budget)
     done.waiting += waiting
     done.words = scrub(engine, spellings, f"erased:{done.digest}", dry_run=dry_run, budget=budget) | workers
-    if gathered := erase_items(engine, list(spellings), dry_run=dry_run):
-        done.words["digest item"] = gathered
+    done.gathered, others = erase_items(engine, spellings, done.digest, dry_run=dry_run, budget=budget)
+    done.words["digest_item"] += others
     done.cut = budget.spent
     if not dry_run and not done.deliveries and done.has_found:
         with engine.begin() as connection:  # of a change that was to no delivery

@@ -102,6 +102,9 @@ def without_address(row: Any, words: Words, *, ended: bool, own: bool = False) -
         values["subject"] = words.whole.sub(ERASED, row.subject)
     if row.key is not None and (words.loose if own else words.whole).search(row.key):  # keys are unique
         values["key"] = f"erased:{hashlib.sha256(row.key.encode()).hexdigest()}"
+    kept = (row.options or {}).get("key")  # of sealed mail, whose key is a hash
+    if kept and (words.loose if own else words.whole).search(kept[0]):
+        values["options"] = {name: value for name, value in row.options.items() if name != "key"} or None
     if row.metadata is not None:
         text = json.dumps(row.metadata, ensure_ascii=False)
         if words.whole.search(text):

@@ -16,7 +16,7 @@ from outbox.operations.purge import DONE_WITH
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.store.reading import reading
 
-COLUMNS = ("id", "headers", "subject", "key", "metadata", "envelope_from", "redacted_at")
+COLUMNS = ("id", "headers", "subject", "key", "metadata", "options", "envelope_from", "redacted_at")
 
 
 def named(engine: sa.Engine, spellings: Collection[str], digest: str, *, budget: Budget) -> Iterator[list[sa.Row[Any]]]:

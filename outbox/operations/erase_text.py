@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from outbox.message.sealed import PREFIX, like
 from outbox.operations.person import Budget
-from outbox.operations.tables import ATTEMPT, AUDIT, DELIVERY, EFFECT, EVENT, PAUSE, SUPPRESSION
+from outbox.operations.tables import ATTEMPT, AUDIT, DELIVERY, DIGEST_ITEM, EFFECT, EVENT, PAUSE, SUPPRESSION
 from outbox.store.reading import reading
 
 WINDOW = 20_000
@@ -25,6 +25,7 @@ WORDS: tuple[tuple[sa.Table, tuple[str, ...]], ...] = (
     (AUDIT, ("filters", "note", "actor")),
     (PAUSE, ("reason", "reply", "actor")),
     (EFFECT, ("error",)),
+    (DIGEST_ITEM, ("error",)),
 )
 """What may quote an address, by table."""
 

@@ -31,6 +31,7 @@ about/        messages to others that name this address
   deliveries     each message to this address, and what became of it
   attempts       each attempt to deliver one
   events         what was reported afterwards: bounces, complaints, and so on
+  gathered       what waits to be told to it in one message, with others of its kind
   suppressions   why the address gets no mail, or not all of it
   subscriptions  the lists, and whether the address is subscribed
   about          where messages to others name the address
@@ -77,6 +78,7 @@ def export(
         _note(engine, made, there, by, note)
         made.deliveries()
         made.reported()
+        made.gathered()
         made.subscriptions(lists, titles)
         made.about()
         made.history()

@@ -20,9 +20,11 @@ from outbox.operations.erase_text import windows, words_of
 from outbox.operations.find import wire
 from outbox.operations.person import Budget, deliveries_to, spellings_of
 from outbox.operations.person_files import Tables
+from outbox.operations.person_items import items_for
 from outbox.operations.tables import ATTEMPT, AUDIT, DELIVERY, EVENT, MESSAGE, SUPPRESSION
 from outbox.operations.unsubscribing import APPLICATION, Lists, Subscriber
 from outbox.store.reading import reading
+from outbox.store.sealed_message import given_key
 
 COLUMNS = {
     "deliveries": (
@@ -38,6 +40,7 @@ COLUMNS = {
         *("delivery", "type", "at", "recorded", "source", "proven", "recipient", "code", "enhanced_code", "reply"),
         "category",
     ),
+    "gathered": ("digest", "environment", "recipient", "gathered", "due", "item"),
     "suppressions": ("scope", "reason", "address", "since", "until", "note"),
     "subscriptions": ("list", "title", "subscribed", "held_by"),
     "about": ("message", "file", "text", "environment", "kind", "enqueued", "named_in"),
@@ -92,9 +95,7 @@ class Export:
 
     def _portion(self, connection: sa.Connection, ids: list[int]) -> None:
         joined = DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id)
-        of_message = [
-            one.label(f"of_{one.name}") for one in MESSAGE.c if one.name not in ("skeleton", "utf8_header", "options")
-        ]
+        of_message = [one.label(f"of_{one.name}") for one in MESSAGE.c if one.name not in ("skeleton", "utf8_header")]
         statement = sa.select(DELIVERY, *of_message).select_from(joined).where(DELIVERY.c.id.in_(ids))
         rows = connection.execute(statement.order_by(DELIVERY.c.id)).all()
         recipients = _recipients(connection, {row.message_id for row in rows})
@@ -104,7 +105,8 @@ class Export:
             file = f"messages/{row.id}.eml"
             text = self._write(connection, file, row.message_id, row.of_redacted_at, row.recipient, others)
             self.done.messages += not text
-            key, reply = (one and hidden(one, others) for one in (row.of_key, row.reply))
+            given = given_key(row.of_key, row.of_options)
+            key, reply = (one and hidden(one, others) for one in (given, row.reply))
             headers = [[name, header_without(name, one, self._own, others)] for name, one in row.of_headers]
             self.tables.add(
                 "deliveries",
@@ -153,6 +155,12 @@ class Export:
             for row in connection.execute(statement.order_by(SUPPRESSION.c.id)):
                 self.tables.add("suppressions", (row.scope, row.reason, row.address, row.since, row.until, row.note))
 
+    def gathered(self) -> None:
+        """What waits for the next digests to the address."""
+        with reading(self._engine) as connection:
+            for row in items_for(connection, self.done.digest):
+                self.tables.add("gathered", row)
+
     def subscriptions(self, lists: Lists, titles: Mapping[str, str]) -> None:
         """All lists, and whether the address is on them."""
         with reading(self._engine) as connection:
@@ -173,18 +181,19 @@ class Export:
                 }
                 for row in rows:
                     places = [name for name, value in row.headers if words.envelope.search(value)]
-                    places += [name for name in ("key", "metadata") if words.whole.search(str(getattr(row, name)))]
+                    said = ("key", given_key(row.key, row.options)), ("metadata", row.metadata)
+                    places += [name for name, value in said if words.whole.search(str(value))]
                     places += ["envelope sender"] if words.envelope.search(row.envelope_from) else []
                     file = f"about/{row.id}.eml"
                     others = recipients[row.id] - self._own
                     text = self._write(connection, file, row.id, row.redacted_at, "", others)
                     self.done.about += not text
-                    said = more[row.id]
+                    other = more[row.id]
                     self.tables.add(
                         "about",
                         (
-                            *(row.id, None if text else file, text or "in the file", said.environment, said.kind),
-                            *(said.created_at, ", ".join(dict.fromkeys(places))),
+                            *(row.id, None if text else file, text or "in the file", other.environment, other.kind),
+                            *(other.created_at, ", ".join(dict.fromkeys(places))),
                         ),
                     )
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
 from outbox.message.digest import ERASED, normal_form
-from outbox.operations.tables import DELIVERY, EVENT, SUPPRESSION
+from outbox.operations.tables import DELIVERY, DIGEST_ITEM, EVENT, SUPPRESSION
 from outbox.store.reading import reading
 
 PORTION = 500
@@ -42,7 +42,8 @@ def spellings_of(engine: sa.Engine, address: str, hashed: str) -> set[str]:
     """
     found = {address.strip(), normal_form(address)}
     with reading(engine) as connection:
-        for table, column in ((DELIVERY, "recipient"), (EVENT, "recipient"), (SUPPRESSION, "address")):
+        places = (DELIVERY, "recipient"), (EVENT, "recipient"), (SUPPRESSION, "address"), (DIGEST_ITEM, "recipient")
+        for table, column in places:
             statement = sa.select(table.c[column]).distinct().where(table.c.digest == hashed)
             found |= {one for one in connection.execute(statement).scalars() if one and one != ERASED}
     return found

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from outbox.store.databases import table_options
 from outbox.store.models import Base
+from outbox.store.sealing import Sealable, SealableJson
 from outbox.store.types import UtcDateTime, big_integer
 
 
@@ -19,18 +20,19 @@ class OutboxDigestItem(Base):
     __tablename__ = "outbox_digest_item"
     __table_args__ = (
         sa.Index("ix_outbox_digest_item_due", "name", "environment", "due_at"),
-        sa.Index("ix_outbox_digest_item_recipient", "recipient", "name", "environment"),
+        sa.Index("ix_outbox_digest_item_digest", "digest", "name", "environment"),
         table_options(ids_once=True),
     )
 
     id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
     environment: Mapped[str] = mapped_column(sa.String(64))
     name: Mapped[str] = mapped_column(sa.String(64))  # of the digest
-    recipient: Mapped[str] = mapped_column(sa.String(320))
-    item: Mapped[Any] = mapped_column(sa.JSON)  # what the application gave
+    recipient: Mapped[str] = mapped_column(Sealable(600, "recipient", always=True))
+    digest: Mapped[str] = mapped_column(sa.CHAR(32))  # of the recipient: `message.digest`
+    item: Mapped[Any] = mapped_column(SealableJson("item", always=True))  # [what the application gave]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
     due_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime()
     )  # when the window that it would open ends; the end of a lease; None: given up
     attempts: Mapped[int] = mapped_column(sa.Integer, server_default="0")  # counted before each call
-    error: Mapped[str | None] = mapped_column(sa.String(500))  # of the last one
+    error: Mapped[str | None] = mapped_column(Sealable(500, "error", always=True))  # of the last one

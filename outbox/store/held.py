@@ -12,6 +12,8 @@ from outbox.delivery.retry import Reason
 from outbox.delivery.routes import Served
 from outbox.delivery.staging import Allowed
 from outbox.delivery.states import State
+from outbox.message.digest import digest
+from outbox.message.keyring import address_keys
 from outbox.store.models import OutboxDelivery, OutboxMessage, table_of
 from outbox.store.pauses import Pause, What
 from outbox.store.types import DbNow
@@ -172,10 +174,13 @@ class Held:
 def outside(delivery: sa.FromClause, allowed: Allowed) -> sa.ColumnElement[bool]:
     """Whether a delivery is for somebody else."""
     address, domain = sa.func.lower(delivery.c.recipient), sa.func.lower(delivery.c.domain)
-    unlike = (
+    unlike: list[sa.ColumnElement[bool]] = [
         sa.not_((address if "@" in pattern else domain).like(_like(pattern), escape="|"))
         for pattern in sorted(allowed.patterns)
-    )
+    ]
+    hashed = [digest(one, key) for one in sorted(allowed.addresses) for key in address_keys()]
+    if hashed:  # of what is sealed the address can't be read here
+        unlike.append(sa.func.coalesce(delivery.c.digest, "").not_in(hashed))
     return sa.and_(address.not_in(sorted(allowed.addresses)), domain.not_in(sorted(allowed.domains)), *unlike)
 
 

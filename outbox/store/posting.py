@@ -11,7 +11,7 @@ from outbox.delivery.states import Lane, OnUncertain
 from outbox.delivery.throttle import Throttle
 from outbox.message.digest import digest
 from outbox.message.keyring import DataKey, Keyring
-from outbox.message.sealed import seal
+from outbox.message.sealed import kept_clear, seal
 from outbox.message.values import Composed
 from outbox.store.sealed_message import sealed_message
 
@@ -77,7 +77,7 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         "category": posting.category,
         "lane": posting.lane.rank,
         "envelope_from": composed.envelope_from,
-        "subject": composed.subject[:998],
+        "subject": kept_clear(composed.subject)[:998],
         "headers": [list(header) for header in composed.headers],
         "skeleton": composed.skeleton,
         "size": composed.size,
@@ -89,6 +89,7 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         **_expiry(posting),
     }
     if posting.data_key is not None:
+        values["subject"] = composed.subject
         values |= sealed_message(values, composed.recipients, posting.clear_key, posting.data_key)
     return values
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from outbox.message import sealed_bytes
 from outbox.message.keyring import DataKey
-from outbox.message.sealed import Opened, seal, seal_json
+from outbox.message.sealed import Opened, kept_clear, seal, seal_json
 
 _JSON = ("headers", "utf8_header", "options", "metadata")
 _LONGEST_SUBJECT = 998
@@ -38,7 +38,7 @@ def like_before(subject: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` of columns of a message, sealed if it is; its `subject`, as it was read, tells that."""
     key = subject.key if isinstance(subject, Opened) else None
     if key is None:
-        return dict(values)
+        return {name: kept_clear(value) if name == "subject" else value for name, value in values.items()}
     return {name: _sealed(name, value, key) for name, value in values.items()}
 
 

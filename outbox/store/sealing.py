@@ -117,7 +117,9 @@ def as_stored(column: Any) -> Any:
 
 def opened(value: Any, purpose: str) -> Any:
     """A text that was read as it is stored, in clear."""
-    return sealed.open_text(value, purpose) if sealed.is_sealed(value) else value
+    if sealed.is_sealed(value):
+        return sealed.open_text(value, purpose)
+    return sealed.shown_clear(value) if isinstance(value, str) else value
 
 
 def _instead(purpose: str, why: str) -> Any:

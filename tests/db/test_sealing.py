@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from outbox import operations
+from outbox.delivery.staging import Allowed
 from outbox.delivery.states import State
 from outbox.message import keyring
 from outbox.message.keyring import Keyring
 from outbox.operations import FailedRedactor, Filter, Redactor
+from outbox.operations.digests import waiting
+from outbox.operations.erase import erase
+from outbox.operations.export_person import export
 from outbox.operations.rotate_keys import in_use, rotate
+from outbox.operations.suppressions import suppress
+from outbox.operations.unsubscribing import Lists
+from outbox.store import digests, staging
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.enqueue_many import enqueue_many
+from outbox.store.held import Held
 from outbox.store.models import Base
 from outbox.store.queue import Queue
 from outbox.store.sealed_message import key_forms
@@ -142,3 +152,72 @@ def test_failed_mail_loses_its_text_in_time(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         assert [row.id for row in operations.find(connection, Filter(redacted=True))] == [old]
     assert redactor.run() == 0
+
+
+def test_a_person_is_exported_and_erased(engine: sa.Engine, ring: Keyring, tmp_path: Path) -> None:
+    """Found by the keyed hash in any spelling, handed out in clear, and gone; what others wait for is not."""
+    put(engine, ANN, posting=sealed_posting(ring, f"k-{ANN}"), state=State.SENT, subject=f"For {ANN}")
+    posting = sealed_posting(ring, f"both-{ANN}")
+    both = put(engine, ANN.title(), "bob@example.net", posting=posting, message_id="<2@x>")
+    put(engine, "bob@example.net", posting=sealed_posting(ring), message_id="<3@x>", subject=f"Of {ANN}")
+    with engine.begin() as connection:
+        how = {"window": 60.0, "address_key": ADDRESS_KEY}
+        digests.add(connection, "", "comments", ANN.upper(), {"by": "bob"}, **how)
+        digests.add(connection, "", "comments", ANN, "sealed:1:as a text", **how)
+        digests.add(connection, "", "comments", "bob@example.net", {"by": ANN}, **how)
+        suppress(connection, ANN, "kind:news", by="op", address_key=ADDRESS_KEY, note=f"{ANN} called")
+    assert clear_trace(engine) == []
+
+    lists = Lists((), "", ADDRESS_KEY)
+    done = export(engine, ANN, tmp_path / "to", lists=lists, titles={}, by="op", note=f"{ANN} asked")
+    assert (done.messages, done.about, done.rows["gathered"]) == (2, 1, 2)
+    of = {name: json.loads((tmp_path / f"to/{name}.json").read_text()) for name in ("deliveries", "gathered", "about")}
+    assert [row["subject"] for row in of["deliveries"]] == [f"For {ANN}", "Grüße"]
+    assert [row["key"] for row in of["deliveries"]] == [f"k-{ANN}", f"both-{ANN}"]
+    assert [row["item"] for row in of["gathered"]] == [{"by": "bob"}, "sealed:1:as a text"]
+    assert b"body" in (tmp_path / f"to/messages/{both[0]}.eml").read_bytes()
+
+    how = {"address_key": ADDRESS_KEY, "by": "op", "note": f"{ANN} asked"}
+    assert erase(engine, ANN, **how, dry_run=True).gathered == 2
+    found = erase(engine, ANN, **how)
+    assert (found.deliveries, found.cancelled, found.gathered, found.words["digest_item"]) == (2, 1, 2, 1)
+    assert (found.messages, found.waiting) == (1, 2)
+    assert opened_trace(engine) == []
+    with engine.connect() as connection:
+        assert [(one.recipients, one.items) for one in waiting(connection, "")] == [(1, 1)]
+
+
+def opened_trace(engine: sa.Engine) -> list[str]:
+    """Columns in which whoever has the keys can read the address."""
+    with engine.connect() as connection:
+        return [
+            str(column)
+            for table in Base.metadata.sorted_tables
+            for column in table.columns
+            if "anneliese" in str(connection.execute(sa.select(column)).scalars().all()).lower()
+        ]
+
+
+def test_a_subject_that_looks_sealed(engine: sa.Engine) -> None:
+    """Is shown and found as it was written, whatever it begins with, sealed or not."""
+    subjects = ["sealed:1:x", "sealed:0:y", "sealed:2:z"]
+    for number, subject in enumerate(subjects):
+        put(engine, subject=subject, message_id=f"<{number}@x>")
+    with engine.connect() as connection:
+        assert sorted(row.subject for row in operations.find(connection, Filter())) == sorted(subjects)
+        assert [row.subject for row in operations.find(connection, Filter(subject="sealed:1:x"))] == ["sealed:1:x"]
+        assert in_use(connection) == {}
+
+
+def test_addresses_that_are_allowed(engine: sa.Engine, ring: Keyring) -> None:
+    """A sealed one is known by its hash, in any case; all others wait, and are shown as paused."""
+    put(engine, ANN.upper(), posting=sealed_posting(ring), message_id="<1@x>")
+    [other] = put(engine, "bob@example.org", posting=sealed_posting(ring), message_id="<2@x>")
+    allowed = Allowed(frozenset({ANN}), frozenset())
+    queue = Queue(engine, environment="", lease=60.0)
+    queue.hold(Held(allowed=allowed))
+    assert [one.recipient for one in queue.claim(1, 4711, 10)] == [ANN.upper()]
+    assert staging.show(engine, "", allowed) == 1
+    with engine.connect() as connection:
+        [pause] = connection.execute(sa.text("SELECT what, value FROM outbox_pause")).all()
+    assert tuple(pause) == ("message", str(other))
