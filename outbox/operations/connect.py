@@ -96,10 +96,27 @@ def missing(engine: sa.Engine) -> list[str]:
 
 def check_schema(engine: sa.Engine) -> None:
     """Raises SchemaError where the database has no tables of the outbox, or those of a release that is not ours."""
+    with guarded(engine), reading(engine) as connection:
+        _check_version(connection)
+
+
+def outdated(engine: sa.Engine) -> str | None:
+    """Why this release must not go on with the tables that it once checked: they were migrated meanwhile.
+
+    None: it may. Raises SQLAlchemyError where the database does not say.
+    """
+    try:
+        with reading(engine) as connection:
+            _check_version(connection)
+    except SchemaError as error:
+        return str(error)
+    return None
+
+
+def _check_version(connection: sa.Connection) -> None:
     from outbox.store import schema
 
-    with guarded(engine), reading(engine) as connection:
-        version = schema.check_version(connection)
+    version = schema.check_version(connection)
     if version is not None and version < schema.LATEST:
         raise SchemaError(f"The outbox's tables have version {version}, too old for this release. {schema.REMEDY}")
 

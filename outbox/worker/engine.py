@@ -111,7 +111,7 @@ class Engine:
                 self._give_up(wrong)
                 return
             self._parts.repair(self._jobs)
-            if self._parts.requests.drains and self._pools.wait_dry(0.05):
+            if self._parts.requests.outdated or (self._parts.requests.drains and self._pools.wait_dry(0.05)):
                 break
         self._end()
 

@@ -53,7 +53,7 @@ class Parts:
         self.receivers = Receivers(app)
         self.events.observe(self.receivers.observe)
         self.registration = Registration(self.queue, self.events, dead_after=settings.dead_after_seconds)
-        self.requests = Requests(self.queue, self.registration, stop)
+        self.requests = Requests(self.engine, self.queue, self.registration, stop)
         self.purge = duties.Purge(build.purger(self.engine, settings, self.bound.kinds), stop)
         self.stall = Stall(settings.poll_seconds)
         self.effects = effects.of_application(self.engine, settings, self.bound)

@@ -187,7 +187,7 @@ class Worker:
         jobs.start()
         try:
             while not self._stop.wait(0.05 if once or drain else _WATCH_SECONDS):
-                if pools.faulty or self._watchdog.hung:
+                if pools.faulty or self._watchdog.hung or self._parts.requests.outdated:
                     return 1
                 if (once or drain or self._parts.requests.drains) and pools.wait_dry(0.05):
                     return 0
