@@ -114,6 +114,10 @@ def _reported(out: Console, seen: Status) -> None:
         pairs.append(
             ("effects", f"{number(waiting, seen.count_cap)} waiting, {number(failed, seen.count_cap)} given up")
         )
+    if seen.digests:
+        items, recipients = (sum(getattr(one, name) for one in seen.digests) for name in ("items", "recipients"))
+        to = "recipient" if recipients == 1 else "recipients"
+        pairs.append(("digests", f"{number(items)} waiting for {number(recipients)} {to}"))
     if pairs:
         _gap(out)
         print_pairs(out, [(name, Text(safe(said))) for name, said in pairs])

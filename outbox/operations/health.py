@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from outbox.delivery.states import Lane, State
+from outbox.operations.digests import DigestCount
 from outbox.operations.effects import EffectCount
 from outbox.operations.outcomes import Outcomes
 from outbox.operations.rates import RateUse
@@ -148,6 +149,7 @@ class Status:
     )  # what was complained about and bounced, of what was sent
     late: int = 0  # messages that were warned of (OUTBOX_DELAY_WARNING_SECONDS) and are not sent yet
     effects: list[EffectCount] = field(default_factory=list)  # what handlers and webhooks are still to do
+    digests: list[DigestCount] = field(default_factory=list)  # what waits to be told in one message
     problems: list[str] = field(default_factory=list)  # what makes it unhealthy, each with what is to be done
     problem_kinds: list[str] = field(default_factory=list)  # of each problem in one word (`problems.Kind`)
     notes: list[str] = field(default_factory=list)  # what one should know

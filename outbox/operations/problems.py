@@ -12,6 +12,7 @@ from outbox.delivery.breaker import Cause
 from outbox.delivery.reply import About
 from outbox.delivery.states import State
 from outbox.operations.alarms import Alarms
+from outbox.operations.digests import notes_of, problems_of
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.reported_shares import advice, too_many
@@ -83,6 +84,7 @@ def problems(seen: Status, alarms: Alarms, *, unserved: bool) -> Iterator[Proble
             words = f"worker {worker.host} pid {worker.pid} has trouble with the database: {worker.health['database']}"
             yield Problem(Kind.DATABASE, words)
     yield from _effects(seen)
+    yield from (Problem(Kind.EFFECTS, words) for words in problems_of(seen.digests))
     yield from (Problem(Kind(one.type), advice(one)) for one in seen.reported if too_many(one, alarms))
     if seen.late and alarms.delay is not None:
         are, they = ("message is", "it was") if seen.late == 1 else ("messages are", "they were")
@@ -177,6 +179,7 @@ def notes(seen: Status) -> Iterator[str]:
                 f"{effect.name} has not been called for {spelled(effect.oldest_seconds)}: does a worker of this "
                 "application know it? `outbox-effects` shows what waits"
             )
+    yield from notes_of(seen.digests)
     uncertain = seen.states[State.UNCERTAIN]
     if uncertain:
         number = _about(uncertain, seen.count_cap)

@@ -14,6 +14,7 @@ from outbox.delivery.states import Lane, State
 from outbox.operations import effects
 from outbox.operations.alarms import Alarms
 from outbox.operations.delays import late_now
+from outbox.operations.digests import waiting
 from outbox.operations.due import Due, count_to, look_at_due
 from outbox.operations.event_log import by_type, lately, of_last_hour
 from outbox.operations.event_log import suppressed as count_suppressed
@@ -37,6 +38,9 @@ COUNT_CAP = 100_000
 FOREIGN_SEEN = 200
 """Rows looked at, at each end of what is due in each index range, for mail that nobody serves."""
 WORKERS_SHOWN = 100
+DIGEST_CAP = 10_000
+"""Items that are counted, of all digests."""
+
 SPANS = (60.0, 3_600.0, DAY)
 ENDS = (State.SENT, State.FAILED)
 _CODE = re.compile(r"[2-5]\d\d\b")
@@ -121,6 +125,7 @@ def status(
         suppressions=count_suppressed(connection, count_cap) if counts else 0,
         reported=reported_shares(connection, now, alarms.reports_seconds),
         effects=effects.counts(connection, environment, count_cap),
+        digests=waiting(connection, environment, DIGEST_CAP),
         late=0 if alarms.delay is None else late_now(connection, environment, count_cap),
     )
     for problem in problems(seen, alarms, unserved=ours > 0):

@@ -1,4 +1,4 @@
-"""What handlers and webhooks are still to do, what keeps failing, and having it called again or dropped."""
+"""What handlers, webhooks and digests are still to do, what keeps failing, and having it called again or dropped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from outbox import operations
 from outbox.core.loggers import get_logger
 from outbox.extension.state import bound_to
+from outbox.operations.digests import waiting
 from outbox.operations.effects import Chosen, drop, run_again
 from outbox.web import csrf, done, filter_form, results
 from outbox.web.current import application, connected, engine, settings
@@ -28,6 +29,7 @@ def shown() -> ResponseReturnValue:
     with connected() as connection:
         counts = operations.effects.counts(connection, settings().environment, results.CAP)
         listed = operations.effects.listed(connection, chosen, PAGE + 1)
+        digests = [] if chosen.name else waiting(connection, settings().environment, results.CAP)
     return render_template(
         "outbox_admin/effects.html",
         counts=counts,
@@ -35,6 +37,7 @@ def shown() -> ResponseReturnValue:
         listed=listed[:PAGE],
         more=len(listed) > PAGE,
         name=chosen.name,
+        digests=digests,
         known=set(bound_to(application()).listening.all),
     )
 

@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from outbox import ConfigurationError, Gathered, Message, MessageError, Outbox
 from outbox.extension.digests import make
 from outbox.models import OutboxDelivery, OutboxDigestItem, OutboxMessage
-from outbox.operations.digests import waiting
+from outbox.operations import status
+from outbox.operations.digests import run_again, waiting
 from outbox.store.digests import DigestQueue
 from tests.servers.databases import Database
 
@@ -141,7 +142,13 @@ def test_one_that_raises_is_kept(mail: Outbox, database: Database) -> None:
     DigestQueue(mail.database(), "").fail(due, "RuntimeError: as asked for", None)
     with mail.database().connect() as connection:
         (shown,) = waiting(connection, "")
-        assert (shown.given_up, shown.items) == (1, 1)
+        assert (shown.given_up, shown.items, shown.error) == (1, 1, "RuntimeError: as asked for")
+        seen = status(connection, dead_after=60.0)
+        assert any("the digest comments could not be made" in one for one in seen.problems)
+    with mail.database().begin() as connection:
+        assert run_again(connection, "", "comments", by="op") == 1
+    (due,) = claimed(mail)
+    DigestQueue(mail.database(), "").fail(due, "RuntimeError: as asked for", None)
     gather(mail, 2)
     (due,) = claimed(mail)
     run(mail, due)

@@ -34,8 +34,9 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.delivery.suppression import Why
 from outbox.message import unsubscribe_link
+from outbox.message.digest import digest
 from outbox.message.unsubscribe_link import Unsubscribing
-from outbox.models import OutboxBatch, OutboxDelivery, OutboxEffect, OutboxMessage, OutboxWorker
+from outbox.models import OutboxBatch, OutboxDelivery, OutboxDigestItem, OutboxEffect, OutboxMessage, OutboxWorker
 from outbox.operations.pauses import What
 from outbox.settings.secret_keys import address_key, derived
 from tests.app.browser import Visitor
@@ -369,6 +370,10 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
         }
         values |= {"due_at": due, "attempts": 10 if due is None else 1, "error": said}
         connection.execute(sa.insert(OutboxEffect).values(**values, **at))
+    for name, due, said in (("comments", now + timedelta(minutes=9), None), ("orders.weekly", None, error)):
+        held = {"name": name, "recipient": "gone@example.org", "digest": digest("gone@example.org", address_key(None))}
+        held |= {"due_at": due, "attempts": 0 if due else 10, "error": said, "item": [{"post": 1}]}
+        connection.execute(sa.insert(OutboxDigestItem).values(**held, **at))
     operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="chief@example.org", seconds=900)
     refuse_sender(connection)
     down = worker(connection, error="Connection refused. Check that it runs.")
