@@ -123,6 +123,9 @@ def _print_one(one: BatchRow) -> None:
         facts.append(("purged", number(purged)))
     if one.canary is not None:
         facts.append(("canary", canary_words(one)))
+    if one.pause is not None:
+        why = f": {one.pause.reason}" if one.pause.reason else ""
+        facts.append(("paused", f"{moment(one.pause.since)} by {one.pause.by}{why}"))
     if one.refused:
         facts.append(("left out", f"{number(one.refused)}, which could not be composed"))
     facts.append(("begun", moment(one.created_at)))

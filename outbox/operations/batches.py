@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from outbox.operations.tables import BATCH, DELIVERY
 from outbox.operations.transitions import Batch as Changed
 from outbox.operations.transitions import in_batches
 from outbox.store.databases import of
+from outbox.store.pauses import Pause, What, active
 from outbox.store.types import DbNow
 
 COUNTED = 10_000
@@ -45,6 +46,7 @@ class BatchRow:
     canary: CanaryState | None
     canary_size: int | None  # deliveries that go first; None: not known yet
     canary_limit: float | None
+    pause: Pause | None  # of this batch alone
 
     @property
     def live(self) -> int:
@@ -69,7 +71,7 @@ class BatchRow:
 def named(connection: sa.Connection, name: str, environment: str, *, exact: bool = True) -> BatchRow | None:
     """The batch with this name; None if there is none. `exact`: counted now, however many its deliveries are."""
     row = connection.execute(sa.select(BATCH).where(BATCH.c.environment == environment, BATCH.c.name == name)).first()
-    return None if row is None else _row(connection, row, exact=exact)
+    return None if row is None else _row(connection, row, _paused(connection), exact=exact)
 
 
 def listed(
@@ -81,7 +83,8 @@ def listed(
         statement = statement.where(BATCH.c.environment == environment)
     if before is not None:
         statement = statement.where(BATCH.c.id < before)
-    return [_row(connection, row, exact=False) for row in connection.execute(statement).all()]
+    paused = _paused(connection)
+    return [_row(connection, row, paused, exact=False) for row in connection.execute(statement).all()]
 
 
 def names_of(connection: sa.Connection, message_pks: Sequence[int]) -> dict[int, str]:
@@ -129,6 +132,8 @@ def state_words(one: BatchRow) -> str:
     """Its state for people."""
     if one.canary is CanaryState.FAILED:
         return "stopped by its canary"
+    if one.pause is not None and one.done_at is None and one.state is not BatchState.CANCELLED:
+        return "paused"
     if one.canary is CanaryState.RUNNING and one.state is not BatchState.CANCELLED:
         return "canary"
     if one.state is BatchState.FILLED:
@@ -149,7 +154,12 @@ def share_words(one: BatchRow) -> str:
     return "-" if one.share_done is None else f"{math.floor(100 * one.share_done)} %"
 
 
-def _row(connection: sa.Connection, row: Any, *, exact: bool) -> BatchRow:
+def _paused(connection: sa.Connection) -> dict[int, Pause]:
+    """By the id of the batch."""
+    return {id: one for one in active(connection) if one.what is What.BATCH for id in one.batch_ids}
+
+
+def _row(connection: sa.Connection, row: Any, paused: Mapping[int, Pause], *, exact: bool) -> BatchRow:
     counted_at = None
     if exact or row.deliveries <= COUNTED or row.counts is None:
         counts = count(connection, row.id)
@@ -173,4 +183,5 @@ def _row(connection: sa.Connection, row: Any, *, exact: bool) -> BatchRow:
         canary=None if row.canary is None else CanaryState(row.canary),
         canary_size=row.canary_size,
         canary_limit=row.canary_limit,
+        pause=paused.get(row.id),
     )

@@ -102,7 +102,8 @@ def _effects(seen: Status) -> Iterator[Problem]:
     """Of handlers and webhooks, what is not tried any more."""
     for one in seen.effects:
         if one.given_up:
-            words = f"{one.name} was called in vain and is given up {_about(one.given_up, seen.count_cap)} times"
+            calls = "call of it is" if one.given_up == 1 else "calls of it are"
+            words = f"{one.name} fails: {_about(one.given_up, seen.count_cap)} {calls} given up"
             yield Problem(Kind.EFFECTS, f"{words}: `outbox-effects` shows why, and has it called again")
         if one.disabled:
             words = f"{one.name} is called no more, as its receiver asked for (410)"

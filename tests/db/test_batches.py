@@ -15,9 +15,12 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from outbox import BatchEvent, Message, MessageError, Outbox
 from outbox.models import OutboxBatch, OutboxDelivery, OutboxEffect, OutboxMessage
 from outbox.operations.batch_rounds import Rounds
-from outbox.operations.batches import named
+from outbox.operations.batches import named, state_words
 from outbox.store.effect_queue import EffectQueue
 from outbox.store.effects import listen
+from outbox.store.held import Held
+from outbox.store.pauses import active
+from outbox.store.queue import Queue
 from tests.servers.databases import Database
 
 
@@ -128,6 +131,28 @@ def test_cancelled_while_it_is_filled(mail: Outbox, database: Database) -> None:
     assert states(database) == {"sent": 1, "cancelled": 5}
     with pytest.raises(LookupError):
         mail.batch("other").cancel()
+
+
+def test_paused_and_resumed_from_code(mail: Outbox, database: Database) -> None:
+    """What is queued, and what is enqueued meanwhile, is claimed by nobody; mail of others is."""
+    batch, other = mail.batch("news-7"), mail.batch("news-8")
+    batch.enqueue(items(range(2)))
+    other.enqueue(items(range(2, 4)))
+    batch.pause(reason="a wrong link")
+    found = batch.progress()
+    assert found is not None
+    assert found.pause is not None
+    assert (state_words(found), found.pause.reason, found.pause.by) == ("paused", "a wrong link", "application")
+    queue = Queue(mail.database(), environment="", lease=60.0)
+
+    def claimed() -> list[str]:
+        with database.engine.connect() as connection:
+            queue.hold(Held.by(active(connection, ""), {"default"}))
+        return sorted(one.recipient for one in queue.claim(1, 4711, 10))
+
+    assert claimed() == ["reader2@example.net", "reader3@example.net"]
+    assert (batch.resume(), batch.resume()) == (True, False)
+    assert claimed() == ["reader0@example.net", "reader1@example.net"]
 
 
 def test_its_end_is_told_once(mail: Outbox, database: Database) -> None:

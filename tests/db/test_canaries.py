@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from outbox import Message, MessageError, Outbox
-from outbox.models import OutboxDelivery
+from outbox.models import OutboxDelivery, OutboxEvent
 from outbox.operations import pauses
 from outbox.operations.batch_rounds import Rounds
 from outbox.operations.batches import named
@@ -31,7 +31,7 @@ def mail(database: Database) -> Iterator[Outbox]:
 
 
 def fill(mail: Outbox, count: int, **options: Any) -> None:
-    batch = mail.batch("news-7", kind="news", **options)
+    batch = mail.batch("news-7", **{"kind": "news", **options})
     letters = ((str(n), Message("News", [f"reader{n}@example.net"], "Hello.")) for n in range(count))
     batch.enqueue(letters, portion=30)
 
@@ -93,6 +93,25 @@ def test_too_many_that_go_wrong_pause_it(mail: Outbox, database: Database, state
     with database.engine.begin() as connection:
         pauses.resume(connection, pauses.What.BATCH, "news-7", by="ann")
     assert (look(mail), len(due(database))) == ("released", 225)
+
+
+@pytest.mark.parametrize(("bounced", "state"), [(2, "released"), (3, "failed")])
+def test_it_waits_for_bounces(mail: Outbox, database: Database, bounced: int, state: str) -> None:
+    """As long as its kind says, though all of it was sent; too many of them stop it at once."""
+    mail.kind("slow", canary=0.1, canary_wait=600.0)
+    fill(mail, 250, kind="slow")
+    first = due(database)
+    end(database, first, "sent")
+    assert look(mail) == "running"
+    with database.engine.begin() as connection:
+        for id in first[:bounced]:
+            event = {"type": "bounced", "source": "report", "event_id": str(id), "delivery_id": id}
+            connection.execute(sa.insert(OutboxEvent).values(**event, at=DbNow(), recorded_at=DbNow()))
+    assert look(mail) == ("failed" if state == "failed" else "running")
+    with database.engine.begin() as connection:
+        connection.execute(sa.update(OutboxDelivery).where(OutboxDelivery.id.in_(first)).values(updated_at=DbNow(-601)))
+    assert look(mail) == state
+    assert len(due(database)) == (225 if state == "released" else 0)
 
 
 def test_what_a_canary_does_not_judge(mail: Outbox, database: Database) -> None:
