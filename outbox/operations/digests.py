@@ -53,7 +53,12 @@ def waiting(connection: sa.Connection, environment: str, most: int = COUNTED) ->
     now = connection.execute(sa.select(DbNow())).scalar_one()
     return [
         DigestCount(
-            *row,
+            row.name,
+            row.recipients,
+            row.items,
+            row.failing,
+            row.given_up,
+            row.next_at,
             late_seconds=0.0 if row.next_at is None else max(0.0, (now - row.next_at).total_seconds()),
             error=_error(connection, environment, row.name) if row.failing else None,
         )
