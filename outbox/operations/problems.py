@@ -13,6 +13,7 @@ from outbox.delivery.reply import About
 from outbox.delivery.states import State
 from outbox.operations.alarms import Alarms
 from outbox.operations.digests import notes_of, problems_of
+from outbox.operations.few_connections import few_connections
 from outbox.operations.health import Status, Transport
 from outbox.operations.outcomes import Group, Outcomes
 from outbox.operations.reported_shares import advice, too_many
@@ -170,7 +171,7 @@ def notes(seen: Status) -> Iterator[str]:
     for worker in seen.workers:
         for what, ago in worker.repaired if worker.alive else ():
             yield f"worker {worker.host} pid {worker.pid}, {spelled(ago)} ago: {what}"
-    yield from dict.fromkeys(_few_connections(seen))
+    yield from dict.fromkeys(few_connections(seen))
     yield from dict.fromkeys(one.soft_words for one in seen.transports if one.is_soft(seen.at))
     for effect in seen.effects:
         if effect.failing:
@@ -185,19 +186,6 @@ def notes(seen: Status) -> Iterator[str]:
     if uncertain:
         number = _about(uncertain, seen.count_cap)
         yield f"{number} uncertain: did it arrive? `outbox-mark-sent` if so, else `outbox-requeue`"
-
-
-def _few_connections(seen: Status) -> Iterator[str]:
-    """Of relays that admit fewer connections than a worker has, which goes on with those."""
-    own = {worker.id: worker.connections for worker in seen.workers}
-    for one in seen.transports:
-        most = own.get(one.worker_id, 0) if one.connections_most is None else one.connections_most
-        if one.state == "up" and one.connections_reply and one.connections is not None and one.connections < most:
-            yield (
-                f"relay {one.shown} lets in {one.connections} of the {most} connections of a worker, which goes on "
-                f"with {'this' if one.connections == 1 else 'these'}: {sentence(one.connections_reply)} "
-                "Lower OUTBOX_CONNECTIONS, or ask for a higher limit"
-            )
 
 
 def lasting(pause: Pause, alarms: Alarms) -> bool:

@@ -209,7 +209,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
     """What the worker said of its relays at its last heartbeat."""
     for one in transports_said(worker.health):
         since, probe = _number(one, "since_seconds"), _number(one, "next_probe_seconds")
-        error = _text(one, "error")
+        error, ramp = _text(one, "error"), max(0.0, (_number(one, "ramp_seconds") or 0.0) - worker.heartbeat_age)
         name, address = str(one.get("name")), _text(one, "address")
         yield Transport(
             name=name,
@@ -224,6 +224,8 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             connections=None if (limit := _number(one, "connections")) is None else int(limit),
             connections_most=None if (most := _number(one, "connections_most")) is None else int(most),
             connections_reply=_text(one, "connections_reply"),
+            ramp_connections=None if ramp <= 0 else int(_number(one, "ramp_connections") or 1),
+            ramp_seconds=round(ramp, 1),
             address=address,
             soft_until=_text(one, "soft_bounce_until"),
         )

@@ -20,10 +20,16 @@ from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, clauses
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.store.databases import of
+from outbox.store.transports import let_go
 from outbox.store.types import DbNow
 
 BATCH = 1_000
 """Rows changed in one statement, and in one transaction of `in_batches`."""
+
+LARGE = 100
+"""A requeue of more deliveries at once goes out at a pace."""
+
+_HEARD_SECONDS = 1.5  # until they are due: workers look once a second whether something is to go at a pace
 
 ACTIONS = {State.QUEUED: "requeue", State.CANCELLED: "cancel", State.SENT: "mark-sent"}
 """What a change is called, by the state it leads to."""
@@ -125,11 +131,14 @@ def _step(
     still = locked(connection, rows, *able)
     held = [row.id for row in still if target is State.CANCELLED and _may_be_sent(row)]
     changed = [row.id for row in still if row.id not in set(held)]
-    for ids, values in ((held, _held_values()), (changed, _values(target))):
+    delay = _HEARD_SECONDS if len(changed) > LARGE else 0.0
+    for ids, values in ((held, _held_values()), (changed, _values(target, delay))):
         if ids:
             connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(values))
     if changed and target is State.QUEUED:
         let_live(connection, {row.message_id for row in still})
+        if len(changed) > LARGE and after == 0:
+            let_go(connection, delay)
     trail.add(connection, len(still), [row.id for row in still])
     return (rows[-1].id if len(rows) == size else None), Batch(changed, held)
 
@@ -166,9 +175,9 @@ def _held_values() -> dict[str, Any]:
     return _values(State.UNCERTAIN) | {"marked_at": DELIVERY.c.marked_at, "reason": Reason.UNKNOWN.value}
 
 
-def _values(target: State) -> dict[str, Any]:
+def _values(target: State, delay: float = 0.0) -> dict[str, Any]:
     if target is State.QUEUED:
-        return requeued()
+        return requeued() | ({"due_at": DbNow(delay)} if delay else {})
     return {
         "state": target.value,
         "due_at": None,

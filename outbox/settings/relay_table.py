@@ -24,7 +24,7 @@ from outbox.settings.rule_values import REPLY_RULES
 from outbox.settings.spec import setting
 from outbox.settings.token_source import TokenFunction, TokenSource
 from outbox.settings.token_values import COMMAND, FUNCTION, PATH, WEB_URL
-from outbox.settings.values import FLAG, SECRET, choice, text, whole
+from outbox.settings.values import FLAG, SECONDS_OR_NONE, SECRET, choice, text, whole
 
 _DOT_TIMEOUT = 600.0  # seconds, RFC 5321 §4.5.3.2.6
 _BEFORE_DOT = 300.0  # seconds kept for connecting and for writing the message, 25 MiB on a slow line
@@ -168,6 +168,13 @@ class RelayTable(DkimTable):
         "What `OUTBOX_RATE` and `OUTBOX_PER_DAY` count.",
         says="the preset's, else messages",
     )
+    ramp: float = setting(
+        "OUTBOX_RAMP",
+        SECONDS_OR_NONE,
+        2.0,
+        "After an outage, a pause or a large requeue a worker begins with one connection; after so many seconds two "
+        "work, then four, until all do. 0: all at once. See [rates](rates.md#after-an-outage-or-a-pause).",
+    )
 
     @property
     def rate_limits(self) -> RateLimits:
@@ -265,6 +272,7 @@ class RelayTable(DkimTable):
             soft_bounce_until=self.soft_bounce_until,
             limits=self.rate_limits,
             rate_unit=self.rate_unit or known.unit,
+            ramp=self.ramp,
             dkim=self.dkim,
             bounce_sender=self._bounce_sender(known),
         )

@@ -59,6 +59,7 @@ _HOUSEWIDE = (  # fields that hold for every transport unless it says otherwise
     "command_timeout_seconds",
     "send_timeout_seconds",
     "connections",
+    "ramp",
 )
 
 

@@ -31,4 +31,6 @@ class OutboxTransport(Base):
     about: Mapped[str | None] = mapped_column(sa.String(11))  # down: `reply.About`
     probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # down: when the next delivery may try it
     paces: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # lower rates: see `store.paces`
+    ramped_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when a backlog was let go: see `delivery.ramp`
+    shares: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # see `store.shares`
     prober_id: Mapped[int | None] = mapped_column(big_integer())  # down: the worker whose probe is under way

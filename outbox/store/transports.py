@@ -26,6 +26,8 @@ _transport = table_of(OutboxTransport)
 
 _STEPPED_SECONDS = 2 * LONGEST_PROBE_WAIT  # nobody waits so long for a probe: the clock was set back
 
+_RAMP_SECONDS = 3600.0  # later than any ramp
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -40,6 +42,7 @@ class Known:
     prober: int | None = None  # the worker whose probe is under way
     slowed: Mapping[str, Slowed] = field(default_factory=dict)  # by domain, "" for all of it
     now: float = 0.0  # by the database, since 1970
+    ramped_ago: float | None = None  # since a backlog was last let go, or will be; None: never, or too long ago to matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ class Transports:
             sa.true(),
             {
                 "since": sa.case((was_down, DbNow()), else_=_transport.c.since),
-                "state": "up",
+                "ramped_at": sa.case((was_down, DbNow()), else_=_transport.c.ramped_at),
+                "state": "up",  # after these: MariaDB would see the new one
                 "error": None,
                 "cause": None,
                 "about": None,
@@ -161,5 +165,22 @@ def _known(row: Any) -> Known:
         probe_in=probe_in if probe_in < _STEPPED_SECONDS else 0.0,
         prober=row.prober_id,
         slowed=slowed_by(row.paces),
+        ramped_ago=_ramped_ago(row),
         now=utc(row.now).timestamp(),
     )
+
+
+def _ramped_ago(row: Any) -> float | None:
+    ago = None if row.ramped_at is None else (utc(row.now) - utc(row.ramped_at)).total_seconds()
+    return ago if ago is not None and -_RAMP_SECONDS < ago < _RAMP_SECONDS else None
+
+
+def let_go(connection: sa.Connection, delay: float) -> None:
+    """What is due in `delay` seconds goes at a pace: workers of all environments begin again with one connection to each transport.
+
+    Rows that somebody else holds are left alone: nobody waits for this.
+    """
+    free = of(connection).skip_locked(sa.select(_transport.c.environment, _transport.c.name))
+    for environment, name in connection.execute(free).all():
+        ours = _transport.c.environment == environment, _transport.c.name == name
+        connection.execute(_transport.update().where(*ours).values(ramped_at=DbNow(delay)))

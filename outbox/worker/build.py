@@ -50,7 +50,7 @@ from outbox.worker.registration import Registration
 from outbox.worker.returning import returning
 from outbox.worker.router import Router, Share
 from outbox.worker.scheduler import Duty
-from outbox.worker.shared_health import SharedHealth
+from outbox.worker.shared_health import SharedHealth, introduce
 from outbox.worker.slowing import Slowing
 from outbox.worker.terms import Terms
 
@@ -109,7 +109,7 @@ def _queue_beside(first: Queue, engine: Engine, settings: Settings, relay: Relay
 
 def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, events: Events) -> duties.Pauses:
     """Reads the pauses, and what else decides which mail goes by which transport."""
-    _introduce(engine, settings)
+    introduce(_transports(engine, settings), [relay.name for relay in settings.transports])
     return duties.Pauses(
         pools,
         queue,
@@ -120,16 +120,6 @@ def pauses(pools: Pools, queue: Queue, settings: Settings, engine: Engine, event
         health=_transports(engine, settings).read,
         allowed=staging.allowed(settings),
     )
-
-
-def _introduce(engine: Engine, settings: Settings) -> None:
-    """See that the transports have rows, and that those which are down are probed soon: they may have been repaired."""
-    rows, names = _transports(engine, settings), [relay.name for relay in settings.transports]
-    try:
-        rows.add(*names)
-        rows.hasten(*names)
-    except Exception as error:  # noqa: BLE001 - each worker then knows what it finds out by itself
-        logger.error("the health of transports can't be read: %s", type(error).__name__)
 
 
 def _transports(engine: Engine, settings: Settings) -> Transports:
@@ -163,6 +153,7 @@ def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Ter
         send_timeout=settings.send_timeout,
         dot_timeout=relay.dot_timeout,
         soft_until=relay.soft_bounce_until,
+        ramp=relay.ramp,
         suppress=settings.suppress_send,
         transport=relay.name,
         address=relay.address,

@@ -85,6 +85,9 @@ class Heartbeat:
         self._hangs = hangs
         self._is_outdated = threading.Event()  # what the last one said of the relay
         self._passes = Debounce(_TURNED_SECONDS).passes
+        self.ramps: Callable[[], tuple[float, ...]] = tuple
+        """A change of it is as if the relay had come back."""
+        self._seen_ramps: tuple[float, ...] = ()
         self.soon: Callable[[], None] = lambda: None
         """Lets the next one come now."""
 
@@ -105,6 +108,9 @@ class Heartbeat:
 
     def hasten(self) -> None:
         """Again for what came too soon after the last, or while the heartbeat was being written."""
+        if (ramps := self.ramps()) != self._seen_ramps:
+            self._seen_ramps = ramps
+            self._is_outdated.set()
         if self._is_outdated.is_set() and self._passes():
             self.soon()
 

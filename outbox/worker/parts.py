@@ -137,7 +137,7 @@ class Parts:
             self.settings.heartbeat_seconds, self.registration, health, self.requests, monitor=monitor, hangs=hangs
         )
         self.events.observe(heartbeat.note)
-        pauses.before = heartbeat.hasten
+        pauses.before, heartbeat.ramps = heartbeat.hasten, lambda: pools.ramps
         wanted: list[Duty] = [
             duties.Poll(self.settings.poll_seconds, pools, self.receivers, self.stall),
             heartbeat,

@@ -85,7 +85,7 @@ class Pool:
         self._events = events
         self._idle = idle
         self._connections: list[Connection] = [connect() for _ in range(connections)]
-        self._buffer = PrefetchBuffer(blame, monotonic, self._connections, pacer)
+        self._buffer = PrefetchBuffer(blame, monotonic, self._connections, pacer, terms.ramp)
         self.shared = shared  # what other workers know of the transport, and are told
         self._reading = threading.BoundedSemaphore(_READERS)
         self._recorder = Recorder(
@@ -238,7 +238,7 @@ class Pool:
     def health(self) -> dict[str, Any]:
         """For the worker's row: transport, counters, faults."""
         return {
-            "transport": transport_health(self._breaker, self._buffer.admission, self._terms, monotonic()),
+            "transport": transport_health(self._breaker, self._buffer, self._terms, monotonic()),
             "counts": dict(self.totals.counts),
             "lost_leases": self.totals.lost_leases,
             "suppressed": self._terms.suppress,

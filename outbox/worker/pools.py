@@ -10,7 +10,7 @@ from typing import Any
 from outbox.core.clock import monotonic
 from outbox.delivery.staging import Allowed
 from outbox.store.held import Held
-from outbox.store.pauses import Pause
+from outbox.store.pauses import Pause, What
 from outbox.store.transports import Known
 from outbox.worker.pool import Pool
 from outbox.worker.report import Totals
@@ -25,6 +25,7 @@ class Pools:
         self.router = router
         self._named = pools
         self._pools = list(pools.values())
+        self._paused: dict[str, set[tuple[What, str]]] = {}  # what people hold back of each transport
 
     def of(self, transport: str) -> Pool:
         """The threads of one transport."""
@@ -46,6 +47,10 @@ class Pools:
         `allowed`: those who may get mail; None: everybody.
         """
         for name, pool in self._named.items():
+            theirs = {(one.what, one.value) for one in pauses if _is_of(one, name)}
+            if self._paused.get(name, theirs) - theirs:  # a person's pause has ended: what it held back goes at a pace
+                pool.buffer.ramp.begin(monotonic())
+            self._paused[name] = theirs
             to_probe = [one for one in pauses if one.is_to_probe and one.transport == name]
             pool.hold(replace(Held.by(pauses, {name}), allowed=allowed), to_probe)
 
@@ -108,6 +113,11 @@ class Pools:
         """What all of them have done."""
         return Totals.of([pool.totals for pool in self._pools])
 
+    @property
+    def ramps(self) -> tuple[float, ...]:
+        """When what had piled up was last let go, by transport."""
+        return tuple(pool.buffer.ramp.began for pool in self._pools)
+
     def health(self) -> dict[str, Any]:
         """For the worker's row: transports, counters, faults."""
         said = [pool.health() for pool in self._pools]
@@ -121,6 +131,12 @@ class Pools:
             "database": _first(one["database"] for one in said),
             "unserved_routes": sorted(self.router.unserved) if self.router is not None else [],
         }
+
+
+def _is_of(pause: Pause, transport: str) -> bool:
+    """Whether a person holds back mail of this transport by it, and more than one message."""
+    ours = pause.what is not What.MESSAGE and not pause.automatic
+    return ours and Held.by([pause], {transport}) != Held()
 
 
 def _first(found: Iterable[str | None]) -> str | None:

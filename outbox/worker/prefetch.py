@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from outbox.core.sync import Flag
-from outbox.delivery.admission import Admission
 from outbox.delivery.blame import Blame, Ruling
 from outbox.delivery.breaker import Breaker
 from outbox.delivery.evidence import Offer
@@ -24,8 +23,6 @@ from outbox.worker.permit import span
 from outbox.worker.together import Sharing, messages_in, taken_along
 from outbox.worker.waiters import Waiters
 
-_LOOK_SECONDS = 1.0  # between two looks whether the relay admits one connection more
-
 
 class PrefetchBuffer:
     """What connections take their next message from: the most important first, and only as the breaker allows."""
@@ -36,8 +33,9 @@ class PrefetchBuffer:
         monotonic: Callable[[], float],
         members: Sequence[Member] = (),
         pacer: Pacer | None = None,  # says when the next message may go
+        ramp: float = 0.0,
     ) -> None:
-        """`members`: the connections that take from it, where there may be a limit to how many are open at once."""
+        """`members`, `ramp`: of those that take from it, as `Door` has them."""
         self.pacer = pacer or unpaced(monotonic)
         self._blame = blame
         self._breaker = blame.breaker
@@ -45,7 +43,8 @@ class PrefetchBuffer:
         self._heap: list[Entry] = []
         self._begun: dict[tuple[int, int], Begun] = {}  # by delivery and token
         self._open: set[object] = set()  # of the members, by their last message
-        self._door = Door(members)
+        self._door = Door(members, ramp)
+        self.admission, self.ramp = self._door.admission, self._door.ramp
         self.examined = 0  # claimed, and not here yet: they are asked about first
         self.is_new = False
         """Whether the relay went out of use, came back or was probed, of which other workers are still to be told."""
@@ -132,9 +131,8 @@ class PrefetchBuffer:
             was_down = self.is_down
             yield self._breaker
             if self.is_down is not was_down:
-                self._door.admission.forget()
+                self._turned()
                 self._waiters.wake_all()
-                self.running_low.set()
 
     def learn(self, seen: Iterable[tuple[Offer, Result]]) -> list[tuple[Offer, Result, Ruling]]:
         """Take what was written down, the oldest first, as evidence; what follows from it, where something does."""
@@ -155,11 +153,6 @@ class PrefetchBuffer:
         return self._breaker.hopeful
 
     @property
-    def admission(self) -> Admission:
-        """How many connections the relay admits."""
-        return self._door.admission
-
-    @property
     def is_suspicious(self) -> bool:
         """Whether what other workers have seen should be asked for."""
         return self._blame.is_suspicious
@@ -178,8 +171,7 @@ class PrefetchBuffer:
             if result.verdict is Verdict.ACCEPTED:
                 self.accepted_at = now
             if ruling.turned:
-                self._door.admission.forget()
-                self.running_low.set()
+                self._turned()
             if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
                 self._waiters.wake_all()
             return offer, ruling
@@ -265,6 +257,13 @@ class PrefetchBuffer:
         self._door.enter(who)
         return leased
 
+    def _turned(self) -> None:
+        """It is out of use, or has come back."""
+        self._door.admission.forget()
+        if not self.is_down:
+            self.ramp.begin(self._monotonic())
+        self.running_low.set()
+
     def _is_news(self, is_so: bool) -> None:
         if is_so and not self.is_new:
             self.is_new = True
@@ -297,4 +296,4 @@ class PrefetchBuffer:
             return self._breaker.probe_at - now
         if self.pacer.active:
             return self.pacer.seconds(now, len(self._waiters) - 1, self._early(who))
-        return _LOOK_SECONDS if self._door.is_limited else 3600.0
+        return self._door.wait(now)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outbox.core.events import EventName, Events
-from outbox.delivery.admission import Admission
 from outbox.delivery.breaker import Breaker, Health
 from outbox.delivery.reply import About, Verdict
 from outbox.delivery.states import State
 from outbox.store.outcome import Outcome
+from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.terms import Terms
 
 _UNSENT_KEPT = 10_000
@@ -99,8 +99,9 @@ def _event_name(outcome: Outcome) -> EventName:
     return EventName(outcome.state)
 
 
-def transport_health(breaker: Breaker, admission: Admission, terms: Terms, now: float) -> dict[str, Any]:
+def transport_health(breaker: Breaker, buffer: PrefetchBuffer, terms: Terms, now: float) -> dict[str, Any]:
     """The relay's health, for the worker's row."""
+    admission, ramp = buffer.admission, buffer.ramp
     return {
         "name": terms.transport,
         "address": terms.address,
@@ -113,5 +114,7 @@ def transport_health(breaker: Breaker, admission: Admission, terms: Terms, now: 
         "connections": admission.limit,
         "connections_most": admission.most,
         "connections_reply": admission.reply,
+        "ramp_connections": ramp.limit(now),
+        "ramp_seconds": round(ramp.left(now), 1),
         "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),
     }

@@ -6,7 +6,7 @@ be read or written changes nothing: each worker then knows what it finds out by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from outbox.core import clock
 from outbox.core.clock import Debounce
@@ -62,7 +62,11 @@ class SharedHealth:
         buffer, row, now = self._buffer, rows.get(self._name), self._monotonic()
         if row is not None and self._slowing is not None:
             self._slowing.look(row.slowed, row.now, began)
-        if buffer is None or row is None or began <= self._changed_at:
+        if buffer is None or row is None:
+            return
+        if row.ramped_ago is not None:
+            buffer.ramp.begin(began - row.ramped_ago)
+        if began <= self._changed_at:
             return
         with buffer.judging() as breaker:
             if buffer.is_new or breaker.probing or breaker.hopeful or row.prober == self._worker_id:
@@ -131,3 +135,12 @@ class SharedHealth:
 
     def _works(self, buffer: PrefetchBuffer, now: float) -> bool:
         return buffer.accepted_at is not None and now - buffer.accepted_at < _WORKS_SECONDS
+
+
+def introduce(rows: Transports, names: Iterable[str]) -> None:
+    """See that the transports have rows, and that those which are down are probed soon: they may have been repaired."""
+    try:
+        rows.add(*names)
+        rows.hasten(*names)
+    except Exception as error:  # noqa: BLE001 - each worker then knows what it finds out by itself
+        logger.error("the health of transports can't be read: %s", type(error).__name__)

@@ -56,6 +56,7 @@ class Terms:
     returning: Returning | None = None  # signs envelope senders
     checks: Checks | None = None  # what is asked about each before it is sent; None: nothing can be
     soft_until: datetime | None = None  # 5xx replies count as temporary
+    ramp: float = 0.0  # after an outage: see `Relay.ramp`
     policies: Mapping[str, RetryPolicy] = field(default_factory=dict)
     """Of the kinds that are tried again otherwise than `policy` says."""
 

@@ -76,6 +76,8 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         sa.Column("about", sa.String(11)),
         sa.Column("probe_at", UtcDateTime()),
         sa.Column("paces", sa.JSON(none_as_null=True)),
+        sa.Column("ramped_at", UtcDateTime()),
+        sa.Column("shares", sa.JSON(none_as_null=True)),
         sa.Column("prober_id", big_integer()),
         sa.CheckConstraint("state IN ('up', 'down')", name="ck_outbox_transport_state"),
         **_OPTIONS,
