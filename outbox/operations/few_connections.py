@@ -11,6 +11,7 @@ from outbox.operations.times import sentence, spelled
 def few_connections(seen: Status) -> Iterator[str]:
     """In sentences, some of them more than once."""
     yield from _not_admitted(seen)
+    yield from _without(seen)
     yield from _ramps(seen)
 
 
@@ -24,6 +25,16 @@ def _not_admitted(seen: Status) -> Iterator[str]:
                 f"relay {one.shown} lets in {one.connections} of the {most} connections of a worker, which goes on "
                 f"with {'this' if one.connections == 1 else 'these'}: {sentence(one.connections_reply)} "
                 "Lower OUTBOX_CONNECTIONS, or ask for a higher limit"
+            )
+
+
+def _without(seen: Status) -> Iterator[str]:
+    """Of workers that have none of the connections which all may have together."""
+    for one in seen.transports:
+        if one.state == "up" and one.connections_share == 0:
+            yield (
+                f"worker {one.worker_id} has no connection to {one.shown}: others have all that are allowed to all "
+                "workers together (OUTBOX_TOTAL_CONNECTIONS)"
             )
 
 

@@ -73,6 +73,7 @@ class Transport:
     connections: int | None = None  # how many it lets this worker have at once
     connections_most: int | None = None  # how many this worker would open
     connections_reply: str | None = None  # its words to the one that was too many
+    connections_share: int | None = None  # how many it may have of those of all workers; None: there is no such limit
     ramp_connections: int | None = None  # how many work, since a backlog goes out at a pace; None: all may
     ramp_seconds: float = 0.0  # until all may
     address: str | None = None  # host:port

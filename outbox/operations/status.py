@@ -224,6 +224,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             connections=None if (limit := _number(one, "connections")) is None else int(limit),
             connections_most=None if (most := _number(one, "connections_most")) is None else int(most),
             connections_reply=_text(one, "connections_reply"),
+            connections_share=None if (own := _number(one, "connections_share")) is None else int(own),
             ramp_connections=None if ramp <= 0 else int(_number(one, "ramp_connections") or 1),
             ramp_seconds=round(ramp, 1),
             address=address,

@@ -74,6 +74,7 @@ class Relay:
     rules: tuple[Rule, ...] = ()  # go before all others
     limits: RateLimits = field(default_factory=RateLimits)  # of all workers together
     rate_unit: str = "messages"  # what they count, or "recipients"
+    total_connections: int | None = None  # at once, of all workers together
     ramp: float = 2.0  # seconds until twice as many connections work, after an outage; 0: all at once
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # of a transport that is not SMTP alone
     make: TransportFactory | None = field(default=None, repr=False)  # the application's own, in place of SMTP

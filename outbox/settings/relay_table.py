@@ -168,6 +168,14 @@ class RelayTable(DkimTable):
         "What `OUTBOX_RATE` and `OUTBOX_PER_DAY` count.",
         says="the preset's, else messages",
     )
+    total_connections: int | None = setting(
+        "OUTBOX_TOTAL_CONNECTIONS",
+        whole(0, 10_000),
+        None,
+        "Connections at once of all workers on all hosts together: see [rates](rates.md#limit-the-connections). 0: no "
+        "limit.",
+        says="the preset's",
+    )
     ramp: float = setting(
         "OUTBOX_RAMP",
         SECONDS_OR_NONE,
@@ -273,6 +281,7 @@ class RelayTable(DkimTable):
             limits=self.rate_limits,
             rate_unit=self.rate_unit or known.unit,
             ramp=self.ramp,
+            total_connections=(known.connections if self.total_connections is None else self.total_connections) or None,
             dkim=self.dkim,
             bounce_sender=self._bounce_sender(known),
         )

@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.delivery.breaker import LONGEST_PROBE_WAIT
+from outbox.delivery.connection_shares import Share
 from outbox.store.databases import of
 from outbox.store.models import table_of
 from outbox.store.paces import Paces, Slowed, slowed_by
 from outbox.store.reading import reading
+from outbox.store.shares import Shares, shares_of
 from outbox.store.transport_model import OutboxTransport
 from outbox.store.types import DbNow, utc
 
@@ -42,7 +44,10 @@ class Known:
     prober: int | None = None  # the worker whose probe is under way
     slowed: Mapping[str, Slowed] = field(default_factory=dict)  # by domain, "" for all of it
     now: float = 0.0  # by the database, since 1970
-    ramped_ago: float | None = None  # since a backlog was last let go, or will be; None: never, or too long ago to matter
+    shares: Mapping[int, Share] = field(default_factory=dict)  # of its connections, by worker
+    ramped_ago: float | None = (
+        None  # since a backlog was last let go, or will be; None: never, or too long ago to matter
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Transports:
         self._environment = environment
         self._database = of(engine)
         self.paces = Paces(engine, environment)
+        self.shares = Shares(engine, environment)
 
     def read(self) -> dict[str, Known]:
         """All of them, by name."""
@@ -165,6 +171,7 @@ def _known(row: Any) -> Known:
         probe_in=probe_in if probe_in < _STEPPED_SECONDS else 0.0,
         prober=row.prober_id,
         slowed=slowed_by(row.paces),
+        shares=shares_of(row.shares),
         ramped_ago=_ramped_ago(row),
         now=utc(row.now).timestamp(),
     )
@@ -176,7 +183,7 @@ def _ramped_ago(row: Any) -> float | None:
 
 
 def let_go(connection: sa.Connection, delay: float) -> None:
-    """What is due in `delay` seconds goes at a pace: workers of all environments begin again with one connection to each transport.
+    """What is due in `delay` seconds goes at a pace: all workers begin again with one connection to each transport.
 
     Rows that somebody else holds are left alone: nobody waits for this.
     """

@@ -41,6 +41,7 @@ from outbox.store.transports import Transports
 from outbox.worker import checks, duties, keys, policies, staging
 from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
+from outbox.worker.connection_share import share_of
 from outbox.worker.lease_guard import LeaseGuard
 from outbox.worker.one_cpu import OneProcessor, is_of_use
 from outbox.worker.pacer import paced
@@ -218,7 +219,8 @@ def pools(
     def pool(relay: Relay, first: bool) -> Pool:
         learned, name = Learned(), relay.name
         own = queue if first else _queue_beside(queue, engine, settings, relay, wake=asked is None)
-        slowing = Slowing(_transports(engine, settings).paces, name, paced(own.rates, relay, settings, worker_id))
+        rows = _transports(engine, settings)
+        slowing = Slowing(rows.paces, name, paced(own.rates, relay, settings, worker_id))
         return Pool(
             own,
             OutcomeStore(engine, bounce_seconds=settings.bounce_suppression_seconds),
@@ -238,7 +240,14 @@ def pools(
             meters=meters,
             share=Share(router, name),
             asked=asked[name] if asked is not None else None,
-            shared=SharedHealth(_transports(engine, settings), events, name=name, worker_id=worker_id, slowing=slowing),
+            shared=SharedHealth(
+                rows,
+                events,
+                name=name,
+                worker_id=worker_id,
+                slowing=slowing,
+                share=share_of(relay, rows, settings, worker_id, connections, asked),
+            ),
             pacer=slowing.pacer,
         )
 

@@ -1,4 +1,4 @@
-"""How many connections of a worker may be at work at once: as many as the relay admits, and a ramp lets go."""
+"""How many connections of a worker may be open at once, and at work: as the relay, a common limit and a ramp admit."""
 
 from __future__ import annotations
 
@@ -27,19 +27,41 @@ class Door:
         step."""
         self._members = members
         self._working: set[object] = set()
+        self._leaving: set[object] = set()  # about to close
+        self.share: int | None = None
+        """How many this worker may have open, of those that all may have together; None: there is no such limit."""
         self.admission = Admission(max(1, len(members)))
         self.ramp = Ramp(ramp, self.admission.most)
 
     def admits(self, who: Member | None, now: float) -> bool:
         """Whether this one may begin a message."""
         limit, ramped = self.admission.now(now), self.ramp.limit(now)
-        if ramped is not None and who is not None:
+        if who is None or (ramped is None and self.share is None and limit >= self.admission.most):
+            return True
+        if ramped is not None:
             if sum(one in self._working for one in self._others(who)) >= ramped:
                 return False
             limit = min(limit, ramped)
-        if who is None or limit >= self.admission.most or who.is_connected:
-            return True
-        return sum(one in self._working or one.is_connected for one in self._others(who)) < limit
+        if who.is_connected:
+            return not self._is_surplus(who)
+        return sum(self._is_open(one) for one in self._others(who)) < min(limit, self._most)
+
+    def dismisses(self, who: Member | None) -> bool:
+        """Whether this one, which has nothing to do, has to close: another worker lacks it."""
+        self._leaving.discard(who)  # it has done so, if it had to
+        if who is None or not who.is_connected or not self._is_surplus(who):
+            return False
+        self._leaving.add(who)
+        return True
+
+    @property
+    def opened(self) -> int:
+        """How many are open, or about to be."""
+        return sum(self._is_open(one) for one in self._members)
+
+    def part_of(self, size: int) -> int:
+        """Of what is claimed ahead for all connections, that for those which may be open."""
+        return size if self.share is None else -(-size * self.share // self.admission.most)
 
     def enter(self, who: Member | None) -> None:
         """It begins one."""
@@ -65,7 +87,20 @@ class Door:
         """Seconds until one more may work; a long time where all may."""
         if self.ramp.limit(now) is not None:
             return self.ramp.wait(now)
-        return _LOOK_SECONDS if self.admission.limit < self.admission.most else 3600.0
+        is_limited = self.admission.limit < self.admission.most or self.share is not None
+        return _LOOK_SECONDS if is_limited else 3600.0
+
+    @property
+    def _most(self) -> int:
+        return self.admission.most if self.share is None else self.share
+
+    def _is_open(self, one: Member) -> bool:
+        return one in self._working or one in self._leaving or one.is_connected
+
+    def _is_surplus(self, who: Member) -> bool:
+        if self.share is None:
+            return False
+        return sum(self._is_open(one) and one not in self._leaving for one in self._others(who)) >= self.share
 
     def _others(self, who: Member) -> list[Member]:
         return [one for one in self._members if one is not who]

@@ -43,16 +43,15 @@ class PrefetchBuffer:
         self._heap: list[Entry] = []
         self._begun: dict[tuple[int, int], Begun] = {}  # by delivery and token
         self._open: set[object] = set()  # of the members, by their last message
-        self._door = Door(members, ramp)
-        self.admission, self.ramp = self._door.admission, self._door.ramp
+        self.door = Door(members, ramp)
+        self.admission, self.ramp = self.door.admission, self.door.ramp
         self.examined = 0  # claimed, and not here yet: they are asked about first
-        self.is_new = False
-        """Whether the relay went out of use, came back or was probed, of which other workers are still to be told."""
+        self.is_new = False  # whether it went out of use, came back or was probed: other workers are still to be told
         self.accepted_at: float | None = None  # when the relay took a message last, in monotonic seconds
         self._waiters = Waiters()
         self._order = itertools.count()
         self._lock = threading.RLock()
-        self._closed = False
+        self.closed = False  # whether `close` was called
         self.running_low = Flag()
         """Set when there is room for more: the claimer's signal."""
 
@@ -72,13 +71,13 @@ class PrefetchBuffer:
         while True:
             with self._lock:
                 now = self._monotonic()
-                leased = None if self._closed else self._next(who, now)
+                leased = None if self.closed else self._next(who, now)
                 if leased is not None:
                     self._take_along(leased, of)
                     if len(self._heap) < low:
                         self.running_low.set()
                     return leased
-                if self._closed or now >= end:
+                if self.closed or now >= end or self.door.dismisses(who):
                     self._open.discard(who)
                     return None
                 waiter = self._waiters.begin(is_open=who in self._open)
@@ -117,12 +116,20 @@ class PrefetchBuffer:
         """Whether `result` means that the relay admits no more connections than work now; if so, the message is no
         longer under way, and may be `put` here again, for one of those."""
         with self._lock:
-            if not self._door.is_turned_away(result, who, self._monotonic()):
+            if not self.door.is_turned_away(result, who, self._monotonic()):
                 return False
             begun = self._end(leased, who, result.phase)
             self._breaker.withdrawn(probe=begun.probe)
             self._is_news(begun.probe and self.is_down)
             return True
+
+    def limit(self, share: int) -> None:
+        """So many of the connections may be open from now on."""
+        with self._lock:
+            if share != self.door.share:
+                self.door.share = share
+                self._waiters.wake_all()
+                self.running_low.set()
 
     @contextmanager
     def judging(self) -> Iterator[Breaker]:
@@ -168,8 +175,7 @@ class PrefetchBuffer:
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
                 self.running_low.set()
             self._is_news(ruling.turned or (begun.probe and was_down))
-            if result.verdict is Verdict.ACCEPTED:
-                self.accepted_at = now
+            self.accepted_at = now if result.verdict is Verdict.ACCEPTED else self.accepted_at
             if ruling.turned:
                 self._turned()
             if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
@@ -184,7 +190,7 @@ class PrefetchBuffer:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
         with self._lock:
             admits = self._breaker.ready(self._monotonic())
-            there = len(self) + self.examined
+            there, size = len(self) + self.examined, self.door.part_of(size)
             return max(0, size - there if admits is None else min(size, admits) - there)
 
     def surplus(self) -> list[Leased]:
@@ -192,7 +198,7 @@ class PrefetchBuffer:
         with self._lock:
             admits = self._breaker.ready(now := self._monotonic())
             if admits is None or self._breaker.hopeful or self._breaker.since is None:
-                admits = self.pacer.keeps(now)
+                admits = 0 if self.door.share == 0 else self.pacer.keeps(now)
             if admits is None:
                 return []
             first = sorted(self._heap)
@@ -214,14 +220,9 @@ class PrefetchBuffer:
     def close(self) -> None:
         """Let no more be taken."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._waiters.wake_all()
         self.running_low.set()
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
 
     @property
     def idle(self) -> bool:
@@ -246,7 +247,7 @@ class PrefetchBuffer:
 
     def _next(self, who: Member | None, now: float) -> Leased | None:
         """What may be begun now."""
-        if not self._heap or not self._door.admits(who, now):
+        if not self._heap or not self.door.admits(who, now):
             return None
         if self._breaker.ready(now) == 0 or (permit := self.pacer.take(now, self._early(who))) is None:
             return None
@@ -254,12 +255,12 @@ class PrefetchBuffer:
         probe = self._breaker.probing
         leased = least_suspected(self._heap, *self._blame.suspects()) if probe else heapq.heappop(self._heap)[2]
         self._begun[leased.claimed.id, leased.claimed.token] = Begun(self._breaker.openings, probe, now, permit)
-        self._door.enter(who)
+        self.door.enter(who)
         return leased
 
     def _turned(self) -> None:
         """It is out of use, or has come back."""
-        self._door.admission.forget()
+        self.door.admission.forget()
         if not self.is_down:
             self.ramp.begin(self._monotonic())
         self.running_low.set()
@@ -279,7 +280,7 @@ class PrefetchBuffer:
             self._begun[key] = replace(first, along=tuple(one for one, _ in along))
 
     def _end(self, leased: Leased, who: Member | None, phase: Phase) -> Begun:
-        self._door.leave(who)
+        self.door.leave(who)
         (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
         begun = self._begun.pop((leased.claimed.id, leased.claimed.token))
         self.pacer.ended(phase, begun.permit)
@@ -296,4 +297,4 @@ class PrefetchBuffer:
             return self._breaker.probe_at - now
         if self.pacer.active:
             return self.pacer.seconds(now, len(self._waiters) - 1, self._early(who))
-        return self._door.wait(now)
+        return self.door.wait(now)

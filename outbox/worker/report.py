@@ -114,6 +114,7 @@ def transport_health(breaker: Breaker, buffer: PrefetchBuffer, terms: Terms, now
         "connections": admission.limit,
         "connections_most": admission.most,
         "connections_reply": admission.reply,
+        "connections_share": buffer.door.share,
         "ramp_connections": ramp.limit(now),
         "ramp_seconds": round(ramp.left(now), 1),
         "next_probe_seconds": 0.0 if breaker.since is None else max(0.0, round(breaker.probe_at - now, 1)),

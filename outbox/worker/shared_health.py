@@ -14,6 +14,7 @@ from outbox.core.events import EventName, Events, first_line, logger
 from outbox.delivery.breaker import Cause
 from outbox.delivery.reply import About
 from outbox.store.transports import Fault, Known, Transports, Turn
+from outbox.worker.connection_share import ConnectionShare
 from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.slowing import Slowing
 
@@ -38,10 +39,12 @@ class SharedHealth:
         name: str,
         worker_id: int,
         slowing: Slowing | None = None,
+        share: ConnectionShare | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         """`name`: the transport's."""
         self._slowing = slowing
+        self._share = share
         self._rows = rows
         self._events = events
         self._name = name
@@ -56,6 +59,8 @@ class SharedHealth:
     def begin(self, buffer: PrefetchBuffer) -> None:
         """Speak for what is offered out of `buffer`."""
         self._buffer = buffer
+        if self._share is not None:
+            buffer.limit(0)  # until it is known what the others have
 
     def look(self, rows: Mapping[str, Known], began: float) -> None:
         """Take what the others know. `began`: when they were asked, in monotonic seconds."""
@@ -64,6 +69,8 @@ class SharedHealth:
             self._slowing.look(row.slowed, row.now, began)
         if buffer is None or row is None:
             return
+        if self._share is not None:
+            self._share.look(row.shares, buffer)
         if row.ramped_ago is not None:
             buffer.ramp.begin(began - row.ramped_ago)
         if began <= self._changed_at:

@@ -337,7 +337,7 @@ def test_a_relay_that_lets_in_two_connections_is_used_with_two(
 
     def greet(client: Client) -> Action | None:
         with client.server._changed:
-            if len(client.server._clients) <= 2:
+            if len(client.server.clients) <= 2:
                 return None
         here.add(client.number)
         return Both("421 4.7.0 Error: too many connections from 127.0.0.1", CLOSE)

@@ -55,7 +55,7 @@ def test_eight_connections_are_as_good_as_the_two_that_are_let_in(database: Data
 
     def greet(client: Client) -> Action | None:
         with client.server._changed:
-            few = len(client.server._clients) <= 2
+            few = len(client.server.clients) <= 2
         return None if few else Both("421 4.7.0 Error: too many connections from 127.0.0.1", CLOSE)
 
     rates = {}

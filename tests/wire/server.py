@@ -89,7 +89,7 @@ class SmtpServer:
         self._receive_buffer = receive_buffer
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._clients: set[Client] = set()
+        self.clients: set[Client] = set()  # those that are connected
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
 
@@ -115,7 +115,7 @@ class SmtpServer:
         if self._listener is not None:
             _shut(self._listener)
         with self._changed:
-            clients = list(self._clients)
+            clients = list(self.clients)
         for client in clients:
             _shut(client.sock)
         for thread in self._threads:
@@ -163,18 +163,18 @@ class SmtpServer:
     def hang_up(self, last_words: bytes = b"") -> None:
         """Ends every connection there is, as a server does with idle ones; new ones are still taken."""
         with self._changed:
-            clients = list(self._clients)
+            clients = list(self.clients)
         for client in clients:
             with contextlib.suppress(OSError):
                 if last_words:
                     client.sock.sendall(last_words)
             _shut(client.sock)
-        self.wait_until(lambda: not self._clients.intersection(clients), what="hanging up")
+        self.wait_until(lambda: not self.clients.intersection(clients), what="hanging up")
 
     def say_to_all(self, words: bytes) -> None:
         """Says something unasked on every connection."""
         with self._changed:
-            for client in self._clients:
+            for client in self.clients:
                 client.sock.sendall(words)
 
     def note(self, change: Callable[[], object]) -> None:
@@ -209,7 +209,7 @@ class SmtpServer:
                 with self._changed:
                     self.connections += 1
                     client.number = self.connections
-                    self._clients.add(client)
+                    self.clients.add(client)
                     self._changed.notify_all()
                 self._spawn(self._serve, client)
 
@@ -220,7 +220,7 @@ class SmtpServer:
             pass
         finally:
             end(client.sock)
-            self.note(lambda: self._clients.discard(client))
+            self.note(lambda: self.clients.discard(client))
 
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
