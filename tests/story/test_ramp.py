@@ -65,9 +65,19 @@ def requeue(stage: Stage, server: SmtpServer) -> Callable[[], None]:
     return again
 
 
-@pytest.mark.parametrize("held", [outage, pause, requeue])
-def test_a_backlog_goes_out_at_a_pace(database: Database, make_stage: MakeStage, held: Any) -> None:
+@pytest.mark.parametrize("held", [outage, pause])
+def test_a_backlog_goes_out_at_a_pace(sqlite_database: Database, make_stage: MakeStage, held: Any) -> None:
     """No connection is opened before its time, the worker says why, and in the end all work."""
+    goes_at_a_pace(sqlite_database, make_stage, held)
+
+
+def test_a_large_requeue_goes_out_at_a_pace(database: Database, make_stage: MakeStage) -> None:
+    """It is not known before it is due: the row of the transport says so."""
+    goes_at_a_pace(database, make_stage, requeue)
+
+
+def goes_at_a_pace(database: Database, make_stage: MakeStage, held: Any) -> None:
+    """What must be so in each case."""
     opened: list[float] = []
 
     def greet(_: object) -> None:
