@@ -15,6 +15,11 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+def epoch_ns() -> int:
+    """Nanoseconds since 1970. For what others record, such as spans."""
+    return time.time_ns()
+
+
 _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
 """Linux' plain monotonic clock stands still while the machine is suspended, macOS' own (`time.monotonic`) too: a worker
 would wake and take its leases for good that the others have long seen run out."""

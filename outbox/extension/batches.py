@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import flask_mail
 from sqlalchemy.orm import Session
 
+from outbox.core import tracing
 from outbox.core.errors import MessageError
 from outbox.core.events import logger
 from outbox.delivery.batch_states import BatchState
@@ -88,7 +89,8 @@ class Batch:
         run = _Run(self, bound, refused)
         iterator = iter(items)
         while not run.is_over and (some := list(itertools.islice(iterator, portion))):
-            run.write(some)
+            with tracing.Sending(self.options.get("kind")) as span:
+                span.wrote_many(run.write(some))
         run.end()
         return self._found(bound)
 
@@ -173,8 +175,8 @@ class _Run:
             )
             self.is_over = self._locked(session) is None
 
-    def write(self, items: list[Item]) -> None:
-        """Compose a portion, then write what of it is not there, in one transaction."""
+    def write(self, items: list[Item]) -> int:
+        """Compose a portion, then write what of it is not there, in one transaction; how many messages."""
         by_key = {self._key(one): one for one in items}
         with reading(self._engine) as connection:
             known = store.taken(connection, self._environment, list(by_key))
@@ -196,7 +198,7 @@ class _Run:
             batch = self._locked(session)
             if batch is None:
                 self.is_over = True
-                return
+                return 0
             connection = session.connection()
             forms = [key for one in made for key in (one.posted.key, one.posted.also_key) if key is not None]
             now_known = store.taken(connection, self._environment, forms)  # a key may be stored as its hash
@@ -210,6 +212,7 @@ class _Run:
                 deliveries=sum(len(one.composed.recipients) for one in fresh),
                 refused=without,
             )
+        return len(fresh)
 
     def end(self) -> None:
         """All items were read: nothing more is added."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypedDict, TypeVar
 
+from outbox.core import tracing
 from outbox.core.errors import MessageError
 from outbox.delivery.routes import Routes
 from outbox.delivery.states import Lane, OnUncertain
@@ -133,6 +134,7 @@ def posting(
         guard=_guard(options.get("guard")),
         route=_route(settings.routes, options.get("transport") or policy.transport, kind, lane),
         wake=wake,
+        trace=tracing.carrier(),
     )
     return posted if settings.keyring is None else _sealed(posted, settings, policy)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from outbox.core import clock
+from outbox.core import clock, tracing
 from outbox.core.errors import DatabaseError, NotBoundError
 from outbox.core.events import logger
 from outbox.extension import changes, images, locales, many, signals, uncommitted
@@ -97,6 +97,18 @@ class Bound(flask_mail._Mail):
         now, given = self.now(), message
         if self.hooks:
             message, options = prepared(self.hooks, message, options)
+        with tracing.Sending(options.get("kind")) as span:
+            return self._enqueued(given, message, session, options, now, span)
+
+    def _enqueued(
+        self,
+        given: flask_mail.Message,
+        message: flask_mail.Message,
+        session: Any,
+        options: EnqueueOptions,
+        now: datetime,
+        span: tracing.Sending,
+    ) -> OutboxMessage:
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy, wake=self._wakes())
         composed = self.composed(message, now, posted, options, policy)
@@ -111,6 +123,7 @@ class Bound(flask_mail._Mail):
                 own = self._commits_at_once(current)
                 if not own:
                     uncommitted.watch(current, many.told(composed, posted), app=self.app)
+        span.wrote(queued.message_id, composed.size)
         if is_new:
             self._dispatched(many.Prepared(given, message, composed, posted), now, committed=own)
         return queued
@@ -128,9 +141,11 @@ class Bound(flask_mail._Mail):
             made = [taken.take(one, {**options, **(own or {})}) for one, own in asked]
             return [Queued(0, one.message_id, True) for one in made]
         now = self.now()
-        items = many.prepare(self, messages, options, now, wake=self._wakes())
-        with self.writing(session) as (current, own):
-            return many.write(self, current, items, now, own=own)
+        with tracing.Sending(options.get("kind")) as span:
+            items = many.prepare(self, messages, options, now, wake=self._wakes())
+            span.wrote_many(len(items))
+            with self.writing(session) as (current, own):
+                return many.write(self, current, items, now, own=own)
 
     def prepare_many(
         self, messages: Iterable[many.Given], options: SharedOptions, *, refused: many.Refused | None

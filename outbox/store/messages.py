@@ -92,6 +92,7 @@ class StoredMessage:
     tags: tuple[str, ...] = ()
     guard: dict[str, Any] | None = None  # as `guards.stored` has it
     data_key: DataKey | None = None  # of one that is sealed: what is recorded of it is sealed with it
+    trace: dict[str, str] | None = None  # the span that it was enqueued in
     locked: str | None = None  # why it can't be opened, though nothing of it is lost
 
 
@@ -207,6 +208,7 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
         rcpt_options=tuple(options.get("rcpt", ())),
         tags=tuple(options.get("tags", ())),
         guard=options.get("guard"),
+        trace=options.get("trace"),
         on_uncertain=OnUncertain(row.on_uncertain),
         created_at=utc(row.created_at),
         expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,6 +49,7 @@ class Posting:
     batch: int | None = None  # the id of the batch that it belongs to
     held: bool = False  # until the batch's canary has ended well
     wake: bool = False  # let the commit wake a worker, where the database can
+    trace: Mapping[str, str] | None = None  # the span that it is enqueued in: `tracing.carrier`
     keyring: Keyring | None = None  # what is stored of it is sealed
     data_key: DataKey | None = None  # with this: `sealing`
     clear_key: str | None = None  # as the application gave it, where `key` is its hash
@@ -67,6 +68,8 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         options["guard"] = posting.guard
     if composed.copy_to is not None:
         options["copy"] = [composed.copy_to]
+    if posting.trace is not None:
+        options["trace"] = dict(posting.trace)
     if composed.dated:
         options["date"] = ["given"]  # `operations.send_now` leaves it as it is
     values = {

@@ -14,7 +14,7 @@ from outbox.delivery.retry import Decision, Facts, Reason, decide
 from outbox.delivery.states import State
 from outbox.store.failures import OUTAGES
 from outbox.store.outcome import Outcome
-from outbox.worker import staging
+from outbox.worker import spans, staging
 from outbox.worker.consequences import Consequences
 from outbox.worker.gate import BeforeDot, SendGuard
 from outbox.worker.leased import Leased
@@ -187,6 +187,7 @@ class Offers:
         self, leased: Leased, decision: Decision, result: Result, about: About | None = None, *, later: bool = False
     ) -> Ticket:
         outcome = Outcome.of(leased.claimed, decision, result, self._terms.transport, about)
+        spans.attempted(outcome, result, self._terms)
         return self._recorder.submit(outcome, later=later)[0]
 
 

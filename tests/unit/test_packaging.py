@@ -154,6 +154,7 @@ def test_extras_are_for_applications(built: Built) -> None:
         "bounces",
         "crypto",
         "check",
+        "otel",
         "celery",
     }
     assert {"app", "run", "dev", "docs", "bench"} == PROJECT["dependency-groups"].keys()
