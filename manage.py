@@ -10,14 +10,14 @@ from flask.cli import FlaskGroup
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import outbox.cli
 from app import create_app
 from app.config import SettingsError
+from outbox.cli import commands
 from outbox.core.errors import ConfigurationError
 
 cli = FlaskGroup(name="manage.py", create_app=create_app, help="Run and look after the application.")
-for name in outbox.cli.__all__:  # they are there without the package being installed
-    cli.add_command(getattr(outbox.cli, name))
+for command in commands.ALL.values():  # they are there without the package being installed
+    cli.add_command(command)
 
 
 def main() -> None:

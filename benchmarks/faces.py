@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
 import sqlalchemy as sa
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 
-from outbox import cli
+from outbox.cli import commands
 from outbox.models import Base
 from outbox.web import csrf
 from tests.servers.postgres import PostgresServer
@@ -139,7 +138,7 @@ def _requests(made: Site, half: int) -> dict[str, Callable[[], object]]:
 
 def _runner(made: Site, line: str) -> Callable[[], object]:
     name, *words = line.split()
-    command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
+    command = commands.ALL[name]
 
     def run() -> None:
         done = CliRunner().invoke(command, words, obj=ScriptInfo(create_app=lambda: made.app))

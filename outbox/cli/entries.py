@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import click
 
-import outbox.cli
+from outbox.cli import commands
 from outbox.cli.options import FILTER_NAMES
 
 _FILTERS = "[FILTERS]"
@@ -28,7 +27,7 @@ class Entry:
 
 def entries() -> list[Entry]:
     """All commands by their names."""
-    return [_entry(command) for command in sorted(_commands(), key=lambda one: str(one.name))]
+    return [_entry(commands.ALL[name].load()) for name in sorted(commands.ALL)]
 
 
 def filters() -> list[tuple[str, str]]:
@@ -83,12 +82,7 @@ def _own(command: click.Command) -> list[click.Option]:
 
 def _filters() -> list[click.Option]:
     names = (*FILTER_NAMES, "environment", "all_environments")
-    return [option for option in _options(outbox.cli.list_) if option.name in names]
-
-
-def _commands() -> Iterator[click.Command]:
-    for name in outbox.cli.__all__:
-        yield getattr(outbox.cli, name)
+    return [option for option in _options(commands.list_) if option.name in names]
 
 
 def _options(command: click.Command) -> list[click.Option]:

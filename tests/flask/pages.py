@@ -23,7 +23,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 import outbox.schema
-from outbox import cli
+from outbox.cli import commands
 from outbox.testing import Mailbox
 from tests.flask.terminal import runner
 from tests.wire.server import SmtpServer
@@ -271,7 +271,7 @@ def _log() -> Iterator[list[str]]:
 
 
 def _command(name: str) -> click.Command:
-    return next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
+    return commands.ALL[name]
 
 
 def _compare(block: Block, typed: str, shown: str, printed: str) -> None:

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
 from click.testing import CliRunner
 from flask import Flask
 from flask.cli import ScriptInfo
 
-from outbox import Outbox, Settings, cli
+from outbox import Outbox, Settings
+from outbox.cli import commands
 from outbox.models import Base
 from outbox.store.engines import worker_engine
 from tests.servers import forked
@@ -88,7 +88,7 @@ class Terminal:
             return app
 
         name, *rest = words
-        command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
+        command = commands.ALL[name]
         try:
             done = runner().invoke(command, rest, obj=ScriptInfo(create_app=create_app))
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
@@ -14,7 +13,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 import outbox.web
-from outbox import Message, Outbox, cli
+from outbox import Message, Outbox
+from outbox.cli import commands
 from outbox.web import health_blueprint
 from tests.servers.databases import Database
 from tests.wire.server import SmtpServer
@@ -60,7 +60,7 @@ def test_all_of_them_connect_as_the_application_does(database: Database, named: 
 
 def run(app: Flask, name: str, *words: str) -> str:
     """What a command prints; it must end in 0."""
-    command = next(one for one in vars(cli).values() if isinstance(one, click.Command) and one.name == name)
+    command = commands.ALL[name]
     done = CliRunner().invoke(command, list(words), obj=ScriptInfo(create_app=lambda: app))
     assert done.exit_code == 0, done.output
     return done.output

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.cli import ScriptInfo
 
-from outbox import Outbox, Settings, cli
+from outbox import Outbox, Settings
+from outbox.cli import commands
 from outbox.delivery.states import State
 from outbox.message import unsubscribe_link
 from outbox.message.bounce_address import BounceAddresses
@@ -83,7 +84,7 @@ def piped(terminal: Terminal, mail: str | bytes, *words: str, **env: str) -> sub
         made.append((outbox, app))
         return app
 
-    command: click.Command = cli.bounce
+    command: click.Command = commands.bounce
     try:
         done = runner().invoke(command, words, input=mail, obj=ScriptInfo(create_app=create_app), env=env)
     finally:

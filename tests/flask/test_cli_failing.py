@@ -8,7 +8,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from outbox import cli
+from outbox.cli import commands
 from outbox.delivery.states import State
 from outbox.models import OutboxMessage, table_of
 from outbox.store.enqueue import Posting
@@ -55,8 +55,7 @@ NO_SERVER = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
 
 def with_json() -> set[str]:
     """The commands that have --json."""
-    commands = (getattr(cli, name) for name in cli.__all__)
-    return {str(one.name) for one in commands if any("--json" in option.opts for option in one.params)}
+    return {str(one.name) for one in commands.ALL.values() if any("--json" in option.opts for option in one.params)}
 
 
 def test_each_command_with_json_is_among_them() -> None:

@@ -17,8 +17,8 @@ from jinja2 import DictLoader, Environment
 from sqlalchemy.orm import Session, scoped_session
 
 from outbox import Message, Outbox
-from outbox.cli import lint as lint_command
-from outbox.cli import mjml
+from outbox.cli.lint import lint as lint_command
+from outbox.cli.mjml import mjml
 from outbox.models import OutboxAudit
 from tests.flask.conftest import Committed
 from tests.flask.terminal import runner

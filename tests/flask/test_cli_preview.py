@@ -14,7 +14,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from outbox import Message, Outbox
-from outbox.cli import preview
+from outbox.cli.preview import preview
 from tests.flask.terminal import runner
 from tests.web.chromium import found
 

@@ -15,7 +15,8 @@ from flask_sqlalchemy import SQLAlchemy
 
 import outbox.schema
 from outbox import Message, Outbox, Settings, operations
-from outbox.cli import create_tables, diagnosis
+from outbox.cli import diagnosis
+from outbox.cli.create import create_tables
 from outbox.core.errors import ConfigurationError, DatabaseError
 from outbox.models import Base, OutboxMessage
 from tests.flask.terminal import Terminal

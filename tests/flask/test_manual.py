@@ -13,8 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from outbox import cli
-from outbox.cli import manual, roff
+from outbox.cli import commands, manual, roff
 from outbox.cli.entries import Entry, entries
 from tests.flask.terminal import ROOT
 
@@ -32,7 +31,7 @@ def test_the_committed_files_are_those_of_the_commands(name: str, tmp_path: Path
 def test_all_three_say_the_same() -> None:
     """Each sentence of a command's help, and each option with its help, is in both files."""
     page, roff_ = (DOCS / "commands.md").read_text(), (DOCS / "outbox.1").read_text().replace("\\", "")
-    for command in (getattr(cli, name) for name in cli.__all__):
+    for command in commands.ALL.values():
         said = inspect.cleandoc(command.help).partition("\n\b\n")[0].split("\n\n")
         said += [option.help for option in command.params if isinstance(option, click.Option)]
         for words in (" ".join(one.split()) for one in said):
@@ -67,7 +66,7 @@ def test_man_can_read_it() -> None:
     shown = re.sub(".\b", "", done.stdout)
     assert max(len(line) for line in shown.splitlines()) <= 80
     assert "outbox - send, watch and repair the mail" in shown
-    for command in (getattr(cli, name) for name in cli.__all__):
+    for command in commands.ALL.values():
         assert f"\n   {command.name}\n" in shown
         assert all(option in shown for one in command.params for option in one.opts if option.startswith("--"))
 

@@ -28,8 +28,8 @@ from flask_mail import Message
 from sqlalchemy.orm import Session
 
 import outbox
-import outbox.cli
 from outbox import Outbox
+from outbox.cli import commands
 from outbox.models import Base
 from tests.wire.server import SmtpServer
 
@@ -111,8 +111,8 @@ class Shop:
     def run(self, *words: str) -> None:
         """A command as `manage.py` runs it; what it prints is no part of the answer."""
         group = FlaskGroup(create_app=lambda: self.app)
-        for name in outbox.cli.__all__:
-            group.add_command(getattr(outbox.cli, name))
+        for one in commands.ALL.values():
+            group.add_command(one)
         with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
             group.main(list(words), standalone_mode=False)
 

@@ -17,15 +17,18 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
 from fnmatch import fnmatchcase
+from importlib import import_module
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import click
 import pytest
 from packaging.requirements import Requirement
 
-import outbox
+import outbox.cli
+from outbox.cli import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -106,13 +109,15 @@ def test_the_package_is_complete(wheel: set[str]) -> None:
 
 
 def test_commands_of_flask_are_those_of_the_package() -> None:
-    """Each entry point leads to a command of its own name, and no command is without one."""
-    import outbox.cli
-
-    ours = {point.name: point.load() for point in entry_points(group="flask.commands", module="outbox.cli")}
-    assert {name: command.name for name, command in ours.items()} == {name: name for name in ours}
-    defined = {thing.name for thing in vars(outbox.cli).values() if isinstance(thing, click.Command)}
-    assert defined == ours.keys() == PROJECT["project"]["entry-points"]["flask.commands"].keys()
+    """Each entry point leads to a command of its own name and title, and no command is without one."""
+    points = entry_points(group="flask.commands", module="outbox.cli.commands")
+    assert {point.name: point.load() for point in points} == commands.ALL
+    assert commands.ALL.keys() == PROJECT["project"]["entry-points"]["flask.commands"].keys()
+    for name, command in commands.ALL.items():
+        assert (name, command.get_short_help_str()) == (command.load().name, command.load().get_short_help_str())
+    modules = [import_module(f"outbox.cli.{one.name}") for one in iter_modules(outbox.cli.__path__)]
+    found = {one.name for module in modules for one in vars(module).values() if isinstance(one, click.Command)}
+    assert found == commands.ALL.keys()
 
 
 def test_the_sdist_has_all_that_the_project_has(built: Built) -> None:
