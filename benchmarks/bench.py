@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks import (
     capacity,
     celery,
+    churn,
     conditions,
     document,
     enqueueing,
@@ -62,6 +63,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "celery": celery.celery,
     "flat": flat.flat,
     "purge": purging.purging,
+    "churn": churn.churn,
     "suppressed": suppressed.suppressed,
 }
 
@@ -119,7 +121,7 @@ def _measure(ground: Ground, name: str) -> None:
 
 def _size(arguments: argparse.Namespace) -> Size:
     size = QUICK if arguments.quick else Size()
-    names = ("mails", "repetitions", "queued", "history")
+    names = ("mails", "repetitions", "queued", "history", "purged")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.connections:
         given["connections"] = tuple(map(int, arguments.connections.split(",")))
@@ -138,6 +140,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--connections", metavar="N,N", help="of the figure drain (1,8,16,32)")
     parser.add_argument("--queued", type=int, metavar="N", help=f"of the figure flat ({usual.queued:,})")
     parser.add_argument("--history", type=int, metavar="N", help=f"of the figure flat ({usual.history:,})")
+    parser.add_argument("--purged", type=int, metavar="N", help=f"rows of the figure purge ({usual.purged:,})")
     arguments = parser.parse_args()
     if arguments.only and (unknown := set(arguments.only.split(",")) - FIGURES.keys()):
         parser.error(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")

@@ -27,6 +27,8 @@ class Size:
     queued: int = 200_000
     history: int = 10_000_000
     suppressed: int = 1_000_000
+    purged: int = 10_000_000  # rows of all tables
+    hourly: int = 500  # messages in each hour of the figure churn
 
     @property
     def fewer(self) -> int:
@@ -34,7 +36,7 @@ class Size:
         return max(1, self.repetitions - 1)
 
 
-QUICK = Size(mails=2000, bare=4000, repetitions=1, singles=60, queued=20_000, history=100_000, suppressed=50_000)
+QUICK = Size(mails=2000, bare=4000, repetitions=1, singles=60, queued=20_000, history=100_000, suppressed=50_000, purged=300_000, hourly=100)
 
 
 @dataclass

@@ -53,7 +53,7 @@ def _deliveries(connection: sa.Connection, count: int) -> None:
     connection.execute(_DELIVERY.insert().from_select(columns, rows, include_defaults=False))
 
 
-def _attempts(connection: sa.Connection) -> None:
+def _attempts(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
     values: dict[str, Any] = {
         "delivery_id": _DELIVERY.c.id,
         "at": _DELIVERY.c.finished_at,
@@ -66,7 +66,7 @@ def _attempts(connection: sa.Connection) -> None:
         "counted": sa.true(),
         "fenced": sa.false(),
     }
-    rows = sa.select(*values.values()).where(_DELIVERY.c.state == "sent")
+    rows = sa.select(*values.values()).where(_DELIVERY.c.state == "sent", *which)
     connection.execute(_ATTEMPT.insert().from_select(list(values), rows, include_defaults=False))
 
 

@@ -25,6 +25,9 @@ WHOLE_SECONDS = 3_600.0
 KINDS_WHOLE_SECONDS = 86_400.0
 """The same where kinds have times of their own: each look passes by all that another time keeps."""
 
+NARROWED_SECONDS = 10.0
+"""How long it holds that there is mail of one environment alone."""
+
 PAUSE_SECONDS = 0.005
 PAUSE_SHARE = 0.25
 """Between two batches: at least so long, and this share of what the last one took."""
@@ -36,6 +39,15 @@ class Walk:
 
     done: Done
     place: Place | None = None
+    _narrowed: Done | None = None
+    _narrowed_at: float = 0.0  # monotonic
+
+    def narrowed(self, connection: sa.Connection) -> Done:
+        """What to look for. It takes a look over what was removed from the head of an index: not for each batch."""
+        now = monotonic()
+        if self._narrowed is None or now - self._narrowed_at >= min(self.done.older_than, NARROWED_SECONDS):
+            self._narrowed, self._narrowed_at = self.done.narrowed(connection), now
+        return self._narrowed
 
 
 class Purger:
@@ -91,7 +103,7 @@ class Purger:
         while more:
             began = monotonic()
             with reading(self._engine) as connection:
-                seen = look(connection, walk.done, self._batch, walk.place)
+                seen = look(connection, walk.narrowed(connection), self._batch, walk.place)
             if seen.messages:
                 with self._engine.begin() as connection:
                     removed += remove(connection, seen.messages, walk.done)
