@@ -36,7 +36,17 @@ class Size:
         return max(1, self.repetitions - 1)
 
 
-QUICK = Size(mails=2000, bare=4000, repetitions=1, singles=60, queued=20_000, history=100_000, suppressed=50_000, purged=300_000, hourly=100)
+QUICK = Size(
+    mails=2000,
+    bare=4000,
+    repetitions=1,
+    singles=60,
+    queued=20_000,
+    history=100_000,
+    suppressed=50_000,
+    purged=300_000,
+    hourly=100,
+)
 
 
 @dataclass

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,8 +56,8 @@ def keep(ground: Ground, case: str, purged: Purged) -> None:
         "purge",
         case,
         rows_per_second=round(stats.percentile(purged.rates, 0.5)),
-        idle_p50_ms=round(stats.percentile(sum(purged.idle, []), 0.5), 2),
-        busy_p50_ms=round(stats.percentile(sum(purged.busy, []), 0.5), 2),
+        idle_p50_ms=round(stats.percentile(list(chain(*purged.idle)), 0.5), 2),
+        busy_p50_ms=round(stats.percentile(list(chain(*purged.busy)), 0.5), 2),
         idle_p99_ms=[round(one, 2) for one in p99s["idle"]],
         busy_p99_ms=[round(one, 2) for one in p99s["busy"]],
     )
@@ -109,9 +110,16 @@ def _sent(connection: sa.Connection, first: int, count: int, *, offset: int) -> 
     stock._copy(connection, _MESSAGE, n, changed, _MESSAGE.c.id == first)
     ended = stock._EARLIER[name](DbNow(-30 * _DAY), number)
     changed = {
-        **{"id": number, "message_id": number, "recipient": sa.literal("reader") + text + sa.literal("@example.org")},
-        **{"state": sa.literal("sent"), "due_at": sa.null(), "attempts": sa.literal(1), "code": sa.literal(250)},
-        **{"reply": sa.literal("250 2.0.0 Ok: queued as 1"), "finished_at": ended, "updated_at": ended},
+        "id": number,
+        "message_id": number,
+        "recipient": sa.literal("reader") + text + sa.literal("@example.org"),
+        "state": sa.literal("sent"),
+        "due_at": sa.null(),
+        "attempts": sa.literal(1),
+        "code": sa.literal(250),
+        "reply": sa.literal("250 2.0.0 Ok: queued as 1"),
+        "finished_at": ended,
+        "updated_at": ended,
     }
     stock._copy(connection, _DELIVERY, n, changed, _DELIVERY.c.message_id == first)
     history._attempts(connection, _DELIVERY.c.id > offset, _DELIVERY.c.id <= offset + count)
