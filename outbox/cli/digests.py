@@ -75,6 +75,8 @@ def _print(found: list[DigestCount]) -> None:
         for one in found
     ]
     print_table(console(), columns, rows)
+    if any(one.error or one.name not in known for one in found):
+        say("")
     for one in found:
         if one.error:
             say(f"{safe(one.name)}: {safe(one.error)}")

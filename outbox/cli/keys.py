@@ -7,9 +7,11 @@ import click
 from outbox import operations
 from outbox.cli.busy import waiting
 from outbox.cli.command import Command, Failure, No
-from outbox.cli.common import ask, database, in_app, say, settings, who
+from outbox.cli.common import ask, console, database, in_app, say, settings, who
 from outbox.cli.options import number
 from outbox.cli.output import print_json, print_whole
+from outbox.cli.tables import print_pairs
+from outbox.cli.text import Text
 from outbox.message.keyring import Keyring, new_key
 from outbox.operations.audit import Trail
 from outbox.operations.rotate_keys import in_use, rotate
@@ -46,8 +48,8 @@ def keys(new: bool, as_json: bool) -> None:
         ]
         print_json({"keys": found})
     else:
-        for name in [*known, *missing]:
-            say(f"{name}  {_words(name, known, used.get(name, {}))}")
+        pairs = [(name, Text(_words(name, known, used.get(name, {})))) for name in [*known, *missing]]
+        print_pairs(console(), pairs)
         if not known and not missing:
             say("No keys: OUTBOX_ENCRYPTION_KEYS is not set, and nothing is encrypted.")
     if missing:
@@ -101,7 +103,9 @@ def _older(ring: Keyring) -> str:
 
 
 def _words(name: str, known: tuple[str, ...], used: dict[str, int]) -> str:
-    counts = ", ".join(f"{table} {number(count)}" for table, count in sorted(used.items()))
+    places = ", ".join(f"{table} {number(count)}" for table, count in sorted(used.items()))
+    total = sum(used.values())
+    counts = f"{number(total)} stored {'value' if total == 1 else 'values'} ({places})"
     if name not in known:
         return f"missing; encrypts {counts}"
     if not used:
