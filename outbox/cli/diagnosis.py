@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outbox import operations
-from outbox.cli import dotenv, subscription_hints, webhook_hints
+from outbox.cli import dotenv, slowed, subscription_hints, webhook_hints
 from outbox.cli.common import application, database, extension, replica, settings
 from outbox.core.errors import ConfigurationError, MessageError, OutboxError
 from outbox.delivery.hints import hint_for
@@ -56,6 +56,7 @@ def findings(
     yield from _configuration()
     yield from _database(seconds)
     yield from _relays(senders, recipient, seconds)
+    yield from slowed.findings()
 
 
 def _configuration() -> Iterator[Finding]:

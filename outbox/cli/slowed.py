@@ -1,13 +1,31 @@
-"""`outbox-resume --slowed`: send as fast as before, whatever the relay has said."""
+"""What is slowed since its relay throttles: shown by `outbox-check`, forgotten by `outbox-resume --slowed`."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import click
 from sqlalchemy import Engine
 
 from outbox import operations
-from outbox.cli.common import say, who
+from outbox.cli.common import database, say, settings, who
 from outbox.cli.output import print_json, safe
+from outbox.core.errors import OutboxError
+from outbox.operations import Finding
+
+
+def findings() -> Iterator[Finding]:
+    """Of each transport's mail, or its mail to one domain. What keeps them from being read is told by other checks."""
+    try:
+        with operations.connected(database()) as connection:
+            there = operations.slowed.slowed(connection, settings().environment)
+    except OutboxError:
+        return
+    for one in there:
+        since = f"{one.since:%Y-%m-%d %H:%M:%S} UTC"
+        yield Finding(
+            "slowed", None, f"{one.words}, since {since}", f"`outbox-resume --slowed {one.transport}` lifts it"
+        )
 
 
 def speed_up(

@@ -21,6 +21,7 @@ class SlowedMail:
     domain: str | None  # None: all of the transport's
     per_second: float  # messages, by which it goes now
     reply: str  # that of the last throttle, after its phase
+    since: datetime  # when it went by the full rate last
     until: datetime  # when more than what was refused is tried
 
     @property
@@ -40,7 +41,8 @@ def slowed(connection: sa.Connection, environment: str) -> list[SlowedMail]:
         for scope, one in sorted(slowed_by(row.paces).items()):
             if (rate := one.pace.at(at)) is not None:
                 until = datetime.fromtimestamp(max(at, one.pace.probes_at), UTC)
-                found.append(SlowedMail(row.name, scope or None, round(rate, 3), one.reply, until))
+                since = datetime.fromtimestamp(one.began, UTC)
+                found.append(SlowedMail(row.name, scope or None, round(rate, 3), one.reply, since, until))
     return found
 
 

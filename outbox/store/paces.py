@@ -34,6 +34,7 @@ class Slowed:
 
     pace: Pace  # moments in seconds since 1970, by the database's clock
     reply: str  # that of the last throttle, after its phase
+    began: float  # when it was lowered first, in seconds since 1970
 
 
 class Report(NamedTuple):
@@ -50,7 +51,8 @@ def slowed_by(said: Any) -> dict[str, Slowed]:
     found = {}
     for scope, one in (said if isinstance(said, dict) else {}).items():
         try:
-            found[scope] = Slowed(Pace(**{name: one[name] for name in _NUMBERS}), str(one["reply"]))
+            pace = Pace(**{name: one[name] for name in _NUMBERS})
+            found[scope] = Slowed(pace, str(one["reply"]), float(one.get("began", pace.since)))
         except (KeyError, TypeError):  # another version's
             continue
     return found
@@ -82,7 +84,8 @@ class Paces:
                     accepted=one.accepted * workers,
                     hits=one.hits,
                 )
-                known[scope] = Slowed(pace, one.reply)
+                lasts = before is not None and before.pace.at(now) is not None
+                known[scope] = Slowed(pace, one.reply, before.began if before is not None and lasts else now)
             known = _lasting(known, now)
             self._write(connection, name, known)
             return known, now
@@ -101,7 +104,9 @@ class Paces:
         return max(1, connection.execute(count.where(_worker.c.environment == self._environment, *alive)).scalar_one())
 
     def _write(self, connection: sa.Connection, name: str, known: Mapping[str, Slowed]) -> None:
-        said = {scope: {**asdict(one.pace), "reply": one.reply[:300]} for scope, one in known.items()}
+        said = {
+            scope: {**asdict(one.pace), "reply": one.reply[:300], "began": one.began} for scope, one in known.items()
+        }
         ours = (_transport.c.environment == self._environment, _transport.c.name == name)
         connection.execute(_transport.update().where(*ours).values(paces=said or None))
 

@@ -43,9 +43,11 @@ def pauses() -> ResponseReturnValue:
 def _shown(typed: Mapping[str, str], error: str | None = None) -> str:
     with connected() as connection:
         active = operations.pauses.active(connection)
+        slowed = operations.slowed.slowed(connection, filter_form.own_environment())
     return render_template(
         "outbox_admin/pauses.html",
         pauses=active,
+        slowed=slowed,
         means=MEANS,
         stopped=operations.stopped,
         spans=SPANS,
@@ -127,6 +129,17 @@ def resume() -> ResponseReturnValue:
     return _done(result)
 
 
+def speed_up() -> ResponseReturnValue:
+    """Send by a transport as fast as before, whatever its relay has said."""
+    csrf.check()
+    name, environment = request.form.get("transport", ""), filter_form.own_environment()
+    with operations.transaction(engine()) as connection:
+        if not operations.slowed.forget(connection, name, environment=environment, by=actor()):
+            return _done(results.Result("Nothing was changed: no mail by that transport is slowed.", good=False))
+    log.info("status=resumed by=%r what=%r", actor(), f"lower rates of {name}")
+    return _done(results.Result(f"Mail by {name} goes as fast as before, until its relay throttles again."))
+
+
 def _done(result: results.Result) -> ResponseReturnValue:
     """Back to the message that was paused alone, or to all pauses."""
     origin = _origin()
@@ -160,4 +173,5 @@ VIEWS = (
     ("/pauses/question", "ask_to_pause", "GET", (Right.VIEW, Right.ACT), ask_to_pause),
     ("/pause", "pause", "POST", (Right.VIEW, Right.ACT), pause),
     ("/resume", "resume", "POST", (Right.VIEW, Right.ACT), resume),
+    ("/speed-up", "speed_up", "POST", (Right.VIEW, Right.ACT), speed_up),
 )

@@ -14,6 +14,8 @@ from outbox.delivery.states import LIVE, State
 from outbox.message.values import Blob, Composed, base64_lines
 from outbox.models import OutboxDelivery, OutboxMessage, OutboxWorker
 from outbox.store.enqueue import Posting, enqueue
+from outbox.store.paces import Report
+from outbox.store.transports import Transports
 from outbox.store.types import DbNow
 
 SKELETON = b"Subject: x\r\n\r\nbody\r\n"
@@ -114,6 +116,13 @@ def beside(work: Callable[[], int]) -> Iterator[list[int]]:
     thread.join(30)
     assert not failures, failures[0]
     assert results, "it still waits for a lock"
+
+
+def slow(engine: sa.Engine, transport: str, reply: str = "dot: 454 4.7.0 Throttling failure") -> None:
+    """As a worker does whose relay throttled at 8 messages a second: all mail of the transport goes by 4."""
+    rows = Transports(engine, "")
+    rows.add(transport)
+    assert rows.paces.throttled(transport, {"": Report(4, 8.0, 4.0, reply)}) is not None
 
 
 def _in_state(state: State, ago: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.db.mails import slow
 from tests.flask.terminal import COLUMNS, SGR, Terminal
 from tests.servers.token_server import CLIENT, SECRET, TokenServer
 from tests.wire import certificates
@@ -247,3 +249,18 @@ def test_a_session_on_another_database_is_told(terminal: Terminal, tmp_path: Pat
     done = terminal.run("outbox-check")
     assert done.returncode == 1
     assert "session writes to" in done.stdout
+
+
+def test_a_transport_that_is_slowed_is_told(terminal: Terminal) -> None:
+    """How fast, by which reply, since when and how that ends; it is no fault."""
+    with SmtpServer() as server:
+        slow(terminal.engine, f"localhost:{server.port}")
+        env = {"MAIL_SERVER": "localhost", "MAIL_PORT": str(server.port), "MAIL_DEFAULT_SENDER": "shop@example.org"}
+        code, said = terminal.json("outbox-check", env=env)
+    (note,) = [one for one in said["checks"] if one["check"] == "slowed"]
+    assert (code, note["ok"]) == (0, None)
+    assert re.search(
+        r"is slowed to [45](\.\d+)?/s by dot: 454 .* until .* UTC, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC",
+        note["words"],
+    )
+    assert note["remedy"] == f"`outbox-resume --slowed localhost:{server.port}` lifts it"

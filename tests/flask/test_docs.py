@@ -70,6 +70,11 @@ class statsd:
 mail.send(Message("Welcome", ["ann@example.org"], "Good to see you."))
 db.session.commit()
 """,
+    "rates.md": """
+from tests.db.mails import slow
+with app.app_context():
+    slow(db.engine, "ses")
+""",
     "signing.md": """
 import trustme
 certificate = trustme.CA().issue_cert("shop@example.org")

@@ -19,6 +19,7 @@ from outbox.operations import flow
 from outbox.operations.pauses import Pause, What
 from outbox.store.pauses import refuse
 from outbox.web import charts
+from tests.db.mails import slow
 from tests.flask.test_web import ROOT, change, count, question, text_of
 from tests.servers.databases import Database
 from tests.web.seed import GREYLISTED, SCRIPT, Mail, write
@@ -284,3 +285,17 @@ def test_a_list_says_why_queued_mail_is_not_sent(client: FlaskClient, seeded: Da
     assert f"paused: kind password-reset, message {dora} due" in asked
     assert "Queued : held back by a pause." in text_of(client.get(f"{ROOT}/mail/{dora}"))
     assert "paused:" not in text_of(client.get(f"{ROOT}/mail?state=failed"))
+
+
+def test_a_transport_that_is_slowed(client: FlaskClient, seeded: Database) -> None:
+    """It is listed with the relay's words, escaped, and goes by its full rate again at the push of a button."""
+    slow(seeded.engine, "mail:25", f"dot: 454 4.7.0 Throttling failure {SCRIPT}")
+    page = client.get(f"{ROOT}/pauses")
+    assert SCRIPT not in page.text
+    assert re.search(r"transport mail:25 [45](\.\d+)?/s dot: 454 4.7.0 Throttling failure", text_of(page))
+    response = change(client, "/speed-up", transport="mail:25")
+    assert "Mail by mail:25 goes as fast as before" in text_of(client.get(response.location))
+    assert entries(seeded)[0].filters == "lower rates of mail:25"
+    assert "Slowed" not in text_of(client.get(f"{ROOT}/pauses"))
+    response = change(client, "/speed-up", transport="mail:25")
+    assert "no mail by that transport is slowed" in text_of(client.get(response.location))

@@ -108,5 +108,6 @@ ROUTES: dict[tuple[str, str], list[Route]] = {
         Route("/person/erase", _needs(LOOK, ERASE), {"address": SENT, "again": "another@example.org"}),
     ],
     ("export_person", "POST"): [Route("/person/export", _needs(LOOK, READ, ERASE), {"address": SENT}, changes=ANY)],
+    ("speed_up", "POST"): [Route("/speed-up", _needs(LOOK, ACT), {"transport": "mail:25"})],
     ("resume", "POST"): [Route("/resume", _needs(LOOK, ACT), {"what": "kind", "value": "held"}, changes=ANY)],
 }
