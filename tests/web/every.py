@@ -374,6 +374,8 @@ def bad_day(connection: sa.Connection, ids: dict[str, int]) -> None:
         held = {"name": name, "recipient": "gone@example.org", "digest": digest("gone@example.org", address_key(None))}
         held |= {"due_at": due, "attempts": 0 if due else 10, "error": said, "item": [{"post": 1}]}
         connection.execute(sa.insert(OutboxDigestItem).values(**held, **at))
+    why = "of the first 20 deliveries 4 were refused, 1 deferred, 0 bounced: more than 10 %"
+    operations.pauses.pause(connection, What.BATCH, "newsletter-6", by="canary", reason=why, environment="")
     operations.pauses.pause(connection, What.MESSAGE, str(ids["dora@example.com"]), by="chief@example.org", seconds=900)
     refuse_sender(connection)
     down = worker(connection, error="Connection refused. Check that it runs.")
