@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from opentelemetry.util._once import Once
 
 from outbox import Outbox, Settings
 from outbox.delivery.retry import RetryPolicy
@@ -131,6 +130,8 @@ def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.M
         if block.reason is not None:
             block.why_not()
     if page == "tracing.md":  # a provider can be set once in a process, and is to be gone after this page
+        from opentelemetry.util._once import Once
+
         monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
         monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER_SET_ONCE", Once())
     with stage(tmp_path, monkeypatch) as made:
