@@ -29,7 +29,7 @@ def _parse_imap_url(raw: object) -> str:
     return url
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class BounceTable(RelayTable):
     """Where `outbox-bounces` reads. Times in seconds."""
 

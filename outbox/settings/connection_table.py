@@ -14,7 +14,7 @@ from outbox.settings.values import FILE, FLAG, choice, text
 from outbox.settings.wire_values import ADDRESS, FINGERPRINTS, KEYWORDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class ConnectionTable(QueueTable):
     """How the relay is reached, beside Flask-Mail's own settings."""
 

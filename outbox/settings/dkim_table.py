@@ -11,7 +11,7 @@ from outbox.settings.dkim_values import DKIM_DOMAIN, DKIM_KEYS
 from outbox.settings.spec import setting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class DkimTable(ConnectionTable):
     """How mail is signed on its way to the relay."""
 

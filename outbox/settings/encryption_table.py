@@ -40,7 +40,7 @@ _KEYS = Form("keys, each URL-safe base64 of 32 bytes, separated by blanks, secre
 _KEYS_FILE = Form("the name of a readable file with the same, one a line", _parse_file, secret=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class EncryptionTable(EventTable):
     """Times in seconds."""
 

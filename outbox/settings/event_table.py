@@ -13,7 +13,7 @@ from outbox.settings.values import SECONDS, SECONDS_OR_NONE, SECRET, SHARE, text
 from outbox.settings.web_values import WEB_ADDRESS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class EventTable(BounceTable):
     """Times in seconds."""
 

@@ -12,7 +12,7 @@ from outbox.settings.values import DEBUG, FLAG, HEADERS, SECRET, SENDER, text, w
 MESSAGES_PER_CONNECTION = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class MailTable:
     """What Flask-Mail knows, and what goes into messages."""
 

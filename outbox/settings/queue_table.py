@@ -17,7 +17,7 @@ from outbox.settings.values import FLAG, IN_PROCESS, KINDS, NAMES, POLICY, SECON
 UNCOMMITTED = ("auto", "commit", "warn", "raise")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class QueueTable(MailTable):
     """How mail is queued, claimed, retried and kept."""
 

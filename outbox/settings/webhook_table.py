@@ -10,7 +10,7 @@ from outbox.settings.values import FLAG
 from outbox.settings.webhook_values import CREDENTIALS, PUBLIC_KEYS, SVIX_SECRETS, TOPICS, WORDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)  # made by its last heir
 class WebhookTable(EncryptionTable):
     """A provider without its setting is refused."""
 
