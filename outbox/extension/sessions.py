@@ -156,11 +156,11 @@ class Sessions:
 
     def _compare(self, session: sa.URL, workers: sa.URL) -> None:
         """Once: whether the mail that is about to be written is where workers look, as far as the addresses tell."""
-        from outbox import operations  # not at the top: a request has no need of the rest
+        if (ours := _place(session)) != (theirs := _place(workers)):
+            from outbox.operations import apart  # not at the top: a request has no need of all the others
 
-        if operations.place(session) != operations.place(workers):
-            said = operations.apart(workers, session)
-            kinds = {operations.place(session)[0], operations.place(workers)[0]}
+            said = apart(workers, session)
+            kinds = {ours[0], theirs[0]}
             if len(kinds) > 1 or of_url(session).in_process:  # else there may be a pooler at one of the addresses
                 raise ConfigurationError([f"{said}. Set OUTBOX_DATABASE_URL to the session's, or leave it out."])
             logger.warning("unless these are two addresses of one database (outbox-check asks it), %s", said)
@@ -240,10 +240,12 @@ def session_of(source: Any) -> Session:
 
 def _is_same(one: sa.URL, other: sa.URL) -> bool:
     """Whether both lead to one database, by the same driver and as the same user."""
-    from outbox import operations  # not at the top: a request has no need of the rest
-
-    names = [(url.get_driver_name(), operations.place(url), url.username, url.query) for url in (one, other)]
+    names = [(url.get_driver_name(), _place(url), url.username, url.query) for url in (one, other)]
     return names[0] == names[1] and other.password in (None, one.password)
+
+
+def _place(url: sa.URL) -> tuple[Any, ...]:
+    return of_url(url).place(url)
 
 
 def _where(engine: Engine) -> dict[str, Any]:
