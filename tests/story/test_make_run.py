@@ -154,6 +154,10 @@ def test_registering_is_seen_in_the_mailbox(running: Running, browser: WebDriver
     register(running, application, "bob")
     assert running.page_with(mailbox, by("bob@example.com", "main"))
     running.wait_for("status=transport-up")
+    press(browser, mailbox, "main", "Cut after the dot")
+    register(running, application, "cora")
+    assert running.page_with(mailbox, by("cora@example.com", "main"))
+    running.wait_for("to=cora@example.com .*reason=unknown")  # nobody can know: it stays with that relay
     assert complaints(browser) == []
 
     processes = running.children()
