@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pymysql
 from sqlalchemy.engine import URL, make_url
@@ -71,7 +72,8 @@ class MariaDBServer(OwnServer):
         self._process.stop(signal.SIGKILL)
 
     def url(self, database: str) -> URL:
-        return _url(USER, self._password, "127.0.0.1", self._port, database)
+        # it offers no TLS, and the driver would make a context with all trusted certificates for each connection
+        return _url(USER, self._password, "127.0.0.1", self._port, database).update_query_dict({"ssl_disabled": "true"})
 
     def create(self, database: str) -> None:
         self.sql(f"CREATE DATABASE `{database}`")
@@ -154,10 +156,22 @@ def _url(user: str, password: str, host: str, port: int, database: str) -> URL:
     )
 
 
-def _execute(url: URL, statement: str) -> dict[str, object]:
-    connection = pymysql.connect(
-        host=url.host, port=url.port or 3306, user=url.username, password=url.password or "", autocommit=True
+def connected(url: URL, init_command: str | None = None) -> pymysql.Connection[Any]:
+    """A connection of the plain driver that commits each statement."""
+    return pymysql.connect(
+        host=str(url.host),
+        port=url.port or 3306,
+        user=url.username,
+        password=url.password or "",
+        database=url.database or None,
+        init_command=init_command,
+        autocommit=True,
+        ssl_disabled="ssl_disabled" in url.query,
     )
+
+
+def _execute(url: URL, statement: str) -> dict[str, object]:
+    connection = connected(url)
     try:
         cursor = connection.cursor(pymysql.cursors.DictCursor)
         cursor.execute(statement)

@@ -14,11 +14,13 @@ import pymysql
 from sqlalchemy.engine import URL
 
 from outbox.models import Base
+from tests.servers.mariadb import connected as mariadb_connected
 from tests.servers.postgres import connected
 from tests.servers.process import polled
 
 TABLES = [table.name for table in Base.metadata.sorted_tables]
 LOCK_SECONDS = 5
+_NEXT_NUMBER = re.compile(r" AUTO_INCREMENT=\d+")
 
 
 def catalog_print(url: URL) -> str:
@@ -27,7 +29,7 @@ def catalog_print(url: URL) -> str:
         with _postgresql(url) as connection:
             return _postgresql_print(connection)
     with closing(_mariadb(url)) as connection:
-        return _mariadb_print(connection)
+        return _mariadb_print(connection)[0]
 
 
 def emptied(url: URL, before: str) -> bool:
@@ -63,6 +65,13 @@ SELECT coalesce(string_agg(trace, ';' ORDER BY trace), '') FROM (
         WHERE datname = current_database()
 ) traces
 """
+# A table has pages since its first row, also a rolled-back one; a sequence may have given a number without a row.
+_USED = """
+SELECT oid::regclass::text FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
+UNION SELECT refobjid::regclass::text FROM pg_depend JOIN pg_sequence ON seqrelid = objid
+    WHERE classid = 'pg_class'::regclass AND deptype IN ('a', 'i') AND pg_sequence_last_value(seqrelid) IS NOT NULL
+"""
 _OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -83,32 +92,31 @@ def _postgresql_emptied(connection: psycopg.Connection[Any], before: str) -> boo
             wait_a_little()
     if _postgresql_print(connection) != before:
         return False
-    connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY".encode())
+    used = [name for (name,) in connection.execute(_USED).fetchall()]
+    if used:  # else each table and index gets a new file
+        connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE".encode())
     connection.execute("DELETE FROM pg_statistic WHERE starelid >= 16384")
     connection.execute("SELECT pg_stat_reset()")
     return True
 
 
 def _mariadb(url: URL) -> pymysql.Connection[Any]:
-    return pymysql.connect(
-        host=str(url.host),
-        port=url.port or 3306,
-        user=url.username,
-        password=url.password or "",
-        database=url.database,
-        init_command=f"SET lock_wait_timeout = {LOCK_SECONDS}, foreign_key_checks = 0",
-        autocommit=True,
-    )
+    return mariadb_connected(url, f"SET lock_wait_timeout = {LOCK_SECONDS}, foreign_key_checks = 0")
 
 
-def _mariadb_print(connection: pymysql.Connection[Any]) -> str:
+def _mariadb_print(connection: pymysql.Connection[Any]) -> tuple[str, set[str]]:
+    """And the tables that have given a number, perhaps to a row that was rolled back."""
     found: list[Any] = []
+    used = set()
     with connection.cursor() as cursor:
         cursor.execute("SHOW TABLES")
         names = sorted(row[0] for row in cursor.fetchall())
         for name in names:
             cursor.execute(f"SHOW CREATE TABLE `{name}`")
-            found += [re.sub(r" AUTO_INCREMENT=\d+", "", str(column)) for column in cursor.fetchall()[0]]
+            table = str(cursor.fetchall()[0][1])
+            found.append(_NEXT_NUMBER.sub("", table))
+            if table != found[-1]:
+                used.add(name)
         for what in ("TRIGGERS", "EVENTS"):
             cursor.execute(f"SHOW {what}")
             found += cursor.fetchall()
@@ -116,7 +124,7 @@ def _mariadb_print(connection: pymysql.Connection[Any]) -> str:
         found += cursor.fetchall()
         cursor.execute("SHOW CREATE DATABASE `" + str(connection.db.decode()) + "`")
         found += cursor.fetchall()
-    return repr(found)
+    return repr(found), used
 
 
 def _mariadb_emptied(connection: pymysql.Connection[Any], before: str) -> bool:
@@ -132,9 +140,11 @@ def _mariadb_emptied(connection: pymysql.Connection[Any], before: str) -> bool:
                 except pymysql.OperationalError:
                     continue  # it has ended by itself
             wait_a_little()
-    if _mariadb_print(connection) != before:
+    now, used = _mariadb_print(connection)
+    if now != before:
         return False
     with connection.cursor() as cursor:
-        for name in TABLES:
+        cursor.execute(" UNION ALL ".join(f"(SELECT '{name}' FROM `{name}` LIMIT 1)" for name in TABLES))
+        for name in used | {name for (name,) in cursor.fetchall()}:  # else each table gets a new file
             cursor.execute(f"TRUNCATE `{name}`")
     return True
