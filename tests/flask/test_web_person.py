@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from outbox import Message, operations
-from outbox.cli import erase, export
+from outbox.cli.erase import erase
+from outbox.cli.export import export
 from outbox.delivery.states import State
 from outbox.message import keyring
 from outbox.models import Base
