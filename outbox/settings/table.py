@@ -22,7 +22,7 @@ from outbox.settings.webhook_table import WebhookTable
 __all__ = ["PRESETS", "Table", "default_of", "specs"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Table(WebhookTable):
     """Everything that can be configured. Times in seconds, sizes in bytes."""
 
