@@ -136,7 +136,10 @@ def turns(url: sa.URL, count: int = _TURNS) -> Purged:
         began = time.monotonic()
         with claims(engine) as busy:
             messages = purger.run(Until(began + _TURN_SECONDS))
-            purged.rates.append(messages * _ROWS / (time.monotonic() - began))
+            seconds = time.monotonic() - began
+        if not messages:
+            break
+        purged.rates.append(messages * _ROWS / seconds)
         purged.idle.append(idle)
         purged.busy.append(busy)
     engine.dispose()

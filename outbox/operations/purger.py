@@ -14,6 +14,7 @@ from outbox.operations.erase_message import empty_ended
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
 from outbox.operations.purge_events import purge_events
+from outbox.store.databases import of
 from outbox.store.reading import reading
 
 BATCH = 1_000
@@ -24,6 +25,10 @@ WHOLE_SECONDS = 3_600.0
 
 KINDS_WHOLE_SECONDS = 86_400.0
 """The same where kinds have times of their own: each look passes by all that another time keeps."""
+
+ALONE_SECONDS = 0.05
+"""A batch is made as small as takes so long where nobody else writes meanwhile, on SQLite: a claim waits for it."""
+LEAST = 50
 
 NARROWED_SECONDS = 10.0
 """How long it holds that there is mail of one environment alone."""
@@ -77,7 +82,8 @@ class Purger:
         for seconds in sorted(set(own.values())):
             of_these = tuple(sorted(name for name, its_own in own.items() if its_own == seconds))
             self._walks.append(Walk(Done(seconds, DONE_WITH, of_all, kinds=of_these)))
-        self._batch = batch
+        self._batch = self._most = batch
+        self._alone = of(engine).one_writer
         self._whole_seconds = KINDS_WHOLE_SECONDS if own else WHOLE_SECONDS
         self._whole_at = monotonic()
         self._lock = threading.Lock()
@@ -105,11 +111,19 @@ class Purger:
             with reading(self._engine) as connection:
                 seen = look(connection, walk.narrowed(connection), self._batch, walk.place)
             if seen.messages:
-                with self._engine.begin() as connection:
-                    removed += remove(connection, seen.messages, walk.done)
+                removed += self._remove(seen.messages, walk.done)
             walk.place = seen.place
             # not all of the time, so that claims and the application's writes get theirs
             more = seen.more and not wait(max(PAUSE_SECONDS, (monotonic() - began) * PAUSE_SHARE))
+        return removed
+
+    def _remove(self, messages: list[int], done: Done) -> int:
+        began = monotonic()
+        with self._engine.begin() as connection:
+            removed = remove(connection, messages, done)
+        if self._alone:
+            fitting = int(len(messages) * ALONE_SECONDS / max(monotonic() - began, 0.001))
+            self._batch = min(self._most, max(LEAST, fitting, self._batch // 2))
         return removed
 
     def _shorten_events(self, wait: Callable[[float], bool]) -> None:
