@@ -17,7 +17,7 @@ from outbox.operations.purge_events import purge_events
 from outbox.store.databases import of
 from outbox.store.reading import reading
 
-BATCH = 1_000
+BATCH = 500
 """Messages removed in one transaction."""
 
 WHOLE_SECONDS = 3_600.0
@@ -83,7 +83,7 @@ class Purger:
             of_these = tuple(sorted(name for name, its_own in own.items() if its_own == seconds))
             self._walks.append(Walk(Done(seconds, DONE_WITH, of_all, kinds=of_these)))
         self._batch = self._most = batch
-        self._alone = of(engine).one_writer
+        self._alone, self._lazy_commit = of(engine).one_writer, of(engine).lazy_commit
         self._whole_seconds = KINDS_WHOLE_SECONDS if own else WHOLE_SECONDS
         self._whole_at = monotonic()
         self._lock = threading.Lock()
@@ -120,6 +120,8 @@ class Purger:
     def _remove(self, messages: list[int], done: Done) -> int:
         began = monotonic()
         with self._engine.begin() as connection:
+            if self._lazy_commit:
+                connection.exec_driver_sql(self._lazy_commit)  # what a crash brings back is removed again
             removed = remove(connection, messages, done)
         if self._alone:
             fitting = int(len(messages) * ALONE_SECONDS / max(monotonic() - began, 0.001))

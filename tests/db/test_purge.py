@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -20,6 +23,7 @@ from outbox.models import (
 )
 from outbox.operations import Filter, Purger, purge
 from outbox.operations.purge_events import purge_events
+from outbox.store.databases.drivers import shown
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.types import DbNow
 from tests.db.mails import beside, composed, put, states, worker
@@ -333,3 +337,20 @@ def _insert(engine: sa.Engine, table: type[Base], row: dict[str, object]) -> Non
 def _left(engine: sa.Engine, column: sa.orm.InstrumentedAttribute[str]) -> list[str]:
     with engine.connect() as connection:
         return sorted(connection.execute(sa.select(column)).scalars())
+
+
+@pytest.mark.databases("postgresql")
+def test_a_workers_purge_waits_for_no_disk_and_what_comes_after_it_does(engine: sa.Engine) -> None:
+    """Claims would wait with it; what a crash of the server brings back is removed again."""
+    put(engine, state=State.SENT, ago=2 * DAY)
+    seen = set()
+
+    @sa.event.listens_for(engine, "after_cursor_execute")
+    def executed(connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE FROM outbox_message"):
+            seen.add(connection.connection.execute("SHOW synchronous_commit").fetchone()[0])  # type: ignore[attr-defined]
+
+    assert Purger(engine, environment="", older_than=DAY).run(lambda _: False) == 1
+    assert seen == {"off"}
+    with engine.connect() as connection:
+        assert shown(connection, "SHOW synchronous_commit") == "on"

@@ -44,8 +44,7 @@ class Database(JsonObjects):
     """Many rows are handed over as one array for each column: see `insert_arrays`."""
 
     returns_new_rows = True
-    """An insert that passes over what is there already returns the rows that are new. Else a plain one is tried, whose
-    failure costs the statement alone: see `is_duplicate`."""
+    """An insert that passes over what is there returns the new rows. Else a plain one is tried: see `is_duplicate`."""
 
     numbers_new_rows = False
     """The driver tells the id of the row that was inserted (`lastrowid`)."""
@@ -59,6 +58,7 @@ class Database(JsonObjects):
     alters_constraints = True
     """Else a table is created again, and its rows are copied."""
 
+    lazy_commit = ""  # the statement after which the transaction's commit does not wait for the disk
     read_only_codes: frozenset[Any] = frozenset()
     """The errors with which it refuses to write at all: SQLSTATEs and numbers."""
 

@@ -59,6 +59,7 @@ class PostgreSQL(Database):
     partial_indexes = True
     tells_commits = True
     has_poolers = True
+    lazy_commit = "SET LOCAL synchronous_commit = off"
     read_only_codes = frozenset({"25006"})
     false = "false"
 
