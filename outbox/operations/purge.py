@@ -167,7 +167,9 @@ class Seen(NamedTuple):
 def look(connection: sa.Connection, done: Done, size: int, after: Place | None) -> Seen:
     """Look at the next `size` deliveries that ended long enough ago, of any environment: a look that costs little."""
     page = _page(connection, done.whatever, after, size)
-    messages = _whole(connection, {message_pk for message_pk, _ in page}, done)
+    messages = {message_pk for message_pk, _ in page}
+    if done != done.whatever:  # else `remove` finds out which are whole
+        messages = _whole(connection, messages, done)
     return Seen(sorted(messages), _place(connection, page) or after, len(page) == size)
 
 
