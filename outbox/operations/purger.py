@@ -34,9 +34,8 @@ NARROWED_SECONDS = 10.0
 """How long it holds that there is mail of one environment alone."""
 
 PAUSE_SECONDS = 0.005
-PAUSE_SHARE, PAUSE_SHARE_ALONE = 0.1, 0.25
-"""Between two batches: at least so long, and this share of what the last one took; the second where nobody else can
-write meanwhile."""
+PAUSE_SHARE = 0.25
+"""Between two batches: at least so long, and this share of what the last one took."""
 
 
 @dataclass(slots=True)
@@ -106,7 +105,6 @@ class Purger:
             return removed
 
     def _walk(self, walk: Walk, wait: Callable[[float], bool]) -> int:
-        share = PAUSE_SHARE_ALONE if self._alone else PAUSE_SHARE
         removed, more = 0, not wait(0.0)
         while more:
             began = monotonic()
@@ -116,7 +114,7 @@ class Purger:
                 removed += self._remove(seen.messages, walk.done)
             walk.place = seen.place
             # not all of the time, so that claims and the application's writes get theirs
-            more = seen.more and not wait(max(PAUSE_SECONDS, (monotonic() - began) * share))
+            more = seen.more and not wait(max(PAUSE_SECONDS, (monotonic() - began) * PAUSE_SHARE))
         return removed
 
     def _remove(self, messages: list[int], done: Done) -> int:
