@@ -15,7 +15,9 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import hypothesis
+import jinja2
 import pytest
+from flask import Flask
 
 from tests.servers.brokers import missing
 from tests.servers.databases import NAMES, Database, Databases
@@ -101,10 +103,29 @@ def _logging_as_before() -> Iterator[None]:
     yield
     for logger, disabled, level, propagate in before:
         logger.disabled, logger.propagate = disabled, propagate
-        logger.setLevel(level)
+        if logger.level != level:  # each time, what all loggers have remembered is forgotten
+            logger.setLevel(level)
     for handler in set(root.handlers) - handlers:
         if not type(handler).__module__.startswith("_pytest"):
             root.removeHandler(handler)
+
+
+class _Templates(jinja2.BytecodeCache):
+    """Each application compiles its templates again, and tests make hundreds of them."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        if (compiled := self._compiled.get(bucket.key + bucket.checksum)) is not None:
+            bucket.bytecode_from_string(compiled)
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        self._compiled[bucket.key + bucket.checksum] = bucket.bytecode_to_string()
+
+
+def pytest_sessionstart() -> None:
+    Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": _Templates()}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session, scoped_session
 
 from outbox import Outbox
-from outbox.models import Base, OutboxDelivery, OutboxMessage
+from outbox.models import OutboxDelivery, OutboxMessage
 from outbox.operations import wire
 from tests.flask.terminal import Terminal
 from tests.servers.databases import Database
@@ -90,11 +90,6 @@ def context(app: Flask) -> Iterator[None]:
     """For tests that play the part of a view without a request."""
     with app.app_context():
         yield
-
-
-def create_tables(engine: sa.Engine) -> None:
-    """The outbox's tables, in a database of a test's own making."""
-    Base.metadata.create_all(engine)
 
 
 @pytest.fixture(scope="module")

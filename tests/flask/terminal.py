@@ -24,9 +24,9 @@ from flask.cli import ScriptInfo
 
 from outbox import Outbox, Settings
 from outbox.cli import commands
-from outbox.models import Base
 from outbox.store.engines import worker_engine
 from tests.servers import forked
+from tests.servers.tables import create_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -69,7 +69,7 @@ class Terminal:
 
     def migrate(self) -> None:
         """Makes the tables."""
-        Base.metadata.create_all(self.engine)
+        create_tables(self.engine)
         self.engine.dispose()
 
     def run(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

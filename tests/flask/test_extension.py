@@ -27,8 +27,9 @@ from werkzeug.local import LocalProxy
 from outbox import ConfigurationError, Message, MessageError, Outbox, OutboxMessage, SchemaError, TemplateError
 from outbox.core.errors import DatabaseError
 from outbox.delivery.states import Lane, OnUncertain
-from tests.flask.conftest import Committed, create_tables
+from tests.flask.conftest import Committed
 from tests.servers.databases import Database
+from tests.servers.tables import create_tables
 
 Db = scoped_session[Session]
 

@@ -36,6 +36,7 @@ from outbox.operations.suppressions import suppress
 from outbox.store.effect_queue import EffectQueue, done
 from outbox.store.queue import Queue
 from outbox.web.unsubscribe_texts import GERMAN
+from tests.servers.tables import create_tables
 
 URL = "https://shop.example/unsubscribe"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -87,7 +88,7 @@ def site() -> Iterator[Site]:
 def make_site(config: dict[str, object]) -> Iterator[Site]:
     folder = tempfile.TemporaryDirectory()
     engine = sa.create_engine(f"sqlite:///{folder.name}/outbox.sqlite", poolclass=sa.NullPool)
-    Base.metadata.create_all(engine)
+    create_tables(engine)
     app, mail = Flask(__name__), Outbox()
     app.config.update(
         SECRET_KEY="a secret of some length", MAIL_DEFAULT_SENDER="shop@example.org", OUTBOX_UNSUBSCRIBE_URL=URL

@@ -25,6 +25,7 @@ from outbox.operations import Filter
 from outbox.operations.pauses import What
 from outbox.store import pauses as automatic
 from tests.servers.databases import Database
+from tests.servers.tables import create_tables
 
 SCRIPT = "<script>document.title='owned'</script>"
 HOSTILE_SUBJECT = f"{SCRIPT}\"'><img src=x onerror=alert(1)> & {{{{ 7 * 7 }}}}"
@@ -308,7 +309,7 @@ class Template:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "seeded.sqlite3"
         engine = sa.create_engine(f"sqlite:///{self._file}")
-        Base.metadata.create_all(engine)
+        create_tables(engine)
         self.ids = seed(engine)
         engine.dispose()
 
