@@ -55,6 +55,7 @@ CHANGES = (
     "/act",
     "/pause",
     "/resume",
+    "/speed-up",
     "/mail/1/recipient",
     "/mail/1/send-again",
     "/workers/1/end",
