@@ -57,7 +57,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_name" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("databases")
         names = [name for name in _asked_for(metafunc.config) if marker is None or name in marker.args]
-        metafunc.parametrize("database_name", names)
+        quick = metafunc.definition.get_closest_marker("quick")
+        left = [name for name in names if quick is not None and name not in quick.args]
+        metafunc.parametrize(
+            "database_name", [pytest.param(name, marks=pytest.mark.long if name in left else ()) for name in names]
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

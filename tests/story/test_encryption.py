@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from outbox import Message
@@ -33,6 +34,7 @@ def refuse_some(client: Client) -> str | None:
     return f"554 5.6.0 <{ANN}> refused: https://example.org/{TOKEN} is listed" if failing else None
 
 
+@pytest.mark.quick("postgresql")
 def test_a_dump_tells_nothing_of_sensitive_mail(database: Database, make_stage: MakeStage) -> None:
     """A hundred messages, sent, queued and failed, keys changed on the way: unreadable, sent as written, erased."""
     first, second = new_key(), new_key()

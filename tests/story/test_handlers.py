@@ -164,13 +164,24 @@ def test_without_a_session_there_are_no_handlers(sqlite_database: Database, make
     assert "there are handlers (mail.on), and init_app was given no session" in worker.log()
 
 
-@pytest.mark.parametrize("kills", [pytest.param(4, id="short"), pytest.param(25, id="long", marks=pytest.mark.long)])
-def test_kill_loop_with_handlers(database: Database, make_stage: MakeStage, relay: Relay, kills: int) -> None:
+@pytest.mark.databases("sqlite")
+def test_kill_loop_with_handlers(database: Database, make_stage: MakeStage, relay: Relay) -> None:
+    """A short one."""
+    kill_loop(make_stage(database, relay.port), relay, 4)
+
+
+@pytest.mark.long
+def test_long_kill_loop_with_handlers(database: Database, make_stage: MakeStage, relay: Relay) -> None:
+    """As long as is needed to meet each place in the code."""
+    kill_loop(make_stage(database, relay.port), relay, 25)
+
+
+def kill_loop(stage: Stage, relay: Relay, kills: int) -> None:
     """Workers killed at random moments: one effect for every message that was sent, none lost, none twice.
 
     At the relay each message arrives; a second copy only of what a killed worker's connection had under way.
     """
-    stage = prepared(make_stage(database, relay.port))
+    prepared(stage)
     chance = random.Random(kills)
     settings = {
         "OUTBOX_CONNECTIONS": str(CONNECTIONS),

@@ -55,6 +55,7 @@ def attempts(stage: Stage, kinds: Iterable[str]) -> set[tuple[str, int, str | No
     return {(row.state, row.attempts, row.reason) for row in rows}
 
 
+@pytest.mark.databases("postgresql")
 def test_after_an_hour_the_important_goes_first(database: Database, make_stage: MakeStage) -> None:
     """High before normal before bulk, retries hold up no new mail, what has expired fails, and no attempt is lost."""
 

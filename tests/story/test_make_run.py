@@ -117,6 +117,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     started.close()
 
 
+@pytest.mark.long
 def test_registering_is_seen_in_the_mailbox(running: Running, browser: WebDriver) -> None:
     """Who registers has mail, whose link confirms the account; the administrator sees it, and, after a button says so,
     that it bounced: what is about the account's security goes out all the same. With another button the first relay

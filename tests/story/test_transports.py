@@ -69,7 +69,7 @@ def test_the_second_takes_over_while_the_first_is_down(
     until(lambda: len(first.taken()) > number / 10, "the first sends")
     first.stop()
     until(lambda: len(second.taken()) > 5, "the second takes over", 10)
-    late = stage.send(1)
+    late = stage.send(1, priority="high")  # how long the rest takes is a matter of the machine
     until(lambda: late[0] in {one.id for one in second.taken()}, "new mail goes by the second", 10)
     until(lambda: states(stage) == {"first": "down", "second": "up"}, "the status says so")
     told = stage.status()["problems"]

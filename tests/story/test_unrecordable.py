@@ -96,6 +96,7 @@ def test_what_cannot_be_recorded_stops_the_worker_and_is_recorded_once_it_can(
         until(lambda: ready(port) == 200, "it is ready again")
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("how", ["renamed", "refused"])
 def test_one_that_starts_while_nothing_can_be_recorded(database: Database, make_stage: MakeStage, how: str) -> None:
     """It does not start, if that can be known without a mail; else no connection sends more than one."""
