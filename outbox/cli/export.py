@@ -34,9 +34,8 @@ def export(address: str, to: str | None, note: str | None, as_json: bool) -> Non
     Writes what is stored of ADDRESS, in every spelling of the same mailbox, in all environments of the database, to a
     folder or a zip file that only you can read: each message to it as an .eml file, and tables (CSV and JSON) of the
     deliveries, attempts, events, suppressions, subscriptions, what is gathered for digests, and what people did to its
-    mail. Messages to others that
-    name the address are in a folder of their own, "about": look at them before you hand them out. Other recipients of a
-    message are left out. The audit has who exported it, and why.
+    mail. Messages to others that name the address are in a folder of their own, "about": look at them before you hand
+    them out. Other recipients of a message are left out. The audit has who exported it, and why.
 
     \b
     Examples:

@@ -99,33 +99,22 @@ def attempted(
     found = _tracing()
     if found is None:
         return
+    trace, tracer = found
     try:
-        _attempted(*found, stored, kind, facts, seconds, error)
+        parent, ended = _context(trace, stored), clock.epoch_ns()
+        span = tracer.start_span(
+            _named("process", kind),
+            context=trace.set_span_in_context(trace.INVALID_SPAN if parent is None else trace.NonRecordingSpan(parent)),
+            kind=trace.SpanKind.CONSUMER,
+            attributes=_attributes("process", kind) | {name: fact for name, fact in facts.items() if fact is not None},
+            links=[] if parent is None else [trace.Link(parent)],
+            start_time=ended - int(seconds * 1e9),
+        )
+        if error is not None:
+            _failed(trace, span, error)
+        span.end(ended)
     except Exception:  # noqa: BLE001 - of a sampler, or a processor of spans
         _log.warning("a span could not be written", exc_info=_log.isEnabledFor(logging.DEBUG))
-
-
-def _attempted(
-    trace: Any,
-    tracer: Any,
-    stored: Carrier | None,
-    kind: str | None,
-    facts: Mapping[str, str | int | None],
-    seconds: float,
-    error: str | None,
-) -> None:
-    parent, ended = _context(trace, stored), clock.epoch_ns()
-    span = tracer.start_span(
-        _named("process", kind),
-        context=trace.set_span_in_context(trace.INVALID_SPAN if parent is None else trace.NonRecordingSpan(parent)),
-        kind=trace.SpanKind.CONSUMER,
-        attributes=_attributes("process", kind) | {name: value for name, value in facts.items() if value is not None},
-        links=[] if parent is None else [trace.Link(parent)],
-        start_time=ended - int(seconds * 1e9),
-    )
-    if error is not None:
-        _failed(trace, span, error)
-    span.end(ended)
 
 
 def _tracing() -> tuple[Any, Any] | None:

@@ -45,7 +45,7 @@ def _ramps(seen: Status) -> Iterator[str]:
         if one.state == "up" and one.ramp_seconds:
             by_name.setdefault(one.shown, []).append(one)
     for name, several in by_name.items():
-        first = min(several, key=lambda one: -one.ramp_seconds)
+        first = max(several, key=lambda one: one.ramp_seconds)
         yield (
             f"the backlog of {name} goes out at a pace: {first.ramp_connections} of the {first.connections_most} "
             f"connections of a worker, all of them in {spelled(max(1.0, first.ramp_seconds))} (OUTBOX_RAMP)"

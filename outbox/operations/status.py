@@ -221,11 +221,11 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             worker_id=worker.id,
             about=_text(one, "about"),
             cause=_text(one, "cause"),
-            connections=None if (limit := _number(one, "connections")) is None else int(limit),
-            connections_most=None if (most := _number(one, "connections_most")) is None else int(most),
+            connections=_whole(one, "connections"),
+            connections_most=_whole(one, "connections_most"),
             connections_reply=_text(one, "connections_reply"),
-            connections_share=None if (own := _number(one, "connections_share")) is None else int(own),
-            ramp_connections=None if ramp <= 0 else int(_number(one, "ramp_connections") or 1),
+            connections_share=_whole(one, "connections_share"),
+            ramp_connections=None if ramp <= 0 else _whole(one, "ramp_connections") or 1,
             ramp_seconds=round(ramp, 1),
             address=address,
             soft_until=_text(one, "soft_bounce_until"),
@@ -248,6 +248,11 @@ def _remedy(address: str, error: str) -> str | None:
 def _number(said: Mapping[str, Any], name: str) -> float | None:
     value = said.get(name)
     return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(said: Mapping[str, Any], name: str) -> int | None:
+    value = _number(said, name)
+    return None if value is None else int(value)
 
 
 def _text(said: Mapping[str, Any], name: str) -> str | None:

@@ -137,7 +137,7 @@ def _step(
             connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(values))
     if changed and target is State.QUEUED:
         let_live(connection, {row.message_id for row in still})
-        if len(changed) > LARGE and after == 0:
+        if delay and after == 0:
             let_go(connection, delay)
     trail.add(connection, len(still), [row.id for row in still])
     return (rows[-1].id if len(rows) == size else None), Batch(changed, held)

@@ -80,7 +80,7 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         "category": posting.category,
         "lane": posting.lane.rank,
         "envelope_from": composed.envelope_from,
-        "subject": kept_clear(composed.subject)[:998],
+        "subject": composed.subject if posting.data_key is not None else kept_clear(composed.subject)[:998],
         "headers": [list(header) for header in composed.headers],
         "skeleton": composed.skeleton,
         "size": composed.size,
@@ -92,7 +92,6 @@ def message_values(composed: Composed, posting: Posting) -> dict[str, Any]:
         **_expiry(posting),
     }
     if posting.data_key is not None:
-        values["subject"] = composed.subject
         values |= sealed_message(values, composed.recipients, posting.clear_key, posting.data_key)
     return values
 

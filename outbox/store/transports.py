@@ -45,9 +45,7 @@ class Known:
     slowed: Mapping[str, Slowed] = field(default_factory=dict)  # by domain, "" for all of it
     now: float = 0.0  # by the database, since 1970
     shares: Mapping[int, Share] = field(default_factory=dict)  # of its connections, by worker
-    ramped_ago: float | None = (
-        None  # since a backlog was last let go, or will be; None: never, or too long ago to matter
-    )
+    ramped_ago: float | None = None  # since a backlog was let go, or will be; None: too long ago to matter, or never
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Pools:
         for name, pool in self._named.items():
             theirs = {(one.what, one.value) for one in pauses if _is_of(one, name)}
             if self._paused.get(name, theirs) - theirs:  # a person's pause has ended: what it held back goes at a pace
-                pool.buffer.ramp.begin(monotonic())
+                pool.buffer.door.ramp.begin(monotonic())
             self._paused[name] = theirs
             to_probe = [one for one in pauses if one.is_to_probe and one.transport == name]
             pool.hold(replace(Held.by(pauses, {name}), allowed=allowed), to_probe)
@@ -116,7 +116,7 @@ class Pools:
     @property
     def ramps(self) -> tuple[float, ...]:
         """When what had piled up was last let go, by transport."""
-        return tuple(pool.buffer.ramp.began for pool in self._pools)
+        return tuple(pool.buffer.door.ramp.began for pool in self._pools)
 
     def health(self) -> dict[str, Any]:
         """For the worker's row: transports, counters, faults."""

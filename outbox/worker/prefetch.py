@@ -44,7 +44,6 @@ class PrefetchBuffer:
         self._begun: dict[tuple[int, int], Begun] = {}  # by delivery and token
         self._open: set[object] = set()  # of the members, by their last message
         self.door = Door(members, ramp)
-        self.admission, self.ramp = self.door.admission, self.door.ramp
         self.examined = 0  # claimed, and not here yet: they are asked about first
         self.is_new = False  # whether it went out of use, came back or was probed: other workers are still to be told
         self.accepted_at: float | None = None  # when the relay took a message last, in monotonic seconds
@@ -175,7 +174,8 @@ class PrefetchBuffer:
             if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
                 self.running_low.set()
             self._is_news(ruling.turned or (begun.probe and was_down))
-            self.accepted_at = now if result.verdict is Verdict.ACCEPTED else self.accepted_at
+            if result.verdict is Verdict.ACCEPTED:
+                self.accepted_at = now
             if ruling.turned:
                 self._turned()
             if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
@@ -262,7 +262,7 @@ class PrefetchBuffer:
         """It is out of use, or has come back."""
         self.door.admission.forget()
         if not self.is_down:
-            self.ramp.begin(self._monotonic())
+            self.door.ramp.begin(self._monotonic())
         self.running_low.set()
 
     def _is_news(self, is_so: bool) -> None:

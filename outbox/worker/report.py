@@ -101,7 +101,7 @@ def _event_name(outcome: Outcome) -> EventName:
 
 def transport_health(breaker: Breaker, buffer: PrefetchBuffer, terms: Terms, now: float) -> dict[str, Any]:
     """The relay's health, for the worker's row."""
-    admission, ramp = buffer.admission, buffer.ramp
+    admission, ramp = buffer.door.admission, buffer.door.ramp
     return {
         "name": terms.transport,
         "address": terms.address,

@@ -72,7 +72,7 @@ class SharedHealth:
         if self._share is not None:
             self._share.look(row.shares, buffer)
         if row.ramped_ago is not None:
-            buffer.ramp.begin(began - row.ramped_ago)
+            buffer.door.ramp.begin(began - row.ramped_ago)
         if began <= self._changed_at:
             return
         with buffer.judging() as breaker:

@@ -14,12 +14,12 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
-from outbox.models import Base
 from outbox.store.engines import worker_engine
 from tests.servers.mariadb import ExternalMariaDB, MariaDBServer
 from tests.servers.postgres import ExternalPostgres, PostgresServer
 from tests.servers.process import ServerUnavailable
 from tests.servers.reuse import catalog_print, emptied
+from tests.servers.tables import create_tables
 
 NAMES = ("sqlite", "postgresql", "mariadb")
 
@@ -185,5 +185,5 @@ def _fresh_name() -> str:
 
 
 def _create_tables(engine: Engine) -> None:
-    Base.metadata.create_all(engine)
+    create_tables(engine)
     engine.dispose()

@@ -323,7 +323,7 @@ class World:
             yield self._restarts[0].at
         for worker in self.workers.values():
             yield worker.breaker.probe_at
-            yield worker.buffer.admission._raise_at
+            yield worker.buffer.door.admission._raise_at
             yield worker.claimer._no_other_until
             yield from (worker.idle_until(line) for line in worker.lines if line.busy is None)
 

@@ -150,7 +150,7 @@ def test_who_waits_learns_that_the_relay_admits_one_connection_more() -> None:
     lines = [Line(is_connected=True), Line()]
     buffer = ready(lines)
     buffer.put([leased(1), leased(2)])
-    buffer.admission.turned_away(1, "421 too many", monotonic())
+    buffer.door.admission.turned_away(1, "421 too many", monotonic())
     assert buffer.take(0, 0, lines[0]) is not None
     got: list[Leased | None] = []
     thread = threading.Thread(target=lambda: got.append(buffer.take(30, 0, lines[1])))
@@ -158,6 +158,6 @@ def test_who_waits_learns_that_the_relay_admits_one_connection_more() -> None:
     with polled("it waits", 30) as wait_a_little:
         while not len(buffer._waiters):
             wait_a_little()
-    buffer.admission.limit = 2
+    buffer.door.admission.limit = 2
     thread.join(10)
     assert got[0] is not None
