@@ -14,7 +14,7 @@ from outbox.message.digest import digest
 from outbox.operations.connect import guarded
 from outbox.operations.event_ties import Ties
 from outbox.store.effects import listeners_of
-from outbox.store.events import add, follow
+from outbox.store.events import Tied, add, follow
 from outbox.store.failures import OUTAGES
 
 _ATTEMPTS = 3
@@ -75,11 +75,20 @@ def _one(connection: sa.Connection, settings: EventSettings, event: ReportedEven
     key = settings.address_digest_key
     known = digest(event.recipient, key) if event.recipient else None
     tied = ties.of(event, known)
-    if event.type is EventType.COMPLAINED and event.message_pk is not None and ties.has_several(event.message_pk):
-        event = replace(event, proven=False)  # any of the recipients may have written it about another, and for good
+    if event.message_pk is not None and not _is_believed(event, event.message_pk, known, tied, ties):
+        event = replace(event, proven=False)
     event_pk = add(connection, event, tied, known)
     delivery_id = tied.id if tied else None
     if event_pk is None or tied is None:
         return Recorded(event, event_pk, delivery_id)
     follows = follow(connection, event, tied, event_pk, bounce_seconds=settings.bounce_suppression_seconds)
     return Recorded(event, event_pk, delivery_id, follows)
+
+
+def _is_believed(event: ReportedEvent, message_pk: int, known: str | None, tied: Tied | None, ties: Ties) -> bool:
+    """Whether a signed address that stands for all recipients of a message proves what is said of one of them."""
+    if event.type is EventType.COMPLAINED:  # any of them may have written it about another, and for good
+        return not ties.has_several(message_pk)
+    if event.type is EventType.BOUNCED:  # it says that an address does not exist: no other than it names
+        return known is None or tied is None or tied.digest in {None, known}
+    return True

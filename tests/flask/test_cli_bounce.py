@@ -142,6 +142,18 @@ def test_without_proof(forged: str, terminal: Terminal, ids: list[int], token: s
     assert suppressed(terminal) == []
 
 
+def test_a_victim_named_with_the_token_of_ones_own_message(terminal: Terminal) -> None:
+    """Shown on the message that the token is of, which is the writer's; nobody is suppressed, he neither."""
+    put(terminal.engine, "victim@example.net", state=State.SENT, posting=POSTING)
+    [own] = put(terminal.engine, "ann@example.net", state=State.SENT, posting=POSTING, message_id="<2@example.org>")
+    with terminal.engine.connect() as connection:
+        pk = connection.scalar(sa.select(OutboxDelivery.message_id).where(OutboxDelivery.id == own))
+    mail = REPORT.format(to=addresses().address(addresses().of_message(pk)), recipient="victim@example.net")
+    assert "not proven, so nothing follows" in piped(terminal, mail).stdout
+    assert events(terminal) == [("bounced", own, False)]
+    assert suppressed(terminal) == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("RECIPIENT", "bounce+{}@bounces.example.org"), ("EXTENSION", "{}"), ("LOCAL_PART_SUFFIX", "+{}")],

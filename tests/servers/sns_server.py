@@ -59,6 +59,8 @@ class SnsServer:
         self.key = own_key()
         self.answers: dict[str, bytes | int] = {CERTIFICATE_URL.removeprefix(f"https://{HOST}"): certificate(self.key)}
         self.requests: list[str] = []
+        self.answering = threading.Event()  # cleared: it takes requests and answers none
+        self.answering.set()
         issued = certificates.authority().issue_cert(HOST)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         issued.configure_cert(self.context)
@@ -160,6 +162,7 @@ class _Handler(socketserver.StreamRequestHandler):
         with sns.context.wrap_socket(self.request, server_side=True) as secure, secure.makefile("rwb") as stream:
             head = self._head(stream)
             sns.requests.append(head)
+            sns.answering.wait(60)
             path = head.split(" ")[1]
             answer = sns.answers.get(path, 404)
             status, body = (answer, b"") if isinstance(answer, int) else (200, answer)

@@ -33,7 +33,6 @@ _SIGNED = {
 }
 _KEPT = 8  # certificates; there are one or two a region
 _PAUSE = 5.0  # seconds without a fetch after one that failed
-_TURN = 2.0  # seconds to wait for another request that is fetching
 
 
 def verified(incoming: Incoming, topics: tuple[str, ...]) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def confirm(message: dict[str, Any]) -> None:
     url = str(message.get("SubscribeURL"))
     if not fetching.is_of_sns(url):
         raise RefusedError("the URL to confirm the subscription is not one of Amazon SNS")
-    fetching.get(url)
+    _FETCHES.get(url)
     log.info("status=webhook-subscribed provider=ses topic=%s", message["TopicArn"])
 
 
@@ -85,43 +84,36 @@ def _check_signature(message: dict[str, Any], names: tuple[str, ...], key: RSAPu
 
 
 class Keys:
-    """The public keys of SNS, by the URLs of their certificates. Thread-safe; one fetch at a time."""
+    """The public keys of SNS, by the URLs of their certificates. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[RSAPublicKey, datetime]] = OrderedDict()
-        self._fetching = threading.Lock()
+        self._lock = threading.Lock()
         self._not_before = 0.0
 
     def get(self, url: str, now: datetime) -> RSAPublicKey:
         """The key of the certificate at `url`, which must be one of SNS. Raises RefusedError, UnavailableError."""
-        if (found := self._fresh(url, now)) is not None:
-            return found
-        needed("OUTBOX_SES_TOPICS")
-        if not self._fetching.acquire(timeout=_TURN):
-            raise UnavailableError("a certificate of Amazon SNS is being fetched")
-        try:
-            return self._fresh(url, now) or self._fetched(url, now)
-        finally:
-            self._fetching.release()
-
-    def _fresh(self, url: str, now: datetime) -> RSAPublicKey | None:
         known = self._known.get(url)
-        return known[0] if known is not None and now < known[1] else None
-
-    def _fetched(self, url: str, now: datetime) -> RSAPublicKey:
+        if known is not None and now < known[1]:
+            return known[0]
+        needed("OUTBOX_SES_TOPICS")
         if clock.monotonic() < self._not_before:  # else who invents names makes us ask for each
             raise UnavailableError("a certificate of Amazon SNS could not be fetched a moment ago")
         try:
-            key, ends = _read(fetching.get(url), now)
+            key, ends = _read(_FETCHES.get(url), now)
+        except fetching.NotYetError:
+            raise
         except (RefusedError, UnavailableError):
             self._not_before = clock.monotonic() + _PAUSE
             raise
-        self._known[url] = (key, ends)
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
+        with self._lock:
+            self._known[url] = (key, ends)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
         return key
 
 
+_FETCHES = fetching.Fetches()
 _KEYS = Keys()
 
 

@@ -14,6 +14,7 @@ import outbox.web
 from outbox import Message, Outbox
 from outbox.models import OutboxAttempt, OutboxDelivery, OutboxEvent, OutboxMessage, OutboxSuppression
 from outbox.store.types import DbNow
+from outbox.web.events import fetching
 from outbox.web.events import sns as sns_messages
 from tests.flask.webhooks.signers import Request, settings
 from tests.servers.sns_server import TOPIC, SnsServer
@@ -74,6 +75,8 @@ def sns(monkeypatch: pytest.MonkeyPatch) -> Iterator[SnsServer]:
     with SnsServer() as server:
         server.install(monkeypatch)
         monkeypatch.setattr(sns_messages, "_KEYS", sns_messages.Keys())  # nothing is fetched yet
+        monkeypatch.setattr(sns_messages, "_FETCHES", fetching.Fetches())
+        monkeypatch.setattr(fetching, "_WAIT", 30.0)  # on a machine that does much else
         yield server
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
+from outbox.web.events import fetching
 from tests.flask.webhooks import payloads as of
 from tests.flask.webhooks.conftest import PREFIX, Hooks, MakeHooks
 from tests.flask.webhooks.signers import SIGN, Request, basic, mailgun, resend, sendgrid
@@ -121,6 +122,20 @@ def test_without_the_certificate_it_is_to_be_sent_again(hooks: Hooks, sns: SnsSe
         assert (response.status_code, response.headers["Retry-After"]) == (503, "30")
     assert sns.requests == FETCHED
     assert hooks.events() == []
+
+
+@pytest.mark.usefixtures("may_fetch")
+def test_amazon_is_slow(hooks: Hooks, sns: SnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 at once, however long it takes: the certificate goes on coming, and is there when the event comes again."""
+    monkeypatch.setattr(fetching, "_WAIT", 0.05)
+    sns.answering.clear()
+    other = sns.message(of.SES_BOUNCE, SigningCertURL=f"https://{HOST}/another.pem")
+    for message in (sns.message(of.SES_BOUNCE), sns.message(of.SES_BOUNCE), other):
+        assert hooks.post("ses", message).status_code == 503
+    sns.answering.set()
+    monkeypatch.setattr(fetching, "_WAIT", 30.0)
+    assert hooks.post("ses", sns.message(of.SES_BOUNCE)).status_code == 200
+    assert sns.requests == FETCHED
 
 
 @pytest.mark.usefixtures("may_fetch")
@@ -345,8 +360,9 @@ def test_the_same_again(hooks: Hooks, provider: str) -> None:
 
 @pytest.mark.usefixtures("may_fetch")
 def test_ses_the_same_again(hooks: Hooks, sns: SnsServer) -> None:
-    """A repetition, or the same bounce by a notification and by event publishing."""
+    """A late repetition, or by a clock that is ahead; the same bounce by a notification and by event publishing."""
     assert hooks.post("ses", sns.message(of.SES_BOUNCE)).text == "recorded: 1 of 1\n"
-    assert hooks.post("ses", sns.message(of.SES_BOUNCE)).text == "recorded: 0 of 1\n"
+    for sent in (ago(minutes=65), ago(minutes=-4)):
+        assert hooks.post("ses", sns.message(of.SES_BOUNCE, Timestamp=sent)).text == "recorded: 0 of 1\n"
     published = {"eventType": "Bounce", **{name: of.SES_BOUNCE[name] for name in ("bounce", "mail")}}
     assert hooks.post("ses", sns.message(published, MessageId="another")).text == "recorded: 0 of 1\n"
