@@ -166,7 +166,7 @@ class Claims:
             return connection.execute(self._any, values).first() is not None
         values["latest"] = self._latest()
         for slot in SLOTS:
-            values[f"due_{slot}"], values[f"id_{slot}"] = places.get(slot, START)
+            values[f"due_{slot}"], values[f"id_of_{slot}"] = places.get(slot, START)
         return connection.execute(self._any_behind, values).first() is not None
 
     def _heads(self, connection: sa.Connection) -> dict[int, Place]:
@@ -187,7 +187,7 @@ class Claims:
         }
         for slot, share in wanted.shares:
             due_at, id_ = wanted.places.get(slot, START)
-            values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_{slot}": id_}
+            values |= {f"share_{slot}": share, f"due_{slot}": due_at, f"id_of_{slot}": id_}
         if self._whole is None:
             self._whole = Rendered(
                 claim_sql.whole_claim(self._mine, self._database, self._transport), connection.dialect

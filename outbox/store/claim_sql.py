@@ -64,7 +64,13 @@ def any_behind(mine: sa.ColumnElement[bool], database: Database) -> sa.CompoundS
     """The same behind a place in each range: an idle worker's look where some is paused, however much."""
     due_type, id_type = _delivery.c.due_at.type, _delivery.c.id.type
     firsts = (
-        _due(sa.literal_column(str(slot)), bound(f"due_{slot}", due_type), bound(f"id_{slot}", id_type), mine, database)
+        _due(
+            sa.literal_column(str(slot)),
+            bound(f"due_{slot}", due_type),
+            bound(f"id_of_{slot}", id_type),
+            mine,
+            database,
+        )
         .with_only_columns(_delivery.c.id)
         .limit(sa.literal_column("1"))
         .subquery(f"first_{slot}")
@@ -126,7 +132,7 @@ def whole_claim(mine: sa.ColumnElement[bool], database: Database, transport: str
                 sa.literal_column(str(slot), sa.SmallInteger()).label("slot"),
                 bound(f"share_{slot}", sa.Integer()).label("share"),
                 bound(f"due_{slot}", due_type).label("due"),
-                bound(f"id_{slot}", id_type).label("id"),
+                bound(f"id_of_{slot}", id_type).label("id"),
             )
             for slot in SLOTS
         )

@@ -45,6 +45,8 @@ class Held:
     """Where there are several transports: all but what one of them is to carry is left alone."""
     allowed: Allowed | None = None
     """All that is for others is left alone; None: nothing for that."""
+    fitting: frozenset[int] = frozenset()
+    """Encrypted deliveries whose address fits a pattern of `allowed`, which SQL can't see."""
 
     @classmethod
     def by(cls, pauses: Iterable[Pause], transports: Collection[str]) -> Held:
@@ -145,7 +147,7 @@ class Held:
         if self.living:
             found.append(_is_living(delivery))
         if self.allowed is not None:
-            found.append(outside(delivery, self.allowed))
+            found.append(outside(delivery, self.allowed, self.fitting))
         if self.probed is not None:
             what, value = self.probed
             column, values = _message.c.envelope_from, {value}
@@ -171,20 +173,22 @@ class Held:
         return sa.or_(*found) if found else None
 
 
-def outside(delivery: sa.FromClause, allowed: Allowed) -> sa.ColumnElement[bool]:
-    """Whether a delivery is for somebody else."""
+def outside(delivery: sa.FromClause, allowed: Allowed, fitting: Collection[int]) -> sa.ColumnElement[bool]:
+    """Whether a delivery is for somebody else. `fitting`: those whose sealed address was opened, and fits a pattern."""
     address, domain = sa.func.lower(delivery.c.recipient), sa.func.lower(delivery.c.domain)
     unlike: list[sa.ColumnElement[bool]] = [
-        sa.not_((address if "@" in pattern else domain).like(_like(pattern), escape="|"))
+        sa.not_((address if "@" in pattern else domain).like(like(pattern), escape="|"))
         for pattern in sorted(allowed.patterns)
     ]
     hashed = [digest(one, key) for one in sorted(allowed.addresses) for key in address_keys()]
     if hashed:  # of what is sealed the address can't be read here
         unlike.append(sa.func.coalesce(delivery.c.digest, "").not_in(hashed))
+    if fitting:
+        unlike.append(delivery.c.id.not_in(sorted(fitting)))
     return sa.and_(address.not_in(sorted(allowed.addresses)), domain.not_in(sorted(allowed.domains)), *unlike)
 
 
-def _like(pattern: str) -> str:
+def like(pattern: str) -> str:
     """A pattern of `Allowed` as LIKE takes it."""
     for special in "|%_":
         pattern = pattern.replace(special, f"|{special}")

@@ -56,9 +56,15 @@ class Rulings:
         with self._engine.begin() as connection:
             return pauses.passed(connection, what, value, **self._of)
 
-    def show_allowed(self, allowed: Allowed | None) -> None:
-        """Show as paused what is for others than those; None: nothing. Raises DatabaseError."""
-        staging.show(self._engine, self._of["environment"], allowed)
+    def show_allowed(self, allowed: Allowed | None) -> frozenset[int]:
+        """Show as paused what is for others than those; None: nothing. Raises DatabaseError.
+
+        Gives the encrypted deliveries that fit a pattern.
+        """
+        environment = self._of["environment"]
+        fitting = frozenset() if allowed is None else staging.fitting(self._engine, environment, allowed)
+        staging.show(self._engine, environment, allowed, fitting)
+        return fitting
 
     def take_probe(self, pause_id: int) -> float | None:
         """Seconds until the next probe if this worker is the one to probe an automatic pause now; else None."""

@@ -140,6 +140,7 @@ class Pauses:
         self._allowed = allowed
         self._shows_allowed = Debounce(_ALLOWED_SECONDS).passes
         self._is_shown = False
+        self._fitting: frozenset[int] = frozenset()
         self._pools = pools
         self._queue = queue
         self._rulings = rulings
@@ -157,7 +158,7 @@ class Pauses:
         self._show_allowed()
         try:
             pauses = self._queue.pauses()
-            self._pools.hold(pauses, self._allowed)
+            self._pools.hold(pauses, self._allowed, self._fitting)
             self._pools.look(self._health)
             if any(one.is_to_probe and one.transport not in self._transports for one in pauses):
                 self._end_abandoned()
@@ -184,7 +185,7 @@ class Pauses:
         if self._is_shown and (self._allowed is None or not self._shows_allowed()):
             return
         try:
-            self._rulings.show_allowed(self._allowed)
+            self._fitting = self._rulings.show_allowed(self._allowed)
             self._is_shown = True
         except Exception as error:  # noqa: BLE001 - it is held back all the same
             logger.warning("what waits for OUTBOX_ALLOW_RECIPIENTS can't be shown: %s", first_line(error))

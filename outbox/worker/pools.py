@@ -41,10 +41,12 @@ class Pools:
         for pool in self._pools:
             pool.nudge()
 
-    def hold(self, pauses: Collection[Pause], allowed: Allowed | None = None) -> None:
+    def hold(
+        self, pauses: Collection[Pause], allowed: Allowed | None = None, fitting: frozenset[int] = frozenset()
+    ) -> None:
         """Go by these pauses: each by the general ones and its transport's own, which it probes as well.
 
-        `allowed`: those who may get mail; None: everybody.
+        `allowed`: those who may get mail; None: everybody. `fitting`: as `Held` has it.
         """
         for name, pool in self._named.items():
             theirs = {(one.what, one.value) for one in pauses if _is_of(one, name)}
@@ -52,7 +54,7 @@ class Pools:
                 pool.buffer.door.ramp.begin(monotonic())
             self._paused[name] = theirs
             to_probe = [one for one in pauses if one.is_to_probe and one.transport == name]
-            pool.hold(replace(Held.by(pauses, {name}), allowed=allowed), to_probe)
+            pool.hold(replace(Held.by(pauses, {name}), allowed=allowed, fitting=fitting), to_probe)
 
     def look(self, read: Callable[[], Mapping[str, Known]]) -> None:
         """Take what other workers know of the transports."""

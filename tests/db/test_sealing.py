@@ -221,3 +221,26 @@ def test_addresses_that_are_allowed(engine: sa.Engine, ring: Keyring) -> None:
     with engine.connect() as connection:
         [pause] = connection.execute(sa.text("SELECT what, value FROM outbox_pause")).all()
     assert tuple(pause) == ("message", str(other))
+
+
+def test_patterns_of_addresses_that_are_allowed(
+    engine: sa.Engine, ring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sealed one is opened to see whether it fits, the newest first; clear ones are claimed as before."""
+    [old] = put(engine, "QA-1@Example.org", posting=sealed_posting(ring), message_id="<1@x>")
+    [other] = put(engine, "bob@example.org", posting=sealed_posting(ring), message_id="<2@x>")
+    [new] = put(engine, "qa-2@x.example.org", posting=sealed_posting(ring), message_id="<3@x>")
+    [clear] = put(engine, "qa-3@example.org", message_id="<4@x>")
+    allowed = Allowed(frozenset(), frozenset(), frozenset({"qa-*@example.org", "qa-*@*.example.org"}))
+    fitting = staging.fitting(engine, "", allowed)
+    assert fitting == {old, new}
+    assert staging.show(engine, "", allowed, fitting) == 1
+    with engine.connect() as connection:
+        [pause] = connection.execute(sa.text("SELECT what, value FROM outbox_pause")).all()
+    assert tuple(pause) == ("message", str(other))
+    queue = Queue(engine, environment="", lease=60.0)
+    queue.hold(Held(allowed=allowed))
+    assert [one.id for one in queue.claim(1, 4711, 10)] == [clear]
+    queue.hold(Held(allowed=allowed, fitting=fitting))
+    assert sorted(one.id for one in queue.claim(1, 4711, 10)) == [old, new]
+    assert "a claim failed" not in caplog.text

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from outbox import Message, operations
 from outbox.extension.previews import make, write
 from outbox.extension.state import bound_to
+from outbox.message.keyring import new_key
 from outbox.models import OutboxPause
 from outbox.operations import wire
 from tests.servers.databases import Database
@@ -108,6 +109,21 @@ def test_only_those_who_are_allowed_get_mail(stage: Stage, relay: Relay) -> None
     stage.settle()
     assert {one.to for one in relay.taken()} == {ANN, EVA, BOB, other, "new@elsewhere.example"}
     assert pauses(stage) == set()
+
+
+@pytest.mark.databases("sqlite")
+def test_a_pattern_lets_encrypted_mail_through(database: Database, make_stage: MakeStage, relay: Relay) -> None:
+    """A worker opens the addresses; who does not fit waits, shown as paused."""
+    keys = {"OUTBOX_ENCRYPTION_KEYS": new_key(), "OUTBOX_ENCRYPTION": "all", "OUTBOX_ADDRESS_KEY": "story"}
+    stage = make_stage(database, relay.port, **keys)
+    enqueue(stage, "qa-1@customer.example", ANN)
+    stage.start(OUTBOX_ALLOW_RECIPIENTS="qa-*@customer.example")
+    until(lambda: [one.to for one in relay.taken()] == ["qa-1@customer.example"], "the one who fits")
+    until(lambda: pauses(stage) == {("message", str(stage.deliveries()[1].id))}, "the other is shown as paused")
+    enqueue(stage, "qa-2@customer.example")
+    until(lambda: len(relay.taken()) == 2, "the next one who fits")
+    assert relay.taken()[1].to == "qa-2@customer.example"
+    until(lambda: [one.state for one in stage.deliveries()] == ["sent", "queued", "sent"], "what was taken is recorded")
 
 
 @pytest.mark.databases("sqlite")
