@@ -31,8 +31,9 @@ from outbox.settings.kinds import Policy
 def kinds(since: timedelta, as_json: bool, **options: Any) -> None:
     """Show the figures and the policy of each kind of mail.
 
-    What failed, was sent and is uncertain of each kind, and what of it is queued or deferred now. The kinds that fail
-    most come first. At most 10,000 deliveries that ended and 10,000 that are queued are counted, the newest.
+    What failed, was sent and is uncertain of each kind, and what of it is queued or deferred now. P50: in this time
+    half of what was sent was accepted by a relay, counted from when it was enqueued. The kinds that fail most come
+    first. At most 10,000 deliveries that ended and 10,000 that are queued are counted, the newest.
     Below them is the policy of each kind that the application's code defines (mail.kind).
 
     \b
@@ -62,7 +63,7 @@ def kinds(since: timedelta, as_json: bool, **options: Any) -> None:
 
 
 def _print(rows: list[KindRow]) -> None:
-    heads = ("FAILED", "% FAILED", "SENT", "UNCERTAIN", "QUEUED", "DEFERRED")
+    heads = ("FAILED", "% FAILED", "SENT", "P50", "UNCERTAIN", "QUEUED", "DEFERRED")
     columns = [Column("KIND", ratio=1), *(Column(head, right=True) for head in heads)]
     print_table(console(), columns, [_cells(row) for row in rows])
 
@@ -78,13 +79,19 @@ def _policy_words(policy: Policy) -> str:
 
 def _cells(row: KindRow) -> list[Text]:
     share = "-" if row.failing is None else f"{100 * row.failing:.1f}"
-    counts = (row.sent, row.uncertain, row.waiting, row.deferred)
+    counts = (row.uncertain, row.waiting, row.deferred)
     return [
         Text(safe(row.kind or operations.NO_KIND)),
         Text(number(row.failed), style="red" if row.failed else "dim"),
         Text(share),
+        Text(number(row.sent), style="" if row.sent else "dim"),
+        Text("-" if row.accepted_p50 is None else _time(row.accepted_p50)),
         *(Text(number(count), style="" if count else "dim") for count in counts),
     ]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else operations.duration(seconds)
 
 
 def _object(row: KindRow, policy: Policy | None) -> dict[str, object]:
@@ -94,6 +101,7 @@ def _object(row: KindRow, policy: Policy | None) -> dict[str, object]:
         "sent": row.sent,
         "failed": row.failed,
         "failed_share": row.failing,
+        "accepted_p50_seconds": row.accepted_p50,
         "uncertain": row.uncertain,
         "queued": row.waiting,
         "deferred": row.deferred,

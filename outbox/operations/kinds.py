@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -25,6 +27,8 @@ class KindRow:
     uncertain: int
     waiting: int  # queued, of which
     deferred: int  # these were attempted before
+    accepted_p50: float | None = None
+    """Seconds in which half of what was sent was accepted by a relay, from when it was enqueued; None: nothing sent."""
 
     @property
     def failing(self) -> float | None:
@@ -44,13 +48,7 @@ class Kinds:
 
 def kinds(connection: sa.Connection, seconds: float, *, environment: str | None = None) -> Kinds:
     """Look once; the cost is bounded by SEEN. `environment`: only of this one."""
-    ended = (
-        sa.select(DELIVERY.c.message_id, DELIVERY.c.state, sa.literal(0).label("deferred"))
-        .where(DELIVERY.c.finished_at >= DbNow(-seconds))
-        .order_by(DELIVERY.c.finished_at.desc())
-        .limit(SEEN)
-        .subquery()
-    )
+    ended = _ended(seconds, DELIVERY.c.state, sa.literal(0).label("deferred"))
     queued = (
         sa.select(
             DELIVERY.c.message_id, DELIVERY.c.state, sa.case((waits_is(Waits.DEFERRED), 1), else_=0).label("deferred")
@@ -80,16 +78,39 @@ def kinds(connection: sa.Connection, seconds: float, *, environment: str | None 
         counts.setdefault(row.kind, {})[row.state, int(row.deferred)] = int(row.number)
         where = "queued" if row.state == State.QUEUED.value else "ended"
         total[where] = total.get(where, 0) + int(row.number)
+    halves = _accepted_p50(connection, seconds, environment)
     rows = sorted(
-        (_row(name, of) for name, of in counts.items()),
+        (_row(name, of, halves.get(name)) for name, of in counts.items()),
         key=lambda row: (-row.failed, -(row.failing or 0.0), row.kind or ""),
     )
     return Kinds(seconds, rows, any(number >= SEEN for number in total.values()))
 
 
-def _row(kind: str | None, counts: dict[tuple[str, int], int]) -> KindRow:
+def _ended(seconds: float, *columns: sa.ColumnElement[Any]) -> sa.Subquery:
+    """The newest that ended."""
+    ended = sa.select(DELIVERY.c.message_id, *columns).where(DELIVERY.c.finished_at >= DbNow(-seconds))
+    return ended.order_by(DELIVERY.c.finished_at.desc()).limit(SEEN).subquery()
+
+
+def _accepted_p50(connection: sa.Connection, seconds: float, environment: str | None) -> dict[str | None, float]:
+    """By kind. Taken here, since each database has its own way to subtract times."""
+    ended = _ended(seconds, DELIVERY.c.state, DELIVERY.c.finished_at)
+    columns = [MESSAGE.c.kind, MESSAGE.c.created_at, ended.c.finished_at]
+    statement = sa.select(*columns).join(MESSAGE, MESSAGE.c.id == ended.c.message_id)
+    statement = statement.where(ended.c.state == State.SENT.value)
+    if environment is not None:
+        statement = statement.where(MESSAGE.c.environment == environment)
+    taken: dict[str | None, list[float]] = {}
+    for kind, created_at, finished_at in connection.execute(statement):
+        taken.setdefault(kind, []).append(max(0.0, (finished_at - created_at).total_seconds()))
+    return {kind: statistics.median(of) for kind, of in taken.items()}
+
+
+def _row(kind: str | None, counts: dict[tuple[str, int], int], accepted_p50: float | None) -> KindRow:
     def of(state: State) -> int:
         return sum(number for (name, _), number in counts.items() if name == state.value)
 
     deferred = counts.get((State.QUEUED.value, 1), 0)
-    return KindRow(kind, of(State.SENT), of(State.FAILED), of(State.UNCERTAIN), of(State.QUEUED), deferred)
+    return KindRow(
+        kind, of(State.SENT), of(State.FAILED), of(State.UNCERTAIN), of(State.QUEUED), deferred, accepted_p50
+    )

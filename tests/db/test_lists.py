@@ -107,6 +107,27 @@ def test_figures_by_kind(engine: sa.Engine) -> None:
         assert (row.sent, row.failed, row.waiting, row.deferred) == (1, 1, 1, 1)
 
 
+def test_the_time_to_accepted_by_kind(engine: sa.Engine) -> None:
+    """The median of what was sent, from when it was enqueued; what failed does not count."""
+    for kind, seconds in (("news", 2.0), ("news", 5.0), ("news", 60.0), ("reset", 1.0), ("reset", 2.0)):
+        [id] = put(engine, state=State.SENT, posting=Posting(kind=kind))
+        enqueued_before(engine, id, seconds)
+    [id] = put(engine, state=State.FAILED, posting=Posting(kind="reset"))
+    enqueued_before(engine, id, 500.0)
+    with engine.connect() as connection:
+        found = {row.kind: row.accepted_p50 for row in operations.kinds(connection, 3600.0).rows}
+    assert found == {"news": pytest.approx(5.0, abs=0.1), "reset": pytest.approx(1.5, abs=0.1)}
+
+
+def enqueued_before(engine: sa.Engine, id: int, seconds: float) -> None:
+    """Make a delivery's message so much older than its end."""
+    with engine.begin() as connection:
+        ended = sa.select(DELIVERY.c.message_id, DELIVERY.c.finished_at).where(DELIVERY.c.id == id)
+        pk, at = connection.execute(ended).one()
+        older = {"created_at": at - timedelta(seconds=seconds)}
+        connection.execute(MESSAGE.update().where(MESSAGE.c.id == pk).values(older))
+
+
 def test_the_kinds_with_most_failures_come_first(engine: sa.Engine) -> None:
     """Of those with as many, the ones of which a larger share failed."""
     for kind, failed, sent in (("a", 1, 3), ("b", 1, 0), ("c", 2, 9), ("d", 0, 1), ("e", 1, 1)):

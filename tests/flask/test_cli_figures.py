@@ -50,10 +50,10 @@ class TestKinds:
         with terminal.screen("outbox-kinds", lines=24) as screen:
             lines = SGR.sub("", screen.to_end()).splitlines()
         assert [line.split() for line in lines] == [
-            ["KIND", "FAILED", "%", "FAILED", "SENT", "UNCERTAIN", "QUEUED", "DEFERRED"],
-            ["news", "3", "75.0", "1", "0", "0", "0"],
-            ["reset", "1", "100.0", "0", "0", "0", "0"],
-            ["(none)", "0", "-", "0", "0", "1", "1"],
+            ["KIND", "FAILED", "%", "FAILED", "SENT", "P50", "UNCERTAIN", "QUEUED", "DEFERRED"],
+            ["news", "3", "75.0", "1", "0ms", "0", "0", "0"],
+            ["reset", "1", "100.0", "0", "-", "0", "0", "0"],
+            ["(none)", "0", "-", "0", "-", "0", "1", "1"],
         ]
         assert all(len(line) <= WIDTH for line in lines)
 
@@ -67,6 +67,7 @@ class TestKinds:
             "sent": 0,
             "failed": 2,
             "failed_share": 1.0,
+            "accepted_p50_seconds": None,
             "uncertain": 0,
             "queued": 0,
             "deferred": 0,
@@ -78,6 +79,7 @@ class TestKinds:
                 "sent": 0,
                 "failed": 0,
                 "failed_share": None,
+                "accepted_p50_seconds": None,
                 "uncertain": 0,
                 "queued": 1,
                 "deferred": 1,
