@@ -21,9 +21,9 @@ _DELIVERY, _SUPPRESSION = table_of(OutboxDelivery), table_of(OutboxSuppression)
 _QUEUED = 5_000
 _TURNS = 300
 _CLAIMED = 50
-_HASH = {  # 32 hexadecimal digits of a number, in no order
+_HASH = {  # what takes the place of the digest of a number, in no order
     "postgresql": lambda n: sa.func.md5(sa.cast(n, sa.String)),
-    "mariadb": lambda n: sa.func.md5(sa.cast(n, sa.String)),
+    "mariadb": lambda n: sa.func.unhex(sa.func.md5(sa.cast(n, sa.String))),
     "sqlite": lambda n: sa.func.printf("%016x%016x", n * 2_654_435_761 % 4_294_967_296, n),
 }
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from outbox.store.databases import table_options
 from outbox.store.models import Base
 from outbox.store.sealing import Sealable, SealableJson
-from outbox.store.types import UtcDateTime, big_integer
+from outbox.store.types import Digest, UtcDateTime, big_integer
 
 
 class OutboxDigestItem(Base):
@@ -28,7 +28,7 @@ class OutboxDigestItem(Base):
     environment: Mapped[str] = mapped_column(sa.String(64))
     name: Mapped[str] = mapped_column(sa.String(64))  # of the digest
     recipient: Mapped[str] = mapped_column(Sealable(600, "recipient", always=True))
-    digest: Mapped[str] = mapped_column(sa.CHAR(32))  # of the recipient: `message.digest`
+    digest: Mapped[str] = mapped_column(Digest())  # of the recipient: `message.digest`
     item: Mapped[Any] = mapped_column(SealableJson("item", always=True))  # [what the application gave]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
     due_at: Mapped[datetime | None] = mapped_column(

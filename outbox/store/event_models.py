@@ -12,7 +12,7 @@ from outbox.delivery.suppression import Why
 from outbox.store.databases import HASHED, table_options
 from outbox.store.models import Base, one_of
 from outbox.store.sealing import Sealable
-from outbox.store.types import No, UtcDateTime, big_integer
+from outbox.store.types import Digest, No, UtcDateTime, big_integer, short_integer
 
 
 class OutboxEvent(Base):
@@ -37,7 +37,7 @@ class OutboxEvent(Base):
     delivery_id: Mapped[int | None] = mapped_column(big_integer())  # no foreign key: the event outlives it
     message_pk: Mapped[int | None] = mapped_column(big_integer())
     recipient: Mapped[str | None] = mapped_column(Sealable(600, "recipient", always=True))  # as reported
-    digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the delivery's recipient
+    digest: Mapped[str | None] = mapped_column(Digest())  # of the delivery's recipient
     proven: Mapped[bool] = mapped_column(sa.Boolean, server_default=No())  # who reports it is known
     tied: Mapped[str | None] = mapped_column(sa.String(10))  # how its delivery was found: `event_ties.Tie`
     at: Mapped[datetime] = mapped_column(UtcDateTime())  # when it happened, as reported
@@ -62,8 +62,8 @@ class OutboxSuppression(Base):
         table_options(ids_once=True),
     )
 
-    id: Mapped[int] = mapped_column(big_integer(), primary_key=True, autoincrement=True)
-    digest: Mapped[str] = mapped_column(sa.CHAR(32))  # `message.digest`
+    id: Mapped[int] = mapped_column(short_integer(), primary_key=True, autoincrement=True)
+    digest: Mapped[str] = mapped_column(Digest())  # `message.digest`
     scope: Mapped[str] = mapped_column(sa.String(80))  # "all", "category:subscription", "kind:newsletter"
     reason: Mapped[str] = mapped_column(sa.String(16))  # `suppression.Why`
     address: Mapped[str | None] = mapped_column(

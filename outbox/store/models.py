@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from outbox.delivery.states import LIVE, OnUncertain, State
 from outbox.store.databases import index_options, table_options
 from outbox.store.sealing import Sealable, SealableBinary, SealableJson
-from outbox.store.types import No, UtcDateTime, big_integer
+from outbox.store.types import Digest, No, UtcDateTime, big_integer
 
 _OPTIONS = table_options()
 _REFERRED_TO = table_options(ids_once=True)  # the audit and logs refer to ids
@@ -156,7 +156,7 @@ class OutboxDelivery(Base):
     batch_id: Mapped[int | None] = mapped_column(big_integer())  # of `OutboxBatch`, whose row may be purged before
     recipient: Mapped[str] = mapped_column(Sealable(600, "recipient"))
     domain: Mapped[str] = mapped_column(sa.String(255))
-    digest: Mapped[str | None] = mapped_column(sa.CHAR(32))  # of the recipient: `message.digest`
+    digest: Mapped[str | None] = mapped_column(Digest())  # of the recipient: `message.digest`
     state: Mapped[str] = mapped_column(sa.String(10))
     lane: Mapped[int] = mapped_column(sa.SmallInteger)  # `Lane.slot`: priority, new mail before retries
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime())  # when live: due, or the end of the lease

@@ -54,6 +54,24 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Digest(sa.types.TypeDecorator[str]):
+    """A keyed hash of an address (`message.digest`), 32 hexadecimal digits; where the database prefers it, 16 bytes."""
+
+    impl = sa.CHAR(32)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(of(dialect).digest or self.impl_instance)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        return value if value is None or of(dialect).digest is None else bytes.fromhex(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return str(value if of(dialect).digest is None else value.hex())
+
+
 def utc(value: datetime) -> datetime:
     """An aware datetime in UTC, as `UtcDateTime` gives it, of one that came from the driver.
 
@@ -65,6 +83,11 @@ def utc(value: datetime) -> datetime:
 def big_integer() -> sa.types.TypeEngine[int]:
     """64 bits."""
     return _with_variants(sa.BigInteger(), lambda database: database.big_integer)
+
+
+def short_integer() -> sa.types.TypeEngine[int]:
+    """32 bits where that is worth it, for the ids of a table whose indexes are to be small; else 64."""
+    return _with_variants(sa.BigInteger(), lambda database: database.short_integer)
 
 
 def big_binary() -> sa.types.TypeEngine[bytes]:

@@ -58,10 +58,10 @@ def index_options(where: str) -> dict[str, Any]:
     return {f"{name}_where": sa.text(where) for name in names}
 
 
-HASHED: dict[str, Any] = {"postgresql_using": "hash", "mysql_length": 8, "mariadb_length": 8}
+HASHED: dict[str, Any] = {"postgresql_using": "hash", "mysql_length": 4, "mariadb_length": 4}
 """The options of an index that looks digests up, in no order: small, since each is on a page of its own.
 
-A hash where there is one: one page for each, where a tree has several. Else their first characters, 32 bits: the row
+A hash where there is one: one page for each, where a tree has several. Else their first 32 bits: the row
 itself is read for what begins alike.
 """
 

@@ -65,12 +65,12 @@ class Database(JsonObjects):
     reads_only: tuple[str, str | None] = ("SET TRANSACTION READ ONLY", None)
     """What makes the transaction that begins one that can't write, and what ends that if the transaction does not."""
 
-    big_integer: sa.types.TypeEngine[int] | None = None
-    """64 bits, where it is not SQLAlchemy's own type."""
+    # types of its own, where they are not SQLAlchemy's
 
-    big_binary: sa.types.TypeEngine[bytes] | None = None
-    """Up to 4 GiB, where it is not SQLAlchemy's own type."""
-
+    big_integer: sa.types.TypeEngine[int] | None = None  # 64 bits
+    short_integer: sa.types.TypeEngine[int] | None = None  # 32, where a short key makes all indexes of a table smaller
+    big_binary: sa.types.TypeEngine[bytes] | None = None  # up to 4 GiB
+    digest: sa.types.TypeEngine[bytes] | None = None  # of an address, as 16 bytes in place of hexadecimal digits
     moment: sa.types.TypeEngine[datetime] = sa.DateTime(timezone=True)
     """A point in time with microseconds."""
 

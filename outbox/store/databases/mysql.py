@@ -52,6 +52,8 @@ class MySQL(Database):
     reads_only = ("START TRANSACTION READ ONLY", None)
 
     big_binary = mysql.LONGBLOB()  # plain BLOB holds 64 KB
+    digest = mysql.BINARY(16)  # of CHAR a prefix of as many bits is twice as long, and has its length besides
+    short_integer = mysql.INTEGER(unsigned=True)
     moment = mysql.DATETIME(fsp=6)  # plain DATETIME drops fractions
     table_options = {f"{name}_{option}": value for name in sorted(names) for option, value in _OPTIONS.items()}
 

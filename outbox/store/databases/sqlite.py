@@ -39,7 +39,7 @@ class SQLite(Database):
     numbers_new_rows = True
     alters_constraints = False
 
-    big_integer = sa.Integer()  # the INTEGER that a row id must be
+    big_integer = short_integer = sa.Integer()  # the INTEGER that a row id must be
     partial_indexes = True
     ids_once = {"sqlite_autoincrement": True}
 

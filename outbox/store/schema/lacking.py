@@ -65,7 +65,7 @@ def _of_table(connection: sa.Connection, table: sa.Table, found: _Found) -> Iter
     yield from (column for column in table.columns if column.name not in columns)
     if of(connection).alters_constraints:  # else text is as long as it is
         there = (column for column in table.columns if column.name in columns)
-        yield from (Narrow(column) for column in there if _is_narrow(column, columns[column.name]))
+        yield from (Narrow(column) for column in there if _is_narrow(connection.dialect, column, columns[column.name]))
     uniques = found.uniques.get(table.name, [])
     indexes = [*found.indexes.get(table.name, []), *uniques]
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
@@ -83,8 +83,8 @@ def _of_table(connection: sa.Connection, table: sa.Table, found: _Found) -> Iter
         yield "AUTOINCREMENT"
 
 
-def _is_narrow(column: sa.Column[Any], type_: Any) -> bool:
-    wanted, has = getattr(column.type, "length", None), getattr(type_, "length", None)
+def _is_narrow(dialect: sa.Dialect, column: sa.Column[Any], type_: Any) -> bool:
+    wanted, has = getattr(column.type.dialect_impl(dialect), "length", None), getattr(type_, "length", None)
     return wanted is not None and has is not None and has < wanted
 
 

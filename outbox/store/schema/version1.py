@@ -11,7 +11,7 @@ from outbox.store.databases import index_options, table_options
 from outbox.store.schema.complete import complete
 from outbox.store.schema.version1_batches import add_batches
 from outbox.store.schema.version1_events import add_events
-from outbox.store.types import No, UtcDateTime, big_binary, big_integer
+from outbox.store.types import Digest, No, UtcDateTime, big_binary, big_integer
 
 _OPTIONS = table_options()
 _REFERRED_TO = table_options(ids_once=True)
@@ -162,7 +162,7 @@ def _deliveries(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("batch_id", big_integer()),
         sa.Column("recipient", sa.String(600), nullable=False),
         sa.Column("domain", sa.String(255), nullable=False),
-        sa.Column("digest", sa.CHAR(32)),
+        sa.Column("digest", Digest()),
         sa.Column("state", sa.String(10), nullable=False),
         sa.Column("lane", sa.SmallInteger, nullable=False),
         sa.Column("due_at", UtcDateTime()),

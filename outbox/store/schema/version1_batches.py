@@ -7,7 +7,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from outbox.store.databases import table_options
-from outbox.store.types import UtcDateTime, big_integer
+from outbox.store.types import Digest, UtcDateTime, big_integer
 
 _REFERRED_TO = table_options(ids_once=True)
 
@@ -49,7 +49,7 @@ def add_batches(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("environment", sa.String(64), nullable=False),
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("recipient", sa.String(600), nullable=False),
-        sa.Column("digest", sa.CHAR(32), nullable=False),
+        sa.Column("digest", Digest(), nullable=False),
         sa.Column("item", sa.JSON, nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("due_at", UtcDateTime()),

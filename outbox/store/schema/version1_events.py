@@ -7,7 +7,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from outbox.store.databases import HASHED, table_options
-from outbox.store.types import No, UtcDateTime, big_integer
+from outbox.store.types import Digest, No, UtcDateTime, big_integer, short_integer
 
 _REFERRED_TO = table_options(ids_once=True)
 
@@ -24,7 +24,7 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
         sa.Column("delivery_id", big_integer()),
         sa.Column("message_pk", big_integer()),
         sa.Column("recipient", sa.String(600)),
-        sa.Column("digest", sa.CHAR(32)),
+        sa.Column("digest", Digest()),
         sa.Column("proven", sa.Boolean, nullable=False, server_default=No()),
         sa.Column("tied", sa.String(10)),
         sa.Column("at", UtcDateTime(), nullable=False),
@@ -50,8 +50,8 @@ def add_events(metadata: sa.MetaData, name: Callable[[str], str]) -> None:
     sa.Table(
         name("outbox_suppression"),
         metadata,
-        sa.Column("id", big_integer(), primary_key=True, autoincrement=True),
-        sa.Column("digest", sa.CHAR(32), nullable=False),
+        sa.Column("id", short_integer(), primary_key=True, autoincrement=True),
+        sa.Column("digest", Digest(), nullable=False),
         sa.Column("scope", sa.String(80), nullable=False),
         sa.Column("reason", sa.String(16), nullable=False),
         sa.Column("address", sa.String(600)),
