@@ -1,8 +1,4 @@
-"""What is likely wrong with a message, though it can be sent: for developers, before readers see it.
-
-Not checked: which CSS which reader supports. The data of caniemail.com is in no Python package, and a copy of it here
-would be old soon.
-"""
+"""What is likely wrong with a message, though it can be sent: for developers, before readers see it."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from email.utils import getaddresses
 from html import unescape
 from urllib.parse import unquote, urlsplit
 
+from outbox.message import css_support
 from outbox.message.html_hidden import split
 from outbox.message.html_tags import Attributes, tokens
 from outbox.message.slips import empty_name, meant, placeholder
@@ -60,13 +57,14 @@ def of_message(content: bytes, recipients: Iterable[str] = ()) -> list[Finding]:
 def of_template(source: str) -> list[Finding]:
     """What can be said of the source of a Jinja template of HTML, without its values."""
     html = _VALUE.sub(_UNKNOWN, _JINJA.sub("", source))
-    return _each_once([*_of_tags(html), *_style_sheets(html)])
+    return _each_once([*_of_tags(html), *_style_sheets(html), *_unsupported(html)])
 
 
 def of_html(html: str) -> Iterator[Finding]:
     """What is to be said of HTML as it is sent."""
     yield from _of_tags(html)
     yield from _style_sheets(html)
+    yield from _unsupported(html)
     size = len(html.encode(errors="replace"))
     if size > LARGEST:
         yield Finding(
@@ -129,6 +127,20 @@ def _style_sheet(url: str) -> Finding:
         f"the style sheet {_short(url)} is loaded by few mail programs",
         "Put its rules into a <style> block; the extra html writes them into the attributes.",
     )
+
+
+def _unsupported(html: str) -> Iterator[Finding]:
+    styles = (
+        unescape(attributes["style"])
+        for _, (kind, _tag, attributes) in split(tokens(html))
+        if kind == "start" and "style" in attributes
+    )
+    for found in css_support.left_out(_STYLE.findall(html), styles):
+        yield Finding(
+            "unsupported-css",
+            f"{css_support.WITHOUT} leave out {found}",
+            "Lay out by tables and plain values; what is meant for other programs alone goes into @media.",
+        )
 
 
 def _beside_text(html: str, text: str | None) -> Iterator[Finding]:

@@ -46,6 +46,14 @@ def test_a_good_message_has_nothing() -> None:
         (HIDDEN + '<img src="cid:logo" alt="">', None, ["no-text", "no-part"]),
         (HIDDEN + "x", "Hello {{ name }}", ["placeholder"]),
         (HIDDEN + '<a href="https://x.org/1">a</a>' * 2, "x", ["link-not-in-text"]),
+        (HIDDEN + '<p style="position: absolute; color: var(--x)">x', "x", ["unsupported-css"] * 2),
+        (
+            "<style>p { display: grid } a::after { content: ';position:fixed' }</style>" + HIDDEN,
+            "x",
+            ["unsupported-css"] * 2,
+        ),
+        ("<style>@media screen { p { position: fixed } } b { position: relative }</style>" + HIDDEN, "x", []),
+        ("<style>p { background: url(a?position:fixed;top:0); /* transform: none */ }</style>" + HIDDEN, "x", []),
     ],
 )
 def test_each_check(html: str, body: str | None, found: list[str]) -> None:
@@ -108,7 +116,9 @@ def test_a_template_is_checked_without_its_values() -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("piece", ["<style>", "<a href=x>", "{{", "{%", "@import", "<img ", "<div hidden>", "<title>"])
+@pytest.mark.parametrize(
+    "piece", ["<style>", "<a href=x>", "{{", "{%", "@import", "<img ", "<div hidden>", "<title>", "<style>a{b:url("]
+)
 def test_broken_html_takes_no_longer(piece: str) -> None:
     """In development it runs in a request."""
     list(of_html(piece * 10_000))
