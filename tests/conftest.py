@@ -9,6 +9,7 @@ test may stop and kill them.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
@@ -19,6 +20,7 @@ import jinja2
 import pytest
 from flask import Flask
 
+from tests.servers import first_data
 from tests.servers.brokers import missing
 from tests.servers.databases import NAMES, Database, Databases
 from tests.servers.leftovers import left_over, mark_children
@@ -51,6 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
     unknown = set(_asked_for(config)) - set(NAMES)
     if unknown:
         raise pytest.UsageError(f"--databases: {', '.join(sorted(unknown))} is none of {', '.join(NAMES)}")
+    gc.disable()  # ten thousand tests are a million objects that stay
+    if (shared := first_data.share()) is not None:
+        config.add_cleanup(lambda: first_data.unshare(shared))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pymysql
 from sqlalchemy.engine import URL, make_url
 
+from tests.servers import first_data
 from tests.servers.process import OwnServer, ServerProcess, ServerUnavailable, free_port, own_folder, run
 
 DRIVER = "mariadb+pymysql"
@@ -86,14 +87,7 @@ class MariaDBServer(OwnServer):
         return _execute(self.url(""), statement)
 
     def _initialise(self) -> None:
-        install = _program("mariadb-install-db", "mysql_install_db")
-        run(
-            [
-                *(install, "--no-defaults", f"--datadir={self._data}", "--skip-test-db"),
-                *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
-            ],
-            cwd=self._folder,
-        )
+        first_data.put("mariadb", _make_data, self._folder)
         init = self._folder / "init.sql"
         init.touch(mode=0o600)
         init.write_text(
@@ -110,6 +104,17 @@ class MariaDBServer(OwnServer):
         except pymysql.OperationalError:
             return False
         return True
+
+
+def _make_data(folder: Path) -> None:
+    install = _program("mariadb-install-db", "mysql_install_db")
+    run(
+        [
+            *(install, "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db"),
+            *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
+        ],
+        cwd=folder,
+    )
 
 
 class ExternalMariaDB:

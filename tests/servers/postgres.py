@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
+from tests.servers import first_data
 from tests.servers.process import (
     OwnServer,
     ServerProcess,
@@ -47,7 +48,7 @@ class PostgresServer(OwnServer):
         self._data = self._folder / "data"
         self._process = ServerProcess(self._folder, "postgres", environ)
         self._port = free_port()
-        self._password = secrets.token_urlsafe(16)
+        self._password = ""
         try:
             self._bin = _binaries(self._folder)
             self._initialise()
@@ -100,16 +101,20 @@ class PostgresServer(OwnServer):
             _execute(self.url("postgres"), statement)
 
     def _initialise(self) -> None:
-        secret = self._folder / "password"
-        secret.write_text(self._password)
+        first_data.put("postgresql", self._make_data, self._folder)
+        self._password = (self._folder / "password").read_text()
+
+    def _make_data(self, folder: Path) -> None:
+        secret = folder / "password"
+        secret.write_text(secrets.token_urlsafe(16))
         if os.geteuid() == 0:
-            shutil.chown(secret, self._folder.owner())
+            shutil.chown(secret, folder.owner())
         run(
             [
-                *(self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "--no-sync"),
+                *(self._bin / "initdb", "-D", folder / "data", "-U", "postgres", "--pwfile", secret, "--no-sync"),
                 *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"),
             ],
-            cwd=self._folder,
+            cwd=folder,
         )
 
     def _accepts(self) -> bool:

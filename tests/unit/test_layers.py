@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_no_expression_is_a_branch() -> None:
     found = [
         f"{name}:{node.lineno}"
         for name, source in package().items()
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
         if isinstance(node, ast.Expr) and isinstance(node.value, (ast.IfExp, ast.BoolOp))
     ]
     assert found == []
@@ -172,10 +173,22 @@ def test_what_waits_is_looked_up_when_it_is_used() -> None:
     assert kept_unpatched(package()) == []
 
 
+@cache
 def package() -> Modules:
     """The source of every module of outbox/."""
     folder = ROOT / "outbox"
     return {_name(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
+
+
+@cache
+def parsed(source: str) -> ast.Module:
+    """Made once for all checks, which change nothing in it."""
+    return ast.parse(source)
+
+
+@cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parsed(source)))
 
 
 def floor_of(module: str) -> int:
@@ -223,10 +236,8 @@ def dialects_named(modules: Modules) -> list[str]:
     for name, source in modules.items():
         if name == DATABASE_ROOM or name.startswith(f"{DATABASE_ROOM}."):
             continue
-        found += [
-            f"{name} imports {one}" for one in _imports(ast.parse(source)) if one.startswith("sqlalchemy.dialects")
-        ]
-        for node in ast.walk(ast.parse(source)):
+        found += [f"{name} imports {one}" for one in _imports(nodes(source)) if one.startswith("sqlalchemy.dialects")]
+        for node in nodes(source):
             found += [f"{name}:{node.lineno} {asked}" for asked in _asked_of_dialect(node)]
     return found
 
@@ -236,7 +247,7 @@ def clock_readers(modules: Modules) -> list[str]:
     for name, source in modules.items():
         if name == "core.clock":
             continue
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             found += [f"{name}:{node.lineno} {read}" for read in _clocks_read(node)]
     return found
 
@@ -244,8 +255,8 @@ def clock_readers(modules: Modules) -> list[str]:
 def makers(modules: Modules) -> list[str]:
     found = []
     for name, source in modules.items():
-        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-        made = sorted({ast.unparse(call.func) for call in calls} & BUILT)
+        calls = (node.func for node in nodes(source) if isinstance(node, ast.Call))
+        made = sorted({func.id for func in calls if isinstance(func, ast.Name)} & BUILT)
         found += [f"{name} makes {one}" for one in made if name not in BUILDERS]
     return found
 
@@ -254,7 +265,7 @@ def untyped(modules: Modules) -> list[str]:
     found = []
     for name, source in modules.items():
         if _top(name) in TYPED:
-            for node in ast.walk(ast.parse(source)):
+            for node in nodes(source):
                 found += [f"{name}:{node.lineno} {what}" for what in _untyped(node)]  # type: ignore[attr-defined]
     return found
 
@@ -289,11 +300,12 @@ def _name_of(node: ast.expr) -> object:
 def kept_unpatched(modules: Modules) -> list[str]:
     found = []
     for name, source in modules.items():
-        for node in ast.walk(_at_run_time(source)):
+        for node in _at_run_time(source):
             if isinstance(node, ast.ImportFrom) and node.module in PATCHED:
                 found += [f"{name}:{node.lineno} {node.module}.{alias.name}" for alias in node.names]
-        for statement in ast.parse(source).body:  # made as the module is imported
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("threading.local("):
+        for statement in parsed(source).body:  # made as the module is imported
+            made = statement.value if isinstance(statement, ast.Assign) else None
+            if isinstance(made, ast.Call) and ast.unparse(made.func) == "threading.local":
                 found.append(f"{name}:{statement.lineno} threading.local")
     return found
 
@@ -337,26 +349,32 @@ def _edges(modules: Modules) -> list[tuple[str, str]]:
     """(importer, imported) for each import of one module of the package by another."""
     edges = set()
     for name, source in modules.items():
-        for target in _imports(ast.parse(source)):
+        for target in _imports(nodes(source)):
             imported = _resolve(target, modules)
             if imported is not None and imported != name:
                 edges.add((name, imported))
     return sorted(edges)
 
 
-def _at_run_time(source: str) -> ast.Module:
-    """The module without what stands under `if TYPE_CHECKING`."""
-    module = ast.parse(source)
-    for node in ast.walk(module):
+@cache
+def _at_run_time(source: str) -> tuple[ast.AST, ...]:
+    """The nodes without those under `if TYPE_CHECKING`."""
+    left: list[ast.AST] = [parsed(source)]
+    found = []
+    while left:
+        node = left.pop()
+        found.append(node)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    return module
+            left += node.orelse
+        else:
+            left += ast.iter_child_nodes(node)
+    return tuple(found)
 
 
-def _imports(module: ast.Module) -> set[str]:
+def _imports(module: Iterable[ast.AST]) -> set[str]:
     """Dotted names of all that is imported, wherever the statement stands; `from a import b` gives `a.b`."""
     found: set[str] = set()
-    for node in ast.walk(module):
+    for node in module:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
