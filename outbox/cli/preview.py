@@ -119,7 +119,7 @@ def _file(path: Path, content: bytes) -> Path:
 
 def _print(made: list[Made]) -> None:
     columns = [
-        Column("SAMPLE", ratio=1),
+        Column("SAMPLE", ratio=2, wrap=True),
         Column("LANGUAGE"),
         Column("SUBJECT", ratio=1),
         Column("HTML KB", right=True),
