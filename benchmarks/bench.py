@@ -34,6 +34,7 @@ from benchmarks import (
     plots,
     processor,
     purging,
+    rates,
     suppressed,
     table,
 )
@@ -53,7 +54,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "network": conditions.network,
     "sqlite": conditions.sqlite,
     "mariadb": conditions.mariadb,
-    "rates": conditions.rates,
+    "rates": rates.rates,
     "latency": latency.latency,
     "view": enqueueing.view,
     "enqueue": enqueueing.enqueue,

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,13 +60,6 @@ def processes(ground: Ground) -> None:
         raise Unavailable("outbox-sender --processes is not there")
     more = ("--processes", "2")
     drain.measure(ground, [Trial("processes", "2 × 16 connections", 16, more=more)], fewer=True)
-
-
-def rates(ground: Ground) -> None:
-    """Without rates, and with some that are never reached: what it costs to ask for permits."""
-    usual = Trial("rates", "no rate", MANY)
-    limits = (("OUTBOX_RATE", "100000/second, 1000000/minute"), ("OUTBOX_PER_DAY", "50000000"))
-    drain.measure(ground, [usual, replace(usual, case="a second, a minute, a day", settings=limits)], fewer=True)
 
 
 def network(ground: Ground) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import psutil
-import sqlalchemy as sa
-
 from benchmarks import drain, stock
 from benchmarks.ground import Ground
 from benchmarks.process import Process
+from benchmarks.rates import server_seconds
 from tests.servers.databases import Database
 
 CONNECTIONS = (4, 16, 32)
@@ -41,9 +39,9 @@ def _cost(ground: Ground, mails: int, send: Callable[[Ground, Database], float])
         if mails:
             stock.fill(database.worker_engine, mails)
         ground.sink.reset()
-        before = _server_seconds(database)
+        before = server_seconds(database)
         sender = send(ground, database)
-        server = _server_seconds(database) - before
+        server = server_seconds(database) - before
         if (accepted := ground.sink.count()) != mails:
             raise RuntimeError(f"{accepted} of {mails} mails were accepted")
     return sender + server, sender
@@ -58,18 +56,3 @@ def _loop(ground: Ground, database: Database) -> float:
 
 def _worker(connections: int) -> Callable[[Ground, Database], float]:
     return lambda ground, database: drain.drain(ground, database, connections).cost.cpu
-
-
-def _server_seconds(database: Database) -> float:
-    """What the server has taken so far, ended processes of its included."""
-    with database.engine.connect() as connection:
-        own = psutil.Process(connection.scalar(sa.text("SELECT pg_backend_pid()")) or 0)
-        server = own.parent()
-        assert server is not None
-        ended = server.cpu_times()
-        seconds = ended.children_user + ended.children_system
-        for process in (server, *server.children()):
-            times = process.cpu_times()
-            seconds += times.user + times.system
-    database.engine.dispose()
-    return float(seconds)

@@ -106,6 +106,19 @@ ROWS = (
     Row("the same, of that of the bare recording loop, 16 connections", "processor", "16*", "multiple", 2.0, True),
     Row("the same, of that of the bare recording loop, 32 connections", "processor", "32*", "multiple", 2.0, True),
     Row("the same, of that of the bare recording loop, the default of 4", "processor", "4*", "multiple", None, True),
+    Row(
+        "rates that never limit, PostgreSQL: processor time, of that without",
+        "rates",
+        "postgresql, rates",
+        "multiple",
+        1.1,
+        True,
+    ),
+    Row("the same on MariaDB", "rates", "mariadb, rates", "multiple", 1.1, True),
+    Row("the same on SQLite", "rates", "sqlite, rates", "multiple", 1.1, True),
+    Row("the drain with such rates, of the drain without, PostgreSQL", "rates", "postgresql, rates", "share", 0.91),
+    Row("the same on MariaDB", "rates", "mariadb, rates", "share", 0.91),
+    Row("the same on SQLite", "rates", "sqlite, rates", "share", 0.91),
     Row("the sink alone, mails a second", "sink", "*", "rate", 20_000, form="{:,.0f}"),
 )
 

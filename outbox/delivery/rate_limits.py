@@ -31,6 +31,12 @@ SLACK = 2 * SECOND
 WIDTH = 300 * SECOND
 """Of the buckets of a quota. What was sent in one is free again when all of it is a day old."""
 
+BATCH_LIFE = SECOND // 4
+"""How long the permits of a batch may be used."""
+
+_BATCHES_FROM = 160  # a second: faster rates are given out in batches while they are not used up
+_BATCH_SHARE = 8  # one of so many of what a second allows is given out in one batch
+
 _BURST_SHARE = 20  # of a rate a minute or an hour, one in so many may go at once; the others are spread
 
 _BURST_NOW = 5  # of a rate a second that is not paced, one in so many may go at once
@@ -38,6 +44,16 @@ _BURST_NOW = 5  # of a rate a second that is not paced, one in so many may go at
 WINDOWS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _UNITS = {short: word for word in WINDOWS for short in (word, f"{word}s", word[0])} | {"sec": "second", "min": "minute"}
 _FORM = re.compile(r"(\d{1,9})\s*/\s*([a-z]+)", re.IGNORECASE)
+
+
+class Batch(NamedTuple):
+    """How a fast rate is given out as long as little of it is used: several permits, which are good at once.
+
+    Each takes so much more of the rate that no second has more than it allows, whenever they are used.
+    """
+
+    most: int
+    interval: int  # from one to the next, as they are counted
 
 
 class Cell(NamedTuple):
@@ -51,6 +67,14 @@ class Cell(NamedTuple):
     def leeway(self) -> int:
         """How much later than its moment a permit may still be used."""
         return max(self.interval // 2, LEEWAY)
+
+    @property
+    def batch(self) -> Batch | None:
+        """None: each permit has a moment of its own."""
+        if not self.ahead or (speed := SECOND // self.interval) < _BATCHES_FROM:
+            return None
+        most = speed // _BATCH_SHARE
+        return Batch(most, -(-(SECOND + BATCH_LIFE) // (speed - most)))
 
     @property
     def furthest(self) -> int:

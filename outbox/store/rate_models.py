@@ -22,6 +22,7 @@ class OutboxRate(Base):
     what: Mapped[str] = mapped_column(sa.String(16), primary_key=True)  # "transport" or "domain"
     value: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
     second_at: Mapped[int] = mapped_column(big_integer(), server_default="0")  # theoretical arrival times (GCRA)
+    lent_until: Mapped[int] = mapped_column(big_integer(), server_default="0")  # from when on others follow a batch
     minute_at: Mapped[int] = mapped_column(big_integer(), server_default="0")
     hour_at: Mapped[int] = mapped_column(big_integer(), server_default="0")
     used: Mapped[int] = mapped_column(big_integer(), server_default="0")  # within a day, until `good_until`

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.core.clock import monotonic
-from outbox.delivery.rate_limits import SECOND, DayUse, RateLimits, bucket_end
+from outbox.delivery.rate_limits import BATCH_LIFE, SECOND, DayUse, RateLimits, bucket_end
 from outbox.store import rate_holds, rate_sql
 from outbox.store.compiled import Rendered
 from outbox.store.connections import Connections
@@ -36,6 +36,8 @@ class Grant(NamedTuple):
     """When the first is good, the others after it at the pace of the rate a second."""
     wait: float = 0.0
     """If there is none: when to ask again."""
+    life: float | None = None
+    """They are a batch: each may be used for so long from `first` on."""
     began: float = 0.0
     ended: float = 0.0
 
@@ -78,10 +80,14 @@ class Rates:
         if notes:
             values["worker"] = self._database.entry(str(worker))
         for _ in range(3):
-            told, *within = self._reserve((tuple(cells), limits.day is not None, notes), values)
+            told, began, ended = self._reserve((rate_sql.words_of(cells), limits.day is not None, notes), values)
             if told is not None:
                 count, rest = divmod(told, rate_sql.PACK)
-                return Grant(count, rest / SECOND, 0.0, *within) if count else Grant(0, 0.0, rest / SECOND, *within)
+                if not count:
+                    return Grant(0, wait=rest / SECOND, began=began, ended=ended)
+                batch, rest = divmod(rest, rate_sql.BATCH)
+                life = BATCH_LIFE / SECOND if batch else None
+                return Grant(count, rest / SECOND, life=life, began=began, ended=ended)
             self._count_again(key, limits)
         return Grant(0, wait=1.0)  # its clock jumps
 

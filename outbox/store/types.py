@@ -149,3 +149,35 @@ class DbMicros(FunctionElement[int]):
 @compiles(DbMicros)
 def _micros(element: DbMicros, compiler: SQLCompiler, **kw: Any) -> str:
     return of(compiler.dialect).micros
+
+
+class Least(FunctionElement[int]):
+    """The smallest of several whole numbers."""
+
+    type = sa.BigInteger()
+    name = "least"
+    inherit_cache = True
+
+
+class Greatest(FunctionElement[int]):
+    """The largest of several whole numbers."""
+
+    type = sa.BigInteger()
+    name = "greatest"
+    inherit_cache = True
+
+
+@compiles(Least, "sqlite")
+def _least(element: Least, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"min({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(Greatest, "sqlite")
+def _greatest(element: Greatest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(Least)
+@compiles(Greatest)
+def _named(element: Least | Greatest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{element.name}({compiler.process(element.clauses, **kw)})"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from outbox.core.clock import monotonic
 from outbox.core.events import first_line, logger
-from outbox.delivery.rate_limits import AHEAD, SECOND, RateLimits
+from outbox.delivery.rate_limits import AHEAD, BATCH_LIFE, SECOND, RateLimits
 from outbox.delivery.reply import Phase
 from outbox.settings import Settings
 from outbox.settings.relay import Relay
@@ -33,6 +33,9 @@ _LONGEST_LEAD = AHEAD / SECOND / 2
 _FADES = 0.9
 
 _GIVE_BACK_SECONDS = 0.5  # at least, between two returns
+
+_LEAST = 16  # permits, that are reserved at once
+_IN_TIME = 0.8  # of the permits that can be used before they lapse, so many are reserved
 
 
 class Pacer:
@@ -64,6 +67,9 @@ class Pacer:
         self._per_second: float | None = None
         self._ask_at = self._give_back_at = self._wait = 0.0
         self._lead = 0.0  # how long a reservation takes, lately
+        self._portion = _LEAST  # permits, that were asked for last
+        self._taken, self._taken_since = 0, -math.inf  # permits, since when
+        self._plenty = False  # whether what goes is far below the limits
         self.active = bool(limits)
         """Whether there is a limit at all."""
         self.held_up = False
@@ -88,18 +94,18 @@ class Pacer:
         return self.room(room if busy else min(room, 1), waiting)
 
     def room(self, wanted: int, waiting: int) -> int:
-        """For how many more than the `waiting` there are permits; `wanted` is how many would be claimed.
-
-        Of a quota it takes little at a time: what a worker holds when it dies counts as used.
+        """For how many more than the `waiting` there are permits, or will be when their turn comes; `wanted` is how
+        many would be claimed. Of a quota it takes little at a time: what a worker holds when it dies counts as used.
         """
         now = self._monotonic()
         with self._lock:
             self._lapse(now)
             lacking = wanted + waiting - len(self._permits)
-        if lacking > 0 and now >= self._ask_at:
-            self._reserve(lacking if self._limits.day is None else min(lacking, max(4, self._limits.day // 50)))
+            enough = self._plenty and not self.runs_low
+        if lacking > 0 and now >= self._ask_at and not enough:
+            self._reserve(lacking)
         with self._lock:
-            found = len(self._permits) - waiting
+            found = wanted if self._plenty else len(self._permits) - waiting
         self.held_up = found <= 0 < wanted
         return max(0, min(wanted, found))
 
@@ -110,8 +116,15 @@ class Pacer:
             return FREE
         with self._lock:
             self._lapse(now)
-            ready = bool(self._permits) and self._permits[0].ready <= now + early
-            return self._permits.popleft() if ready else None
+            if not self._permits or self._permits[0].ready > now + early:
+                return None
+            self._taken += 1
+            return self._permits.popleft()
+
+    @property
+    def runs_low(self) -> bool:
+        """Whether it is time to reserve more, where mail waits for them."""
+        return self._plenty and len(self._permits) <= self._portion // 2
 
     def along(self, permit: Permit, now: float) -> Permit | None:
         """The permit of one more recipient of what goes by `permit`; None: it has to wait."""
@@ -150,7 +163,9 @@ class Pacer:
 
     def lacks(self, waiting: int) -> bool:
         """Whether so many wait and it is time to ask for permits for them, though there may be no room for more."""
-        return self.active and waiting > len(self._permits) and self._monotonic() >= self._ask_at
+        if not self.active or (self._plenty and not self.runs_low):
+            return False
+        return waiting > len(self._permits) and self._monotonic() >= self._ask_at
 
     def settle(self, *, all: bool = False) -> None:
         """Give back what was not used. `all`: nothing more is sent."""
@@ -182,9 +197,15 @@ class Pacer:
         except Exception as error:  # noqa: BLE001 - they count as used then
             logger.error("permits of %s can't be given back: %s", self._transport, first_line(error))
 
-    def _reserve(self, wanted: int) -> None:
+    def _reserve(self, lacking: int) -> None:
         assert self._source is not None  # noqa: S101 - there are limits
         slower = self._per_second
+        cell = self._limits.cells(slower).get("second")
+        batch = None if cell is None else cell.batch
+        most = lacking if self._limits.day is None else max(4, self._limits.day // 50)
+        if batch is not None:
+            most = min(most, batch.most, self._usable())
+        wanted = self._portion = min(lacking, most)
         grant = self._source.reserve(
             TRANSPORT, self._transport, self._limits, wanted, per_second=slower, worker=self._worker, lead=self._lead
         )
@@ -192,15 +213,27 @@ class Pacer:
         self._lead = min(max(ended - grant.began, _FADES * self._lead), _LONGEST_LEAD)
         self._wait = grant.wait
         if grant.permits == 0:
+            self._plenty = False
             self._ask_at = ended + min(max(grant.wait, _LEAST_WAIT), PATIENCE_SECONDS)
             return
         self._ask_at = ended + (_REFILL_SECONDS if grant.permits < wanted else 0.0)
-        cell = self._limits.cells(slower).get("second")
-        pace, leeway = (0.0, AHEAD / SECOND) if cell is None else (cell.interval / SECOND, cell.leeway / SECOND)
+        self._plenty = grant.life is not None and grant.permits == wanted
+        if grant.life is not None:
+            pace, leeway = 0.0, grant.life
+        else:
+            pace, leeway = (0.0, AHEAD / SECOND) if cell is None else (cell.interval / SECOND, cell.leeway / SECOND)
         with self._lock:
             for number in range(grant.permits):
                 after = grant.first + number * pace
                 self._permits.append(Permit(grant.ended + after, grant.began + after + leeway, grant.began))
+
+    def _usable(self) -> int:
+        """How many permits of a batch are of use at the speed at which messages went lately: more than that lapse."""
+        now = self._monotonic()
+        with self._lock:
+            speed = self._taken / max(now - self._taken_since, 1e-3)
+            self._taken, self._taken_since = 0, now
+        return max(_LEAST, int(speed * BATCH_LIFE / SECOND * _IN_TIME))
 
     def _lapse(self, now: float) -> None:
         while self._permits and self._permits[0].until < now:

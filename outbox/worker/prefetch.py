@@ -73,7 +73,7 @@ class PrefetchBuffer:
                 leased = None if self.closed else self._next(who, now)
                 if leased is not None:
                     self._take_along(leased, of)
-                    if len(self._heap) < low:
+                    if len(self._heap) < low or (self.pacer.runs_low and self._heap):
                         self.running_low.set()
                     return leased
                 if self.closed or now >= end or self.door.dismisses(who):

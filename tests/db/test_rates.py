@@ -119,3 +119,24 @@ def test_a_worker_that_was_taken_for_dead_loses_no_permit(rates: Rates, engine: 
     assert take(rates, quota, 20) == 9
     rates.give_back(TRANSPORT, "relay", 6, 0.0, limits=quota, worker=id)
     assert take(rates, quota, 20) == 1
+
+
+def test_a_fast_rate_is_given_out_in_batches(rates: Rates) -> None:
+    """While little of it is used: each is good at once and for a quarter of a second. Used as late as they may be,
+    and with those that then have moments of their own, no second has more than the rate allows.
+    """
+    most, used = 200, list[float]()
+    limits, end = parse(f"{most}/s, 5000/h"), time.monotonic() + 2.5
+    kinds = set[bool]()
+    while time.monotonic() < end:
+        grant = rates.reserve(TRANSPORT, "relay", limits, 20 if not kinds or time.monotonic() < end - 2 else 64)
+        if not grant.permits:
+            time.sleep(min(grant.wait, 0.05))
+            continue
+        kinds.add(grant.life is not None)
+        pace = 0.0 if grant.life is not None else limits.cells()["second"].interval / 1e6
+        used += [grant.began + grant.first + (grant.life or 0.0) + number * pace for number in range(grant.permits)]
+    assert kinds == {True, False}
+    used.sort()
+    assert max(sum(one <= at < one + 1 for at in used) for one in used) <= most + 1
+    assert len(used) > 1.2 * most

@@ -25,6 +25,9 @@ from tests.story.celery_soak import soak
 from tests.story.celery_stage import CeleryStage
 from tests.story.soak import CONNECTIONS
 from tests.story.stage import Relay, until
+from tests.story.test_total_connections import shares
+from tests.wire.actions import Later, Take
+from tests.wire.server import Client, SmtpServer
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -249,3 +252,33 @@ def test_a_rate_holds_for_all_of_them(redis: Broker, on_celery: MakeStage, relay
     assert stage.settle() == {"sent": 40}
     times = sorted(one.at for one in relay.taken())
     assert times[-1] - times[0] > 2.0
+
+
+@POSTGRESQL
+def test_processes_share_the_connections(redis: Broker, database: Database, tmp_path: Path) -> None:
+    """Two processes of four connections, three of which all may have: the relay counts three at most, also once one is
+    killed and Celery has put another in its place."""
+    seen: list[int] = []
+
+    def greet(client: Client) -> None:
+        seen.append(len(client.server.clients))
+
+    settings = {
+        "OUTBOX_CONNECTIONS": "8",
+        "OUTBOX_TOTAL_CONNECTIONS": "3",
+        "OUTBOX_SWEEP_SECONDS": "1",
+        "MAIL_MAX_EMAILS": "100000",
+    }
+    with (
+        SmtpServer({"greeting": greet, "dot": Take(Later(0.05, "250 2.0.0 ok"))}) as server,
+        CeleryStage(database, server.port, tmp_path, redis.url, **settings) as stage,
+    ):
+        worker = stage.celery_worker("--concurrency", "2")
+        stage.beat()
+        stage.send_together(500)
+        stage.publish()
+        until(lambda: shares(stage) == [1, 2], "both have a part", 60)
+        until(lambda: len(server.clients) == 3, "as many are open as may be")
+        os.kill(next(one.pid for one in stage.engines(worker)), signal.SIGKILL)
+        assert stage.settle(120) == {"sent": 500}
+        assert max(seen) == 3

@@ -49,7 +49,7 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         sa.Index("ix_outbox_throttle_expires", "expires_at"),
         **_OPTIONS,
     )
-    zeros = ("second_at", "minute_at", "hour_at", "used", "open_used", "open_until", "good_until")
+    zeros = ("second_at", "lent_until", "minute_at", "hour_at", "used", "open_used", "open_until", "good_until")
     sa.Table(
         name("outbox_rate"),
         metadata,
