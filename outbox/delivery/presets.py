@@ -6,6 +6,7 @@ account has of its own (a rate, a quota) the provider says, and the settings tak
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -172,6 +173,7 @@ GENERIC = Preset("generic", (), starttls_port=None, tls_port=None, any_sender=Tr
 _BY_NAME = {preset.name: preset for preset in PROVIDERS}
 
 
+@functools.lru_cache(maxsize=256)  # asked for each message
 def preset_of(name: str, host: str) -> Preset:
     """The one with this name; for "auto" that of the relay with this host name. GENERIC if there is none."""
     if name == "auto":

@@ -46,7 +46,7 @@ class SendHooks:
 
     def wants(self, kind: str | None) -> bool:
         """Whether one of them is to be asked about mail of this kind."""
-        return any(not one.kinds or kind in one.kinds for one in self._all)
+        return bool(self._all) and any(not one.kinds or kind in one.kinds for one in self._all)
 
     def ask(self, app: Flask, outgoing: Outgoing, delay: float) -> Decision | None:
         """The first answer that is not None, else None. One that raises: asked again after `delay` seconds."""

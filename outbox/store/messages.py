@@ -190,8 +190,12 @@ def _read(
 def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
     if UNREADABLE in (row.created_at, row.expires_at):  # an expiry, too, that would count as long past
         raise ValueError("a time that can't be read")
-    options = _clear(opened_json(row.options, "options")) or {}
-    utf8_header = _clear(opened_json(row.utf8_header, "utf8_header"))
+    options = row.options or {}
+    if isinstance(options, str):
+        options = _clear(opened_json(options, "options")) or {}
+    utf8_header = row.utf8_header
+    if utf8_header is not None:
+        utf8_header = _clear(opened_json(utf8_header, "utf8_header"))
     skeleton, size = row.skeleton, row.skeleton_size
     if skeleton is not None and is_sealed(skeleton := bytes(skeleton)):
         skeleton = open_all(skeleton, "skeleton")

@@ -85,6 +85,7 @@ class Effects:
         self._unwatched = True  # no call is under way, as far as the watch knows
         self._stopping = self._halted = self._closed = False
         self._news = threading.Event()
+        self._is_wanted = False  # by anybody
         self._ended = threading.Event()  # never set
         self._complains = Debounce(_COMPLAINT_SECONDS).passes
         self._thread = threading.Thread(target=self._run, name="outbox-effects", daemon=True)
@@ -93,12 +94,13 @@ class Effects:
     def start(self) -> None:
         """Begin, where anybody is to be told."""
         if self._names():
+            self._is_wanted = True
             self._thread.start()
             self._watch.start()
 
     def note(self, event: Event) -> None:
         """Look now: an outcome was recorded. For `Events.observe`."""
-        if event.name in _WOKEN_BY:
+        if self._is_wanted and event.name in _WOKEN_BY and not self._news.is_set():
             self._news.set()
 
     def soon(self) -> None:
