@@ -84,6 +84,25 @@ def test_a_sink_that_is_refused_fails_no_message(database: Database, make_stage:
         assert not [one for one in server.commands if "customer" in one or "elsewhere" in one]
 
 
+@pytest.mark.databases("sqlite")
+def test_a_copy_of_productions_database(database: Database, make_stage: MakeStage) -> None:
+    """Its fifty queued messages open no connection, redirected or not; what staging enqueues goes to the sink alone."""
+    with SmtpServer() as server:
+        production = make_stage(database, server.port, OUTBOX_ENVIRONMENT="production")
+        enqueue(production, *(f"customer{number}@customer.example" for number in range(50)))
+        staging = make_stage(database, server.port, OUTBOX_ENVIRONMENT="staging", OUTBOX_REDIRECT_TO=SINK)
+        drained = staging.start("--drain", ready=False)
+        assert drained.wait(60) == 0
+        assert server.connections == 0
+        assert "OUTBOX_ENVIRONMENT" in drained.log()
+        enqueue(staging, ANN)
+        staging.start()
+        until(lambda: staging.states()["sent"] == 1, "its own message")
+        assert [one.rcpt for one in server.messages] == [SINK]
+        assert b"To: ann@customer.example\r\n" in server.messages[0].content
+        assert production.states() == {"queued": 50, "sent": 1}
+
+
 @pytest.mark.databases("sqlite", "postgresql")
 def test_only_those_who_are_allowed_get_mail(stage: Stage, relay: Relay) -> None:
     """The others wait, shown as paused; the pause comes back when somebody lifts it, and goes with the setting."""
