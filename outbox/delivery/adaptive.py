@@ -28,7 +28,7 @@ LONGEST_HOLD = 240.0
 LEAST_HOLD = 60.0
 """Messages that go before that, however slow they are: so few of them are refused."""
 
-BELOW = 0.98
+BELOW = 0.96
 """The part of the refused rate at which it settles."""
 
 DOUBLES_SECONDS = 30.0
@@ -38,11 +38,14 @@ GRACE_SECONDS = 1.5
 """After a change, for what was under way, and what the relay still counts: throttles say nothing of the new rate."""
 
 _NEAR, _RISEN = 0.8, 1.25  # of what was refused before: it is the same limit
-_BACK = 0.96  # of the rate of a known limit that was met
+_BACK = 0.92  # of the rate of a known limit that was met
 _DEEPEST = 8.0  # the most by which one throttle divides the rate
 _LEAST = 0.6  # of a rate that was refused: the limit is not thought to be lower at once
 _LARGE = 0.15  # part of the messages: where more are refused, the limit is lower by that
-_FEW, _AMONG = 4, 100.0  # throttles, of so many messages, count for nothing: some arrive closer than they were sent
+_CLIFF = (
+    1.5  # times the part that a window of one second refuses of a little more than it allows: one after each full one
+)
+_FEW, _AMONG = 3, 100.0  # throttles, of so many messages, count for nothing: some arrive closer than they were sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def throttled(pace: Pace | None, now: float, *, offered: float, accepted: float,
     if pace.hits < (_FEW - 1 if probing else _FEW):
         return pace
     share = (pace.hits - 1) / max((now - pace.hit_at) * rate, pace.hits)
-    found = pace.hit_rate * (1 - share) if share > _LARGE and not probing else pace.hit_rate
+    large = max(_LARGE, _CLIFF / (1.0 + pace.hit_rate))
+    found = pace.hit_rate * (1 - share) if share > large and not probing else pace.hit_rate
     if found < _NEAR * pace.refused:
         return Pace(max(SLOWEST, min(pace.hit_rate / 2, found)), max(found, _LEAST * pace.hit_rate), now)
     if found > _RISEN * pace.refused:

@@ -55,23 +55,31 @@ class Throttles:
 
     def throttled(self, offer: Offer, result: Result, now: float, known: Collection[str]) -> tuple[str, bool] | None:
         """Of what the rate is too high: a domain, "" for all of the transport's mail; and whether it is evidence of
-        that: not a second refusal of one delivery, nor of a sender who alone is refused. None: no lower rate helps.
+        that: not where one delivery, or one sender, is refused alone. None: no lower rate helps.
 
         `known`: the scopes that go by a lower rate already.
         """
         if not is_throttle(result):
             return None
-        again = any(one.delivery == offer.delivery for _, one, _ in self._refused)
+        again = self._is_alone(offer, now)
         self._refused.append((now, offer, result.phase))
         scope = self._scope(offer, result, now, known)
         lately = now - (6 if scope in known else 1) * WORKS_SECONDS
-        if not any(at >= lately and scope in ("", one.domain) for at, one in reversed(self._accepted)):
+        is_new = scope in known and not self._accepted  # it has just begun, and others get their mail through
+        if not is_new and not any(at >= lately and scope in ("", one.domain) for at, one in reversed(self._accepted)):
             return None
         number, since = self._in_a_row.get(scope, (0, now))
         self._in_a_row[scope] = number + 1, since
         if number >= _IN_A_ROW and now - since > _ROW_SECONDS:
             return None
         return scope, not (again or self._is_senders(offer, now))
+
+    def _is_alone(self, offer: Offer, now: float) -> bool:
+        """Whether this delivery was refused before, and no other was lately. What is above a rate by a little comes at
+        regular times, and so do second attempts: so one delivery is often refused again where others are, too."""
+        if not any(one.delivery == offer.delivery for _, one, _ in self._refused):
+            return False
+        return all(one.delivery == offer.delivery for at, one, _ in self._refused if at > now - WORKS_SECONDS)
 
     def offered(self, scope: str, now: float) -> tuple[float, float]:
         """(offered, accepted) messages a second lately."""
