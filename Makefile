@@ -27,9 +27,9 @@ COMPILE = $(LOCKING)/bin/uv pip compile --quiet --universal --python-version 3.1
 
 # Tests start many processes: without bytecode files, each would compile everything again.
 PYTEST = unset PYTHONDONTWRITEBYTECODE; \
-	exec $(RUN) -m pytest -m "$(TESTS)" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist $(DIST)) $(ARGS)
+	exec $(RUN) -m pytest -m "$(TESTS)" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
 
-.PHONY: help run start test test-long test-engines soak bench measure docs manual site test-minimum check lint types layers format lock clean
+.PHONY: help run start test test-long test-both test-engines soak bench measure docs manual site test-minimum check lint types layers format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -40,20 +40,25 @@ run: ## the application, a worker and two local relays; Ctrl-C stops them; PORT=
 start: $(READY)
 	@exec $(RUN) -m devserver $(ARGS)
 
-test: TESTS = not network and not long
-test: DIST = worksteal
+test: TESTS = not network and not long and not further
 test: $(READY) ## all tests but the long ones, six at once (JOBS=1: one); ARGS="-k name --databases sqlite" for some
 	@$(PYTEST)
 
-# One at a time to each process, so that none of them is left with several at the end.
-test-long: TESTS = long and not network
-test-long: DIST = load --maxschedchunk 1
+test-long: TESTS = long and not network and not further
 test-long: $(READY) ## the long ones: kill -9 loops, full disks, stepped clocks, threads that hang, outages, brokers
 	@$(PYTEST)
 
-test-engines: $(READY) ## 300 mails and 15 kill -9 on Celery, by RabbitMQ and Redis; MAILS=1000 KILLS=50
+# In one run, in which the long ones wait while others compute.
+test-both: TESTS = not network and not further
+test-both: $(READY) ## both of these at once, as .ci/run does
+	@$(PYTEST)
+
+test-engines: TESTS = further
+test-engines: $(READY) ## 300 mails and 15 kill -9 in served applications and on Celery, all databases; MAILS=1000 KILLS=50
 	@unset PYTHONDONTWRITEBYTECODE; OUTBOX_TEST_MAILS=$(MAILS) OUTBOX_TEST_KILLS=$(KILLS) \
-		exec $(RUN) -m pytest -m long -k kill_loop tests/story/test_celery.py $(ARGS)
+		$(RUN) -m pytest -m "long or further" -k "kill_loop or killed_again" tests/story/test_celery.py \
+		tests/story/test_in_process.py $(ARGS)
+	@$(PYTEST)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"
 	@exec $(RUN) -m benchmarks.soak $(ARGS)
@@ -75,7 +80,7 @@ site: $(READY)
 	@$(RUN) -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 
-check: lint types test test-long ## everything that must be green
+check: lint types test-both ## everything that must be green
 
 lint: $(READY) ## format and rules (ruff)
 	@$(RUN) -m ruff format --quiet --check . || { echo "Run: make format" >&2; exit 1; }

@@ -20,6 +20,7 @@ import jinja2
 import pytest
 from flask import Flask
 
+from tests.order import in_order
 from tests.servers import first_data
 from tests.servers.brokers import missing
 from tests.servers.databases import NAMES, Database, Databases
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 pytest_plugins = ["outbox.testing", "pytester"]
 
 LEFT_OUT = "database left out: "
+
+TIERS = {"quick": pytest.mark.long, "once": pytest.mark.further}
+"""What a test is on the databases that this mark of it does not name."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,21 +71,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_name" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("databases")
         names = [name for name in _asked_for(metafunc.config) if marker is None or name in marker.args]
-        quick = metafunc.definition.get_closest_marker("quick")
-        left = [name for name in names if quick is not None and name not in quick.args]
-        metafunc.parametrize(
-            "database_name", [pytest.param(name, marks=pytest.mark.long if name in left else ()) for name in names]
-        )
+        tiers = [(metafunc.definition.get_closest_marker(here), mark) for here, mark in TIERS.items()]
+
+        def marks(name: str) -> list[pytest.MarkDecorator]:
+            return [mark for marker, mark in tiers if marker is not None and name not in marker.args]
+
+        metafunc.parametrize("database_name", [pytest.param(name, marks=marks(name)) for name in names])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with those that take longest, which have a time limit of their own: at the end they would run alone."""
-    items.sort(key=_limit, reverse=True)
-
-
-def _limit(item: pytest.Item) -> float:
-    marker = item.get_closest_marker("timeout")
-    return float(marker.args[0]) if marker and marker.args and item.get_closest_marker("long") else 0.0
+    items[:] = in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from collections import Counter
@@ -12,6 +13,10 @@ from pathlib import Path
 from tests.servers.databases import Database
 from tests.servers.process import polled
 from tests.story.stage import ForkedWorker, Relay, Stage
+
+MAILS = int(os.environ.get("OUTBOX_TEST_MAILS", "60"))
+KILLS = int(os.environ.get("OUTBOX_TEST_KILLS", "3"))
+"""A short loop, where a test does not say how long its own is; `make test-engines` has the long ones."""
 
 CONNECTIONS = 4
 MOST_WORKERS = 3

@@ -23,7 +23,7 @@ from tests.servers.process import ServerUnavailable
 from tests.story import handlers_app
 from tests.story.celery_soak import soak
 from tests.story.celery_stage import CeleryStage
-from tests.story.soak import CONNECTIONS
+from tests.story.soak import CONNECTIONS, KILLS, MAILS
 from tests.story.stage import Relay, until
 from tests.story.test_total_connections import shares
 from tests.wire.actions import Later, Take
@@ -34,12 +34,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 Broker = RedisServer | RabbitMQServer
 MakeStage = Callable[..., CeleryStage]
 
-MAILS = int(os.environ.get("OUTBOX_TEST_MAILS", "60"))
-KILLS = int(os.environ.get("OUTBOX_TEST_KILLS", "3"))
 LOOPS = [("redis", "retry"), ("rabbitmq", "hold")]
 if "OUTBOX_TEST_KILLS" in os.environ:
     LOOPS += [("redis", "hold"), ("rabbitmq", "retry")]
-"""Short loops; `make test-engines` has the long ones."""
 
 POSTGRESQL = pytest.mark.databases("postgresql")
 

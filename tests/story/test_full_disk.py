@@ -72,6 +72,7 @@ def standstill(server: SmtpServer, seconds: float = 2.0) -> Callable[[], bool]:
 
 
 @pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.once("postgresql")
 def test_a_server_without_room_stops_the_sending(on_disk: Database, disk: SmallDisk, make_stage: MakeStage) -> None:
     """Not a byte left: at most one mail for each connection is sent and not yet recorded; with room it goes on."""
     total = 3000

@@ -171,6 +171,7 @@ def test_kill_loop_with_handlers(database: Database, make_stage: MakeStage, rela
 
 
 @pytest.mark.long
+@pytest.mark.once("postgresql")
 def test_long_kill_loop_with_handlers(database: Database, make_stage: MakeStage, relay: Relay) -> None:
     """As long as is needed to meet each place in the code."""
     kill_loop(make_stage(database, relay.port), relay, 25)

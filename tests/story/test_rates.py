@@ -43,6 +43,7 @@ def seconds_to_midnight() -> float:
 
 @pytest.mark.long
 @pytest.mark.timeout(500)
+@pytest.mark.once("postgresql")
 def test_a_rate_and_a_quota_hold_for_four_workers(faked: Faked, relay: Relay, make_stage: MakeStage) -> None:
     """Five a second and 100 in any 24 hours: exactly so many go, across midnight, those of high priority first.
 
