@@ -86,6 +86,7 @@ def test_many_are_as_many_single_calls(outbox: Outbox, db: scoped_session[Sessio
 
 
 @pytest.mark.long
+@pytest.mark.once("postgresql")
 def test_a_thousand_take_few_statements_and_keep_their_order(
     outbox: Outbox, db: scoped_session[Session], engine: sa.Engine, mailbox: Mailbox
 ) -> None:

@@ -35,6 +35,7 @@ def test_a_committed_mail_arrives_within_a_second(stage: Stage, relay: Relay) ->
     assert sorted(delays)[2] < 1.0, delays  # the machine may be busy with something else now and then
 
 
+@pytest.mark.quick("postgresql")
 def test_workers_at_once_send_each_mail_once(stage: Stage, relay: Relay) -> None:
     """Three workers at the same queue: every mail once, and each takes a share."""
     ids = stage.send_together(150)
@@ -44,6 +45,7 @@ def test_workers_at_once_send_each_mail_once(stage: Stage, relay: Relay) -> None
     until(lambda: sum(stage.health(w).get("counts", {}).get("sent", 0) for w in workers) == 150, "the workers' counts")
 
 
+@pytest.mark.quick("postgresql")
 def test_a_large_attachment_arrives_as_it_was(database: Database, make_stage: MakeStage) -> None:
     """Read from the database and sent piece by piece, it is put together by the receiver to the byte."""
     film = random.Random(7).randbytes(3_000_001)
@@ -61,6 +63,7 @@ def test_a_large_attachment_arrives_as_it_was(database: Database, make_stage: Ma
     assert part.get_content() == film
 
 
+@pytest.mark.once("postgresql")
 def test_single_messages_go_over_the_connection_that_is_open(database: Database, make_stage: MakeStage) -> None:
     """An idle worker with eight connections hands one message after the other to the one that was used last."""
     with SmtpServer(tls="starttls") as server:

@@ -53,6 +53,7 @@ def endless(stage: Stage) -> Any:
     )
 
 
+@pytest.mark.once("postgresql")
 def test_a_guard_is_asked_when_the_message_is_sent(stage: Stage, relay: Relay) -> None:
     """What has become false since cancels; what can't be asked sends nothing and shows why; the rest is sent."""
     CUSTOMERS.create(stage.engine)
@@ -95,6 +96,7 @@ def test_a_guard_is_asked_when_the_message_is_sent(stage: Stage, relay: Relay) -
     assert "no_such_table" in stage.command("outbox-show", str(lost.delivery_id)).stdout
 
 
+@pytest.mark.once("postgresql")
 def test_hooks_that_hang_or_raise_delay_nobody_else(stage: Stage, relay: Relay) -> None:
     """More of them than there are threads: all stay queued, nothing is lost or sent, and plain mail goes at once."""
     worker = start(stage)
@@ -144,6 +146,7 @@ def test_a_worker_that_stops_gives_back_what_is_asked_about(stage: Stage, relay:
     assert relay.taken() == []
 
 
+@pytest.mark.once("postgresql")
 def test_a_guard_that_takes_too_long_is_given_up(stage: Stage, relay: Relay) -> None:
     """Its connection is ended, its message waits, and others go."""
     enqueue(stage, "endless", guard=endless(stage))

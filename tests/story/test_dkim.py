@@ -103,6 +103,7 @@ AGAIN = "451 4.3.0 try again"
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_each_attempt_has_the_same_bytes(database: Database, make_stage: MakeStage, keys: Keys) -> None:
     """One that is deferred, one whose worker is killed, and a retry by a worker that has a newer key first."""
     old = keys.make("old")

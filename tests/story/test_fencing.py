@@ -20,6 +20,7 @@ from tests.wire.server import SmtpServer
     [("6", "600"), ("600", "2")],
     ids=["the lease runs out", "the heartbeat stops"],
 )
+@pytest.mark.quick("postgresql")
 def test_a_worker_that_stood_still_touches_nothing_it_lost(
     database: Database, make_stage: MakeStage, lease: str, dead_after: str
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_slow_server_is_waited_for_within_the_lease(sqlite_database: Database,
         assert not any(attempt.fenced for attempt in stage.attempts())
 
 
+@pytest.mark.quick("postgresql")
 def test_the_mail_of_a_killed_worker_goes_on_by_its_heartbeat(
     database: Database, relay: Relay, make_stage: MakeStage
 ) -> None:
@@ -100,6 +102,7 @@ def test_by_default_the_mail_of_a_killed_worker_goes_on_within_half_a_minute(
     assert {one.id for one in relay.taken()} < set(ids)
 
 
+@pytest.mark.quick("postgresql")
 def test_a_killed_worker_costs_no_attempt(stage: Stage, relay: Relay) -> None:
     """Whatever it held has been tried once when it arrives, and is only known to have been rescued."""
     stage.send_together(40)
@@ -113,6 +116,7 @@ def test_a_killed_worker_costs_no_attempt(stage: Stage, relay: Relay) -> None:
     assert sum(relay.copies().values()) - len(relay.copies()) <= 4
 
 
+@pytest.mark.quick("postgresql")
 def test_two_workers_with_different_limits_send_nothing_twice(database: Database, make_stage: MakeStage) -> None:
     """One says that it is dead after 1 s, the other beats every 3 s: as while a setting is rolled out."""
     with SmtpServer({"dot": Take(Later(0.3, "250 2.0.0 ok"))}) as server:

@@ -75,6 +75,7 @@ def test_each_outcome_and_its_handler(database: Database, make_stage: MakeStage)
     assert effects(stage) == []
 
 
+@pytest.mark.quick("postgresql")
 def test_the_same_event_ten_times_by_four_is_one(database: Database, make_stage: MakeStage, relay: Relay) -> None:
     """Recorded by whoever gets the report, done by one of four workers; without proof nothing is."""
     stage = prepared(make_stage(database, relay.port))
@@ -109,6 +110,7 @@ class Both:
         pass
 
 
+@pytest.mark.once("postgresql")
 def test_one_that_fails_leaves_the_outcome_and_is_shown(
     database: Database, make_stage: MakeStage, relay: Relay
 ) -> None:
@@ -127,6 +129,7 @@ def test_one_that_fails_leaves_the_outcome_and_is_shown(
 
 
 @pytest.mark.parametrize("hang", ["before a write", "after a write"])
+@pytest.mark.once("postgresql")
 def test_one_that_hangs_delays_nobody(database: Database, make_stage: MakeStage, relay: Relay, hang: str) -> None:
     """Nor holds what it has written: the others' rows and all outcomes are there while it hangs, and again."""
     stage = prepared(make_stage(database, relay.port))
@@ -143,6 +146,7 @@ def test_one_that_hangs_delays_nobody(database: Database, make_stage: MakeStage,
     assert worker.wait(60) == 0
 
 
+@pytest.mark.once("postgresql")
 def test_a_handler_that_no_worker_knows_stays(database: Database, make_stage: MakeStage, relay: Relay) -> None:
     """Until a worker comes that does."""
     stage = prepared(make_stage(database, relay.port))

@@ -34,6 +34,7 @@ def test_frozen_server_processes_are_left_behind(database: Database, relay: Rela
 
 
 @pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.quick("postgresql")
 def test_a_database_that_swallows_everything_for_a_while(
     database: Database, relay: Relay, make_stage: MakeStage
 ) -> None:

@@ -46,6 +46,7 @@ def request(stage: Stage, engine: sa.Engine) -> str:
 
 @pytest.mark.databases("postgresql", "mariadb")
 @pytest.mark.parametrize("sent_before", [False, True], ids=["tried again at once", "tried again after it was sent"])
+@pytest.mark.quick("postgresql")
 def test_a_commit_whose_reply_was_lost(
     database: Database, relay: Relay, make_stage: MakeStage, sent_before: bool
 ) -> None:

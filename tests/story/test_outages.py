@@ -28,6 +28,7 @@ def untouched(stage: Stage) -> bool:
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_a_server_that_is_down_costs_nothing(database: Database, make_stage: MakeStage) -> None:
     """No attempt is lost, nothing is held while it lasts, the status tells, and all flows when it is back."""
     port = free_port()
@@ -160,6 +161,7 @@ def test_a_quota_fails_no_mail(sqlite_database: Database, make_stage: MakeStage)
 
 
 @pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.quick("postgresql")
 def test_a_database_that_is_killed_and_restarted(database: Database, relay: Relay, make_stage: MakeStage) -> None:
     """In the middle of the mails: the worker goes on within 30 s by itself, nothing is lost."""
     if database.server is None or not database.server.controllable:
@@ -177,6 +179,7 @@ def test_a_database_that_is_killed_and_restarted(database: Database, relay: Rela
 
 
 @pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.quick("postgresql")
 def test_a_database_that_is_away_is_waited_for(database: Database, relay: Relay, make_stage: MakeStage) -> None:
     """It is stopped, and stays so for longer than a heartbeat may be late: the worker waits, the status can't tell."""
     if database.server is None or not database.server.controllable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from outbox import Message
@@ -24,6 +25,7 @@ def reasons(stage: Stage) -> dict[str, tuple[str, str | None]]:
     return {row.recipient: (row.state, row.reason) for row in stage.deliveries() if row.state != "sent"}
 
 
+@pytest.mark.quick("postgresql")
 def test_damaged_mail_fails_and_the_rest_flows(stage: Stage, relay: Relay) -> None:
     """Content that was cut, a big part that is gone: failed with the reason, and no other mail notices."""
     with stage.transaction() as session:

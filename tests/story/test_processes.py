@@ -55,6 +55,7 @@ def supervised(stage: Stage, count: int, *arguments: str, **settings: str) -> Co
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_they_share_the_work_and_end_when_it_is_done(stage: Stage) -> None:
     """--drain: exit code 0, each mail sent once, each worker retired."""
     stage.send_together(100)
@@ -66,6 +67,7 @@ def test_they_share_the_work_and_end_when_it_is_done(stage: Stage) -> None:
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_one_that_is_killed_is_started_again_and_what_it_held_is_sent_at_once(
     database: Database, slow_relay: Relay, make_stage: MakeStage
 ) -> None:

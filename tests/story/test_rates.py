@@ -125,6 +125,7 @@ def test_a_drain_ends_where_a_limit_holds_for_long(sqlite_database: Database, ma
         assert re.search(r"mail to slow.example is held by rate \(1/day\) until \d{4}-", done.stderr)
 
 
+@pytest.mark.quick("postgresql")
 def test_what_a_killed_worker_had_reserved_of_a_quota_is_free_again(database: Database, make_stage: MakeStage) -> None:
     """But for the message that may have gone."""
     with SmtpServer({"dot": turns(Later(60.0, "250 2.0.0 too late"), *30 * ["250 2.0.0 ok"])}) as server:

@@ -40,6 +40,7 @@ def states(stage: Stage) -> dict[str, str]:
     return {one.recipient: one.state for one in stage.deliveries()}
 
 
+@pytest.mark.once("postgresql")
 def test_every_envelope_goes_to_the_sink(stage: Stage, relay: Relay) -> None:
     """Only its address is in RCPT; the bytes are the customers', and the attempt says where it went."""
     enqueue(stage, ANN, BOB, together=True)
@@ -104,6 +105,7 @@ def test_a_copy_of_productions_database(database: Database, make_stage: MakeStag
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_only_those_who_are_allowed_get_mail(stage: Stage, relay: Relay) -> None:
     """The others wait, shown as paused; the pause comes back when somebody lifts it, and goes with the setting."""
     some = {"OUTBOX_ALLOW_RECIPIENTS": "example.org Ann@Customer.example"}

@@ -53,6 +53,7 @@ def test_ctrl_c_is_a_stop_as_well(sqlite_database: Database, relay: Relay, make_
 
 
 @pytest.mark.parametrize("ask", operations.Ask)
+@pytest.mark.quick("postgresql")
 def test_a_worker_that_is_asked_to_end(stage: Stage, ask: operations.Ask) -> None:
     """Asked on the pages, it ends in good order by itself; asked to drain, after what is due, and paused is not due."""
     worker = stage.start()

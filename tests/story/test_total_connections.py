@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 import sqlalchemy as sa
 
 from outbox.store.transport_model import OutboxTransport
@@ -21,6 +22,7 @@ def shares(stage: Stage) -> list[int]:
     return sorted(held for held, _ in said.values())
 
 
+@pytest.mark.quick("postgresql")
 def test_two_workers_have_no_more_than_one_would(database: Database, make_stage: MakeStage) -> None:
     """Three of eight each; the second gets its part while the first is at work, and all of it when that is killed."""
     seen: list[int] = []

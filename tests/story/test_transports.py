@@ -57,6 +57,7 @@ def by(stage: Stage) -> Counter[str | None]:
 
 @pytest.mark.parametrize("number", [300, pytest.param(2_000, marks=[pytest.mark.long, pytest.mark.timeout(400)])])
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_the_second_takes_over_while_the_first_is_down(
     number: int, database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage
 ) -> None:

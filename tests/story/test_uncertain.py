@@ -63,6 +63,7 @@ def test_the_policy_is_the_messages_or_its_kinds(sqlite_database: Database, make
             assert [mail.rcpt for mail in server.messages].count(held) == 1
 
 
+@pytest.mark.quick("postgresql")
 def test_held_mail_waits_for_a_person(database: Database, relay: Relay, make_stage: MakeStage) -> None:
     """After the dot its worker is killed: it is uncertain, the status counts it, nothing sends it; a person decides."""
     waits_for_a_person(database, relay, make_stage, killed=True)

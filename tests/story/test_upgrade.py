@@ -78,6 +78,7 @@ def places(stage: Stage) -> set[str | None]:
 
 
 @pytest.mark.databases("postgresql")
+@pytest.mark.quick("postgresql")
 def test_expand_then_contract_under_load(database: Database, relay: Relay, make_stage: MakeStage) -> None:
     """Workers of both releases share the queue, some are killed; nothing is lost, and nobody works on tables that he
     does not know: neither who comes then, nor who was there."""

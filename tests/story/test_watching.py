@@ -61,6 +61,7 @@ def test_a_connection_that_hangs_ends_the_worker(
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_an_idle_worker_costs_next_to_nothing(stage: Stage) -> None:
     """Beside an application of Flask and SQLAlchemy alone: at most three quarters more memory, and in four idle seconds
     at most half of the CPU time that the other took to start."""
@@ -146,6 +147,7 @@ def test_an_endless_reply_does_not_fill_the_worker(sqlite_database: Database, ma
 
 
 @pytest.mark.long
+@pytest.mark.once("postgresql")
 def test_long_texts_do_not_fill_the_worker(database: Database, make_stage: MakeStage) -> None:
     """64 texts of 2 MB, a window for four connections: each reads its own piece by piece, and they arrive whole."""
     text = "lorem ipsum dolor sit amet\r\n" * 75_000

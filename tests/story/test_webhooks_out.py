@@ -15,6 +15,7 @@ from tests.story.test_handlers import effects, prepared, start
 
 
 @pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.once("postgresql")
 def test_delivered_at_least_once_signed_and_without_what_the_mail_says(
     database: Database, make_stage: MakeStage, relay: Relay
 ) -> None:
