@@ -72,7 +72,7 @@ def language_of(message: flask_mail.Message, options: EnqueueOptions) -> str | N
     given: object = options.get("locale")
     if given is None and isinstance(message, Message):
         given = message.locale
-    return tag_of(given)
+    return None if given is None else tag_of(given)
 
 
 def _from(sender: Address | None, message: flask_mail.Message, default: Address | None) -> flask_mail.Message:
