@@ -15,19 +15,24 @@ from tests.wire.server import SmtpServer
 
 BLOB = bytes(range(256)) * 200
 
-LEFT_TO_LONG = pytest.param("mysql+mysqlconnector", marks=pytest.mark.long)
-"""Its driver and its dialect are each tested without it."""
+OTHERS = {
+    name: [pytest.param(one, marks=pytest.mark.long) for one in drivers]
+    for name, drivers in {
+        "postgresql": ["postgresql+pg8000"],
+        "mariadb": ["mariadb+mysqlconnector", "mysql+mysqlconnector"],
+    }.items()
+}
 
 
 @pytest.mark.databases("postgresql")
-@pytest.mark.parametrize("driver", ["postgresql+psycopg2", "postgresql+pg8000"])
+@pytest.mark.parametrize("driver", ["postgresql+psycopg2", *OTHERS["postgresql"]])
 def test_postgresql(database: Database, make_stage: MakeStage, driver: str) -> None:
     """By drivers other than psycopg."""
     write_send_and_record(database, make_stage, driver)
 
 
 @pytest.mark.databases("mariadb")
-@pytest.mark.parametrize("driver", ["mysql+pymysql", "mariadb+mysqlconnector", LEFT_TO_LONG])
+@pytest.mark.parametrize("driver", ["mysql+pymysql", *OTHERS["mariadb"]])
 def test_mariadb(database: Database, make_stage: MakeStage, driver: str) -> None:
     """By drivers other than PyMySQL, and under SQLAlchemy's other name for the database."""
     write_send_and_record(database, make_stage, driver)

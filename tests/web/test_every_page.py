@@ -51,7 +51,11 @@ def test_no_page_is_forgotten(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert endpoints(mailbox_pages(Mailbox(folder), "http://127.0.0.1")) == MAILBOX.keys()
 
 
-@pytest.mark.parametrize("part", ["outbox-mail", "outbox-(?!mail)[a-o]", "outbox-[p-z]", "(?!outbox)"])
+OTHERS = [pytest.param(part, marks=pytest.mark.long) for part in ("outbox-(?!mail)[a-o]", "outbox-[p-z]", "(?!outbox)")]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("part", ["outbox-mail", *OTHERS])
 def test_accessible(browser: WebDriver, everything: World, part: str) -> None:
     """axe-core finds nothing at all, wide and narrow, in light and in the dark; nothing scrolls sideways at 390 px.
 
