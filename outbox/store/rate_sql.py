@@ -7,7 +7,7 @@ microseconds the first is good; or, if there is none, when to ask again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -29,12 +29,11 @@ BATCHES = "batches"
 
 _rate = table_of(OutboxRate)
 _BIG = sa.BigInteger()
-_KEY = ("environment", "what", "value")
 
 
 def this_row() -> sa.ColumnElement[bool]:
     """By the primary key."""
-    return sa.and_(*(_rate.c[name] == sa.bindparam(f"the_{name}") for name in _KEY))
+    return sa.and_(*(_rate.c[name] == sa.bindparam(f"the_{name}") for name in ("environment", "what", "value")))
 
 
 def parameters(cells: Mapping[str, Cell], day: int | None, lead: int) -> dict[str, int]:
@@ -55,27 +54,17 @@ def reserve(words: tuple[str, ...], daily: bool, notes: bool, database: Database
 
     No row is hit where there is none, or its quota has to be counted again.
     """
+    now = DbMicros()
     has_batches, words = BATCHES in words, tuple(word for word in words if word != BATCHES)
-    by_hand = not database.returns_updated
-    names = [f"{word}_at" for word in words] + has_batches * ["lent_until"] + daily * ["used", "good_until"]
-    row, now = (_rate, DbMicros()) if by_hand else _named(_locked(names, daily, database))
-
-    bases: dict[str, Any] = {word: _base(row.c[f"{word}_at"], _of(word, "furthest"), now) for word in words}
-    if "second" in bases and not has_batches:
-        bases["second"] = Greatest(bases["second"], now + _of("second", "lead"))
+    bases = {word: _base(_rate.c[f"{word}_at"], _of(word, "furthest"), now) for word in words}
     is_batch: sa.ColumnElement[bool] = sa.false()
     if has_batches:  # what follows one by one begins once none of a batch is good any more, and leaves room for it
         is_batch = bases["second"] <= now + BATCH_LIFE
-        lent = sa.case((row.c.lent_until <= now + 3 * BATCH_LIFE, row.c.lent_until), else_=0)
+        lent = sa.case((_rate.c.lent_until <= now + 3 * BATCH_LIFE, _rate.c.lent_until), else_=0)
         alone = Greatest(bases["second"], now + _of("second", "lead"), lent)
         bases["second"] = sa.case((is_batch, bases["second"]), else_=alone)
-    if not by_hand:
-        step = {f"base_{word}": base for word, base in bases.items()} | {"is_batch": sa.cast(is_batch, sa.Integer())}
-        carried = [row.c.now_, *([row.c.used, row.c.good_until] if daily else ())]
-        row, now = _named(sa.select(*carried, *(value.label(name) for name, value in step.items())), "b")
-        bases = {word: row.c[f"base_{word}"] for word in words}
-        is_batch = row.c.is_batch == 1
-
+    elif "second" in bases:
+        bases["second"] = Greatest(bases["second"], now + _of("second", "lead"))
     counts: list[sa.ColumnElement[int]] = [sa.bindparam("wanted", type_=_BIG)]
     waits: list[sa.ColumnElement[int]] = []
     for word in words:
@@ -86,22 +75,16 @@ def reserve(words: tuple[str, ...], daily: bool, notes: bool, database: Database
         counts.append(admitted)
         waits.append(bases[word] + interval - burst * interval - ahead - now)
     if daily:
-        left = sa.bindparam("day", type_=_BIG) - row.c.used
+        left = sa.bindparam("day", type_=_BIG) - _rate.c.used
         counts.append(left)
-        waits.append(sa.case((left < 1, row.c.good_until - now), else_=0))
+        waits.append(sa.case((left < 1, _rate.c.good_until - now), else_=0))
     count: sa.ColumnElement[int] = Greatest(sa.literal_column("0", _BIG), Least(*counts))
-    wait = Least(sa.literal_column(str(DAY), _BIG), Greatest(sa.literal_column("1", _BIG), *waits))
-    if not by_hand:
-        carried = [row.c[name] for name in ("now_", "is_batch", *(f"base_{word}" for word in words))]
-        row, now = _named(sa.select(*carried, count.label("count_"), wait.label("wait_")), "c")
-        bases = {word: row.c[f"base_{word}"] for word in words}
-        is_batch, count, wait = row.c.is_batch == 1, row.c.count_, row.c.wait_
-
     offset = bases["second"] - now if "second" in bases else sa.literal_column("0", _BIG)
+    wait = Least(sa.literal_column(str(DAY), _BIG), Greatest(sa.literal_column("1", _BIG), *waits))
     if has_batches:
         offset = sa.case((is_batch, offset + BATCH), else_=offset)
     packed: sa.ColumnElement[int] = sa.case((count > 0, count * PACK + offset), else_=wait)
-    if by_hand:
+    if not database.returns_updated:
         packed = sa.func.last_insert_id(packed, type_=_BIG)
         count = sa.case((_rate.c.granted >= PACK, _rate.c.granted // PACK), else_=0)
     changes: list[tuple[Any, Any]] = [(_rate.c.granted, packed)]
@@ -119,22 +102,9 @@ def reserve(words: tuple[str, ...], daily: bool, notes: bool, database: Database
         entry = database.with_entry(_rate.c.held, sa.bindparam("worker", type_=sa.String()), count, now)
         changes.append((_rate.c.held, sa.case((count > 0, entry), else_=_rate.c.held)))
     changes += [(_rate.c.limits, sa.bindparam("said", type_=sa.String())), (_rate.c.updated_at, DbNow())]
-    if by_hand:
-        where = sa.and_(this_row(), _rate.c.good_until > now) if daily else this_row()
-        return _rate.update().where(where).ordered_values(*changes)
-    return _rate.update().where(this_row(), now.is_not(None)).ordered_values(*changes).returning(_rate.c.granted)
-
-
-def _locked(names: Sequence[str], daily: bool, database: Database) -> sa.Select[Any]:
-    """The row, for a statement of several steps: the text of one without them is ten times as long."""
-    select = sa.select(*(_rate.c[name] for name in names), DbMicros().label("now_")).where(this_row())
-    return database.lock(select.where(_rate.c.good_until > DbMicros()) if daily else select)
-
-
-def _named(step: sa.Select[Any], name: str = "a") -> tuple[Any, sa.ColumnElement[int]]:
-    """One step, and the time in it."""
-    cte = step.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
-    return cte, cte.c.now_
+    where = sa.and_(this_row(), _rate.c.good_until > now) if daily else this_row()
+    update = _rate.update().where(where).ordered_values(*changes)
+    return update.returning(_rate.c.granted) if database.returns_updated else update
 
 
 def told_by(updated: sa.CursorResult[Any], database: Database) -> int | None:
