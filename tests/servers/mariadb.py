@@ -45,7 +45,7 @@ class MariaDBServer(OwnServer):
         self._password = secrets.token_urlsafe(16)
         try:
             self._initialise()
-            self.start()
+            self.start_first()
         except BaseException:
             self.close()
             raise

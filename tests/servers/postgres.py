@@ -52,7 +52,7 @@ class PostgresServer(OwnServer):
         try:
             self._bin = _binaries(self._folder)
             self._initialise()
-            self.start()
+            self.start_first()
         except BaseException:
             self.close()
             raise

@@ -183,6 +183,7 @@ class OwnServer(ABC):
     controllable = True
     _folder: Path
     _process: ServerProcess
+    _port: int
 
     @property
     def running(self) -> bool:
@@ -196,6 +197,17 @@ class OwnServer(ABC):
 
     @abstractmethod
     def kill(self) -> None: ...
+
+    def start_first(self) -> None:
+        """Starts it, on another port where somebody has taken this one meanwhile."""
+        for _ in range(2):
+            try:
+                self.start()
+            except ServerUnavailable:
+                self._port = free_port()
+            else:
+                return
+        self.start()
 
     def restart(self, *, immediate: bool = False) -> None:
         if immediate:
