@@ -28,6 +28,9 @@ message more than the rate is the most in any second."""
 SLACK = 2 * SECOND
 """By which windows are longer than they are called: what was given out goes to the relay a moment later."""
 
+LOCKED = 10 * SECOND
+"""The longest that a statement may have waited for a row."""
+
 WIDTH = 300 * SECOND
 """Of the buckets of a quota. What was sent in one is free again when all of it is a day old."""
 
@@ -78,8 +81,9 @@ class Cell(NamedTuple):
 
     @property
     def furthest(self) -> int:
-        """How far ahead of now the theoretical arrival time can be; beyond that the clock was stepped back."""
-        return self.ahead + self.interval * self.burst
+        """How far ahead of now the theoretical arrival time can be; beyond that the clock was stepped back. A statement
+        that waited for the row knows an older time than the one that it waited for."""
+        return self.ahead + self.interval * self.burst + LOCKED
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,3 +140,22 @@ def test_a_fast_rate_is_given_out_in_batches(rates: Rates) -> None:
     used.sort()
     assert max(sum(one <= at < one + 1 for at in used) for one in used) <= most + 1
     assert len(used) > 1.2 * most
+
+
+def test_who_waited_for_the_row_gets_no_more(engine: sa.Engine) -> None:
+    """Its statement knows an older time than theirs: what they took meanwhile is no clock stepped back."""
+    end = time.monotonic() + 1.5
+
+    def hammer(_: int) -> list[float]:
+        connections, moments = Connections(engine), list[float]()
+        with connections.pinned():
+            rates = Rates(engine, connections, "")
+            while time.monotonic() < end:
+                grant = rates.reserve(TRANSPORT, "relay", parse("50/s"), 3)
+                moments += [grant.began + grant.first] * grant.permits
+        return moments
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as threads:
+        taken = [one for found in threads.map(hammer, range(4)) for one in found]
+    assert len(taken) <= 50 * (time.monotonic() - began + 1) + 5
