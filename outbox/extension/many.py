@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol, cast
 
 import flask_mail
+import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,7 @@ from outbox.extension.options import EnqueueOptions, check_names, posting
 from outbox.message.values import Composed
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy
-from outbox.store.enqueue import guarded
+from outbox.store.enqueue import guarded, write_connection
 from outbox.store.enqueue_many import Queued, enqueue_many
 from outbox.store.posting import Posting
 
@@ -47,7 +48,7 @@ class Binding(Protocol):
         policy: Policy | None,
     ) -> Composed: ...
 
-    def _commits_at_once(self, session: Session) -> bool: ...
+    def _commits_at_once(self, connection: sa.Connection) -> bool: ...
 
     def _dispatched(self, one: Prepared, now: datetime, *, committed: bool) -> None: ...
 
@@ -100,13 +101,12 @@ def prepare(
 
 def write(bound: Binding, session: Session, items: Sequence[Prepared], now: datetime, *, own: bool) -> list[Queued]:
     """Write all in the session's transaction. `own`: it is one of ours, which is committed at once."""
-    pairs = [(one.composed, one.posted) for one in items]
-    if any(one.guard is not None for _, one in pairs):
-        pairs = [(composed, guarded(session, posted)) for composed, posted in pairs]
+    connection = write_connection(session)
+    pairs = [(one.composed, guarded(connection, one.posted)) for one in items]
     queued = enqueue_many(session, pairs)
     new = [one for one, result in zip(items, queued, strict=True) if result.is_new]
     if not own and new:
-        own = bound._commits_at_once(session)
+        own = bound._commits_at_once(connection)
         if not own:
             uncommitted.watch(session, *(told(one.composed, one.posted) for one in new), app=bound.app)
     for one in new:

@@ -113,14 +113,14 @@ class Bound(flask_mail._Mail):
         posted = posting(self.settings, options, policy, wake=self._wakes())
         composed = self.composed(message, now, posted, options, policy)
         with self.writing(session) as (current, own):
-            if posted.guard is not None:
-                posted = guarded(current, posted)
-            queued, is_new = enqueue(current, composed, posted)
+            connection = write_connection(current)
+            posted = guarded(connection, posted)
+            queued, is_new = enqueue(current, composed, posted, connection)
             if own:
                 with suppress(sa.exc.InvalidRequestError):  # a throttle's, which was purged
                     current.refresh(queued)
             elif is_new:
-                own = self._commits_at_once(current)
+                own = self._commits_at_once(connection)
                 if not own:
                     uncommitted.watch(current, many.told(composed, posted), app=self.app)
         span.wrote(queued.message_id, composed.size)
@@ -215,9 +215,8 @@ class Bound(flask_mail._Mail):
                 raise DatabaseError(f"Mail can't be written: {READ_ONLY}") from error
             raise
 
-    def _commits_at_once(self, session: Session) -> bool:
+    def _commits_at_once(self, connection: sa.Connection) -> bool:
         """Whether a rollback would not take the mail back that was just written; warns, once for each engine."""
-        connection = write_connection(session)
         if not of(connection).commits_at_once(connection):
             return False
         if connection.engine not in self._looked_at:

@@ -44,13 +44,16 @@ _WRITE = _message.update()  # an INSERT is not among what the manual's routing s
 _KNOWN = ("message_id", "key")  # of a message that was just written; each one more costs as much as a header
 
 
-def enqueue(session: Session, composed: Composed, posting: Posting) -> tuple[OutboxMessage, bool]:
+def enqueue(
+    session: Session, composed: Composed, posting: Posting, connection: sa.Connection | None = None
+) -> tuple[OutboxMessage, bool]:
     """Write `composed` in the session's transaction; the message and whether it is new.
 
     It is not new where `posting.key` is already taken: then the first message is returned and nothing is written. Where
-    another transaction that has not ended yet holds the key, this waits for its end.
+    another transaction that has not ended yet holds the key, this waits for its end. `connection`: of
+    `write_connection`, where it was asked for already.
     """
-    connection = write_connection(session)
+    connection = connection or write_connection(session)
     with writing_mail(connection):
         return _enqueued(session, connection, composed, sealing(posting))
 
@@ -92,11 +95,11 @@ def _written(
     raise unsettled_key(posting.clear_key or posting.key)
 
 
-def guarded(session: Session, posting: Posting) -> Posting:
-    """`posting`, its guard in the words of the session's database. Raises MessageError."""
-    if posting.guard is None:
-        return posting
-    return replace(posting, guard=guards.stored(write_connection(session).dialect, posting.guard))
+def guarded(connection: sa.Connection, posting: Posting) -> Posting:
+    """`posting`, its guard in the words of the connection's database. Raises MessageError."""
+    return (
+        posting if posting.guard is None else replace(posting, guard=guards.stored(connection.dialect, posting.guard))
+    )
 
 
 def write_connection(session: Session) -> sa.Connection:

@@ -155,7 +155,6 @@ class Least(FunctionElement[int]):
     """The smallest of several whole numbers."""
 
     type = sa.BigInteger()
-    name = "least"
     inherit_cache = True
 
 
@@ -163,21 +162,14 @@ class Greatest(FunctionElement[int]):
     """The largest of several whole numbers."""
 
     type = sa.BigInteger()
-    name = "greatest"
     inherit_cache = True
 
 
-@compiles(Least, "sqlite")
-def _least(element: Least, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"min({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(Greatest, "sqlite")
-def _greatest(element: Greatest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"max({compiler.process(element.clauses, **kw)})"
-
-
 @compiles(Least)
+def _least(element: Least, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{of(compiler.dialect).least}({compiler.process(element.clauses, **kw)})"
+
+
 @compiles(Greatest)
-def _named(element: Least | Greatest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"{element.name}({compiler.process(element.clauses, **kw)})"
+def _greatest(element: Greatest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{of(compiler.dialect).greatest}({compiler.process(element.clauses, **kw)})"

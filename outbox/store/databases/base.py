@@ -96,8 +96,8 @@ class Database(JsonObjects):
         """SQL: the clock at the start of the statement, so that it bounds an index scan, plus `seconds` ("": none)."""
         return f"({self.clock} + {seconds})" if seconds else self.clock
 
-    micros = "db_now()"
-    """SQL: the same clock as a whole number, microseconds since 1970."""
+    micros = "db_now()"  # SQL: the same clock as a whole number, microseconds since 1970
+    least, greatest = "LEAST", "GREATEST"  # the functions of several values
 
     def moment_text(self, moment: datetime) -> str:
         """A point in time as the text that the database takes for one in UTC."""
