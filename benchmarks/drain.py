@@ -94,7 +94,7 @@ def keep(
     ground: Ground, figure: str, case: str, drained: Drained, around: tuple[float, float], **more: Any
 ) -> dict[str, Any]:
     """Keep a drain beside the bare loops around it; gives the line."""
-    start = next((line["cpu"] for line in ground.lines if line["figure"] == "idle"), 0.0)
+    start = _idle(ground) or 0.0
     return ground.keep(
         figure,
         case,
@@ -108,15 +108,21 @@ def keep(
     )
 
 
-def idle(ground: Ground) -> None:
-    """What a worker with nothing to do takes: its start. Measured once in a run."""
-    if any(line["figure"] == "idle" for line in ground.lines):
-        return
+def idle(ground: Ground) -> float:
+    """Processor seconds of a worker with nothing to do: its start. Measured once in a run."""
+    if (known := _idle(ground)) is not None:
+        return known
     with ground.database("postgresql") as database:
         process = worker(ground.environ(database), ground.folder / "worker.log", "--drain")
         process.wait()
         cost = process.stop()
     ground.keep("idle", "postgresql", cpu=cost.cpu, memory=cost.memory)
+    return cost.cpu
+
+
+def _idle(ground: Ground) -> float | None:
+    """As measured in this run."""
+    return next((line["cpu"] for line in ground.lines if line["figure"] == "idle"), None)
 
 
 def _last_attempt(database: Database) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from benchmarks import drain, stock
 from benchmarks.ground import Ground
 from benchmarks.process import Process
-from benchmarks.rates import server_seconds
+from benchmarks.servers import server_seconds
 from tests.servers.databases import Database
 
 CONNECTIONS = (4, 16, 32)
@@ -20,8 +20,7 @@ LOOP = "bare recording loop"
 
 def processor(ground: Ground) -> None:
     """Each as often as the size says; `multiple`: of what the loop of the same turn took."""
-    drain.idle(ground)
-    start = next(line["cpu"] for line in ground.lines if line["figure"] == "idle")
+    start = drain.idle(ground)
     for _ in range(ground.size.repetitions):
         empty = _cost(ground, 0, _loop)
         whole, _ = _cost(ground, ground.size.mails, _loop)

@@ -25,13 +25,13 @@ def with_adds(
     settings: Settings,
     options: EnqueueOptions,
     policy: Policy | None = None,
+    language: str | None = None,
 ) -> flask_mail.Message:
     """`message`, or a copy of it with OUTBOX_REPLY_TO, OUTBOX_HEADERS, In-Reply-To and References where they apply.
 
     What the message says itself goes before the `policy` of its kind, and that before the settings; the options go
-    before what it says. Raises MessageError.
+    before what it says. `language`: as `language_of` gives it. Raises MessageError.
     """
-    language = language_of(message, options)
     thread = _thread(options.get("in_reply_to"), options.get("references"))
     headers, reply_to = dict(settings.headers), settings.reply_to
     if policy is not None and isinstance(message, flask_mail.Message):

@@ -181,8 +181,9 @@ class Bound(flask_mail._Mail):
         if date != now and message.date is not None and message.date == getattr(message, _DATED, None):
             message.date = None  # it is ours, of when the same object was enqueued before
         unique = new_unique()
-        with locales.under(language_of(message, options)):
-            draft = draft_of(with_adds(message, self.settings, options, policy))
+        language = language_of(message, options)
+        with locales.under(language):
+            draft = draft_of(with_adds(message, self.settings, options, policy, language))
             composed = compose(
                 draft,
                 default_sender=self.default_sender,

@@ -71,17 +71,17 @@ def enqueue_many(session: Session, items: Sequence[Item]) -> list[Queued]:
     """
     connection = write_connection(session)
     if any(posting.limit is not None for _, posting in items):
-        return _limited(session, items)
+        return _limited(session, connection, items)
     with writing_mail(connection):
         return _enqueued(connection, [(composed, sealing(posting)) for composed, posting in items])
 
 
-def _limited(session: Session, items: Sequence[Item]) -> list[Queued]:
+def _limited(session: Session, connection: sa.Connection, items: Sequence[Item]) -> list[Queued]:
     """Those of kinds with a limit one by one, by recipient: two that enqueue for the same don't wait for each other."""
     queued: dict[int, Queued] = {}
     alone = [number for number, (_, posting) in enumerate(items) if posting.limit is not None]
     for number in sorted(alone, key=lambda number: limits.digest(*items[number])):
-        message, is_new = enqueue(session, *items[number])
+        message, is_new = enqueue(session, *items[number], connection)
         queued[number] = Queued(message.id, message.message_id, is_new)
     rest = [number for number in range(len(items)) if number not in queued]
     queued |= zip(rest, enqueue_many(session, [items[number] for number in rest]), strict=True)
