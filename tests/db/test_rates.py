@@ -13,8 +13,9 @@ from outbox import operations
 from outbox.delivery.rate_limits import RateLimits, parse
 from outbox.models import OutboxAttempt
 from outbox.store.connections import Connections
+from outbox.store.rate_models import OutboxRate
 from outbox.store.rates import TRANSPORT, Grant, Rates
-from outbox.store.types import DbNow
+from outbox.store.types import DbMicros, DbNow
 from tests.db.mails import put, worker
 
 
@@ -159,3 +160,23 @@ def test_who_waited_for_the_row_gets_no_more(engine: sa.Engine) -> None:
     with ThreadPoolExecutor(4) as threads:
         taken = [one for found in threads.map(hammer, range(4)) for one in found]
     assert len(taken) <= 50 * (time.monotonic() - began + 1) + 5
+
+
+def test_what_is_taken_while_one_waits_for_the_row_counts(engine: sa.Engine, rates: Rates) -> None:
+    """The statement that waits began before: the others are ahead of it, by no clock stepped back."""
+    limits = parse("50/s")
+    cell = limits.cells()["second"]
+    take(rates, limits)
+
+    def waiting() -> int:
+        connections = Connections(engine)
+        with connections.pinned():
+            return take(Rates(engine, connections, ""), limits)
+
+    with ThreadPoolExecutor(1) as thread, engine.begin() as other:
+        other.execute(sa.update(OutboxRate).values(used=OutboxRate.used))
+        taken = thread.submit(waiting)
+        time.sleep(0.5)  # the database's clock goes on, and its statement keeps the time of its begin
+        all_taken = DbMicros() + cell.ahead + cell.interval * cell.burst
+        other.execute(sa.update(OutboxRate).values(second_at=all_taken))
+    assert taken.result() < 25  # what falls due until it looks again; else it takes all 50 once more
