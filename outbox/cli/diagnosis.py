@@ -22,6 +22,7 @@ from outbox.settings import Settings, remarks, unread_words
 from outbox.settings.relay import Relay, Security
 from outbox.settings.relay_table import PASSWORD_MECHANISMS
 from outbox.settings.token_source import TokenSource
+from outbox.settings.transport_options import in_its_words
 from outbox.settings.values import is_unset
 from outbox.store.engines import worker_engine
 
@@ -196,7 +197,7 @@ def _token(relay: Relay, source: TokenSource, seconds: float) -> Finding:
         token = shared(source).get(seconds, threading.Event.wait)
     except TokenError as error:
         words = f"no access token: {error.text}"
-        return Finding("token", False, words, hint_for(Phase.AUTH, None, words) or "")
+        return Finding("token", False, words, in_its_words(hint_for(Phase.AUTH, None, words) or "", relay.label))
     life = "" if token.life is None else f", valid for {token.life:.0f} s"
     return Finding("token", True, f"an access token from {source.where}{life}")
 
@@ -273,4 +274,5 @@ def _refused(check: str, result: Result, relay: Relay, remedy: str = "", *, subj
         or ""
     )
     about = f"{subject}: " if subject else ""
-    return Finding(check, False, f"{relay.name}: {about}{result.verdict} fault at {result.phase}: {reply}{note}", hint)
+    words = f"{relay.name}: {about}{result.verdict} fault at {result.phase}: {reply}{note}"
+    return Finding(check, False, words, in_its_words(hint, relay.label))

@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 
 from outbox import operations
 from outbox.cli.busy import waiting
-from outbox.cli.command import Command, No
+from outbox.cli.command import Command
 from outbox.cli.common import ask, console, database, in_app, say, who
 from outbox.cli.options import deliveries, environment_of, environment_options, moment, to_timedelta
 from outbox.cli.output import print_json, safe
+from outbox.cli.paused_targets import Targets, must_exist
 from outbox.cli.slowed import speed_up
 from outbox.cli.tables import Column, print_pairs, print_table
 from outbox.cli.text import Text
@@ -28,8 +29,6 @@ from outbox.operations.pauses import Pause, What
 CAP = 100_000
 
 _NARROW = "--kind, --domain, --sender, --batch, --message or --transport"
-
-Targets = list[tuple[What, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def pause_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--message", "messages", multiple=True, type=click.IntRange(1), metavar="ID", help="One delivery."
         ),
-        click.option("--transport", "transports", multiple=True, metavar="NAME", help="Mail by this relay, host:port."),
+        click.option("--transport", "transports", multiple=True, metavar="NAME", help="Mail by this one."),
         click.option("--sender", "senders", multiple=True, metavar="ADDRESS", help="Mail from this envelope sender."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Mail to this domain."),
         click.option("--batch", "batches", multiple=True, metavar="NAME", help="Mail of this batch."),
@@ -91,8 +90,8 @@ def pause(for_: timedelta | None, until: str | None, reason: str, **options: Any
     if for_ is not None and until is not None:
         raise click.UsageError("--for and --until exclude each other.")
     engine = database()
-    _must_exist(engine, targets, environment)
     with _wrong_use():
+        must_exist(engine, targets, environment)
         held = _held(engine, targets, environment)
         words, queued = " and ".join(_words(what, value) for what, value in targets), deliveries(held, CAP)
         if not asked.dry_run:
@@ -167,20 +166,6 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Targets]:
             "--all can't be combined with --kind, --domain, --sender, --batch, --message or --transport."
         )
     return Asked(options["dry_run"], options["yes"], options["as_json"]), targets
-
-
-def _must_exist(engine: Engine, targets: Targets, environment: str | None) -> None:
-    """A mistyped ID would pause nothing, and nobody would notice."""
-    ids = tuple(int(value) for what, value in targets if what is What.MESSAGE)
-    if not ids:
-        return
-    with operations.connected(engine) as connection:
-        found = operations.find(connection, Filter(ids=ids, environment=environment), limit=len(ids))
-    if lacking := set(ids) - {row.id for row in found}:
-        raise No(
-            f"There is no delivery {min(lacking)} here: it was purged, it is of another environment, or its ID is "
-            "mistyped (outbox-list)."
-        )
 
 
 def _pause(engine: Engine, targets: Targets, asked: Asked, options: dict[str, Any]) -> list[Pause]:

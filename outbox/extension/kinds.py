@@ -15,7 +15,9 @@ from outbox.extension.subscription import is_subscription, only_address
 from outbox.extension.subscription import unsubscribe_url as link_of
 from outbox.message.addresses import mailbox_of
 from outbox.settings import Settings
-from outbox.settings.kinds import Policy, policy, unknown_kind
+from outbox.settings.endpoint import Transports
+from outbox.settings.kinds import Policy, nowhere, policy, unknown_kind
+from outbox.settings.route_rules import DEFAULT, named_transports
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
 
@@ -145,6 +147,7 @@ class Kinds:
 
     def __init__(self) -> None:
         self._policies: dict[str, Policy] = {}
+        self._transports: set[str] = set()  # of all applications that it was bound to; empty: none
         self.samples = Samples()
 
     def __iter__(self) -> Iterator[Policy]:
@@ -153,6 +156,8 @@ class Kinds:
     def define(self, mail: Sends, name: str, options: Mapping[str, Any]) -> Kind:
         """Raises ConfigurationError, TypeError."""
         made = policy(name, options)
+        if self._transports and (fault := nowhere(made, sorted(self._transports))) is not None:
+            raise ConfigurationError([fault])
         if made.name in self._policies:
             problem = (
                 f"the kind {name!r} is defined twice. Define each kind once, at the top of the module that sends it "
@@ -161,6 +166,19 @@ class Kinds:
             raise ConfigurationError([problem])
         self._policies[made.name] = made
         return Kind(mail, made, self.samples)
+
+    def settings(self, config: Mapping[str, Any], transports: Transports) -> Settings:
+        """Those of an application in which these kinds hold. Raises ConfigurationError, also for what kinds want."""
+        names = named_transports(config) or (DEFAULT,)
+        wrong = [fault for one in self if (fault := nowhere(one, names)) is not None]
+        try:
+            made = Settings.from_config(config, transports)
+        except ConfigurationError as error:
+            raise ConfigurationError([*error.faults, *wrong]) from None
+        if wrong:
+            raise ConfigurationError(wrong)
+        self._transports.update(names)
+        return made
 
     def policy(self, name: str | None, *, strict: bool = False) -> Policy | None:
         """That of the kind `name`; None where there is none. Raises MessageError for one unknown, if `strict`."""

@@ -58,7 +58,7 @@ class Outbox(Told, Batching, Gathering, Hooked, Suppressing, Subscribing, flask_
         with an `outbox.Endpoint`: here, for a ValueError about its settings, and for each connection of a worker.
         Raises ConfigurationError with all faults.
         """
-        settings = Settings.from_config(with_token(app, token or self._token), transports or self._transports)
+        settings = self.kinds.settings(with_token(app, token or self._token), transports or self._transports)
         bound = Bound(app, settings, self._session if session is None else session, self.kinds, self._hooks)
         bound.send_hooks = self.send_hooks
         if GUARD not in app.extensions:

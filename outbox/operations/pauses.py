@@ -221,7 +221,7 @@ def value_of(what: What, value: str) -> str:
         raise ValueError(f"{value[:MOST_VALUE]!r} is no {what}")
     if what is What.MESSAGE and not (value.isdecimal() and value.isascii() and 0 < int(value) <= MAX_ID):
         raise ValueError(f"{value[:40]!r} is not the number of a message")
-    if what is What.TRANSPORT and not (value.rpartition(":")[2].isdecimal() or value.isidentifier()):
+    if what is What.TRANSPORT and not (value.rpartition(":")[2].isdecimal() or value.isidentifier() or "/" in value):
         raise ValueError(f"{value!r} is not a transport: use its name or host:port, as the status shows it")
     return _domain(value) if what is What.DOMAIN else value.lower() if what is What.TRANSPORT else value
 

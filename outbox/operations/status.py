@@ -28,6 +28,7 @@ from outbox.operations.reported_shares import reported_shares
 from outbox.operations.slowed import slowed
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
+from outbox.settings.transport_options import in_its_words
 from outbox.store.held import Held
 from outbox.store.pauses import EVERY, Pause, active
 from outbox.store.types import DbNow
@@ -216,7 +217,7 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
             state=up_or_down(one),
             since=None if since is None else now - timedelta(seconds=since + worker.heartbeat_age),
             error=error,
-            remedy=None if error is None else _remedy(address or name, error),
+            remedy=None if error is None else _remedy(name, address or name, error),
             next_probe_seconds=None if probe is None else max(0.0, probe - worker.heartbeat_age),
             worker_id=worker.id,
             about=_text(one, "about"),
@@ -232,17 +233,18 @@ def _transports(worker: Worker, now: datetime) -> Iterator[Transport]:
         )
 
 
-def _remedy(address: str, error: str) -> str | None:
+def _remedy(name: str, address: str, error: str) -> str | None:
     """What to do about `phase: reply`, as workers write it."""
     phase, _, reply = error.partition(": ")
     found = _CODE.match(reply)
     port = address.rpartition(":")[2]
-    return hint_for(
+    known = hint_for(
         phase,
         int(found[0]) if found else None,
         reply,
         port=int(port) if port.isascii() and port.isdigit() else None,
     )
+    return known and in_its_words(known, name)
 
 
 def _number(said: Mapping[str, Any], name: str) -> float | None:

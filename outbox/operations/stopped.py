@@ -9,6 +9,7 @@ from datetime import datetime
 from outbox.delivery.hints import hint_for
 from outbox.delivery.reply import Phase
 from outbox.operations.times import sentence, spelled
+from outbox.settings.transport_options import in_its_words
 from outbox.store.pauses import Pause, What
 
 _CODE = re.compile(r"[2-5]\d\d\b")
@@ -44,7 +45,9 @@ def remedy(pause: Pause) -> str:
     reply = pause.reply or ""
     code = _CODE.match(reply)
     known = hint_for(Phase.MAIL, int(code[0]) if code else None, reply)
-    return known or "Ask for this address to be allowed there, or send from one that is."
+    if known is None:
+        return "Ask for this address to be allowed there, or send from one that is."
+    return in_its_words(known, pause.transport)
 
 
 def probe(pause: Pause, now: datetime) -> str:

@@ -141,8 +141,9 @@ def _tls_in_vain(table: Table, given: Set[str]) -> str | None:
         return "OUTBOX_TLS_FINGERPRINTS is set, but OUTBOX_TLS_VERIFY=false verifies nothing. Leave one of them out."
     if table.tls_key_file is not None and table.tls_certificate_file is None:
         return "OUTBOX_TLS_KEY_FILE is set without OUTBOX_TLS_CERTIFICATE_FILE. Set both, or the latter alone."
-    if (table.tls_fingerprints or table.tls_certificate_file or table.tls_name) and table.security is Security.NONE:
-        return "OUTBOX_TLS_… is set, but there is no TLS. Set MAIL_USE_TLS=true or MAIL_USE_SSL=true."
+    set_ = ("tls_fingerprints", "tls_certificate_file", "tls_name")
+    if (vain := _names(set_, {one for one in set_ if getattr(table, one)})) and table.security is Security.NONE:
+        return f"{vain} is set, but there is no TLS. Set MAIL_USE_TLS=true or MAIL_USE_SSL=true, or leave it out."
     return None
 
 
@@ -156,8 +157,8 @@ def _missing_file(table: Table, given: Set[str]) -> str | None:
 
 
 def _two_places(table: Table, given: Set[str]) -> str | None:
-    if table.socket is not None and {"server", "port", "source_address"} & given:
-        return "OUTBOX_SOCKET is set beside MAIL_SERVER, MAIL_PORT or OUTBOX_SOURCE_ADDRESS. Leave one of them out."
+    if table.socket is not None and (beside := _names(("server", "port", "source_address"), given)):
+        return f"OUTBOX_SOCKET is set beside {beside}. Leave one of them out."
     return None
 
 
@@ -184,6 +185,10 @@ def _below(smaller: str, larger: str, why: str, *, or_equal: bool = False) -> tu
         return f"{_name(smaller)} ({below:g}) must be below {_name(larger)} ({above:g}), or {why}."
 
     return frozenset({smaller, larger}), check
+
+
+def _names(attributes: tuple[str, ...], given: Set[str]) -> str:
+    return " and ".join(_name(one) for one in attributes if one in given)
 
 
 def _name(attribute: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, TypedDict
@@ -144,6 +144,15 @@ def policy(name: object, options: Mapping[str, Any]) -> Policy:
     if faults:
         raise ConfigurationError(faults)
     return Policy(str(name), **values)
+
+
+def nowhere(defined: Policy, transports: Sequence[str]) -> str | None:
+    """What is wrong where a kind's mail is to go by none of these transports."""
+    name = defined.transport
+    if name is None or name.lower() in transports:
+        return None
+    hint = _suggestion(name.lower(), transports).strip() or f"There are {', '.join(transports)}."
+    return f"kind {shown(defined.name)}: OUTBOX_TRANSPORTS does not name its transport, {name!r}. {hint}"
 
 
 def unknown_kind(name: str, known: Iterable[str]) -> MessageError:

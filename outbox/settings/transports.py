@@ -6,25 +6,21 @@ things stand, such as the CA file, is taken from the general settings.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote
 
-from outbox.settings.connection_table import ConnectionTable
 from outbox.settings.contradictions import contradictions
-from outbox.settings.dkim_table import DkimTable, dkim_faults
 from outbox.settings.endpoint import TransportFactory
 from outbox.settings.of_preset import of_preset
 from outbox.settings.other_protocols import EXTRA, own_place, without_smtp, wrong_schemes
 from outbox.settings.relay import Relay
-from outbox.settings.relay_table import RelayTable
 from outbox.settings.route_rules import DEFAULT, PREFIX, is_of_transport
 from outbox.settings.shown import nearest
-from outbox.settings.spec import Spec
 from outbox.settings.table import Table
+from outbox.settings.transport_options import OPTIONS, SMTP_ALONE, SPECS, in_its_words, key
 from outbox.settings.transport_url import host_of, known_schemes, parts_of
 from outbox.settings.values import is_unset
 
@@ -36,21 +32,8 @@ _SCHEMES: dict[str, tuple[dict[str, Any], int]] = {
     "lmtp+unix": ({"protocol": "lmtp"}, 0),
     "ses+https": ({"protocol": "ses", "use_ssl": True, "preset": "ses"}, 443),
 }
-_SPECS: dict[str, Spec] = {declared.name: declared.metadata["spec"] for declared in fields(Table)}
-_OWN = {  # what a transport may have of its own: options, and the fields of the table
-    "USERNAME": "username",
-    "PASSWORD": "password",
-    "MAX_EMAILS": "max_emails",
-    "CONNECTIONS": "connections",
-    **{
-        _SPECS[name].name.removeprefix("OUTBOX_"): name
-        for table in (ConnectionTable, DkimTable, RelayTable)
-        for name in table.__annotations__
-    },
-}
-_AS_OPTION = {_SPECS[name].name: option for option, name in reversed(_OWN.items())}
-_SETTING = re.compile(r"\b(?:MAIL|OUTBOX)_[A-Z][A-Z0-9_]*")
 _BEFORE_HOST = {"USERNAME", "PASSWORD"}
+_LOG_IN = frozenset({"username", "password", "server"})
 _HOUSEWIDE = (  # fields that hold for every transport unless it says otherwise
     "tls_ca_file",
     "tls_verify",
@@ -75,15 +58,15 @@ def transports(
     relays: list[Relay] = []
     faults: list[str] = [*_unnamed(config, table.transport_names), *wrong_schemes(makers, _SCHEMES)]
     if table.dkim is not None and (
-        DEFAULT not in table.transport_names or not is_unset(config.get(_key(DEFAULT, "URL")))
+        DEFAULT not in table.transport_names or not is_unset(config.get(key(DEFAULT, "URL")))
     ):
         first = table.transport_names[0]
         faults.append(
             "OUTBOX_DKIM_DOMAIN and OUTBOX_DKIM_KEYS sign what goes by the MAIL_* settings, which nothing does. Set "
-            f"{_key(first, 'DKIM_DOMAIN')} and {_key(first, 'DKIM_KEYS')}."
+            f"{key(first, 'DKIM_DOMAIN')} and {key(first, 'DKIM_KEYS')}."
         )
     for name in table.transport_names:
-        if name == DEFAULT and is_unset(config.get(_key(name, "URL"))):
+        if name == DEFAULT and is_unset(config.get(key(name, "URL"))):
             relays.append(replace(table.relay, label=name, connections=table.connections))
             continue
         relay, wrong = _transport(name, config, table, makers)
@@ -96,11 +79,11 @@ def transports(
 def _transport(
     name: str, config: Mapping[str, Any], table: Table, makers: Mapping[str, TransportFactory]
 ) -> tuple[Relay | None, list[str]]:
-    key = _key(name, "URL")
-    url = config.get(key)
+    setting = key(name, "URL")
+    url = config.get(setting)
     if is_unset(url):
         example = "smtp+starttls://user:password@smtp.example.org"
-        return None, [f"OUTBOX_TRANSPORTS names {name!r}, but {key} is not set. Set it to a URL such as {example}."]
+        return None, [f"OUTBOX_TRANSPORTS names {name!r}, but {setting} is not set. Set it to a URL such as {example}."]
     try:
         parts = parts_of(str(url).strip())
         make = makers.get(parts.scheme.lower())
@@ -110,33 +93,62 @@ def _transport(
         else:
             given = {**scheme, **(_place(parts, port) if port else _socket(parts))}
     except KeyError:
-        return None, [f"{key} does not begin with one of {known_schemes(str(url), (*_SCHEMES, *makers))}"]
+        return None, [f"{setting} does not begin with one of {known_schemes(str(url), (*_SCHEMES, *makers))}"]
     except ValueError as problem:
-        return None, [f"{key}: {problem}."]
-    extra: dict[str, str] = {}
-    own, faults = _own(name, config, parts, extra, None if make else EXTRA.get(given.get("protocol", ""), frozenset()))
+        return None, [f"{setting}: {problem}."]
+    own = _own(name, config, parts, None if make else EXTRA.get(given.get("protocol", ""), frozenset()))
     housewide = {one: getattr(table, one) for one in _HOUSEWIDE}
-    made = replace(Table(), **(housewide | of_preset(given | own) | given | own))
+    made = replace(Table(), **(housewide | of_preset(given | own.given) | given | own.given))
     relay = replace(made.relay, label=name, connections=made.connections)
+    checked = own.broken if relay.speaks_smtp else own.broken | _LOG_IN  # other protocols have their own
+    against = contradictions(made, (given | own.given).keys(), checked)
+    faults = [*own.faults, *(in_its_words(fault, name) for fault in against)]
     if not relay.speaks_smtp:
-        if not faults:
-            faults += [_in_its_words(name, fault) for fault in dkim_faults(made)]
-        return without_smtp(replace(relay, make=make), extra, key, faults)
-    if not faults:
-        faults += [_in_its_words(name, fault) for fault in contradictions(made, (given | own).keys(), set())]
+        return without_smtp(replace(relay, make=make), own.extra, setting, faults)
     return relay, faults
 
 
-def _own(
-    name: str, config: Mapping[str, Any], parts: SplitResult, extra: dict[str, str], more: Set[str] | None
-) -> tuple[dict[str, Any], list[str]]:
-    """What is set for this transport alone, by field, from its URL and its own keys.
+@dataclass(slots=True)
+class _Own:
+    """What is set for one transport alone."""
 
-    `more`: options beside those of every transport, which go into `extra`; None: any.
+    given: dict[str, Any] = field(default_factory=dict)  # by field of the table
+    extra: dict[str, str] = field(default_factory=dict)  # what its protocol alone has, by option
+    broken: set[str] = field(default_factory=set)  # fields whose value is faulty
+    faults: list[str] = field(default_factory=list)
+
+
+def _own(name: str, config: Mapping[str, Any], parts: SplitResult, more: Set[str] | None) -> _Own:
+    """From its URL and its own keys.
+
+    `more`: the options of its protocol beside those of every transport; None, for a class of the application's: any.
     """
-    found: dict[str, tuple[str, Any]] = {}  # (where it stands, the value), by option
-    faults: list[str] = []
-    url = _key(name, "URL")
+    own = _Own()
+    smtp = more is not None and not more
+    known = [option for option in OPTIONS if smtp or option not in SMTP_ALONE]
+    for option, (where, value) in _found(name, config, parts, own.faults).items():
+        if option in known:
+            try:
+                own.given[OPTIONS[option]] = SPECS[OPTIONS[option]].form.parse(value)
+            except ValueError as problem:
+                own.broken.add(OPTIONS[option])
+                own.faults.append(f"{where} {problem}.")
+        elif more is None or option.lower() in more:
+            own.extra[option.lower()] = str(value)
+        elif option in SMTP_ALONE:
+            own.faults.append(f"{where} has no effect: it is an option of SMTP. Leave it out.")
+        else:
+            options = [one.lower() for one in (*known, *sorted(more))]
+            close = nearest(option.lower(), options)
+            hint = f"Did you mean {close}?" if close else f"There are {', '.join(options)}."
+            own.faults.append(f"{where} is not an option of a transport. {hint}")
+    return own
+
+
+def _found(name: str, config: Mapping[str, Any], parts: SplitResult, faults: list[str]) -> dict[str, tuple[str, Any]]:
+    """Where each option is set, and to what."""
+    found: dict[str, tuple[str, Any]] = {}
+    url = key(name, "URL")
     for option, value in (("USERNAME", parts.username), ("PASSWORD", parts.password)):
         if value is not None:
             found[option] = f"the {option.lower()} in {url}", unquote(value)
@@ -146,36 +158,14 @@ def _own(
         found[option.upper()] = f"{option} in {url}", value
         if option.upper() in _BEFORE_HOST:
             faults.append(f"{option} in {url} belongs before the host (user:password@host), or into a key of its own.")
-    for key, value in config.items():
-        option = key.removeprefix(_key(name, ""))
-        if option == key or option == "URL" or is_unset(value):
+    for setting, value in config.items():
+        option = setting.removeprefix(key(name, ""))
+        if option == setting or option == "URL" or is_unset(value):
             continue
         if option in found:
-            faults.append(f"{key} and {found[option][0]} mean the same. Set one of them.")
-        found[option] = key, value
-    given: dict[str, Any] = {}
-    for option, (where, value) in found.items():
-        if option not in _OWN and (more is None or option.lower() in more):
-            extra[option.lower()] = str(value)
-            continue
-        if option not in _OWN:
-            close = nearest(option, [*_OWN, *(one.upper() for one in more or ())])
-            known = ", ".join([*_OWN, *sorted(more or ())]).lower()
-            hint = f"Did you mean {close.lower()}?" if close else f"There are {known}."
-            faults.append(f"{where} is not an option of a transport. {hint}")
-            continue
-        field = _OWN[option]
-        try:
-            given[field] = _SPECS[field].form.parse(value)
-        except ValueError as problem:
-            faults.append(f"{where} {problem}.")
-    return given, faults
-
-
-def _in_its_words(name: str, fault: str) -> str:
-    """What is wrong with a transport's settings, by their names for this one."""
-    fault = fault.replace("Set MAIL_USE_TLS=true (or MAIL_USE_SSL=true)", "Use smtp+starttls:// or smtps://")
-    return _SETTING.sub(lambda found: _key(name, _AS_OPTION.get(found[0], "URL")), fault)
+            faults.append(f"{setting} and {found[option][0]} mean the same. Set one of them.")
+        found[option] = setting, value
+    return found
 
 
 def _place(parts: SplitResult, port: int) -> dict[str, Any]:
@@ -191,13 +181,11 @@ def _socket(parts: SplitResult) -> dict[str, Any]:
 
 def _unnamed(config: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
     """Keys of transports that OUTBOX_TRANSPORTS does not name."""
-    for key, value in config.items():
-        if is_of_transport(key) and not is_unset(value) and not any(key.startswith(_key(name, "")) for name in names):
-            named = key.removeprefix(PREFIX).partition("_")[0].lower()
+    for setting, value in config.items():
+        if not is_of_transport(setting) or is_unset(value):
+            continue
+        if not any(setting.startswith(key(name, "")) for name in names):
+            named = setting.removeprefix(PREFIX).partition("_")[0].lower()
             close = nearest(named, names)
             hint = f"did you mean {close!r}?" if close else f"add {named!r} to OUTBOX_TRANSPORTS."
-            yield f"{key} is set, but OUTBOX_TRANSPORTS names no such transport: {hint}"
-
-
-def _key(name: str, option: str) -> str:
-    return f"{PREFIX}{name.upper()}_{option}"
+            yield f"{setting} is set, but OUTBOX_TRANSPORTS names no such transport: {hint}"

@@ -15,7 +15,7 @@ from outbox.delivery.states import State
 from outbox.operations import Filter
 from outbox.operations.pauses import What
 from outbox.web import csrf, done, filter_form, results, template_helpers
-from outbox.web.current import connected, engine
+from outbox.web.current import connected, engine, settings
 from outbox.web.rights import Right, actor
 
 log = get_logger("outbox.web")
@@ -49,6 +49,7 @@ def _shown(typed: Mapping[str, str], error: str | None = None) -> str:
         pauses=active,
         slowed=slowed,
         means=MEANS,
+        transports=_transports(),
         stopped=operations.stopped,
         spans=SPANS,
         what=typed.get("what", What.DOMAIN.value),
@@ -64,7 +65,7 @@ def ask_to_pause() -> ResponseReturnValue:
     """What a pause would hold back, with a button that sets it. What was typed is kept where it can't be set."""
     try:
         what, value = _asked(request.args)
-        value = operations.pauses.value_of(what, value)
+        value = _known(what, operations.pauses.value_of(what, value))
         span = _span(request.args)
     except (ValueError, BadRequest) as error:
         words = str(error.description) if isinstance(error, BadRequest) else str(error)
@@ -92,6 +93,7 @@ def pause() -> ResponseReturnValue:
     try:
         what, value = _asked(request.form)
         span = _span(request.form)
+        _known(what, value)
         with operations.transaction(engine()) as connection:
             made = operations.pauses.pause(
                 connection,
@@ -146,6 +148,18 @@ def _done(result: results.Result) -> ResponseReturnValue:
     if origin is None:
         return done.leading_to(url_for(".pauses"), result)
     return done.leading_to(url_for(".mail", id=origin, **filter_form.kept(request.form)), result)
+
+
+def _known(what: What, value: str) -> str:
+    """Raises ValueError for a transport that nobody has."""
+    if what is What.TRANSPORT:
+        with connected() as connection:
+            operations.transports.must_be_known(connection, value, _transports())
+    return value
+
+
+def _transports() -> list[str]:
+    return [one.name for one in settings().transports]
 
 
 def _origin() -> int | None:

@@ -14,6 +14,7 @@ from jinja2 import DictLoader
 from sqlalchemy.orm import Session, scoped_session
 
 from outbox import Message, MessageError, Outbox, RawMessage, operations
+from outbox.core.errors import ConfigurationError
 from outbox.delivery.states import Lane, State
 from outbox.extension.state import bound_to
 from outbox.models import OutboxDelivery, OutboxMessage
@@ -287,3 +288,23 @@ def test_purge_by_hand_leaves_what_kinds_keep(terminal: Terminal) -> None:
     assert one["older_than_seconds"] == 86400000
     other = json.loads(terminal.run("outbox-purge", "--older-than", "1d", "--dry-run", "--json").stdout)
     assert other["older_than_seconds"] == 86400
+
+
+def test_a_kind_whose_transport_is_not_there(make_app: MakeApp, outbox: Outbox) -> None:
+    """It is told when the application starts, with all other faults, whichever comes first."""
+    ses = {"OUTBOX_TRANSPORTS": "ses", "OUTBOX_TRANSPORT_SES_URL": "smtps://mail.example.org"}
+    outbox.kind("newsletter", transport="sess")
+    with pytest.raises(ConfigurationError) as raised:
+        make_app(**ses, OUTBOX_CONECTIONS=3)
+    assert len(raised.value.faults) == 2
+    assert "kind 'newsletter': OUTBOX_TRANSPORTS does not name its transport, 'sess'. Did you mean 'ses'?" in str(
+        raised.value
+    )
+
+
+def test_a_kind_that_is_defined_after_the_start(make_app: MakeApp, outbox: Outbox) -> None:
+    """Its transport is looked for as well."""
+    make_app(OUTBOX_TRANSPORTS="ses", OUTBOX_TRANSPORT_SES_URL="smtps://mail.example.org")
+    outbox.kind("reset", transport="SES")
+    with pytest.raises(ConfigurationError, match="There are ses"):
+        outbox.kind("newsletter", transport="bulk")

@@ -77,6 +77,7 @@ class TestPauses:
         [
             ({"what": "everything"}, "can't be paused"),
             ({"what": "kind", "value": " "}, "is no kind"),
+            ({"what": "transport", "value": "sess"}, "o mail goes by a transport"),
             ({"what": "kind", "value": "x" * 300}, "is no kind"),
             ({"what": "kind", "value": "x", "for": "soon"}, "is not a duration"),
             ({"what": "kind", "value": "x", "for": "0s"}, "at least one second"),

@@ -316,6 +316,11 @@ def test_what_is_wrong_with_a_url_of_ses() -> None:
         ("ses+https://email.eu-west-1.amazonaws.com", "there is no access key in it"),
         ("ses+https://k:s@proxy.example", "does not name a region"),
         ("ses+https://k:s@email.eu-west-1.amazonaws.com?regoin=x", "Did you mean region?"),
+        (
+            "ses+https://k:s@email.eu-west-1.amazonaws.com?pipelining=no",
+            "pipelining in OUTBOX_TRANSPORT_SES_URL has no",
+        ),
+        ("ses+https://k:s@email.eu-west-1.amazonaws.com?rate=9/s&per_day=5", "9/second and 5/day, and the first can"),
     ):
         with pytest.raises(ConfigurationError) as raised:
             Settings.from_config({"OUTBOX_TRANSPORTS": "ses", "OUTBOX_TRANSPORT_SES_URL": url})

@@ -9,6 +9,7 @@ import pytest
 from outbox.core.errors import ConfigurationError
 from outbox.settings import Settings
 from outbox.settings.relay import Security
+from outbox.settings.transport_options import in_its_words
 
 TWO = {
     "OUTBOX_TRANSPORTS": "ses backup",
@@ -76,12 +77,17 @@ def test_an_environment_has_the_same_keys() -> None:
         (
             "OUTBOX_TRANSPORT_SES_URL",
             "smtp://mail.example.org",
-            "would go over plain text. Use smtp+starttls:// or smtps://, or OUTBOX_TRANSPORT_SES_ALLOW_PLAINTEXT",
+            "would go over plain text. Begin OUTBOX_TRANSPORT_SES_URL with smtp+starttls:// (or smtps://), or ",
         ),
         (
             "OUTBOX_TRANSPORT_SES_URL",
             "smtp://ann:secret@localhost",
             "The password for localhost:25 would go over plain text",
+        ),
+        (
+            "OUTBOX_TRANSPORT_SES_URL",
+            "lmtp+unix:///run/lmtp?tls_name=x&source_address=127.0.0.1&connections=0",
+            "SES_TLS_NAME is set, but there is no TLS. Begin OUTBOX_TRANSPORT_SES_URL with smtp+starttls:// or smtps://",
         ),
         ("OUTBOX_TRANSPORT_SES_CONNECTIONS", "3", "mean the same. Set one of them."),
         ("OUTBOX_TRANSPORT_SESS_URL", "smtps://mail.example.org", "did you mean 'ses'?"),
@@ -138,3 +144,28 @@ def test_a_mailbox_server() -> None:
         "/run/dovecot/lm tp",
         "here (/run/dovecot/lm tp)",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        (
+            "MAIL_SERVER and MAIL_PORT are right (587 with MAIL_USE_TLS, 465 with MAIL_USE_SSL).",
+            "the host and port in OUTBOX_TRANSPORT_SES_URL are right (587 with smtp+starttls://, 465 with smtps://).",
+        ),
+        (
+            "For STARTTLS (port 587) set MAIL_USE_TLS=true and MAIL_USE_SSL=false.",
+            "For STARTTLS (port 587) begin OUTBOX_TRANSPORT_SES_URL with smtp+starttls://.",
+        ),
+        ("Try MAIL_PORT=587, and check MAIL_SERVER.", "Try port 587, and check the host in OUTBOX_TRANSPORT_SES_URL."),
+        ("lower OUTBOX_CONNECTIONS", "lower OUTBOX_TRANSPORT_SES_CONNECTIONS"),
+        ("set MAIL_USERNAME", "set OUTBOX_TRANSPORT_SES_USERNAME"),
+        ("(OUTBOX_TOKEN_…, init_app(token=…))", "(OUTBOX_TRANSPORT_SES_TOKEN_…, init_app(token=…))"),
+        ("MAIL_DEFAULT_SENDER, OUTBOX_LEASE_SECONDS", "MAIL_DEFAULT_SENDER, OUTBOX_LEASE_SECONDS"),
+    ],
+)
+def test_a_remedy_names_the_settings_of_its_transport(words: str, own: str) -> None:
+    """The settings that a person with several transports has, not those of the only one."""
+    assert in_its_words(words, "ses") == own
+    for only in (None, "default", "mail.example.org:25", "/run/lmtp"):
+        assert in_its_words(words, only) == words
