@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outbox import operations
-from outbox.cli import dotenv, slowed, subscription_hints, webhook_hints
+from outbox.cli import dotenv, route_hints, slowed, subscription_hints, webhook_hints
 from outbox.cli.common import application, database, extension, replica, settings
 from outbox.core.errors import ConfigurationError, MessageError, OutboxError
 from outbox.delivery.hints import hint_for
@@ -75,6 +75,7 @@ def _configuration() -> Iterator[Finding]:
             yield Finding("configuration", None, words)
         yield from webhook_hints.findings(configured, application())
         yield from subscription_hints.findings(configured, application())
+        yield from route_hints.findings(configured, application())
         yield from _autogenerate()
 
 

@@ -145,13 +145,13 @@ def covers(rule: Rule, later: Rule) -> bool:
     """Whether all that fits `later` fits `rule` as well, so that nothing gets to `later`. In doubt it says no."""
     return (
         rule.priority in {None, later.priority}
-        and _includes(rule.kind, later.kind)
-        and _includes(rule.sender_domain, later.sender_domain)
-        and _includes(rule.recipient_domain, later.recipient_domain)
+        and includes(rule.kind, later.kind)
+        and includes(rule.sender_domain, later.sender_domain)
+        and includes(rule.recipient_domain, later.recipient_domain)
     )
 
 
-def _includes(pattern: str | None, other: str | None) -> bool:
+def includes(pattern: str | None, other: str | None) -> bool:
     """Whether a pattern fits all that another one fits."""
     if pattern is None or pattern == other:
         return True

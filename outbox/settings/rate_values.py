@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from outbox.delivery.rate_limits import RateLimits, parse
+from outbox.delivery.routes import includes
+from outbox.settings.route_rules import domain_pattern
 from outbox.settings.shown import shown
 from outbox.settings.values import Form, whole
 
@@ -43,15 +45,23 @@ def _domain_rates(raw: Any) -> tuple[tuple[str, RateLimits], ...]:
             raise ValueError(f"is {shown(raw)}, not a JSON object such as {_EXAMPLE}") from None
     if not isinstance(raw, Mapping):
         raise ValueError(f"is {shown(raw)}, not domains and their rates, such as {_EXAMPLE}")
-    found, faults = [], []
-    for pattern, rate in raw.items():
-        if not isinstance(pattern, str) or not pattern.strip() or "@" in pattern:
-            faults.append(f"names {shown(pattern)}, not a domain or pattern such as *.example.com")
+    found: list[tuple[str, RateLimits]] = []
+    faults = []
+    for given, rate in raw.items():
+        if not isinstance(given, str) or not given.strip():
+            faults.append(f"names {shown(given)}, not a domain or pattern such as *.example.com")
             continue
         try:
-            found.append((pattern.strip().lower(), _rate(rate)))
+            pattern = domain_pattern(given)
         except ValueError as problem:
-            faults.append(f"for {pattern.strip()} {problem}")
+            faults.append(f"names {problem}")
+            continue
+        if (before := next((one for one, _ in found if includes(one, pattern)), None)) is not None:
+            faults.append(f"has {pattern}, which never counts, since it fits {before} before it: put it first")
+        try:
+            found.append((pattern, _rate(rate)))
+        except ValueError as problem:
+            faults.append(f"for {pattern} {problem}")
     if faults:
         raise ValueError("; ".join(faults))
     return tuple(found)

@@ -112,14 +112,18 @@ def _pattern(key: str, given: Any) -> str:
         if len(given.strip()) > _LONGEST_KIND:
             raise ValueError(f"nothing ever goes by it, since a kind has {_LONGEST_KIND} characters at most")
         return given.strip()
-    return _domain(key, given.strip().lower())
+    try:
+        return domain_pattern(given)
+    except ValueError as problem:
+        raise ValueError(f"{key} is {problem}") from None
 
 
-def _domain(key: str, given: str) -> str:
-    """A pattern of domains, in the form that they have on the wire."""
+def domain_pattern(given: str) -> str:
+    """A pattern of domains, in the form that they have on the wire. Raises ValueError."""
+    given = given.strip().lower()
     if "@" in given or "/" in given or any(character.isspace() for character in given):
         hint = f": did you mean {nearby}" if (nearby := given.rpartition("@")[2].strip()) and "@" in given else ""
-        raise ValueError(f"{key} is {shown(given)}, which is not a domain{hint}")
+        raise ValueError(f"{shown(given)}, which is not a domain{hint}")
     if given.isascii():
         return given.rstrip(".")
     import idna  # not at the top: most names are ASCII
@@ -130,7 +134,7 @@ def _domain(key: str, given: str) -> str:
             label if label.isascii() else idna.encode(label, uts46=True).decode("ascii") for label in labels
         )
     except UnicodeError:  # idna.IDNAError is one
-        raise ValueError(f"{key} is {shown(given)}: its letters are not allowed in a domain") from None
+        raise ValueError(f"{shown(given)}: its letters are not allowed in a domain") from None
 
 
 def _weighted(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, float | None], ...]:

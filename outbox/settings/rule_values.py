@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from outbox.delivery.reply import About, Phase, Verdict
 from outbox.delivery.reply_rule import Rule
-from outbox.settings.shown import shown
+from outbox.settings.shown import nearest, shown
 from outbox.settings.values import Form
 
 _VERDICTS = {
@@ -34,25 +34,45 @@ def _parse(raw: Any) -> tuple[Rule, ...]:
             raise ValueError(f"is {shown(raw)}, not a JSON list of objects") from None
     if not isinstance(raw, list | tuple):
         raise ValueError(f"is {shown(raw)}, not a list of mappings")
-    rules = []
+    rules: list[Rule] = []
+    faults: list[str] = []
     for number, one in enumerate(raw, 1):
         try:
-            rules.append(_rule(one))
+            rule = _rule(one)
+            if (earlier := next((other for other in rules if _covers(other, rule)), None)) is not None:
+                raise ValueError(
+                    f"nothing ever gets to, since all that fits it fits rule {rules.index(earlier) + 1}: put it first"
+                )
         except ValueError as problem:
-            raise ValueError(f"has a rule {number} that {problem}") from None
+            rule = _NOTHING
+            faults.append(f"{'has a' if not faults else 'a'} rule {number} that {problem}")
+        rules.append(rule)
+    if faults:
+        raise ValueError("; ".join(faults))
     return tuple(rules)
+
+
+_NOTHING = Rule(None, "", codes=frozenset({0}))
+"""In place of one that can't be read: it fits no reply."""
 
 
 def _rule(raw: Any) -> Rule:
     if not isinstance(raw, Mapping):
         raise ValueError(f"is {shown(raw)}, not a mapping")
-    if unknown := sorted(str(key) for key in raw if key not in _KEYS):
-        raise ValueError(f"holds {', '.join(unknown)}; the keys are {', '.join(_KEYS)}")
-    found = {key: parse(raw[key]) for key, parse in _KEYS.items() if raw.get(key) is not None}
-    if not found.keys() & {"code", "enhanced", "text"}:
-        raise ValueError("fits every reply: give code, enhanced or text")
-    if not found.keys() & {"about", "verdict"}:
-        raise ValueError("says nothing: give about, or verdict")
+    faults = [_unknown(str(key)) for key in raw if key not in _KEYS]
+    found = {}
+    for key, parse in _KEYS.items():
+        try:
+            if raw.get(key) is not None:
+                found[key] = parse(raw[key])
+        except ValueError as problem:
+            faults.append(str(problem))
+    if not faults and not found.keys() & {"code", "enhanced", "text"}:
+        faults.append("fits every reply: give code, enhanced or text")
+    if not faults and not found.keys() & {"about", "verdict"}:
+        faults.append("says nothing: give about, or verdict")
+    if faults:
+        raise ValueError(" and ".join(faults))
     about = found.get("about")
     return Rule(
         found.get("verdict", _VERDICTS.get(about) if about else None),
@@ -63,6 +83,17 @@ def _rule(raw: Any) -> Rule:
         phases=found.get("step", frozenset()),
         about=about,
     )
+
+
+def _unknown(key: str) -> str:
+    close = nearest(key, _KEYS)
+    return f"holds {key} ({f'did you mean {close}' if close else f'the keys are {_either(_KEYS)}'})"
+
+
+def _covers(rule: Rule, later: Rule) -> bool:
+    """Whether all that fits `later` fits `rule` as well, so that nothing gets to `later`. In doubt it says no."""
+    pairs = ((rule.codes, later.codes), (rule.enhanced, later.enhanced), (rule.phases, later.phases))
+    return all(not wide or (narrow and narrow <= wide) for wide, narrow in pairs) and rule.text in {None, later.text}
 
 
 def _several(parse: Callable[[Any], Any]) -> Callable[[Any], frozenset[Any]]:
@@ -97,9 +128,15 @@ def _one_of(key: str, values: tuple[Any, ...]) -> Callable[[Any], Any]:
         for value in values:
             if isinstance(raw, str) and raw.strip().lower() == value:
                 return value
-        raise ValueError(f"has the {key} {shown(raw)}, which is none of {', '.join(values)}")
+        close = nearest(raw.strip().lower(), values) if isinstance(raw, str) else None
+        hint = f" (did you mean {close})" if close else ""
+        raise ValueError(f"has the {key} {shown(raw)}, which is none of {_either(values)}{hint}")
 
     return parse
+
+
+def _either(words: Iterable[str]) -> str:
+    return ", ".join(words)
 
 
 def _note(raw: Any) -> str:

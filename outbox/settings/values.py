@@ -96,7 +96,7 @@ def choice(*values: str) -> Form:
         for value in values:
             if value.lower() == word:
                 return value
-        close = nearest(word or "", [value.lower() for value in values])
+        close = nearest(word, [value.lower() for value in values]) if word and not word[0].isdigit() else None
         hint = "" if close is None else f": did you mean {next(one for one in values if one.lower() == close)}"
         raise ValueError(f"is {shown(raw)}, not {says}{hint}")
 

@@ -6,12 +6,13 @@ import ipaddress
 import re
 from typing import Any
 
-from outbox.settings.shown import shown
+from outbox.settings.shown import nearest, shown
 from outbox.settings.values import Form, text
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEYWORD = re.compile(r"[a-z0-9][a-z0-9-]*")
 _NEEDED = frozenset({"starttls", "auth"})
+_USED = ("pipelining", "size", "8bitmime", "smtputf8", "dsn", "limits", "requiretls", "enhancedstatuscodes")
 
 
 def _words(raw: Any) -> list[str]:
@@ -38,6 +39,8 @@ def _parse_keywords(raw: Any) -> tuple[str, ...]:
             raise ValueError(f"has {shown(word)}, which is not a keyword of EHLO")
         if word in _NEEDED:
             raise ValueError(f"has {word.upper()}, which MAIL_USE_TLS and MAIL_USERNAME decide")
+        if word not in _USED and (close := nearest(word, _USED, 0.8)) is not None:
+            raise ValueError(f"has {shown(word)}, which the outbox does not use: did you mean {close.upper()}")
     return found
 
 

@@ -14,6 +14,7 @@ from jinja2 import DictLoader
 from sqlalchemy.orm import Session, scoped_session
 
 from outbox import Message, MessageError, Outbox, RawMessage, operations
+from outbox.cli import route_hints
 from outbox.core.errors import ConfigurationError
 from outbox.delivery.states import Lane, State
 from outbox.extension.state import bound_to
@@ -308,3 +309,20 @@ def test_a_kind_that_is_defined_after_the_start(make_app: MakeApp, outbox: Outbo
     outbox.kind("reset", transport="SES")
     with pytest.raises(ConfigurationError, match="There are ses"):
         outbox.kind("newsletter", transport="bulk")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_rule_of_routes_for_kinds_that_are_not_there(strict: bool, make_app: MakeApp, outbox: Outbox) -> None:
+    """outbox-check tells of it, and of one whose kinds go by a transport of their own."""
+    rules = [{"kind": kind, "transports": ["ses"]} for kind in ("newslettr", "reset", "news*")]
+    outbox.kind("newsletter")
+    outbox.kind("reset", transport="ses")
+    app = make_app(
+        OUTBOX_TRANSPORTS="ses",
+        OUTBOX_TRANSPORT_SES_URL="smtps://mail.example.org",
+        OUTBOX_ROUTES=rules,
+        OUTBOX_KINDS_STRICT=strict,
+    )
+    first, second = route_hints.findings(outbox.settings(app), app)
+    assert (first.ok, first.remedy) == (False if strict else None, "Did you mean newsletter?")
+    assert (second.ok, "rule 2: 'reset' names a transport of its own" in second.words) == (None, True)

@@ -58,6 +58,9 @@ SLIPS: list[tuple[dict[str, Any], str]] = [
     ({**TWO, SES: "smtps://mail.example.org?presett=ses"}, "Did you mean preset?"),
     ({**TWO, SES: "smtps://mail.example.org?connections=2&connections=3"}, f"connections is twice in {SES}"),
     ({"OUTBOX_ROUTE": "[]"}, "Did you mean OUTBOX_ROUTES?"),
+    ({"OUTBOX_EHLO_IGNORE": "SIZE PIPELINNING"}, "did you mean PIPELINING"),
+    ({"OUTBOX_DOMAIN_RATES": {"*.example.org": "1/s", "a.example.org": "2/s"}}, "which never counts, since it fits *."),
+    ({"OUTBOX_DOMAIN_RATES": {"ann@example.org": "1/s"}}, "did you mean example.org"),
     ({**TWO, "OUTBOX_ROUTES": '[{"transports": ["ses"],}]'}, "line 1 column"),
     ({**TWO, "OUTBOX_ROUTES": {"transports": ["ses"]}}, "put it into [ ]"),
     ({"OUTBOX_ROUTES": [{"transports": "ses"}]}, "OUTBOX_TRANSPORTS is not set"),
@@ -106,8 +109,10 @@ def test_a_name_in_small_letters() -> None:
 
 def test_a_domain_beyond_ascii() -> None:
     """A rule names it as people write it, and fits what is on the wire."""
-    settings = Settings.from_config(route(recipient_domain="*.münchen.de", transports="ses"))
+    rates = {"OUTBOX_DOMAIN_RATES": {"münchen.de": "1/s"}}
+    settings = Settings.from_config(route(recipient_domain="*.münchen.de", transports="ses") | rates)
     assert settings.routes.rules[0].recipient_domain == "*.xn--mnchen-3ya.de"
+    assert settings.domain_rates[0][0] == "xn--mnchen-3ya.de"
 
 
 @pytest.mark.parametrize(
