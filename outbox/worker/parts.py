@@ -27,8 +27,10 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.settings import Settings
 from outbox.store.engines import tell_progress
+from outbox.store.transports import Transports
 from outbox.worker import batches, build, digests, duties, effects, signing
 from outbox.worker.asked import Asked
+from outbox.worker.idle_probe import IdleProbe
 from outbox.worker.pools import Pools
 from outbox.worker.registration import Health, Registration
 from outbox.worker.requests import Requests
@@ -145,6 +147,15 @@ class Parts:
             self.purge,
             batches.Batches(batches.rounds(self.engine, self.settings), self.effects.soon),
             *build.further_duties(self.engine, self.settings, self.bound, own=own),
+            IdleProbe(
+                pools,
+                Transports(self.engine, self.settings.environment),
+                self.settings.transports,
+                self.events,
+                mail=self.bound,
+                worker_id=self.registration.id,
+                seconds=self.settings.probe_seconds,
+            ),
         ]
         jobs = Jobs(self.progress, *wanted)
         heartbeat.soon = lambda: jobs.soon(heartbeat.name)

@@ -114,6 +114,28 @@ def test_a_worker_that_starts_knows_what_the_others_found(database: Database, ma
         stage.settle()
 
 
+def test_one_that_is_back_is_found_without_mail(sqlite_database: Database, make_stage: MakeStage) -> None:
+    """The second has carried all there was; a log-in shows that the first is back, and the status does not wait."""
+    with SmtpServer({"greeting": DOWN}) as first, SmtpServer() as second:
+        pace = {"OUTBOX_PROBE_SECONDS": "0.5", "OUTBOX_PROBE_MAX_SECONDS": "0.5"}
+        stage = make_stage(sqlite_database, 9, **two(first.port, second.port, **pace))
+        stage.send(2)
+        for _ in range(2):
+            stage.fork()
+        stage.settle()
+        until(lambda: states(stage) == {"first": "down", "second": "up"}, "the status says so")
+        seen = first.connections
+        until(lambda: first.connections >= seen + 2, "it is looked at, though nothing is due")
+        assert states(stage)["first"] == "down"
+        del first.script["greeting"]
+        until(lambda: states(stage) == {"first": "up", "second": "up"}, "it is found back")
+        assert not first.messages
+        assert not stage.status()["problems"]
+        stage.send(1)
+        stage.settle()
+        assert len(first.messages) == 1, "what comes now goes by the first again"
+
+
 @pytest.mark.long
 @pytest.mark.databases("sqlite", "postgresql")
 def test_what_a_frozen_transport_may_have_taken_waits_for_it(
