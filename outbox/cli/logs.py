@@ -38,14 +38,14 @@ _WAIT_SECONDS = 0.02
 class Lines(logging.Formatter):
     """`2026-11-02T10:00:00Z INFO <id@host> status=sent …`, with nothing in it that a terminal could obey."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-
     def format(self, record: logging.LogRecord) -> str:
-        return safe_lines(super().format(record))
+        line = f"{_time(record)} {record.levelname} {record.getMessage()}"
+        more = "" if record.exc_info is None and record.stack_info is None else self._traces(record)
+        return safe_lines(f"{line}{more}")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return _time(record)
+    def _traces(self, record: logging.LogRecord) -> str:
+        traces = [self.formatException(record.exc_info)] if record.exc_info else []
+        return "".join(f"\n{trace}" for trace in (*traces, record.stack_info) if trace)
 
 
 class WrappedLines(Lines):
@@ -214,4 +214,4 @@ def _is_shown(logger: logging.Logger, level: int) -> bool:
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -24,7 +24,7 @@ def safe(text: object) -> str:
 
 def safe_lines(text: str) -> str:
     """The same for text whose line breaks are ours."""
-    return "\n".join(safe(line) for line in text.split("\n"))
+    return text if text.isprintable() else "\n".join(safe(line) for line in text.split("\n"))
 
 
 def print_whole(text: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from outbox.core.loggers import get_logger
+from outbox.core.value import value
 
 logger = get_logger()
 
@@ -52,7 +53,7 @@ _LEVELS = {
 }  # the others: INFO
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Event:
     """Something that happened, with the facts of it (never a body, never a secret)."""
 
@@ -62,8 +63,8 @@ class Event:
 
     def line(self) -> str:
         """One greppable line, as in `<id@host> status=sent delivery=7 to=<a@b.c> …`."""
-        facts = " ".join(f"{name}={_quoted(value)}" for name, value in self.facts.items() if value not in (None, ""))
-        return f"{self.message_id or '-'} status={self.name} {facts}".rstrip()
+        facts = [f" {name}={_quoted(value)}" for name, value in self.facts.items() if value not in (None, "")]
+        return f"{self.message_id or '-'} status={self.name}{''.join(facts)}"
 
     def fields(self) -> dict[str, Any]:
         """The same for machines, message first."""
@@ -95,16 +96,17 @@ class Events:
 
 
 def _log(event: Event) -> None:
-    # the event itself: it becomes a line only where somebody reads it, and a handler for machines finds its fields
-    logger.log(_LEVELS.get(event.name, logging.INFO), "%s", event)
+    # the event itself: a handler for machines finds its fields
+    logger.tell(_LEVELS.get(event.name, logging.INFO), event)
 
 
+_PLAIN = re.compile("[!#-&(-<>-~]+")  # ASCII, without spaces, quotes, and the equals sign
 _AMBIGUOUS = re.compile("[ \"'=]")
 
 
 def _quoted(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    if text.isprintable() and not _AMBIGUOUS.search(text):
+    if _PLAIN.fullmatch(text) or (text.isprintable() and not _AMBIGUOUS.search(text)):
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
     return f'"{escaped}"'

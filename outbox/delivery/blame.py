@@ -7,14 +7,15 @@ Here both are asked about each outcome, and one ruling comes back. See docs/deci
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from outbox.core.value import value
 from outbox.delivery.breaker import IN_TRANSACTION, Breaker, Cause, cause_of
 from outbox.delivery.evidence import REMEMBERED, Blamed, Offer, Refusals, Scopes, is_recipients_own
 from outbox.delivery.reply import About, Result, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ruling:
     """What follows from one outcome for others, and for how it is written down."""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from outbox.core.value import value
 from outbox.delivery.alternation import Alternation
 from outbox.delivery.breaker import IN_TRANSACTION
 from outbox.delivery.reply import About, Phase, Result, Verdict
@@ -26,7 +27,7 @@ _OWN_FAULT = frozenset({About.RECIPIENT, About.MESSAGE, About.SENDER, About.DOMA
 _OWN = ("4.1.", "4.2.", "5.1.", "5.2.")  # enhanced codes at RCPT that speak of the recipient (RFC 3463 §3.2, §3.3)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Offer:
     """A delivery as it was offered to the relay."""
 
@@ -48,8 +49,7 @@ class Offer:
         return max(self.began, self.ended)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A sender's address or a recipient's domain."""
 
     about: About  # SENDER or DOMAIN
@@ -136,6 +136,8 @@ class Scopes:
             self._passed[scope] = offer.began
             self._passed.move_to_end(scope)
         _trim(self._passed)
+        if not self._totals:
+            return []
         for totals in self._totals.values():
             if totals.by_account is not None:
                 totals.by_account.accepted(offer.sender, offer.began, offer.known)

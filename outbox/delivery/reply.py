@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
+from outbox.core.value import value
 from outbox.delivery.retry_after import seconds_to_wait
 
 
@@ -50,7 +50,7 @@ class About(StrEnum):
     RELAY = "relay"  # it can't be used: down, TLS, log-in
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """One SMTP reply (RFC 5321 §4.2), or the local error in place of one (then `code` is None)."""
 
@@ -62,7 +62,7 @@ class Reply:
         return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Result:
     """The result of one attempt to deliver one message to one recipient."""
 
@@ -177,6 +177,8 @@ def _take_enhanced(code: int, lines: list[str]) -> tuple[str | None, list[str]]:
     if found is None or (found[1][0] == "2") != (code < 300):
         return None, lines
     enhanced = found[1]
+    if len(lines) == 1:
+        return enhanced, [lines[0][found.end() :]]
     return enhanced, [
         line[mark.end() :] if (mark := _ENHANCED.match(line)) and mark[1] == enhanced else line for line in lines
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from outbox.core.value import value
 from outbox.delivery.breaker import IN_TRANSACTION, LONGEST_PROBE_WAIT
 from outbox.delivery.reply import About, Phase, Result, Verdict
 from outbox.delivery.states import OnUncertain, State, may
@@ -78,7 +79,7 @@ class RetryPolicy:
         return min(delay, left - least - (most - least) * chance)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Facts:
     """What the decision needs to know of the delivery."""
 
@@ -95,7 +96,7 @@ class Facts:
     together: bool = False  # the reply was to several recipients of the message
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Decision:
     """What to write down."""
 

@@ -8,9 +8,10 @@ relays use today; a relay that words a quota otherwise is judged by its code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from outbox.core.value import value
 from outbox.delivery.presets import preset_of
 from outbox.delivery.reply import About, Phase, Reply, Verdict
 from outbox.delivery.reply_presets import PRESETS
@@ -47,7 +48,7 @@ class Failure(StrEnum):
     MALFORMED = "malformed"  # the envelope or the content cannot be put on the wire
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Judgement:
     """A verdict and what to say beside the server's words."""
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from outbox.core.value import value
+
 _LINE = 76  # characters of base64
 _LINE_BYTES = 57  # that they stand for
 _CHUNK = struct.Struct("76s" * 1024)  # lines encoded at a time, so that a big part is never in memory twice
@@ -114,7 +116,7 @@ def base64_chunks(data: bytes) -> Iterator[bytes]:
         yield b"\r\n".join([*lines, b""])
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Envelope:
     """The envelope of one delivery (RFC 5321 §2.3.1): one sender, one recipient."""
 

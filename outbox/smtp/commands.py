@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from outbox.core.value import value
 from outbox.delivery.verdicts import Failure
 from outbox.message.values import Envelope
 from outbox.smtp import report_options
@@ -28,7 +28,7 @@ _EXTENSION = {  # option of MAIL or RCPT -> the extension that it belongs to, wh
 _OURS = frozenset({"size", "smtputf8"})  # decided here, from the envelope
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Commands:
     """The commands of one transaction, without CRLF."""
 
@@ -66,7 +66,11 @@ def commands(
     An option of the envelope whose extension is not offered is left out: a server refuses what it does not know
     (RFC 5321 §4.1.1.11), and the mail is worth more than its delivery report. But for REQUIRETLS, which is a condition.
     """
-    if "requiretls" not in offers and any(option.lower() == "requiretls" for option in envelope.mail_options):
+    if (
+        envelope.mail_options
+        and "requiretls" not in offers
+        and any(option.lower() == "requiretls" for option in envelope.mail_options)
+    ):
         words = "the mail asks for REQUIRETLS, and the relay does not offer it over a connection with verified TLS"
         raise UnfitError(Failure.NO_REQUIRETLS, words)
     size = _size(envelope, content, offers)

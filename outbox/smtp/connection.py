@@ -106,7 +106,7 @@ class Connection(Keeper):
         started: float,
     ) -> list[tuple[int, Result]]:
         """The results by number. What is met before a reply to MAIL is one recipient's: the others were not offered."""
-        turn = Turn(self.relay.name, self._learned, self._preset, self.relay.rules)
+        turn = Turn(self._name, self._learned, self._preset, self.relay.rules)
         first = next(iter(recipients))
         while True:
             reused = False

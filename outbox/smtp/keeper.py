@@ -51,6 +51,7 @@ class Keeper(flask_mail.Connection):
         self.relay = relay
         self.extensions: dict[str, str] = {}
         self.tls_version: str | None = None
+        self._name = relay.name
         self._preset = preset_for(relay.host) if relay.preset == "auto" else relay.preset
         self._monotonic = monotonic
         self._signer = signer
@@ -198,7 +199,7 @@ class Keeper(flask_mail.Connection):
         elif not self.is_open:
             self._drop()
         duration = self._monotonic() - started
-        return results.of_reply(answer.phase, reply, judgement, duration, reusable=self.is_open, relay=self.relay.name)
+        return results.of_reply(answer.phase, reply, judgement, duration, reusable=self.is_open, relay=self._name)
 
     def _failure(self, broken: Broken, started: float) -> Result:
         phase = self._drop()

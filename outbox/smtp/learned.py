@@ -62,8 +62,10 @@ class Learned:
 
     def max_messages(self, now: float) -> int | None:
         """Messages that one connection carries; None: no limit is known."""
+        if self._messages is None:
+            return None
         with self._lock:
-            if self._messages is not None and now - self._learnt_at > VALID_SECONDS:
+            if now - self._learnt_at > VALID_SECONDS:
                 self._messages = None
                 self._ends.clear()
             return self._messages

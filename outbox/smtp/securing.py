@@ -21,6 +21,6 @@ def secure(wire: Wire, relay: Relay, context: Callable[[], ssl.SSLContext], *, v
     wire.start_tls(made, relay.tls_name or relay.host)
     if not (verified and relay.fingerprints):
         return
-    if (fingerprint := wire.fingerprint()) not in relay.fingerprints:
+    if (fingerprint := tls.fingerprint(wire.sock)) not in relay.fingerprints:
         words = f"its SHA-256 fingerprint is {fingerprint}, which OUTBOX_TLS_FINGERPRINTS does not have"
         raise Broken(Failure.CERTIFICATE, f"the certificate of {relay.name} is not accepted: {words}")

@@ -32,12 +32,13 @@ class Session(Transacting):
         """`one_by_one`: leave PIPELINING alone, though it is offered."""
         super().__init__(relay, resolver, context, monotonic, learned=learned)
         self._one_by_one = one_by_one
-        self._most: int | None = None  # messages on one connection, as announced
+        self._most = relay.max_messages  # on one connection, as far as it was announced
 
     def open(self, deadline: float) -> None:
         """As Channel's; afterwards the session is usable."""
         super().open(deadline)
-        self._most = announced(self.esmtp_features, "MAILMAX")
+        most = announced(self.esmtp_features, "MAILMAX")
+        self._most = self.relay.max_messages if most is None else min(self.relay.max_messages, most)
         self._learned.announced(
             announced(self.esmtp_features, "RCPTMAX"), announced(self.esmtp_features, "RCPTDOMAINMAX")
         )
@@ -65,10 +66,11 @@ class Session(Transacting):
 
     def is_usable(self) -> bool:
         """Whether the next mail may go over this connection: not too old or worn, and nothing unasked came in."""
+        now = self._monotonic()
         return (
             self.reusable
-            and self.transactions < self._max_messages()
-            and self._monotonic() - self.used_at < self.relay.idle_timeout
+            and self.transactions < self._max_messages(now)
+            and now - self.used_at < self.relay.idle_timeout
             and self.wire.is_quiet()
         )
 
@@ -89,6 +91,6 @@ class Session(Transacting):
         self.wire.write(command + b"\r\n")
         return Answer(phase, *self.wire.read_reply())
 
-    def _max_messages(self) -> int:
-        limits = (self.relay.max_messages, self._most, self._learned.max_messages(self._monotonic()))
-        return min(limit for limit in limits if limit is not None)
+    def _max_messages(self, now: float) -> int:
+        learned = self._learned.max_messages(now)
+        return self._most if learned is None else min(self._most, learned)

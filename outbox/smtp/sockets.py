@@ -7,7 +7,6 @@ without limit; hence replies are read here.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import socket
 import ssl
 import threading
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outbox.core.clock import utcnow
-from outbox.core.readiness import ready
+from outbox.core.readiness import reader, ready
 from outbox.delivery.verdicts import Failure
 from outbox.smtp import tls
 from outbox.smtp.broken import Broken
@@ -49,6 +48,7 @@ class Wire:
         self._source = source  # the address of this machine to connect from
         self._aborted = False
         self._waits = True
+        self._reader: tuple[socket.socket, Callable[[float], bool]] | None = None  # of `sock`, or of one before
 
     def resolve(self, host: str, port: int, limit: float) -> list[Any]:
         """The addresses of `host`, within `limit` seconds."""
@@ -120,8 +120,7 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         """Hands `data` to the kernel; returns when all of it is there."""
-        view = memoryview(data)
-        sent = 0
+        view, sent = memoryview(data), 0
         try:
             send = self._open().send
             while sent < len(view):
@@ -147,11 +146,6 @@ class Wire:
             texts.append(line[4:])
         del self._buffer[:end]
         return code, b"\n".join(texts)
-
-    def fingerprint(self) -> str:
-        """The SHA-256 of the relay's certificate, in hexadecimal digits."""
-        certificate = self.sock.getpeercert(binary_form=True) if isinstance(self.sock, ssl.SSLSocket) else None
-        return hashlib.sha256(certificate or b"").hexdigest()
 
     def read_some(self) -> bytes:
         """What comes next, at least a byte: for protocols whose replies have another form."""
@@ -229,9 +223,10 @@ class Wire:
     def _receive(self) -> bytes:
         try:
             sock = self._open()
-            if self._waits and not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            tls_sock = sock if isinstance(sock, ssl.SSLSocket) else None
+            if self._waits and not (tls_sock and tls_sock.pending()):
                 self._wait(reads=True)  # the reply is hardly ever there already: one look less
-            data: bytes = self._ready(sock.recv, _CHUNK)
+            data: bytes = self._ready(sock.recv if tls_sock is None else tls_sock.read, _CHUNK)
         except OSError as error:
             raise self._lost(error)
         if not data:
@@ -255,10 +250,15 @@ class Wire:
         left = self.deadline - self._monotonic()
         if not self._waits or self.sock is None or left <= 0:
             raise TimeoutError
-        which = (self.sock.fileno(),)
-        if not ready(min(left, self.silence), reading=which if reads else (), writing=() if reads else which):
+        seconds = min(left, self.silence)
+        if not (self._can_read(self.sock, seconds) if reads else ready(seconds, writing=(self.sock.fileno(),))):
             raise TimeoutError
         self._check()
+
+    def _can_read(self, sock: socket.socket, seconds: float) -> bool:
+        if self._reader is None or self._reader[0] is not sock:
+            self._reader = sock, reader(sock.fileno())
+        return self._reader[1](seconds)
 
     def _open(self) -> socket.socket:
         if not self._waits and self.sock is not None:

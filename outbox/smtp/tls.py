@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,12 @@ def asks_for_certificate(error: Exception, sock: socket.socket | None) -> bool:
     if error.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":  # TLS 1.2: with a cipher agreed on, only this is left
         return sock.cipher() is not None
     return error.reason in _ASKS_FOR_CERTIFICATE
+
+
+def fingerprint(sock: socket.socket | None) -> str:
+    """The SHA-256 of the relay's certificate, in hexadecimal digits."""
+    certificate = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+    return hashlib.sha256(certificate or b"").hexdigest()
 
 
 def described(sock: ssl.SSLSocket, now: datetime) -> str:

@@ -8,10 +8,11 @@ reply to the final dot.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
+from outbox.core.value import value
 from outbox.delivery.reply import Phase
 from outbox.delivery.verdicts import Failure
 from outbox.settings.relay import Relay
@@ -32,7 +33,7 @@ _AFTER_DATA = frozenset({Phase.BODY, Phase.DOT})
 _RECORD = 16_384  # bytes of one TLS record: written whole or not at all
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answer:
     """The reply that decided about a recipient, and what it answered."""
 
@@ -71,6 +72,7 @@ class Transacting(Channel):
         self.reusable = False
         self.transactions = 0
         self.used_at = 0.0
+        self._is_traced = log.isEnabledFor(logging.DEBUG)
         self._late = False  # a final reply was read after its time
         self._dirty = False  # the last transaction was not ended by an accepted mail: RSET goes first
 
@@ -114,7 +116,8 @@ class Transacting(Channel):
     def _offer(self, commands: Commands) -> Answer | None:
         """MAIL, RCPT, DATA: in one write where the relay can take it (RFC 2920). None: it waits for the content; else
         the reply that ended the transaction."""
-        log.debug("%s: %r %r", self.relay.name, commands.mail, commands.rcpts)
+        if self._is_traced:
+            log.debug("%s: %r %r", self.relay.name, commands.mail, commands.rcpts)
         self.phase = Phase.MAIL
         if self.pipelined:
             self.wire.write(_group(commands, self._dirty))

@@ -62,12 +62,12 @@ def of_outcomes(listeners: Listeners | None, outcomes: Iterable[Outcome]) -> lis
             "token": one.claimed.token,
             "environment": one.claimed.message.environment,
             "name": name,
-            "type": one.state.value,
-            "effect_key": f"{one.state.value}:{one.claimed.id}:{one.claimed.token}",
+            "type": one.state,
+            "effect_key": f"{one.state}:{one.claimed.id}:{one.claimed.token}",
         }
         for one in outcomes
-        if one.state.value in OUTCOMES
-        for name in listeners.names(one.state.value, one.claimed.message.kind)
+        if one.state in OUTCOMES
+        for name in listeners.names(one.state, one.claimed.message.kind)
     ]
 
 

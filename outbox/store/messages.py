@@ -63,6 +63,8 @@ _UNREADABLE = (
 )  # what a value raises that is not what was written
 
 
+_ON_UNCERTAIN = {str(one): one for one in OnUncertain}  # to look up is less work than to call the enum
+
 _MISSING = "its row in outbox_message is missing"
 
 
@@ -144,7 +146,7 @@ def stored_from(row: Any, parts: Iterable[tuple[int, str]] | None, environment: 
     if row.pk is None:
         return _damaged(row.message_pk, environment, _MISSING)
     try:
-        return _stored(row, tuple((offset, digest) for offset, digest in parts or ()))
+        return _stored(row, tuple([(offset, digest) for offset, digest in parts]) if parts else ())
     except _UNREADABLE as error:
         return _not_read(row.pk, environment, error)
 
@@ -213,7 +215,7 @@ def _stored(row: Any, parts: tuple[tuple[int, str], ...]) -> StoredMessage:
         tags=tuple(options.get("tags", ())),
         guard=options.get("guard"),
         trace=options.get("trace"),
-        on_uncertain=OnUncertain(row.on_uncertain),
+        on_uncertain=_ON_UNCERTAIN.get(row.on_uncertain) or OnUncertain(row.on_uncertain),
         created_at=utc(row.created_at),
         expires_in=None if row.expires_at is None else (utc(row.expires_at) - utc(row.now)).total_seconds(),
         skeleton=None if skeleton is None and row.skeleton_size > CLAIMED_BYTES else bytes(skeleton),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from outbox.core.value import value
 from outbox.delivery.reply import About, Phase, Result
 from outbox.delivery.retry import Decision
 from outbox.delivery.states import State
@@ -12,7 +13,7 @@ from outbox.store.claimed import Claimed
 UNSTORABLE = "(the reply holds text that the database can't store)"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outcome:
     """What is to be recorded of one claimed delivery."""
 

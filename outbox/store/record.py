@@ -255,7 +255,7 @@ def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:
         "id": claimed.id,
         "token": claimed.token,
         "worker": worker_id,
-        "state": outcome.state.value,
+        "state": outcome.state,
         "lane": claimed.slot | ((outcome.counted or outcome.deferred) and outcome.state is State.QUEUED),
         "counted": int(outcome.counted),
         "suspected": int(outcome.suspected),
@@ -268,11 +268,11 @@ def _row(outcome: Outcome, worker_id: int) -> dict[str, Any]:
     if result is not None:
         row |= {
             "transport": outcome.transport,
-            "phase": result.phase.value,
-            "verdict": result.verdict.value,
+            "phase": result.phase,
+            "verdict": result.verdict,
             "code": result.reply.code,
             "enhanced": result.reply.enhanced,
-            "about": outcome.about.value if outcome.about is not None else None,
+            "about": outcome.about,
             "reply": result.reply.text[:MOST_REPLY],
             "relay": result.relay_id[:255] if result.relay_id else None,
             "duration": result.duration,

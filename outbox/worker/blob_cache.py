@@ -55,11 +55,15 @@ class BlobCache:
         self._size = 0
         self._lock = threading.Lock()
 
-    def content(self, message: StoredMessage) -> Pieces:
+    def content(self, message: StoredMessage) -> Pieces | tuple[bytes, ...]:
         """The wire form in pieces, which may be read again. Raises DamagedMessageError at once if it is not what was
         written."""
         if message.damage is not None:
             raise DamagedMessageError(message.damage)
+        if message.skeleton is not None and not message.parts and not message.skips and not message.head:
+            if len(message.skeleton) != message.size:
+                raise _not_whole(len(message.skeleton), message)
+            return (message.skeleton,)
         parts = [(offset, digest, self._measure(digest)) for offset, digest in message.parts]
         size = (
             len(message.head)
@@ -68,7 +72,7 @@ class BlobCache:
             + sum(base64_length(length) for _, _, length in parts)
         )
         if size != message.size:
-            raise DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
+            raise _not_whole(size, message)
         return Pieces(lambda: self._spliced(message, parts))
 
     def pieces(self, digest: str, size: int) -> Iterator[bytes]:
@@ -127,6 +131,10 @@ class BlobCache:
                 self._size += len(data)
             while self._size > CAPACITY:
                 self._size -= len(self._kept.popitem(last=False)[1])
+
+
+def _not_whole(size: int, message: StoredMessage) -> DamagedMessageError:
+    return DamagedMessageError(f"{size} bytes are stored where {message.size} were written")
 
 
 def _text_size(message: StoredMessage) -> int:

@@ -42,6 +42,7 @@ class SendGuard:
         self._lease_guard = lease_guard
         self._monotonic = monotonic
         self._step = step
+        self._reserved = terms.dot_timeout + terms.margin  # seconds kept free at the end of a lease
         self.cutoff = threading.Event()
         """Set when the grace period of a stop is over: no final dot is sent any more."""
 
@@ -54,7 +55,11 @@ class SendGuard:
         now = self._monotonic()
         if not self._lease_guard.holds(self._claimed_at(leased), now):
             return 0.0
-        return leased.deadline - self._terms.dot_timeout - self._terms.margin - now
+        return leased.deadline - self._reserved - now
+
+    def left(self, leased: Leased) -> float:
+        """The same, of what `may_begin` was just said of: the lease has not been lost since."""
+        return leased.deadline - self._reserved - self._monotonic()
 
     def moment(self, ready: float, until: float) -> Moment:
         """When MAIL may be said, by a permit that is good between these."""

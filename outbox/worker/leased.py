@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from outbox.core.value import value
 from outbox.store.claimed import Claimed
 from outbox.worker.permit import FREE, Permit
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Leased:
     """A claimed delivery and how long it may be worked on."""
 
@@ -21,7 +21,7 @@ class Leased:
 Entry = tuple[int, int, Leased]  # slot, order of arrival
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Begun:
     """How a delivery was admitted."""
 

@@ -61,7 +61,7 @@ class Offers:
     ) -> list[Ticket]:
         group = [leased for leased, _ in ready]
         gate = BeforeDot(self._guard, group, unrecorded)
-        timeout = min(self._terms.send_timeout, self._guard.remaining(group[0]))
+        timeout = min(self._terms.send_timeout, self._guard.left(group[0]))
         try:
             results = self._delivered(group, content, connection, gate, timeout)
         except MissedError:
@@ -70,7 +70,8 @@ class Offers:
             logger.exception("%s: internal error while sending", group[0].claimed.message.message_id)
             connection.abort()
             return self.break_off(ready, connection, error)
-        results = [self._terms.softened(one) for one in results]
+        if self._terms.soft_until is not None:
+            results = [self._terms.softened(one) for one in results]
         round_ = Round(results, self._chance())
         tickets = []
         for number, (leased, facts) in enumerate(ready):

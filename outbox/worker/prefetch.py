@@ -66,13 +66,14 @@ class PrefetchBuffer:
         """The next message, or None after `timeout` seconds without one or when `closed`; then `who` closes. `of`: who
         takes several recipients at once. Fewer than `low` left sets `running_low`.
         What is taken must be followed by `done`, `withdraw` or `turned_away`."""
-        end = self._monotonic() + timeout
+        end: float | None = None
         while True:
             with self._lock:
                 now = self._monotonic()
+                end = now + timeout if end is None else end
                 leased = None if self.closed else self._next(who, now)
                 if leased is not None:
-                    self._take_along(leased, of)
+                    self._take_along(leased, of, now)
                     if len(self._heap) < low or (self.pacer.runs_low and self._heap):
                         self.running_low.set()
                     return leased
@@ -87,13 +88,12 @@ class PrefetchBuffer:
 
     def permitted(self, room: int, busy: bool, is_any: Callable[[], bool]) -> int:
         """For how many of `room` there are permits. Not `busy`: `is_any` says whether one is needed at all."""
-        if not self.pacer.active:
-            return room
-        waiting = len(self) if self.pacer.per_recipient else messages_in(list(self._heap))
-        found = self.pacer.permitted(room, waiting, busy, is_any)
-        with self._lock:
-            self._waiters.wake(len(self._heap))
-        return found
+        pacer = self.pacer
+        if pacer.active:
+            room = pacer.permitted(room, len(self) if pacer.per_recipient else messages_in([*self._heap]), busy, is_any)
+            with self._lock:
+                self._waiters.wake(len(self._heap))
+        return room
 
     def companions(self, leased: Leased) -> Sequence[Leased]:
         """What was taken with it, of the same message, and goes in the same transaction."""
@@ -143,15 +143,11 @@ class PrefetchBuffer:
     def learn(self, seen: Iterable[tuple[Offer, Result]]) -> list[tuple[Offer, Result, Ruling]]:
         """Take what was written down, the oldest first, as evidence; what follows from it, where something does."""
         with self._lock:
-            now, found = self._monotonic(), []
+            now, was_down = self._monotonic(), self.is_down
             self._blame.forget_refusals()
-            was_down = self.is_down
-            for offer, result in seen:
-                ruling = self._blame.replay(offer, result, now, 0.5)
-                if ruling.take_back:
-                    found.append((offer, result, ruling))
+            rulings = [(*one, self._blame.replay(*one, now, 0.5)) for one in seen]
             self._is_news(self.is_down is not was_down)
-            return found
+            return [one for one in rulings if one[2].take_back]
 
     @property
     def hopeful(self) -> bool:
@@ -171,14 +167,16 @@ class PrefetchBuffer:
             claimed, message, now = leased.claimed, leased.claimed.message, self._monotonic()
             offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
             ruling = self._blame.judge(offer, result, begun.opening, now, chance)
-            if self._breaker.healthy and not was_closed:  # the way is free (again): claim for all connections
+            if (
+                is_closed := self._breaker.healthy
+            ) and not was_closed:  # the way is free (again): claim for all connections
                 self.running_low.set()
             self._is_news(ruling.turned or (begun.probe and was_down))
             if result.verdict is Verdict.ACCEPTED:
                 self.accepted_at = now
             if ruling.turned:
                 self._turned()
-            if ruling.turned or not (was_closed and self._breaker.healthy):  # who waits may go on, or waits for a probe
+            if ruling.turned or not (was_closed and is_closed):  # who waits may go on, or waits for a probe
                 self._waiters.wake_all()
             return offer, ruling
 
@@ -189,8 +187,8 @@ class PrefetchBuffer:
     def room(self, size: int) -> int:
         """How many more may be claimed for a window of `size`, as the breaker allows."""
         with self._lock:
-            admits = self._breaker.ready(self._monotonic())
-            there, size = len(self) + self.examined, self.door.part_of(size)
+            admits, size = self._breaker.ready(self._monotonic()), self.door.part_of(size)
+            there = len(self) + self.examined
             return max(0, size - there if admits is None else min(size, admits) - there)
 
     def surplus(self) -> list[Leased]:
@@ -270,11 +268,12 @@ class PrefetchBuffer:
             self.is_new = True
             self.running_low.set()
 
-    def _take_along(self, leased: Leased, shares: Sharing | None) -> None:
-        if shares is not None and self._heap and not self.is_down:  # a probe is to show about whom a failure is
-            key = leased.claimed.id, leased.claimed.token
-            first = self._begun[key]
-            along = taken_along(self._heap, leased.claimed, shares, self.pacer, first.permit, self._monotonic())
+    def _take_along(self, leased: Leased, shares: Sharing | None, now: float) -> None:
+        if shares is None or not self._heap or self.is_down:  # a probe is to show about whom a failure is
+            return
+        first = self._begun[key := (leased.claimed.id, leased.claimed.token)]
+        along = taken_along(self._heap, leased.claimed, shares, self.pacer, first.permit, now)
+        if along:
             for one, permit in along:
                 self._begun[one.claimed.id, one.claimed.token] = replace(first, probe=False, permit=permit)
             self._begun[key] = replace(first, along=tuple(one for one, _ in along))
@@ -287,6 +286,8 @@ class PrefetchBuffer:
         return begun
 
     def _early(self, who: Member | None) -> float:
+        if not self.pacer.active:
+            return 0.0
         return early(is_open=who is None or who in self._open, any_open=self._waiters.any_open)
 
     def _patience(self, who: Member | None, now: float) -> float:

@@ -78,9 +78,10 @@ class Recorder:
         tickets = [Ticket(outcome) for outcome in outcomes]
         with self._work:
             self._pending.extend(tickets)
-            self._open.update((ticket.outcome.claimed.id, ticket) for ticket in tickets)
-        if not later:
-            self.begin()
+            for ticket in tickets:
+                self._open[ticket.outcome.claimed.id] = ticket
+            if not later and self._pending and self._is_work():
+                self._work.notify()
         return tickets
 
     def begin(self) -> None:

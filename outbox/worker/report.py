@@ -15,6 +15,7 @@ from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.terms import Terms
 
 _UNSENT_KEPT = 10_000
+_OF_STATE = {state: EventName(state) for state in (State.SENT, State.FAILED, State.UNCERTAIN, State.CANCELLED)}
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Totals:
             self.counts[name] += 1
 
     def _keep_unsent(self, outcome: Outcome) -> None:
+        if outcome.state is State.SENT and not self.unsent and not self.broken:
+            return
         result = outcome.result
         for kept in (self.unsent, self.broken):
             kept.pop(outcome.claimed.id, None)
@@ -96,7 +99,7 @@ def tell(events: Events, outcome: Outcome, transport: str) -> EventName:
 def _event_name(outcome: Outcome) -> EventName:
     if outcome.state is State.QUEUED:
         return EventName.RETRIED if outcome.counted else EventName.RELEASED
-    return EventName(outcome.state)
+    return _OF_STATE[outcome.state]
 
 
 def transport_health(breaker: Breaker, buffer: PrefetchBuffer, terms: Terms, now: float) -> dict[str, Any]:
