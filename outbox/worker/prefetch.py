@@ -47,8 +47,7 @@ class PrefetchBuffer:
         self.examined = 0  # claimed, and not here yet: they are asked about first
         self.is_new = False  # whether it went out of use, came back or was probed: other workers are still to be told
         self.accepted_at: float | None = None  # when the relay took a message last, in monotonic seconds
-        self._waiters = Waiters()
-        self._order = itertools.count()
+        self._waiters, self._order = Waiters(), itertools.count()
         self._lock = threading.RLock()
         self.closed = False  # whether `close` was called
         self.running_low = Flag()
