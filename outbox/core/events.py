@@ -105,6 +105,8 @@ _AMBIGUOUS = re.compile("[ \"'=]")
 
 
 def _quoted(value: Any) -> str:
+    if isinstance(value, int):
+        return str(value)
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if _PLAIN.fullmatch(text) or (text.isprintable() and not _AMBIGUOUS.search(text)):
         return text

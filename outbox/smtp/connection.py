@@ -124,7 +124,8 @@ class Connection(Keeper):
                 return [(first, self._defect(error, started))]
             if when is not None:
                 when()
-            ask = None if before_dot is None else partial(_ask, before_dot, [*chosen])
+            alone = len(recipients) == 1 and first == 0
+            ask = before_dot if before_dot is None or alone else partial(_ask, before_dot, [*chosen])
             try:
                 answers = session.transact(commands, content, ask, self._deadline)
             except Broken as broken:

@@ -17,6 +17,8 @@ class BareNewlineError(ValueError):
 
 def blocks(content: bytes | Iterable[bytes]) -> Iterator[bytes]:
     """The dot-stuffed content in pieces, without the CRLF at its very end: that one belongs to the final dot."""
+    if isinstance(content, tuple) and len(content) == 1:
+        content = content[0]
     if isinstance(content, bytes):
         yield stuffed(content)
         return

@@ -49,7 +49,8 @@ class Learned:
         self._ends: Counter[int] = Counter()
         self._announced = self._sharing = NO_LIMIT
         self._sharing_learnt_at = 0.0
-        self._pipelining: bool | None = None
+        self.pipelining: bool | None = None
+        """Whether several commands in one packet get through: None until that has been seen."""
         self._address: Any = None
 
     def in_order(self, addresses: list[Any]) -> list[Any]:
@@ -102,22 +103,17 @@ class Learned:
         )
         log.info("%s: takes %s in one transaction; from here on it gets no more at once", relay, what)
 
-    @property
-    def pipelining(self) -> bool | None:
-        """Whether several commands in one packet get through: None until that has been seen."""
-        return self._pipelining
-
     def pipelining_works(self) -> None:
         """All commands of a group were answered."""
-        if self._pipelining is None:
-            self._pipelining = True
+        if self.pipelining is None:
+            self.pipelining = True
 
     def pipelining_fails(self, relay: str) -> None:
         """Only the first commands of a group were answered, and one at a time all of them."""
         with self._lock:
-            if self._pipelining is not None:
+            if self.pipelining is not None:
                 return
-            self._pipelining = False
+            self.pipelining = False
         log.warning(
             "%s: offers PIPELINING, but only the first command of a packet is answered (a firewall in between, most "
             "likely); commands go out one at a time from here on. OUTBOX_PIPELINING=false does so from the start",

@@ -6,7 +6,7 @@ Each begins where the one before it ended (`claim_places`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -192,9 +192,9 @@ class Claims:
             self._whole = Rendered(
                 claim_sql.whole_claim(self._mine, self._database, self._transport), connection.dialect
             )
-        return self._taken(self._whole.execute(connection, values), wanted)
+        return self._taken(self._whole.execute(connection, values).all(), wanted)
 
-    def _taken(self, found: Iterable[Any], wanted: _Wanted) -> list[Claimed]:
+    def _taken(self, found: Sequence[Any], wanted: _Wanted) -> list[Claimed]:
         rows = sorted(found, key=lambda row: (row.lane, utc(row.due_at), row.id))  # a join promises no order
         claimed, message, pk = [], None, None
         for row in rows:
@@ -214,7 +214,7 @@ class Claims:
         if not whole:
             return self._leased(connection, wanted, connection.execute(self._of_ids[whole], values).all())
         values |= {"lease": self._lease, "worker": wanted.worker_id, "token": wanted.token}
-        return self._taken(connection.execute(self._of_ids[whole], values), wanted)
+        return self._taken(connection.execute(self._of_ids[whole], values).all(), wanted)
 
     def _by_steps(self, connection: sa.Connection, wanted: _Wanted) -> list[Claimed]:
         rows: list[sa.Row[Any]] = []

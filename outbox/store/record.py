@@ -120,9 +120,11 @@ class OutcomeStore:
         """The way that is nearly always right: all leases are held. The ids of those that were, or none of any."""
         if self._at_once:
             given = {"rows": json.dumps(rows)}
-            if not effects:
-                return set(self._statements.both.execute(connection, given).scalars())
-            return set(self._statements.all.execute(connection, given | {"effects": json.dumps(effects)}).scalars())
+            if effects:
+                written = self._statements.all.execute(connection, given | {"effects": json.dumps(effects)})
+            else:
+                written = self._statements.both.execute(connection, given)
+            return {row[0] for row in written.all()}
         with connection.begin() as transaction:
             if self._run(connection, self._statements.update, rows) != len(rows):
                 transaction.rollback()

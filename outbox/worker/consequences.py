@@ -39,6 +39,11 @@ class Consequences:
 
     def note(self, ruling: Ruling, offer: Offer, result: Result) -> bool:
         """Remember what follows from an outcome. Whether there is something to do."""
+        held = self.held
+        if result.verdict is Verdict.ACCEPTED and not (
+            ruling.blamed or ruling.take_back or self._paused or held.refused_senders or held.refused_domains
+        ):
+            return False
         before = len(self._wanted) + len(self._unwritten)
         for blamed in ruling.blamed:
             if blamed.scope.about is About.DOMAIN:

@@ -12,6 +12,7 @@ from outbox.core.errors import DamagedMessageError
 from outbox.core.events import EventName, Events, logger
 from outbox.delivery.retry import Decision, Facts, Reason, before_sending
 from outbox.delivery.states import State
+from outbox.store.claimed import Claimed
 from outbox.store.outcome import Outcome
 from outbox.store.queue import Queue
 from outbox.worker.blob_cache import BlobCache
@@ -40,6 +41,14 @@ UNANSWERED_SECONDS = 60.0
 def fence_token() -> int:
     """A new number for a claim: positive, and within 64 bits."""
     return secrets.randbits(62) + 1
+
+
+def _may_be_barred(claimed: Claimed) -> bool:
+    """Whether anything could keep it from being sent; of most nothing can, which is seen at once."""
+    message = claimed.message
+    return (
+        claimed.marked or claimed.suppressed is not None or message.expires_in is not None or message.locked is not None
+    )
 
 
 class Leases(NamedTuple):
@@ -130,7 +139,7 @@ class Dispatcher:
 
     def _may_be_sent(self, claimed: list[Leased]) -> list[Leased]:
         """What is to go to a connection; the rest ends here, in one commit: it needs none, and no relay that works."""
-        asked = ((leased, self._barred(leased, self._facts(leased))) for leased in claimed)
+        asked = ((one, self._barred(one, self._facts(one))) for one in claimed if _may_be_barred(one.claimed))
         barred = [(leased, decision) for leased, decision in asked if decision is not None]
         if not barred:
             return claimed
@@ -205,7 +214,7 @@ class Dispatcher:
         if not (self._guard.may_begin(leased) and self._terms.may_reach(claimed.recipient)):
             return self._return(leased, connection)
         facts = self._facts(leased)
-        if (barred := self._barred(leased, facts)) is not None:  # since its claim
+        if _may_be_barred(claimed) and (barred := self._barred(leased, facts)) is not None:  # since its claim
             return self._offers.settle(leased, connection, barred)
         if claimed.rescues > self._terms.policy.poison and not self._guard.marked([leased]):
             return self._return(leased, connection)

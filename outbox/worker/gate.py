@@ -42,18 +42,19 @@ class SendGuard:
         self._lease_guard = lease_guard
         self._monotonic = monotonic
         self._step = step
+        self._lease = terms.lease
         self._reserved = terms.dot_timeout + terms.margin  # seconds kept free at the end of a lease
         self.cutoff = threading.Event()
         """Set when the grace period of a stop is over: no final dot is sent any more."""
 
     def age(self, leased: Leased) -> float:
         """Seconds since the claim."""
-        return self._monotonic() - self._claimed_at(leased)
+        return self._monotonic() - (leased.deadline - self._lease)
 
     def remaining(self, leased: Leased) -> float:
         """Seconds left to send the final dot in, such that its reply, too, comes before the lease's end."""
         now = self._monotonic()
-        if not self._lease_guard.holds(self._claimed_at(leased), now):
+        if not self._lease_guard.holds(leased.deadline - self._lease, now):
             return 0.0
         return leased.deadline - self._reserved - now
 
@@ -95,9 +96,6 @@ class SendGuard:
         except Exception:  # noqa: BLE001 - without the mark the dot is not sent
             logger.exception("%s: the mark before the final dot failed", group[0].claimed.message.message_id)
             return False
-
-    def _claimed_at(self, leased: Leased) -> float:
-        return leased.deadline - self._terms.lease
 
     def _within(self, leased: Leased, holds: Callable[[float], bool]) -> bool:
         """Wait until this `holds` (which it says after a number of seconds); False: there is no time left for it."""

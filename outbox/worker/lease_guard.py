@@ -13,11 +13,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from outbox.core import clock
 
 JUMP_SECONDS = 2.0
 """A wall clock that is put right by less than this between two heartbeats has not slept."""
+
+
+class _Beat(NamedTuple):
+    """A heartbeat. Monotonic seconds."""
+
+    at: float
+    ahead: float  # see `clock.ahead`
+    sound_since: float  # claims from before are void
 
 
 class LeaseGuard:
@@ -27,39 +36,34 @@ class LeaseGuard:
         """`now`: from before the worker's row was written, which was its first heartbeat. `ahead`: see `clock`."""
         self._limit = dead_after * 0.9  # clocks differ a little, and so do sending and having sent
         self._ahead = ahead
-        self._beaten = now
-        self._beaten_ahead = ahead()
-        self._sound_since = now
-        self._lock = threading.Lock()
+        self._last = _Beat(now, ahead(), now)  # read without a lock: it is put in place whole
+        self._beating = threading.Lock()
 
     def beat(self, began: float, ended: float, *, slept: bool = False) -> bool:
         """A heartbeat was written between these two moments. False: it came too late, earlier claims are void.
 
         `slept`: the database's clock has gone further than ours.
         """
-        with self._lock:
+        with self._beating:
             ahead = self._ahead()  # one look for both: a jump between two would be noticed by neither
-            late = slept or not self._sound(ended, ahead)
-            if late:
-                self._sound_since = ended
-            self._beaten, self._beaten_ahead = began, ahead
+            last = self._last
+            late = slept or not self._is_sound(last, ended, ahead)
+            self._last = _Beat(began, ahead, ended if late else last.sound_since)
             return not late
 
     def age(self, now: float) -> float:
         """Seconds since the last heartbeat."""
-        with self._lock:
-            return max(0.0, now - self._beaten)
+        return max(0.0, now - self._last.at)
 
     def alive(self, now: float) -> bool:
         """Whether the others can't have declared this worker dead."""
-        with self._lock:
-            return self._sound(now, self._ahead())
+        return self._is_sound(self._last, now, self._ahead())
 
     def holds(self, claimed_at: float, now: float) -> bool:
         """Whether what was claimed at that moment has not been rescued by another worker since."""
-        with self._lock:
-            return claimed_at >= self._sound_since and self._sound(now, self._ahead())
+        last = self._last
+        return claimed_at >= last.sound_since and self._is_sound(last, now, self._ahead())
 
-    def _sound(self, now: float, ahead: float) -> bool:
-        jump = max(0.0, ahead - self._beaten_ahead)
-        return jump < JUMP_SECONDS and now - self._beaten + jump < self._limit
+    def _is_sound(self, last: _Beat, now: float, ahead: float) -> bool:
+        jump = max(0.0, ahead - last.ahead)
+        return jump < JUMP_SECONDS and now - last.at + jump < self._limit
