@@ -73,7 +73,7 @@ _OPTIONS = (
         help="Queued, and due now, scheduled for later, or deferred until its next attempt.",
     ),
     click.option("--metadata", metavar="TEXT", help="With NAME=VALUE, or TEXT, in the metadata of enqueue()."),
-    click.option("--transport", metavar="NAME", help="Attempted by this transport: host:port, or a host."),
+    click.option("--transport", metavar="NAME", help="Attempted by this transport: its name, host:port, or a host."),
     click.option("--reason", metavar="WORD", help="Why it is in its state: suppressed, expired, refused."),
     click.option(
         "--event",

@@ -82,9 +82,11 @@ def error_is(value: str) -> sa.ColumnElement[bool]:
 
 
 def tried_by(transport: str) -> sa.ColumnElement[bool]:
-    """At least one attempt went through this transport, given with its port or without."""
+    """At least one attempt went through this transport: its name, or `host:port`, with its port or without."""
     name = ATTEMPT.c.transport
-    by = equal(name, transport) if ":" in transport else name.startswith(f"{transport}:", autoescape=True)
+    by = equal(name, transport)
+    if ":" not in transport:
+        by = sa.or_(by, equal(name, transport.lower()), name.startswith(f"{transport}:", autoescape=True))
     if not storable(transport):
         return sa.false()
     return sa.exists().where(ATTEMPT.c.delivery_id == DELIVERY.c.id, by)

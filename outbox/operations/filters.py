@@ -60,7 +60,7 @@ class Filter:
     older_than: timedelta | None = None  # enqueued longer ago than this
     since: timedelta | None = None  # it was attempted or changed within this time
     search: str | None = None  # a whole address or Message-ID; anything else is a part of recipient or subject
-    transport: str | None = None  # attempted by this one: "host:port", or a host
+    transport: str | None = None  # attempted by this one: its name, "host:port", or a host
     redacted: bool | None = None  # whether the body is gone
     waiting: bool | None = None  # whether it is queued and due later
     environment: str | None = None  # of this one; None: of all

@@ -23,14 +23,16 @@ def left_due(
     transports: Collection[str],
     *,
     stopped: bool,
+    stuck: Collection[str] = (),
 ) -> set[int]:
     """The ids of deliveries that are due and that the relay keeps from being sent; `CAP` of them at most.
 
-    Those under an automatic pause; and `stopped` (the transport can't be used) all that no operator has paused.
+    Those under an automatic pause, and of the routes that are `stuck`; and `stopped` (the transport can't be used) all
+    that no operator has paused.
     """
     automatic = _held((one for one in pauses if one.automatic), transports)
     by_hand = _held((one for one in pauses if not one.automatic), transports)
-    wanted = sa.true() if stopped else _holds(automatic)
+    wanted = sa.true() if stopped else sa.or_(_holds(automatic), DELIVERY.c.route.in_(sorted(stuck)))
     statement = due_now().where(
         DELIVERY.c.state == State.QUEUED, is_of(sa.literal(environment)), wanted, sa.not_(_holds(by_hand))
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from outbox import operations
 from outbox.core.events import logger
 from outbox.delivery.states import State
+from outbox.operations.transports import left_behind
 from outbox.settings import Settings
 from outbox.store.queue import Queue
 from outbox.store.reading import reading
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, stopped: bool) -> bool:
     """Whether what was due stays queued for a fault of relay or account, which is logged. `stopped`: before its end."""
     names, pauses = [relay.name for relay in settings.transports], queue.pauses()
+    stuck = pools.stuck
     with reading(engine) as connection:
-        left = operations.left_due(connection, settings.environment, pauses, names, stopped=stopped)
+        left = operations.left_due(connection, settings.environment, pauses, names, stopped=stopped, stuck=stuck)
         totals = pools.totals
         unsent = _still_queued(connection, totals.unsent | totals.broken)
     left |= unsent.keys()
@@ -30,6 +32,7 @@ def is_left(engine: Engine, queue: Queue, pools: Pools, settings: Settings, *, s
         (one["error"] for one in pools.health()["transports"] if one["error"]), None
     )
     why = why or next((one.reply or one.reason for one in pauses if one.automatic), "")
+    why = why or "; ".join(left_behind(route) for route in sorted(stuck))
     logger.error(
         "%s could not be sent through %s and will be retried (%s): see outbox-status and outbox-check",
         "1 due delivery" if len(left) == 1 else f"{len(left)} due deliveries",

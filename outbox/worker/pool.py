@@ -110,7 +110,7 @@ class Pool:
             share=share,
         )
         claimer = Claimer if asked is None else partial(AskedClaimer, asked)
-        self._claimer = claimer(
+        self.claimer = claimer(
             queue,
             self._buffer,
             self._dispatcher,
@@ -129,7 +129,7 @@ class Pool:
         self._ends: dict[Connection, float] = {}  # by when each that is under way must be through, by `awake`
         self.totals = Totals()
         self._recording = [self._thread(self._recorder.run, f"recorder{share.of_thread}-{number}") for number in (1, 2)]
-        self._claiming = self._thread(self._claimer.run, f"claimer{share.of_thread}")
+        self._claiming = self._thread(self.claimer.run, f"claimer{share.of_thread}")
         self._carrying = [
             self._thread(self._carry, f"connection{share.of_thread}-{number}", connection)
             for number, connection in enumerate(self._connections, 1)
@@ -147,21 +147,23 @@ class Pool:
 
     def nudge(self, *, again: bool = False) -> None:
         """Look at the queue now; `again`: also at what a look before has passed over."""
-        self._claimer.nudge(again=again)
+        self.claimer.nudge(again=again)
 
     def hold(self, held: Held, probes: Sequence[Pause] = ()) -> None:
         """As the claimer's."""
-        self._claimer.hold(held, probes)
+        self.claimer.hold(held, probes)
 
     def wait_dry(self, timeout: float) -> bool:
         """Wait until a look at the queue found nothing due and all that was claimed is recorded."""
-        if not self._claimer.dry.wait(timeout):
-            return False
+        return self.claimer.dry.wait(timeout) and self.has_settled(timeout)
+
+    def has_settled(self, timeout: float) -> bool:
+        """Whether nothing is under way and all that was claimed is recorded."""
         return self._buffer.idle and self._recorder.flush(timeout)
 
     def stop(self, grace: float) -> bool:
         """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
-        self._claimer.stop()
+        self.claimer.stop()
         if self._watch is not None:
             self._watch.stop()
         self._buffer.close()
@@ -176,7 +178,7 @@ class Pool:
         self._dispatcher.give_all_back()
         recorded = self._recorder.flush(max(_CONFIRM_SECONDS, end - monotonic()))
         if recorded and not self._claiming.is_alive():
-            self._claimer.carry_out()
+            self.claimer.carry_out()
         if recorded:
             self._recorder.close()
         else:
@@ -187,7 +189,7 @@ class Pool:
 
     def leave(self) -> None:
         """Begin nothing more, and join nothing: what the relay has answered is recorded, if the database lets us."""
-        self._claimer.stop()
+        self.claimer.stop()
         self._buffer.close()
         self._dispatcher.cut_off()
         self._dispatcher.give_all_back()
@@ -195,7 +197,7 @@ class Pool:
 
     def learn(self, seen: Iterable[Seen]) -> None:
         """Take what earlier attempts came to, the oldest first, as evidence. Before `start`."""
-        self._claimer.learn(seen)
+        self.claimer.learn(seen)
 
     @property
     def down(self) -> bool:
@@ -227,8 +229,7 @@ class Pool:
     def hangs(self) -> str | None:
         """Why a connection does not get on: its mail's lease has run out long ago."""
         now = awake()
-        late = any(now > end + _STUCK_SECONDS for end in list(self._ends.values()))
-        return "a connection hangs" if late else None
+        return "a connection hangs" if any(now > end + _STUCK_SECONDS for end in list(self._ends.values())) else None
 
     @property
     def hanging(self) -> str | None:
@@ -242,7 +243,7 @@ class Pool:
             "counts": dict(self.totals.counts),
             "lost_leases": self.totals.lost_leases,
             "suppressed": self._terms.suppress,
-            "database": self._recorder.trouble or self._claimer.trouble,
+            "database": self._recorder.trouble or self.claimer.trouble,
         }
 
     def _threads(self) -> list[threading.Thread]:
@@ -264,7 +265,7 @@ class Pool:
     def _carry(self, connection: Connection) -> None:
         unrecorded, shares = Unrecorded(), sharing_of(connection, self._terms)
         while True:
-            leased = self._buffer.take(self._idle, self._claimer.low, connection, shares)
+            leased = self._buffer.take(self._idle, self.claimer.low, connection, shares)
             if leased is not None:
                 self._ends[connection] = awake() + leased.deadline - monotonic()
                 self._dispatcher.work(leased, connection, unrecorded, self._buffer.companions(leased))

@@ -16,6 +16,9 @@ from outbox.worker.pool import Pool
 from outbox.worker.report import Totals
 from outbox.worker.router import Router
 
+_LOOKS = 2
+"""A look at the queue that had begun before a transport gave back its mail says nothing: the second is a later one."""
+
 
 class Pools:
     """What a worker does with all of its transports; at least one."""
@@ -25,6 +28,7 @@ class Pools:
         self.router = router
         self._named = pools
         self._pools = list(pools.values())
+        self._looks = 0  # that found nothing, after what a transport that went down had was given back
         self._paused: dict[str, set[tuple[What, str]]] = {}  # what people hold back of each transport
 
     def of(self, transport: str) -> Pool:
@@ -69,8 +73,19 @@ class Pools:
         Where there are several, one that is down keeps nobody waiting: what only it can carry stays due.
         """
         end = monotonic() + timeout
-        waited = self._pools if len(self._pools) == 1 else [pool for pool in self._pools if not pool.down]
-        return bool(waited) and all(pool.wait_dry(max(0.0, end - monotonic())) for pool in waited)
+        down = [pool for pool in self._pools if pool.down] if len(self._pools) > 1 else []
+        waited = [pool for pool in self._pools if pool not in down]
+        is_dry = bool(waited) and all(pool.wait_dry(max(0.0, end - monotonic())) for pool in waited)
+        if not is_dry or not all(pool.has_settled(max(0.0, end - monotonic())) for pool in down):
+            self._looks = 0
+            return False
+        if down and self._looks < _LOOKS:
+            self._looks += 1
+            for pool in waited:
+                pool.claimer.dry.clear()
+                pool.nudge(again=True)
+            return False
+        return True
 
     def stop(self, grace: float) -> bool:
         """Finish what is under way within `grace` seconds, give back the rest; False: not all could be recorded."""
@@ -84,6 +99,15 @@ class Pools:
     def down(self) -> bool:
         """Whether no transport can be used now."""
         return all(pool.down for pool in self._pools)
+
+    @property
+    def stuck(self) -> frozenset[str]:
+        """Routes by which nothing goes now, for the fault of their transports; a person's pause is none."""
+        if self.router is None:
+            return frozenset()
+        return self.router.stuck(
+            {name for name, pool in self._named.items() if pool.buffer.is_down and not pool.held.everything}
+        )
 
     @property
     def faulty(self) -> bool:

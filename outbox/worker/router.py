@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,10 @@ class Router:
     def unserved(self) -> frozenset[str]:
         """Those of them that lead to no transport of these settings."""
         return frozenset(route for route in self._others if not self._routes.names(route))
+
+    def stuck(self, down: Collection[str]) -> frozenset[str]:
+        """Those of them whose transports are all out of use, or not there."""
+        return frozenset(route for route in self.known if set(self._routes.names(route)) <= set(down))
 
     def served(self, name: str) -> Served:
         """What the transport `name` is to carry now."""

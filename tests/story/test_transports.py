@@ -185,7 +185,9 @@ def test_a_sender_that_the_first_refuses_goes_by_the_second(sqlite_database: Dat
 def test_routes_and_pins(database: Database, relays: tuple[Relay, Relay], make_stage: MakeStage) -> None:
     first, second = relays
     rules = (
-        '[{"kind": "news-*", "transports": ["second"]}, {"recipient_domain": "*.net", "transports": "second first"}]'
+        '[{"kind": "news-*", "transports": ["second"]}, {"recipient_domain": "*.net", "transports": "second first"},'
+        '{"sender_domain": "*.example.com", "transports": "second"}, {"priority": "bulk", "transports": ["second"]},'
+        '{"kind": "drawn", "transports": {"first": 1, "second": 1}}]'
     )
     stage = make_stage(database, 9, **two(first.port, second.port, OUTBOX_ROUTES=rules))
     with stage.transaction() as session:
@@ -194,8 +196,13 @@ def test_routes_and_pins(database: Database, relays: tuple[Relay, Relay], make_s
             ({"kind": "reset"}, ["b@x.example"]),
             ({}, ["c@x.net", "d@y.net", "e@x.example"]),
             ({"transport": "second"}, ["f@x.example"]),
+            ({"envelope_from": "shop@mail.example.com"}, ["i@x.example"]),
+            ({"priority": "bulk"}, ["j@x.example"]),
         ):
             stage.outbox.enqueue(Message("x", recipients=recipients, body="x\n"), **options)
+        for number in range(40):  # one way alone would be a chance of 2 to the 39th
+            drawn = Message("x", recipients=[f"d{number}@drawn.example"], body="x\n")
+            stage.outbox.enqueue(drawn, kind="drawn")
         messages = [
             (Message("x", recipients=["g@x.net"], body="x\n"), {}),
             (Message("x", recipients=["h@x.example"]), {}),
@@ -204,9 +211,14 @@ def test_routes_and_pins(database: Database, relays: tuple[Relay, Relay], make_s
         session.commit()
     stage.start()
     stage.settle()
-    assert {one.to for one in first.taken()} == {"b@x.example", "e@x.example", "h@x.example"}
-    assert {one.to for one in second.taken()} == {"a@x.example", "c@x.net", "d@y.net", "f@x.example", "g@x.net"}
-    assert by(stage) == {"first": 3, "second": 5}
+    went = [{one.to for one in relay.taken()} for relay in relays]
+    drawn = [{to for to in some if to.endswith("@drawn.example")} for some in went]
+    assert all(drawn), "both, by weight"
+    assert len(drawn[0] | drawn[1]) == 40
+    assert went[0] - drawn[0] == {"b@x.example", "e@x.example", "h@x.example"}
+    others = {"a@x.example", "c@x.net", "d@y.net", "f@x.example", "g@x.net", "i@x.example", "j@x.example"}
+    assert went[1] - drawn[1] == others
+    assert by(stage) == {"first": 3 + len(drawn[0]), "second": 7 + len(drawn[1])}
 
 
 def test_a_paused_transport_hands_its_mail_to_the_next(
@@ -221,6 +233,25 @@ def test_a_paused_transport_hands_its_mail_to_the_next(
     stage.settle()
     assert len(second.taken()) == 3
     assert not first.taken()
+
+
+def test_a_drain_that_leaves_mail_for_a_transport_that_is_down(
+    sqlite_database: Database, make_stage: MakeStage
+) -> None:
+    """It ends in 1 and says why, though the other has carried all that it may; and lists know both by name."""
+    with SmtpServer({"greeting": "421 4.3.2 down"}) as first, SmtpServer() as second:
+        stage = make_stage(sqlite_database, 9, **two(first.port, second.port))
+        stage.send(2)
+        with stage.transaction() as session:
+            stage.outbox.enqueue(Message("x", recipients=["a@x.example"], body="x\n"), transport="first")
+            session.commit()
+        drained = stage.command("outbox-sender", "--drain")
+        assert drained.returncode == 1, drained.stderr
+        assert "1 due delivery could not be sent through first or second" in drained.stderr
+        assert "421 4.3.2 down" in drained.stderr
+        assert stage.states() == {"queued": 1, "sent": 2}
+        listed = stage.command("outbox-list", "--transport", "Second", "--json")
+        assert listed.stdout.count('"state": "sent"') == 2, listed.stdout
 
 
 def test_what_is_routed_to_a_transport_that_was_removed_is_told(
@@ -244,3 +275,5 @@ def test_what_is_routed_to_a_transport_that_was_removed_is_told(
     assert any("only second may carry" in one for one in told), told
     checked = stage.command("outbox-check", "--json", **only)
     assert (checked.returncode, "only second may carry" in checked.stdout) == (1, True), checked.stdout
+    drained = stage.command("outbox-sender", "--drain", **only)
+    assert (drained.returncode, "only second may carry" in drained.stderr) == (1, True), drained.stderr
