@@ -86,7 +86,7 @@ class Claimer:
         self._poll = self._pause = poll
         self._progress = progress
         self._meters = meters
-        self._asked_to_hold = self._held = Held()
+        self._held = Held()
         self._complain = Debounce(60.0, monotonic)
         self._asked = Debounce(_ASK_SECONDS, monotonic)
         self._no_other_until = self._expired_at = 0.0
@@ -113,8 +113,8 @@ class Claimer:
         `probes`: automatic pauses of which one delivery is to be offered now.
         """
         self._probes = probes
-        if held != self._asked_to_hold or probes:
-            self._asked_to_hold = self._consequences.held = held
+        if held != self._consequences.held or probes:
+            self._consequences.held = held
             self.nudge()
 
     def run(self) -> None:
@@ -133,10 +133,10 @@ class Claimer:
         self._buffer.running_low.clear()
         if self.dry.is_set() and self._share.gives_way:  # under load there is enough for both
             self._stopping.wait(_GIVE_WAY_SECONDS)
-        self._apply_pauses()
+        self.carry_out()
+        self._apply_pauses()  # also those that were carried out just now
         if surplus := self._buffer.surplus():
             self._dispatcher.give_back(surplus)
-        self.carry_out()
         may_claim = self._may_claim()
         room = self._buffer.room(self._size) if may_claim else 0
         lacks = not self._buffer.healthy or self._buffer.pacer.lacks(len(self._buffer))
@@ -157,7 +157,7 @@ class Claimer:
         return self._lease_guard.alive(self._monotonic()) and self._recorder.trouble is None
 
     def _apply_pauses(self) -> None:
-        held = replace(self._asked_to_hold, served=self._share.served, rated=self._buffer.pacer.domains.held)
+        held = replace(self._consequences.held, served=self._share.served, rated=self._buffer.pacer.domains.held)
         if held != self._held:
             new, self._held = held.added_to(self._held), held  # what probes an older pause goes on
             self._queue.hold(held)

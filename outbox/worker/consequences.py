@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from outbox.core.events import EventName, Events, logger
 from outbox.delivery.blame import Ruling
@@ -91,10 +92,18 @@ class Consequences:
         what, value = _WHAT[blamed.scope.about], blamed.scope.value
         reason = f"{self._transport} refuses this {what} while it takes other mail"
         if self._rulings.pause(what, value, reason=reason, reply=blamed.reply):
+            self._hold(what, value)
             logger.warning("%s %s is paused: %s answers: %s", what, value, self._transport, blamed.reply)
             self._events.emit(
                 EventName.SCOPE_PAUSED, what=what, value=value, transport=self._transport, reply=blamed.reply
             )
+
+    def _hold(self, what: What, value: str) -> None:
+        """At once: what was just released would be offered to the same transport again, and not to the next."""
+        if what is What.SENDER:
+            self.held = replace(self.held, refused_senders=self.held.refused_senders | {value})
+        else:
+            self.held = replace(self.held, refused_domains=self.held.refused_domains | {value})
 
     def release(self, what: What, value: str) -> None:
         """Lift an automatic pause. On the thread that claims."""
