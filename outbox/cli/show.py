@@ -218,6 +218,8 @@ def _facts(detail: Detail) -> Iterator[tuple[str, object]]:
         yield "reason", detail.reason
     if detail.code or detail.reply:
         yield "last reply", _reply(detail)
+    if detail.route:
+        yield "goes by", detail.ways
     yield "priority", detail.lane
     if detail.kind:
         yield "kind", detail.kind

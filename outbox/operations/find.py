@@ -95,6 +95,7 @@ class Detail(Row):
     finished_at: datetime | None
     marked_at: datetime | None  # the final dot may have been sent under a lease that was lost
     rescues: int
+    route: str  # the names of the transports that may carry it, the preferred one first; "": any
     smtputf8: bool  # the form that this recipient gets needs SMTPUTF8 (RFC 6531)
     downgraded: bool  # this recipient gets it with downgraded headers (RFC 6857), another one in UTF-8
     attempt_log: list[Attempt] = field(default_factory=list)  # oldest first
@@ -105,6 +106,11 @@ class Detail(Row):
     def is_copy(self) -> bool:
         """Whether this is the copy."""
         return bool(self.mark(self.recipient))
+
+    @property
+    def ways(self) -> str:
+        """By which transports it may go; "": by any."""
+        return ", else ".join(self.route.split())
 
     def mark(self, recipient: str) -> str:
         """What is said behind the recipient that gets a copy; "" of others."""
@@ -145,6 +151,7 @@ _DETAIL = (
     DELIVERY.c.finished_at,
     DELIVERY.c.marked_at,
     DELIVERY.c.rescues,
+    DELIVERY.c.route,
     MESSAGE.c.smtputf8,
     MESSAGE.c.utf8_header,
     MESSAGE.c.options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -253,6 +254,8 @@ def test_a_drain_that_leaves_mail_for_a_transport_that_is_down(
         assert stage.states() == {"queued": 1, "sent": 2}
         listed = stage.command("outbox-list", "--transport", "Second", "--json")
         assert listed.stdout.count('"state": "sent"') == 2, listed.stdout
+        (left,) = [one for one in stage.deliveries() if one.state == "queued"]
+        assert re.search(r"goes by +first\n", stage.command("outbox-show", str(left.id)).stdout)
 
 
 def test_what_is_routed_to_a_transport_that_was_removed_is_told(
