@@ -110,7 +110,10 @@ PROVIDERS: tuple[Preset, ...] = (
     ),
     Preset(
         "mailjet",
-        ("https://smtptester.org/guides/mailjet-smtp-test/",),
+        (
+            "https://rubydoc.info/gems/mailjet/Mailjet/Mailer",  # its own library
+            "https://smtptester.org/guides/mailjet-smtp-test/",  # port 465
+        ),
         host="in-v3.mailjet.com",
         hosts=re.compile(r"(^|\.)mailjet\.com$"),
         echo_header=("X-MJ-CustomID", 64),

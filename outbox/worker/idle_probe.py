@@ -61,8 +61,9 @@ class IdleProbe:
     def run(self) -> None:
         """One after the other."""
         for relay in self._relays:
-            buffer = self._pools.of(relay.name).buffer
-            if self._is_overdue(buffer):
+            pool = self._pools.of(relay.name)
+            buffer = pool.buffer
+            if self._is_overdue(buffer) and not pool.held.everything:  # by a person
                 got_on()
                 if self._rows.take_probe(relay.name, self._worker_id, _TAKEN_SECONDS) is Turn.OURS:
                     self._judge(relay, buffer, self._log_in(relay))
