@@ -58,7 +58,8 @@ def _latency(ground: Ground, broker: RabbitMQServer, case: str) -> float:
             time.sleep(pauses.uniform(*_PAUSE))
     taken = [(one.at - at) / 1e6 for one, at in zip(ground.sink.accepted(), begun, strict=True)][_WARM:]
     p50 = stats.percentile(taken, 0.5)
-    ground.keep("celery", f"latency, {case}", p50=p50, p99=stats.percentile(taken, 0.99), samples=taken)
+    p99, samples = stats.percentile(taken, 0.99), [round(one, 2) for one in taken]
+    ground.keep("celery", f"latency, {case}", p50=p50, p99=p99, samples=samples)
     return p50
 
 

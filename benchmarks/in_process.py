@@ -1,58 +1,61 @@
 """From a commit to the relay's 250: the worker in the web process beside one of its own, in turns within one run.
 
-python -m benchmarks.in_process [postgresql|sqlite] [messages]
+The clock starts where the view's `commit()` has returned, and stops at the moment that the relay writes down, both by
+the wall clock of one machine. Single mails, each when the one before has arrived.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
-import tempfile
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from tests.servers.databases import Databases
+from benchmarks import stats
+from benchmarks.ground import Ground
+from tests.servers.databases import Database
 from tests.story.served import Served
 from tests.story.stage import Relay, Stage, until
 
-ROUNDS = 3
+INSIDE, OUTSIDE = "in the web process", "a process of its own"
+
+_WARM = 5  # mails that do not count
 
 
-def main(name: str = "postgresql", messages: str = "40") -> None:
-    """Print the medians, round by round, and their ratio."""
-    folder = Path(tempfile.mkdtemp())
-    databases = Databases(folder)
-    medians: dict[str, list[float]] = {"in process": [], "separate": []}
-    try:
-        for number in range(2 * ROUNDS):
-            case = ("in process", "separate")[number % 2]
-            own = folder / str(number)
-            own.mkdir()
-            with databases.with_schema(name) as database, Relay(own) as relay:
-                with Stage(database, relay.port, own, quick=False) as stage:
-                    medians[case].append(_median(stage, relay, int(messages), in_process=case == "in process"))
-                database.dispose()
-            print(f"{case}: p50 {medians[case][-1]:.2f} ms", flush=True)
-    finally:
-        databases.close()
-    one, other = (statistics.median(found) for found in medians.values())
-    print(f"{name}: in process {one:.2f} ms, separate {other:.2f} ms, ratio {one / other:.2f}")
+def in_process(ground: Ground) -> None:
+    """PostgreSQL and SQLite, served by waitress."""
+    count = max(30, ground.size.singles // 10)
+    for name in ("postgresql", "sqlite"):
+        found: dict[str, list[float]] = {INSIDE: [], OUTSIDE: []}
+        for _ in range(ground.size.repetitions):
+            for case, medians in found.items():
+                with ground.database(name) as database:
+                    medians.append(_p50(ground, database, case, count))
+        inside, outside = (stats.summary(medians).median for medians in found.values())
+        ground.keep("web", f"{name}, ratio", ratio=inside / outside)
 
 
-def _median(stage: Stage, relay: Relay, messages: int, *, in_process: bool) -> float:
+def _p50(ground: Ground, database: Database, case: str, count: int) -> float:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=ground.folder)))
+        relay = stack.enter_context(Relay(folder))
+        stage = stack.enter_context(Stage(database, relay.port, folder, quick=False))
+        taken = _milliseconds(stage, relay, count, inside=case == INSIDE)
+    p50, p99 = (stats.percentile(taken, share) for share in (0.5, 0.99))
+    ground.keep("web", f"{database.name}, {case}", p50=p50, p99=p99, samples=[round(one, 2) for one in taken])
+    return p50
+
+
+def _milliseconds(stage: Stage, relay: Relay, count: int, *, inside: bool) -> list[float]:
     taken: list[float] = []
-    with Served(stage, "waitress", OUTBOX_IN_PROCESS=str(in_process).lower()) as server:
+    with Served(stage, "waitress", OUTBOX_IN_PROCESS=str(inside).lower()) as server:
         server.ready()
-        if not in_process:
+        if not inside:
             stage.start()
-        for number in range(messages + 5):
+        for number in range(count + _WARM):
             url = f"http://127.0.0.1:{server.port}/"
             with urllib.request.urlopen(url, data=b"x=1", timeout=30) as answer:
                 committed = float(answer.headers["X-Committed-At"])
             until(lambda number=number: len(relay.taken()) == number + 1, "it arrives")
             taken.append((relay.taken()[-1].at - committed) * 1000)
-    return statistics.median(taken[5:])
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return taken[_WARM:]

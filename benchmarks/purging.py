@@ -50,7 +50,10 @@ def purging(ground: Ground) -> None:
 
 
 def keep(ground: Ground, case: str, purged: Purged) -> None:
-    """One line: the median of the turns' rates, and the claims' p99 without and with a purge, with their spread."""
+    """One line: the median of the turns' rates, and the claims' p99 without and with a purge, with their spread.
+
+    `p99_share`: of the median turn with a purge, in shares of the worst turn without; up to 1 it is within the noise.
+    """
     p99s = {name: [stats.percentile(turn, 0.99) for turn in getattr(purged, name)] for name in ("idle", "busy")}
     ground.keep(
         "purge",
@@ -60,6 +63,7 @@ def keep(ground: Ground, case: str, purged: Purged) -> None:
         busy_p50_ms=round(stats.percentile(list(chain(*purged.busy)), 0.5), 2),
         idle_p99_ms=[round(one, 2) for one in p99s["idle"]],
         busy_p99_ms=[round(one, 2) for one in p99s["busy"]],
+        p99_share=round(stats.percentile(p99s["busy"], 0.5) / max(p99s["idle"]), 2),
     )
 
 

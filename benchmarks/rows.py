@@ -64,6 +64,19 @@ ROWS = (
     Row("commit → accepted, idle worker, SQLite: p50", "latency", "sqlite", "p50", 15, True, _MS),
     Row("the same, PostgreSQL without NOTIFY: p50", "latency", "postgresql, polling*", "p50", None, True, _MS),
     Row(
+        "the same with the worker in the web process, of that of a separate one, PostgreSQL: p50",
+        "web",
+        "postgresql, ratio",
+        "ratio",
+        1.0,
+        True,
+    ),
+    Row("the same on SQLite", "web", "sqlite, ratio", "ratio", 1.0, True),
+    Row(
+        "the same on Celery and RabbitMQ, of Celery + Flask-Mail's: p50", "celery", "latency, ratio", "ratio", 1.2, True
+    ),
+    Row("drain on Celery and RabbitMQ, of Celery + Flask-Mail's", "celery", "drain, ratio", "ratio", 5.0),
+    Row(
         "a view's transaction with one mail, of its rate without: PostgreSQL", "view", "postgresql, ORM", "ratio", 0.55
     ),
     Row("the same on SQLite", "view", "sqlite, ORM", "ratio", 0.55),
@@ -119,6 +132,8 @@ ROWS = (
     Row("the drain with such rates, of the drain without, PostgreSQL", "rates", "postgresql, rates", "share", 0.91),
     Row("the same on MariaDB", "rates", "mariadb, rates", "share", 0.91),
     Row("the same on SQLite", "rates", "sqlite, rates", "share", 0.91),
+    Row("rows purged in a second, PostgreSQL", "purge", "postgresql*", "rows_per_second", 20_000, form="{:,.0f}"),
+    Row("claims' p99 meanwhile, of that of the worst turn without", "purge", "postgresql*", "p99_share", 1.0, True),
     Row("the sink alone, mails a second", "sink", "*", "rate", 20_000, form="{:,.0f}"),
 )
 

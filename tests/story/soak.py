@@ -44,6 +44,13 @@ class Account:
         """One for each connection that each kill may have cut off."""
         return self.kills * CONNECTIONS
 
+    def __str__(self) -> str:
+        """The figures, as a line of a log."""
+        return (
+            f"{len(self.committed)} messages, {self.kills} kills: {len(self.lost)} lost, {len(self.ghosts)} ghosts, "
+            f"{self.duplicates} duplicates of {self.allowed_duplicates}, {len(self.uncertain)} uncertain"
+        )
+
     def faults(self, policy: str) -> Iterator[str]:
         """The promises that were broken."""
         if self.lost:

@@ -87,6 +87,7 @@ def test_kill_loop(broker: Broker, database: Database, tmp_path: Path, policy: s
     account = soak(database, broker.url, tmp_path, mails=MAILS, kills=KILLS, policy=policy, seed=seed)
     assert account.kills == KILLS
     assert len(account.committed) == MAILS
+    print(account)  # `make test-engines` shows it
     assert list(account.faults(policy)) == []
 
 

@@ -22,4 +22,5 @@ def test_soak(database: Database, tmp_path: Path, policy: str) -> None:
     assert account.kills == 15
     assert len(account.committed) == 300
     assert account.rolled_back
+    print(account)  # `make test-engines` shows it
     assert list(account.faults(policy)) == []
