@@ -23,6 +23,7 @@ from outbox.cli.output import print_json
 from outbox.core import clock
 from outbox.delivery.states import FINAL, State
 from outbox.operations import Detail, Finding, duration
+from outbox.settings.kinds import TEST_MAIL
 
 LOOK_SECONDS = 0.2
 
@@ -105,7 +106,7 @@ def _enqueue(engine: Engine, address: str, sender: str | None, transport: str | 
         "If you can read it, the outbox, its worker and its relay work.\n",
     )
     with operations.session(engine) as session:
-        stored = extension().enqueue(message, session=session, priority="high", kind="test-mail", transport=transport)
+        stored = extension().enqueue(message, session=session, priority="high", kind=TEST_MAIL, transport=transport)
         session.flush()
         pk, message_id = int(stored.id), str(stored.message_id)
     with operations.connected(engine) as connection:

@@ -16,7 +16,7 @@ from outbox.extension.subscription import unsubscribe_url as link_of
 from outbox.message.addresses import mailbox_of
 from outbox.settings import Settings
 from outbox.settings.endpoint import Transports
-from outbox.settings.kinds import Policy, nowhere, policy, unknown_kind
+from outbox.settings.kinds import TEST_MAIL, Policy, nowhere, policy, unknown_kind
 from outbox.settings.route_rules import DEFAULT, named_transports
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
@@ -185,7 +185,7 @@ class Kinds:
         if not name or not isinstance(name, str):
             return None  # what is no text is reported as that
         found = self._policies.get(name)
-        if found is None and strict:
+        if found is None and strict and name != TEST_MAIL:
             raise unknown_kind(name, self._policies)
         return found
 

@@ -27,6 +27,9 @@ class Category(StrEnum):
     SUBSCRIPTION = "subscription"  # sent to all who asked for it
 
 
+TEST_MAIL = "test-mail"
+"""What `outbox-test-mail` sends, which no application has to define."""
+
 _SHARES = ("canary", "canary_limit")
 
 

@@ -151,12 +151,14 @@ def test_bytes_of_the_applications_own_stay(app: Flask, outbox: Outbox, db: Db, 
 def test_an_unknown_kind_is_refused_if_asked_for(
     make_app: MakeApp, outbox: Outbox, db: Db, committed: Committed
 ) -> None:
-    """With the one that was meant; mail without a kind is not, since extensions know nothing of kinds."""
+    """With the one that was meant; mail without a kind is not, since extensions know nothing of kinds, nor is that of
+    outbox-test-mail."""
     app = make_app(OUTBOX_KINDS_STRICT=True)
     outbox.kind("password-reset")
     with app.app_context():
         outbox.enqueue(hello(), kind="password-reset")
         outbox.enqueue(hello())
+        outbox.enqueue(hello(), kind="test-mail")
         for send in (
             lambda: outbox.enqueue(hello(), kind="passwort-reset"),
             lambda: outbox.enqueue_many([hello()], kind="passwort-reset"),
@@ -169,7 +171,7 @@ def test_an_unknown_kind_is_refused_if_asked_for(
                 "Did you mean 'password-reset'? Defined are password-reset: define it"
             )
         db.commit()
-    assert [message.kind for message in committed.messages()] == ["password-reset", None]
+    assert [message.kind for message in committed.messages()] == ["password-reset", None, "test-mail"]
 
 
 def test_an_unknown_kind_is_allowed_otherwise(app: Flask, outbox: Outbox, db: Db, committed: Committed) -> None:
