@@ -9,8 +9,8 @@ from dataclasses import Field, fields
 from typing import Any
 
 from outbox.settings.of_preset import of_preset
+from outbox.settings.route_rules import DEFAULT, is_of_transport, named_transports
 from outbox.settings.route_rules import PREFIX as TRANSPORT_PREFIX
-from outbox.settings.route_rules import is_of_transport, named_transports
 from outbox.settings.shown import nearest
 from outbox.settings.spec import Spec
 from outbox.settings.table import Table, specs
@@ -126,6 +126,9 @@ def _meant(name: str, known: Sequence[str], config: Mapping[str, Any]) -> str | 
     return close and f"{PREFIX}{close}"
 
 
+_OF_DEFAULT = ("MAIL_SERVER", "MAIL_PORT", "MAIL_USE_TLS", "MAIL_USE_SSL", "MAIL_USERNAME", "MAIL_PASSWORD")
+
+
 def remarks(config: Mapping[str, Any]) -> Iterator[str]:
     """What may be a mistake: MAIL_* keys that other packages use for what is not set here under its own name."""
     for name, meant in _NAMES_ELSEWHERE.items():
@@ -135,6 +138,13 @@ def remarks(config: Mapping[str, Any]) -> Iterator[str]:
         meant = name.upper()
         if name != meant and meant.startswith(MAIL_PREFIX) and not is_unset(config[name]) and meant in _mail_names():
             yield f"{name} is set, which nobody reads: the names of settings are in capitals, {meant}"
+    transports = named_transports(config)
+    left = [name for name in _OF_DEFAULT if not is_unset(config.get(name))]
+    if left and transports and DEFAULT not in transports:
+        yield (
+            f"{', '.join(left)} {'has' if len(left) == 1 else 'have'} no effect: OUTBOX_TRANSPORTS does not name "
+            "default, the transport that the MAIL_* settings describe"
+        )
 
 
 def unread_words(names: Sequence[str]) -> str:

@@ -78,6 +78,11 @@ def _sink_is_not_allowed(table: Table, given: Set[str]) -> str | None:
 
 def _half_a_log_in(table: Table, given: Set[str]) -> str | None:
     if table.username is not None and table.password is None and table.token_source is None:
+        if table.auth in TOKEN_MECHANISMS:
+            return (
+                f"OUTBOX_AUTH={table.auth} logs in by access token, and nothing gives one. Set OUTBOX_TOKEN_URL, "
+                "OUTBOX_CLIENT_ID and OUTBOX_CLIENT_SECRET, or another source of tokens (docs/oauth.md)."
+            )
         return "MAIL_USERNAME is set without MAIL_PASSWORD. Set both, or neither for a relay that asks for no log-in."
     if table.password is not None and table.username is None:
         return "MAIL_PASSWORD is set without MAIL_USERNAME. Set both, or neither for a relay that asks for no log-in."
@@ -200,7 +205,7 @@ _CONTRADICTIONS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"use_tls", "use_ssl"}), _both_kinds_of_tls),
     (frozenset({"unsubscribe_mailto", "unsubscribe_url"}), _mailto_alone),
     (frozenset({"redirect_to", "allow_recipients"}), _sink_is_not_allowed),
-    (frozenset({"username", "password"}), _half_a_log_in),
+    (frozenset({"username", "password", "auth"}), _half_a_log_in),
     (frozenset({"server", "port", "use_tls", "use_ssl", "username", "password", "allow_plaintext"}), _plain_text),
     (frozenset({"username", "auth"}), _mechanism_without_log_in),
     (frozenset({"username", "password", "auth", *_TOKENS}), _password_beside_tokens),

@@ -57,14 +57,8 @@ def transports(
         return (replace(table.relay, connections=table.connections),), [*_unnamed(config, ())]
     relays: list[Relay] = []
     faults: list[str] = [*_unnamed(config, table.transport_names), *wrong_schemes(makers, _SCHEMES)]
-    if table.dkim is not None and (
-        DEFAULT not in table.transport_names or not is_unset(config.get(key(DEFAULT, "URL")))
-    ):
-        first = table.transport_names[0]
-        faults.append(
-            "OUTBOX_DKIM_DOMAIN and OUTBOX_DKIM_KEYS sign what goes by the MAIL_* settings, which nothing does. Set "
-            f"{key(first, 'DKIM_DOMAIN')} and {key(first, 'DKIM_KEYS')}."
-        )
+    if DEFAULT not in table.transport_names or not is_unset(config.get(key(DEFAULT, "URL"))):
+        faults += _in_vain(config, table.transport_names[0])
     for name in table.transport_names:
         if name == DEFAULT and is_unset(config.get(key(name, "URL"))):
             relays.append(replace(table.relay, label=name, connections=table.connections))
@@ -74,6 +68,17 @@ def transports(
         if relay is not None:
             relays.append(relay)
     return tuple(relays), faults
+
+
+def _in_vain(config: Mapping[str, Any], first: str) -> Iterator[str]:
+    """Settings about the transport of the `MAIL_*` settings, where there is none."""
+    for option, name in OPTIONS.items():
+        spec = SPECS[name]
+        if name not in _HOUSEWIDE and spec.name.startswith("OUTBOX_") and not is_unset(config.get(spec.name)):
+            yield (
+                f"{spec.name} is about what goes by the MAIL_* settings, which nothing does. "
+                f"Set {key(first, option)}, or leave it out."
+            )
 
 
 def _transport(

@@ -58,6 +58,11 @@ SLIPS: list[tuple[dict[str, Any], str]] = [
     ({**TWO, SES: "smtps://mail.example.org?presett=ses"}, "Did you mean preset?"),
     ({**TWO, SES: "smtps://mail.example.org?connections=2&connections=3"}, f"connections is twice in {SES}"),
     ({"OUTBOX_ROUTE": "[]"}, "Did you mean OUTBOX_ROUTES?"),
+    ({**TWO, "OUTBOX_RATE": "5/s"}, "which nothing does. Set OUTBOX_TRANSPORT_SES_RATE, or leave it out."),
+    (
+        {**TWO, SES: "smtps://shop@mail.example.org?auth=xoauth2"},
+        "nothing gives one. Set OUTBOX_TRANSPORT_SES_TOKEN_URL",
+    ),
     ({"OUTBOX_EHLO_IGNORE": "SIZE PIPELINNING"}, "did you mean PIPELINING"),
     ({"OUTBOX_DOMAIN_RATES": {"*.example.org": "1/s", "a.example.org": "2/s"}}, "which never counts, since it fits *."),
     ({"OUTBOX_DOMAIN_RATES": {"ann@example.org": "1/s"}}, "did you mean example.org"),
@@ -133,3 +138,10 @@ def test_a_rule_that_never_fits(first: dict[str, str], second: dict[str, str], e
     """All that it fits, an earlier one fits."""
     ways: tuple[tuple[str, None], ...] = (("ses", None),)
     assert covers(Rule(ways, **first), Rule(ways, **second)) is expected
+
+
+def test_settings_of_a_transport_that_is_not_named() -> None:
+    """What is left over of the only transport has no effect, which outbox-check says."""
+    (said,) = remarks({**TWO, "MAIL_SERVER": "old.example.org", "MAIL_PORT": 587, "MAIL_DEFAULT_SENDER": "a@b.example"})
+    assert said.startswith("MAIL_SERVER, MAIL_PORT have no effect: OUTBOX_TRANSPORTS does not name default")
+    assert not list(remarks({**TWO, "OUTBOX_TRANSPORTS": "ses default", "MAIL_SERVER": "old.example.org"}))
