@@ -126,7 +126,10 @@ def _meant(name: str, known: Sequence[str], config: Mapping[str, Any]) -> str | 
     return close and f"{PREFIX}{close}"
 
 
-_OF_DEFAULT = ("MAIL_SERVER", "MAIL_PORT", "MAIL_USE_TLS", "MAIL_USE_SSL", "MAIL_USERNAME", "MAIL_PASSWORD")
+_OF_DEFAULT = (
+    *("MAIL_SERVER", "MAIL_PORT", "MAIL_USE_TLS", "MAIL_USE_SSL", "MAIL_USERNAME", "MAIL_PASSWORD"),
+    *("OUTBOX_PRESET", "OUTBOX_ALLOW_PLAINTEXT", "OUTBOX_PIPELINING", "OUTBOX_EHLO_IGNORE"),
+)
 
 
 def remarks(config: Mapping[str, Any]) -> Iterator[str]:
@@ -143,7 +146,7 @@ def remarks(config: Mapping[str, Any]) -> Iterator[str]:
     if left and transports and DEFAULT not in transports:
         yield (
             f"{', '.join(left)} {'has' if len(left) == 1 else 'have'} no effect: OUTBOX_TRANSPORTS does not name "
-            "default, the transport that the MAIL_* settings describe"
+            "default, the transport that they are about"
         )
 
 

@@ -45,6 +45,10 @@ _HOUSEWIDE = (  # fields that hold for every transport unless it says otherwise
     "ramp",
 )
 
+_NOTED = frozenset(  # of no effect as well where nothing goes by the `MAIL_*` settings, which is no danger
+    {"allow_plaintext", "pipelining", "preset", "ehlo_ignored", "recipients_per_transaction", "rate_unit"}
+)
+
 
 def transports(
     config: Mapping[str, Any], table: Table, makers: Mapping[str, TransportFactory]
@@ -74,7 +78,11 @@ def _in_vain(config: Mapping[str, Any], first: str) -> Iterator[str]:
     """Settings about the transport of the `MAIL_*` settings, where there is none."""
     for option, name in OPTIONS.items():
         spec = SPECS[name]
-        if name not in _HOUSEWIDE and spec.name.startswith("OUTBOX_") and not is_unset(config.get(spec.name)):
+        if (
+            name not in _NOTED.union(_HOUSEWIDE)
+            and spec.name.startswith("OUTBOX_")
+            and not is_unset(config.get(spec.name))
+        ):
             yield (
                 f"{spec.name} is about what goes by the MAIL_* settings, which nothing does. "
                 f"Set {key(first, option)}, or leave it out."
