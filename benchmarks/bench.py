@@ -38,6 +38,7 @@ from benchmarks import (
     rates,
     suppressed,
     table,
+    together,
 )
 from benchmarks.ground import QUICK, Ground, Size, say
 from benchmarks.sink import BUILD, Sink, Unavailable
@@ -57,6 +58,7 @@ FIGURES: dict[str, Callable[[Ground], None]] = {
     "mariadb": conditions.mariadb,
     "rates": rates.rates,
     "latency": latency.latency,
+    "together": together.together,
     "view": enqueueing.view,
     "enqueue": enqueueing.enqueue,
     "many": enqueueing.many,

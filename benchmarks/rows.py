@@ -61,6 +61,10 @@ ROWS = (
     Row("drain with a snapshot open, of the drain without", "flat", "snapshot open", "share", 0.9),
     Row("commit → accepted, idle worker, PostgreSQL: p50", "latency", "postgresql", "p50", 2, True, _MS),
     Row("commit → accepted, idle worker, PostgreSQL: p99", "latency", "postgresql", "p99", 6, True, _MS),
+    Row("enqueue and commit → accepted, PostgreSQL: p50", "latency", "postgresql", "whole_p50", None, True, _MS),
+    Row("the same: p99", "latency", "postgresql", "whole_p99", None, True, _MS),
+    Row("handed to Postfix on this machine → accepted: p50", "latency", "Postfix", "whole_p50", None, True, _MS),
+    Row("the same: p99", "latency", "Postfix", "whole_p99", None, True, _MS),
     Row("commit → accepted, idle worker, SQLite: p50", "latency", "sqlite", "p50", 15, True, _MS),
     Row("the same, PostgreSQL without NOTIFY: p50", "latency", "postgresql, polling*", "p50", None, True, _MS),
     Row(
@@ -119,6 +123,8 @@ ROWS = (
     Row("the same, of that of the bare recording loop, 16 connections", "processor", "16*", "multiple", 2.0, True),
     Row("the same, of that of the bare recording loop, 32 connections", "processor", "32*", "multiple", 2.0, True),
     Row("the same, of that of the bare recording loop, the default of 4", "processor", "4*", "multiple", None, True),
+    Row("10 MB to 50 recipients: time of the transaction, of that to one", "together", "*", "ratio", 1.2, True),
+    Row("the same: how often the content goes over the wire", "together", "*", "sent", 1.0, True),
     Row(
         "rates that never limit, PostgreSQL: processor time, of that without",
         "rates",
