@@ -69,6 +69,20 @@ class Connections:
                 pinned.drop()
                 raise
 
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """The same; all that is done within it is one transaction."""
+        with self.use() as connection:
+            if self._autocommit and self._database.is_direct(connection):
+                connection.exec_driver_sql("BEGIN")
+                yield connection
+                connection.exec_driver_sql("COMMIT")  # after an exception the connection is not used again
+            elif self._autocommit:
+                yield connection
+            else:
+                with connection.begin():
+                    yield connection
+
     def wait(self, flag: Flag, timeout: float) -> None:
         """Until `flag` is set, a commit was told of since the last call, or for `timeout` seconds.
 

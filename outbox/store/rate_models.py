@@ -31,6 +31,5 @@ class OutboxRate(Base):
     good_until: Mapped[int] = mapped_column(big_integer(), server_default="0")
     buckets: Mapped[list[list[int]]] = mapped_column(sa.JSON)  # the earlier ones: [[until, count], …]
     held: Mapped[dict[str, list[int]]] = mapped_column(sa.JSON)  # by worker: [permits given last, when]
-    granted: Mapped[int] = mapped_column(big_integer(), server_default="0")  # what the last statement said
     limits: Mapped[str] = mapped_column(sa.String(255))  # as its writer's settings had them
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime())

@@ -6,15 +6,16 @@ A permit counts as used from the moment that it is given out; what was not used 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import astuple, fields
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from outbox.core.clock import monotonic
-from outbox.delivery.rate_limits import BATCH_LIFE, SECOND, DayUse, RateLimits, bucket_end
-from outbox.store import rate_holds, rate_sql
+from outbox.delivery.permits import Permits, Standing, permits
+from outbox.delivery.rate_limits import BATCH_LIFE, SECOND, Cell, DayUse, RateLimits, bucket_end
+from outbox.store import rate_holds
 from outbox.store.compiled import Rendered
 from outbox.store.connections import Connections
 from outbox.store.databases import of
@@ -25,6 +26,8 @@ from outbox.store.types import DbMicros, DbNow
 TRANSPORT, DOMAIN, SLOWED = "transport", "domain", "slowed"
 
 _rate = table_of(OutboxRate)
+_columns = [_rate.c[field.name] for field in fields(Standing)]
+_this_row = sa.and_(*(_rate.c[name] == sa.bindparam(f"the_{name}") for name in ("environment", "what", "value")))
 
 
 class Grant(NamedTuple):
@@ -50,7 +53,7 @@ class Rates:
         self._database = of(engine)
         self._connections = connections
         self._environment = environment
-        self._rendered: dict[tuple[tuple[str, ...], bool, bool], Rendered] = {}
+        self._rendered: dict[str, Rendered] = {}
         self._monotonic = monotonic
 
     def reserve(
@@ -68,26 +71,15 @@ class Rates:
         """Up to `wanted` permits. `per_second`: a lower rate than that of the limits, for now. Not `paced`: all that is
         granted may go at once. `worker`: who holds them, so that those of a quota are free again should it die.
         `lead`: seconds before which none can be used; the moments of a rate a second begin after that."""
-        cells = limits.cells(per_second, paced=paced)
-        key = self._key(what, value)
-        values = {
-            **key,
-            **rate_sql.parameters(cells, limits.day, round(lead * SECOND)),
-            "wanted": wanted,
-            "said": str(limits),
-        }
-        notes = worker is not None and limits.day is not None
-        if notes:
-            values["worker"] = self._database.entry(str(worker))
+        cells, key = limits.cells(per_second, paced=paced), self._key(what, value)
+        holder = worker if limits.day is not None else None
         for _ in range(3):
-            told, began, ended = self._reserve((rate_sql.words_of(cells), limits.day is not None, notes), values)
-            if told is not None:
-                count, rest = divmod(told, rate_sql.PACK)
-                if not count:
-                    return Grant(0, wait=rest / SECOND, began=began, ended=ended)
-                batch, rest = divmod(rest, rate_sql.BATCH)
-                life = BATCH_LIFE / SECOND if batch else None
-                return Grant(count, rest / SECOND, life=life, began=began, ended=ended)
+            given, began, ended = self._reserve(key, limits, cells, wanted, round(lead * SECOND), holder)
+            if given is not None:
+                if not given.count:
+                    return Grant(0, wait=given.wait / SECOND, began=began, ended=ended)
+                life = BATCH_LIFE / SECOND if given.is_batch else None
+                return Grant(given.count, given.first / SECOND, life=life, began=began, ended=ended)
             self._count_again(key, limits)
         return Grant(0, wait=1.0)  # its clock jumps
 
@@ -133,20 +125,53 @@ class Rates:
                 self._write(connection, key, use, row.now, {"held": row.held | {str(worker): left}})
 
     def _reserve(
-        self, form: tuple[tuple[str, ...], bool, bool], values: dict[str, Any]
-    ) -> tuple[int | None, float, float]:
-        """What it grants, and when it looked: after a lock is had, and before the commit, where those are steps."""
-        with self._connections.use() as connection, self._committed(connection):
-            rendered = self._rendered.get(form)
-            if rendered is None:
-                statement = rate_sql.reserve(*form, self._database)
-                rendered = self._rendered[form] = Rendered(statement, connection.dialect)
-            began = self._monotonic()
-            told = rate_sql.told_by(rendered.execute(connection, values), self._database)
-            return told, began, self._monotonic()
+        self,
+        key: dict[str, str],
+        limits: RateLimits,
+        cells: dict[str, Cell],
+        wanted: int,
+        lead: int,
+        holder: int | None,
+    ) -> tuple[Permits | None, float, float]:
+        """What it gives, and when it looked: after a lock is had, and before the commit, where those are steps.
 
-    def _committed(self, connection: sa.Connection) -> AbstractContextManager[Any]:
-        return nullcontext() if self._database.writes_in_queries else connection.begin()
+        None: there is no row, or its quota has to be counted again.
+        """
+        with self._connections.transaction() as connection:
+            began = self._monotonic()
+            row = self._execute(connection, "look", key).first()
+            ended = self._monotonic()
+            if row is None:
+                return None, began, ended
+            *numbers, now = (int(number) for number in row)
+            standing = Standing(*numbers)
+            if limits.day is not None and standing.good_until <= now:
+                return None, began, ended
+            given = permits(standing, cells, limits.day, wanted, now=now, lead=lead)
+            values = {**key, **_left(given.standing), "said": str(limits)}
+            if holder is not None and given.count:
+                entry = self._database.entry(str(holder))
+                self._execute(connection, "hold", {**values, "worker": entry, "count": given.count, "at": now})
+            else:
+                self._execute(connection, "take", values)
+            return given, began, ended
+
+    def _execute(self, connection: sa.Connection, name: str, values: dict[str, Any]) -> sa.CursorResult[Any]:
+        if (rendered := self._rendered.get(name)) is None:
+            rendered = self._rendered[name] = Rendered(self._statement(name), connection.dialect)
+        return rendered.execute(connection, values)
+
+    def _statement(self, name: str) -> sa.Executable:
+        """`look` at the row and lock it; `take` permits, or take and `hold` them for a worker."""
+        if name == "look":
+            return self._database.lock(sa.select(*_columns, DbMicros()).where(_this_row))
+        changes: dict[Any, Any] = {column: sa.bindparam(f"new_{column.name}") for column in _columns}
+        if name == "hold":
+            given = (sa.bindparam(name, type_=sa.BigInteger()) for name in ("count", "at"))
+            worker = sa.bindparam("worker", type_=sa.String())
+            changes[_rate.c.held] = self._database.with_entry(_rate.c.held, worker, *given)
+        changes |= {_rate.c.limits: sa.bindparam("said"), _rate.c.updated_at: DbNow()}
+        return _rate.update().where(_this_row).values(changes)
 
     def _count_again(self, key: dict[str, str], limits: RateLimits) -> None:
         """Make the row where there is none; count what is a day old no longer."""
@@ -164,7 +189,7 @@ class Rates:
 
     def _locked(self, connection: sa.Connection, key: dict[str, str]) -> Any:
         columns = (_rate, DbMicros().label("now"))
-        return connection.execute(self._database.lock(sa.select(*columns).where(rate_sql.this_row())), key).first()
+        return connection.execute(self._database.lock(sa.select(*columns).where(_this_row)), key).first()
 
     def _write(
         self, connection: sa.Connection, key: dict[str, str], use: DayUse, now: int, others: dict[str, Any]
@@ -178,10 +203,14 @@ class Rates:
             "buckets": [list(one) for one in use.buckets if one.until != end],
             **others,
         }
-        connection.execute(_rate.update().where(rate_sql.this_row()).values(changes), key)
+        connection.execute(_rate.update().where(_this_row).values(changes), key)
 
     def _key(self, what: str, value: str) -> dict[str, str]:
         return {"the_environment": self._environment, "the_what": what, "the_value": value[:255]}
+
+
+def _left(standing: Standing) -> dict[str, int]:
+    return {f"new_{column.name}": number for column, number in zip(_columns, astuple(standing), strict=True)}
 
 
 def use_of(buckets: Sequence[Sequence[int]], open_until: int, open_used: int, now: int) -> DayUse:

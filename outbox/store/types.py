@@ -149,27 +149,3 @@ class DbMicros(FunctionElement[int]):
 @compiles(DbMicros)
 def _micros(element: DbMicros, compiler: SQLCompiler, **kw: Any) -> str:
     return of(compiler.dialect).micros
-
-
-class Least(FunctionElement[int]):
-    """The smallest of several whole numbers."""
-
-    type = sa.BigInteger()
-    inherit_cache = True
-
-
-class Greatest(FunctionElement[int]):
-    """The largest of several whole numbers."""
-
-    type = sa.BigInteger()
-    inherit_cache = True
-
-
-@compiles(Least)
-def _least(element: Least, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"{of(compiler.dialect).least}({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(Greatest)
-def _greatest(element: Greatest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"{of(compiler.dialect).greatest}({compiler.process(element.clauses, **kw)})"

@@ -97,7 +97,6 @@ class Database(JsonObjects):
         return f"({self.clock} + {seconds})" if seconds else self.clock
 
     micros = "db_now()"  # SQL: the same clock as a whole number, microseconds since 1970
-    least, greatest = "LEAST", "GREATEST"  # the functions of several values
 
     def moment_text(self, moment: datetime) -> str:
         """A point in time as the text that the database takes for one in UTC."""
@@ -168,10 +167,6 @@ class Database(JsonObjects):
     def pairs(self, first: Any, second: Any, order: Any) -> sa.ColumnElement[Any]:
         """The pairs of all rows as one JSON array, in `order`. Where `writes_in_queries`."""
         raise NotImplementedError
-
-    returns_updated = True
-    """An UPDATE can return what it has changed. Else its assignments see what those before them have written, and
-    LAST_INSERT_ID tells a number of one row."""
 
     def rows_text(self, columns: Mapping[str, type], given: str = "rows") -> str:
         """SQL, a FROM item `i`: a row for each object of the JSON array bound as `given`. Not where `in_process`."""

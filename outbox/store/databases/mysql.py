@@ -64,7 +64,6 @@ class MySQL(Database):
 
     clock = "UTC_TIMESTAMP(6)"
     micros = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
-    returns_updated = False
 
     def now(self, seconds: str) -> str:
         return f"({self.clock} + INTERVAL ROUND({seconds} * 1000000) MICROSECOND)" if seconds else self.clock

@@ -47,7 +47,6 @@ class SQLite(Database):
     """Of `strftime`."""
 
     micros = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)"
-    least, greatest = "MIN", "MAX"
 
     def now(self, seconds: str) -> str:
         """Six digits, as SQLAlchemy stores a datetime: the text is what is compared."""

@@ -59,7 +59,6 @@ def tables(name: Callable[[str], str] = str) -> sa.MetaData:
         *(sa.Column(zero, big_integer(), nullable=False, server_default="0") for zero in zeros),
         sa.Column("buckets", sa.JSON, nullable=False),
         sa.Column("held", sa.JSON, nullable=False),
-        sa.Column("granted", big_integer(), nullable=False, server_default="0"),
         sa.Column("limits", sa.String(255), nullable=False),
         sa.Column("updated_at", UtcDateTime(), nullable=False),
         **_OPTIONS,
