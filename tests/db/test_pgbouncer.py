@@ -11,10 +11,12 @@ from sqlalchemy.pool import NullPool
 
 from outbox import operations
 from outbox.core.sync import Flag
+from outbox.delivery.rate_limits import parse
 from outbox.delivery.states import State
 from outbox.store.engines import engine_like
 from outbox.store.enqueue import Posting, enqueue
 from outbox.store.queue import Queue
+from outbox.store.rates import TRANSPORT
 from outbox.store.record import Outcome, OutcomeStore
 from tests.db.mails import composed
 from tests.servers.pgbouncer import PgBouncer
@@ -54,6 +56,7 @@ def test_nothing_is_left_in_a_session(engine: sa.Engine, theirs: sa.Engine) -> N
                 enqueue(session, composed(message_id=f"<{number}@example.org>"), Posting(wake=True))
                 session.commit()
             queue.wait(Flag(), 0.01)
+            assert queue.rates.reserve(TRANSPORT, "relay", parse("100/d"), 8, worker=worker_id).permits == 8
             (claimed,) = queue.claim(worker_id, number + 1, 10)
             outcome = Outcome(claimed, State.SENT, None, True, False, None, None, None)
             assert outcome_store.record(worker_id, [outcome]) == set()
