@@ -30,6 +30,7 @@ from outbox.store.engines import worker_engine
 from outbox.worker import process as daemon
 from tests.conftest import required
 from tests.flask.conftest import Committed
+from tests.flask.pages import blocks
 from tests.servers.brokers import BROKERS
 from tests.servers.process import ServerUnavailable
 from tests.wire.server import SmtpServer
@@ -321,17 +322,30 @@ def test_celery_with_a_broker(broker: str, url: str, smtp: SmtpServer, monkeypat
 
 @pytest.mark.long  # as above
 @pytest.mark.timeout(300)
-def test_mail_by_celery(broker: str, url: str, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Celery's worker is all there is: what was committed arrives, the refused subscription's mail does not."""
+def test_mail_by_celery(
+    broker: str, url: str, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Celery's worker and beat are all there is: what was committed arrives, the refused subscription's mail does not.
+
+    By the commands of docs/celery.md: on RabbitMQ those of the start, on Redis the worker with a queue of its own.
+    """
+    found = [block for block in blocks("celery.md") if block.reason == "run by tests/flask/test_examples.py"]
+    typed = [words for block in found for words, _ in block.commands()]
+    (plain, beat, queues), (routes,) = typed, [block for block in blocks("celery.md") if "task_routes" in block.text]
+    with_queue = broker.startswith("redis")
+    shop = "from examples.celery_mail_app import celery_app, flask_app\n" + (routes.text if with_queue else "")
+    (tmp_path / "shop.py").write_text(shop)
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
+    monkeypatch.setenv("OUTBOX_SWEEP_SECONDS", "1")
     monkeypatch.setenv("BROKER_URL", broker)
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("MAIL_SERVER", smtp.relay().host)
     monkeypatch.setenv("MAIL_PORT", str(smtp.relay().port))
     operations.create_tables(engine := worker_engine(url))
     engine.dispose()
-    web = "flask --app examples.celery_mail_app run --port 0"
-    worker = "celery -A examples.celery_mail_app worker --concurrency 1 --loglevel INFO"
-    with saying(web) as served, saying(worker) as tasks:
+    web, worker = "flask --app shop run --port 0", f"{queues if with_queue else plain} --loglevel INFO"
+    with saying(web, tmp_path) as served, saying(worker, tmp_path) as tasks, saying(beat, tmp_path):
+        assert any("outbox.sweep" in line and "received" in line for line in tasks)
         address = next(found[1] for line in served if (found := re.search(r"Running on (\S+)", line)))
         assert "Thank you" in post(address, "ann@example.org")
         with pytest.raises(urllib.error.HTTPError):
@@ -361,11 +375,9 @@ def tasks_ended(said: list[str]) -> list[str]:
 
 
 @contextmanager
-def saying(command: str) -> Iterator[IO[str]]:
+def saying(command: str, folder: Path = EXAMPLES.parent) -> Iterator[IO[str]]:
     """Runs it as a process of its own; the lines of its log."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command.split()], cwd=EXAMPLES.parent, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-m", *command.split()], cwd=folder, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         yield process.stderr
