@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from outbox import Outbox, Settings
+from outbox import Outbox, Settings, operations
+from outbox.cli import commands
 from outbox.delivery.retry import RetryPolicy
 from tests.flask.pages import DOCS, Block, blocks, stage
+from tests.servers.databases import Database
 from tests.servers.promtool import promtool
 
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 RUN = ("python", "console")
-CHECKED = ("ini", "yaml", "json")
+CHECKED = ("ini", "yaml", "json", "sql")
 SHOWN = ("", "jinja", "html", "text")  # what something prints, and templates, which the blocks after them use
 
 PREPARED = {
@@ -156,7 +159,29 @@ def test_what_the_page_on_dkim_sends_is_signed(tmp_path: Path, monkeypatch: pyte
         ]
 
 
-CONFIGURATION = [block for page in PAGES for block in blocks(page) if block.language in CHECKED]
+CHECKED_BLOCKS = [block for page in PAGES for block in blocks(page) if block.language in CHECKED]
+CONFIGURATION = [block for block in CHECKED_BLOCKS if block.language != "sql"]
+
+
+@pytest.mark.databases("postgresql")
+def test_statements_that_pages_show_run(empty_database: Database) -> None:
+    """On tables of the outbox; those that ask have an answer."""
+    operations.create_tables(empty_database.engine)
+    with empty_database.engine.begin() as connection:
+        for block in CHECKED_BLOCKS:
+            if block.language == "sql":
+                for statement in filter(None, map(str.strip, block.text.split(";"))):
+                    done = connection.exec_driver_sql(statement)
+                    assert not done.returns_rows or done.all(), f"{block}: {statement}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_sentences_are_understood(page: str) -> None:
+    """By their own parsers: names, options and how many words; an ID is a number."""
+    for words in re.findall(r"`(?:flask )?(outbox-[a-z-]+(?: [^`…<]+)?)`", (DOCS / page).read_text()):
+        name, *rest = shlex.split(words)
+        if name in commands.ALL and rest:
+            commands.ALL[name].make_context(name, ["1" if word == "ID" else word for word in rest])
 
 
 @pytest.mark.parametrize("block", CONFIGURATION, ids=str)
