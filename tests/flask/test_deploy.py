@@ -76,6 +76,21 @@ def test_containers_leave_a_stop_enough_time() -> None:
     assert min(int(pod[1]), int(service[1])) > GRACE
 
 
+def test_gunicorn(tmp_path: Path) -> None:
+    """It loads an application by it, and leaves a worker in the web process its time to stop."""
+    config = DEPLOY / "gunicorn.conf.py"
+    environ = os.environ | {"DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    words = ["--check-config", "--config", config, "tests.story.served_app:app"]
+    command = [sys.executable, "-m", "gunicorn", *words]
+    done = subprocess.run(command, cwd=DEPLOY.parent, env=environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = config.read_text(encoding="utf-8")
+    (seconds,) = re.findall(r"^graceful_timeout = (\d+)$", text, re.MULTILINE)
+    assert int(seconds) - 5 >= GRACE
+    (socket,) = re.findall(r'^bind = "(unix:.+)"$', text, re.MULTILINE)
+    assert f"server {socket} " in (DEPLOY / "nginx/shop.conf").read_text(encoding="utf-8")
+
+
 def test_nginx(tmp_path: Path) -> None:
     """It serves the application over TLS, tells it who asks, keeps the monitoring to this machine, and logs no key."""
     told: list[tuple[str, str, str]] = []
