@@ -40,12 +40,11 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname} {record.getMessage()}"
-        more = "" if record.exc_info is None and record.stack_info is None else self._traces(record)
-        return safe_lines(f"{line}{more}")
-
-    def _traces(self, record: logging.LogRecord) -> str:
-        traces = [self.formatException(record.exc_info)] if record.exc_info else []
-        return "".join(f"\n{trace}" for trace in (*traces, record.stack_info) if trace)
+        if record.exc_info:
+            line += f"\n{self.formatException(record.exc_info)}"
+        if record.stack_info:
+            line += f"\n{record.stack_info}"
+        return safe_lines(line)
 
 
 class WrappedLines(Lines):

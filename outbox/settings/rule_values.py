@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from outbox.delivery.reply import About, Phase, Verdict
@@ -87,7 +87,8 @@ def _rule(raw: Any) -> Rule:
 
 def _unknown(key: str) -> str:
     close = nearest(key, _KEYS)
-    return f"holds {key} ({f'did you mean {close}' if close else f'the keys are {_either(_KEYS)}'})"
+    hint = f"did you mean {close}" if close else f"the keys are {', '.join(_KEYS)}"
+    return f"holds {key} ({hint})"
 
 
 def _covers(rule: Rule, later: Rule) -> bool:
@@ -130,13 +131,9 @@ def _one_of(key: str, values: tuple[Any, ...]) -> Callable[[Any], Any]:
                 return value
         close = nearest(raw.strip().lower(), values) if isinstance(raw, str) else None
         hint = f" (did you mean {close})" if close else ""
-        raise ValueError(f"has the {key} {shown(raw)}, which is none of {_either(values)}{hint}")
+        raise ValueError(f"has the {key} {shown(raw)}, which is none of {', '.join(values)}{hint}")
 
     return parse
-
-
-def _either(words: Iterable[str]) -> str:
-    return ", ".join(words)
 
 
 def _note(raw: Any) -> str:

@@ -70,8 +70,7 @@ class Offers:
             logger.exception("%s: internal error while sending", group[0].claimed.message.message_id)
             connection.abort()
             return self.break_off(ready, connection, error)
-        if self._terms.soft_until is not None:
-            results = [self._terms.softened(one) for one in results]
+        results = [self._terms.softened(one) for one in results]
         round_ = Round(results, self._chance())
         tickets = []
         for number, (leased, facts) in enumerate(ready):

@@ -80,7 +80,7 @@ class Recorder:
             self._pending.extend(tickets)
             for ticket in tickets:
                 self._open[ticket.outcome.claimed.id] = ticket
-            if not later and self._pending and self._is_work():
+            if not later and self._is_work():
                 self._work.notify()
         return tickets
 
