@@ -31,7 +31,7 @@ SELECT m.id, 'user' || m.id || '@domain' || m.id % 50 || '.example', 'domain' ||
        LATERAL (SELECT CASE WHEN h >= 97100 AND m.id * 20 < :messages THEN 'uncertain'
                             WHEN h >= 97000 AND h < 98000 THEN 'cancelled' WHEN h >= 94000 AND h < 97000 THEN 'failed'
                             WHEN m.id * 50 > 49 * :messages THEN 'queued' ELSE 'sent' END AS state
-                  FROM (SELECT abs(hashint8(m.id)) % 100000 AS h)) AS s;
+                  FROM (SELECT abs(hashint8(m.id)) % 100000 AS h) AS hashed) AS s;
 
 INSERT INTO outbox_attempt (delivery_id, at, worker_id, transport, phase, verdict, code, enhanced, reply, duration,
                             counted, fenced)

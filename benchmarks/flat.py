@@ -22,9 +22,9 @@ def flat(ground: Ground) -> None:
         ground.database("postgresql") as old,
     ):
         say(f"  filling: {ground.size.queued:,} queued")
-        stock.fill(queued.worker_engine, ground.size.queued)
+        stock.fill(queued.engine, ground.size.queued)
         say(f"  filling: {ground.size.history:,} deliveries and their attempts in history")
-        history.fill(old.worker_engine, ground.size.history)
+        history.fill(old.engine, ground.size.history)
         for _ in range(ground.size.fewer):
             usual = _share(ground, "plain", plain, [])
             _share(ground, f"{ground.size.queued:,} queued", queued, usual, fill=False)

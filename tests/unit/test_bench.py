@@ -7,12 +7,14 @@ import socket
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import decisions, document, mails, plots, proxy, stats, table
+from benchmarks import decisions, document, faces, mails, plots, proxy, stats, table
 from benchmarks.rows import ROWS, found
+from outbox.web import filter_form
 
 COST = {"bare": [8.0, 10.0], "cpu": 0.3, "memory": 80.0}
 
@@ -141,3 +143,9 @@ def test_the_proxy_passes_on_every_byte_in_order_and_late() -> None:
             assert heard == said
             client.shutdown(socket.SHUT_WR)
             assert served.recv(1) == b""
+
+
+def test_every_page_that_is_timed_is_asked_in_words_that_it_knows() -> None:
+    """A word that a page does not know filters nothing, and the time is that of another page."""
+    words = {word for path in faces.PAGES.values() for word in parse_qs(urlsplit(path).query)}
+    assert words <= {*filter_form.FIELDS, "before", "action", "scope"}
