@@ -18,6 +18,7 @@ class Asked:
         self._ids: dict[int, None] = {}  # in their order, each once
         self._room = threading.Condition()
         self._sweep_at = math.inf
+        self.sweeps = False  # whether the claimer is looking at all that is due
 
     def ask(self, ids: Iterable[int], patience: float) -> bool:
         """Have these claimed, once there is room; False where there is none for `patience` seconds: they are left."""
@@ -45,6 +46,11 @@ class Asked:
     def __len__(self) -> int:
         """How many wait to be claimed."""
         return len(self._ids)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there may be something to claim."""
+        return self.sweeps or len(self._ids) > 0
 
     def sweep(self, delay: float = 0.0) -> None:
         """Have a look taken at all that is due, in so many seconds."""

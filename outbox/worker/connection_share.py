@@ -78,5 +78,5 @@ def share_of(
         worker_id,
         limit=relay.total_connections,
         own=connections or relay.connections,
-        busy=None if asked is None else lambda: len(asked[relay.name]) > 0,
+        busy=None if asked is None else lambda: asked[relay.name].is_busy,
     )

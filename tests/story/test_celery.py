@@ -25,7 +25,7 @@ from tests.story.celery_soak import soak
 from tests.story.celery_stage import CeleryStage
 from tests.story.soak import CONNECTIONS, KILLS, MAILS
 from tests.story.stage import Relay, until
-from tests.story.test_total_connections import shares
+from tests.story.test_total_connections import shares, wanted
 from tests.wire.actions import Later, Take
 from tests.wire.server import Client, SmtpServer
 
@@ -165,8 +165,9 @@ def test_tasks_that_are_lost_doubled_late_or_wrong(broker: Broker, on_celery: Ma
 
 @POSTGRESQL
 def test_the_sweep_finds_what_no_task_came_for(redis: Broker, on_celery: MakeStage) -> None:
-    """Mail of a purged broker, and scheduled mail when it is due."""
-    stage = on_celery(redis)
+    """Mail of a purged broker, and scheduled mail when it is due; a process that finds some asks for connections as
+    long as there is any."""
+    stage = on_celery(redis, OUTBOX_TOTAL_CONNECTIONS="1")
     stage.send(5)
     stage.publish()
     stage.celery.control.purge()
@@ -174,6 +175,7 @@ def test_the_sweep_finds_what_no_task_came_for(redis: Broker, on_celery: MakeSta
     stage.beat()
     stage.celery_worker()
     assert stage.settle() == {"sent": 7}
+    until(lambda: not any(wanted(stage)), "nobody asks for a connection")
 
 
 @POSTGRESQL

@@ -17,9 +17,17 @@ from tests.wire.server import Client, SmtpServer
 
 def shares(stage: Stage) -> list[int]:
     """What the workers have."""
+    return sorted(held for held, _ in _said(stage))
+
+
+def wanted(stage: Stage) -> list[int]:
+    """What they ask for."""
+    return sorted(wants for _, wants in _said(stage))
+
+
+def _said(stage: Stage) -> list[tuple[int, int]]:
     with stage.engine.connect() as connection:
-        said = connection.execute(sa.select(OutboxTransport.shares)).scalar() or {}
-    return sorted(held for held, _ in said.values())
+        return list((connection.execute(sa.select(OutboxTransport.shares)).scalar() or {}).values())
 
 
 @pytest.mark.quick("postgresql")
