@@ -6,6 +6,7 @@ Here both are asked about each outcome, and one ruling comes back. See docs/deci
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -49,6 +50,7 @@ class Blame:
         self._scopes = Scopes()
         self._senders: set[str] = set()
         self._domains: set[str] = set()
+        self._accepted_at = -math.inf  # the last that went through
         self._faulty: set[int] = set()  # deliveries that met a fault since the last that went through
 
     def judge(self, offer: Offer, result: Result, opening: int, now: float, chance: float) -> Ruling:
@@ -98,6 +100,7 @@ class Blame:
 
     def _ruling(self, offer: Offer, result: Result, opening: int, now: float, chance: float) -> Ruling:
         if result.verdict is Verdict.ACCEPTED:
+            self._accepted_at = now
             self.breaker.accepted(opening)
             self._refusals.accepted()
             self._slows(offer, result, now)
@@ -115,7 +118,8 @@ class Blame:
         again, alone = offer.delivery in self._faulty, self._faulty <= {offer.delivery}
         if len(self._faulty) < REMEMBERED:
             self._faulty.add(offer.delivery)
-        self.breaker.fault(result, opening, now, chance, again=again, alone=alone)
+        silent = self._accepted_at <= offer.began
+        self.breaker.fault(result, opening, now, chance, again=again, alone=alone, silent=silent)
         about = About.RELAY if cause is Cause.CONNECTION else None
         return Ruling(result.about or about, blamed=blamed)
 

@@ -64,6 +64,9 @@ class Breaker:
     reply that speaks of the account, whose first probes follow at once."""
     first_probe: float = 5.0
     most: float = 60.0
+    has_stand_in: bool = False
+    """Whether another transport carries the mail meanwhile: then one connection that fails is enough where nothing else
+    went through."""
     state: Health = Health.HALF_OPEN  # the first message shows whether the server is there, before all connections open
     in_a_row: int = 0
     since: float | None = None
@@ -123,11 +126,20 @@ class Breaker:
             self.probing = False
 
     def fault(
-        self, result: Result, opening: int, now: float, chance: float, *, again: bool = False, alone: bool = False
+        self,
+        result: Result,
+        opening: int,
+        now: float,
+        chance: float,
+        *,
+        again: bool = False,
+        alone: bool = False,
+        silent: bool = False,
     ) -> None:
         """The server could not be used. `chance`: random, 0 ≤ chance < 1.
 
-        `again`: for a delivery that has met a fault before; `alone`: and no other has since the last that went through.
+        `again`: for a delivery that has met a fault before; `alone`: and no other has since the last that went through;
+        `silent`: none went through while it was offered.
         """
         cause = cause_of(result) or Cause.CONNECTION
         self.in_a_row += 1
@@ -137,8 +149,9 @@ class Breaker:
         self.error = f"{result.phase}: {result.reply}"
         if self.since is None:
             at_once = cause is Cause.ACCOUNT or result.verdict is Verdict.CONFIGURATION
-            if cause is Cause.CONNECTION and (self.state is not Health.CLOSED or result.reply.code is not None):
-                at_once = True
+            if cause is Cause.CONNECTION:
+                is_told = self.state is not Health.CLOSED or result.reply.code is not None
+                at_once = at_once or is_told or (silent and self.has_stand_in)
             only_one = alone and cause is Cause.BROKEN
             if not at_once and (only_one or self.in_a_row < self.faults):
                 return

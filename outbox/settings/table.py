@@ -53,7 +53,8 @@ class Table(WebhookTable):
         "OUTBOX_BREAKER_FAULTS",
         whole(1, 1000),
         3,
-        "Transport faults in a row after which a worker only probes; one refused log-in or certificate is enough.",
+        "Transport faults in a row after which a worker only probes; one refused log-in or certificate is enough, as "
+        "is one failed connection where another transport can take over and nothing went through meanwhile.",
     )
     breaker_refusals: int = setting(
         "OUTBOX_BREAKER_REFUSALS",

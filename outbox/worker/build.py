@@ -167,7 +167,8 @@ def terms(settings: Settings, relay: Relay, bound: Bound, engine: Engine) -> Ter
 
 def blame(settings: Settings, slowing: Slowing) -> Blame:
     """The judge of the relay."""
-    breaker = Breaker(settings.breaker_faults, settings.probe_seconds, settings.probe_max_seconds)
+    several = len(settings.transports) > 1
+    breaker = Breaker(settings.breaker_faults, settings.probe_seconds, settings.probe_max_seconds, has_stand_in=several)
     return Blame(breaker, Refusals(settings.breaker_refusals), slowing.saw)
 
 
@@ -217,9 +218,8 @@ def pools(
     router = Router(settings.routes) if settings.transport_names else None
 
     def pool(relay: Relay, first: bool) -> Pool:
-        learned, name = Learned(), relay.name
+        learned, name, rows = Learned(), relay.name, _transports(engine, settings)
         own = queue if first else _queue_beside(queue, engine, settings, relay, wake=asked is None)
-        rows = _transports(engine, settings)
         slowing = Slowing(rows.paces, name, paced(own.rates, relay, settings, worker_id))
         return Pool(
             own,

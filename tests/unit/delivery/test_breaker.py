@@ -54,6 +54,15 @@ class TestBreaker:
         assert breaker.state is Health.OPEN
         assert not breaker.admit(10)
 
+    def test_with_a_stand_in_one_connection_that_fails_is_enough(self) -> None:
+        """Unless others get mail through meanwhile: then it takes several."""
+        breaker = self.closed()
+        breaker.has_stand_in = True
+        breaker.fault(self.fault, breaker.openings, 10, 0.5)
+        assert breaker.state is Health.CLOSED
+        breaker.fault(self.fault, breaker.openings, 10, 0.5, silent=True)
+        assert breaker.state is Health.OPEN
+
     @pytest.mark.parametrize(
         "fault", [result(Verdict.CONFIGURATION, Phase.AUTH, 535), result(Verdict.TRANSPORT, Phase.RCPT, 550)]
     )
