@@ -46,9 +46,9 @@ from tests.servers.databases import Databases
 from tests.servers.process import ServerUnavailable
 
 FIGURES: dict[str, Callable[[Ground], None]] = {
+    "processor": processor.processor,
     "sink": capacity.sink,
     "build": enqueueing.bytes_built,
-    "processor": processor.processor,
     "drain": conditions.connections,
     "processes": conditions.processes,
     "commits": conditions.commits,
@@ -126,7 +126,7 @@ def _measure(ground: Ground, name: str) -> None:
 
 def _size(arguments: argparse.Namespace) -> Size:
     size = QUICK if arguments.quick else Size()
-    names = ("mails", "repetitions", "queued", "history", "purged")
+    names = ("mails", "repetitions", "turns", "queued", "history", "purged")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.connections:
         given["connections"] = tuple(map(int, arguments.connections.split(",")))
@@ -142,6 +142,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--render", action="store_true", help="docs/performance.md anew, without measuring")
     parser.add_argument("--mails", type=int, metavar="N", help=f"in one drain ({usual.mails:,})")
     parser.add_argument("--repetitions", type=int, metavar="N", help=f"of each measurement ({usual.repetitions})")
+    parser.add_argument("--turns", type=int, metavar="N", help=f"of the figure processor ({usual.turns})")
     parser.add_argument("--connections", metavar="N,N", help="of the figure drain (1,8,16,32)")
     parser.add_argument("--queued", type=int, metavar="N", help=f"of the figure flat ({usual.queued:,})")
     parser.add_argument("--history", type=int, metavar="N", help=f"of the figure flat ({usual.history:,})")

@@ -69,18 +69,24 @@ def drain(
     most: int | None = None,
     more: tuple[str, ...] = (),
     settings: Mapping[str, str] | None = None,
+    look: Callable[[int], None] = lambda pid: None,
 ) -> Drained:
     """Have a worker send what is queued: everything, or, of more than that, until `most` are accepted, which are timed.
 
     Checks that no mail was accepted twice and that what was accepted is recorded as sent. `port`: a proxy's. `more`:
-    arguments of `outbox-sender`.
+    arguments of `outbox-sender`. `look` is called with the worker's process id all the while.
     """
     before = _last_attempt(database)
     ground.sink.reset()
     arguments = ("--drain", "--connections", str(connections), *more)
     environ = ground.environ(database, port=port) | dict(settings or {})
     process = worker(environ, ground.folder / "worker.log", *arguments)
-    process.wait(lambda: most is not None and ground.sink.count() >= most)
+
+    def enough() -> bool:
+        look(process.pid)
+        return most is not None and ground.sink.count() >= most
+
+    process.wait(enough)
     cost = process.stop()
     accepted = ground.sink.accepted()
     if len(accepted) != len({one.message_id for one in accepted}):

@@ -23,6 +23,7 @@ class Size:
     connections: tuple[int, ...] = (1, 8, 16, 32)
     bare: int = 10_000
     repetitions: int = 3
+    turns: int = 9  # of the figure processor
     singles: int = 500  # latency, transactions of a view
     queued: int = 200_000
     history: int = 10_000_000
@@ -40,6 +41,7 @@ QUICK = Size(
     mails=2000,
     bare=4000,
     repetitions=1,
+    turns=1,
     singles=60,
     queued=20_000,
     history=100_000,

@@ -46,11 +46,14 @@ class Process:
                 stdout=file,
                 stderr=file,
             )
+        self.pid = self._process.pid
         self._cost: Cost | None = None
         self._memory = 0.0
 
-    def wait(self, until: Callable[[], bool] = lambda: False, *, seconds: float = 600.0) -> bool:
-        """Wait until `until()` is true, looking 20 times a second, or it has ended: whether it still runs.
+    def wait(
+        self, until: Callable[[], bool] = lambda: False, *, seconds: float = 600.0, look: float = _LOOK_SECONDS
+    ) -> bool:
+        """Wait until `until()` is true, looking every `look` seconds, or it has ended: whether it still runs.
 
         Raises TimeoutError after `seconds`, RuntimeError if it failed.
         """
@@ -60,7 +63,7 @@ class Process:
                 return True
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self._name} was not done within {seconds:.0f} s: {self.last_words()}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(look)
         return False
 
     def stop(self, seconds: float = _STOP_SECONDS) -> Cost:

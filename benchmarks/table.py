@@ -18,11 +18,28 @@ _WORDS = {
     "mariadb": "MariaDB",
     "flat": "32 connections",
 }
+_OF = ("of_bare", "multiple", "of_peer")
+_COSTS = (
+    "messages sent by",
+    "processor time",
+    "range",
+    "of",
+    "sender",
+    "database",
+    "of the bare loop's",
+    "of the recording loop's",
+    "of django-post_office's",
+    "messages/s",
+    "of the bare loop's",
+)
 
 
 def report(lines: Sequence[Line]) -> str:
     """All tables, with the conditions above them."""
-    parts = [conditions(lines), targets(lines)]
+    parts = [conditions(lines)]
+    if any(line["figure"] == "processor" and "sender" in line for line in lines):
+        parts += ["Processor time of 1,000 messages, beside three references:", costs(lines), awake(lines)]
+    parts.append(targets(lines))
     if any(line["figure"] in _DRAINS and "ratio" in line for line in lines):
         parts += ["Every drain:", drains(lines)]
     if any(line["figure"] == "peers" and "ratio" in line for line in lines):
@@ -44,6 +61,40 @@ def conditions(lines: Sequence[Line]) -> str:
             f"{loop.most:,.0f} in {loop.count} runs."
         )
     return "\n\n".join(said)
+
+
+def costs(lines: Sequence[Line]) -> str:
+    """Processor time of a message first, then what it is of the references' of the same turns."""
+    rows = [_COSTS]
+    for case, values in _by_case(lines, "processor", "sender"):
+        whole = stats.summary([line["machine"] for line in values])
+        rows.append(
+            (
+                case,
+                f"{whole.median:.3f} s",
+                f"{whole.least:.3f}–{whole.most:.3f}",
+                str(whole.count),
+                *(f"{_median(values, name):.3f} s" for name in ("sender", "server")),
+                *(f"{_median(values, name):.2f}" if name in values[0] else "" for name in _OF),
+                f"{_median(values, 'rate'):,.0f}",
+                f"{_median(values, 'share'):.2f}",
+            )
+        )
+    return markdown(rows, numbers=range(1, len(_COSTS)))
+
+
+def awake(lines: Sequence[Line]) -> str:
+    """How awake the machine was between those turns, and how fast the bare loop."""
+    turns = [line for line in lines if line["figure"] == "processor" and line["case"] == "bare loop"]
+    wake, loop = (stats.summary([line[name] for line in turns]) for name in ("wake", "rate"))
+    other = stats.summary([line["busy"] for line in turns])
+    return (
+        f"Before each of {len(turns)} turns a sleeping process ran again after {wake.median:.0f} µs "
+        f"({wake.least:.0f} to {wake.most:.0f}), other work took {other.median:.0%} of the processors "
+        f"({other.least:.0%} to {other.most:.0%}), the host {_median(turns, 'steal'):.1%}, and the load average was "
+        f"{_median(turns, 'load'):.1f}; the bare loop sent {loop.median:,.0f} messages a second ({loop.least:,.0f} to "
+        f"{loop.most:,.0f})."
+    )
 
 
 def targets(lines: Sequence[Line]) -> str:
@@ -117,8 +168,8 @@ def _target(one: Found) -> tuple[str, ...]:
     return (title, row.form.format(one.summary.median), span, str(one.summary.count), must, reached)
 
 
-def _by_case(lines: Sequence[Line], figure: str) -> Iterator[tuple[str, list[Line]]]:
-    values = [line for line in lines if line["figure"] == figure and "ratio" in line]
+def _by_case(lines: Sequence[Line], figure: str, value: str = "ratio") -> Iterator[tuple[str, list[Line]]]:
+    values = [line for line in lines if line["figure"] == figure and value in line]
     for case in dict.fromkeys(line["case"] for line in values):
         yield case, [line for line in values if line["case"] == case]
 

@@ -13,9 +13,10 @@ from benchmarks.sink import Unavailable
 from tests.servers.databases import Database
 
 DIRECT = "Flask-Mail in the request"
+POST_OFFICE = "django-post_office, 2 processes, batches of 1,000"
 _DJANGO = {  # package: (its name, mails of one drain for each 8,000 of ours)
     "mailer": ("django-mailer", 400),
-    "post_office": ("django-post_office, 2 processes, batches of 1,000", 2000),
+    "post_office": (POST_OFFICE, 2000),
 }
 _DIRECT = 250
 
@@ -46,22 +47,24 @@ def _flask_mail(ground: Ground, count: int, before: float) -> float:
 
 def _django(ground: Ground, database: Database, package: str, name: str, count: int, before: float) -> float:
     """Enqueue, then send. Gives the rate of the bare loop after it."""
-    environ = {
-        "SITE": json.dumps(
-            {
-                "package": package,
-                "database": database.address.translate_connect_args(
-                    username="USER", password="PASSWORD", database="NAME", host="HOST", port="PORT"
-                ),
-                "smtp_port": ground.sink.port,
-                "folder": str(ground.folder),
-            }
-        ),
-        "SSL_CERT_FILE": str(ground.sink.ca_file),  # Django verifies against the system's store
-    }
+    environ = django_environ(ground, database, package)
     enqueued = float(_run(ground, ["benchmarks.peers.site", "enqueue", str(count)], environ).last_words().split()[-1])
     rate, memory = _drained(ground, ["benchmarks.peers.site", "send"], environ, count)
     return _keep(ground, name, count, before, rate=rate, enqueue=enqueued, memory=memory)
+
+
+def django_environ(ground: Ground, database: Database, package: str) -> dict[str, str]:
+    """What `benchmarks.peers.site` finds in its environment."""
+    site = {
+        "package": package,
+        "database": database.address.translate_connect_args(
+            username="USER", password="PASSWORD", database="NAME", host="HOST", port="PORT"
+        ),
+        "smtp_port": ground.sink.port,
+        "folder": str(ground.folder),
+    }
+    # Django verifies against the system's store
+    return {"SITE": json.dumps(site), "SSL_CERT_FILE": str(ground.sink.ca_file)}
 
 
 def _drained(ground: Ground, arguments: list[str], environ: dict[str, str], count: int) -> tuple[float, float]:

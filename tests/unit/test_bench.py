@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import decisions, document, faces, mails, plots, proxy, stats, table
+from benchmarks import decisions, document, faces, mails, plots, processor, proxy, stats, table
 from benchmarks.rows import ROWS, found
+from benchmarks.sink import Accepted, Sink
 from outbox.web import filter_form
 
+DRAIN = next(row for row in ROWS if row.figure == "drain")
 COST = {"bare": [8.0, 10.0], "cpu": 0.3, "memory": 80.0}
 
 
@@ -59,7 +62,7 @@ LINES: list[dict[str, Any]] = [
 
 def test_a_row_counts_the_best_case_and_says_which() -> None:
     """Of several numbers of connections the one with the best median is what the worker can do."""
-    best = found(ROWS[0], LINES)
+    best = found(DRAIN, LINES)
     assert best.case == "8 connections"
     assert best.summary == stats.Summary(1.0, 0.9, 1.1, 3)
     assert best.reached is True
@@ -149,3 +152,48 @@ def test_every_page_that_is_timed_is_asked_in_words_that_it_knows() -> None:
     """A word that a page does not know filters nothing, and the time is that of another page."""
     words = {word for path in faces.PAGES.values() for word in parse_qs(urlsplit(path).query)}
     assert words <= {*filter_form.FIELDS, "before", "action", "scope"}
+
+
+def test_processor_time_comes_first_with_what_it_is_of_each_reference() -> None:
+    """Also how awake the machine was; a reference that was not there leaves its column empty."""
+    quiet = {"wake": 60.0, "busy": 0.02, "steal": 0.001, "load": 0.5}
+    lines = [
+        {"figure": "processor", "case": case, "machine": n, "sender": n / 2, "server": n / 2, **more, **quiet}
+        for n in (0.2, 0.3, 0.4)
+        for case, more in (
+            ("16 connections", {"rate": 2000.0, "share": 0.5, "of_bare": 1.5, "multiple": n * 10}),
+            ("bare loop", {"rate": 4000.0, "share": 1.0, "of_bare": 1.0, "multiple": 6.0}),
+        )
+    ]
+    said = table.report(lines)
+    assert said.index("| 16 connections") < said.index("| figure")
+    assert "| 16 connections   |        0.300 s | 0.200–0.400 |  3 | 0.150 s |  0.150 s |               1.50 |" in said
+    assert "ran again after 60 µs (60 to 60), other work took 2% of the processors" in said
+    assert "the bare loop sent 4,000 messages a second" in said
+    multiple = next(row for row in ROWS if row.value == "multiple" and row.case == "16 connections")
+    assert found(multiple, lines).reached is False
+
+
+def test_a_window_counts_only_what_passes_within_it() -> None:
+    """Not the start of the process, not the first quarter, not what comes after the last look."""
+
+    class Watched:
+        """A sink that takes a message every millisecond."""
+
+        taken = 0
+
+        def count(self) -> int:
+            self.taken += 100
+            return self.taken
+
+        def accepted(self) -> list[Accepted]:
+            return [Accepted(number * 1_000_000, "") for number in range(1000)]
+
+    window = processor.Window(cast(Sink, Watched()), 1000, None)
+    for _ in range(12):
+        window.look(os.getpid())
+    taken = window.taken()
+    assert taken.rate == pytest.approx(1000)
+    assert taken.machine == taken.sender < 5  # this process did nothing for these 600 messages
+    with pytest.raises(RuntimeError, match="over too soon"):
+        processor.Window(cast(Sink, Watched()), 100, None).taken()
