@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 import flask_mail
 import sqlalchemy as sa
 
 from outbox.core import errors
+from outbox.store.autocommit import READ_ONLY
+from outbox.store.databases import is_read_only
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +36,27 @@ def as_in_flask_mail(function: Callable[P, R]) -> Callable[P, R]:
             raise ours.with_traceback(error.__traceback__) from error.__cause__
 
     return called
+
+
+class Explained:
+    """Raises what the database's errors mean for mail."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, of: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not isinstance(error, sa.exc.StatementError):
+            return
+        error.hide_parameters = True  # they are the mail
+        if lacks_tables(error):
+            raise not_migrated() from error
+        if is_read_only(error):
+            raise errors.DatabaseError(f"Mail can't be written: {READ_ONLY}") from error
+
+
+EXPLAINED = Explained()
 
 
 def lacks_tables(error: sa.exc.StatementError) -> bool:

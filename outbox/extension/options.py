@@ -112,7 +112,8 @@ def posting(
         )
     key = label("key", options.get("key"), LONGEST_KEY)
     on_uncertain = options.get("on_uncertain")
-    lane = _choice("priority", options.get("priority", policy.priority or Lane.NORMAL), Lane)
+    priority = options.get("priority", policy.priority or Lane.NORMAL)
+    lane = priority if isinstance(priority, Lane) else _choice("priority", priority, Lane)
     posted = Posting(
         environment=settings.environment,
         key=key,

@@ -86,6 +86,8 @@ class Guard:
         self, app: Flask, scope: Scope, left: _Left, failure: Exception | None = None, *, succeeded: bool
     ) -> None:
         """Say, or raise, what is left; then raise `failure`."""
+        if not (left or scope.lost or failure):
+            return
         lost, scope.lost = scope.lost, []
         known = {id(mail) for mail in lost}
         mails = [*lost, *(mail for mail, _ in left if id(mail) not in known)]

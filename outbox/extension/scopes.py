@@ -73,9 +73,10 @@ def current() -> Scope | None:
         began = scope.context and scope.context()
         if began is None or began is context:
             return scope
-    if context not in _contexts:
-        _contexts[context] = Scope(None)
-    return _contexts[context]
+    known = _contexts.get(context)
+    if known is None:
+        known = _contexts[context] = Scope(None)
+    return known
 
 
 def of_request() -> Scope:

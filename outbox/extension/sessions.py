@@ -6,7 +6,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FunctionType
 from typing import Any
 
@@ -64,18 +64,20 @@ class Sessions:
         self.listeners: Listeners | None = None
         """Who is to be told of what is recorded here."""
 
-    @contextmanager
-    def session(self, given: Any = None) -> Iterator[tuple[Session, bool]]:
+    def session(self, given: Any = None) -> AbstractContextManager[tuple[Session, bool]]:
         """The session to enqueue in, and whether it is one of our own, committed at the end."""
         source = self._source if given is None else given
-        if source is not None:
-            current = session_of(source)
-            if self._url is not None and not self._compared:
-                self._compare(_bind_of(current).url, self._url)
-            if self._settings.keyring is not None:
-                give_keyring(_bind_of(current), self._settings.keyring)
-            yield current, False
-            return
+        if source is None:
+            return self._own()
+        current = session_of(source)
+        if self._url is not None and not self._compared:
+            self._compare(_bind_of(current).url, self._url)
+        if self._settings.keyring is not None:
+            give_keyring(_bind_of(current), self._settings.keyring)
+        return nullcontext((current, False))
+
+    @contextmanager
+    def _own(self) -> Iterator[tuple[Session, bool]]:
         with Session(self.engine(), expire_on_commit=False) as own, own.begin():
             yield own, True
 

@@ -15,14 +15,14 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from outbox.core import clock, tracing
-from outbox.core.errors import DatabaseError, NotBoundError
+from outbox.core.errors import NotBoundError
 from outbox.core.events import logger
 from outbox.extension import changes, images, locales, many, signals, uncommitted
 from outbox.extension.additions import language_of, with_adds
 from outbox.extension.copies import with_copy
 from outbox.extension.development import Remarks
 from outbox.extension.draft import OURS, draft_of
-from outbox.extension.errors import as_in_flask_mail, lacks_tables, not_migrated
+from outbox.extension.errors import EXPLAINED, as_in_flask_mail
 from outbox.extension.flask_mail import Connection, Message
 from outbox.extension.handlers import Listening
 from outbox.extension.hooks import Hook, prepared
@@ -37,8 +37,8 @@ from outbox.message.compose import compose, digest, new_unique
 from outbox.message.values import Composed
 from outbox.settings import Settings
 from outbox.settings.kinds import Policy
-from outbox.store.autocommit import READ_ONLY, REMEDY
-from outbox.store.databases import is_read_only, of
+from outbox.store.autocommit import REMEDY
+from outbox.store.databases import of
 from outbox.store.enqueue import enqueue, guarded, write_connection
 from outbox.store.enqueue_many import Queued
 from outbox.store.models import OutboxMessage
@@ -112,7 +112,7 @@ class Bound(flask_mail._Mail):
         policy = self.kinds.policy(options.get("kind"), strict=self.settings.kinds_strict)
         posted = posting(self.settings, options, policy, wake=self._wakes())
         composed = self.composed(message, now, posted, options, policy)
-        with self.writing(session) as (current, own):
+        with EXPLAINED, self.sessions.session(session) as (current, own):
             connection = write_connection(current)
             posted = guarded(connection, posted)
             queued, is_new = enqueue(current, composed, posted, connection)
@@ -205,16 +205,8 @@ class Bound(flask_mail._Mail):
     @contextmanager
     def writing(self, session: Any) -> Iterator[tuple[Session, bool]]:
         """The session to write in, and whether it is one of our own, committed at the end."""
-        try:
-            with self.sessions.session(session) as found:
-                yield found
-        except sa.exc.StatementError as error:
-            error.hide_parameters = True  # they are the mail
-            if lacks_tables(error):
-                raise not_migrated() from error
-            if is_read_only(error):
-                raise DatabaseError(f"Mail can't be written: {READ_ONLY}") from error
-            raise
+        with EXPLAINED, self.sessions.session(session) as found:
+            yield found
 
     def _commits_at_once(self, connection: sa.Connection) -> bool:
         """Whether a rollback would not take the mail back that was just written; warns, once for each engine."""

@@ -20,6 +20,8 @@ from outbox.store import transactions
 logger = get_logger("outbox.pending")
 
 _KEY = "outbox.pending"
+_OURS = ("outbox.", "flask_mail.")
+"""How the names of modules begin that no application has written."""
 
 REMEDY = (
     "Commit the session after enqueueing. Or set OUTBOX_UNCOMMITTED to 'commit', which commits at the end of each "
@@ -52,16 +54,16 @@ class Mail:
 
 def watch(session: Session, *messages: tuple[str, int, str | None], app: Flask) -> None:
     """Follow messages (Message-ID, how many recipients, kind) just enqueued in `session` until its transaction ends."""
-    if _KEY not in session.info:
-        session.info[_KEY] = []
-        weakref.finalize(session, _abandoned, session.info[_KEY])
+    mails = session.info.get(_KEY)
+    if mails is None:
+        mails = session.info[_KEY] = []
+        weakref.finalize(session, _abandoned, mails)
     belongs_to = scopes.current()
     if belongs_to is not None:
         belongs_to.add(session)
     place, scope = _place(), id(innermost(session))
-    session.info[_KEY].extend(
-        Mail(message_id, recipients, kind, place, scope, belongs_to, app) for message_id, recipients, kind in messages
-    )
+    for message_id, recipients, kind in messages:
+        mails.append(Mail(message_id, recipients, kind, place, scope, belongs_to, app))
 
 
 def mails_of(session: Session, scope: Scope | None = None) -> list[Mail]:
@@ -209,11 +211,7 @@ def listed(mails: list[Mail], most: int = 10) -> str:
 
 def _place() -> str:
     """Where the application's own code asked for the mail."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+    frame = sys._getframe(2)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(_OURS):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in {"outbox", "flask_mail"}

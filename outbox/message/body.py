@@ -76,7 +76,7 @@ class _Media:
 def tree(draft: Draft, options: Options) -> serializer.Leaf | serializer.Multipart:
     """The body of `draft`. Raises MessageError."""
     alternatives = _alternatives(draft, options.html)
-    html = "\n".join(text for subtype, text in alternatives if subtype == "html")
+    html = "\n".join([text for subtype, text in alternatives if subtype == "html"])
     text = _plain(draft, html, alternatives)
     inline, attached = _attachments(draft, html, options)
     parts: list[serializer.Leaf | serializer.Multipart] = [serializer.text_part("plain", text, options.charset)]

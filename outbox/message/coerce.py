@@ -27,6 +27,8 @@ _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 )
 """Types that a proxy may stand for, and how to get at the value."""
 
+_CONTAINERS = frozenset({str, bytes, list, tuple, set, frozenset, dict})
+
 
 def text_of(value: object, field: str) -> str:
     """A `str`, `bytes` in UTF-8 or a lazy string (an object with a `__str__` of its own) as exactly `str`."""
@@ -100,7 +102,7 @@ def is_empty(value: object) -> bool:
     if value is None:
         return True
     try:
-        if isinstance(value, str | bytes | list | tuple | set | frozenset | dict):
+        if type(value) in _CONTAINERS or isinstance(value, tuple(_CONTAINERS)):
             return not value
         return value.__class__ is type(None)
     except Exception:  # noqa: BLE001 - a proxy of a caller's own; reading the value reports what is wrong with it

@@ -64,13 +64,13 @@ def compose(
     if len(skeleton) != len(built):
         blobs = tuple((offset + len(skeleton) - len(built), blob) for offset, blob in blobs)
     mail_options, rcpt_options = draft.options()
-    size = _sized(len(skeleton) + sum(base64_length(len(blob.data)) for _, blob in blobs), max_bytes)
+    size = _sized(len(skeleton) + sum([base64_length(len(blob.data)) for _, blob in blobs]), max_bytes)
     return Composed(
         message_id=header.message_id,
         envelope_from=sender,
         recipients=header.recipients,
         subject=header.subject,
-        headers=tuple((name, value) for name, value, _ in header.fields),
+        headers=tuple([(name, value) for name, value, _ in header.fields]),
         skeleton=skeleton,
         blobs=blobs,
         size=size,
@@ -173,7 +173,9 @@ def _charset(draft: Draft) -> str:
 
 
 def _options(value: object, field: str) -> tuple[str, ...]:
-    options = tuple(text_of(option, field) for option in items_of(value, field)) if not is_empty(value) else ()
+    if is_empty(value):
+        return ()
+    options = tuple(text_of(option, field) for option in items_of(value, field))
     for option in options:
         if _OPTION.fullmatch(option) is None:
             raise MessageError(

@@ -64,7 +64,10 @@ class Header:
         mailboxes = unique_mailboxes(mailboxes)
         if not mailboxes:
             return
-        self.add(name, ", ".join(map(str, mailboxes)), ", ".join([mailbox.wire for mailbox in mailboxes]))
+        if len(mailboxes) == 1 and not mailboxes[0].name:  # most
+            self.add(name, mailboxes[0].address)
+        else:
+            self.add(name, ", ".join(map(str, mailboxes)), ", ".join([mailbox.wire for mailbox in mailboxes]))
         self.note(name, mailboxes)
 
     def note(self, name: str, mailboxes: Iterable[Mailbox]) -> None:

@@ -44,6 +44,8 @@ _CONDITIONAL = ("@media", "@supports", "@container")
 
 def inlined(html: str) -> str:
     """`html` with its CSS in the attributes; as it was where there is none, or where it can't be read."""
+    if "<style" not in html.lower():
+        return html
     found = [block for block in _BLOCK.finditer(html) if block[2] is not None]
     if not found or not _bounded(html, sum(block[2].count("{") for block in found)):
         return html

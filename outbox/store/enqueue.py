@@ -263,7 +263,8 @@ def _new(session: Session, pk: int, values: dict[str, Any]) -> OutboxMessage:
     state = instance_state(message)
     state.key = identity
     state.expired_attributes.update(_unread())
-    session.add(message)
+    state.session_id = session.hash_key  # as for a row that is read: `add` walks through all relationships
+    session.identity_map.add(state)
     return message
 
 

@@ -121,7 +121,7 @@ def _new_message(names: frozenset[str], fixed: Fixed) -> Insert:
     computed = {"created_at": DbNow()}
     if "max_age" in known:
         computed["expires_at"] = DbNow(known.pop("max_age"))
-    given = {name: sa.bindparam(name, type_=_message.c[name].type) for name in sorted(names)}
+    given = {name: sa.bindparam(name, type_=plain_type(_message.c[name].type)) for name in sorted(names)}
     return _message.insert().values(given | known | computed)
 
 
