@@ -27,6 +27,7 @@ from tests.servers.databases import NAMES, Database, Databases
 from tests.servers.leftovers import left_over, mark_children
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.process import ServerUnavailable
+from tests.statements import compile_once
 
 # No deadline: a busy machine is slow, not wrong. The same examples at each run in CI: red is red for a reason there.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -138,6 +139,7 @@ class _Templates(jinja2.BytecodeCache):
 
 def pytest_sessionstart() -> None:
     Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": _Templates()}
+    compile_once()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,13 +9,12 @@ import pytest
 from flask import Flask
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
-from selenium.webdriver.support.wait import WebDriverWait
 from werkzeug.serving import make_server
 
 from outbox.testing import Mailbox
 from tests.app.browser import PASSWORD
 from tests.app.conftest import link_in
+from tests.web.chromium import until_another_page
 
 
 @pytest.fixture
@@ -41,11 +40,9 @@ def fill_in(browser: WebDriver, **values: str) -> None:
 
 def press(browser: WebDriver, selector: str) -> None:
     """Press a button that leads to another page, and wait for that page."""
-    page = browser.find_element(By.TAG_NAME, "html")
+    root = browser.find_element(By.TAG_NAME, "html")
     browser.find_element(By.CSS_SELECTOR, selector).click()
-    waiting = WebDriverWait(browser, 20)
-    waiting.until(staleness_of(page))
-    waiting.until(lambda _: browser.execute_script("return document.readyState") == "complete")
+    until_another_page(browser, root)
 
 
 def heading(browser: WebDriver) -> str:

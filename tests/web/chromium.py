@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.servers.process import ServerProcess, own_folder
 
@@ -57,6 +60,19 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
         stack.callback(browser.quit)
         browser.set_page_load_timeout(60)  # several browsers may start at once on a busy machine
         yield browser
+
+
+def until_another_page(browser: WebDriver, root: WebElement) -> None:
+    """Waits until a document other than that of `root` is there, and complete.
+
+    Between two documents chromedriver answers with errors of many kinds.
+    """
+
+    def there(_: WebDriver) -> bool:
+        new = browser.find_element("css selector", "html")
+        return new.id != root.id and browser.execute_script("return document.readyState") == "complete"
+
+    WebDriverWait(browser, 60, poll_frequency=0.02, ignored_exceptions=[WebDriverException]).until(there)
 
 
 @contextmanager

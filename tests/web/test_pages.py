@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.common.exceptions import NoAlertPresentException, StaleElementReferenceException
+from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -22,6 +22,7 @@ from outbox import operations
 from outbox.delivery.states import State
 from outbox.operations import Filter
 from tests.servers.databases import Database
+from tests.web.chromium import until_another_page
 from tests.web.seed import HOSTILE_REPLY, HOSTILE_SUBJECT, PNG, REFUSED, SCRIPT, Mail, write
 from tests.web.site import Site
 
@@ -38,9 +39,9 @@ def texts(browser: WebDriver, selector: str) -> list[str]:
 
 def click(browser: WebDriver, selector: str) -> None:
     """Click a link or button that leads to another page, and wait for that page."""
-    page = css(browser, "html")
+    root = css(browser, "html")
     css(browser, selector).click()
-    until(browser, lambda: _gone(page))
+    until_another_page(browser, root)
 
 
 def until(browser: WebDriver, condition: Callable[[], object]) -> None:
@@ -277,9 +278,9 @@ def test_by_keyboard(browser: WebDriver, pages: Site, ids: dict[str, int], seede
     while browser.switch_to.active_element.text in ("← Back to the list", "Newer", "Older"):
         browser.switch_to.active_element.send_keys(Keys.TAB)
     assert browser.switch_to.active_element.text == "Requeue"
-    page = css(browser, "html")
+    root = css(browser, "html")
     browser.switch_to.active_element.send_keys(Keys.ENTER)
-    until(browser, lambda: _gone(page))
+    until_another_page(browser, root)
     assert state_of(seeded, ids["ann@example.org"]) is State.QUEUED
 
 
@@ -319,11 +320,3 @@ def recording_server() -> Iterator[tuple[str, list[str]]]:
 def complaints(browser: WebDriver) -> list[str]:
     """What the browser's console holds."""
     return [re.sub(r"\s+", " ", entry["message"]) for entry in browser.get_log("browser")]
-
-
-def _gone(element: WebElement) -> bool:
-    try:
-        element.is_enabled()
-    except StaleElementReferenceException:
-        return True
-    return False
