@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 UNREADABLE = datetime(1, 1, 1, tzinfo=UTC)
 """Stands for a stored time that can't be read: any text on SQLite, MariaDB's zero dates."""
@@ -25,9 +26,8 @@ _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOT
 would wake and take its leases for good that the others have long seen run out."""
 
 
-def monotonic() -> float:
-    """Seconds that never go back, including those of a suspended machine. For deadlines within one process."""
-    return time.monotonic() if _MONOTONIC is None else time.clock_gettime(_MONOTONIC)
+monotonic: Callable[[], float] = time.monotonic if _MONOTONIC is None else partial(time.clock_gettime, _MONOTONIC)
+"""Seconds that never go back, including those of a suspended machine. For deadlines within one process."""
 
 
 def awake() -> float:

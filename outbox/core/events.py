@@ -105,9 +105,11 @@ _AMBIGUOUS = re.compile("[ \"'=]")
 
 
 def _quoted(value: Any) -> str:
-    if isinstance(value, int):
-        return str(value)
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if value.__class__ is not str:  # the others are few
+        if isinstance(value, int):
+            return str(value)
+        value = f"{value:.3f}" if isinstance(value, float) else str(value)
+    text: str = value
     if _PLAIN.fullmatch(text) or (text.isprintable() and not _AMBIGUOUS.search(text)):
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
