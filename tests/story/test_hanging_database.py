@@ -25,11 +25,9 @@ def test_frozen_server_processes_are_left_behind(database: Database, relay: Rela
     stage.engine.dispose()  # the test's own connections go on
     with frozen(backends(database)):
         stage.send(5)
-        until(lambda: len(relay.taken()) == 6, "sent all the same", 30)
-        until(stage.settled, "recorded, too", 30)
-        until(
-            lambda: stage.command("outbox-status").returncode == 0, "the status is healthy with the next heartbeat", 30
-        )
+        until(lambda: len(relay.taken()) == 6, "sent all the same")
+        until(stage.settled, "recorded, too")
+        until(lambda: stage.command("outbox-status").returncode == 0, "the status is healthy with the next heartbeat")
     assert "the database did not answer in time" in worker.log()
 
 
