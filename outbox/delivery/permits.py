@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from outbox.delivery.rate_limits import BATCH_LIFE, DAY, Batch, Cell
+from outbox.delivery.rate_limits import DAY, Batch, Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ def permits(
     bases = {word: _base(getattr(standing, f"{word}_at"), cell, now) for word, cell in cells.items()}
     batch = None
     if (second := cells.get("second")) is not None:
-        batch = second.batch if bases["second"] <= now + BATCH_LIFE else None
+        fast = second.batch
+        batch = fast if fast is not None and bases["second"] <= now + fast.life else None
         if batch is None:  # what follows a batch begins once none of that is good any more, and leaves room for it
-            is_lent = second.batch is not None and standing.lent_until <= now + 3 * BATCH_LIFE
+            is_lent = fast is not None and standing.lent_until <= now + 3 * fast.life
             lent = standing.lent_until if is_lent else now
             bases["second"] = max(bases["second"], now + min(lead, second.ahead), lent)
     free = {word: bases[word] - (cell.burst - 1) * cell.interval - cell.ahead for word, cell in cells.items()}
@@ -70,7 +71,7 @@ def _less(
     changes = {f"{word}_at": bases[word] + count * cell.interval for word, cell in cells.items()}
     if batch is not None:
         changes["second_at"] = bases["second"] + count * batch.interval
-        changes["lent_until"] = bases["second"] + BATCH_LIFE + count * cells["second"].interval
+        changes["lent_until"] = bases["second"] + batch.life + count * cells["second"].interval
     if day is not None:
         changes |= {"used": standing.used + count, "open_used": standing.open_used + count}
     return replace(standing, **changes)

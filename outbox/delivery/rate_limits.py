@@ -34,8 +34,9 @@ LOCKED = 10 * SECOND
 WIDTH = 300 * SECOND
 """Of the buckets of a quota. What was sent in one is free again when all of it is a day old."""
 
-BATCH_LIFE = SECOND // 4
-"""How long the permits of a batch may be used."""
+_LIFE = SECOND // 4  # how long the permits of a batch may be used
+_LONG_LIFE = SECOND  # the same of rates from `_LONG_FROM` a second on, of which nobody comes near to a half
+_LONG_FROM = 8_000
 
 _BATCHES_FROM = 160  # a second: faster rates are given out in batches while they are not used up
 _BATCH_SHARE = 8  # one of so many of what a second allows is given out in one batch
@@ -57,6 +58,7 @@ class Batch(NamedTuple):
 
     most: int
     interval: int  # from one to the next, as they are counted
+    life: int  # how long they may be used
 
 
 class Cell(NamedTuple):
@@ -65,6 +67,7 @@ class Cell(NamedTuple):
     interval: int  # from one message to the next
     burst: int  # how many may go at once after a pause
     ahead: int  # how long before its time a message may be given out
+    life: int = 0  # how long what is given out without a moment of its own may be kept for other mail
 
     @property
     def leeway(self) -> int:
@@ -77,7 +80,8 @@ class Cell(NamedTuple):
         if not self.ahead or (speed := SECOND // self.interval) < _BATCHES_FROM:
             return None
         most = speed // _BATCH_SHARE
-        return Batch(most, -(-(SECOND + BATCH_LIFE) // (speed - most)))
+        life = _LONG_LIFE if speed >= _LONG_FROM else _LIFE
+        return Batch(most, -(-(SECOND + life) // (speed - most)), life)
 
     @property
     def furthest(self) -> int:
@@ -109,8 +113,8 @@ class RateLimits:
         speeds = [speed for speed in (self.second, per_second) if speed is not None]
         speed = min(speeds, default=0.0)
         if speeds and not paced:
-            burst = max(1, int(speed) // _BURST_NOW)
-            cells["second"] = Cell(math.ceil((SECOND + LEEWAY) / (speed - burst + 1)), burst, 0)
+            burst, life = max(1, int(speed) // _BURST_NOW), _LONG_LIFE if speed >= _LONG_FROM else 0
+            cells["second"] = Cell(math.ceil((SECOND + LEEWAY + life) / (speed - burst + 1)), burst, 0, life)
         elif speeds:
             cells["second"] = Cell(math.ceil(max(SECOND / speed, (SECOND + LEEWAY) / (speed + 1))), 1, AHEAD)
         for word in ("minute", "hour"):

@@ -137,6 +137,8 @@ class Claims:
                 found += how(connection, further)
             for slot, rest in _cut_off(found, 1 if whole else 2, shares, 1 if exact else self._together):
                 rest = min(rest, claim_sql.queued_of(connection, found[-1].message.pk)) if whole else rest
+                if not rest:
+                    continue
                 only = [(one, rest if one == slot else 0) for one in SLOTS]
                 further = wanted._replace(limit=rest, shares=only, places=begin | dict(_ends(found)))
                 found += how(connection, further)

@@ -6,7 +6,8 @@ A permit counts as used from the moment that it is given out; what was not used 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy import Engine
 
 from outbox.core.clock import monotonic
 from outbox.delivery.permits import Permits, Standing, permits
-from outbox.delivery.rate_limits import BATCH_LIFE, SECOND, Cell, DayUse, RateLimits, bucket_end
+from outbox.delivery.rate_limits import SECOND, Cell, DayUse, RateLimits, bucket_end
 from outbox.store import rate_holds
 from outbox.store.compiled import Rendered
 from outbox.store.connections import Connections
@@ -27,6 +28,7 @@ TRANSPORT, DOMAIN, SLOWED = "transport", "domain", "slowed"
 
 _rate = table_of(OutboxRate)
 _columns = [_rate.c[field.name] for field in fields(Standing)]
+_numbers_of = attrgetter(*(field.name for field in fields(Standing)))
 _this_row = sa.and_(*(_rate.c[name] == sa.bindparam(f"the_{name}") for name in ("environment", "what", "value")))
 
 
@@ -78,7 +80,8 @@ class Rates:
             if given is not None:
                 if not given.count:
                     return Grant(0, wait=given.wait / SECOND, began=began, ended=ended)
-                life = BATCH_LIFE / SECOND if given.is_batch else None
+                batch = cells["second"].batch if given.is_batch else None
+                life = None if batch is None else batch.life / SECOND
                 return Grant(given.count, given.first / SECOND, life=life, began=began, ended=ended)
             self._count_again(key, limits)
         return Grant(0, wait=1.0)  # its clock jumps
@@ -210,7 +213,7 @@ class Rates:
 
 
 def _left(standing: Standing) -> dict[str, int]:
-    return {f"new_{column.name}": number for column, number in zip(_columns, astuple(standing), strict=True)}
+    return {f"new_{column.name}": number for column, number in zip(_columns, _numbers_of(standing), strict=True)}
 
 
 def use_of(buckets: Sequence[Sequence[int]], open_until: int, open_used: int, now: int) -> DayUse:

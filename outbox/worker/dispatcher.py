@@ -121,8 +121,8 @@ class Dispatcher:
         token = self._token()
         self._unanswered.append((token, self._monotonic() + UNANSWERED_SECONDS))
         pacer = self._buffer.pacer
-        exact = pacer.active and pacer.per_recipient  # there are permits for so many
-        whole = whole or (pacer.active and not exact)
+        exact = pacer.is_tight and pacer.per_recipient  # there are permits for so many
+        whole = whole or (pacer.is_tight and not exact)
         claimed = self._queue.claim(worker_id, token, limit, probe=probe, ids=ids, whole=whole, exact=exact)
         self._unanswered.pop()
         claimed, found = self._recorder.renew(claimed), len(claimed)

@@ -5,11 +5,12 @@ Which mail is to which domain is known only once it is claimed, so permits are r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from outbox.core.events import first_line, logger
-from outbox.delivery.rate_limits import RateLimits
+from outbox.delivery.rate_limits import SECOND, RateLimits
 from outbox.store.rates import DOMAIN, SLOWED, Grant, Rates
 from outbox.worker.leased import Leased
 
@@ -17,6 +18,9 @@ LONG_SECONDS = 60.0
 """Whoever waits for the queue to be empty does not wait for longer limits than these."""
 
 _PATIENCE_SECONDS = 5.0  # the longest that a domain is passed over, before it is looked at again
+
+_PORTIONS = 4  # of what a claim found, permits for so many times that are reserved where they may be kept
+_LEAST = 16  # messages to a domain in one claim, from which on more are expected
 
 _LEAST_SECONDS = 0.2  # that a domain is passed over: each time it is not any more, a claim begins at the start
 
@@ -37,6 +41,7 @@ class DomainRates:
         self._monotonic = monotonic
         self._transport = transport
         self._slowed: Mapping[str, float] = {}
+        self._kept: dict[str, tuple[int, float]] = {}  # permits that were not used yet, until when they are good
         self._held: dict[str, float] = {}
         self._long: set[str] = set()
 
@@ -62,16 +67,16 @@ class DomainRates:
         """Which of these may go now, and which have to wait; in their order."""
         if not self._rates and not self._slowed:
             return leased, []
-        by_domain: dict[str, int] = {}
-        for one in leased:
-            domain = _domain(one)
-            by_domain[domain] = by_domain.get(domain, 0) + 1
+        domains = [_domain(one) for one in leased]
+        by_domain = Counter(domains)
         left = {domain: self._reserve(domain, wanted) for domain, wanted in by_domain.items()}
+        if left == by_domain:
+            return leased, []
         admitted: list[Leased] = []
         back: list[Leased] = []
-        for one in leased:
-            left[_domain(one)] -= 1
-            (admitted if left[_domain(one)] >= 0 else back).append(one)
+        for one, domain in zip(leased, domains, strict=True):
+            left[domain] -= 1
+            (admitted if left[domain] >= 0 else back).append(one)
         return admitted, back
 
     def give_back(self, unbegun: Sequence[Leased]) -> None:
@@ -99,8 +104,25 @@ class DomainRates:
             slower = self._source.reserve(SLOWED, what, RateLimits(), found, per_second=rate, paced=False)
             found = self._granted(domain, slower, found)
         if found and (limits := self._limits(domain)):
-            found = self._granted(domain, self._source.reserve(DOMAIN, domain, limits, found, paced=False), found)
+            kept, until = self._kept.pop(domain, (0, 0.0))
+            kept = kept if self._monotonic() < until else 0
+            lacking = max(0, found - kept)
+            if not lacking:
+                self._kept[domain] = kept - found, until
+                return found
+            life = self._life(limits)
+            wanted = _PORTIONS * lacking if life and lacking >= _LEAST else lacking
+            grant = self._source.reserve(DOMAIN, domain, limits, wanted, paced=False)
+            self._kept[domain] = max(0, grant.permits - lacking), grant.began + life
+            found = kept + min(lacking, self._granted(domain, grant, lacking))
         return found
+
+    @staticmethod
+    def _life(limits: RateLimits) -> float:
+        """Seconds for which permits may be kept; 0: what is not used at once would have to be given back."""
+        if limits.second is None or limits.minute or limits.hour or limits.day:
+            return 0.0
+        return limits.cells(paced=False)["second"].life / SECOND
 
     def _granted(self, domain: str, grant: Grant, wanted: int) -> int:
         if grant.permits < wanted:

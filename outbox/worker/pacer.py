@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from outbox.core.clock import monotonic
 from outbox.core.events import first_line, logger
-from outbox.delivery.rate_limits import AHEAD, BATCH_LIFE, SECOND, RateLimits
+from outbox.delivery.rate_limits import AHEAD, SECOND, Batch, RateLimits
 from outbox.delivery.reply import Phase
 from outbox.settings import Settings
 from outbox.settings.relay import Relay
@@ -115,11 +115,18 @@ class Pacer:
         if not self.active:
             return FREE
         with self._lock:
-            self._lapse(now)
-            if not self._permits or self._permits[0].ready > now + early:
+            permits = self._permits
+            if permits and permits[0].until < now:
+                self._lapse(now)
+            if not permits or permits[0].ready > now + early:
                 return None
             self._taken += 1
-            return self._permits.popleft()
+            return permits.popleft()
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether no more may be claimed than there are permits for; else what has none waits a moment."""
+        return self.active and not self._plenty
 
     @property
     def runs_low(self) -> bool:
@@ -204,7 +211,9 @@ class Pacer:
         batch = None if cell is None else cell.batch
         most = lacking if self._limits.day is None else max(4, self._limits.day // 50)
         if batch is not None:
-            most = min(most, batch.most, self._usable())
+            usable = self._usable(batch)
+            most = min(most, batch.most, usable)
+            lacking = max(lacking, usable) if lacking >= _LEAST else lacking  # more follows what comes in such numbers
         wanted = self._portion = min(lacking, most)
         grant = self._source.reserve(
             TRANSPORT, self._transport, self._limits, wanted, per_second=slower, worker=self._worker, lead=self._lead
@@ -227,13 +236,13 @@ class Pacer:
                 after = grant.first + number * pace
                 self._permits.append(Permit(grant.ended + after, grant.began + after + leeway, grant.began))
 
-    def _usable(self) -> int:
+    def _usable(self, batch: Batch) -> int:
         """How many permits of a batch are of use at the speed at which messages went lately: more than that lapse."""
         now = self._monotonic()
         with self._lock:
             speed = self._taken / max(now - self._taken_since, 1e-3)
             self._taken, self._taken_since = 0, now
-        return max(_LEAST, int(speed * BATCH_LIFE / SECOND * _IN_TIME))
+        return max(_LEAST, int(speed * batch.life / SECOND * _IN_TIME))
 
     def _lapse(self, now: float) -> None:
         while self._permits and self._permits[0].until < now:

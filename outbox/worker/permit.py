@@ -36,6 +36,9 @@ FREE = Permit(0.0, 0.0, 0.0)
 
 def span(permits: Sequence[Permit]) -> tuple[float, float] | None:
     """Between which moments what goes by all of these may go; None: at any time."""
+    if len(permits) == 1:
+        only = permits[0]
+        return None if only is FREE else (only.ready, only.until)
     if all(permit is FREE for permit in permits):
         return None
     return max(permit.ready for permit in permits), min(permit.until for permit in permits)

@@ -285,7 +285,7 @@ class PrefetchBuffer:
         return begun
 
     def _early(self, who: Member | None) -> float:
-        if not self.pacer.active:
+        if not self.pacer.is_tight:  # permits are good at once then
             return 0.0
         return early(is_open=who is None or who in self._open, any_open=self._waiters.any_open)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outbox.delivery.permits import Standing, permits
 from outbox.delivery.rate_limits import DAY, SECOND, SLACK, WIDTH, DayUse, RateLimits, bucket_end, held, parse
 
 NOW = 1_795_760_700 * SECOND
@@ -51,6 +52,38 @@ def test_no_second_holds_more_than_one_above_the_rate(number: int) -> None:
     cell = RateLimits(second=number).cells()["second"]
     assert -(-(SECOND + cell.leeway) // cell.interval) <= number + 1
     assert SECOND / cell.interval >= 0.95 * number
+
+
+@given(
+    st.sampled_from([200, 7_999, 8_000, 20_000]),
+    st.booleans(),
+    st.integers(1, 200),
+    st.integers(1, 3_000),
+    st.integers(0, 2_000),
+)
+def test_no_second_has_too_many_whenever_permits_are_used(
+    number: int, paced: bool, pause: int, wanted: int, late_until: int
+) -> None:
+    """What is given out until a moment is used as late as it may be, what comes then at once. Milliseconds."""
+    cells, standing = RateLimits(second=number).cells(paced=paced), Standing(0, 0, 0, 0, 0, 0, 0)
+    cell, used = cells["second"], []
+    for at in range(0, 3_000, pause):
+        now, late = NOW + at * 1_000, at < late_until
+        given = permits(standing, cells, None, wanted, now=now)
+        standing, first = given.standing, now + given.first
+        if given.is_batch or not paced:
+            life = cell.batch.life if given.is_batch and cell.batch is not None else cell.life
+            used.append((first + late * life, given.count))
+        else:
+            used += [(first + one * cell.interval + late * cell.leeway, 1) for one in range(given.count)]
+    used.sort()
+    begin = within = 0
+    for at, count in used:
+        within += count
+        while used[begin][0] <= at - SECOND:
+            within -= used[begin][1]
+            begin += 1
+        assert within <= number + 1
 
 
 def test_a_lower_rate_for_now_holds_also_where_there_is_none() -> None:
