@@ -23,18 +23,19 @@ class AskedClaimer(Claimer):
 
     def look(self) -> float:
         """As any claimer; seconds until the next look."""
-        if self._wanted.is_sweep_due():
-            self._begin_sweep()
+        if self._wanted.is_sweep_due() or (len(self._wanted) and not self._buffer.idle):
+            self._begin_sweep()  # much is to be sent: claims of all that is due take more than those of single tasks
+        if self._wanted.sweeps:
+            self._wanted.drop()  # it finds them, too; not what is asked for while it looks
         pause = super().look()
         if self._wanted.sweeps:
-            self._wanted.drop()  # it finds them, too
             if self._lacks_connections and self._is_nothing_due():
                 self.dry.set()
             self._wanted.sweeps = self._buffer.is_down or not self.dry.is_set()
         elif len(self._wanted) and (self._buffer.is_down or self._buffer.pacer.held_up):
             self._begin_sweep()  # which probe the relay, or get the next permits, is not for tasks to say
             return 0.0
-        elif len(self._wanted) and self._may_claim() and self._buffer.room(self._size):
+        elif len(self._wanted) and self._may_claim() and self._lacks_mail and self._buffer.room(self._size):
             return 0.0
         return pause
 
@@ -54,7 +55,14 @@ class AskedClaimer(Claimer):
         self._wanted.sweeps = True
         self.dry.clear()
 
+    @property
+    def _lacks_mail(self) -> bool:
+        """Whether the connections will soon have nothing to do; till then tasks come together in one claim."""
+        return len(self._buffer) < self.low
+
     def _claim_safely(self, room: int) -> int:
+        if room and not self._lacks_mail:
+            return 0
         if self._wanted.sweeps or len(self._wanted) or not self._buffer.healthy:
             return super()._claim_safely(room)
         return 0  # else it would reserve permits of a rate for what others are to send

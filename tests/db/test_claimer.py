@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -29,6 +31,8 @@ from outbox.store.queue import Queue
 from outbox.store.record import OutcomeStore
 from outbox.store.rulings import Rulings
 from outbox.store.types import DbNow
+from outbox.worker.asked import Asked
+from outbox.worker.asked_claimer import AskedClaimer
 from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
@@ -61,6 +65,13 @@ class Parts:
 @pytest.fixture
 def parts(engine: sa.Engine) -> Iterator[Parts]:
     """A worker that has not seen its relay yet."""
+    with worker(engine) as made:
+        yield made
+
+
+@contextmanager
+def worker(engine: sa.Engine, kind: Callable[..., Claimer] = Claimer) -> Iterator[Parts]:
+    """The same with a claimer of this kind."""
     queue = Queue(engine, environment="", lease=600.0)
     worker_id = queue.register(host="here", pid=1, version="1", connections=4)
     rulings = Rulings(engine, environment="", transport=RELAY)
@@ -82,7 +93,7 @@ def parts(engine: sa.Engine) -> Iterator[Parts]:
         chance=lambda: 0.5,
         token=lambda: next(tokens),
     )
-    claimer = Claimer(
+    claimer = kind(
         queue,
         buffer,
         dispatcher,
@@ -251,3 +262,25 @@ def test_what_others_were_refused_makes_the_probe_go_by_turns(engine: sa.Engine,
     probe = parts.buffer.take(0, 0)
     assert probe is not None
     assert probe.claimed.recipient == f"{Lane.NORMAL}@b.example"
+
+
+def test_what_tasks_ask_for_comes_together_while_there_is_much(engine: sa.Engine) -> None:
+    """A single task claims its own; one that comes meanwhile claims all that is due, once connections lack mail."""
+    asked = Asked(64)
+    ids = put(engine, *(f"r{number}@example.org" for number in range(60)))
+    with worker(engine, partial(AskedClaimer, asked)) as parts:
+        parts.breaker.accepted(0)
+        asked.ask(ids[:2], 0.0)
+        parts.claimer.look()
+        assert len(parts.buffer) == 2
+        asked.ask(ids[2:3], 0.0)
+        parts.claimer.look()
+        many = len(parts.buffer)
+        assert many > parts.claimer.low
+        asked.ask(ids[-1:], 0.0)
+        parts.claimer.look()
+        assert len(parts.buffer) == many
+        for _ in range(many - parts.claimer.low + 1):
+            assert parts.buffer.take(0.0, 0) is not None
+        parts.claimer.look()
+        assert len(parts.buffer) > parts.claimer.low
