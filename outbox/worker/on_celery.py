@@ -133,10 +133,12 @@ class _OnCelery:
             return self._engine
 
     def _schedule(self, seconds: float) -> None:
-        entry = {"schedule": seconds, "task": SWEEP, "options": {"expires": seconds}}
+        # Counted by the broker, if it can: `expires` is a time of day, and a worker whose clock is ahead would throw
+        # each sweep away. Where it can't, old ones cost nothing: each only asks for a look at the queue.
+        entry = {"schedule": seconds, "task": SWEEP, "options": {"expiration": seconds}}
         self._entry = entry
         if not self._celery.configured:
-            self._celery.add_periodic_task(seconds, self._celery.signature(SWEEP), name=SWEEP, expires=seconds)
+            self._celery.add_periodic_task(seconds, self._celery.signature(SWEEP), name=SWEEP, expiration=seconds)
         else:
             self._celery.conf.beat_schedule.setdefault(SWEEP, entry)
 
