@@ -54,10 +54,10 @@ test-both: $(READY) ## both of these at once, as .ci/run does
 	@$(PYTEST)
 
 test-engines: TESTS = further
-test-engines: $(READY) ## 300 mails and 15 kill -9 on each engine: worker, served application, Celery; MAILS=1000 KILLS=50
+test-engines: $(READY) ## 300 mails and 15 kill -9 on each engine: worker (also many recipients), served application, Celery; MAILS=1000 KILLS=50
 	@unset PYTHONDONTWRITEBYTECODE; OUTBOX_TEST_MAILS=$(MAILS) OUTBOX_TEST_KILLS=$(KILLS) \
 		$(RUN) -m pytest -rP -m "long or further" -k "test_soak or kill_loop or killed_again" tests/story/test_soak.py \
-		tests/story/test_celery.py tests/story/test_in_process.py $(ARGS)
+		tests/story/test_soak_groups.py tests/story/test_celery.py tests/story/test_in_process.py $(ARGS)
 	@$(PYTEST)
 
 soak: $(READY) ## 10,000 mails and 200 kill -9 on each database; ARGS="--mails 1000 --kills 50"

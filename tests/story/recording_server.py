@@ -3,9 +3,9 @@
     python -m tests.story.recording_server --record taken.jsonl [--port 2525] [--certificate server.pem] [--delay 0.01]
 
 It prints the port it listens on. Each line of the record is one recipient of one mail: {"id": its Message-ID, "to":
-the recipient, "digest": SHA-256 of the content, "at": wall clock in seconds, "mail": the same when MAIL came}. A
-process of its own, on the standard library alone, so that neither the sender's nor the test's death can touch what was
-taken.
+the recipient, "digest": SHA-256 of the content, "at": wall clock in seconds, "mail": the same when MAIL came,
+"transaction": a number that its other recipients share}. A process of its own, on the standard library alone, so that
+neither the sender's nor the test's death can touch what was taken.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
         self._lock = threading.Lock()
+        self._transaction = time.time_ns()  # greater than all of a server before it
 
     def add(self, content: bytes, recipients: list[str], began: float) -> None:
         found = _MESSAGE_ID.search(content)
         line = {"id": found[1].decode() if found else "", "digest": hashlib.sha256(content).hexdigest()}
         times = {"at": time.time(), "mail": began}
-        lines = [json.dumps(line | {"to": recipient} | times) + "\n" for recipient in recipients]
         with self._lock:
+            self._transaction += 1
+            more = times | {"transaction": self._transaction}
+            lines = [json.dumps(line | {"to": recipient} | more) + "\n" for recipient in recipients]
             os.write(self._file, "".join(lines).encode())
             os.fsync(self._file)
 

@@ -93,7 +93,7 @@ def soak(
         workers = [stage.fork() for _ in range(MOST_WORKERS)]
         for number in range(kills):
             enqueue(stage, account, mails * (number + 1) // kills - mails * number // kills, chance)
-            _kill_one(workers, relay, stage, chance)
+            kill_one(workers, relay, stage, chance)
             account.kills += 1
             if number % 50 == 49:
                 told(f"{account.kills} kills, {len(relay.taken())} mails at the server")
@@ -112,7 +112,7 @@ def enqueue(stage: Stage, account: Account, count: int, chance: random.Random) -
         count -= size
 
 
-def _kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: random.Random) -> None:
+def kill_one(workers: list[ForkedWorker], relay: Relay, stage: Stage, chance: random.Random) -> None:
     """Kill at a random moment: after some more mails went through, or a little later, whatever goes on then."""
     target = len(relay.taken()) + chance.randrange(12)
     with polled("a moment to kill", chance.uniform(0.0, 0.4)) as wait_a_little:

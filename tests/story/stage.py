@@ -68,6 +68,7 @@ class Taken(NamedTuple):
     digest: str
     at: float  # wall clock, seconds
     mail: float  # the same, when MAIL came
+    transaction: int  # the same of all recipients that shared one
 
 
 class Relay:
