@@ -1,5 +1,6 @@
 """Celery tasks: mail is written in the task's own transaction, and the outbox's worker sends it.
 
+    flask --app examples.celery_app init-db
     flask --app examples.celery_app run
     celery -A examples.celery_worker worker
     flask --app examples.celery_app outbox-sender
@@ -52,13 +53,16 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     mail.init_app(app, session=db)  # was: mail.init_app(app)
     app.extensions["celery"] = make_celery(app)
-    with app.app_context():
-        db.create_all()
 
     @app.post("/reports/<int:number>/<email>")
     def order(number: int, email: str) -> tuple[str, int]:
         report.delay(number, email)
         return "It will come by mail.", 202
+
+    @app.cli.command("init-db")
+    def init_db() -> None:
+        """Make the tables: once, for two processes that start at the same time would get in each other's way."""
+        db.create_all()
 
     return app
 

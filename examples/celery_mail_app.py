@@ -1,5 +1,6 @@
 """Celery's workers send the outbox's mail: no process of its own, and no task of the application's.
 
+    flask --app examples.celery_mail_app init-db
     flask --app examples.celery_mail_app run
     celery -A examples.celery_mail_app worker --concurrency 2
     celery -A examples.celery_mail_app beat
@@ -43,8 +44,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.update(config or {})
     db.init_app(app)
     mail.init_app(app, session=db)  # was: mail.init_app(app)
-    with app.app_context():
-        db.create_all()
 
     celery_app = Celery(app.name)
     celery_app.config_from_object(app.config["CELERY"])
@@ -57,6 +56,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         mail.send(Message("Welcome", recipients=[subscriber.email], body="You will hear from us."))
         db.session.commit()  # subscriber and mail, or neither; was followed by send_async_email.delay(…)
         return "Thank you.", 201
+
+    @app.cli.command("init-db")
+    def init_db() -> None:
+        """Make the tables: once, for two processes that start at the same time would get in each other's way."""
+        db.create_all()
 
     return app
 

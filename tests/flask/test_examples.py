@@ -293,6 +293,7 @@ def test_beside_flask_admin(served: Start, smtp: SmtpServer) -> None:
 def test_celery(served: Start, smtp: SmtpServer) -> None:
     """A task that runs twice, as after the death of its worker, sends once."""
     app = served("celery_app", CELERY={"task_always_eager": True, "task_eager_propagates": True})
+    assert app.test_cli_runner().invoke(args=["init-db"]).exit_code == 0
     client = app.test_client()
     assert [client.post("/reports/7/ann@example.org").status_code for _ in range(2)] == [202, 202]
     (mail,) = delivered(app, smtp)
@@ -305,8 +306,7 @@ def test_celery_with_a_broker(broker: str, url: str, smtp: SmtpServer, monkeypat
     """Web server, Celery's worker and the outbox's, each a process: one mail for each report, however often ordered."""
     monkeypatch.setenv("BROKER_URL", broker)
     monkeypatch.setenv("DATABASE_URL", url)
-    operations.create_tables(engine := worker_engine(url))
-    engine.dispose()
+    make_tables("examples.celery_app")
     web = "flask --app examples.celery_app run --port 0"
     worker = "celery -A examples.celery_worker worker --concurrency 1 --loglevel INFO"
     with saying(web) as served, saying(worker) as tasks:
@@ -341,8 +341,7 @@ def test_mail_by_celery(
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("MAIL_SERVER", smtp.relay().host)
     monkeypatch.setenv("MAIL_PORT", str(smtp.relay().port))
-    operations.create_tables(engine := worker_engine(url))
-    engine.dispose()
+    make_tables("examples.celery_mail_app")
     web, worker = "flask --app shop run --port 0", f"{queues if with_queue else plain} --loglevel INFO"
     with saying(web, tmp_path) as served, saying(worker, tmp_path) as tasks, saying(beat, tmp_path):
         assert any("outbox.sweep" in line and "received" in line for line in tasks)
@@ -367,6 +366,12 @@ def test_script(start: Start, smtp: SmtpServer) -> None:
     assert script.main(["ann@example.org", "bob@example.org", "eve@example.org"]) == 1
     recipients = sorted(mail["To"] for mail in drain("script", smtp))
     assert recipients == ["ann@example.org", "bob@example.org", "eve@example.org"]
+
+
+def make_tables(name: str) -> None:
+    """As the example says."""
+    command = [sys.executable, "-m", "flask", "--app", name, "init-db"]
+    subprocess.run(command, cwd=EXAMPLES.parent, check=True, timeout=60)
 
 
 def tasks_ended(said: list[str]) -> list[str]:
