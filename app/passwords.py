@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zxcvbn import zxcvbn
-
 MIN = 8
 MAX = 128  # hashing is slow on purpose; a megabyte of it is an attack
 
@@ -21,5 +19,7 @@ def fault(password: str, *about: str | None) -> str | None:
     """What is wrong with `password`, or None. `about`: the account's name and address, which others know, too."""
     if not MIN <= len(password) <= MAX:
         return LENGTH
+    from zxcvbn import zxcvbn  # its lists take 12 MB, which no worker and no command needs
+
     words = [word for known in about if known for word in (known, *known.split("@"))]
     return COMMON if zxcvbn(password[:_LOOKED_AT], user_inputs=words)["score"] < WEAK else None
