@@ -145,7 +145,7 @@ def test_a_throttled_domain_is_slowed_alone(sqlite_database: Database, make_stag
         for _ in range(2):
             stage.fork()
         until(lambda: slowed(stage), "the domain is slowed", 30)
-        until(lambda: stage.states()["sent"] >= 200 + 20, "the others are sent", 30)
+        until(lambda: stage.states()["sent"] >= 200 + 20, "the others are sent", 90)
         (known,) = slowed(stage).values()
         assert set(known) == {"slow.example"}
         assert {row.domain for row in stage.deliveries() if row.state != "sent"} == {"slow.example"}
