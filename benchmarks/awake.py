@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _LOOK_SECONDS = 0.3
@@ -17,24 +16,19 @@ _WAKES = 100
 _PAUSE_SECONDS = 0.002  # long enough for a processor to fall asleep
 
 
-@dataclass(frozen=True, slots=True)
-class Awake:
-    """The machine at one moment, with nothing of ours running."""
-
-    wake: float  # microseconds until a process that waits for a byte runs again, the median
-    busy: float  # share of the processors' time that other work takes
-    steal: float  # share that the host gives to others
-    load: float  # of the last minute
-
-
 def look() -> dict[str, float]:
-    """Takes half a second."""
+    """The machine at one moment, with nothing of ours running. Takes half a second."""
     before = _times()
     time.sleep(_LOOK_SECONDS)
     passed = [after - earlier for after, earlier in zip(_times(), before, strict=True)]
     total = sum(passed) or 1
     idle, steal = passed[3] + passed[4], passed[7]
-    return asdict(Awake(_wake(), (total - idle - steal) / total, steal / total, os.getloadavg()[0]))
+    return {
+        "wake": _wake(),  # microseconds until a process that waits for a byte runs again, the median
+        "busy": (total - idle - steal) / total,  # share of the processors' time that other work takes
+        "steal": steal / total,  # share that the host gives to others
+        "load": os.getloadavg()[0],  # of the last minute
+    }
 
 
 def _times() -> list[int]:

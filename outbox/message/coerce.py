@@ -27,7 +27,7 @@ _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 )
 """Types that a proxy may stand for, and how to get at the value."""
 
-_CONTAINERS = frozenset({str, bytes, list, tuple, set, frozenset, dict})
+_CONTAINERS = (str, bytes, list, tuple, set, frozenset, dict)
 
 
 def text_of(value: object, field: str) -> str:
@@ -102,7 +102,7 @@ def is_empty(value: object) -> bool:
     if value is None:
         return True
     try:
-        if type(value) in _CONTAINERS or isinstance(value, tuple(_CONTAINERS)):
+        if type(value) in _CONTAINERS or isinstance(value, _CONTAINERS):
             return not value
         return value.__class__ is type(None)
     except Exception:  # noqa: BLE001 - a proxy of a caller's own; reading the value reports what is wrong with it

@@ -113,7 +113,8 @@ class DomainRates:
             life = self._life(limits)
             wanted = _PORTIONS * lacking if life and lacking >= _LEAST else lacking
             grant = self._source.reserve(DOMAIN, domain, limits, wanted, paced=False)
-            self._kept[domain] = max(0, grant.permits - lacking), grant.began + life
+            if grant.permits > lacking:
+                self._kept[domain] = grant.permits - lacking, grant.began + life
             found = kept + min(lacking, self._granted(domain, grant, lacking))
         return found
 

@@ -35,7 +35,6 @@ class Groups:
     policy: str
     kills: int
     committed: set[Delivery] = field(default_factory=set)
-    rolled_back: set[str] = field(default_factory=set)
     states: dict[Delivery, str] = field(default_factory=dict)
     transactions: dict[Delivery, list[int]] = field(default_factory=lambda: defaultdict(list))
     shared: int = 0  # transactions with several recipients
@@ -111,7 +110,6 @@ def enqueue(stage: Stage, found: Groups, count: int, chance: random.Random) -> N
             id_ = stage.outbox.enqueue(Message("To all", recipients=recipients, body="x\n"), session).message_id
             if chance.random() < ROLLED_BACK:
                 session.rollback()
-                found.rolled_back.add(id_)
             else:
                 session.commit()
                 found.committed |= {(id_, recipient) for recipient in recipients}
