@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from outbox.delivery.states import Lane
 from outbox.operations.tables import DELIVERY
+from outbox.store.databases import of
 from outbox.store.held import Held
 from outbox.store.types import DbNow
 
@@ -44,15 +45,18 @@ def count_to(connection: sa.Connection, cap: int, *where: sa.ColumnElement[bool]
 
 
 def _due(connection: sa.Connection, lane: Lane, cap: int) -> int:
-    slots = [slot for slot, of in _SLOTS.items() if of is lane]
-    return count_to(connection, cap, DELIVERY.c.lane.in_(slots), DELIVERY.c.due_at <= DbNow())
+    return count_to(connection, cap, DELIVERY.c.lane.in_(_slots_of(lane)), DELIVERY.c.due_at <= DbNow())
+
+
+def _slots_of(lane: Lane) -> list[int]:
+    return [slot for slot, its in _SLOTS.items() if its is lane]
 
 
 def _oldest(connection: sa.Connection, now: datetime, lane: Lane) -> float | None:
     """Seconds since the oldest due mail of the lane came due: its two slots, each at its head."""
     ages = []
-    for slot in (slot for slot, of in _SLOTS.items() if of is lane):
-        due_at = connection.execute(_head(slot).with_only_columns(DELIVERY.c.due_at).limit(1)).scalar()
+    for slot in _slots_of(lane):
+        due_at = connection.execute(_head(connection, slot).with_only_columns(DELIVERY.c.due_at).limit(1)).scalar()
         if due_at is not None:
             ages.append(max(0.0, (now - due_at).total_seconds()))
     return max(ages, default=None)
@@ -71,7 +75,7 @@ def _searched_all(connection: sa.Connection, now: datetime, held: Held, cap: int
 
 
 def _searched(connection: sa.Connection, held: Held, slot: int) -> sa.Row[tuple[int, int, datetime | None]]:
-    head = _head(slot).limit(PAUSED_SEEN).subquery("head")
+    head = _head(connection, slot).limit(PAUSED_SEEN).subquery("head")
     paused = held.passed_over(head)
     told = sa.select(
         head.c.due_at, sa.case((sa.false() if paused is None else paused, 1), else_=0).label("paused")
@@ -86,9 +90,9 @@ def _searched(connection: sa.Connection, held: Held, slot: int) -> sa.Row[tuple[
     ).one()
 
 
-def _head(slot: int) -> sa.Select[tuple[datetime, int, str, int, int | None]]:
+def _head(connection: sa.Connection, slot: int) -> sa.Select[tuple[datetime, int, str, int, int | None]]:
     return (
         sa.select(DELIVERY.c.due_at, DELIVERY.c.message_id, DELIVERY.c.domain, DELIVERY.c.id, DELIVERY.c.batch_id)
-        .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at <= DbNow())
-        .order_by(DELIVERY.c.due_at)
+        .where(of(connection).begins_with(DELIVERY.c.lane, slot), DELIVERY.c.due_at <= DbNow())
+        .order_by(DELIVERY.c.lane, DELIVERY.c.due_at)
     )

@@ -11,6 +11,7 @@ from outbox.operations.conditions import was_deferred
 from outbox.operations.due import count_to
 from outbox.operations.health import FailureGroup
 from outbox.operations.tables import ATTEMPT, DELIVERY, MESSAGE, in_state
+from outbox.store.databases import of
 from outbox.store.types import DbNow
 
 FAILURES_SEEN = 5_000
@@ -43,7 +44,7 @@ def deferred(
 
     Its times are those of the last attempt.
     """
-    waiting = sa.union_all(*(sa.select(_waiting(lane, retry)) for lane in Lane for retry in (True, False)))
+    waiting = sa.union_all(*(sa.select(_waiting(connection, lane, retry)) for lane in Lane for retry in (True, False)))
     return _groups(connection, waiting.subquery(), most, environment)
 
 
@@ -55,7 +56,7 @@ def count_deferred(connection: sa.Connection, cap: int) -> int:
     """
     retries = DELIVERY.c.lane.in_([lane.slot(retry=True) for lane in Lane])
     counted = count_to(connection, cap, retries, DELIVERY.c.due_at > DbNow(), _queued())
-    others = sa.union_all(*(sa.select(_waiting(lane, retry=False).c.at) for lane in Lane)).subquery()
+    others = sa.union_all(*(sa.select(_waiting(connection, lane, retry=False).c.at) for lane in Lane)).subquery()
     found = connection.execute(sa.select(sa.func.count()).select_from(others)).scalar_one()
     return min(counted + int(found), cap + 1)
 
@@ -64,14 +65,15 @@ def _queued() -> sa.ColumnElement[bool]:
     return DELIVERY.c.state == State.QUEUED.value
 
 
-def _waiting(lane: Lane, retry: bool) -> sa.Subquery:
+def _waiting(connection: sa.Connection, lane: Lane, retry: bool) -> sa.Subquery:
     """What was attempted in one index range: all of it among the retries, of the others those that have a reason."""
     at = DELIVERY.c.updated_at
-    in_range = (DELIVERY.c.lane == lane.slot(retry=retry), DELIVERY.c.due_at > DbNow())
+    slot = lane.slot(retry=retry)
+    in_range = (of(connection).begins_with(DELIVERY.c.lane, slot), DELIVERY.c.due_at > DbNow())
     first = (
         _causes(at, _queued().label("waits") if retry else was_deferred().label("waits"))
         .where(*in_range)
-        .order_by(DELIVERY.c.due_at)
+        .order_by(DELIVERY.c.lane, DELIVERY.c.due_at)
         .limit(FAILURES_SEEN)
         .subquery()
     )

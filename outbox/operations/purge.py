@@ -6,13 +6,14 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
+from outbox.operations import ends
 from outbox.operations.audit import Trail
+from outbox.operations.ends import Place
 from outbox.operations.filters import Filter, clauses, narrowed
 from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, THROTTLE, WORKER
 from outbox.store.databases import of
@@ -149,13 +150,6 @@ def take_write_lock(connection: sa.Connection) -> None:
         connection.execute(BLOB.delete().where(BLOB.c.digest == ""))
 
 
-class Place(NamedTuple):
-    """A delivery in the order of ends."""
-
-    finished_at: datetime
-    id: int
-
-
 class Seen(NamedTuple):
     """What one look along the order of ends has found."""
 
@@ -194,18 +188,17 @@ def _page(connection: sa.Connection, done: Done, after: Place | None, limit: int
     thousand of them takes the worker's process as long as all else of a purge."""
     statement = sa.select(DELIVERY.c.message_id, DELIVERY.c.id).select_from(done.source).where(done.holds)
     if after is not None:
-        same = sa.and_(DELIVERY.c.finished_at == after.finished_at, DELIVERY.c.id <= after.id)
-        statement = statement.where(DELIVERY.c.finished_at >= after.finished_at, sa.not_(same))
-    return connection.execute(statement.order_by(DELIVERY.c.finished_at, DELIVERY.c.id).limit(limit)).all()
+        statement = statement.where(ends.after(after))
+    return connection.execute(statement.order_by(*ends.OLDEST_FIRST).limit(limit)).all()
 
 
 def _place(connection: sa.Connection, page: Sequence[Any]) -> Place | None:
     """Of the last one; None: there is none, or somebody has just requeued it."""
     if not page:
         return None
-    id = page[-1][1]
-    ended = connection.execute(sa.select(DELIVERY.c.finished_at).where(DELIVERY.c.id == id)).scalar()
-    return None if ended is None else Place(ended, id)
+    last = sa.select(*ends.OLDEST_FIRST).where(DELIVERY.c.id == page[-1][1], DELIVERY.c.finished_at.is_not(None))
+    row = connection.execute(last).first()
+    return None if row is None else ends.place_of(row)
 
 
 def _whole(connection: sa.Connection, message_pks: set[int], done: Done) -> set[int]:

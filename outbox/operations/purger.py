@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
 from outbox.operations import audit, effects
+from outbox.operations.ends import Place
 from outbox.operations.erase_message import empty_ended
 from outbox.operations.filters import Filter
-from outbox.operations.purge import DONE_WITH, Done, Place, look, remove, sweep
+from outbox.operations.purge import DONE_WITH, Done, look, remove, sweep
 from outbox.operations.purge_events import purge_events
 from outbox.store.databases import of
 from outbox.store.reading import reading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +11,8 @@ import sqlalchemy as sa
 from outbox.core.clock import monotonic
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State
+from outbox.operations import ends
+from outbox.operations.ends import Place
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, locked, remove_orphans, take_write_lock
 from outbox.operations.tables import DELIVERY, MESSAGE, PART
@@ -38,8 +41,8 @@ class Redactor:
         self._engine = engine
         self._kinds = tuple(kinds)
         self._lag = lag
-        self._high: Any = None  # (end, id) up to which all was looked at, from where this process began
-        self._low: Any = None  # (end, id) down to which all before that was looked at; None: all of it
+        self._high: Place | None = None  # up to which all was looked at, from where this process began
+        self._low: Place | None = None  # down to which all before that was looked at; None: all of it
 
     def run(self, *, seconds: float = 1.0) -> int:
         """Redact what there is to redact, for little more than `seconds` of history; how many messages."""
@@ -48,33 +51,32 @@ class Redactor:
             now = connection.execute(sa.select(DbNow(-self._lag))).scalar_one()
         changed = 0
         if self._high is None:
-            self._high = self._low = (now, 0)
+            self._high = self._low = Place(now)
         else:
-            changed = self._forward(now)
+            changed = self._forward(self._high, now)
         while self._low is not None and monotonic() < deadline:
-            changed += self._back()
+            changed += self._back(self._low)
         return changed
 
-    def _forward(self, until: Any) -> int:
+    def _forward(self, high: Place, until: datetime) -> int:
         changed, size = 0, PAGE
         while size == PAGE:
-            end = sa.and_(behind(self._high), DELIVERY.c.finished_at < until)
-            rows, more = self._step(end, DELIVERY.c.finished_at, DELIVERY.c.id)
+            rows, more = self._step(sa.and_(ends.after(high), DELIVERY.c.finished_at < until), ends.OLDEST_FIRST)
             changed, size = changed + more, len(rows)
             if rows:
-                self._high = (rows[-1].finished_at, rows[-1].id)
+                high = self._high = ends.place_of(rows[-1])
         return changed
 
-    def _back(self) -> int:
-        rows, changed = self._step(_before(self._low), DELIVERY.c.finished_at.desc(), DELIVERY.c.id.desc())
-        self._low = (rows[-1].finished_at, rows[-1].id) if len(rows) == PAGE else None
+    def _back(self, low: Place) -> int:
+        rows, changed = self._step(ends.before(low), ends.NEWEST_FIRST)
+        self._low = ends.place_of(rows[-1]) if len(rows) == PAGE else None
         return changed
 
-    def _step(self, where: sa.ColumnElement[bool], *order: Any) -> tuple[Sequence[Any], int]:
+    def _step(self, where: sa.ColumnElement[bool], order: Sequence[Any]) -> tuple[Sequence[Any], int]:
         states = [state.value for state in DONE_WITH]
         with reading(self._engine) as connection:
             rows = connection.execute(
-                sa.select(DELIVERY.c.message_id, DELIVERY.c.finished_at, DELIVERY.c.id)
+                sa.select(DELIVERY.c.message_id, *ends.OLDEST_FIRST)
                 .where(where, DELIVERY.c.state.in_(states))
                 .order_by(*order)
                 .limit(PAGE)
@@ -138,15 +140,3 @@ def _sent(connection: sa.Connection, message_pks: list[int]) -> set[int]:
     )
     of_these = sa.and_(DELIVERY.c.message_id.in_(message_pks), reached)
     return set(connection.execute(sa.select(DELIVERY.c.message_id).where(of_these)).scalars())
-
-
-def _before(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
-    """Ahead of `place` in the order of ends."""
-    end, id = place
-    return sa.and_(DELIVERY.c.finished_at <= end, sa.or_(DELIVERY.c.finished_at < end, DELIVERY.c.id < id))
-
-
-def behind(place: tuple[Any, int]) -> sa.ColumnElement[bool]:
-    """Behind `place` in the order of ends."""
-    end, id = place
-    return sa.and_(DELIVERY.c.finished_at >= end, sa.or_(DELIVERY.c.finished_at > end, DELIVERY.c.id > id))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
 from outbox.core.clock import monotonic
 from outbox.delivery.states import FINAL, State
-from outbox.operations.redact import PAGE, behind, redact, still_sensitive
+from outbox.operations import ends
+from outbox.operations.redact import LAG, PAGE, redact, still_sensitive
 from outbox.operations.tables import DELIVERY
 from outbox.store.reading import reading
 from outbox.store.types import DbNow
@@ -25,7 +25,7 @@ class FailedRedactor:
         """`seconds`: by kind, how long after its end; 0: never."""
         self._engine = engine
         self._environment = environment
-        self._places: dict[float, tuple[Any, int]] = {}
+        self._places: dict[float, ends.Place] = {}
         self._kinds: defaultdict[float, list[str]] = defaultdict(list)
         for kind, after in seconds.items():
             if after:
@@ -42,19 +42,20 @@ class FailedRedactor:
         return changed
 
     def _step(self, after: float, kinds: Iterable[str]) -> tuple[bool, int]:
-        columns = (DELIVERY.c.finished_at, DELIVERY.c.id, DELIVERY.c.message_id)
-        old = sa.and_(DELIVERY.c.finished_at < DbNow(-after), DELIVERY.c.state.in_(_NOT_SENT))
-        if (place := self._places.get(after)) is not None:
-            old = sa.and_(old, behind(place))
         with reading(self._engine) as connection:
-            statement = sa.select(*columns).where(old).order_by(DELIVERY.c.finished_at, DELIVERY.c.id).limit(PAGE)
-            rows = connection.execute(statement).all()
+            until = connection.execute(sa.select(DbNow(-after - LAG))).scalar_one()
+            old = sa.and_(DELIVERY.c.finished_at < until, DELIVERY.c.state.in_(_NOT_SENT))
+            if (place := self._places.get(after)) is not None:
+                old = sa.and_(old, ends.after(place))
+            columns = (*ends.OLDEST_FIRST, DELIVERY.c.message_id)
+            rows = connection.execute(sa.select(*columns).where(old).order_by(*ends.OLDEST_FIRST).limit(PAGE)).all()
             pks = [row.message_id for row in rows]
             found = [row.id for row in still_sensitive(connection, pks, [*kinds], self._environment)]
         changed = 0
         if found:
             with self._engine.begin() as connection:
                 changed = redact(connection, found, [*kinds], lag=after, states=tuple(FINAL), sent=False)
-        if rows:
-            self._places[after] = (rows[-1].finished_at, rows[-1].id)
-        return len(rows) == PAGE, changed
+        more = len(rows) == PAGE
+        # all that was sent meanwhile was passed by, and is not to be read again
+        self._places[after] = ends.place_of(rows[-1]) if more else ends.Place(until)
+        return more, changed

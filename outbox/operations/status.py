@@ -29,6 +29,7 @@ from outbox.operations.slowed import slowed
 from outbox.operations.tables import DELIVERY, MESSAGE, WORKER, environments
 from outbox.operations.transports import transports_said, up_or_down
 from outbox.settings.transport_options import in_its_words
+from outbox.store.databases import of
 from outbox.store.held import Held
 from outbox.store.pauses import EVERY, Pause, active
 from outbox.store.types import DbNow
@@ -266,11 +267,11 @@ def _unserved(connection: sa.Connection, served: set[str]) -> dict[str, int]:
     found: dict[str, set[int]] = {}
     for lane in Lane:
         for slot in (lane.slot(retry=False), lane.slot(retry=True)):
-            for order in (DELIVERY.c.due_at.asc(), DELIVERY.c.due_at.desc()):
+            for order in (sa.asc, sa.desc):
                 head = (
                     sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
-                    .where(DELIVERY.c.lane == slot, DELIVERY.c.due_at <= DbNow())
-                    .order_by(order)
+                    .where(of(connection).begins_with(DELIVERY.c.lane, slot), DELIVERY.c.due_at <= DbNow())
+                    .order_by(order(DELIVERY.c.lane), order(DELIVERY.c.due_at))
                     .limit(FOREIGN_SEEN)
                     .subquery()
                 )

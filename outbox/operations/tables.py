@@ -46,9 +46,9 @@ def in_state(state: State) -> sa.ColumnElement[bool]:
     """Of this state, to be ordered by state and id: so only the index on both serves.
 
     With an equation PostgreSQL leaves the state out of the order, and may go along the primary key instead: through all
-    that came after the last of them.
+    that came after the last of them. MySQL and MariaDB make an equation of BETWEEN, and sort.
     """
-    return DELIVERY.c.state.between(state.value, state.value)
+    return sa.and_(DELIVERY.c.state >= state.value, DELIVERY.c.state <= state.value)
 
 
 def environments(connection: sa.Connection) -> set[str]:

@@ -30,8 +30,8 @@ def _due(
     behind = on.is_behind((_delivery.c.due_at, _delivery.c.id), (due_at, id_))
     return (
         sa.select(*_columns())
-        .where(_delivery.c.lane == slot, _delivery.c.due_at <= DbNow(), behind, _free(), mine)
-        .order_by(_delivery.c.due_at, _delivery.c.id)
+        .where(on.begins_with(_delivery.c.lane, slot), _delivery.c.due_at <= DbNow(), behind, _free(), mine)
+        .order_by(_delivery.c.lane, _delivery.c.due_at, _delivery.c.id)
     )
 
 

@@ -25,7 +25,7 @@ def due_now() -> sa.Select[int]:
 
 def live_routes(engine: sa.Engine) -> frozenset[str]:
     """The routes of what is still to be sent, of whatever environment and settings."""
-    live = sa.select(_delivery.c.route).where(_delivery.c.due_at.is_not(None)).distinct()
+    live = sa.select(_delivery.c.route).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at.is_not(None)).distinct()
     with reading(engine) as connection:
         return frozenset(connection.execute(live).scalars())
 

@@ -160,6 +160,10 @@ class Database(JsonObjects):
 
     # claim and record
 
+    def begins_with(self, first: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
+        """Whether the first column of an index is `value`, for a range of the second; to be ordered by both."""
+        return sa.and_(first == value)
+
     def is_behind(self, columns: Sequence[Any], place: Sequence[Any]) -> sa.ColumnElement[bool]:
         """Whether two columns, which an index begins with, come after a place in their order."""
         return sa.tuple_(*columns) > sa.tuple_(*place)
