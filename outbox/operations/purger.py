@@ -35,7 +35,7 @@ NARROWED_SECONDS = 10.0
 """How long it holds that there is mail of one environment alone."""
 
 PAUSE_SECONDS = 0.005
-PAUSE_SHARE = 0.5
+PAUSE_SHARE = 1.0
 """Between two batches: at least so long, and this share of what the last one took."""
 
 
