@@ -43,7 +43,7 @@ from outbox.worker.asked import Asked
 from outbox.worker.bounce_mailbox import BounceMailbox
 from outbox.worker.connection_share import share_of
 from outbox.worker.lease_guard import LeaseGuard
-from outbox.worker.one_cpu import OneProcessor, is_of_use
+from outbox.worker.one_cpu import is_of_use
 from outbox.worker.pacer import paced
 from outbox.worker.pool import Pool
 from outbox.worker.pools import Pools
@@ -183,14 +183,14 @@ def purger(engine: Engine, settings: Settings, kinds: Iterable[Policy] = ()) -> 
     )
 
 
-def further_duties(engine: Engine, settings: Settings, bound: Bound, *, own: bool) -> list[Duty]:
-    """Those that depend on the settings. `own`: nothing but the worker runs in the process."""
+def further_duties(engine: Engine, settings: Settings, bound: Bound, one_cpu: Callable[[], Duty] | None) -> list[Duty]:
+    """Those that depend on the settings. `one_cpu`: makes the one that keeps the threads together, if any may."""
     kinds = bound.kinds.redacted(settings.sensitive_kinds, settings.sensitive_failed_seconds)
     wanted: list[Duty] = [duties.Redaction(engine, kinds, settings.environment)] if kinds else []
     if (late := settings.delay_warning_seconds) is not None:
         wanted.append(duties.DelayWarning(operations.Delays(engine, settings, settings.environment, late)))
-    if own and settings.one_cpu and is_of_use():
-        wanted.append(OneProcessor())
+    if one_cpu is not None and settings.one_cpu and is_of_use():
+        wanted.append(one_cpu())
     if settings.bounce_imap_url is not None:
         wanted.append(BounceMailbox(engine, settings))
     return wanted

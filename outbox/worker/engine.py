@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -20,6 +21,7 @@ from outbox.core.shutdown import Stop
 from outbox.extension.outbox import outbox_of
 from outbox.worker.asked import Asked
 from outbox.worker.claimer import CLAIM_PER_CONNECTION
+from outbox.worker.one_cpu import OneProcessor
 from outbox.worker.parts import Parts
 
 _WATCH_SECONDS = 1.0  # between two looks at the threads
@@ -53,7 +55,8 @@ class Engine:
         parts.register(None)
         self._pools = parts.pools(None, asked=self._asked)
         pauses = parts.begin(self._pools)
-        self._jobs = parts.jobs(self._pools, pauses, own=False, health=self._health, hangs=self._wrong)
+        own_threads = partial(OneProcessor, own=False)
+        self._jobs = parts.jobs(self._pools, pauses, one_cpu=own_threads, health=self._health, hangs=self._wrong)
         parts.stall.look()  # the first reading of the wall clock
         self._jobs.start()
         self._watching.start()

@@ -1,4 +1,4 @@
-"""Keeps the threads of this process on one processor, which is chosen again every few seconds. Linux only.
+"""Keeps the threads of a worker on one processor, which is chosen again every few seconds. Linux only.
 
 CPython runs one of them at a time. Spread over processors they pass its lock from one to another at each system call,
 which costs more than the second processor gives (docs/decisions/0035).
@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 _THREADS = Path("/proc/self/task")
+_PREFIX = "outbox-"
 _LOOK_SECONDS = 0.02  # for the kernel to spread the threads, so that one sees where there is room
 
 
@@ -27,7 +30,9 @@ class OneProcessor:
     seconds = 5.0
     at_once = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, own: bool = True) -> None:
+        """`own`: all threads of the process are the worker's; else those are that have its name."""
+        self._numbers = _numbers if own else _named
         self._allowed = os.sched_getaffinity(0)
         self.chosen: int | None = None
 
@@ -35,9 +40,9 @@ class OneProcessor:
         """Choose, in 20 ms. Where the kernel does not let us, they stay spread."""
         with contextlib.suppress(OSError):
             self._keep_to(self._allowed)
-            before = _run_times()
+            before = _run_times(self._numbers())
             time.sleep(_LOOK_SECONDS)
-            ran = [number for number, seconds in _run_times().items() if seconds != before.get(number)]
+            ran = [number for number, seconds in _run_times(before).items() if seconds != before.get(number)]
             wanted = _where(ran)
             if self.chosen is not None:
                 wanted[self.chosen] += 0  # else where nothing ran
@@ -53,9 +58,8 @@ class OneProcessor:
         self.chosen = min(self._allowed, key=lambda number: (taken[number], -wanted[number], number))
         self._keep_to({self.chosen})
 
-    @staticmethod
-    def _keep_to(processors: set[int]) -> None:
-        for number in _numbers():
+    def _keep_to(self, processors: set[int]) -> None:
+        for number in self._numbers():
             with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 os.sched_setaffinity(number, processors)
 
@@ -71,10 +75,15 @@ def _numbers() -> list[int]:
     return [int(name) for name in os.listdir(_THREADS)]
 
 
-def _run_times() -> dict[int, str]:
+def _named() -> list[int]:
+    threads = threading.enumerate()
+    return [one.native_id for one in threads if one.name.startswith(_PREFIX) and one.native_id is not None]
+
+
+def _run_times(numbers: Iterable[int]) -> dict[int, str]:
     """By thread, what changes when it runs."""
     found = {}
-    for number in _numbers():
+    for number in numbers:
         with contextlib.suppress(OSError):
             found[number] = (_THREADS / str(number) / "schedstat").read_text().split()[0]
     return found
@@ -97,8 +106,17 @@ def _taken_by_siblings(*, below: int | None = None) -> Counter[int]:
     parent, own = os.getppid(), os.getpid()
     with contextlib.suppress(OSError):
         for number in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
-            with contextlib.suppress(ProcessLookupError):
-                kept = os.sched_getaffinity(number)
-                if len(kept) == 1 and number != own and (below is None or number < below):
-                    taken.update(kept)
+            if number != own and (below is None or number < below):
+                taken.update(_kept_to(number))
     return taken
+
+
+def _kept_to(process: int) -> set[int]:
+    """The processors that threads of another process may not leave, of which each has one."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{process}/task"):
+            with contextlib.suppress(ProcessLookupError):
+                kept = os.sched_getaffinity(int(name))
+                found |= kept if len(kept) == 1 else set()
+    return found

@@ -129,12 +129,12 @@ class Parts:
         pools: Pools,
         pauses: duties.Pauses,
         *,
-        own: bool,
+        one_cpu: Callable[[], Duty] | None,
         health: Health,
         hangs: Callable[[], str | None],
         monitor: Monitor | None = None,
     ) -> Jobs:
-        """What it does by the clock, not started yet. `own`: nothing but the worker runs in the process."""
+        """What it does by the clock, not started yet. `one_cpu`: as `build.further_duties`."""
         heartbeat = duties.Heartbeat(
             self.settings.heartbeat_seconds, self.registration, health, self.requests, monitor=monitor, hangs=hangs
         )
@@ -146,7 +146,7 @@ class Parts:
             pauses,
             self.purge,
             batches.Batches(batches.rounds(self.engine, self.settings), self.effects.soon),
-            *build.further_duties(self.engine, self.settings, self.bound, own=own),
+            *build.further_duties(self.engine, self.settings, self.bound, one_cpu),
             IdleProbe(
                 pools,
                 Transports(self.engine, self.settings.environment),

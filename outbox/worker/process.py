@@ -17,6 +17,7 @@ from outbox.monitoring.counters import Meters
 from outbox.monitoring.http import Monitor
 from outbox.worker import build, service_manager
 from outbox.worker.leftover import is_left, say_held
+from outbox.worker.one_cpu import OneProcessor
 from outbox.worker.parts import Parts
 from outbox.worker.place import Place
 from outbox.worker.pools import Pools
@@ -115,7 +116,7 @@ class Worker:
             jobs = parts.jobs(
                 pools,
                 pauses,
-                own=self._place.own,
+                one_cpu=OneProcessor if self._place.own else None,
                 health=lambda: parts.health(pools),
                 hangs=self._watchdog.wrong,
                 monitor=self._monitor,

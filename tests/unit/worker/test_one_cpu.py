@@ -22,11 +22,12 @@ def work():
     while True:
         sum(range(1000))
 
-duty = OneProcessor()
+named = sys.argv[1:] == ["named"]
+duty = OneProcessor(own=not named)
 for number in os.listdir("/proc/self/task"):
     os.sched_setaffinity(int(number), {min(os.sched_getaffinity(0))})
 for _ in range(3):
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work, name="outbox-work" if named else None, daemon=True).start()
 for line in sys.stdin:
     duty.run()
     print(duty.chosen, flush=True)
@@ -34,9 +35,10 @@ for line in sys.stdin:
 
 
 @contextmanager
-def busy() -> Iterator[subprocess.Popen[str]]:
-    """A process with threads that compute, all on the first processor till it is asked to choose."""
-    command = [sys.executable, "-c", _BUSY]
+def busy(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with threads that compute, all on the first processor till it is asked to choose. "named": it is a
+    task queue's, and those threads alone are the worker's."""
+    command = [sys.executable, "-c", _BUSY, *words]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -64,10 +66,20 @@ def test_all_threads_stay_on_the_processor_that_was_chosen() -> None:
         assert [os.sched_getaffinity(number) for number in threads] == [{chosen}] * 4
 
 
-def test_workers_of_one_parent_keep_apart() -> None:
+def test_in_a_process_of_others_its_own_threads_alone_stay_there() -> None:
+    with busy("named") as process:
+        chosen = choose(process)
+        kept = {number: os.sched_getaffinity(number) for number in map(int, os.listdir(f"/proc/{process.pid}/task"))}
+        main = kept.pop(process.pid)
+        assert list(kept.values()) == [{chosen}] * 3
+        assert main == {min(os.sched_getaffinity(0))}  # as it was
+
+
+@pytest.mark.parametrize("words", [(), ("named",)], ids=["workers", "of a task queue"])
+def test_workers_of_one_parent_keep_apart(words: tuple[str, ...]) -> None:
     """Though all begin on the same processor, and each chooses again and again."""
     with ExitStack() as stack:
-        processes = [stack.enter_context(busy()) for _ in range(2)]
+        processes = [stack.enter_context(busy(*words)) for _ in range(2)]
         for _ in range(10):
             first, second = map(choose, processes)
             assert first != second
