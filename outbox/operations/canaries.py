@@ -15,8 +15,9 @@ from outbox.delivery.reported import EventType
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import LIVE, State
 from outbox.operations import pauses
-from outbox.operations.tables import BATCH, DELIVERY, EVENT
+from outbox.operations.tables import BATCH, DELIVERY, EVENT, in_state
 from outbox.store.batches import release
+from outbox.store.databases import of
 from outbox.store.pauses import What
 from outbox.store.posting import HELD
 from outbox.store.reading import reading
@@ -125,9 +126,10 @@ def _release(engine: sa.Engine, row: Any) -> None:
     last = 0
     while True:
         with engine.begin() as connection:
-            waits = (DELIVERY.c.batch_id == row.id, DELIVERY.c.state == State.QUEUED.value, DELIVERY.c.id > last)
-            some = sa.select(DELIVERY.c.id).where(*waits, DELIVERY.c.due_at == HELD).order_by(DELIVERY.c.id)
-            ids = list(connection.execute(some.limit(RELEASED_AT_ONCE)).scalars())
+            its = of(connection).begins_with(DELIVERY.c.batch_id, row.id), in_state(State.QUEUED)
+            some = sa.select(DELIVERY.c.id).where(*its, DELIVERY.c.id > last, DELIVERY.c.due_at == HELD)
+            ordered = some.order_by(DELIVERY.c.batch_id, DELIVERY.c.state, DELIVERY.c.id)
+            ids = list(connection.execute(ordered.limit(RELEASED_AT_ONCE)).scalars())
             if not ids:
                 _turned(connection, row, CanaryState.PASSED, CanaryState.RELEASED)
                 return

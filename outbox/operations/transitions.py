@@ -17,7 +17,8 @@ from outbox.delivery.retry import Reason
 from outbox.delivery.states import State, sources
 from outbox.message.digest import ERASED
 from outbox.operations.audit import Trail
-from outbox.operations.filters import Filter, clauses
+from outbox.operations.filters import Filter, by_id, clauses, in_span
+from outbox.operations.hits import source
 from outbox.operations.tables import DELIVERY, MESSAGE
 from outbox.store.databases import of
 from outbox.store.transports import let_go
@@ -150,9 +151,9 @@ def next_matching(connection: sa.Connection, wanted: Filter, after: int, size: i
     """
     return connection.execute(
         sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
-        .select_from(DELIVERY.join(MESSAGE, DELIVERY.c.message_id == MESSAGE.c.id))
-        .where(*clauses(wanted), DELIVERY.c.id > after)
-        .order_by(DELIVERY.c.id)
+        .select_from(source(wanted))
+        .where(*clauses(wanted), *in_span(wanted, after + 1, None))
+        .order_by(*by_id(wanted, oldest_first=True))
         .limit(size)
     ).all()
 

@@ -14,21 +14,29 @@ import pytest
 import sqlalchemy as sa
 
 from outbox import operations
+from outbox.delivery.batch_states import BatchState, CanaryState
 from outbox.delivery.states import State
-from outbox.models import OutboxDelivery, table_of
+from outbox.models import OutboxBatch, OutboxDelivery, table_of
+from outbox.operations import canaries
 from outbox.operations.failures import count_deferred
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, look
 from outbox.operations.redact import Redactor
 from outbox.operations.redact_failed import FailedRedactor
+from outbox.operations.transitions import next_matching
 from outbox.store.live_keys import missing_keys
+from outbox.store.posting import HELD
 from outbox.store.queue import Queue
+from outbox.store.types import DbNow
 from tests.db.mails import put
 from tests.servers.databases import Database
 
 pytestmark = pytest.mark.databases("mariadb")
 
 SENT, FAILED, QUEUED = 8_192, 1_024, 2_048
+MIDDLE = 5_000
+"""An id in the midst of the history."""
+
 FEW = 1_200
 """Rows of one statement that looks at a page of a hundred, or at the first 200 of a lane."""
 _DELIVERY = table_of(OutboxDelivery)
@@ -109,6 +117,8 @@ LOOKS: dict[str, Callable[[sa.Engine, sa.Connection], Any]] = {
     "old mail": lambda _, connection: look(connection, Done(3_600.0, DONE_WITH, Filter()), 100, None),
     "old mail, further on": lambda _, connection: _walk(connection),
     "sensitive mail": lambda engine, _: _redact_twice(engine),
+    "requeue of failed": lambda _, connection: next_matching(connection, Filter(states=(State.FAILED,)), MIDDLE, 100),
+    "change of sent": lambda _, connection: next_matching(connection, Filter(states=(State.SENT,)), MIDDLE, 100),
     "list of sent": lambda _, connection: _pages(connection, State.SENT, oldest_first=False),
     "list of sent, oldest first": lambda _, connection: _pages(connection, State.SENT, oldest_first=True),
     "list of failed": lambda _, connection: _pages(connection, State.FAILED, oldest_first=False),
@@ -152,6 +162,22 @@ def test_what_was_sent_is_passed_by_once(engine: sa.Engine) -> None:
     with reads(engine) as found:
         redactor.run()
     assert many(found, 100) == []
+
+
+def test_the_others_of_a_batch_are_released_along_the_index(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each portion begins where the last one ended, and does not read it again."""
+    monkeypatch.setattr(canaries, "RELEASED_AT_ONCE", 100)
+    values = {"id": 1, "environment": "", "name": "march", "state": BatchState.FILLED.value, "created_at": DbNow()}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(OutboxBatch).values(canary=CanaryState.PASSED.value, **values))
+        queued = _DELIVERY.c.state == State.QUEUED.value
+        connection.execute(_DELIVERY.update().where(queued).values(batch_id=1, due_at=HELD))
+        row = connection.execute(sa.select(OutboxBatch.__table__)).one()
+    with reads(engine) as found:
+        canaries._release(engine, row)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).where(_DELIVERY.c.due_at == HELD)) == 0
+    assert many(found, 700) == []
 
 
 def test_more_would_be_seen(engine: sa.Engine) -> None:
