@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import thread as _pool  # noqa: F401 - what it does at the end is to come after what is ours
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from outbox import operations
-from outbox.core.clock import monotonic
+from outbox.core.clock import Debounce, monotonic
 from outbox.core.errors import OutboxError
 from outbox.core.events import logger
 from outbox.core.shutdown import Stop
@@ -43,6 +44,7 @@ SEAT_SECONDS = 1.0
 """How often a process without a worker looks whether the one with it has ended."""
 
 _LOOK_SECONDS = 0.25
+_GIVE_WAY_SECONDS = 0.002
 _MOST_LEFT_ALONE = 5  # workers that hang in one process: each keeps its threads and connections
 
 
@@ -79,6 +81,7 @@ class _Keeper:
         self._seat = Seat(place) if mode == "host" else None
         grace = server.grace
         self._grace = math.inf if grace is None else grace
+        self._gives_way = Debounce(_GIVE_WAY_SECONDS).passes  # not for each message of a commit
         message_queued.connect(self._queued, app)
 
     def run(self) -> None:
@@ -156,6 +159,8 @@ class _Keeper:
         """A commit of this process: nothing tells the worker sooner."""
         if (worker := self._worker) is not None and self._pid == os.getpid():
             worker.nudge()
+            if self._gives_way():
+                time.sleep(0)  # else its thread waits for the interpreter until this request blocks
 
     def _say(self, what: str) -> None:
         if what != self._said:  # not again and again while the tables are missing
