@@ -14,10 +14,9 @@ from outbox.delivery.batch_states import BatchState, CanaryState, goes_wrong
 from outbox.delivery.reported import EventType
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import LIVE, State
-from outbox.operations import pauses
-from outbox.operations.tables import BATCH, DELIVERY, EVENT, in_state
+from outbox.operations import along_batch, pauses
+from outbox.operations.tables import BATCH, DELIVERY, EVENT
 from outbox.store.batches import release
-from outbox.store.databases import of
 from outbox.store.pauses import What
 from outbox.store.posting import HELD
 from outbox.store.reading import reading
@@ -126,10 +125,9 @@ def _release(engine: sa.Engine, row: Any) -> None:
     last = 0
     while True:
         with engine.begin() as connection:
-            its = of(connection).begins_with(DELIVERY.c.batch_id, row.id), in_state(State.QUEUED)
-            some = sa.select(DELIVERY.c.id).where(*its, DELIVERY.c.id > last, DELIVERY.c.due_at == HELD)
-            ordered = some.order_by(DELIVERY.c.batch_id, DELIVERY.c.state, DELIVERY.c.id)
-            ids = list(connection.execute(ordered.limit(RELEASED_AT_ONCE)).scalars())
+            next_ones = along_batch.behind(connection, row.id, State.QUEUED, last)
+            some = sa.select(DELIVERY.c.id).where(*next_ones, DELIVERY.c.due_at == HELD)
+            ids = list(connection.execute(some.order_by(*along_batch.ORDER).limit(RELEASED_AT_ONCE)).scalars())
             if not ids:
                 _turned(connection, row, CanaryState.PASSED, CanaryState.RELEASED)
                 return

@@ -1,7 +1,7 @@
 """The order in which deliveries ended, and places in it.
 
-It is that of the index on end and state, behind which each database has the id: in any other order MySQL and MariaDB
-read all that ever ended, and sort it, for each page.
+It is that of the index on end and state, to which MySQL, MariaDB and SQLite add the id; PostgreSQL sorts by it what
+ended in the same microsecond. In any other order MariaDB reads all that ever ended, and sorts it, for each page.
 """
 
 from __future__ import annotations

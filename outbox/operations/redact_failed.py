@@ -45,7 +45,8 @@ class FailedRedactor:
         with reading(self._engine) as connection:
             until = connection.execute(sa.select(DbNow(-after - LAG))).scalar_one()
             old = sa.and_(DELIVERY.c.finished_at < until, DELIVERY.c.state.in_(_NOT_SENT))
-            if (place := self._places.get(after)) is not None:
+            place = self._places.get(after)
+            if place is not None and place.finished_at <= until:  # else the clock was stepped back since
                 old = sa.and_(old, ends.after(place))
             columns = (*ends.OLDEST_FIRST, DELIVERY.c.message_id)
             rows = connection.execute(sa.select(*columns).where(old).order_by(*ends.OLDEST_FIRST).limit(PAGE)).all()

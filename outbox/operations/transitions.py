@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from outbox.delivery.retry import Reason
 from outbox.delivery.states import State, sources
 from outbox.message.digest import ERASED
+from outbox.operations import along_batch
 from outbox.operations.audit import Trail
 from outbox.operations.filters import Filter, by_id, clauses, in_span
 from outbox.operations.hits import source
@@ -149,13 +150,15 @@ def next_matching(connection: sa.Connection, wanted: Filter, after: int, size: i
 
     The ids are read before a change: an UPDATE that searches by itself would, on MariaDB, lock all that it looks at.
     """
-    return connection.execute(
-        sa.select(DELIVERY.c.id, DELIVERY.c.message_id)
-        .select_from(source(wanted))
-        .where(*clauses(wanted), *in_span(wanted, after + 1, None))
-        .order_by(*by_id(wanted, oldest_first=True))
-        .limit(size)
-    ).all()
+    where, order = [*clauses(wanted), *in_span(wanted, after + 1, None)], by_id(wanted, oldest_first=True)
+    if wanted.batch and len(wanted.states) == 1:
+        batch_pk = along_batch.only_one(connection, wanted.batch, wanted.environment)
+        if batch_pk is not None:
+            where = along_batch.behind(connection, batch_pk, wanted.states[0], after)
+            where += clauses(replace(wanted, batch=None, states=()))
+            order = along_batch.ORDER
+    columns = sa.select(DELIVERY.c.id, DELIVERY.c.message_id).select_from(source(wanted))
+    return connection.execute(columns.where(*where).order_by(*order).limit(size)).all()
 
 
 def locked(connection: sa.Connection, rows: Sequence[Any], *still: sa.ColumnElement[bool]) -> Sequence[Any]:

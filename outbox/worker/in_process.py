@@ -81,7 +81,8 @@ class _Keeper:
         self._seat = Seat(place) if mode == "host" else None
         grace = server.grace
         self._grace = math.inf if grace is None else grace
-        self._gives_way = Debounce(_GIVE_WAY_SECONDS).passes  # not for each message of a commit
+        # not for each message of a commit; gevent's other greenlets have no business within it
+        self._gives_way = Debounce(_GIVE_WAY_SECONDS).passes if not _is_patched("time") else bool
         message_queued.connect(self._queued, app)
 
     def run(self) -> None:
@@ -169,8 +170,7 @@ class _Keeper:
 
 
 def _hindrance(engine: Engine) -> str | None:
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
+    if not _is_patched("threading"):
         return None
     if of(engine).in_process:
         return (
@@ -179,6 +179,12 @@ def _hindrance(engine: Engine) -> str | None:
     if engine.driver == "psycopg2":
         return "psycopg2 lets no other greenlet of gevent run while it waits. Use psycopg."
     return None
+
+
+def _is_patched(module: str) -> bool:
+    """Whether gevent has its own in the place of a module's functions."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched(module))
 
 
 def _at_exit(end: Callable[[], None]) -> None:

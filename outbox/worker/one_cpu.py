@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _THREADS = Path("/proc/self/task")
-_PREFIX = "outbox-"
+_BUSY = ("outbox-claimer", "outbox-connection", "outbox-recorder", "outbox-transport")
 _LOOK_SECONDS = 0.02  # for the kernel to spread the threads, so that one sees where there is room
 
 
@@ -31,7 +31,7 @@ class OneProcessor:
     at_once = True
 
     def __init__(self, *, own: bool = True) -> None:
-        """`own`: all threads of the process are the worker's; else those are that have its name."""
+        """`own`: all threads of the process are the worker's."""
         self._numbers = _numbers if own else _named
         self._allowed = os.sched_getaffinity(0)
         self.chosen: int | None = None
@@ -76,8 +76,10 @@ def _numbers() -> list[int]:
 
 
 def _named() -> list[int]:
-    threads = threading.enumerate()
-    return [one.native_id for one in threads if one.name.startswith(_PREFIX) and one.native_id is not None]
+    """Those that claim, send and record; no others, since what they start stays where they are. With gevent there are
+    none: all are the main thread."""
+    named = (one.native_id for one in threading.enumerate() if one.name.startswith(_BUSY))
+    return [number for number in named if number not in {None, os.getpid()}]
 
 
 def _run_times(numbers: Iterable[int]) -> dict[int, str]:

@@ -17,13 +17,14 @@ from outbox import operations
 from outbox.delivery.batch_states import BatchState, CanaryState
 from outbox.delivery.states import State
 from outbox.models import OutboxBatch, OutboxDelivery, table_of
-from outbox.operations import canaries
+from outbox.operations import canaries, transitions
+from outbox.operations.batches import waiting
 from outbox.operations.failures import count_deferred
 from outbox.operations.filters import Filter
 from outbox.operations.purge import DONE_WITH, Done, look
 from outbox.operations.redact import Redactor
 from outbox.operations.redact_failed import FailedRedactor
-from outbox.operations.transitions import next_matching
+from outbox.operations.transitions import eligible, in_batches, next_matching
 from outbox.store.live_keys import missing_keys
 from outbox.store.posting import HELD
 from outbox.store.queue import Queue
@@ -34,8 +35,10 @@ from tests.servers.databases import Database
 pytestmark = pytest.mark.databases("mariadb")
 
 SENT, FAILED, QUEUED = 8_192, 1_024, 2_048
-MIDDLE = 5_000
-"""An id in the midst of the history."""
+MIDDLE = 700
+"""An id with many of each state behind it."""
+
+SENT_MAIL = Filter(states=(State.SENT,))
 
 FEW = 1_200
 """Rows of one statement that looks at a page of a hundred, or at the first 200 of a lane."""
@@ -109,24 +112,31 @@ def test_a_claim_reads_what_it_takes(engine: sa.Engine) -> None:
     assert many(found, 100) == []
 
 
-LOOKS: dict[str, Callable[[sa.Engine, sa.Connection], Any]] = {
-    "due, by lane": lambda _, connection: operations.status(connection, dead_after=60.0, count_cap=100),
-    "deferred": lambda _, connection: operations.deferred(connection),
-    "number of deferred": lambda _, connection: count_deferred(connection, 100),
-    "keys": lambda _, connection: missing_keys(connection),
-    "old mail": lambda _, connection: look(connection, Done(3_600.0, DONE_WITH, Filter()), 100, None),
-    "old mail, further on": lambda _, connection: _walk(connection),
-    "sensitive mail": lambda engine, _: _redact_twice(engine),
-    "requeue of failed": lambda _, connection: next_matching(connection, Filter(states=(State.FAILED,)), MIDDLE, 100),
-    "change of sent": lambda _, connection: next_matching(connection, Filter(states=(State.SENT,)), MIDDLE, 100),
-    "list of sent": lambda _, connection: _pages(connection, State.SENT, oldest_first=False),
-    "list of sent, oldest first": lambda _, connection: _pages(connection, State.SENT, oldest_first=True),
-    "list of failed": lambda _, connection: _pages(connection, State.FAILED, oldest_first=False),
+LOOKS: dict[str, tuple[int, Callable[[sa.Engine, sa.Connection], Any]]] = {  # with the most that one statement reads
+    "due, by lane": (3 * FEW, lambda _, connection: operations.status(connection, dead_after=60.0, count_cap=100)),
+    "deferred": (FEW, lambda _, connection: operations.deferred(connection)),
+    "number of deferred": (FEW, lambda _, connection: count_deferred(connection, 100)),
+    "keys": (2 * FEW, lambda _, connection: missing_keys(connection)),
+    "old mail": (FEW, lambda _, connection: _walk(connection, DONE_WITH)),
+    "old mail of one state": (FEW, lambda _, connection: _walk(connection, (State.SENT,))),
+    "sensitive mail": (3 * FEW, lambda engine, _: _redact_twice(engine)),
+    "requeue": (3 * FEW, lambda _, connection: _next(connection, State.FAILED, State.QUEUED)),
+    "mark sent": (500, lambda _, connection: _next(connection, State.FAILED, State.SENT)),
+    "change of sent": (500, lambda _, connection: next_matching(connection, SENT_MAIL, MIDDLE, 100)),
+    "list of sent": (300, lambda _, connection: _pages(connection, State.SENT, oldest_first=False)),
+    "list of sent, oldest first": (300, lambda _, connection: _pages(connection, State.SENT, oldest_first=True)),
+    "list of failed": (300, lambda _, connection: _pages(connection, State.FAILED, oldest_first=False)),
 }
 
 
-def _walk(connection: sa.Connection) -> None:
-    done, place = Done(3_600.0, DONE_WITH, Filter()), None
+def _next(connection: sa.Connection, state: State, target: State) -> None:
+    wanted = eligible(Filter(states=(state,)), target)
+    assert wanted is not None
+    assert len(next_matching(connection, wanted, MIDDLE, 100)) == 100
+
+
+def _walk(connection: sa.Connection, states: tuple[State, ...]) -> None:
+    done, place = Done(3_600.0, states, Filter()), None
     for _ in range(3):
         place = look(connection, done, 100, place).place
     assert place is not None
@@ -151,8 +161,9 @@ def _pages(connection: sa.Connection, state: State, *, oldest_first: bool) -> No
 def test_a_look_reads_no_more_than_it_shows(engine: sa.Engine, name: str) -> None:
     """Of what was sent one page, and no more than that of what is due."""
     with engine.connect() as connection, reads(engine) as found:
-        LOOKS[name](engine, connection)
-    assert many(found, 3 * FEW) == []
+        most, look_at = LOOKS[name]
+        look_at(engine, connection)
+    assert many(found, most) == []
 
 
 def test_what_was_sent_is_passed_by_once(engine: sa.Engine) -> None:
@@ -164,19 +175,38 @@ def test_what_was_sent_is_passed_by_once(engine: sa.Engine) -> None:
     assert many(found, 100) == []
 
 
-def test_the_others_of_a_batch_are_released_along_the_index(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each portion begins where the last one ended, and does not read it again."""
-    monkeypatch.setattr(canaries, "RELEASED_AT_ONCE", 100)
+@pytest.fixture
+def batch(engine: sa.Engine) -> sa.Row[Any]:
+    """A batch of what is queued, all of which waits for its canary, and of as much that was cancelled."""
     values = {"id": 1, "environment": "", "name": "march", "state": BatchState.FILLED.value, "created_at": DbNow()}
+    queued, failed = _DELIVERY.c.state == State.QUEUED.value, _DELIVERY.c.state == State.FAILED.value
     with engine.begin() as connection:
         connection.execute(sa.insert(OutboxBatch).values(canary=CanaryState.PASSED.value, **values))
-        queued = _DELIVERY.c.state == State.QUEUED.value
         connection.execute(_DELIVERY.update().where(queued).values(batch_id=1, due_at=HELD))
-        row = connection.execute(sa.select(OutboxBatch.__table__)).one()
+        connection.execute(_DELIVERY.update().where(failed).values(batch_id=1, state=State.CANCELLED.value))
+        return connection.execute(sa.select(table_of(OutboxBatch))).one()
+
+
+def test_the_others_of_a_batch_are_released_along_the_index(
+    engine: sa.Engine, batch: sa.Row[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each portion begins where the last one ended, and does not read it again."""
+    monkeypatch.setattr(canaries, "RELEASED_AT_ONCE", 100)
     with reads(engine) as found:
-        canaries._release(engine, row)
+        canaries._release(engine, batch)
     with engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).where(_DELIVERY.c.due_at == HELD)) == 0
+    assert many(found, 700) == []
+
+
+def test_a_batch_is_cancelled_along_the_index(
+    engine: sa.Engine, batch: sa.Row[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was cancelled before is not read again for each portion."""
+    monkeypatch.setattr(transitions, "BATCH", 100)
+    with reads(engine) as found:
+        changed = sum(len(one.changed) for one in in_batches(engine, waiting("march", ""), State.CANCELLED, by="ann"))
+    assert changed == QUEUED
     assert many(found, 700) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from outbox.message import keyring
 from outbox.message.keyring import Keyring
 from outbox.operations import FailedRedactor, Filter, Redactor
 from outbox.operations.digests import waiting
+from outbox.operations.ends import Place
 from outbox.operations.erase import erase
 from outbox.operations.export_person import export
 from outbox.operations.rotate_keys import in_use, rotate
@@ -152,6 +154,10 @@ def test_failed_mail_loses_its_text_in_time(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         assert [row.id for row in operations.find(connection, Filter(redacted=True))] == [old]
     assert redactor.run() == 0
+    put(engine, "c@x.org", state=State.FAILED, ago=8_000.0, posting=reset, message_id="<5@x>")
+    assert redactor.run() == 0  # it lies before what was looked at
+    redactor._places = {3600.0: Place(datetime.now(UTC) + timedelta(days=1))}  # by a clock that was ahead
+    assert redactor.run() == 1
 
 
 def test_a_person_is_exported_and_erased(engine: sa.Engine, ring: Keyring, tmp_path: Path) -> None:
