@@ -29,8 +29,11 @@ CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
+
 _GIVE_WAY_SECONDS = 0.2  # for a preferred transport to take its probe out of what is new
+
 _ASK_SECONDS = 2.0  # between two looks at what other workers were refused
+
 _RECENT = 200  # attempts that are looked at then
 
 _EXPIRED_SECONDS = 5.0  # at least, between two looks at what has expired while the relay can't be used
@@ -78,8 +81,8 @@ class Claimer:
         self._lease_guard = lease_guard
         self._worker_id = worker_id
         self._size = connections * CLAIM_PER_CONNECTION
-        self.low = self.asks_below = connections * CLAIM_PER_CONNECTION // 2
-        """Fewer waiting than so many, and connections ask for more. None of them does where there was no more."""
+        self.low = connections * CLAIM_PER_CONNECTION // 2
+        """Fewer waiting than so many, and connections ask for more."""
         self._poll = self._pause = poll
         self._progress = progress
         self._meters = meters
@@ -292,8 +295,6 @@ class Claimer:
             self.trouble = line
             return 0
         self.trouble, self._found = None, found > 0
-        # what comes later is told, or found by the next look: connections would ask for it at each single message
-        self.asks_below = self.low if 2 * found >= room or self._buffer.pacer.active else 0
         if found and self._meters is not None:
             self._meters.claimed(self._monotonic() - began)
         return found

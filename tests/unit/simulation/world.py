@@ -102,7 +102,7 @@ class Worker:
         if len(idle) > 1:
             self.world.random.shuffle(idle)
         for line in idle:
-            leased = self.buffer.take(0, self.claimer.asks_below, line)
+            leased = self.buffer.take(0, self.claimer.low, line)
             if leased is not None:
                 began = True
                 self._begin(line, leased)
