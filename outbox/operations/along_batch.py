@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
-from outbox.operations.tables import BATCH, DELIVERY
+from outbox.operations.conditions import batches_named
+from outbox.operations.tables import DELIVERY
 from outbox.store.databases import of
 
 ORDER = (DELIVERY.c.batch_id, DELIVERY.c.state, DELIVERY.c.id)
@@ -19,8 +20,5 @@ def behind(connection: sa.Connection, batch_pk: int, state: State, after: int) -
 
 def only_one(connection: sa.Connection, name: str, environment: str | None) -> int | None:
     """The key of the batch with this name; None where there is none, or several in different environments."""
-    named = sa.select(BATCH.c.id).where(BATCH.c.name == name).limit(2)
-    if environment is not None:
-        named = named.where(BATCH.c.environment == environment)
-    found = connection.execute(named).scalars().all()
+    found = connection.execute(batches_named(name, environment).limit(2)).scalars().all()
     return found[0] if len(found) == 1 else None

@@ -108,10 +108,14 @@ def waits_is(which: Waits) -> sa.ColumnElement[bool]:
 
 def of_batch(name: str, environment: str | None) -> sa.ColumnElement[bool]:
     """It belongs to the batch with this name; `environment`: None: of any."""
-    ids = sa.select(BATCH.c.id).where(equal(BATCH.c.name, name))
-    if environment is None:
-        return DELIVERY.c.batch_id.in_(ids)
-    return DELIVERY.c.batch_id == ids.where(BATCH.c.environment == environment).scalar_subquery()
+    ids = batches_named(name, environment)
+    return DELIVERY.c.batch_id.in_(ids) if environment is None else DELIVERY.c.batch_id == ids.scalar_subquery()
+
+
+def batches_named(name: str, environment: str | None) -> sa.Select[int]:
+    """The keys of the batches with this name: of an environment there is one at most."""
+    named = sa.select(BATCH.c.id).where(equal(BATCH.c.name, name))
+    return named if environment is None else named.where(BATCH.c.environment == environment)
 
 
 def was_deferred() -> sa.ColumnElement[bool]:

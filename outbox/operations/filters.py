@@ -15,7 +15,7 @@ from outbox.delivery.retry import Reason
 from outbox.delivery.states import Lane, State
 from outbox.operations import conditions
 from outbox.operations.conditions import Waits
-from outbox.operations.tables import DELIVERY, MESSAGE, environments, in_state
+from outbox.operations.tables import DELIVERY, MESSAGE, environments, in_states
 from outbox.operations.times import duration
 from outbox.store.types import DbNow
 
@@ -138,10 +138,8 @@ def clauses(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if wanted.ids:
         found.append(DELIVERY.c.id.in_(conditions.literal(wanted.ids)))
-    if len(wanted.states) == 1:
-        found.append(in_state(wanted.states[0]))
-    elif wanted.states:
-        found.append(DELIVERY.c.state.in_([state.value for state in wanted.states]))
+    if wanted.states:
+        found.append(in_states(wanted.states))
     if wanted.recipient:
         found.append(conditions.recipient_is(wanted.recipient))
     if wanted.domain:

@@ -15,7 +15,7 @@ from outbox.operations import ends
 from outbox.operations.audit import Trail
 from outbox.operations.ends import Place
 from outbox.operations.filters import Filter, clauses, narrowed
-from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, THROTTLE, WORKER, in_state
+from outbox.operations.tables import ATTEMPT, BLOB, DELIVERY, MESSAGE, PART, THROTTLE, WORKER, in_states
 from outbox.store.databases import of
 from outbox.store.types import DbNow
 
@@ -116,8 +116,7 @@ class Done:
     @property
     def ended(self) -> sa.ColumnElement[bool]:
         """The part that changes with time; the rest of what is wanted stays as it is."""
-        old, states = DELIVERY.c.finished_at < DbNow(-self.older_than), [str(state) for state in self.states]
-        return sa.and_(old, in_state(self.states[0]) if len(states) == 1 else DELIVERY.c.state.in_(states))
+        return sa.and_(DELIVERY.c.finished_at < DbNow(-self.older_than), in_states(self.states))
 
     @property
     def holds(self) -> sa.ColumnElement[bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from outbox.delivery.states import State
@@ -49,6 +51,11 @@ def in_state(state: State) -> sa.ColumnElement[bool]:
     that came after the last of them. MySQL and MariaDB make an equation of BETWEEN, and sort.
     """
     return sa.and_(DELIVERY.c.state >= state.value, DELIVERY.c.state <= state.value)
+
+
+def in_states(states: Sequence[State]) -> sa.ColumnElement[bool]:
+    """Of one of these; where it is one alone, as `in_state`."""
+    return in_state(states[0]) if len(states) == 1 else DELIVERY.c.state.in_([state.value for state in states])
 
 
 def environments(connection: sa.Connection) -> set[str]:

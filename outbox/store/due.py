@@ -19,13 +19,22 @@ _message = table_of(OutboxMessage)
 
 def due_now() -> sa.Select[int]:
     """The ids of what is due, of any environment."""
-    # the slots named, so that the index serves: it begins with the lane
-    return sa.select(_delivery.c.id).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at <= DbNow())
+    return sa.select(_delivery.c.id).where(_in_any_slot(), _delivery.c.due_at <= DbNow())
+
+
+def is_live() -> sa.ColumnElement[bool]:
+    """Whether it is still to be sent."""
+    return sa.and_(_in_any_slot(), _delivery.c.due_at.is_not(None))
+
+
+def _in_any_slot() -> sa.ColumnElement[bool]:
+    """Any is: named, so that the index serves, which begins with the lane."""
+    return _delivery.c.lane.in_(SLOTS)
 
 
 def live_routes(engine: sa.Engine) -> frozenset[str]:
     """The routes of what is still to be sent, of whatever environment and settings."""
-    live = sa.select(_delivery.c.route).where(_delivery.c.lane.in_(SLOTS), _delivery.c.due_at.is_not(None)).distinct()
+    live = sa.select(_delivery.c.route).where(is_live()).distinct()
     with reading(engine) as connection:
         return frozenset(connection.execute(live).scalars())
 

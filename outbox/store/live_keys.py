@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from outbox.delivery.lane_shares import SLOTS
 from outbox.message.keyring import opening
 from outbox.message.sealed import is_sealed, key_name
+from outbox.store.due import is_live
 from outbox.store.models import OutboxDelivery, table_of
 from outbox.store.sealing import as_stored
 
@@ -20,7 +20,6 @@ def missing_keys(connection: sa.Connection) -> list[str]:
     """Their names."""
     order = (_delivery.c.lane, _delivery.c.due_at, _delivery.c.id)
     recipient = as_stored(_delivery.c.recipient)
-    live = _delivery.c.lane.in_(SLOTS), _delivery.c.due_at.is_not(None)  # in the index, whatever else it holds
-    next_ = sa.select(recipient).where(*live).order_by(*order).limit(LOOKED_AT)
-    names = {key_name(one) for one in connection.execute(next_).scalars() if is_sealed(one)}
+    live = sa.select(recipient).where(is_live()).order_by(*order).limit(LOOKED_AT)
+    names = {key_name(one) for one in connection.execute(live).scalars() if is_sealed(one)}
     return sorted(name for name in names if opening(name) is None)

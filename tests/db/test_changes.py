@@ -143,3 +143,11 @@ def test_two_persons_at_once_count_each_mail_once(engine: sa.Engine) -> None:
             first.commit()
     assert second == [0]
     assert set(states(engine).values()) == {"queued"}
+
+
+def test_a_batch_with_a_name_that_nothing_can_store_has_nothing(engine: sa.Engine) -> None:
+    """PostgreSQL refuses such a text; it is no error to ask for it."""
+    wanted = Filter(batch="march\x00", states=(State.QUEUED,), environment="")
+    put(engine, "ann@example.org")
+    with engine.begin() as connection:
+        assert operations.cancel(connection, wanted, by="ann") == 0
