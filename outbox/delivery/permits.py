@@ -41,8 +41,10 @@ def permits(
     batch = None
     if (second := cells.get("second")) is not None:
         fast = second.batch
-        batch = fast if fast is not None and bases["second"] <= now + fast.life else None
-        if batch is None:  # what follows a batch begins once none of that is good any more, and leaves room for it
+        start = now if fast is None else _batch_start(standing, second, min(wanted, fast.most), now)
+        if fast is not None and start <= now + fast.life:
+            batch, bases["second"] = fast, start
+        else:  # what follows a batch begins once none of that is good any more, and leaves room for it
             is_lent = fast is not None and standing.lent_until <= now + 3 * fast.life
             lent = standing.lent_until if is_lent else now
             bases["second"] = max(bases["second"], now + min(lead, second.ahead), lent)
@@ -75,6 +77,12 @@ def _less(
     if day is not None:
         changes |= {"used": standing.used + count, "open_used": standing.open_used + count}
     return replace(standing, **changes)
+
+
+def _batch_start(standing: Standing, cell: Cell, count: int, now: int) -> int:
+    """From when on a batch may go: it takes up at once what permits with moments of their own leave free before it."""
+    had_moments = standing.second_at > standing.lent_until  # those that were given out last
+    return _base(standing.second_at + had_moments * count * cell.interval, cell, now)
 
 
 def _base(arrival: int, cell: Cell, now: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outbox.delivery.permits import Standing, permits
@@ -61,6 +61,8 @@ def test_no_second_holds_more_than_one_above_the_rate(number: int) -> None:
     st.integers(1, 3_000),
     st.integers(0, 2_000),
 )
+@example(7_999, True, 79, 529, 0)  # a batch right after permits that had moments of their own
+@example(8_000, True, 142, 906, 0)
 def test_no_second_has_too_many_whenever_permits_are_used(
     number: int, paced: bool, pause: int, wanted: int, late_until: int
 ) -> None:
