@@ -29,11 +29,8 @@ CLAIM_PER_CONNECTION = 16
 """How many mails are leased ahead for each connection: enough that none waits for a claim."""
 
 _SOON_SECONDS = 0.01  # the pause between two looks at the queue right after something was due
-
 _GIVE_WAY_SECONDS = 0.2  # for a preferred transport to take its probe out of what is new
-
 _ASK_SECONDS = 2.0  # between two looks at what other workers were refused
-
 _RECENT = 200  # attempts that are looked at then
 
 _EXPIRED_SECONDS = 5.0  # at least, between two looks at what has expired while the relay can't be used
@@ -295,6 +292,7 @@ class Claimer:
             self.trouble = line
             return 0
         self.trouble, self._found = None, found > 0
+        self._buffer.took_all = 2 * found < room and self._buffer.healthy and not self._buffer.pacer.active
         if found and self._meters is not None:
             self._meters.claimed(self._monotonic() - began)
         return found

@@ -45,6 +45,7 @@ class PrefetchBuffer:
         self._open: set[object] = set()  # of the members, by their last message
         self.door = Door(members, ramp)
         self.examined = 0  # claimed, and not here yet: they are asked about first
+        self.took_all = False  # whether the last claim took all that was due
         self.is_new = False  # whether it went out of use, came back or was probed: other workers are still to be told
         self.accepted_at: float | None = None  # when the relay took a message last, in monotonic seconds
         self._waiters, self._order = Waiters(), itertools.count()
@@ -63,17 +64,16 @@ class PrefetchBuffer:
 
     def take(self, timeout: float, low: int, who: Member | None = None, of: Sharing | None = None) -> Leased | None:
         """The next message, or None after `timeout` seconds without one or when `closed`; then `who` closes. `of`: who
-        takes several recipients at once. Fewer than `low` left sets `running_low`.
-        What is taken must be followed by `done`, `withdraw` or `turned_away`."""
-        end: float | None = None
+        takes several recipients at once. Fewer than `low` left sets `running_low`; after a claim that took all that
+        was due the end of the message does. What is taken must be followed by `done`, `withdraw` or `turned_away`."""
+        end = self._monotonic() + timeout
         while True:
             with self._lock:
                 now = self._monotonic()
-                end = now + timeout if end is None else end
                 leased = None if self.closed else self._next(who, now)
                 if leased is not None:
                     self._take_along(leased, of, now)
-                    if len(self._heap) < low or (self.pacer.runs_low and self._heap):
+                    if (len(self._heap) < low and not self.took_all) or (self.pacer.runs_low and self._heap):
                         self.running_low.set()
                     return leased
                 if self.closed or now >= end or self.door.dismisses(who):
@@ -166,9 +166,7 @@ class PrefetchBuffer:
             claimed, message, now = leased.claimed, leased.claimed.message, self._monotonic()
             offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
             ruling = self._blame.judge(offer, result, begun.opening, now, chance)
-            if (
-                is_closed := self._breaker.healthy
-            ) and not was_closed:  # the way is free (again): claim for all connections
+            if (is_closed := self._breaker.healthy) and not was_closed:  # claim for all connections (again)
                 self.running_low.set()
             self._is_news(ruling.turned or (begun.probe and was_down))
             if result.verdict is Verdict.ACCEPTED:
@@ -282,6 +280,8 @@ class PrefetchBuffer:
         (self._open.add if who is not None and who.is_connected else self._open.discard)(who)
         begun = self._begun.pop((leased.claimed.id, leased.claimed.token))
         self.pacer.ended(phase, begun.permit)
+        if self.took_all and not self._heap:
+            self.running_low.set()
         return begun
 
     def _early(self, who: Member | None) -> float:

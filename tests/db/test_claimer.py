@@ -284,3 +284,18 @@ def test_what_tasks_ask_for_comes_together_while_there_is_much(engine: sa.Engine
             assert parts.buffer.take(0.0, 0) is not None
         parts.claimer.look()
         assert len(parts.buffer) > parts.claimer.low
+
+
+def test_a_connection_asks_for_more_where_there_is_more(engine: sa.Engine, parts: Parts) -> None:
+    """Who takes a single message calls for no second claim beside it; of a backlog they do."""
+    parts.breaker.accepted(0)
+    put(engine, "ann@example.org")
+    parts.claimer.look()
+    assert parts.buffer.take(0.0, parts.claimer.low) is not None
+    assert not parts.buffer.running_low.is_set()
+    for number in range(3):
+        put(engine, *(f"r{number}-{n}@example.org" for n in range(100)))
+    parts.claimer.look()
+    while not parts.buffer.running_low.is_set():
+        assert parts.buffer.take(0.0, parts.claimer.low) is not None
+    assert len(parts.buffer) == parts.claimer.low - 1

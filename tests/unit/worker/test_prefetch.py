@@ -67,6 +67,23 @@ def test_running_low_asks_for_more() -> None:
     assert buffer.running_low.is_set()
 
 
+def test_after_a_claim_that_took_all_the_end_of_a_message_asks() -> None:
+    """A claim beside a single message would find nothing, and slow it down."""
+    buffer = ready()
+    buffer.took_all = True
+    buffer.put([leased(1), leased(2)])
+    first, second = buffer.take(0, 2), buffer.take(0, 2)
+    assert first is not None
+    assert second is not None
+    assert not buffer.running_low.is_set()
+    buffer.put([leased(3)])
+    buffer.done(first, ACCEPTED, 0.5)
+    assert not buffer.running_low.is_set()
+    assert buffer.take(0, 2) is not None
+    buffer.done(second, ACCEPTED, 0.5)
+    assert buffer.running_low.is_set()
+
+
 def test_an_open_breaker_lets_nothing_through() -> None:
     """Neither taken nor claimed while the transport is open."""
     buffer = ready()
