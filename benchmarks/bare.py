@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import mails, stats
+from benchmarks import apart, mails, stats
 from benchmarks.sink import Sink
 
 
@@ -30,6 +30,7 @@ def rate(sink: Sink, count: int, *, port: int | None = None) -> float:
 
 def main() -> None:
     """Send."""
+    apart.keep_loop()
     port, ca_file, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     contents = list(mails.wire(count))
     with smtplib.SMTP("localhost", port) as smtp:

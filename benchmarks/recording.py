@@ -16,6 +16,8 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import apart
+
 BATCH = 100
 
 _CLAIM = f"""
@@ -46,6 +48,7 @@ SELECT id, now(), %(token)s, 'dot', 'accepted', 250, reply, 0, true, false FROM 
 
 def main() -> None:
     """Until nothing is due."""
+    apart.keep_loop()
     url, port, ca_file = sys.argv[1].replace("postgresql+psycopg://", "postgresql://"), int(sys.argv[2]), sys.argv[3]
     with psycopg.connect(url, autocommit=True) as database, smtplib.SMTP("localhost", port) as relay:
         relay.starttls(context=ssl.create_default_context(cafile=ca_file))

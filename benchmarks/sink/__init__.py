@@ -9,6 +9,8 @@ from pathlib import Path
 
 import trustme
 
+from benchmarks import apart
+
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "bench"
 
@@ -37,6 +39,7 @@ class Sink:
         self._process = subprocess.Popen(
             [program, certificate, key, self._record], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        apart.keep_server(self._process.pid)
         self.port = int(self._answer().removeprefix("port "))
 
     def delay(self, milliseconds: int) -> None:
