@@ -41,7 +41,7 @@ def permits(
     batch = None
     if (second := cells.get("second")) is not None:
         fast = second.batch
-        start = now if fast is None else _batch_start(standing, second, min(wanted, fast.most), now)
+        start = now if fast is None else _batch_start(standing, second, fast, now)
         if fast is not None and start <= now + fast.life:
             batch, bases["second"] = fast, start
         else:  # what follows a batch begins once none of that is good any more, and leaves room for it
@@ -79,10 +79,13 @@ def _less(
     return replace(standing, **changes)
 
 
-def _batch_start(standing: Standing, cell: Cell, count: int, now: int) -> int:
-    """From when on a batch may go: it takes up at once what permits with moments of their own leave free before it."""
+def _batch_start(standing: Standing, cell: Cell, batch: Batch, now: int) -> int:
+    """From when on a batch may go. Permits with moments of their own leave free before it what a whole one takes up at
+    once: another may follow this one in the same second."""
+    if standing.second_at > now + cell.furthest:  # by a clock that has been stepped back since
+        return now
     had_moments = standing.second_at > standing.lent_until  # those that were given out last
-    return _base(standing.second_at + had_moments * count * cell.interval, cell, now)
+    return max(now, standing.second_at + (batch.most * cell.interval if had_moments else 0))
 
 
 def _base(arrival: int, cell: Cell, now: int) -> int:

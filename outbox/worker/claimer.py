@@ -79,7 +79,7 @@ class Claimer:
         self._worker_id = worker_id
         self._size = connections * CLAIM_PER_CONNECTION
         self.low = connections * CLAIM_PER_CONNECTION // 2
-        """Fewer waiting than so many, and connections ask for more."""
+        """Fewer waiting than so many, and connections ask for more, unless the last claim took all that was due."""
         self._poll = self._pause = poll
         self._progress = progress
         self._meters = meters
@@ -140,7 +140,7 @@ class Claimer:
         found = self._claim_safely(room) if room or (may_claim and lacks) else 0
         if found and found >= room and len(self._buffer) < self.low:
             return 0.0
-        if found:  # more may follow: look again soon, unless the connections have enough to do and will ask
+        if found:  # more may follow: look again soon, unless the connections have enough to do till they ask
             self._pause = _SOON_SECONDS if len(self._buffer) < self.low else self._poll
         else:
             self._pause = min(self._pause * 2, self._poll)

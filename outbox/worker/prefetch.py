@@ -45,7 +45,7 @@ class PrefetchBuffer:
         self._open: set[object] = set()  # of the members, by their last message
         self.door = Door(members, ramp)
         self.examined = 0  # claimed, and not here yet: they are asked about first
-        self.took_all = False  # whether the last claim took all that was due
+        self.took_all = False  # whether the last claim took all that was due and may go at once
         self.is_new = False  # whether it went out of use, came back or was probed: other workers are still to be told
         self.accepted_at: float | None = None  # when the relay took a message last, in monotonic seconds
         self._waiters, self._order = Waiters(), itertools.count()
@@ -64,8 +64,8 @@ class PrefetchBuffer:
 
     def take(self, timeout: float, low: int, who: Member | None = None, of: Sharing | None = None) -> Leased | None:
         """The next message, or None after `timeout` seconds without one or when `closed`; then `who` closes. `of`: who
-        takes several recipients at once. Fewer than `low` left sets `running_low`; after a claim that took all that
-        was due the end of the message does. What is taken must be followed by `done`, `withdraw` or `turned_away`."""
+        takes several recipients at once. Fewer than `low` left sets `running_low`; after a claim that `took_all` an end
+        does, once nothing waits. What is taken must be followed by `done`, `withdraw` or `turned_away`."""
         end = self._monotonic() + timeout
         while True:
             with self._lock:

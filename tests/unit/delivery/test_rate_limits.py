@@ -67,9 +67,49 @@ def test_no_second_has_too_many_whenever_permits_are_used(
     number: int, paced: bool, pause: int, wanted: int, late_until: int
 ) -> None:
     """What is given out until a moment is used as late as it may be, what comes then at once. Milliseconds."""
+    asked = [(at, wanted) for at in range(0, 3_000, pause)]
+    assert _most_in_a_second(number, asked, paced=paced, late_until=late_until) <= number + 1
+
+
+_MOMENTS_THEN_BATCHES = [(108 * n, 23) for n in range(18)] + [(2_336, 1), (2_338, 23), (2_340, 23)]
+
+
+@given(
+    st.sampled_from([175, 200, 1_000, 8_000]),
+    st.lists(st.tuples(st.integers(1, 400), st.floats(0.0, 1.5)), min_size=2, max_size=60),
+    st.integers(0, 2_000),
+)
+def test_no_second_has_too_many_whatever_is_asked_for(
+    number: int, asked: list[tuple[int, float]], late_until: int
+) -> None:
+    """By pauses in milliseconds, and as what share of what the rate gives in each."""
+    at, wanted = 0, []
+    for pause, share in asked:
+        at += pause
+        wanted.append((at, max(1, int(number * pause / 1_000 * share))))
+    assert _most_in_a_second(number, wanted, paced=True, late_until=late_until) <= number + 1
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_small_batch_leaves_no_room_to_a_large_one(times: int) -> None:
+    """That follows it within the second in which permits had moments of their own."""
+    asked = [(at, min(wanted, 23) * times if wanted > 1 else 1) for at, wanted in _MOMENTS_THEN_BATCHES]
+    assert _most_in_a_second(200 * times, asked, paced=True) <= 200 * times + 1
+
+
+def test_a_clock_that_was_stepped_back_is_told_from_a_long_wait() -> None:
+    """What another statement gave out while this one waited for the row counts, up to the longest wait."""
+    cells = RateLimits(second=1_000).cells()
+    far = Standing(NOW + cells["second"].furthest, 0, 0, 0, 0, 0, 0)
+    assert permits(far, cells, None, 100, now=NOW).count == 0
+    assert permits(far, cells, None, 100, now=NOW - 1).count == 100
+
+
+def _most_in_a_second(number: int, asked: list[tuple[int, int]], *, paced: bool, late_until: int = 0) -> int:
+    """`asked`: (milliseconds, permits). Each is used at once, or until `late_until` as late as it may be."""
     cells, standing = RateLimits(second=number).cells(paced=paced), Standing(0, 0, 0, 0, 0, 0, 0)
     cell, used = cells["second"], []
-    for at in range(0, 3_000, pause):
+    for at, wanted in asked:
         now, late = NOW + at * 1_000, at < late_until
         given = permits(standing, cells, None, wanted, now=now)
         standing, first = given.standing, now + given.first
@@ -79,13 +119,14 @@ def test_no_second_has_too_many_whenever_permits_are_used(
         else:
             used += [(first + one * cell.interval + late * cell.leeway, 1) for one in range(given.count)]
     used.sort()
-    begin = within = 0
+    begin = within = most = 0
     for at, count in used:
         within += count
         while used[begin][0] <= at - SECOND:
             within -= used[begin][1]
             begin += 1
-        assert within <= number + 1
+        most = max(most, within)
+    return most
 
 
 def test_a_lower_rate_for_now_holds_also_where_there_is_none() -> None:
