@@ -37,6 +37,7 @@ from outbox.worker.claimer import Claimer
 from outbox.worker.consequences import Consequences
 from outbox.worker.dispatcher import Dispatcher
 from outbox.worker.lease_guard import LeaseGuard
+from outbox.worker.leased import Leased
 from outbox.worker.prefetch import PrefetchBuffer
 from outbox.worker.recorder import Recorder
 from outbox.worker.terms import Terms
@@ -237,7 +238,6 @@ def test_what_others_were_refused_makes_the_probe_go_by_turns(engine: sa.Engine,
         put(engine, f"{lane}@b.example", ago=ago, message_id=f"<{lane}>", delivery={"lane": lane.slot(retry=True)})
     parts.breaker.accepted(0)
     parts.claimer.look()
-    denied = Result(Verdict.PERMANENT, Phase.RCPT, Reply(554, "5.7.1", "Relay access denied"), 0.1)
     retries = []
     for number in range(12):
         leased = parts.buffer.take(0, 0)
@@ -246,12 +246,7 @@ def test_what_others_were_refused_makes_the_probe_go_by_turns(engine: sa.Engine,
             retries.append(leased)
             parts.buffer.withdraw(leased)
             continue
-        if number < 6:
-            parts.buffer.done(leased, denied, 0.5)
-        else:
-            parts.buffer.withdraw(leased)  # as if another worker had offered it
-        refused = outcome(leased.claimed, State.FAILED, denied, reason="refused", transport=RELAY)
-        parts.recorder.submit(refused)
+        refuse(parts, leased, elsewhere=number >= 6)
     parts.buffer.put(retries)
     assert parts.recorder.flush(LIMIT)
     assert not parts.buffer.is_down
@@ -262,6 +257,38 @@ def test_what_others_were_refused_makes_the_probe_go_by_turns(engine: sa.Engine,
     probe = parts.buffer.take(0, 0)
     assert probe is not None
     assert probe.claimed.recipient == f"{Lane.NORMAL}@b.example"
+
+
+@pytest.mark.databases("sqlite")
+def test_the_look_that_stops_the_worker_claims_one_probe(engine: sa.Engine, parts: Parts) -> None:
+    """It had room for more when it began."""
+    for number in range(10):
+        put(engine, f"a@{number % 3}.example", message_id=f"<{number}@example.org>")
+    parts.breaker.accepted(0)
+    parts.claimer.look()
+    for number in range(10):
+        leased = parts.buffer.take(0, 0)
+        assert leased is not None
+        refuse(parts, leased, elsewhere=number >= 6)
+    assert parts.recorder.flush(LIMIT)
+    for number in range(3):
+        put(engine, f"r{number}@b.example", message_id=f"<r{number}>", delivery={"lane": Lane.NORMAL.slot(retry=True)})
+    assert not parts.buffer.is_down
+    with polled("a probe is claimed", LIMIT) as wait_a_little:
+        while not (parts.buffer.is_down and len(parts.buffer)):
+            parts.claimer.look()
+            wait_a_little()
+    assert len(parts.buffer) == 1
+
+
+def refuse(parts: Parts, leased: Leased, *, elsewhere: bool) -> None:
+    """The relay denies access to this worker, or to another."""
+    denied = Result(Verdict.PERMANENT, Phase.RCPT, Reply(554, "5.7.1", "Relay access denied"), 0.1)
+    if elsewhere:
+        parts.buffer.withdraw(leased)
+    else:
+        parts.buffer.done(leased, denied, 0.5)
+    parts.recorder.submit(outcome(leased.claimed, State.FAILED, denied, reason="refused", transport=RELAY))
 
 
 def test_what_tasks_ask_for_comes_together_while_there_is_much(engine: sa.Engine) -> None:
