@@ -166,7 +166,7 @@ class PrefetchBuffer:
             claimed, message, now = leased.claimed, leased.claimed.message, self._monotonic()
             offer = Offer(claimed.id, message.envelope_from, claimed.recipient, begun.at, message.pk, now)
             ruling = self._blame.judge(offer, result, begun.opening, now, chance)
-            if (is_closed := self._breaker.healthy) and not was_closed:  # claim for all connections (again)
+            if (is_closed := self._breaker.healthy) and not was_closed:  # the way is free (again)
                 self.running_low.set()
             self._is_news(ruling.turned or (begun.probe and was_down))
             if result.verdict is Verdict.ACCEPTED:
